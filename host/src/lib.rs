@@ -1,0 +1,7 @@
+//! Lacewing: a WebAssembly-sandboxed edge function runtime.
+//!
+//! The map of this crate is in `ARCHITECTURE.md`.
+
+pub mod manifest;
+pub mod name;
+pub mod outcome;

@@ -1,0 +1,88 @@
+//! What is recorded of an invocation, and answered for a request that never became one.
+//!
+//! The word is the same everywhere: in the `lacewing-outcome` header, in the metric's label, in the log's
+//! field and in the problem document's type. Faults are classified in [`crate::sandbox`]; the HTTP status
+//! of each outcome is chosen in [`crate::ingress`].
+
+use std::fmt;
+
+macro_rules! outcomes {
+    ($($(#[$doc:meta])* $variant:ident = $word:literal,)*) => {
+        /// How an invocation, or a request that did not become one, ended.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum Outcome {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Outcome {
+            /// Every outcome, in the order of declaration: `ALL[o as usize] == o`.
+            pub const ALL: &'static [Outcome] = &[$(Outcome::$variant),*];
+
+            /// The one word for this outcome, in snake case.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Outcome::$variant => $word,)*
+                }
+            }
+        }
+    };
+}
+
+outcomes! {
+    /// The function answered. Its own status may still be an error's.
+    Ok = "ok",
+    /// No route matches, or none with this method.
+    NoRoute = "no_route",
+    /// The request is malformed or violates a declared limit on input.
+    BadRequest = "bad_request",
+    /// The caller did not say who it is.
+    Unauthorized = "unauthorized",
+    /// The caller may not do this.
+    Forbidden = "forbidden",
+    /// The function's or the tenant's concurrency or rate is used up.
+    Throttled = "throttled",
+    /// The host is full, or draining.
+    LoadShed = "load_shed",
+    /// The CPU budget was spent.
+    CpuExceeded = "cpu_exceeded",
+    /// The fuel was spent.
+    FuelExhausted = "fuel_exhausted",
+    /// The deadline passed.
+    DeadlineExceeded = "deadline_exceeded",
+    /// A memory or table limit refused a growth and the guest did not survive it.
+    MemoryExceeded = "memory_exceeded",
+    /// The guest trapped.
+    Trap = "trap",
+    /// The guest answered with something that is no HTTP response, or with one over its limits.
+    BadResponse = "bad_response",
+    /// The guest returned without a response.
+    NoResponse = "no_response",
+    /// The client went away, and the guest was stopped.
+    Canceled = "canceled",
+    /// A bug of the host.
+    Internal = "internal",
+}
+
+impl Outcome {
+    /// How many outcomes there are.
+    pub const COUNT: usize = Outcome::ALL.len();
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_is_indexed_by_discriminant() {
+        for (index, outcome) in Outcome::ALL.iter().enumerate() {
+            assert_eq!(*outcome as usize, index);
+        }
+    }
+}
