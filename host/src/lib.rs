@@ -7,3 +7,4 @@ pub mod ingress;
 pub mod manifest;
 pub mod name;
 pub mod outcome;
+pub mod telemetry;
