@@ -3,6 +3,7 @@
 //! The map of this crate is in `ARCHITECTURE.md`.
 
 pub mod cli;
+pub mod config;
 pub mod manifest;
 pub mod name;
 pub mod outcome;
