@@ -4,6 +4,7 @@
 
 pub mod body;
 pub mod capability;
+pub mod cli;
 pub mod config;
 pub mod control;
 pub mod engine;
