@@ -4,15 +4,21 @@
 //! output, everything else (progress, warnings, the error) to standard error.
 
 pub mod build;
+pub mod check;
 mod completions;
 pub mod console;
+pub mod invoke;
+mod schema;
+pub mod up;
 pub mod watch;
 
-use std::{ffi::OsString, io, io::Write};
+use std::{ffi::OsString, io, io::Write, path::Path};
 
 use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use console::Console;
+
+use crate::manifest::{App, Diagnostic};
 
 /// What the process says about itself when it ends. The numbers are a promise: scripts read them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +47,9 @@ impl From<ExitCode> for std::process::ExitCode {
 /// Why a command did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// A manifest is wrong; the findings, warnings among them.
+    #[error("the manifest is wrong")]
+    Manifest(Vec<Diagnostic>),
     /// A function was not built.
     #[error(transparent)]
     Build(#[from] build::BuildError),
@@ -53,6 +62,7 @@ impl Error {
     /// The exit code that stands for this error.
     pub fn exit_code(&self) -> ExitCode {
         match self {
+            Error::Manifest(_) => ExitCode::Invalid,
             Error::Build(_) => ExitCode::Build,
             Error::Stdout(_) => ExitCode::Failure,
         }
@@ -87,14 +97,20 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Compile an app's functions.
+    Build(build::BuildArgs),
     /// Print a shell's completions.
     Completions(completions::CompletionsArgs),
+    /// Print the JSON Schema of lacewing.toml, for editors.
+    Schema(schema::SchemaArgs),
 }
 
 impl Command {
-    fn run(self, _console: &Console) -> Result<ExitCode, Error> {
+    fn run(self, console: &Console) -> Result<ExitCode, Error> {
         match self {
+            Command::Build(args) => build::run(&args, console),
             Command::Completions(args) => completions::run(&args),
+            Command::Schema(_) => schema::run(),
         }
     }
 }
@@ -112,7 +128,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let console = Console::for_stderr(cli.color);
     cli.command.run(&console).unwrap_or_else(|error| {
-        console.error(&error);
+        match &error {
+            Error::Manifest(findings) => findings.iter().for_each(|found| console.finding(found)),
+            other => console.error(other),
+        }
         error.exit_code()
     })
 }
@@ -143,7 +162,20 @@ fn color_before_parsing(args: &[OsString]) -> ColorChoice {
     choice
 }
 
+/// Reads an app's manifest, a file or the directory that it is in, and shows its warnings.
+///
+/// # Errors
+/// [`Error::Manifest`].
+pub fn load_app(path: &Path, console: &Console) -> Result<App, Error> {
+    let (app, warnings) = App::load(path).map_err(Error::Manifest)?;
+    warnings.iter().for_each(|warning| console.finding(warning));
+    Ok(app)
+}
+
 /// Writes a command's result. A reader that closed the pipe early (`| head`) has what it wanted.
+///
+/// # Errors
+/// [`Error::Stdout`].
 pub fn print_result(text: &str) -> Result<(), Error> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {

@@ -1,9 +1,10 @@
-//! From a function's source to its component. `lacewing build`, `up` and the tests that need guests all come here.
+//! `lacewing build`: from a function's source to its component. `up` and the tests that need guests come here too.
 //!
 //! Blocking: it runs compilers. Call it from a thread that may wait.
 
 mod cargo;
 mod command;
+mod error;
 mod messages;
 mod package;
 mod profile;
@@ -11,16 +12,40 @@ mod toolchain;
 mod wasm_target;
 
 use std::{
-    io,
+    fmt,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use clap::{Args, ValueHint};
+use serde_json::json;
+
+pub use error::BuildError;
 pub use profile::{INITIAL_HEAP_BYTES, STACK_BYTES};
 pub use toolchain::{GUEST_RUSTC, Toolchain};
 pub use wasm_target::{FALLBACK_SCRIPT, WASM_TARGET};
 
-use super::{console::Console, watch::Sources};
+use super::{Error, ExitCode, console::Console, load_app, print_result, watch::Sources};
+use crate::manifest::{App, Source};
+
+const EXAMPLES: &str = "\
+Examples:
+  lacewing build                  the app in this directory
+  lacewing build examples/hello   another one
+  lacewing build --json           the components' paths, for a script";
+
+/// Arguments of `build`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct BuildArgs {
+    /// The app: a directory with a lacewing.toml, or such a file.
+    #[arg(default_value = ".", value_hint = ValueHint::AnyPath)]
+    path: PathBuf,
+
+    /// Print a JSON object with each function's component on standard output.
+    #[arg(long)]
+    json: bool,
+}
 
 /// A function's component, as it is on disk now.
 #[derive(Clone, Debug)]
@@ -33,6 +58,101 @@ pub struct Built {
     pub took: Duration,
     /// What it is made of.
     pub sources: Sources,
+}
+
+impl fmt::Display for Built {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.took.as_secs_f64();
+        write!(f, "{} in {seconds:.1} s", self.component.display())
+    }
+}
+
+pub(super) fn run(args: &BuildArgs, console: &Console) -> Result<ExitCode, Error> {
+    let app = load_app(&args.path, console)?;
+    let built = build_app(&app, &Toolchain::from_env(), console)?;
+    if args.json {
+        print_result(&format!("{:#}\n", as_json(&app, &built)))?;
+    }
+    Ok(ExitCode::Success)
+}
+
+fn as_json(app: &App, built: &[Built]) -> serde_json::Value {
+    let function = |(function, built): (&crate::manifest::Function, &Built)| {
+        json!({
+            "function": function.name.as_str(),
+            "component": built.component,
+            "fresh": built.fresh,
+            "took_ms": u64::try_from(built.took.as_millis()).unwrap_or(u64::MAX),
+        })
+    };
+    let functions: Vec<_> = app.functions.iter().zip(built).map(function).collect();
+    json!({ "app": app.name.as_str(), "functions": functions })
+}
+
+/// Builds every function of an app, in its order; a source that several functions share is built once. Says for each
+/// one where its component is.
+///
+/// # Errors
+/// That of the first function that is not built.
+pub fn build_app(
+    app: &App,
+    toolchain: &Toolchain,
+    console: &Console,
+) -> Result<Vec<Built>, BuildError> {
+    let mut all: Vec<Built> = Vec::with_capacity(app.functions.len());
+    for (index, function) in app.functions.iter().enumerate() {
+        let same = app.functions[..index].iter().position(|other| other.source == function.source);
+        if let Some(built) = same.map(|index| all[index].clone()) {
+            all.push(built);
+            continue;
+        }
+        let built = build_source(&function.source, toolchain, console)?;
+        let verb = if built.fresh { "Fresh" } else { "Built" };
+        console.status(verb, format_args!("{}: {built}", function.name));
+        all.push(built);
+    }
+    Ok(all)
+}
+
+/// What an app is made of, for a watch: its manifest, and what its builds have reported. Before a first build that
+/// succeeded, pass no builds.
+pub fn app_sources(app: &App, built: &[Built]) -> Sources {
+    let mut sources = Sources::default();
+    sources.roots.extend(app.manifest.clone());
+    for built in built {
+        sources.extend(built.sources.clone());
+    }
+    if built.is_empty() {
+        for function in &app.functions {
+            sources.roots.push(match &function.source {
+                Source::Crate { dir } | Source::Build { dir, .. } => dir.clone(),
+                Source::Component(path) => path.clone(),
+            });
+        }
+    }
+    sources
+}
+
+/// Makes the component of a source.
+///
+/// # Errors
+/// Every [`BuildError`].
+pub fn build_source(
+    source: &Source,
+    toolchain: &Toolchain,
+    console: &Console,
+) -> Result<Built, BuildError> {
+    let started = Instant::now();
+    match source {
+        Source::Crate { dir } => build_crate(dir, toolchain, console),
+        Source::Build { command, output, dir } => build_command(dir, command, output, console),
+        Source::Component(path) => Ok(Built {
+            component: path.clone(),
+            fresh: true,
+            took: started.elapsed(),
+            sources: Sources::of(path),
+        }),
+    }
 }
 
 /// Builds the function whose Cargo package is in `dir`, for [`WASM_TARGET`], adding the target where it is missing.
@@ -62,155 +182,4 @@ pub fn build_command(
     console: &Console,
 ) -> Result<Built, BuildError> {
     command::build(dir, line, output, console)
-}
-
-/// Why there is no component.
-#[derive(Debug, thiserror::Error)]
-pub enum BuildError {
-    /// The directory is not a Cargo package.
-    #[error("{} has no Cargo.toml: `crate` names the directory of a Cargo package", dir.display())]
-    NoCargoToml {
-        /// The directory.
-        dir: PathBuf,
-    },
-    /// cargo does not understand the package.
-    #[error("cargo cannot read {}: {message}", manifest.display())]
-    Metadata {
-        /// The package's `Cargo.toml`.
-        manifest: PathBuf,
-        /// What cargo says.
-        message: String,
-    },
-    /// The `Cargo.toml` is a virtual workspace's.
-    #[error(
-        "{} is a workspace without a package of its own: name the directory of one of its packages ({packages})",
-        manifest.display()
-    )]
-    NoPackage {
-        /// The workspace's `Cargo.toml`.
-        manifest: PathBuf,
-        /// The names of its packages.
-        packages: String,
-    },
-    /// Nothing in the package can be the function.
-    #[error(
-        "the package `{package}` has neither a library nor a binary to compile: write the handler in src/lib.rs, or name its file in Cargo.toml:\n\n    [lib]\n    crate-type = [\"cdylib\"]\n    path = \"src/lib.rs\""
-    )]
-    NoTarget {
-        /// The package's name.
-        package: String,
-    },
-    /// Several targets can be the function.
-    #[error(
-        "the package `{package}` has {}: which one is the function? For a binary, add to its Cargo.toml:\n\n    [package]\n    default-run = \"NAME\"{}",
-        candidates(*library, binaries),
-        if *library { "\n\nor for the library:\n\n    [lib]\n    crate-type = [\"cdylib\"]" } else { "" },
-    )]
-    ManyTargets {
-        /// The package's name.
-        package: String,
-        /// There is a library among them.
-        library: bool,
-        /// The binaries' names.
-        binaries: String,
-    },
-    /// The code is wrong, or a dependency cannot be had.
-    #[error("`{package}` did not compile; cargo's messages are above")]
-    Compile {
-        /// The package's name.
-        package: String,
-        /// The last of what cargo and rustc said. It was shown already.
-        output: String,
-    },
-    /// cargo succeeded without a component.
-    #[error("cargo built `{package}`, but reported no .wasm file")]
-    NoComponent {
-        /// The package's name.
-        package: String,
-    },
-    /// The user's build command failed.
-    #[error("the build command `{command}` failed ({status}); its messages are above")]
-    Command {
-        /// The command line.
-        command: String,
-        /// How it ended.
-        status: String,
-    },
-    /// The user's build command did not make what it was to make.
-    #[error("the build command `{command}` succeeded, but did not make {}, which `output` promises", output.display())]
-    NoOutput {
-        /// The command line.
-        command: String,
-        /// The file that is not there.
-        output: PathBuf,
-    },
-    /// A program is not installed.
-    #[error("cannot run `{program}`: it is not installed, or not on the PATH{}", advice(program))]
-    ProgramNotFound {
-        /// The program.
-        program: String,
-    },
-    /// A program does not start.
-    #[error("cannot run `{program}`")]
-    Spawn {
-        /// The program.
-        program: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// rustc does not answer a question about itself: it is too old for the target, or broken.
-    #[error("`{command}` failed: {message}; functions need Rust 1.82 or newer")]
-    Rustc {
-        /// The command line.
-        command: String,
-        /// What it says.
-        message: String,
-    },
-    /// rustup was run, and the target is still missing.
-    #[error(
-        "the target {WASM_TARGET} is not installed, and `{command}` did not add it: {message}. Where rustup's server is out of reach, {} helps",
-        script()
-    )]
-    TargetNotAdded {
-        /// The command line.
-        command: String,
-        /// What rustup says.
-        message: String,
-    },
-    /// The target is missing from a compiler that rustup did not install, or there is no rustup.
-    #[error(
-        "the target {WASM_TARGET} is not installed in {}, and there is no rustup that could add it: install Rust from https://rustup.rs, or see whether {} helps",
-        sysroot.display(),
-        script()
-    )]
-    TargetNotRustups {
-        /// Where the compiler's standard libraries are.
-        sysroot: PathBuf,
-    },
-    /// A file of ours cannot be written.
-    #[error("cannot write {}", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-}
-
-fn advice(program: &str) -> &'static str {
-    match program {
-        "sh" => "",
-        _ => ". Functions are compiled by Rust's own tools: see https://rustup.rs",
-    }
-}
-
-fn candidates(library: bool, binaries: &str) -> String {
-    let library = if library { "a library, and the binaries " } else { "the binaries " };
-    format!("{library}{binaries}")
-}
-
-fn script() -> String {
-    format!(
-        "the script {FALLBACK_SCRIPT} in Lacewing's source tree (Debian and its relatives; then set {GUEST_RUSTC}=/usr/bin/rustc)"
-    )
 }

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use crate::manifest::Diagnostic;
 use clap::{
     ColorChoice,
     builder::styling::{AnsiColor, Style},
@@ -57,6 +58,11 @@ impl Console {
     /// An error and what caused it, on one line.
     pub fn error(self, error: &dyn std::error::Error) {
         self.labelled("error", ERROR, &chain(error));
+    }
+
+    /// A finding in a file, with the place it is at.
+    pub fn finding(self, finding: &Diagnostic) {
+        if self.color { self.line(finding.colored()) } else { self.line(finding) }
     }
 
     /// Something that is probably not what the user wants.
