@@ -11,12 +11,19 @@ pub mod invoke;
 mod schema;
 pub mod up;
 pub mod watch;
+mod project;
 
 use std::{ffi::OsString, io, io::Write, path::Path};
 
 use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use console::Console;
+
+use crate::{
+    control::{DeployError, HostError},
+    ingress::ListenError,
+    telemetry::{admin::AdminError, logs::LogsError},
+};
 
 use crate::manifest::{App, Diagnostic};
 
@@ -53,18 +60,62 @@ pub enum Error {
     /// A function was not built.
     #[error(transparent)]
     Build(#[from] build::BuildError),
+    /// Components, or routes, that cannot be served.
+    #[error("nothing was deployed")]
+    Deploy(Vec<DeployError>),
+    /// The engine.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// A port.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The admin's port.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    /// The log.
+    #[error(transparent)]
+    Logs(#[from] LogsError),
+    /// The file system's watch.
+    #[error(transparent)]
+    Watch(#[from] watch::WatchError),
+    /// The runtime or its signals.
+    #[error("the system refuses what serving needs")]
+    System(#[source] io::Error),
+    /// What the command was asked for is not in the app.
+    #[error("{0}")]
+    NotThere(String),
+    /// A file, or standard input, that the command was to read.
+    #[error(transparent)]
+    Input(io::Error),
     /// The result could not be written.
     #[error("cannot write to standard output")]
     Stdout(#[source] io::Error),
 }
 
 impl Error {
+    /// Tells the user, each finding on its own.
+    fn report(&self, console: &Console) {
+        match self {
+            Error::Manifest(findings) => findings.iter().for_each(|found| console.finding(found)),
+            Error::Deploy(errors) => errors.iter().for_each(|error| console.error(error)),
+            other => console.error(other),
+        }
+    }
+
     /// The exit code that stands for this error.
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Error::Manifest(_) => ExitCode::Invalid,
+            Error::Manifest(_) | Error::Deploy(_) => ExitCode::Invalid,
             Error::Build(_) => ExitCode::Build,
-            Error::Stdout(_) => ExitCode::Failure,
+            Error::NotThere(_) => ExitCode::Usage,
+            Error::Host(_)
+            | Error::Listen(_)
+            | Error::Admin(_)
+            | Error::Logs(_)
+            | Error::Watch(_)
+            | Error::System(_)
+            | Error::Input(_)
+            | Error::Stdout(_) => ExitCode::Failure,
         }
     }
 }
@@ -97,6 +148,12 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Build an app's functions and serve them.
+    Up(up::UpArgs),
+    /// Send one request, event or call to a function and print what comes back.
+    Invoke(invoke::InvokeArgs),
+    /// Check an app's manifest and components against each other.
+    Check(check::CheckArgs),
     /// Compile an app's functions.
     Build(build::BuildArgs),
     /// Print a shell's completions.
@@ -108,6 +165,9 @@ pub enum Command {
 impl Command {
     fn run(self, console: &Console) -> Result<ExitCode, Error> {
         match self {
+            Command::Up(args) => up::run(&args, console),
+            Command::Invoke(args) => invoke::run(&args, console),
+            Command::Check(args) => check::run(&args, console),
             Command::Build(args) => build::run(&args, console),
             Command::Completions(args) => completions::run(&args),
             Command::Schema(_) => schema::run(),
@@ -128,10 +188,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let console = Console::for_stderr(cli.color);
     cli.command.run(&console).unwrap_or_else(|error| {
-        match &error {
-            Error::Manifest(findings) => findings.iter().for_each(|found| console.finding(found)),
-            other => console.error(other),
-        }
+        error.report(&console);
         error.exit_code()
     })
 }
@@ -177,8 +234,16 @@ pub fn load_app(path: &Path, console: &Console) -> Result<App, Error> {
 /// # Errors
 /// [`Error::Stdout`].
 pub fn print_result(text: &str) -> Result<(), Error> {
+    print_bytes(text.as_bytes())
+}
+
+/// As [`print_result`], for what need not be text.
+///
+/// # Errors
+/// [`Error::Stdout`].
+pub fn print_bytes(bytes: &[u8]) -> Result<(), Error> {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Stdout(error)),
         _ => Ok(()),
     }

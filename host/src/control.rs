@@ -2,7 +2,9 @@
 
 mod deploy;
 mod host;
+mod review;
 mod routes;
 
 pub use deploy::{Components, DeployError, Refusal};
 pub use host::{Deployed, Host, HostError};
+pub use review::review;

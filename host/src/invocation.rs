@@ -20,7 +20,7 @@ mod stream;
 
 pub use admission::{Admission, Permit, QueueOptions, Refused};
 pub use call::Called;
-pub use http::HttpRequest;
+pub use http::{HttpRequest, PARAMS_HEADER, ROUTE_HEADER};
 pub use live::Seen;
 
 use std::{sync::Arc, time::Duration};

@@ -19,7 +19,7 @@ mod portable;
 mod program;
 mod state;
 
-pub use contract::{CallError, Event, EventFailure, Retry};
+pub use contract::{CallError, Event, EventFailure, Extension, Retry};
 pub use fault::Fault;
 pub use lean::{LeanField, LeanParam, LeanRequest, LeanResponse};
 pub use program::{LinkError, Linkers, Program};

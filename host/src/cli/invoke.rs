@@ -1,5 +1,8 @@
 //! `lacewing invoke`: one request, event or call from the shell.
 
+mod event;
+mod run;
+
 use std::{
     io::{self, Read},
     path::PathBuf,
@@ -8,6 +11,8 @@ use std::{
 
 use clap::{Args, ValueHint};
 use http::{HeaderName, HeaderValue, Method};
+
+pub(super) use run::run;
 
 const EXAMPLES: &str = "\
 Examples:

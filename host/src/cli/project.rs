@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 
 use super::{
     Error,
-    build::{self, BuildError, Built, Toolchain},
+    build::{self, BuildError, Toolchain},
     console::Console,
     watch::Sources,
 };
 use crate::{
     config::{HostFile, Settings},
     control::Components,
-    manifest::{App, Diagnostic, Function, Source},
+    manifest::{App, Diagnostic},
 };
 
 /// The path that a command was given.
@@ -44,17 +44,17 @@ impl Project {
     pub(super) fn load(&self, settings: Settings) -> Result<Loaded, Error> {
         let (app, mut warnings) = match self {
             Project::Host(path) => {
-                let (file, warnings) = HostFile::load(path).map_err(Error::Invalid)?;
+                let (file, warnings) = HostFile::load(path).map_err(Error::Manifest)?;
                 return Ok(Loaded { file, warnings });
             }
-            Project::App(path) => App::load(path).map_err(Error::Invalid)?,
-            Project::Component(path) => App::for_component(path).map_err(Error::Invalid)?,
+            Project::App(path) => App::load(path).map_err(Error::Manifest)?,
+            Project::Component(path) => App::for_component(path).map_err(Error::Manifest)?,
         };
         match HostFile::local(app, settings) {
             Ok(file) => Ok(Loaded { file, warnings }),
             Err(errors) => {
                 warnings.extend(errors);
-                Err(Error::Invalid(warnings))
+                Err(Error::Manifest(warnings))
             }
         }
     }
@@ -77,34 +77,17 @@ pub(super) struct BuiltProject {
 /// Builds every function that has something to build. Stops at the first that does not.
 pub(super) fn build(file: &HostFile, console: &Console) -> Result<BuiltProject, BuildError> {
     let toolchain = Toolchain::from_env();
-    let mut components = Components::new();
-    let mut sources = Sources::default();
-    sources.roots.extend(file.path.clone());
+    let mut project = BuiltProject { components: Components::new(), sources: Sources::default() };
+    project.sources.roots.extend(file.path.clone());
     for tenant in &file.tenants {
         for app in &tenant.apps {
-            sources.roots.extend(app.manifest.clone());
-            for function in &app.functions {
-                let Some(built) = build_function(function, &toolchain, console)? else {
-                    continue;
-                };
-                sources.extend(built.sources);
+            let built = build::build_app(app, &toolchain, console)?;
+            project.sources.extend(build::app_sources(app, &built));
+            for (function, built) in app.functions.iter().zip(built) {
                 let key = (tenant.name.clone(), app.name.clone(), function.name.clone());
-                components.insert(key, built.component);
+                project.components.insert(key, built.component);
             }
         }
     }
-    Ok(BuiltProject { components, sources })
-}
-
-fn build_function(function: &Function, toolchain: &Toolchain, console: &Console) -> Result<Option<Built>, BuildError> {
-    match &function.source {
-        Source::Crate { dir } => build::build_crate(dir, toolchain, console).map(Some),
-        Source::Build { command, output, dir } => build::build_command(dir, command, output, console).map(Some),
-        Source::Component(path) => Ok(Some(Built {
-            component: path.clone(),
-            fresh: true,
-            took: std::time::Duration::ZERO,
-            sources: Sources::of(path.clone()),
-        })),
-    }
+    Ok(project)
 }

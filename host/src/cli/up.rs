@@ -1,8 +1,12 @@
 //! `lacewing up`: builds an app's functions and serves them.
 
+mod run;
+
 use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Args, ValueEnum, ValueHint};
+
+pub(super) use run::run;
 
 use crate::config::{LogFormat, RequestLog, Settings};
 
@@ -14,7 +18,7 @@ Examples:
   lacewing up --host host.toml                  many tenants; SIGHUP reads the file again";
 
 /// Arguments of `up`. What is not given is the host file's, and else the default.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct UpArgs {
     /// The app: a directory with a lacewing.toml, such a file, or a component (.wasm).

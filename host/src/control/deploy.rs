@@ -15,7 +15,7 @@ use crate::{
     config::{HostFile, Quota as TenantQuota, Tenant as TenantConfig},
     engine::{LoadError, Profile},
     function::{Quota, Revision, Tenant},
-    ingress::route::{BadRoute, Conflict, Router},
+    ingress::{BadCors, Cors, Endpoint, route::{BadRoute, Conflict, Router}},
     manifest::{App, Function, Limits, Source},
     name::{AppName, FunctionName, TenantName},
     outcome::Outcome,
@@ -68,6 +68,9 @@ pub enum Refusal {
     /// A route that is none.
     #[error(transparent)]
     Route(#[from] BadRoute),
+    /// Sharing with other origins that browsers would not accept.
+    #[error(transparent)]
+    Cors(#[from] BadCors),
     /// Two routes that match the same requests.
     #[error(transparent)]
     Conflict(Conflict),
@@ -107,7 +110,7 @@ impl Host {
         for revision in &revisions {
             revision.metrics.set_revisions(vec![revision.origin.revision.clone()]);
         }
-        self.swap(Deployed { revisions, router });
+        self.swap(Deployed { revisions }, router);
         Ok(())
     }
 
@@ -222,7 +225,7 @@ impl Host {
         &self,
         file: &HostFile,
         revisions: &[Arc<Revision>],
-    ) -> Result<Router<Arc<Revision>>, Vec<DeployError>> {
+    ) -> Result<Router<Endpoint<Arc<Revision>>>, Vec<DeployError>> {
         let mut builder = Router::builder();
         let mut owners = Vec::new();
         for revision in revisions {
@@ -233,9 +236,14 @@ impl Host {
                 .map_or(&[][..], |tenant| &tenant.hosts);
             for route in &revision.routes {
                 let key = super::routes::key(revision.tenant.name(), hosts, route);
-                builder
-                    .route(key, revision.clone())
-                    .map_err(|bad| vec![route_error(revision, bad.into())])?;
+                let refuse = |refusal| vec![route_error(revision, refusal)];
+                let cors = revision.cors.as_deref().map(super::routes::cors);
+                let cors = cors.map(|config| Cors::new(&config)).transpose();
+                let endpoint = Endpoint {
+                    target: revision.clone(),
+                    cors: cors.map_err(|bad| refuse(bad.into()))?,
+                };
+                builder.route(key, endpoint).map_err(|bad| refuse(bad.into()))?;
                 owners.push(revision);
             }
         }

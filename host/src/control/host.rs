@@ -8,7 +8,7 @@ use crate::{
     config::Settings,
     engine::{ArtifactCache, CacheError, EngineError, Engines, Loader, PoolOptions},
     function::Revision,
-    ingress::route::Router,
+    ingress::{Endpoint, Routes, route::Router},
     invocation::{Admission, Invoker, QueueOptions},
     manifest::LimitKey,
     sandbox::Linkers,
@@ -24,14 +24,14 @@ pub struct Host {
     health: Arc<Health>,
     invoker: Arc<Invoker>,
     deployed: ArcSwap<Deployed>,
+    routes: Arc<Routes<Arc<Revision>>>,
 }
 
 /// What is deployed at one moment: immutable, swapped whole.
+#[derive(Default)]
 pub struct Deployed {
     /// The current revision of each function, in the order of the host file.
     pub revisions: Vec<Arc<Revision>>,
-    /// What answers which request.
-    pub router: Router<Arc<Revision>>,
 }
 
 /// Why a host cannot be set up.
@@ -82,7 +82,8 @@ impl Host {
             linkers: Linkers::default(),
             health: Arc::new(Health::new()),
             invoker,
-            deployed: ArcSwap::from_pointee(Deployed::nothing()),
+            deployed: ArcSwap::default(),
+            routes: Arc::new(Routes::from_pointee(Router::empty())),
         }))
     }
 
@@ -111,21 +112,18 @@ impl Host {
         self.deployed.load_full()
     }
 
-    pub(super) fn swap(&self, deployed: Deployed) {
+    /// What answers which request.
+    pub fn routes(&self) -> &Arc<Routes<Arc<Revision>>> {
+        &self.routes
+    }
+
+    pub(super) fn swap(&self, deployed: Deployed, router: Router<Endpoint<Arc<Revision>>>) {
         self.deployed.store(Arc::new(deployed));
+        self.routes.store(Arc::new(router));
     }
 }
 
 impl Deployed {
-    fn nothing() -> Deployed {
-        let router = Router::builder().build();
-        // A router without routes has no conflicts.
-        Deployed {
-            revisions: Vec::new(),
-            router: router.unwrap_or_else(|_| unreachable!("no route, no conflict")),
-        }
-    }
-
     /// The revision of a function, by its app's and its own name.
     pub fn revision(&self, app: &str, function: &str) -> Option<&Arc<Revision>> {
         self.revisions.iter().find(|revision| {

@@ -1,8 +1,8 @@
 //! From the manifest's routes, and the tenant's host names, to the router's keys.
 
 use crate::{
-    ingress::route::{self, RouteKey},
-    manifest::{HostPattern, Methods, Route},
+    ingress::{CorsConfig, route::{self, RouteKey}},
+    manifest::{Cors, Headers, HostPattern, Methods, Origins, Route},
     name::TenantName,
 };
 
@@ -30,5 +30,23 @@ fn pattern(host: &HostPattern) -> route::HostPattern {
             route::HostPattern::Below(suffix.trim_start_matches('.').to_owned())
         }
         HostPattern::Any => route::HostPattern::Any,
+    }
+}
+
+pub(super) fn cors(cors: &Cors) -> CorsConfig {
+    let headers = |headers: &Headers| match headers {
+        Headers::Any => vec!["*".to_owned()],
+        Headers::Only(names) => names.iter().map(ToString::to_string).collect(),
+    };
+    CorsConfig {
+        origins: match &cors.origins {
+            Origins::Any => vec!["*".to_owned()],
+            Origins::Only(origins) => origins.iter().map(ToString::to_string).collect(),
+        },
+        methods: cors.methods.clone(),
+        headers: headers(&cors.headers),
+        expose: headers(&cors.expose),
+        credentials: cors.credentials,
+        max_age: cors.max_age.unwrap_or_default(),
     }
 }

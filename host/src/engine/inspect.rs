@@ -111,6 +111,18 @@ impl Exports {
         self.serves_http() || self.events || self.call
     }
 
+    /// Their names.
+    pub fn names(self) -> Vec<&'static str> {
+        let all = [
+            (self.http, "lacewing:function/http"),
+            (self.events, "lacewing:function/events"),
+            (self.call, "lacewing:function/call"),
+            (self.wasi_http_02, "wasi:http/incoming-handler@0.2"),
+            (self.wasi_http_03, "wasi:http/handler@0.3"),
+        ];
+        all.into_iter().filter(|(there, _)| *there).map(|(_, name)| name).collect()
+    }
+
     pub(super) fn of(component: &Component) -> Exports {
         let mut exports = Exports::default();
         for (name, _) in component.component_type().exports(component.engine()) {

@@ -2,7 +2,12 @@
 
 use std::{pin::pin, sync::Arc};
 
-use ::http::{HeaderMap, Method, Response, header::CONTENT_LENGTH, request::Parts};
+use ::http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri,
+    header::CONTENT_LENGTH,
+    request::Parts,
+    uri::{Authority, PathAndQuery, Scheme},
+};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use tokio::{sync::oneshot, task::AbortHandle};
@@ -22,10 +27,14 @@ use crate::{
     telemetry::Context,
 };
 
-/// A request, routed and clean: its hop-by-hop fields are gone, its target is an absolute URI.
+/// A request, routed and clean: its hop-by-hop fields are gone.
 pub struct HttpRequest<'a> {
-    /// Method, absolute URI, headers.
+    /// Method, target, headers.
     pub parts: Parts,
+    /// `http` or `https`.
+    pub scheme: &'static str,
+    /// Host name or address, with the port if the client named one.
+    pub authority: &'a str,
     /// The pattern of the route.
     pub route: &'a str,
     /// What the pattern captured: names and decoded values.
@@ -43,17 +52,45 @@ impl HttpRequest<'_> {
         params: &'a [LeanParam<'a>],
         body: &'a [u8],
     ) -> LeanRequest<'a> {
-        let uri = &self.parts.uri;
         LeanRequest {
             method: self.parts.method.as_str(),
-            scheme: uri.scheme_str().unwrap_or("http"),
-            authority: uri.authority().map_or("", |authority| authority.as_str()),
-            path_with_query: uri.path_and_query().map_or("/", |path| path.as_str()),
+            scheme: self.scheme,
+            authority: self.authority,
+            path_with_query: self.parts.uri.path_and_query().map_or("/", |path| path.as_str()),
             route: self.route,
             params,
             headers,
             body,
         }
+    }
+}
+
+/// The header in which a portable function finds what its route captured, form-encoded, in the pattern's order.
+pub const PARAMS_HEADER: HeaderName = HeaderName::from_static("lacewing-params");
+/// The header in which a portable function finds its route's pattern.
+pub const ROUTE_HEADER: HeaderName = HeaderName::from_static("lacewing-route");
+
+impl HttpRequest<'_> {
+    /// As wasi:http has it: an absolute URI, and the route in header fields of the host's.
+    fn portable(self, body: StreamBody) -> Request<StreamBody> {
+        let mut parts = self.parts;
+        let mut uri = std::mem::take(&mut parts.uri).into_parts();
+        uri.scheme = Some(if self.scheme == "https" { Scheme::HTTPS } else { Scheme::HTTP });
+        // HTTP/1.0 clients may name no host; an authority is needed all the same.
+        let authority = if self.authority.is_empty() { "localhost" } else { self.authority };
+        uri.authority = authority.parse::<Authority>().ok().or(uri.authority);
+        uri.path_and_query.get_or_insert(PathAndQuery::from_static("/"));
+        parts.uri = Uri::from_parts(uri).unwrap_or_default();
+        if let Ok(route) = HeaderValue::try_from(self.route) {
+            parts.headers.insert(ROUTE_HEADER, route);
+        }
+        if !self.params.is_empty() {
+            let params = form_urlencoded::Serializer::new(String::new()).extend_pairs(self.params).finish();
+            if let Ok(params) = HeaderValue::try_from(params) {
+                parts.headers.insert(PARAMS_HEADER, params);
+            }
+        }
+        Request::from_parts(parts, body)
     }
 }
 
@@ -104,7 +141,7 @@ impl Invoker {
     ) -> Result<Response<Body>, Failure> {
         let live = Live::begin(self, revision, context, Some(request.seen())).await?;
         let method = request.parts.method.clone();
-        let request = ::http::Request::from_parts(request.parts, body);
+        let request = request.portable(body);
         let (respond, head) = oneshot::channel();
         let task = tokio::spawn(run(live, request, respond, revision.clone()));
         // Until the head is here, dropping this future is the client's going away.
@@ -121,7 +158,7 @@ type Head = (Response<StreamBody>, Arc<Progress>);
 /// Runs the guest to its end.
 async fn run(
     mut live: Live,
-    request: ::http::Request<StreamBody>,
+    request: Request<StreamBody>,
     respond: oneshot::Sender<Head>,
     revision: Arc<Revision>,
 ) -> Outcome {

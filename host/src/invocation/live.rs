@@ -136,7 +136,8 @@ impl Drop for Live {
 }
 
 impl Invoker {
-    fn refused(
+    /// Records an invocation that never got a sandbox: what it was asked for is counted and logged like the others.
+    pub fn refused(
         &self,
         revision: &Revision,
         context: &Context,
