@@ -9,11 +9,18 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
-use super::body::ResponseBody;
+use super::{
+    body::ResponseBody,
+    options::Options,
+    request_id::{REQUEST_ID_HEADER, RequestId},
+};
 use crate::outcome::Outcome;
 
 /// The header that carries the outcome's word on every response.
 pub const OUTCOME_HEADER: HeaderName = HeaderName::from_static("lacewing-outcome");
+
+/// The methods that a server of functions knows, whatever its routes: the answer to `OPTIONS *`.
+pub(super) const SERVED_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// When a client is asked to come back where nobody knows better.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -135,7 +142,7 @@ impl Cause {
         match self {
             Cause::Of(_) => None,
             Cause::Method { allow } => Some(allow),
-            Cause::Input(BadInput::Connect) => Some("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
+            Cause::Input(BadInput::Connect) => Some(SERVED_METHODS),
             Cause::Input(
                 BadInput::Malformed
                 | BadInput::BodyTooSlow
@@ -225,6 +232,11 @@ impl Problem {
         StatusCode::from_u16(self.cause.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
+    /// The sentence for the client.
+    pub fn sentence(&self) -> &str {
+        self.detail.as_deref().unwrap_or(self.cause.default_detail())
+    }
+
     /// The response. The outcome's header is set on it; the request's id is not.
     pub(super) fn to_response(&self, request_id: &str) -> Response<ResponseBody> {
         let mut response = Response::new(ResponseBody::full(self.document(request_id)));
@@ -257,7 +269,7 @@ impl Problem {
             r#type: format!("urn:lacewing:outcome:{outcome}"),
             title: title(outcome),
             status: self.cause.status(),
-            detail: self.detail.as_deref().unwrap_or(self.cause.default_detail()),
+            detail: self.sentence(),
             outcome: outcome.as_str(),
             invocation: self.invocation.as_deref().unwrap_or(request_id),
         };
@@ -275,6 +287,44 @@ struct Document<'a> {
     detail: &'a str,
     outcome: &'static str,
     invocation: &'a str,
+}
+
+/// The answer to `OPTIONS`: 204, and the methods that are served.
+pub(super) fn options(allow: &str) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    if let Ok(allow) = HeaderValue::from_str(allow) {
+        response.headers_mut().insert(header::ALLOW, allow);
+    }
+    response
+}
+
+/// What is sent in the place of `bare`, which is hyper's own answer to bytes that are no HTTP/1 request: a header
+/// without any body. hyper has chosen the status and written the date; both are kept.
+pub(super) fn refusal(
+    bare: &str,
+    status: u16,
+    request_id: &RequestId,
+    options: &Options,
+) -> (Problem, Bytes) {
+    let problem = match status {
+        414 => Problem::bad_input(BadInput::TargetTooLong),
+        431 => Problem::bad_input(BadInput::HeaderTooLarge).detail(format!(
+            "the request's line and header are more than {} bytes, or more than {} fields",
+            options.header_bytes, options.headers
+        )),
+        _ => Problem::bad_input(BadInput::Malformed)
+            .detail("the request's first line or its header is not valid HTTP/1.1"),
+    };
+    let document = problem.document(request_id.as_str());
+    let fields = format!(
+        "content-type: application/problem+json\r\ncache-control: no-store\r\n{OUTCOME_HEADER}: {}\r\n{REQUEST_ID_HEADER}: {request_id}\r\ncontent-length: {}\r\n",
+        problem.outcome(),
+        document.len(),
+    );
+    let mut bytes = bare.replacen("content-length: 0\r\n", &fields, 1).into_bytes();
+    bytes.extend_from_slice(&document);
+    (problem, bytes.into())
 }
 
 /// The outcome's header value.

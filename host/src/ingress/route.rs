@@ -155,11 +155,15 @@ impl<T> Router<T> {
                 Err(bad) => return Found::BadPath(bad),
             }
         }
-        let mut allow = BTreeSet::new();
-        for table in chain {
-            table.allow(&path, &mut allow);
+        match allow(chain, &path) {
+            Some(allow) => Found::NoMethod { allow },
+            None => Found::None,
         }
-        if allow.is_empty() { Found::None } else { Found::NoMethod { allow: write_allow(&allow) } }
+    }
+
+    /// The methods that are served at a path, as the value of `Allow`. None if it is not served at all.
+    pub fn allow(&self, host: &str, path: &str) -> Option<String> {
+        allow(self.chain(host)?, &path::normalize(path).ok()?)
     }
 
     fn chain(&self, host: &str) -> Option<&Chain<T>> {
@@ -181,13 +185,21 @@ impl<T> Router<T> {
     }
 }
 
-/// The value of `Allow`: `OPTIONS` is always allowed, because it is answered from the routes.
-fn write_allow(methods: &BTreeSet<String>) -> String {
+/// The value of `Allow` for a path in normal form, if anything is served there. `OPTIONS` is always allowed, because
+/// it is answered from the routes.
+fn allow<T>(chain: &Chain<T>, path: &str) -> Option<String> {
+    let mut methods = BTreeSet::new();
+    for table in chain {
+        table.allow(path, &mut methods);
+    }
     let mut allow: Vec<&str> = methods.iter().map(String::as_str).collect();
+    if allow.is_empty() {
+        return None;
+    }
     if !methods.contains("OPTIONS") {
         allow.push("OPTIONS");
     }
-    allow.join(", ")
+    Some(allow.join(", "))
 }
 
 /// Why a route cannot be added. Displays as a sentence that names the route.

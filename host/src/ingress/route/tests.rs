@@ -253,7 +253,7 @@ fn reference_matches(pattern: &str, path: &str) -> bool {
     if wildcard {
         let before = pattern.len() - 1;
         path.len() >= pattern.len()
-            && path[before..].join("/") != ""
+            && !path[before..].join("/").is_empty()
             && (0..before).all(|i| segment_matches(pattern[i], path[i]))
     } else {
         path.len() == pattern.len() && (0..path.len()).all(|i| segment_matches(pattern[i], path[i]))

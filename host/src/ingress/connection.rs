@@ -1,0 +1,136 @@
+//! What the requests of one connection have in common.
+
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use super::{
+    body::{ResponseBody, StreamError},
+    request_id::RequestId,
+    respond::Problem,
+};
+
+/// The state of one connection that its requests, its transport and its task share. All of it is advisory, so that
+/// no ordering is needed.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) peer: SocketAddr,
+    /// Requests that are being answered, their responses' bodies included.
+    in_flight: AtomicU32,
+    /// Requests so far, wrapping.
+    requests: AtomicU32,
+    /// Whether the client may still be sending a body that nobody will read.
+    unread: AtomicBool,
+    /// What was sent for bytes that are no request.
+    refused: OnceLock<(Problem, RequestId)>,
+}
+
+impl Connection {
+    pub(super) fn new(peer: SocketAddr) -> Arc<Connection> {
+        Arc::new(Connection {
+            peer,
+            in_flight: AtomicU32::new(0),
+            requests: AtomicU32::new(0),
+            unread: AtomicBool::new(false),
+            refused: OnceLock::new(),
+        })
+    }
+
+    /// Counts a request until what is returned is dropped.
+    pub(super) fn begin(self: &Arc<Connection>) -> InFlight {
+        self.in_flight.fetch_add(1, Relaxed);
+        self.requests.fetch_add(1, Relaxed);
+        InFlight(Arc::clone(self))
+    }
+
+    pub(super) fn in_flight(&self) -> u32 {
+        self.in_flight.load(Relaxed)
+    }
+
+    pub(super) fn requests(&self) -> u32 {
+        self.requests.load(Relaxed)
+    }
+
+    pub(super) fn leave_body_unread(&self) {
+        self.unread.store(true, Relaxed);
+    }
+
+    /// Notes what was sent for bytes that are no request. A connection ends with the first such answer.
+    pub(super) fn refuse(&self, problem: Problem, request_id: RequestId) {
+        self.refused.get_or_init(|| (problem, request_id));
+    }
+
+    pub(super) fn refused(&self) -> Option<&(Problem, RequestId)> {
+        self.refused.get()
+    }
+
+    /// Whether to wait for the client before the connection is closed.
+    pub(super) fn client_may_be_sending(&self) -> bool {
+        self.unread.load(Relaxed) || self.refused().is_some()
+    }
+}
+
+/// A request that is being answered.
+#[derive(Debug)]
+pub(super) struct InFlight(pub(super) Arc<Connection>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A response's body, in flight until it was sent or given up.
+pub(super) struct Sending {
+    body: ResponseBody,
+    /// Why the body ended early, while what came before is being sent.
+    failed: Option<StreamError>,
+    _in_flight: InFlight,
+}
+
+impl Sending {
+    pub(super) fn new(body: ResponseBody, in_flight: InFlight) -> Sending {
+        Sending { body, failed: None, _in_flight: in_flight }
+    }
+}
+
+impl Body for Sending {
+    type Data = Bytes;
+    type Error = StreamError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        if let Some(error) = self.failed.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(Some(Err(error))) => {
+                // An error cuts the connection, and with it what hyper holds back: the response's header, if all
+                // happens at once. Asked again, it has been sent.
+                self.failed = Some(error);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            frame => frame,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.failed.is_none() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
