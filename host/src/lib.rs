@@ -2,6 +2,7 @@
 //!
 //! The map of this crate is in `ARCHITECTURE.md`.
 
+pub mod capability;
 pub mod config;
 pub mod manifest;
 pub mod name;

@@ -1,0 +1,3 @@
+//! What a guest may import: one file per group.
+
+pub mod egress;
