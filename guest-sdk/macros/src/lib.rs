@@ -1,0 +1,14 @@
+//! The attributes of `lacewing-sdk`, which documents them.
+
+use proc_macro::TokenStream;
+use syn::{ItemFn, parse_macro_input};
+
+mod http;
+mod signature;
+
+#[allow(missing_docs)] // The documentation stands where they are re-exported.
+#[proc_macro_attribute]
+pub fn http(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let item = parse_macro_input!(item as ItemFn);
+    http::expand(arguments.into(), &item).into()
+}

@@ -1,0 +1,88 @@
+//! What any handler's signature must be like, and what is said if it is not.
+
+use proc_macro2::TokenStream;
+use syn::spanned::Spanned;
+use syn::{Error, FnArg, ItemFn, PatType, ReturnType, Safety, Type};
+
+/// What an attribute expects, for its messages.
+pub(crate) struct Expected {
+    /// The attribute as it is written.
+    pub(crate) attribute: &'static str,
+    /// An example of a right signature.
+    pub(crate) example: &'static str,
+    /// Whether the function may be `async`.
+    pub(crate) may_be_async: bool,
+}
+
+impl Expected {
+    /// An error with the example.
+    pub(crate) fn error(&self, place: impl Spanned, what: &str) -> Error {
+        Error::new(
+            place.span(),
+            format!("{what}\n\n`{}` expects a function like `{}`", self.attribute, self.example),
+        )
+    }
+
+    /// The handler's arguments, if nothing is wrong with its signature.
+    pub(crate) fn check<'a>(
+        &self,
+        arguments: &TokenStream,
+        item: &'a ItemFn,
+    ) -> Result<Vec<&'a PatType>, Error> {
+        if !arguments.is_empty() {
+            return Err(self.error(
+                arguments,
+                "this attribute takes no arguments: routes stand in `lacewing.toml`",
+            ));
+        }
+        let signature = &item.sig;
+        if let Some(place) = &signature.asyncness
+            && !self.may_be_async
+        {
+            return Err(self.error(place, "this handler cannot be `async`"));
+        }
+        if let Safety::Unsafe(place) = &signature.safety {
+            return Err(self.error(place, "a handler cannot be `unsafe`: the host calls it"));
+        }
+        if let Some(place) = &signature.abi {
+            return Err(self.error(place, "a handler is an ordinary Rust function, without an ABI"));
+        }
+        if !signature.generics.params.is_empty() {
+            return Err(self.error(
+                &signature.generics,
+                "a handler cannot be generic: there would be nothing to choose its types",
+            ));
+        }
+        let mut typed = Vec::new();
+        for input in &signature.inputs {
+            match input {
+                FnArg::Receiver(place) => {
+                    return Err(self.error(place, "a handler is a function, not a method"));
+                }
+                FnArg::Typed(argument) => typed.push(self.owned(argument)?),
+            }
+        }
+        Ok(typed)
+    }
+
+    fn owned<'a>(&self, argument: &'a PatType) -> Result<&'a PatType, Error> {
+        match &*argument.ty {
+            Type::Reference(place) => {
+                Err(self.error(place, "a handler owns its arguments: take the type without `&`"))
+            }
+            Type::ImplTrait(place) => {
+                Err(self
+                    .error(place, "a handler cannot be generic: name the type of this argument"))
+            }
+            _ => Ok(argument),
+        }
+    }
+}
+
+/// The place of the return type, or of the name where there is none.
+pub(crate) fn output_span(item: &ItemFn) -> proc_macro2::Span {
+    match &item.sig.output {
+        ReturnType::Default => item.sig.ident.span(),
+        ReturnType::Type(_, ty) => ty.span(),
+    }
+}

@@ -1,0 +1,220 @@
+//! For the tests of a function: requests, and calls through the same machinery as on the host.
+//!
+//! A handler stays an ordinary function, so a test can simply call it. To go through extractors and responses as a
+//! request does, build one here:
+//!
+//! ```
+//! use lacewing_sdk::{Path, test};
+//!
+//! #[lacewing_sdk::http]
+//! fn user(Path(id): Path<u32>) -> String {
+//!     format!("user {id}")
+//! }
+//!
+//! assert_eq!(user(Path(7)), "user 7");
+//!
+//! let response = test::get("/users/7").route("/users/{id}").param("id", "7").call(user);
+//! assert_eq!(response.status(), 200);
+//! assert_eq!(response.text(), "user 7");
+//! ```
+//!
+//! These functions panic where a test would fail anyway.
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::extract::{Incoming, Route};
+use crate::handler::HttpHandler;
+use crate::respond::Response;
+use crate::{Body, Request};
+
+/// A GET request for a path and query.
+#[must_use]
+pub fn get(path_with_query: &str) -> TestRequest {
+    request(Method::GET, path_with_query)
+}
+
+/// A POST request for a path and query.
+#[must_use]
+pub fn post(path_with_query: &str) -> TestRequest {
+    request(Method::POST, path_with_query)
+}
+
+/// A PUT request for a path and query.
+#[must_use]
+pub fn put(path_with_query: &str) -> TestRequest {
+    request(Method::PUT, path_with_query)
+}
+
+/// A DELETE request for a path and query.
+#[must_use]
+pub fn delete(path_with_query: &str) -> TestRequest {
+    request(Method::DELETE, path_with_query)
+}
+
+/// A request with any method for a path and query.
+///
+/// # Panics
+/// If the path is not one.
+#[must_use]
+pub fn request(method: Method, path_with_query: &str) -> TestRequest {
+    let uri = http::Uri::builder()
+        .scheme("http")
+        .authority("localhost")
+        .path_and_query(path_with_query)
+        .build()
+        .unwrap_or_else(|error| panic!("`{path_with_query}` is not a path: {error}"));
+    let route = Route { pattern: uri.path().into(), params: Vec::new() };
+    let mut request = Request::default();
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
+    TestRequest { request, route }
+}
+
+/// Calls a handler with a request, through its extractors.
+///
+/// ```
+/// use lacewing_sdk::{Request, test};
+///
+/// #[lacewing_sdk::http]
+/// fn hello() -> &'static str {
+///     "hello"
+/// }
+///
+/// assert_eq!(test::call_http(hello, Request::default()).text(), "hello");
+/// ```
+pub fn call_http<Args>(handler: impl HttpHandler<Args>, request: Request) -> TestResponse {
+    TestResponse::of(handler.reply(Incoming::from(request)).into_response())
+}
+
+/// A request that a test builds.
+#[derive(Debug)]
+pub struct TestRequest {
+    request: Request,
+    route: Route,
+}
+
+impl TestRequest {
+    /// Adds a header.
+    ///
+    /// # Panics
+    /// If the name or the value is malformed.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> TestRequest {
+        let name: http::HeaderName =
+            name.parse().unwrap_or_else(|_| panic!("`{name}` is not a header's name"));
+        let value = value.parse().unwrap_or_else(|_| panic!("`{value}` is not a header's value"));
+        self.request.headers_mut().append(name, value);
+        self
+    }
+
+    /// Says which route matched; without this it is the path itself.
+    #[must_use]
+    pub fn route(mut self, pattern: &str) -> TestRequest {
+        self.route.pattern = pattern.into();
+        self
+    }
+
+    /// Adds a parameter that the route captured.
+    #[must_use]
+    pub fn param(mut self, name: &str, value: &str) -> TestRequest {
+        self.route.params.push((name.into(), value.into()));
+        self
+    }
+
+    /// Sets the body.
+    #[must_use]
+    pub fn body(mut self, body: impl Into<Body>) -> TestRequest {
+        *self.request.body_mut() = body.into();
+        self
+    }
+
+    /// Sets the body to JSON, and the header that says so.
+    ///
+    /// # Panics
+    /// If the value cannot be written as JSON.
+    #[must_use]
+    pub fn json(self, value: &impl Serialize) -> TestRequest {
+        let text = serde_json::to_vec(value)
+            .unwrap_or_else(|error| panic!("the body cannot be written as JSON: {error}"));
+        self.header("content-type", "application/json").body(text)
+    }
+
+    /// The request itself.
+    #[must_use]
+    pub fn build(mut self) -> Request {
+        self.request.extensions_mut().insert(self.route);
+        self.request
+    }
+
+    /// Calls a handler with it: [`call_http`].
+    pub fn call<Args>(self, handler: impl HttpHandler<Args>) -> TestResponse {
+        call_http(handler, self.build())
+    }
+}
+
+/// What a handler answered.
+#[derive(Debug)]
+pub struct TestResponse {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl TestResponse {
+    fn of(response: Response) -> TestResponse {
+        let (parts, body) = response.into_parts();
+        let body = body.into_bytes().unwrap_or_else(|error| panic!("{error}"));
+        TestResponse { status: parts.status, headers: parts.headers, body }
+    }
+
+    /// The status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The headers.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// The value of one header.
+    ///
+    /// # Panics
+    /// If it is not text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let value = self.headers.get(name)?;
+        Some(value.to_str().unwrap_or_else(|_| panic!("the header `{name}` is not text")))
+    }
+
+    /// The body.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// The body as text.
+    ///
+    /// # Panics
+    /// If it is not UTF-8.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap_or_else(|_| panic!("the body is not UTF-8"))
+    }
+
+    /// The body, read as JSON.
+    ///
+    /// # Panics
+    /// If it is not JSON of that shape.
+    #[must_use]
+    pub fn json<T: DeserializeOwned>(&self) -> T {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| {
+            panic!("the body is not the JSON expected: {error}: {}", self.text())
+        })
+    }
+}

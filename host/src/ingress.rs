@@ -1,0 +1,5 @@
+//! The HTTP ingress.
+
+pub mod body;
+pub mod respond;
+pub mod route;
