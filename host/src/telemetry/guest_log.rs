@@ -33,6 +33,8 @@ pub enum Stream {
     Stderr,
     /// A logging import, which has levels of its own.
     Logging,
+    /// Nowhere: the host remarks on something that the guest did.
+    Host,
 }
 
 impl Stream {
@@ -42,6 +44,7 @@ impl Stream {
             Stream::Stdout => "stdout",
             Stream::Stderr => "stderr",
             Stream::Logging => "logging",
+            Stream::Host => "host",
         }
     }
 
@@ -49,7 +52,7 @@ impl Stream {
     const fn default_level(self) -> Level {
         match self {
             Stream::Stdout | Stream::Logging => Level::INFO,
-            Stream::Stderr => Level::WARN,
+            Stream::Stderr | Stream::Host => Level::WARN,
         }
     }
 }
@@ -121,6 +124,16 @@ impl GuestLog {
 
     /// Emits one record of a logging import. Line breaks in `message` do not end it; over 8 KiB it is split.
     pub fn log(&self, level: Level, message: &str) {
+        self.say(level, Stream::Logging, message);
+    }
+
+    /// Emits a remark of the host on what the guest did, such as a refused outbound request. It counts towards the
+    /// limit, because it is the guest that provokes it.
+    pub fn note(&self, message: &str) {
+        self.say(Level::WARN, Stream::Host, message);
+    }
+
+    fn say(&self, level: Level, stream: Stream, message: &str) {
         let mut state = self.state();
         if state.finished {
             return;
@@ -128,7 +141,7 @@ impl GuestLog {
         let mut rest = message.as_bytes();
         while !rest.is_empty() {
             let piece = &rest[..split_at(rest)];
-            self.emit(&mut state, level, Stream::Logging, piece, piece.len());
+            self.emit(&mut state, level, stream, piece, piece.len());
             rest = &rest[piece.len()..];
         }
     }
@@ -149,7 +162,7 @@ impl GuestLog {
                     "log limit of {} bytes reached, {} bytes dropped",
                     self.limit_bytes, state.totals.dropped_bytes
                 );
-                self.sink.guest_line(&self.context, Level::WARN, Stream::Stderr, &message);
+                self.sink.guest_line(&self.context, Level::WARN, Stream::Host, &message);
             }
         }
         state.totals
@@ -247,7 +260,7 @@ impl State {
     fn partial(&mut self, stream: Stream) -> &mut Partial {
         match stream {
             Stream::Stdout => &mut self.stdout,
-            Stream::Stderr | Stream::Logging => &mut self.stderr,
+            Stream::Stderr | Stream::Logging | Stream::Host => &mut self.stderr,
         }
     }
 }
