@@ -2,7 +2,6 @@
 
 pub mod egress;
 mod link;
-pub(crate) mod outbound;
 pub(crate) mod stdio;
 
 pub(crate) use link::{linker, missing};

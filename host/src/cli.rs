@@ -8,10 +8,10 @@ pub mod check;
 mod completions;
 pub mod console;
 pub mod invoke;
+mod project;
 mod schema;
 pub mod up;
 pub mod watch;
-mod project;
 
 use std::{ffi::OsString, io, io::Write, path::Path};
 

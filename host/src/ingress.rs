@@ -17,6 +17,7 @@ mod cors;
 mod dispatch;
 mod drain;
 mod exchange;
+mod gateway;
 mod hygiene;
 mod options;
 mod random;
@@ -35,6 +36,7 @@ pub use self::{
     cors::{BadCors, Cors, CorsConfig},
     drain::Drained,
     exchange::{Answered, Endpoint, Exchange, Handler, Routes},
+    gateway::Gateway,
     hygiene::{BadResponse, HeaderLimits, response_parts, sanitize_response},
     options::Options,
     request_id::{REQUEST_ID_HEADER, RequestId},

@@ -33,6 +33,7 @@ use std::{
 use wasmtime::Store;
 
 use crate::{
+    capability::egress::Propagation,
     engine::{Engines, Running},
     telemetry::GuestLog,
 };
@@ -72,11 +73,12 @@ impl Sandbox {
         program: &Arc<Program>,
         spec: &Arc<Spec>,
         log: Arc<GuestLog>,
+        propagation: Propagation,
         deadline: Instant,
     ) -> Result<Sandbox, Fault> {
         let running = engines.running();
         let cpu = Arc::new(CpuClock::default());
-        let store = state::store(program.engine(), spec, log, deadline)?;
+        let store = state::store(program.engine(), spec, log, propagation, deadline)?;
         Ok(Sandbox {
             store,
             program: program.clone(),

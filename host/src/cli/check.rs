@@ -55,13 +55,17 @@ pub(super) fn run(args: &CheckArgs, console: &Console) -> Result<ExitCode, Error
     }
 }
 
-fn findings(args: &CheckArgs, console: &Console) -> Result<(std::sync::Arc<Deployed>, Vec<Diagnostic>), Error> {
+fn findings(
+    args: &CheckArgs,
+    console: &Console,
+) -> Result<(std::sync::Arc<Deployed>, Vec<Diagnostic>), Error> {
     let mut settings = Settings::new(default_cache_dir());
     // Nothing is served: one sandbox at a time is enough.
     settings.max_sandboxes = 8;
     let mut loaded = Project::at(&args.path).load(settings)?;
     let built = project::build(&loaded.file, console)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::System)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::System)?;
     let host = Host::new(loaded.file.settings.clone(), Sink::nothing(), InvocationLog::None)?;
     runtime.block_on(host.deploy(&loaded.file, &built.components)).map_err(Error::Deploy)?;
     let deployed = host.deployed();

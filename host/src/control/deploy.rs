@@ -11,11 +11,14 @@ use std::{
 
 use super::{Deployed, Host};
 use crate::{
-    capability::egress,
+    capability::egress::{self, Propagation},
     config::{HostFile, Quota as TenantQuota, Tenant as TenantConfig},
     engine::{LoadError, Profile},
     function::{Quota, Revision, Tenant},
-    ingress::{BadCors, Cors, Endpoint, route::{BadRoute, Conflict, Router}},
+    ingress::{
+        BadCors, Cors, Endpoint,
+        route::{BadRoute, Conflict, Router},
+    },
     manifest::{App, Function, Limits, Source},
     name::{AppName, FunctionName, TenantName},
     outcome::Outcome,
@@ -180,7 +183,8 @@ impl Host {
             spec: Arc::new(Spec {
                 limits: limits.clone(),
                 env: function.env.clone(),
-                egress: egress::Policy::new(&function.grants),
+                egress: self.egress.clone(),
+                policy: egress::Policy::new(&function.grants),
             }),
             quota,
             metrics: self.metrics.function(key),
@@ -216,7 +220,16 @@ impl Host {
         let deadline = Instant::now() + limits.deadline;
         let start = async {
             let engines = self.invoker().engines();
-            Sandbox::new(engines, &revision.program, &revision.spec, log, deadline)?.start().await
+            Sandbox::new(
+                engines,
+                &revision.program,
+                &revision.spec,
+                log,
+                Propagation::default(),
+                deadline,
+            )?
+            .start()
+            .await
         };
         start.await.map_err(|fault| Refusal::Start { outcome: fault.outcome, detail: fault.detail })
     }

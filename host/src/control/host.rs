@@ -5,8 +5,9 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::{
+    capability::egress::{Egress, EgressOptions, EgressSetupError},
     config::Settings,
-    engine::{ArtifactCache, CacheError, EngineError, Engines, Loader, PoolOptions},
+    engine::{ArtifactCache, EngineError, Engines, Loader, PoolOptions},
     function::Revision,
     ingress::{Endpoint, Routes, route::Router},
     invocation::{Admission, Invoker, QueueOptions},
@@ -21,6 +22,7 @@ pub struct Host {
     pub(super) metrics: Arc<Metrics>,
     pub(super) loader: Loader,
     pub(super) linkers: Linkers,
+    pub(super) egress: Arc<Egress>,
     health: Arc<Health>,
     invoker: Arc<Invoker>,
     deployed: ArcSwap<Deployed>,
@@ -40,9 +42,9 @@ pub enum HostError {
     /// The engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// The artifact cache.
+    /// Outbound HTTP.
     #[error(transparent)]
-    Cache(#[from] CacheError),
+    Egress(#[from] EgressSetupError),
 }
 
 /// The largest component, in bytes. Default 128 MiB: ten times what a JavaScript engine takes.
@@ -80,6 +82,7 @@ impl Host {
             metrics,
             loader: Loader::new(engines, cache, MAX_COMPONENT_BYTES),
             linkers: Linkers::default(),
+            egress: Arc::new(Egress::new(EgressOptions::default())?),
             health: Arc::new(Health::new()),
             invoker,
             deployed: ArcSwap::default(),

@@ -55,7 +55,9 @@ fn review_function(function: &Function, revision: &Revision, bare: bool) -> Vec<
             let help = if bare {
                 "a component without a manifest is granted nothing: give it a lacewing.toml with `grants.http`".to_owned()
             } else {
-                format!("name the servers that it may call: [functions.{name}.grants] http = [\"https://api.example.com\"]")
+                format!(
+                    "name the servers that it may call: [functions.{name}.grants] http = [\"https://api.example.com\"]"
+                )
             };
             vec![if bare { warning } else { warning.at(&function.place) }.help(help)]
         }

@@ -1,7 +1,10 @@
 //! From the manifest's routes, and the tenant's host names, to the router's keys.
 
 use crate::{
-    ingress::{CorsConfig, route::{self, RouteKey}},
+    ingress::{
+        CorsConfig,
+        route::{self, RouteKey},
+    },
     manifest::{Cors, Headers, HostPattern, Methods, Origins, Route},
     name::TenantName,
 };

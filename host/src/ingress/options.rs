@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::config::Settings;
+
 const KIB: usize = 1024;
 
 /// Limits of one listener. They protect the host; what a function may be sent is among its own limits.
@@ -58,6 +60,23 @@ impl Default for Options {
             reset_streams: 32,
             drain_linger: Duration::from_millis(100),
             close_linger: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Options {
+    /// What a host's settings say; the rest by default.
+    pub fn of(settings: &Settings) -> Options {
+        let connections = &settings.connections;
+        Options {
+            connections: connections.max,
+            header_read: connections.header_timeout.max(connections.keep_alive),
+            body_idle: connections.body_idle_timeout,
+            write_idle: connections.body_idle_timeout,
+            headers: connections.max_headers as usize,
+            header_bytes: connections.max_header_bytes as usize,
+            streams: connections.max_streams,
+            ..Options::default()
         }
     }
 }

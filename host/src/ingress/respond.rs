@@ -1,6 +1,6 @@
 //! The answers that the host makes itself: which status an outcome has, and the problem document (RFC 9457).
 //!
-//! This is the one place where a status is chosen. What failed is said by whoever found it, as a [`Problem`];
+//! The status of an outcome is chosen in [`Outcome::http_status`]; what was wrong with a request refines it here. What failed is said by whoever found it, as a [`Problem`];
 //! nothing of the host is told to the client beyond the outcome and one sentence.
 
 use std::{borrow::Cow, time::Duration};
@@ -67,24 +67,11 @@ impl Cause {
 
     fn status(&self) -> u16 {
         match self {
-            Cause::Of(outcome) => match outcome {
-                // Never sent: the function's own status is.
-                Outcome::Ok => 200,
-                Outcome::NoRoute => 404,
-                Outcome::BadRequest => 400,
-                Outcome::Unauthorized => 401,
-                Outcome::Forbidden => 403,
-                Outcome::Throttled => 429,
-                Outcome::LoadShed => 503,
-                Outcome::CpuExceeded | Outcome::FuelExhausted | Outcome::DeadlineExceeded => 504,
-                Outcome::MemoryExceeded
-                | Outcome::Trap
-                | Outcome::BadResponse
-                | Outcome::NoResponse => 502,
-                // Nobody is there to read it; logs use this number where they need one.
+            // Neither is sent: the function's own status is, or nobody is there.
+            Cause::Of(outcome) => outcome.http_status().unwrap_or(match outcome {
                 Outcome::Canceled => 499,
-                Outcome::Internal => 500,
-            },
+                _ => 200,
+            }),
             Cause::Method { .. } => 405,
             Cause::Input(input) => match input {
                 BadInput::Malformed => 400,
@@ -220,6 +207,11 @@ impl Problem {
     pub fn invocation(mut self, id: impl Into<Box<str>>) -> Problem {
         self.invocation = Some(id.into());
         self
+    }
+
+    /// The sentence that the client reads.
+    pub fn text(&self) -> &str {
+        self.detail.as_deref().unwrap_or(self.cause.default_detail())
     }
 
     /// The one word for it.

@@ -134,6 +134,11 @@ pub struct Router<T> {
 type Chain<T> = Vec<Table<T>>;
 
 impl<T> Router<T> {
+    /// A router without routes.
+    pub fn empty() -> Router<T> {
+        Router { exact: HashMap::new(), below: HashMap::new(), any: None }
+    }
+
     /// Starts a router without routes.
     pub fn builder() -> RouterBuilder<T> {
         RouterBuilder { routes: Vec::new() }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{Failure, Invoker, live::Live};
 use crate::{
+    capability::egress::Propagation,
     function::Revision,
     sandbox::{CallError, Event, EventFailure},
     telemetry::{Context, Usage},
@@ -34,10 +35,11 @@ impl Invoker {
         context: &Arc<Context>,
         payload: &[u8],
     ) -> Called<Result<Vec<u8>, CallError>> {
-        let mut live = match Live::begin(self, revision, context, None).await {
-            Ok(live) => live,
-            Err(failure) => return Called::refused(failure),
-        };
+        let mut live =
+            match Live::begin(self, revision, context, None, Propagation::default()).await {
+                Ok(live) => live,
+                Err(failure) => return Called::refused(failure),
+            };
         live.bytes_in = payload.len() as u64;
         let result = live.sandbox.call(payload).await;
         if let Ok(Ok(output)) = &result {
@@ -55,10 +57,11 @@ impl Invoker {
         context: &Arc<Context>,
         batch: &[Event],
     ) -> Called<Vec<Result<(), EventFailure>>> {
-        let mut live = match Live::begin(self, revision, context, None).await {
-            Ok(live) => live,
-            Err(failure) => return Called::refused(failure),
-        };
+        let mut live =
+            match Live::begin(self, revision, context, None, Propagation::default()).await {
+                Ok(live) => live,
+                Err(failure) => return Called::refused(failure),
+            };
         live.bytes_in = batch
             .iter()
             .filter_map(|event| event.data.as_ref())

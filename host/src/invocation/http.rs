@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     body::{Body, StreamBody, empty_stream},
+    capability::egress::Propagation,
     function::Revision,
     manifest::Limits,
     outcome::Outcome,
@@ -42,6 +43,16 @@ pub struct HttpRequest<'a> {
 }
 
 impl HttpRequest<'_> {
+    /// What outbound requests of the function carry on, unless it says otherwise.
+    fn propagation(&self) -> Propagation {
+        let field = |name: &str| self.parts.headers.get(name).cloned();
+        Propagation {
+            traceparent: field("traceparent"),
+            tracestate: field("tracestate"),
+            request_id: field("x-request-id"),
+        }
+    }
+
     fn seen(&self) -> Seen {
         Seen { method: self.parts.method.clone(), uri: self.parts.uri.clone() }
     }
@@ -85,7 +96,8 @@ impl HttpRequest<'_> {
             parts.headers.insert(ROUTE_HEADER, route);
         }
         if !self.params.is_empty() {
-            let params = form_urlencoded::Serializer::new(String::new()).extend_pairs(self.params).finish();
+            let params =
+                form_urlencoded::Serializer::new(String::new()).extend_pairs(self.params).finish();
             if let Ok(params) = HeaderValue::try_from(params) {
                 parts.headers.insert(PARAMS_HEADER, params);
             }
@@ -110,7 +122,9 @@ impl Invoker {
         request: HttpRequest<'_>,
         body: Bytes,
     ) -> Result<Response<Body>, Failure> {
-        let mut live = Live::begin(self, revision, context, Some(request.seen())).await?;
+        let mut live =
+            Live::begin(self, revision, context, Some(request.seen()), request.propagation())
+                .await?;
         live.bytes_in = body.len() as u64;
         let headers = fields(&request.parts.headers);
         let params: Vec<LeanParam<'_>> =
@@ -139,7 +153,9 @@ impl Invoker {
         request: HttpRequest<'_>,
         body: StreamBody,
     ) -> Result<Response<Body>, Failure> {
-        let live = Live::begin(self, revision, context, Some(request.seen())).await?;
+        let live =
+            Live::begin(self, revision, context, Some(request.seen()), request.propagation())
+                .await?;
         let method = request.parts.method.clone();
         let request = request.portable(body);
         let (respond, head) = oneshot::channel();

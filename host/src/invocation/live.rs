@@ -7,6 +7,7 @@ use std::{
 
 use super::{Failure, Invoker, Permit, stream::Progress};
 use crate::{
+    capability::egress::Propagation,
     function::Revision,
     outcome::Outcome,
     sandbox::{Fault, Sandbox},
@@ -54,6 +55,7 @@ impl Live {
         revision: &Arc<Revision>,
         context: &Arc<Context>,
         seen: Option<Seen>,
+        propagation: Propagation,
     ) -> Result<Live, Failure> {
         let quotas = (revision.tenant.quota(), &revision.quota);
         let permit = match invoker.admission.admit(quotas.0, quotas.1).await {
@@ -71,6 +73,7 @@ impl Live {
             &revision.program,
             &revision.spec,
             log.clone(),
+            propagation,
             started + limits.deadline,
         )
         .map_err(|fault| {

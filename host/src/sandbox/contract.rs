@@ -30,4 +30,6 @@ pub(super) mod call {
 }
 
 pub use call::exports::lacewing::function::call::Error as CallError;
-pub use events::exports::lacewing::function::events::{Event, Extension, Failure as EventFailure, Retry};
+pub use events::exports::lacewing::function::events::{
+    Event, Extension, Failure as EventFailure, Retry,
+};

@@ -12,7 +12,10 @@ use super::{
     limiter::Limiter,
 };
 use crate::{
-    capability::{outbound::Outbound, stdio},
+    capability::{
+        egress::{Egress, EgressLimits, Gate, Policy, Propagation},
+        stdio,
+    },
     manifest::Limits,
     outcome::Outcome,
     telemetry::GuestLog,
@@ -24,8 +27,10 @@ pub struct Spec {
     pub limits: Limits,
     /// The environment that the guest sees, and nothing else.
     pub env: Vec<(String, String)>,
+    /// The way out of this host.
+    pub egress: Arc<Egress>,
     /// Where outbound HTTP may go.
-    pub egress: crate::capability::egress::Policy,
+    pub policy: Policy,
 }
 
 /// Host memory that one hostcall's arguments and results may take. Strings and lists are charged by their size.
@@ -40,13 +45,15 @@ pub(crate) struct State {
     wasi: Option<Box<WasiCtx>>,
     table: ResourceTable,
     http: WasiHttpCtx,
-    outbound: Option<Box<Outbound>>,
+    propagation: Propagation,
+    gate: Option<Box<Gate>>,
 }
 
 pub(super) fn store(
     engine: &Engine,
     spec: &Arc<Spec>,
     log: Arc<GuestLog>,
+    propagation: Propagation,
     deadline: Instant,
 ) -> Result<Store<State>, Fault> {
     let limits = &spec.limits;
@@ -62,7 +69,8 @@ pub(super) fn store(
         wasi: None,
         table,
         http,
-        outbound: None,
+        propagation,
+        gate: None,
     };
     let mut store = Store::new(engine, state);
     store.limiter(|state| &mut state.limiter);
@@ -114,9 +122,12 @@ impl WasiView for State {
 
 impl WasiHttpView for State {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        let (spec, deadline) = (&self.spec, self.deadline);
-        let outbound =
-            self.outbound.get_or_insert_with(|| Box::new(Outbound::new(&spec.egress, deadline)));
-        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut **outbound }
+        let (spec, log, propagation) = (&self.spec, &self.log, &mut self.propagation);
+        let gate = self.gate.get_or_insert_with(|| {
+            let limits = EgressLimits::from(&spec.limits);
+            let (egress, policy) = (spec.egress.clone(), spec.policy.clone());
+            Box::new(Gate::new(egress, policy, limits, std::mem::take(propagation), log.clone()))
+        });
+        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut **gate }
     }
 }

@@ -6,9 +6,12 @@ use crate::sandbox::{Event, EventFailure, Extension, Retry};
 
 /// One event, or an array of them. What is not given is made up: `id`, `source`, `type`.
 pub(super) fn parse(bytes: &[u8]) -> Result<Vec<Event>, String> {
-    let value: Value = serde_json::from_slice(bytes).map_err(|error| format!("the event is not JSON: {error}"))?;
+    let value: Value =
+        serde_json::from_slice(bytes).map_err(|error| format!("the event is not JSON: {error}"))?;
     match value {
-        Value::Array(events) => events.into_iter().enumerate().map(|(index, event)| one(event, index)).collect(),
+        Value::Array(events) => {
+            events.into_iter().enumerate().map(|(index, event)| one(event, index)).collect()
+        }
         event => Ok(vec![one(event, 0)?]),
     }
 }
@@ -30,9 +33,12 @@ fn one(value: Value, index: usize) -> Result<Event, String> {
         extensions: Vec::new(),
     };
     text(&mut map, "specversion")?;
-    let datacontenttype =
-        event.datacontenttype.clone().or_else(|| event.data.as_ref().map(|_| "application/json".to_owned()));
-    let extensions = map.into_iter().map(|(name, value)| Extension { name, value: canonical(&value) }).collect();
+    let datacontenttype = event
+        .datacontenttype
+        .clone()
+        .or_else(|| event.data.as_ref().map(|_| "application/json".to_owned()));
+    let extensions =
+        map.into_iter().map(|(name, value)| Extension { name, value: canonical(&value) }).collect();
     Ok(Event { datacontenttype, extensions, ..event })
 }
 
@@ -71,10 +77,16 @@ mod tests {
     fn what_is_not_given_is_made_up() {
         let events = parse(br#"{"type":"upload","data":{"key":"a.png"},"tenantid":7}"#).unwrap();
         let [event] = &events[..] else { panic!("{events:?}") };
-        assert_eq!((event.id.as_str(), event.type_.as_str(), event.attempt), ("event-0", "upload", 1));
+        assert_eq!(
+            (event.id.as_str(), event.type_.as_str(), event.attempt),
+            ("event-0", "upload", 1)
+        );
         assert_eq!(event.data.as_deref(), Some(&br#"{"key":"a.png"}"#[..]));
         assert_eq!(event.datacontenttype.as_deref(), Some("application/json"));
-        assert_eq!((event.extensions[0].name.as_str(), event.extensions[0].value.as_str()), ("tenantid", "7"));
+        assert_eq!(
+            (event.extensions[0].name.as_str(), event.extensions[0].value.as_str()),
+            ("tenantid", "7")
+        );
         assert_eq!(parse(b"[{},{}]").unwrap().len(), 2);
     }
 
@@ -82,6 +94,9 @@ mod tests {
     fn what_is_no_event_is_said() {
         assert!(parse(b"{").unwrap_err().starts_with("the event is not JSON: EOF"));
         assert_eq!(parse(b"7").unwrap_err(), "event 0 is not a JSON object: 7");
-        assert_eq!(parse(br#"{"id":7}"#).unwrap_err(), "the event's `id` is 7, and has to be a string");
+        assert_eq!(
+            parse(br#"{"id":7}"#).unwrap_err(),
+            "the event's `id` is 7, and has to be a string"
+        );
     }
 }

@@ -48,7 +48,8 @@ pub(in crate::cli) fn run(args: &InvokeArgs, console: &Console) -> Result<ExitCo
     loaded.warnings.iter().for_each(|warning| console.finding(warning));
     prepare(args, &mut loaded.file);
     let built = project::build(&loaded.file, console)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::System)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::System)?;
     let sink = Sink::memory();
     let host = Host::new(loaded.file.settings.clone(), sink.clone(), InvocationLog::All)?;
     runtime.block_on(async {
@@ -63,7 +64,11 @@ pub(in crate::cli) fn run(args: &InvokeArgs, console: &Console) -> Result<ExitCo
 
 /// The variables of the command line, and fuel for everybody.
 fn prepare(args: &InvokeArgs, file: &mut HostFile) {
-    let functions = file.tenants.iter_mut().flat_map(|tenant| &mut tenant.apps).flat_map(|app| &mut app.functions);
+    let functions = file
+        .tenants
+        .iter_mut()
+        .flat_map(|tenant| &mut tenant.apps)
+        .flat_map(|app| &mut app.functions);
     for function in functions {
         for variable in &args.env {
             function.env.retain(|(name, _)| *name != variable.name);
@@ -76,25 +81,39 @@ fn prepare(args: &InvokeArgs, file: &mut HostFile) {
 fn choose(args: &InvokeArgs, host: &Host) -> Result<Arc<Revision>, Error> {
     let deployed = host.deployed();
     let names = || {
-        let names: Vec<&str> = deployed.revisions.iter().map(|revision| revision.origin.function.as_str()).collect();
+        let names: Vec<&str> =
+            deployed.revisions.iter().map(|revision| revision.origin.function.as_str()).collect();
         names.join(", ")
     };
     match (&args.function, &deployed.revisions[..]) {
         (None, [only]) => Ok(only.clone()),
-        (None, _) => Err(Error::NotThere(format!("the app has several functions; name one of them: {}", names()))),
+        (None, _) => Err(Error::NotThere(format!(
+            "the app has several functions; name one of them: {}",
+            names()
+        ))),
         (Some(name), all) => all
             .iter()
             .find(|revision| revision.origin.function.as_str() == name)
             .cloned()
-            .ok_or_else(|| Error::NotThere(format!("the app has no function `{name}`; it has: {}", names()))),
+            .ok_or_else(|| {
+                Error::NotThere(format!("the app has no function `{name}`; it has: {}", names()))
+            }),
     }
 }
 
-async fn invoke(args: &InvokeArgs, host: &Arc<Host>, revision: &Arc<Revision>) -> Result<Outgoing, Error> {
+async fn invoke(
+    args: &InvokeArgs,
+    host: &Arc<Host>,
+    revision: &Arc<Revision>,
+) -> Result<Outgoing, Error> {
     let exports = revision.program.exports();
     let needs = |there: bool, what: &str, interface: &str| {
         let name = &revision.origin.function;
-        if there { Ok(()) } else { Err(Error::NotThere(format!("`{name}` {what}: it does not export {interface}"))) }
+        if there {
+            Ok(())
+        } else {
+            Err(Error::NotThere(format!("`{name}` {what}: it does not export {interface}")))
+        }
     };
     if let Some(payload) = &args.call {
         needs(exports.call, "cannot be called", "lacewing:function/call")?;
@@ -104,7 +123,11 @@ async fn invoke(args: &InvokeArgs, host: &Arc<Host>, revision: &Arc<Revision>) -
         needs(exports.events, "takes no events", "lacewing:function/events")?;
         return events(host, revision, &read(payload)?).await;
     }
-    needs(exports.serves_http(), "answers no HTTP", "lacewing:function/http or wasi:http; use --call or --event")?;
+    needs(
+        exports.serves_http(),
+        "answers no HTTP",
+        "lacewing:function/http or wasi:http; use --call or --event",
+    )?;
     request(args, host, revision).await
 }
 
@@ -113,7 +136,8 @@ fn read(payload: &Payload) -> Result<Vec<u8>, Error> {
 }
 
 fn context(revision: &Revision) -> Arc<Context> {
-    let nanoseconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    let nanoseconds =
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
     Arc::new(Context {
         origin: revision.origin.clone(),
         invocation: InvocationId(nanoseconds),
@@ -122,51 +146,86 @@ fn context(revision: &Revision) -> Arc<Context> {
     })
 }
 
-async fn call(host: &Arc<Host>, revision: &Arc<Revision>, payload: &[u8]) -> Result<Outgoing, Error> {
+async fn call(
+    host: &Arc<Host>,
+    revision: &Arc<Revision>,
+    payload: &[u8],
+) -> Result<Outgoing, Error> {
     let called = host.invoker().call(revision, &context(revision), payload).await;
     Ok(match called.result {
-        Ok(Ok(output)) => Outgoing { outcome: Outcome::Ok, body: output, head: None, failed: false },
+        Ok(Ok(output)) => {
+            Outgoing { outcome: Outcome::Ok, body: output, head: None, failed: false }
+        }
         Ok(Err(error)) => {
-            let body = json!({ "error": error.name, "message": error.message }).to_string().into_bytes();
+            let body =
+                json!({ "error": error.name, "message": error.message }).to_string().into_bytes();
             Outgoing { outcome: Outcome::Ok, body, head: None, failed: true }
         }
         Err(failure) => Outgoing::failure(&failure),
     })
 }
 
-async fn events(host: &Arc<Host>, revision: &Arc<Revision>, payload: &[u8]) -> Result<Outgoing, Error> {
+async fn events(
+    host: &Arc<Host>,
+    revision: &Arc<Revision>,
+    payload: &[u8],
+) -> Result<Outgoing, Error> {
     let batch = event::parse(payload).map_err(Error::NotThere)?;
     let called = host.invoker().events(revision, &context(revision), &batch).await;
     Ok(match called.result {
         Ok(results) => {
             let failed = results.iter().any(Result::is_err);
-            let results: Vec<Value> = batch.iter().zip(&results).map(|(event, result)| event::describe(event, result)).collect();
-            Outgoing { outcome: Outcome::Ok, body: json!(results).to_string().into_bytes(), head: None, failed }
+            let results: Vec<Value> = batch
+                .iter()
+                .zip(&results)
+                .map(|(event, result)| event::describe(event, result))
+                .collect();
+            Outgoing {
+                outcome: Outcome::Ok,
+                body: json!(results).to_string().into_bytes(),
+                head: None,
+                failed,
+            }
         }
         Err(failure) => Outgoing::failure(&failure),
     })
 }
 
-async fn request(args: &InvokeArgs, host: &Arc<Host>, revision: &Arc<Revision>) -> Result<Outgoing, Error> {
+async fn request(
+    args: &InvokeArgs,
+    host: &Arc<Host>,
+    revision: &Arc<Revision>,
+) -> Result<Outgoing, Error> {
     let mut request = Request::builder().method(args.method()).uri(args.path_with_query());
     for header in &args.headers {
         request = request.header(&header.name, &header.value);
     }
     let (parts, ()) = request
         .body(())
-        .map_err(|error| Error::NotThere(format!("{:?} is not a path: {error}", args.path_with_query())))?
+        .map_err(|error| {
+            Error::NotThere(format!("{:?} is not a path: {error}", args.path_with_query()))
+        })?
         .into_parts();
     let body = args.data.as_ref().map(read).transpose()?.unwrap_or_default();
     let (route, params) = route(host, revision, &parts)?;
-    let params: Vec<(&str, &str)> = params.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    let request = HttpRequest { parts, scheme: "http", authority: "localhost", route: &route, params: &params };
+    let params: Vec<(&str, &str)> =
+        params.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let request = HttpRequest {
+        parts,
+        scheme: "http",
+        authority: "localhost",
+        route: &route,
+        params: &params,
+    };
     let context = context(revision);
     let answered = if revision.program.exports().http {
         host.invoker().buffered(revision, &context, request, body.into()).await
     } else {
         let stream = match body.is_empty() {
             true => empty_stream(),
-            false => http_body_util::Full::new(body.into()).map_err(|never| match never {}).boxed_unsync(),
+            false => http_body_util::Full::new(body.into())
+                .map_err(|never| match never {})
+                .boxed_unsync(),
         };
         host.invoker().streaming(revision, &context, request, stream).await
     };
@@ -190,7 +249,10 @@ fn route(
         && Arc::ptr_eq(&found.route.value().target, revision)
     {
         let Params(_) = &found.params;
-        let params = found.route.params(&found.params).map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let params = found
+            .route
+            .params(&found.params)
+            .map(|(name, value)| (name.to_owned(), value.to_owned()));
         return Ok((found.route.pattern().to_owned(), params.collect()));
     }
     let own: Vec<String> = revision.routes.iter().map(ToString::to_string).collect();
@@ -213,14 +275,21 @@ impl Outgoing {
         let headers = parts
             .headers
             .iter()
-            .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+            .map(|(name, value)| {
+                (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+            })
             .collect();
         let (outcome, body) = match body.collect().await {
             Ok(body) => (Outcome::Ok, body.to_bytes().to_vec()),
             // The record says why.
             Err(_) => (Outcome::Trap, Vec::new()),
         };
-        Ok(Outgoing { outcome, body, head: Some((parts.status, headers)), failed: outcome != Outcome::Ok })
+        Ok(Outgoing {
+            outcome,
+            body,
+            head: Some((parts.status, headers)),
+            failed: outcome != Outcome::Ok,
+        })
     }
 }
 
@@ -237,7 +306,12 @@ async fn recorded(sink: &Sink, revision: &Revision) -> Vec<Captured> {
     }
 }
 
-fn report(args: &InvokeArgs, console: &Console, outgoing: Outgoing, captured: &[Captured]) -> Result<ExitCode, Error> {
+fn report(
+    args: &InvokeArgs,
+    console: &Console,
+    outgoing: Outgoing,
+    captured: &[Captured],
+) -> Result<ExitCode, Error> {
     let record: Value = captured
         .iter()
         .find_map(|one| match one {
@@ -270,7 +344,12 @@ fn report(args: &InvokeArgs, console: &Console, outgoing: Outgoing, captured: &[
         print_result(&format!("{document:#}\n"))?;
     } else {
         for line in lines {
-            console.line(format_args!("[{} {}] {}", line.stream.as_str(), line.level, line.message));
+            console.line(format_args!(
+                "[{} {}] {}",
+                line.stream.as_str(),
+                line.level,
+                line.message
+            ));
         }
         if let Some((status, headers)) = &outgoing.head {
             console.line(status);

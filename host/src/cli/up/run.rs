@@ -16,7 +16,7 @@ use crate::{
         Error, ExitCode,
         console::Console,
         project::{self, Loaded, Project},
-        watch::{Sources, Watch},
+        watch::Watch,
     },
     config::{self, RequestLog, Settings},
     control::{Deployed, Host},
@@ -36,7 +36,8 @@ pub(in crate::cli) fn run(args: &UpArgs, console: &Console) -> Result<ExitCode, 
     };
     let loaded = load(args, &project)?;
     loaded.warnings.iter().for_each(|warning| console.finding(warning));
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::System)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::System)?;
     runtime.block_on(async {
         let mut up = Up::start(args.clone(), project, loaded, *console).await?;
         up.serve().await?;
@@ -83,7 +84,12 @@ impl Signals {
 }
 
 impl Up {
-    async fn start(args: UpArgs, project: Project, loaded: Loaded, console: Console) -> Result<Up, Error> {
+    async fn start(
+        args: UpArgs,
+        project: Project,
+        loaded: Loaded,
+        console: Console,
+    ) -> Result<Up, Error> {
         let file = loaded.file;
         let settings = &file.settings;
         let signals = Signals::new()?;
@@ -113,7 +119,12 @@ impl Up {
         let servers: Vec<Server> = listeners
             .into_iter()
             .map(|listener| {
-                Server::start(listener, Options::of(settings), host.routes().clone(), gateway.clone())
+                Server::start(
+                    listener,
+                    Options::of(settings),
+                    host.routes().clone(),
+                    gateway.clone(),
+                )
             })
             .collect();
         let admin_address = admin.as_ref().map(Admin::address);
@@ -156,7 +167,8 @@ impl Up {
                     self.console.status("Unchanged", "nothing to swap");
                 } else {
                     let ms = started.elapsed().as_millis();
-                    self.console.status("Swapped", format_args!("{} in {ms} ms", changed.join(", ")));
+                    self.console
+                        .status("Swapped", format_args!("{} in {ms} ms", changed.join(", ")));
                 }
             }
             Err(error) => {
@@ -182,7 +194,10 @@ impl Up {
         let in_flight = self.host.invoker().admission().in_flight();
         self.console.status(
             "Draining",
-            format_args!("{in_flight} invocations in flight, for at most {} s; again to stop at once", grace.as_secs()),
+            format_args!(
+                "{in_flight} invocations in flight, for at most {} s; again to stop at once",
+                grace.as_secs()
+            ),
         );
         let drains = self.servers.drain(..).map(|server| tokio::spawn(server.drain(grace)));
         let drains: Vec<_> = drains.collect();
@@ -199,7 +214,9 @@ impl Up {
             _ = self.signals.terminate.recv() => return Ok(ExitCode::Failure),
         };
         if cut > 0 {
-            self.console.warning(format_args!("{cut} requests were cut off at the end of the grace period"));
+            self.console.warning(format_args!(
+                "{cut} requests were cut off at the end of the grace period"
+            ));
             return Ok(ExitCode::Failure);
         }
         Ok(ExitCode::Success)
@@ -216,7 +233,9 @@ impl Up {
             self.console.line(line);
         }
         if let Some(admin) = admin {
-            self.console.line(format_args!("  metrics http://{admin}/metrics, readiness http://{admin}/readyz"));
+            self.console.line(format_args!(
+                "  metrics http://{admin}/metrics, readiness http://{admin}/readyz"
+            ));
         }
         if self.watch.is_some() {
             self.console.status("Watching", format_args!("{}", self.project.path().display()));
@@ -240,9 +259,15 @@ async fn build(file: &config::HostFile, console: Console) -> Result<project::Bui
 }
 
 fn changed_revisions(before: &Deployed, after: &Deployed) -> Vec<String> {
-    let known = |origin: &str| before.revisions.iter().any(|revision| revision.origin.to_string() == origin);
-    let mut changed: Vec<String> =
-        after.revisions.iter().map(|revision| revision.origin.to_string()).filter(|origin| !known(origin)).collect();
+    let known = |origin: &str| {
+        before.revisions.iter().any(|revision| revision.origin.to_string() == origin)
+    };
+    let mut changed: Vec<String> = after
+        .revisions
+        .iter()
+        .map(|revision| revision.origin.to_string())
+        .filter(|origin| !known(origin))
+        .collect();
     let gone = before.revisions.iter().filter(|old| {
         !after.revisions.iter().any(|new| {
             new.origin.tenant == old.origin.tenant
@@ -287,7 +312,8 @@ fn log_format(format: config::LogFormat) -> logs::LogFormat {
 
 /// Somebody who sits at a terminal wants to see each request, unless they or the host file said otherwise.
 fn request_log(args: &UpArgs, settings: &Settings) -> InvocationLog {
-    let watched = args.request_log.is_none() && args.host.is_none() && std::io::stderr().is_terminal();
+    let watched =
+        args.request_log.is_none() && args.host.is_none() && std::io::stderr().is_terminal();
     match settings.log.requests {
         _ if watched => InvocationLog::All,
         RequestLog::All => InvocationLog::All,

@@ -20,8 +20,8 @@ use wasip2::{
     http::{
         outgoing_handler,
         types::{
-            ErrorCode, Fields, IncomingBody, IncomingRequest, OutgoingBody, OutgoingRequest, OutgoingResponse,
-            ResponseOutparam, Scheme,
+            ErrorCode, Fields, IncomingBody, IncomingRequest, OutgoingBody, OutgoingRequest,
+            OutgoingResponse, ResponseOutparam, Scheme,
         },
     },
     io::streams::{InputStream, OutputStream, StreamError},
@@ -36,7 +36,9 @@ impl Guest for Portable {
         let path = request.path_with_query().unwrap_or_default();
         match path.split('/').nth(1).unwrap_or_default() {
             "echo" => echo(&request, out),
-            "generate" => generate(path.rsplit('/').next().and_then(|n| n.parse().ok()).unwrap_or(0), out),
+            "generate" => {
+                generate(path.rsplit('/').next().and_then(|n| n.parse().ok()).unwrap_or(0), out)
+            }
             "count" => count(&request, out),
             "fetch" => fetch(path.strip_prefix("/fetch/").unwrap_or_default(), out),
             "nothing" => drop(out),
@@ -107,7 +109,8 @@ fn echo(request: &IncomingRequest, out: ResponseOutparam) {
     let _ = IncomingBody::finish(incoming);
     let _ = stream.blocking_flush();
     drop(stream);
-    let trailers = Fields::from_list(&[("x-bytes".to_owned(), bytes.to_string().into_bytes())]).expect("a valid field");
+    let trailers = Fields::from_list(&[("x-bytes".to_owned(), bytes.to_string().into_bytes())])
+        .expect("a valid field");
     OutgoingBody::finish(body, Some(trailers)).expect("nothing was declared");
 }
 

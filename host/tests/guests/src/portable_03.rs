@@ -27,7 +27,9 @@ impl Guest for Portable {
         let path = request.get_path_with_query().unwrap_or_default();
         match path.split('/').nth(1).unwrap_or_default() {
             "echo" => Ok(echo(request)),
-            "generate" => Ok(generate(path.rsplit('/').next().and_then(|n| n.parse().ok()).unwrap_or(0))),
+            "generate" => {
+                Ok(generate(path.rsplit('/').next().and_then(|n| n.parse().ok()).unwrap_or(0)))
+            }
             "count" => Ok(count(request).await),
             "error" => Err(ErrorCode::ConfigurationError),
             "trap-after-head" => Ok(respond(async |mut body| {
@@ -78,7 +80,10 @@ fn echo(request: Request) -> Response {
                 break;
             }
         }
-        Some(Fields::from_list(&[("x-bytes".to_owned(), bytes.to_string().into_bytes())]).expect("a valid field"))
+        Some(
+            Fields::from_list(&[("x-bytes".to_owned(), bytes.to_string().into_bytes())])
+                .expect("a valid field"),
+        )
     })
 }
 
