@@ -12,10 +12,11 @@ mod cors;
 mod decode;
 mod diagnostic;
 mod explain;
+mod findings;
 mod grants;
 mod host_pattern;
 mod limits;
-mod raw;
+pub(crate) mod raw;
 mod route;
 mod routing;
 mod schema;
@@ -24,7 +25,14 @@ mod spanned;
 mod text;
 mod validate;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+pub(crate) use findings::Findings;
+pub(crate) use routing::Routes;
+pub(crate) use schema::schema_of;
 
 pub use cors::{Cors, Headers, InvalidOrigin, Origin, Origins};
 pub use diagnostic::{Diagnostic, Severity};
@@ -37,7 +45,7 @@ pub use route::{
 };
 pub use schema::json_schema;
 pub use source::Source;
-pub use text::{MAX_FILE_BYTES, ManifestText, Place};
+pub use text::{MAX_FILE_BYTES, ManifestText, Place, ReadError};
 
 use crate::name::{AppName, FunctionName};
 
@@ -88,9 +96,12 @@ impl App {
     /// # Errors
     /// Everything that is wrong, as far as it can be told, with the warnings.
     pub fn load(path: &Path) -> Result<(App, Vec<Diagnostic>), Vec<Diagnostic>> {
-        let path = if path.is_dir() { path.join(FILE_NAME) } else { path.to_owned() };
-        let text = ManifestText::read(&path)
-            .map_err(|error| vec![source::explain_unreadable(error, &path)])?;
+        let inside = path.join(FILE_NAME);
+        // A directory that is itself called `lacewing.toml` is most probably a mistake.
+        let is_project = path.is_dir() && (!path.ends_with(FILE_NAME) || inside.exists());
+        let path = if is_project { &inside } else { path };
+        let text =
+            ManifestText::read(path).map_err(|error| vec![unreadable(&error, path, is_project)])?;
         App::parse(&text)
     }
 
@@ -98,9 +109,7 @@ impl App {
     ///
     /// # Errors
     /// As [`App::load`].
-    pub fn parse(
-        text: &std::sync::Arc<ManifestText>,
-    ) -> Result<(App, Vec<Diagnostic>), Vec<Diagnostic>> {
+    pub fn parse(text: &Arc<ManifestText>) -> Result<(App, Vec<Diagnostic>), Vec<Diagnostic>> {
         validate::app(text)
     }
 
@@ -118,3 +127,21 @@ impl App {
         self.functions.iter().find(|function| function.name.as_str() == name)
     }
 }
+
+fn unreadable(error: &ReadError, path: &Path, is_project: bool) -> Diagnostic {
+    let finding = Diagnostic::error(error.to_string()).in_file(path);
+    match error {
+        ReadError::Missing if is_project => {
+            finding.help("`lacewing new` makes a directory with a manifest")
+        }
+        ReadError::Wasm => {
+            finding.help("a component can be served without a manifest: `lacewing up FILE.wasm`")
+        }
+        _ => finding,
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! Caps: the most that a host or a tenant lets its functions' limits be.
 
-use crate::manifest::{Function, LimitKey, Limits, Place};
+use super::raw::RawCaps;
+use crate::manifest::{Findings, Function, LimitKey, Limits, Place};
 
 /// Upper bounds on [`Limits`], each in the unit of its [`LimitKey`].
 ///
@@ -44,11 +45,20 @@ impl Caps {
         self.caps[key as usize] = Some(cap.clamp(*range.start(), *range.end()));
     }
 
-    /// As [`Caps::set`], with the place that it is written at.
-    pub(crate) fn set_at(&mut self, key: LimitKey, cap: u64, place: Place) {
-        self.set(key, cap);
-        self.places.retain(|(other, _)| *other != key);
-        self.places.push((key, place));
+    /// Sets the caps that a host file names.
+    pub(super) fn read(&mut self, raw: &RawCaps, findings: &mut Findings) {
+        for (key, raw) in raw.0.written() {
+            if let Some(cap) = findings.number(key.as_str(), raw, key.range()) {
+                self.set(key, cap);
+                self.places.retain(|(other, _)| *other != key);
+                self.places.push((key, findings.place(&raw.span)));
+            }
+        }
+    }
+
+    /// The caps that are written, with their places.
+    pub(super) fn written(&self) -> impl Iterator<Item = (LimitKey, u64, &Place)> {
+        self.places.iter().filter_map(|(key, place)| Some((*key, self.get(*key)?, place)))
     }
 
     /// What is over its cap in some limits, all of which count as written.

@@ -25,6 +25,8 @@ pub(crate) struct Decoded<T> {
     pub(crate) value: T,
     /// The keys that lead to each value that was taken out.
     pub(crate) removed: Vec<Vec<Step>>,
+    /// Whether nothing is written at all.
+    pub(crate) is_empty: bool,
 }
 
 impl<T> Decoded<T> {
@@ -61,6 +63,7 @@ pub(crate) struct DecodeError {
 pub(crate) enum DecodeErrorKind {
     UnknownKey { known: &'static [&'static str] },
     WrongType { expected: String },
+    UnknownWord { known: &'static [&'static str] },
     Missing { key: &'static str },
     Other(String),
 }
@@ -73,22 +76,22 @@ pub(crate) fn decode<T: DeserializeOwned>(
     mut report: impl FnMut(&DecodeError, &Spanned<DeValue<'_>>),
 ) -> Option<Decoded<T>> {
     let mut removed = Vec::new();
+    let is_empty = root.get_ref().as_table().is_some_and(DeTable::is_empty);
     loop {
         let error = match T::deserialize(Decoder { value: root }) {
-            Ok(value) => return Some(Decoded { value, removed }),
+            Ok(value) => return Some(Decoded { value, removed, is_empty }),
             Err(error) => error,
         };
-        let (last, parents) = match error.path.split_last() {
-            Some(split) if removed.len() < MAX_FINDINGS => split,
-            _ => {
-                report(&error, root);
-                return None;
-            }
+        let Some((last, parents)) = error.path.split_last() else {
+            report(&error, root);
+            return None;
         };
-        let parent = descend(root, parents)?;
-        let value = remove(parent, last)?;
+        let value = remove(descend(root, parents)?, last)?;
         report(&error, &value);
         removed.push(error.path);
+        if removed.len() == MAX_FINDINGS {
+            return None;
+        }
     }
 }
 
@@ -156,6 +159,10 @@ impl de::Error for DecodeError {
         DecodeError::new(DecodeErrorKind::UnknownKey { known })
     }
 
+    fn unknown_variant(_: &str, known: &'static [&'static str]) -> DecodeError {
+        DecodeError::new(DecodeErrorKind::UnknownWord { known })
+    }
+
     fn missing_field(key: &'static str) -> DecodeError {
         DecodeError::new(DecodeErrorKind::Missing { key })
     }
@@ -215,9 +222,21 @@ impl<'de> Deserializer<'de> for Decoder<'de, '_> {
         self.deserialize_any(visitor)
     }
 
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        known: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        match self.value.get_ref() {
+            DeValue::String(word) => visitor.visit_enum(word.as_ref().into_deserializer()),
+            _ => Err(DecodeError::new(DecodeErrorKind::UnknownWord { known })),
+        }
+    }
+
     serde::forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
-        tuple_struct map enum identifier ignored_any
+        tuple_struct map identifier ignored_any
     }
 }
 

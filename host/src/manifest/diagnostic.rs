@@ -295,14 +295,88 @@ fn is_bidi_control(c: char) -> bool {
     matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Findings in the order of files and places, split by whether one of them refuses.
-pub(crate) fn conclude<T>(
-    value: Option<T>,
-    mut findings: Vec<Diagnostic>,
-) -> Result<(T, Vec<Diagnostic>), Vec<Diagnostic>> {
-    findings.sort_by_key(|finding| finding.place.as_ref().map(Place::offset));
-    match value {
-        Some(value) if !findings.iter().any(Diagnostic::is_error) => Ok((value, findings)),
-        _ => Err(findings),
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::ManifestText;
+    use super::*;
+
+    fn finding() -> Diagnostic {
+        let text = ManifestText::new("a/lacewing.toml", "é = \"ü\"\r\n\tkey = [\n 1,\n]\n");
+        let place = text.place(21..25);
+        Diagnostic::warning("odd").help("be even").at(&place).related(&text.place(5..9), "as here")
+    }
+
+    #[test]
+    fn text() {
+        assert_eq!(
+            finding().to_string(),
+            "warning: odd
+ --> a/lacewing.toml:3:2
+  |
+3 |  1,
+  |  ^^
+  = help: be even
+note: as here
+ --> a/lacewing.toml:1:5
+  |
+1 | é = \"ü\"
+  |     ^^^"
+        );
+        let whole = Diagnostic::error("wrong").in_file(Path::new("x.toml"));
+        assert_eq!(whole.to_string(), "error: wrong\n --> x.toml");
+        assert_eq!(Diagnostic::error("wrong").to_string(), "error: wrong");
+    }
+
+    #[test]
+    fn colors() {
+        assert_eq!(
+            Diagnostic::error("wrong").in_file(Path::new("x.toml")).colored().to_string(),
+            "\x1b[1;31merror\x1b[0m\x1b[1m: wrong\x1b[0m\n \x1b[1;34m-->\x1b[0m x.toml"
+        );
+    }
+
+    #[test]
+    fn json() {
+        assert_eq!(
+            serde_json::to_value(finding()).unwrap(),
+            json!({
+                "severity": "warning",
+                "message": "odd",
+                "help": "be even",
+                "file": "a/lacewing.toml",
+                "line": 3,
+                "column": 2,
+                "end_line": 4,
+                "end_column": 2,
+                "related": [{ "message": "as here", "file": "a/lacewing.toml", "line": 1, "column": 5 }],
+            })
+        );
+        let nowhere = serde_json::to_value(Diagnostic::error("wrong")).unwrap();
+        assert_eq!((&nowhere["line"], &nowhere["file"]), (&json!(null), &json!(null)));
+    }
+
+    #[test]
+    fn a_terminal_is_safe() {
+        let text = ManifestText::new("\x1b[2J.toml", "\tx\x1b[31m\u{202e}y\n");
+        let finding = Diagnostic::error("a\x07b").at(&text.place(2..7));
+        assert_eq!(
+            finding.to_string(),
+            "error: a\u{fffd}b
+ --> \u{fffd}[2J.toml:1:3
+  |
+1 |     x\u{fffd}[31m\u{fffd}y
+  |      ^^^^^"
+        );
+    }
+
+    #[test]
+    fn places_outside_of_the_text_are_its_end() {
+        let text = ManifestText::new("x.toml", "a\n");
+        for span in [5..9, 2..usize::MAX] {
+            let finding = Diagnostic::error("wrong").at(&text.place(span));
+            assert_eq!(finding.to_string(), "error: wrong\n --> x.toml:2:1\n  |\n2 | \n  | ^");
+        }
     }
 }

@@ -241,3 +241,61 @@ fn parse_address(host: &str) -> Option<IpAddr> {
     };
     Some(address.to_canonical())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::ManifestText;
+    use super::*;
+
+    fn grant(text: &str) -> HttpGrant {
+        HttpGrant::parse(text, ManifestText::new("lacewing.toml", "").place(0..0)).unwrap()
+    }
+
+    #[test]
+    fn a_grant_is_for_its_scheme_host_and_port() {
+        assert!(grant("https://a.com").allows("https", "a.com", 443));
+        assert!(!grant("https://a.com").allows("https", "a.com", 8443));
+        assert!(!grant("https://a.com").allows("http", "a.com", 443));
+        assert!(!grant("https://a.com").allows("https", "b.a.com", 443));
+        assert!(grant("https://A.com:443").allows("https", "a.com", 443));
+        assert!(grant("http://a.com:8080").allows("http", "a.com", 8080));
+        assert!(!grant("http://a.com:8080").allows("http", "a.com", 80));
+        assert!(grant("*://a.com").allows("http", "a.com", 80));
+        assert!(grant("*://a.com").allows("https", "a.com", 443));
+        assert!(!grant("*://a.com").allows("https", "a.com", 80));
+        assert!(!grant("*://a.com").allows("ftp", "a.com", 80));
+        assert!(grant("https://*.a.com:*").allows("https", "x.y.a.com", 1));
+        assert!(grant("https://*").allows("https", "anything.org", 443));
+    }
+
+    #[test]
+    fn an_address_is_the_same_however_it_is_written() {
+        assert!(grant("http://[::1]:9000").allows("http", "[0:0::1]", 9000));
+        assert!(grant("http://127.0.0.1").allows("http", "[::ffff:127.0.0.1]", 80));
+        assert!(!grant("http://127.0.0.1").allows("http", "localhost", 80));
+        assert!(!grant("http://[::1]").allows("http", "::1", 80));
+    }
+
+    #[test]
+    fn special_addresses_need_a_network_or_to_be_named() {
+        let grants = Grants {
+            http: vec![
+                grant("http://*:9000"),
+                grant("http://127.0.0.1:9000"),
+                grant("http://api.internal"),
+            ],
+            networks: vec!["10.1.0.0/16".parse().unwrap()],
+        };
+        let reaches = |host: &str, port: u16, address: &str| {
+            let grant = grants.http_grant("http", host, port).unwrap();
+            grants.reaches(grant, address.parse().unwrap())
+        };
+        assert!(reaches("127.0.0.1", 9000, "127.0.0.1"), "the grant that names it comes first");
+        assert!(!reaches("localhost", 9000, "127.0.0.1"));
+        assert!(reaches("api.internal", 80, "10.1.2.3"));
+        assert!(reaches("api.internal", 80, "::ffff:10.1.2.3"));
+        assert!(!reaches("api.internal", 80, "10.2.0.1"));
+        assert!(!reaches("api.internal", 80, "169.254.169.254"));
+        assert_eq!(grants.http_grant("https", "api.internal", 443), None);
+    }
+}

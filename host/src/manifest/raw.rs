@@ -11,22 +11,22 @@ use serde::{
     de::{Deserializer, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use super::limits::RawLimits;
-use super::spanned::{At, Entries};
+pub(crate) use super::limits::RawLimits;
+pub(crate) use super::spanned::{At, Entries};
 
 /// The manifest of a Lacewing app: what it deploys, which requests go where, and what its functions may use.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a table")]
-#[schemars(title = "lacewing.toml", rename = "Manifest")]
+#[schemars(title = "lacewing.toml", extend("required" = ["app", "functions"]))]
 pub(crate) struct RawManifest {
     /// The app's name: 1 to 63 lower-case letters, digits and hyphens, beginning with a letter and not ending with a
     /// hyphen.
-    #[schemars(required, schema_with = "name_schema")]
+    #[schemars(schema_with = "name_schema")]
     pub(crate) app: Option<At<String>>,
     /// What functions have where they do not say otherwise.
     pub(crate) defaults: RawDefaults,
     /// The functions, each under its name.
-    #[schemars(required)]
+    #[schemars(transform = names_as_keys)]
     pub(crate) functions: Entries<RawFunction>,
 }
 
@@ -118,10 +118,9 @@ pub(crate) struct RawGrants {
 /// Which pages of other origins may call the function from a browser.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a table")]
-#[schemars(rename = "Cors")]
+#[schemars(rename = "Cors", extend("required" = ["origins"]))]
 pub(crate) struct RawCors {
     /// The origins whose pages may call, such as `https://example.com`, `https://*.example.com`, or `*` for all.
-    #[schemars(required)]
     pub(crate) origins: Option<At<Vec<At<String>>>>,
     /// The methods that they may use. GET, HEAD and POST by default.
     pub(crate) methods: Option<At<Vec<At<String>>>>,
@@ -130,6 +129,7 @@ pub(crate) struct RawCors {
     /// The response headers that they may read, beyond those that browsers show anyway; `*` for all.
     pub(crate) expose: Vec<At<String>>,
     /// Whether browsers send cookies and authorization along. Not together with `*`.
+    #[schemars(extend("default" = false))]
     pub(crate) credentials: Option<At<bool>>,
     /// How long a browser may remember what it was allowed, in seconds. Left to the browser by default.
     #[schemars(range(min = 0, max = 86_400))]
@@ -235,6 +235,11 @@ impl JsonSchema for RawRoute {
 /// The schema of a name of a tenant, app or function.
 pub(crate) fn name_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({ "type": "string", "pattern": NAME_PATTERN })
+}
+
+/// Says of a table that its keys are names.
+pub(crate) fn names_as_keys(schema: &mut schemars::Schema) {
+    schema.insert("propertyNames".to_owned(), serde_json::json!({ "pattern": NAME_PATTERN }));
 }
 
 /// The names that [`crate::name`] takes.

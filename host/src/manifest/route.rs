@@ -344,3 +344,72 @@ fn hex_pair(digits: Option<&[u8]>) -> Option<u8> {
 fn is_literal(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/".contains(&byte)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> RoutePath {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn literals_are_canonical() {
+        let canonical = [
+            ("/", "/"),
+            ("/a/b/", "/a/b/"),
+            ("/café", "/caf%C3%A9"),
+            ("/caf%c3%a9", "/caf%C3%A9"),
+            ("/%7Euser", "/~user"),
+            ("/a b", "/a%20b"),
+            ("/a%2fb", "/a%2Fb"),
+            ("/a%2Ab", "/a*b"),
+            ("/%7Bid%7D", "/%7Bid%7D"),
+            ("/v1:go,(x)@", "/v1:go,(x)@"),
+            ("/users/{id}/{*rest}", "/users/{id}/{*rest}"),
+            ("/...", "/..."),
+        ];
+        for (text, expected) in canonical {
+            assert_eq!(path(text).as_str(), expected);
+        }
+    }
+
+    #[test]
+    fn parameters_and_shape() {
+        let route = path("/users/{id}/files/{*rest}");
+        assert_eq!(route.parameters().collect::<Vec<_>>(), ["id", "rest"]);
+        assert_eq!(route.shape(), "/users/{0}/files/{*1}");
+        assert_eq!(route.empty_rest(), Some("/users/{id}/files/"));
+        assert_eq!(path("/{*all}").empty_rest(), Some("/"));
+        assert_eq!(path("/{id}").empty_rest(), None);
+        assert_eq!(path("/a").shape(), "/a");
+    }
+
+    #[test]
+    fn bounds() {
+        let segments = |count: usize| (0..count).map(|n| format!("/{{p{n}}}")).collect::<String>();
+        assert!(segments(MAX_ROUTE_PARAMETERS).parse::<RoutePath>().is_ok());
+        let error = segments(MAX_ROUTE_PARAMETERS + 1).parse::<RoutePath>().unwrap_err();
+        assert!(
+            error.to_string().ends_with("is not a route: it has more than 16 parameters"),
+            "{error}"
+        );
+        let long = |length: usize| format!("/{}", "a".repeat(length - 1)).parse::<RoutePath>();
+        assert!(long(MAX_ROUTE_BYTES).is_ok());
+        let error = long(MAX_ROUTE_BYTES + 1).unwrap_err();
+        assert!(error.to_string().ends_with("is not a route: it is longer than 1024 bytes"));
+    }
+
+    #[test]
+    fn paths_of_requests() {
+        assert!(matches!(canonical_path("/a/b-c_d.e~f!"), Ok(Cow::Borrowed("/a/b-c_d.e~f!"))));
+        assert_eq!(canonical_path("/caf\u{e9}").unwrap(), "/caf%C3%A9");
+        assert_eq!(canonical_path("/%ff%00").unwrap(), "/%FF%00");
+        for wrong in ["/%", "/%4", "/%4g", "/%g4", "/%%41", "/%+1"] {
+            assert_eq!(canonical_path(wrong), Err(InvalidPath::Percent), "{wrong}");
+        }
+        assert_eq!(decode_parameter("a%2Fb%20c").unwrap(), "a/b c");
+        assert_eq!(decode_parameter("%FF"), Err(InvalidPath::NotUtf8));
+        assert_eq!(InvalidPath::NotUtf8.to_string(), "the percent-encoding is not of UTF-8 text");
+    }
+}

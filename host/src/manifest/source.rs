@@ -2,9 +2,7 @@
 
 use std::path::{Path, PathBuf, absolute};
 
-use super::{
-    App, Diagnostic, FILE_NAME, Function, Grants, Limits, ManifestText, Methods, Route, RoutePath,
-};
+use super::{App, Diagnostic, Function, Grants, Limits, ManifestText, Methods, Route, RoutePath};
 use crate::name::{AppName, FunctionName, MAX_NAME_BYTES};
 
 /// Where a function's component comes from. Paths are absolute.
@@ -96,16 +94,32 @@ pub(super) fn check_component(path: &Path) -> Result<PathBuf, String> {
     }
 }
 
-/// Adds what would be right to the finding that a manifest cannot be read.
-pub(super) fn explain_unreadable(error: Diagnostic, path: &Path) -> Diagnostic {
-    let is_wasm = error.message.starts_with("it is a Wasm file");
-    let is_missing = !path.exists();
-    let named_by_us = path.file_name().is_some_and(|name| name == FILE_NAME);
-    match path.parent() {
-        _ if is_wasm => error.help("a component is not read as a manifest: serve it as it is, with `lacewing up FILE.wasm`"),
-        Some(_) if is_missing && named_by_us => {
-            error.help("`lacewing new` makes a directory with a manifest")
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn names_like_texts() {
+        let names = [
+            ("hello", "hello"),
+            ("My_Function.v2", "my-function-v2"),
+            ("2fast", "f2fast"),
+            ("--a--b--", "a-b"),
+            ("", "function"),
+            ("ünïcode", "n-code"),
+            ("日本", "function"),
+        ];
+        for (text, name) in names {
+            assert_eq!(name_like(text), name, "{text}");
         }
-        _ => error,
+    }
+
+    proptest! {
+        #[test]
+        fn every_text_is_like_a_name(text in "\\PC{0,80}|[A-Z_0-9-]{0,80}") {
+            prop_assert!(name_like(&text).parse::<AppName>().is_ok(), "{}", name_like(&text));
+        }
     }
 }

@@ -9,8 +9,6 @@ use std::{
     sync::Arc,
 };
 
-use super::Diagnostic;
-
 /// The longest manifest or host file, in bytes: a bound on what one file can make the host hold and parse.
 pub const MAX_FILE_BYTES: u32 = 1024 * 1024;
 
@@ -31,30 +29,17 @@ impl ManifestText {
     ///
     /// # Errors
     /// What is not a regular file, cannot be read, is larger than [`MAX_FILE_BYTES`] or is not UTF-8.
-    pub fn read(path: &Path) -> Result<Arc<ManifestText>, Diagnostic> {
-        let failed = |error: io::Error| {
-            let message = match error.kind() {
-                io::ErrorKind::NotFound => "there is no such file".to_owned(),
-                _ => format!("it cannot be read: {error}"),
-            };
-            Diagnostic::error(message).in_file(path)
-        };
-        let metadata = std::fs::metadata(path).map_err(failed)?;
+    pub fn read(path: &Path) -> Result<Arc<ManifestText>, ReadError> {
+        let metadata = std::fs::metadata(path)?;
         if metadata.is_dir() {
-            return Err(
-                Diagnostic::error("it is a directory, and a text file was expected").in_file(path)
-            );
+            return Err(ReadError::Directory);
         }
         if !metadata.is_file() {
-            return Err(Diagnostic::error(
-                "it is a device, pipe or socket, and a text file was expected",
-            )
-            .in_file(path));
+            return Err(ReadError::Special);
         }
         let mut bytes = Vec::new();
-        let file = File::open(path).map_err(failed)?;
-        file.take(u64::from(MAX_FILE_BYTES) + 1).read_to_end(&mut bytes).map_err(failed)?;
-        from_bytes(path, bytes)
+        File::open(path)?.take(u64::from(MAX_FILE_BYTES) + 1).read_to_end(&mut bytes)?;
+        Ok(ManifestText::new(path, decode(bytes)?))
     }
 
     /// The path as it was given.
@@ -73,26 +58,57 @@ impl ManifestText {
     }
 }
 
-fn from_bytes(path: &Path, bytes: Vec<u8>) -> Result<Arc<ManifestText>, Diagnostic> {
+fn decode(bytes: Vec<u8>) -> Result<String, ReadError> {
     if bytes.starts_with(b"\0asm") {
-        return Err(
-            Diagnostic::error("it is a Wasm file, and a manifest was expected").in_file(path)
-        );
+        return Err(ReadError::Wasm);
     }
     if bytes.len() > MAX_FILE_BYTES as usize {
-        let message =
-            format!("it is larger than {} KiB, the most that is read", MAX_FILE_BYTES / 1024);
-        return Err(Diagnostic::error(message).in_file(path));
+        return Err(ReadError::TooLarge);
     }
-    match String::from_utf8(bytes) {
-        Ok(text) => Ok(ManifestText::new(path, text)),
-        Err(error) => {
-            let at = error.utf8_error().valid_up_to();
-            let line = error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
-            let message = format!(
-                "it is not UTF-8 text: the first wrong byte is number {at}, in line {line}"
-            );
-            Err(Diagnostic::error(message).in_file(path))
+    String::from_utf8(bytes).map_err(|error| {
+        let offset = error.utf8_error().valid_up_to();
+        let line = error.as_bytes()[..offset].iter().filter(|byte| **byte == b'\n').count() + 1;
+        ReadError::NotUtf8 { line, offset }
+    })
+}
+
+/// Why a file cannot be read as text. Displays as a sentence about "this", the file.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// Nothing is there.
+    #[error("there is no such file")]
+    Missing,
+    /// It is a directory.
+    #[error("this is a directory, and a text file was expected")]
+    Directory,
+    /// It is a device, pipe or socket.
+    #[error("this is a device, pipe or socket, and a text file was expected")]
+    Special,
+    /// It is a Wasm module or component.
+    #[error("this is a Wasm file, and a text file was expected")]
+    Wasm,
+    /// It is larger than [`MAX_FILE_BYTES`].
+    #[error("this is larger than {} KiB, the most that is read", MAX_FILE_BYTES / 1024)]
+    TooLarge,
+    /// It is not text.
+    #[error("this is not UTF-8 text: line {line} holds the first wrong byte, at offset {offset}")]
+    NotUtf8 {
+        /// The line of the first wrong byte, counted from 1.
+        line: usize,
+        /// The offset of the first wrong byte in the file.
+        offset: usize,
+    },
+    /// The system does not let it be read.
+    #[error("this cannot be read: {0}")]
+    Io(io::Error),
+}
+
+impl From<io::Error> for ReadError {
+    fn from(error: io::Error) -> ReadError {
+        if error.kind() == io::ErrorKind::NotFound {
+            ReadError::Missing
+        } else {
+            ReadError::Io(error)
         }
     }
 }
