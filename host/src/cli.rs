@@ -8,6 +8,7 @@ pub mod check;
 mod completions;
 pub mod console;
 pub mod invoke;
+pub mod new;
 mod schema;
 pub mod up;
 pub mod watch;
@@ -47,6 +48,9 @@ impl From<ExitCode> for std::process::ExitCode {
 /// Why a command did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// `new` did not make the function.
+    #[error(transparent)]
+    New(#[from] new::NewError),
     /// A manifest is wrong; the findings, warnings among them.
     #[error("the manifest is wrong")]
     Manifest(Vec<Diagnostic>),
@@ -62,6 +66,7 @@ impl Error {
     /// The exit code that stands for this error.
     pub fn exit_code(&self) -> ExitCode {
         match self {
+            Error::New(error) => error.exit_code(),
             Error::Manifest(_) => ExitCode::Invalid,
             Error::Build(_) => ExitCode::Build,
             Error::Stdout(_) => ExitCode::Failure,
@@ -97,6 +102,8 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Make a new function from a template.
+    New(new::NewArgs),
     /// Compile an app's functions.
     Build(build::BuildArgs),
     /// Print a shell's completions.
@@ -108,6 +115,7 @@ pub enum Command {
 impl Command {
     fn run(self, console: &Console) -> Result<ExitCode, Error> {
         match self {
+            Command::New(args) => new::run(&args, console),
             Command::Build(args) => build::run(&args, console),
             Command::Completions(args) => completions::run(&args),
             Command::Schema(_) => schema::run(),
