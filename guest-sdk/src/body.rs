@@ -13,7 +13,11 @@ use futures_core::Stream;
 
 use crate::Error;
 
-/// What streams yield when the other side failed.
+mod channel;
+
+pub use channel::{Closed, Sender};
+
+/// What a body that is a stream yields.
 type Chunk = Result<Bytes, Error>;
 
 /// The body of a [`Request`](crate::Request) or a [`Response`](crate::Response).
@@ -66,7 +70,11 @@ impl Body {
         B: Into<Bytes>,
         E: Into<Error>,
     {
-        Body(Inner::Stream(Box::pin(Chunks(Box::pin(stream)))))
+        Body::from_chunks(Chunks(Box::pin(stream)))
+    }
+
+    pub(crate) fn from_chunks(chunks: impl Stream<Item = Chunk> + 'static) -> Body {
+        Body(Inner::Stream(Box::pin(chunks)))
     }
 
     /// Whether the bytes are in memory already, so that [`as_bytes`](Body::as_bytes) has them.

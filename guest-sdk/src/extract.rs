@@ -9,6 +9,7 @@
 //! | [`Method`], [`Uri`], [`HeaderMap`] | that part of the request |
 //! | [`Route`] | the pattern that matched, and its parameters as text |
 //! | [`Context`](crate::Context) | which invocation this is |
+//! | [`Routes`](crate::Routes) | all of it, to be passed on to one of several handlers |
 //! | [`Request`], [`Body`] | all of it; the body in a form that can be streamed |
 //! | `Result<T>` | any of the above, where the handler itself decides what to do about a request that does not fit |
 //!
@@ -176,6 +177,15 @@ impl Incoming {
         Ok(self.uri.get_or_insert_default())
     }
 
+    /// The path, percent-encoded as it was sent.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        match &self.uri {
+            Some(uri) => uri.path(),
+            None => self.raw.path_with_query.split('?').next().unwrap_or_default(),
+        }
+    }
+
     /// The query string, without its `?`; empty if there is none.
     #[must_use]
     pub fn query(&self) -> &str {
@@ -201,6 +211,10 @@ impl Incoming {
     #[must_use]
     pub fn route(&self) -> &Route {
         &self.route
+    }
+
+    pub(crate) fn set_route(&mut self, route: Route) {
+        self.route = route;
     }
 
     /// Values that are attached to the request.
@@ -271,6 +285,14 @@ impl FromRequest for Request {
 
     fn from_request(request: &mut Incoming) -> Result<Request> {
         request.take_request()
+    }
+}
+
+impl FromRequest for Incoming {
+    const BODY: BodyUse = BodyUse::Stream;
+
+    fn from_request(request: &mut Incoming) -> Result<Incoming> {
+        Ok(std::mem::take(request))
     }
 }
 

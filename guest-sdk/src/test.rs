@@ -20,15 +20,27 @@
 //!
 //! These functions panic where a test would fail anyway.
 
+#[cfg(feature = "stream")]
+use std::future::Future;
+
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::call::{self, CallHandler};
+use crate::event::{self, EventHandler};
 use crate::extract::{Incoming, Route};
+#[cfg(feature = "stream")]
+use crate::handler::AsyncHttpHandler;
 use crate::handler::HttpHandler;
 use crate::respond::Response;
-use crate::{Body, Request};
+use crate::{Body, Event, Request};
+
+#[cfg(any(feature = "stream", feature = "fetch"))]
+pub(crate) mod upstream;
+#[cfg(any(feature = "stream", feature = "fetch"))]
+pub use upstream::{Upstream, upstream};
 
 /// A GET request for a path and query.
 #[must_use]
@@ -87,6 +99,118 @@ pub fn request(method: Method, path_with_query: &str) -> TestRequest {
 /// ```
 pub fn call_http<Args>(handler: impl HttpHandler<Args>, request: Request) -> TestResponse {
     TestResponse::of(handler.reply(Incoming::from(request)).into_response())
+}
+
+/// Calls an `async` handler with a request, through its extractors, and waits for the whole response.
+///
+/// ```
+/// use lacewing_sdk::{Bytes, Request, test};
+///
+/// #[lacewing_sdk::http]
+/// async fn echo(body: Bytes) -> Bytes {
+///     body
+/// }
+///
+/// let request = test::post("/").body("anyone?").build();
+/// assert_eq!(test::call_http_async(echo, request).text(), "anyone?");
+/// ```
+#[cfg(feature = "stream")]
+pub fn call_http_async<Args>(
+    handler: impl AsyncHttpHandler<Args>,
+    request: Request,
+) -> TestResponse {
+    block_on(async {
+        let response = handler.reply(Incoming::from(request)).await.into_response();
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap_or_else(|error| panic!("{error}"));
+        TestResponse::of(Response::from_parts(parts, body.into()))
+    })
+}
+
+/// Runs a future to its end: for tests of `async` handlers.
+///
+/// Tasks that it [spawns](crate::spawn) run meanwhile; what is left of them afterwards is dropped.
+///
+/// ```
+/// assert_eq!(lacewing_sdk::test::block_on(async { 6 * 7 }), 42);
+/// ```
+#[cfg(feature = "stream")]
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    crate::task::native::block_on(future)
+}
+
+/// Calls a call handler with a payload, through its input and output types.
+///
+/// ```
+/// use lacewing_sdk::{Result, test};
+///
+/// #[lacewing_sdk::call]
+/// fn double(number: i64) -> Result<i64> {
+///     Ok(2 * number)
+/// }
+///
+/// assert_eq!(test::call(double, "21").unwrap(), b"42");
+/// assert_eq!(test::call(double, "many").unwrap_err().name, "InvalidInput");
+/// ```
+///
+/// # Errors
+/// Those of the handler, and those of an input that does not fit.
+pub fn call<Args>(
+    handler: impl CallHandler<Args>,
+    payload: impl Into<Vec<u8>>,
+) -> Result<Vec<u8>, call::Failure> {
+    handler.call(payload.into())
+}
+
+/// An event with some data and plausible attributes, to pass to a handler or to [`deliver`].
+///
+/// ```
+/// use lacewing_sdk::{Event, Result, test};
+///
+/// #[lacewing_sdk::event]
+/// fn greet(event: Event<String>) -> Result<()> {
+///     println!("hello, {}", event.data);
+///     Ok(())
+/// }
+///
+/// greet(test::event("world".to_owned())).unwrap();
+/// ```
+#[must_use]
+pub fn event<T>(data: T) -> Event<T> {
+    let empty: Event<()> = Event {
+        id: "1".into(),
+        source: "test".into(),
+        ty: "test".into(),
+        attempt: 1,
+        ..Event::default()
+    };
+    empty.map(|()| data)
+}
+
+/// Delivers a batch to a handler of events, through the type of its data.
+///
+/// ```
+/// use lacewing_sdk::{Error, Event, Result, error::Retry, test};
+///
+/// #[lacewing_sdk::event]
+/// fn count(event: Event<u32>) -> Result<()> {
+///     if event.data == 0 {
+///         return Err(Error::fatal("nothing to count"));
+///     }
+///     Ok(())
+/// }
+///
+/// let results = test::deliver(count, ["1", "0", "many"].map(test::event));
+/// assert!(results[0].is_ok());
+/// assert_eq!(results[1].as_ref().unwrap_err().retry, Retry::Never);
+/// assert!(results[2].as_ref().unwrap_err().message.starts_with("the event's data is not valid JSON"));
+/// ```
+pub fn deliver<Args, T: Into<Vec<u8>>>(
+    handler: impl EventHandler<Args>,
+    batch: impl IntoIterator<Item = Event<T>>,
+) -> Vec<Result<(), event::Failure>> {
+    let raw = |event: Event<T>| event.map(|data| Some(data.into()));
+    handler.handle(batch.into_iter().map(raw).collect())
 }
 
 /// A request that a test builds.
@@ -152,6 +276,12 @@ impl TestRequest {
     /// Calls a handler with it: [`call_http`].
     pub fn call<Args>(self, handler: impl HttpHandler<Args>) -> TestResponse {
         call_http(handler, self.build())
+    }
+
+    /// Calls an `async` handler with it: [`call_http_async`].
+    #[cfg(feature = "stream")]
+    pub fn call_async<Args>(self, handler: impl AsyncHttpHandler<Args>) -> TestResponse {
+        call_http_async(handler, self.build())
     }
 }
 

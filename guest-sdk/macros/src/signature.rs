@@ -1,6 +1,7 @@
 //! What any handler's signature must be like, and what is said if it is not.
 
 use proc_macro2::TokenStream;
+use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Error, FnArg, ItemFn, PatType, ReturnType, Safety, Type};
 
@@ -79,10 +80,42 @@ impl Expected {
     }
 }
 
-/// The place of the return type, or of the name where there is none.
-pub(crate) fn output_span(item: &ItemFn) -> proc_macro2::Span {
-    match &item.sig.output {
+/// The item with what `rest` adds to it, or with the error.
+pub(crate) fn checked(
+    item: &ItemFn,
+    inputs: Result<Vec<&PatType>, Error>,
+    rest: impl FnOnce(&[&PatType]) -> Result<TokenStream, Error>,
+) -> TokenStream {
+    let rest = inputs.and_then(|inputs| rest(&inputs)).unwrap_or_else(Error::into_compile_error);
+    quote!(#item #rest)
+}
+
+/// Code that does nothing, and compiles only if the argument's type passes a check of `export`.
+///
+/// Errors are where the type stands.
+pub(crate) fn check_argument(input: &PatType, check: &TokenStream) -> TokenStream {
+    let ty = &input.ty;
+    quote_spanned!(ty.span()=> ::lacewing_sdk::export::#check::<#ty>();)
+}
+
+/// The same for the result.
+pub(crate) fn check_result(item: &ItemFn, inputs: &[&PatType], check: &TokenStream) -> TokenStream {
+    let name = &item.sig.ident;
+    let asyncness = &item.sig.asyncness;
+    let wait = asyncness.as_ref().map(|_| quote!(.await));
+    let types: Vec<_> = inputs.iter().map(|input| &input.ty).collect();
+    let names: Vec<_> = (0..types.len()).map(|index| format_ident!("a{index}")).collect();
+    let place = match &item.sig.output {
         ReturnType::Default => item.sig.ident.span(),
         ReturnType::Type(_, ty) => ty.span(),
+    };
+    let check = quote_spanned!(place=> ::lacewing_sdk::export::#check(result););
+    quote! {
+        #[allow(dead_code, clippy::all)]
+        #asyncness fn result(#(#names: #types),*) {
+            #[allow(clippy::let_unit_value)]
+            let result = #name(#(#names),*)#wait;
+            #check
+        }
     }
 }

@@ -1,12 +1,11 @@
 //! The body as JSON, in both directions.
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::error::Category;
 
 use super::{BodyUse, FromRequest, Incoming};
+use crate::codec::{self, Explained};
 use crate::respond::{IntoResponse, Reply, Response};
 use crate::{Error, Result};
 
@@ -49,7 +48,8 @@ impl<T: DeserializeOwned> FromRequest for Json<T> {
             .with_member("in", "header")
             .with_member("name", "content-type"));
         }
-        from_body(&request.take_body().into_bytes()?).map(Json)
+        let body = request.take_body().into_bytes()?;
+        codec::from_json(&body).map(Json).map_err(refusal)
     }
 }
 
@@ -74,37 +74,18 @@ fn is_json(headers: &HeaderMap) -> bool {
         || essence.len() > 5 && essence[essence.len() - 5..].eq_ignore_ascii_case(b"+json")
 }
 
-fn from_body<T: DeserializeOwned>(body: &Bytes) -> Result<T> {
-    serde_json::from_slice(body).map_err(|error| refusal::<T>(body, &error))
-}
-
 /// What the client is told about a body that does not fit.
-///
-/// The path to the place costs bookkeeping on the way down, so it is found by a second reading.
 #[cold]
-fn refusal<T: DeserializeOwned>(body: &[u8], error: &serde_json::Error) -> Error {
-    let said = error.to_string();
-    let what = said.rsplit_once(" at line ").map_or(said.as_str(), |(what, _)| what);
-    let (line, column) = (error.line(), error.column());
-    let refusal = match error.classify() {
-        Category::Data => {
-            let mut reader = serde_json::Deserializer::from_slice(body);
-            let path = serde_path_to_error::deserialize::<_, T>(&mut reader)
-                .err()
-                .map(|error| error.path().to_string())
-                .filter(|path| path != ".");
-            let place = path.as_ref().map_or(String::new(), |path| format!(" at `{path}`"));
-            let error = Error::unprocessable(format_args!(
-                "the JSON body does not have the expected shape{place}, line {line} column {column}: {what}"
-            ));
-            match path {
-                Some(path) => error.with_member("path", path),
-                None => error,
-            }
-        }
-        Category::Syntax | Category::Eof | Category::Io => Error::bad_request(format_args!(
-            "the body is not valid JSON, line {line} column {column}: {what}"
-        )),
+fn refusal(wrong: Explained) -> Error {
+    let sentence = wrong.sentence("the body");
+    let refusal =
+        if wrong.is_data { Error::unprocessable(sentence) } else { Error::bad_request(sentence) };
+    let refusal = match wrong.path {
+        Some(path) => refusal.with_member("path", path),
+        None => refusal,
     };
-    refusal.with_member("in", "body").with_member("line", line).with_member("column", column)
+    refusal
+        .with_member("in", "body")
+        .with_member("line", wrong.line)
+        .with_member("column", wrong.column)
 }
