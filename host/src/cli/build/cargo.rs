@@ -137,7 +137,10 @@ fn read_artifacts(
             Some(Some(total)) if *total >= packages.len() => format!(" of {total}"),
             _ => String::new(),
         };
-        progress.set(format!("compiled {}, {}{of_total} crates", artifact.name(), packages.len()));
+        if artifact.name() != "build-script-build" {
+            let compiled = packages.len();
+            progress.set(format!("compiled {}, {compiled}{of_total} crates", artifact.name()));
+        }
         artifacts.push(artifact);
     }
     artifacts
