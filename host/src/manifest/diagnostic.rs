@@ -72,7 +72,14 @@ impl Diagnostic {
     }
 
     fn new(severity: Severity, message: String) -> Diagnostic {
-        Diagnostic { severity, message, help: None, file: None, place: None, related: Vec::new() }
+        Diagnostic {
+            severity,
+            message: shortened(message),
+            help: None,
+            file: None,
+            place: None,
+            related: Vec::new(),
+        }
     }
 
     /// Says where it is.
@@ -90,7 +97,7 @@ impl Diagnostic {
 
     /// Says what would be right.
     pub fn help(mut self, help: impl Into<String>) -> Diagnostic {
-        self.help = Some(help.into());
+        self.help = Some(shortened(help.into()));
         self
     }
 
@@ -119,6 +126,17 @@ impl Diagnostic {
     pub fn colored(&self) -> impl fmt::Display + '_ {
         Rendered { diagnostic: self, colors: COLORS }
     }
+}
+
+/// The longest message or help, in bytes: what a file holds may be quoted in it.
+const MAX_MESSAGE_BYTES: usize = 1000;
+
+fn shortened(mut text: String) -> String {
+    if text.len() > MAX_MESSAGE_BYTES {
+        text.truncate(text.floor_char_boundary(MAX_MESSAGE_BYTES));
+        text.push_str("...");
+    }
+    text
 }
 
 impl fmt::Display for Diagnostic {
@@ -369,6 +387,13 @@ note: as here
 1 |     x\u{fffd}[31m\u{fffd}y
   |      ^^^^^"
         );
+    }
+
+    #[test]
+    fn messages_have_a_bound() {
+        let finding = Diagnostic::error("é".repeat(1000)).help("x".repeat(2000));
+        assert_eq!(finding.message, format!("{}...", "é".repeat(500)));
+        assert_eq!(finding.help, Some(format!("{}...", "x".repeat(1000))));
     }
 
     #[test]

@@ -25,7 +25,9 @@ pub(super) fn route(raw: &At<RawRoute>, findings: &mut Findings) -> Option<Route
         Ok(path) => Some(path),
         Err(error) => {
             let mut finding = Diagnostic::error(error.to_string());
-            finding.help = error.help;
+            if let Some(help) = error.help {
+                finding = finding.help(help);
+            }
             findings.at(span, finding);
             None
         }
@@ -123,7 +125,9 @@ pub(super) fn grants(raw: &RawGrants, findings: &mut Findings) -> Grants {
             Ok(grant) => grants.http.push(grant),
             Err(error) => {
                 let mut finding = Diagnostic::error(error.to_string());
-                finding.help = error.help();
+                if let Some(help) = error.help() {
+                    finding = finding.help(help);
+                }
                 findings.at(&raw.span, finding);
             }
         }
