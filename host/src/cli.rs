@@ -9,6 +9,7 @@ mod completions;
 pub mod console;
 pub mod invoke;
 mod project;
+pub mod new;
 mod schema;
 pub mod up;
 pub mod watch;
@@ -54,6 +55,9 @@ impl From<ExitCode> for std::process::ExitCode {
 /// Why a command did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// `new` did not make the function.
+    #[error(transparent)]
+    New(#[from] new::NewError),
     /// A manifest is wrong; the findings, warnings among them.
     #[error("the manifest is wrong")]
     Manifest(Vec<Diagnostic>),
@@ -106,6 +110,8 @@ impl Error {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Error::Manifest(_) | Error::Deploy(_) => ExitCode::Invalid,
+            Error::New(error) => error.exit_code(),
+            Error::Manifest(_) => ExitCode::Invalid,
             Error::Build(_) => ExitCode::Build,
             Error::NotThere(_) => ExitCode::Usage,
             Error::Host(_)
@@ -154,6 +160,8 @@ pub enum Command {
     Invoke(invoke::InvokeArgs),
     /// Check an app's manifest and components against each other.
     Check(check::CheckArgs),
+    /// Make a new function from a template.
+    New(new::NewArgs),
     /// Compile an app's functions.
     Build(build::BuildArgs),
     /// Print a shell's completions.
@@ -168,6 +176,7 @@ impl Command {
             Command::Up(args) => up::run(&args, console),
             Command::Invoke(args) => invoke::run(&args, console),
             Command::Check(args) => check::run(&args, console),
+            Command::New(args) => new::run(&args, console),
             Command::Build(args) => build::run(&args, console),
             Command::Completions(args) => completions::run(&args),
             Command::Schema(_) => schema::run(),

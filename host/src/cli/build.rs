@@ -32,7 +32,12 @@ const EXAMPLES: &str = "\
 Examples:
   lacewing build                  the app in this directory
   lacewing build examples/hello   another one
-  lacewing build --json           the components' paths, for a script";
+  lacewing build --json           the components' paths, for a script
+
+Environment:
+  LACEWING_GUEST_RUSTC   the rustc that compiles functions, where it is not the one that cargo finds
+
+Functions are compiled for wasm32-wasip2, which is added with rustup where it is missing.";
 
 /// Arguments of `build`.
 #[derive(Debug, Args)]
@@ -63,7 +68,9 @@ pub struct Built {
 impl fmt::Display for Built {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.took.as_secs_f64();
-        write!(f, "{} in {seconds:.1} s", self.component.display())
+        let here = std::env::current_dir().unwrap_or_default();
+        let path = self.component.strip_prefix(&here).unwrap_or(&self.component);
+        write!(f, "{} in {seconds:.1} s", path.display())
     }
 }
 

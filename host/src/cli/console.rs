@@ -129,6 +129,11 @@ impl Progress {
         Progress { console, bar, shower }
     }
 
+    /// Whether anybody sees it.
+    pub fn is_shown(&self) -> bool {
+        self.shower.is_some()
+    }
+
     /// Replaces the text.
     pub fn set(&self, text: impl Into<String>) {
         self.bar.set_message(text.into());

@@ -4,10 +4,12 @@
 //! holds a lock on a target directory while it builds, and the host's may be held by whoever runs us.
 
 use std::{
+    collections::BTreeSet,
     ffi::OsString,
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::{Arc, OnceLock},
     time::Instant,
 };
 
@@ -43,7 +45,7 @@ pub(super) fn build(
     // Intermediate files stay beside the rest even where the user's configuration moves them.
     cargo.env("CARGO_BUILD_BUILD_DIR", &target_dir);
     let progress = console.progress(format!("building {}", package.name));
-    let run = run(&mut cargo, &progress)?;
+    let run = run(&mut cargo, || count_packages(&package, toolchain), &progress)?;
     drop(progress);
     if !run.success {
         return Err(BuildError::Compile { package: package.name, output: run.stderr });
@@ -94,13 +96,19 @@ struct Run {
 }
 
 /// Runs cargo; shows its messages as they come, and how many crates it has been through.
-fn run(cargo: &mut Command, progress: &Progress) -> Result<Run, BuildError> {
+fn run(
+    cargo: &mut Command,
+    count: impl FnOnce() -> Option<usize> + Send,
+    progress: &Progress,
+) -> Result<Run, BuildError> {
     cargo.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = cargo.spawn().map_err(|error| toolchain::cannot_run(cargo, error))?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let (artifacts, stderr) = std::thread::scope(|scope| {
         let passed_on = scope.spawn(|| pass_on(stderr, progress));
-        let artifacts = read_artifacts(stdout, progress);
+        let artifacts = read_artifacts(stdout, progress, |total| {
+            scope.spawn(move || total.set(count()));
+        });
         // The thread reads lines and prints them; were it to panic, the messages would be lost, not the build.
         (artifacts, passed_on.join().unwrap_or_default())
     });
@@ -108,19 +116,47 @@ fn run(cargo: &mut Command, progress: &Progress) -> Result<Run, BuildError> {
     Ok(Run { success: status.success(), artifacts, stderr })
 }
 
-fn read_artifacts(stdout: Option<impl Read>, progress: &Progress) -> Vec<Artifact> {
+/// `count_total` is called when cargo has compiled something: from then on its `Cargo.lock` is there.
+fn read_artifacts(
+    stdout: Option<impl Read>,
+    progress: &Progress,
+    count_total: impl FnOnce(Arc<OnceLock<Option<usize>>>),
+) -> Vec<Artifact> {
+    let total = Arc::new(OnceLock::new());
+    let mut count_total = Some(count_total);
     let mut artifacts = Vec::new();
-    let mut compiled = 0;
-    for line in
-        stdout.into_iter().flat_map(|pipe| BufReader::new(pipe).lines()).map_while(Result::ok)
-    {
-        if let Message::CompilerArtifact(artifact) = Message::parse(&line) {
-            compiled += usize::from(!artifact.fresh);
-            progress.set(format!("compiled {} ({compiled} crates)", artifact.name()));
-            artifacts.push(artifact);
+    let mut packages = BTreeSet::new();
+    let lines = stdout.into_iter().flat_map(|pipe| BufReader::new(pipe).lines());
+    for line in lines.map_while(Result::ok) {
+        let Message::CompilerArtifact(artifact) = Message::parse(&line) else { continue };
+        if let Some(count) = count_total.take_if(|_| progress.is_shown()) {
+            count(total.clone());
         }
+        packages.insert(artifact.package().to_owned());
+        let of_total = match total.get() {
+            Some(Some(total)) if *total >= packages.len() => format!(" of {total}"),
+            _ => String::new(),
+        };
+        if artifact.name() != "build-script-build" {
+            let compiled = packages.len();
+            progress.set(format!("compiled {}, {compiled}{of_total} crates", artifact.name()));
+        }
+        artifacts.push(artifact);
     }
     artifacts
+}
+
+/// How many packages go into a function, its own among them.
+fn count_packages(package: &Package, toolchain: &Toolchain) -> Option<usize> {
+    let mut tree = toolchain.cargo(package.manifest.parent()?);
+    tree.args(["tree", "--frozen", "--edges=normal,build", "--prefix=none", "--format={p}"]);
+    tree.args(["--target", WASM_TARGET, "--manifest-path"]).arg(&package.manifest);
+    let output = tree.output().ok().filter(|output| output.status.success())?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    // A package that several others need is marked where it comes again.
+    let packages: BTreeSet<&str> =
+        text.lines().map(|line| line.trim_end_matches(" (*)")).filter(|l| !l.is_empty()).collect();
+    Some(packages.len())
 }
 
 /// Shows each line and returns the last of them, up to [`KEPT_OUTPUT_BYTES`].

@@ -43,6 +43,11 @@ impl Artifact {
         &self.target.name
     }
 
+    /// The id of its package.
+    pub(super) fn package(&self) -> &str {
+        &self.package_id
+    }
+
     /// The component, if this is what was linked for the package with this `Cargo.toml`.
     pub(super) fn component(&self, manifest: &Path) -> Option<&Path> {
         let wasm = |file: &&PathBuf| file.extension().is_some_and(|extension| extension == "wasm");
