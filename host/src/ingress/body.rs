@@ -101,7 +101,6 @@ impl BodyBudget {
 /// Without [`RequestBody::limit`] it is as long as the client makes it.
 pub struct RequestBody {
     incoming: Incoming,
-    budget: BodyBudget,
     connection: Arc<Connection>,
     limit: u64,
     read: u64,
@@ -111,13 +110,9 @@ pub struct RequestBody {
 }
 
 impl RequestBody {
-    pub(super) fn new(
-        incoming: Incoming,
-        budget: BodyBudget,
-        connection: Arc<Connection>,
-    ) -> RequestBody {
+    pub(super) fn new(incoming: Incoming, connection: Arc<Connection>) -> RequestBody {
         let ended = incoming.is_end_stream();
-        RequestBody { incoming, budget, connection, limit: u64::MAX, read: 0, idle: None, ended }
+        RequestBody { incoming, connection, limit: u64::MAX, read: 0, idle: None, ended }
     }
 
     /// Sets how many bytes the body may have. A body that says beforehand that it is larger is refused now.
@@ -135,7 +130,7 @@ impl RequestBody {
             return Ok(Buffered::default());
         }
         self.limit(limit)?;
-        let after = self.budget.read;
+        let after = self.connection.budget.read;
         timeout(after, self.collect_in_time()).await.map_err(|_| BodyError::Slow { after })?
     }
 
@@ -174,7 +169,7 @@ impl RequestBody {
         }
         let have = held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         let missing = u32::try_from(read.div_ceil(BUDGET_UNIT) - have);
-        let room = Arc::clone(&self.budget.room);
+        let room = Arc::clone(&self.connection.budget.room);
         let more = missing.ok().and_then(|units| room.try_acquire_many_owned(units).ok());
         let more = more.ok_or(BodyError::NoRoom)?;
         match held {
@@ -208,7 +203,7 @@ impl RequestBody {
     }
 
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
-        let after = self.budget.idle;
+        let after = self.connection.budget.idle;
         let idle = self.idle.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + after)));
         ready!(idle.as_mut().poll(cx));
         Poll::Ready(BodyError::Idle { after })

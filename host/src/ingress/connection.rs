@@ -14,20 +14,27 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use super::{
-    body::{ResponseBody, StreamError},
+    body::{BodyBudget, ResponseBody, StreamError},
     request_id::RequestId,
     respond::Problem,
 };
+
+/// How many requests a connection may take back before it matters how many it does not.
+const ABANDONED: u32 = 100;
 
 /// The state of one connection that its requests, its transport and its task share. All of it is advisory, so that
 /// no ordering is needed.
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) peer: SocketAddr,
+    /// The listener's, here because each request has its connection at hand.
+    pub(super) budget: BodyBudget,
     /// Requests that are being answered, their responses' bodies included.
     in_flight: AtomicU32,
     /// Requests so far, wrapping.
     requests: AtomicU32,
+    /// Those of them that went away before they were answered, wrapping.
+    abandoned: AtomicU32,
     /// Whether the client may still be sending a body that nobody will read.
     unread: AtomicBool,
     /// What was sent for bytes that are no request.
@@ -35,11 +42,13 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(peer: SocketAddr) -> Arc<Connection> {
+    pub(super) fn new(peer: SocketAddr, budget: BodyBudget) -> Arc<Connection> {
         Arc::new(Connection {
             peer,
+            budget,
             in_flight: AtomicU32::new(0),
             requests: AtomicU32::new(0),
+            abandoned: AtomicU32::new(0),
             unread: AtomicBool::new(false),
             refused: OnceLock::new(),
         })
@@ -49,7 +58,13 @@ impl Connection {
     pub(super) fn begin(self: &Arc<Connection>) -> InFlight {
         self.in_flight.fetch_add(1, Relaxed);
         self.requests.fetch_add(1, Relaxed);
-        InFlight(Arc::clone(self))
+        InFlight { connection: Arc::clone(self), answered: false }
+    }
+
+    /// Whether the client takes back most of its requests: each costs us an invocation, and it nothing.
+    pub(super) fn is_flooding(&self) -> bool {
+        let abandoned = self.abandoned.load(Relaxed);
+        abandoned >= ABANDONED && abandoned > self.requests() / 2
     }
 
     pub(super) fn in_flight(&self) -> u32 {
@@ -81,11 +96,25 @@ impl Connection {
 
 /// A request that is being answered.
 #[derive(Debug)]
-pub(super) struct InFlight(pub(super) Arc<Connection>);
+pub(super) struct InFlight {
+    connection: Arc<Connection>,
+    answered: bool,
+}
+
+impl InFlight {
+    /// Notes that the response's header is on its way.
+    pub(super) fn answered(mut self) -> InFlight {
+        self.answered = true;
+        self
+    }
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Relaxed);
+        self.connection.in_flight.fetch_sub(1, Relaxed);
+        if !self.answered {
+            self.connection.abandoned.fetch_add(1, Relaxed);
+        }
     }
 }
 

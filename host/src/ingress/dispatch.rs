@@ -9,7 +9,7 @@ use http::{HeaderValue, Method, Request, Response, Version, header, request::Par
 use hyper::body::Incoming;
 
 use super::{
-    body::{BodyBudget, RequestBody, ResponseBody},
+    body::{RequestBody, ResponseBody},
     connection::{Connection, Sending},
     cors::preflight_method,
     exchange::{Answered, Endpoint, Exchange, Handler, Routes},
@@ -26,10 +26,9 @@ use crate::outcome::Outcome;
 /// Everything that answering a request takes and that requests share.
 pub(super) struct Dispatch<H: Handler> {
     pub(super) handler: Arc<H>,
-    pub(super) routes: Arc<Routes<H::Target>>,
-    pub(super) budget: BodyBudget,
-    pub(super) max_headers: usize,
-    pub(super) max_target_bytes: usize,
+    routes: Arc<Routes<H::Target>>,
+    max_headers: usize,
+    max_target_bytes: usize,
 }
 
 /// What to do with a request.
@@ -44,7 +43,6 @@ impl<H: Handler> Dispatch<H> {
         Dispatch {
             handler,
             routes,
-            budget: BodyBudget::new(options),
             max_headers: options.headers,
             max_target_bytes: options.target_bytes,
         }
@@ -59,23 +57,24 @@ impl<H: Handler> Dispatch<H> {
     ) -> Response<Sending> {
         let received = Instant::now();
         let in_flight = connection.begin();
-        let (mut parts, incoming) = request.into_parts();
-        let body = RequestBody::new(incoming, self.budget.clone(), Arc::clone(connection));
+        let (parts, incoming) = request.into_parts();
+        let body = RequestBody::new(incoming, Arc::clone(connection));
         let request_id = RequestId::of(&parts.headers);
         let (method, uri, version) = (parts.method.clone(), parts.uri.clone(), parts.version);
-        let mut matched = None;
-        let (outcome, mut response) = match self.decide(&parts) {
-            Decision::Answer(response) => (Outcome::Ok, response),
-            Decision::Refuse(problem) => refuse(&problem, &request_id),
+        let (mut matched, mut origin) = (None, None);
+        let answer = match self.decide(&parts, connection) {
+            Decision::Answer(response) => Ok(response),
+            Decision::Refuse(problem) => Err(problem),
             Decision::Invoke(route, params) => {
                 let trace = TraceContext::of(&parts.headers);
-                show_to_function(&mut parts, &request_id, &trace);
-                let cors = route.value().cors.as_ref();
-                let origin = cors.and_then(|_| parts.headers.get(header::ORIGIN).cloned());
+                matched = Some(Arc::clone(&route));
+                if route.value().cors.is_some() {
+                    origin = parts.headers.get(header::ORIGIN).cloned();
+                }
                 let exchange = Exchange {
-                    route: Arc::clone(&route),
+                    route,
                     params,
-                    parts,
+                    parts: shown_to_function(parts, &request_id, &trace),
                     body,
                     peer: connection.peer,
                     scheme: "http",
@@ -83,26 +82,15 @@ impl<H: Handler> Dispatch<H> {
                     trace,
                     received,
                 };
-                let answer = self.handler.handle(exchange).await;
-                let (outcome, mut response) = match answer {
-                    Ok(response) => (Outcome::Ok, response),
-                    Err(problem) => refuse(&problem, &request_id),
-                };
-                if let Some(cors) = cors {
-                    cors.decorate(origin.as_ref(), response.headers_mut());
-                }
-                matched = Some(route);
-                (outcome, response)
+                self.handler.handle(exchange).await
             }
         };
-        if method == Method::HEAD {
-            drop_body(&mut response);
+        let (outcome, mut response) = finish(answer, &method, &request_id);
+        if let Some(cors) = matched.as_ref().and_then(|route| route.value().cors.as_ref()) {
+            cors.decorate(origin.as_ref(), response.headers_mut());
         }
-        let headers = response.headers_mut();
-        headers.insert(OUTCOME_HEADER, outcome_value(outcome));
-        headers.insert(REQUEST_ID_HEADER, request_id.to_value());
         if version < Version::HTTP_2 && last() {
-            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         self.handler.answered(&Answered {
             outcome,
@@ -113,11 +101,15 @@ impl<H: Handler> Dispatch<H> {
             peer: connection.peer,
             elapsed: received.elapsed(),
         });
-        response.map(|body| Sending::new(body, in_flight))
+        response.map(|body| Sending::new(body, in_flight.answered()))
     }
 
     /// Finds out what to do with a request. Takes no lock: the routes are a snapshot.
-    fn decide(&self, parts: &Parts) -> Decision<H::Target> {
+    fn decide(&self, parts: &Parts, connection: &Connection) -> Decision<H::Target> {
+        if connection.is_flooding() {
+            let detail = "this connection takes back most of its requests; use another";
+            return Decision::Refuse(Problem::new(Outcome::LoadShed).detail(detail));
+        }
         let target = match target::read(parts, self.max_target_bytes) {
             Ok(target) => target,
             Err(problem) => return Decision::Refuse(problem),
@@ -166,15 +158,31 @@ fn preflight<T>(
     Some(response)
 }
 
-fn refuse(problem: &Problem, request_id: &RequestId) -> (Outcome, Response<ResponseBody>) {
-    (problem.outcome(), problem.to_response(request_id.as_str()))
-}
-
 /// Makes the request's header what the function is to see.
-fn show_to_function(parts: &mut Parts, request_id: &RequestId, trace: &TraceContext) {
+fn shown_to_function(mut parts: Parts, request_id: &RequestId, trace: &TraceContext) -> Parts {
     strip(&mut parts.headers, Direction::Request);
     parts.headers.insert(REQUEST_ID_HEADER, request_id.to_value());
     trace.write_to(&mut parts.headers);
+    parts
+}
+
+/// Makes an answer the response that the client is to see.
+fn finish(
+    answer: Result<Response<ResponseBody>, Problem>,
+    method: &Method,
+    request_id: &RequestId,
+) -> (Outcome, Response<ResponseBody>) {
+    let (outcome, mut response) = match answer {
+        Ok(response) => (Outcome::Ok, response),
+        Err(problem) => (problem.outcome(), problem.to_response(request_id.as_str())),
+    };
+    if method == Method::HEAD {
+        drop_body(&mut response);
+    }
+    let headers = response.headers_mut();
+    headers.insert(OUTCOME_HEADER, outcome_value(outcome));
+    headers.insert(REQUEST_ID_HEADER, request_id.to_value());
+    (outcome, response)
 }
 
 /// What HEAD gets: the header that GET would have got.

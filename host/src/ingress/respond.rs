@@ -229,14 +229,13 @@ impl Problem {
         self.detail.as_deref().unwrap_or(self.cause.default_detail())
     }
 
-    /// The response. The outcome's header is set on it; the request's id is not.
+    /// The response, but for the headers that every response has.
     pub(super) fn to_response(&self, request_id: &str) -> Response<ResponseBody> {
         let mut response = Response::new(ResponseBody::full(self.document(request_id)));
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(OUTCOME_HEADER, outcome_value(self.outcome()));
         if let Some(after) = self.retry_after_s() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(after));
         }
@@ -392,7 +391,6 @@ mod tests {
     fn headers_go_with_the_outcome() {
         let response = Problem::new(Outcome::LoadShed).to_response("1");
         assert_eq!(response.headers()["retry-after"], "1");
-        assert_eq!(response.headers()["lacewing-outcome"], "load_shed");
         assert_eq!(response.headers()["content-type"], "application/problem+json");
         assert!(!response.headers().contains_key("allow"));
 

@@ -26,6 +26,7 @@ use tokio::{
 };
 
 use super::{
+    body::BodyBudget,
     connection::Connection,
     dispatch::Dispatch,
     drain::{Drained, Gate, Phase, Place},
@@ -114,6 +115,7 @@ impl Server {
         let ingress = Arc::new(Ingress {
             dispatch: Arc::new(Dispatch::new(&options, routes, handler)),
             gate: Arc::clone(&gate),
+            budget: BodyBudget::new(&options),
             http1: http1_builder(&options),
             http2: http2_builder(&options),
             options: Arc::new(options),
@@ -170,6 +172,7 @@ fn http2_builder(options: &Options) -> http2::Builder<TokioExecutor> {
 struct Ingress<H: Handler> {
     dispatch: Arc<Dispatch<H>>,
     gate: Arc<Gate>,
+    budget: BodyBudget,
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
     options: Arc<Options>,
@@ -241,7 +244,7 @@ async fn serve<H: Handler>(
 ) {
     // Without it small pieces of a stream wait for the client's acknowledgement, up to 40 ms.
     let _ = socket.set_nodelay(true);
-    let connection = Connection::new(peer);
+    let connection = Connection::new(peer, ingress.budget.clone());
     let spoken = select! {
         spoken = timeout(ingress.options.header_read, listen_in(&mut socket)) => spoken,
         () = ingress.gate.reached(Phase::Closing) => return,

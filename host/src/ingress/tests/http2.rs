@@ -99,6 +99,25 @@ async fn a_request_that_is_taken_back_is_stopped() {
 }
 
 #[tokio::test]
+async fn a_client_that_takes_back_most_requests_is_not_served() {
+    let host = Host::start().await;
+    let mut client = connect(&host).await;
+    for count in 1..=100 {
+        let waits = tokio::spawn(client.send_request(request("GET", "/wait", "")));
+        host.world.until(|world| world.waiting.load(Ordering::SeqCst) == count).await;
+        waits.abort();
+        host.world.until(|world| world.dropped.load(Ordering::SeqCst) == count).await;
+    }
+    let response = client.send_request(request("GET", "/", "")).await.unwrap();
+    assert_eq!(
+        (response.status(), &response.headers()["retry-after"]),
+        (StatusCode::SERVICE_UNAVAILABLE, &HeaderValue::from(1))
+    );
+    let response = connect(&host).await.send_request(request("GET", "/", "")).await.unwrap();
+    assert_eq!(response.status(), 200);
+}
+
+#[tokio::test]
 async fn limits_are_the_same_as_over_http1() {
     let host = Host::start().await;
     let mut client = connect(&host).await;
