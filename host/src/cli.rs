@@ -111,7 +111,6 @@ impl Error {
         match self {
             Error::Manifest(_) | Error::Deploy(_) => ExitCode::Invalid,
             Error::New(error) => error.exit_code(),
-            Error::Manifest(_) => ExitCode::Invalid,
             Error::Build(_) => ExitCode::Build,
             Error::NotThere(_) => ExitCode::Usage,
             Error::Host(_)
