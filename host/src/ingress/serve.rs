@@ -10,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use futures_util::FutureExt;
 use hyper::{
     Request,
     body::Incoming,
@@ -209,9 +208,14 @@ async fn accept<H: Handler>(listener: TcpListener, ingress: Arc<Ingress<H>>) {
             }
         }
     }
-    // Who had connected before the drain began was accepted, as far as a client can know.
-    while let Some(permit) = gate.try_reserve() {
-        let Some(Ok((socket, peer))) = listener.accept().now_or_never() else { break };
+    // Who had connected before the drain began was accepted, as far as a client can know. The runtime may not have
+    // been told of them yet, so the system is asked.
+    let Ok(listener) = listener.into_std() else { return };
+    while let Some(permit) = gate.try_reserve()
+        && let Ok((socket, peer)) = listener.accept()
+        && socket.set_nonblocking(true).is_ok()
+        && let Ok(socket) = TcpStream::from_std(socket)
+    {
         tokio::spawn(serve(Arc::clone(&ingress), socket, peer, gate.enter(permit)));
     }
 }
