@@ -11,6 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::Version;
 use http_body::{Body, Frame, SizeHint};
 
 use super::{
@@ -35,6 +36,11 @@ pub(super) struct Connection {
     requests: AtomicU32,
     /// Those of them that went away before they were answered, wrapping.
     abandoned: AtomicU32,
+    /// Responses that have more to send than hyper has asked for. Counted in HTTP/2 only, where a client can let one
+    /// stream starve while the socket is idle.
+    unasked: AtomicU32,
+    /// Pieces of responses that hyper asked for, wrapping; in HTTP/2 only.
+    pieces: AtomicU32,
     /// Whether the client may still be sending a body that nobody will read.
     unread: AtomicBool,
     /// What was sent for bytes that are no request.
@@ -49,6 +55,8 @@ impl Connection {
             in_flight: AtomicU32::new(0),
             requests: AtomicU32::new(0),
             abandoned: AtomicU32::new(0),
+            unasked: AtomicU32::new(0),
+            pieces: AtomicU32::new(0),
             unread: AtomicBool::new(false),
             refused: OnceLock::new(),
         })
@@ -73,6 +81,17 @@ impl Connection {
 
     pub(super) fn requests(&self) -> u32 {
         self.requests.load(Relaxed)
+    }
+
+    /// What changes whenever the client makes something happen on an HTTP/2 connection.
+    pub(super) fn progress(&self) -> (u32, u32) {
+        (self.requests(), self.pieces.load(Relaxed))
+    }
+
+    /// Whether nothing can happen on an HTTP/2 connection unless the client makes it happen: no request is
+    /// answered, and every response waits for the client to read.
+    pub(super) fn waits_for_client(&self) -> bool {
+        self.in_flight() == self.unasked.load(Relaxed)
     }
 
     pub(super) fn leave_body_unread(&self) {
@@ -123,12 +142,33 @@ pub(super) struct Sending {
     body: ResponseBody,
     /// Why the body ended early, while what came before is being sent.
     failed: Option<StreamError>,
-    _in_flight: InFlight,
+    /// Whether it is counted in [`Connection::unasked`]. None: never.
+    unasked: Option<bool>,
+    in_flight: InFlight,
 }
 
 impl Sending {
-    pub(super) fn new(body: ResponseBody, in_flight: InFlight) -> Sending {
-        Sending { body, failed: None, _in_flight: in_flight }
+    pub(super) fn new(body: ResponseBody, in_flight: InFlight, version: Version) -> Sending {
+        let unasked = (version == Version::HTTP_2).then_some(false);
+        let mut sending = Sending { body, failed: None, unasked, in_flight };
+        sending.note_unasked(true);
+        sending
+    }
+
+    fn note_unasked(&mut self, unasked: bool) {
+        let counter = &self.in_flight.connection.unasked;
+        match self.unasked.replace(unasked) {
+            None => self.unasked = None,
+            Some(false) if unasked => drop(counter.fetch_add(1, Relaxed)),
+            Some(true) if !unasked => drop(counter.fetch_sub(1, Relaxed)),
+            Some(_) => {}
+        }
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.note_unasked(false);
     }
 }
 
@@ -143,7 +183,7 @@ impl Body for Sending {
         if let Some(error) = self.failed.take() {
             return Poll::Ready(Some(Err(error)));
         }
-        match Pin::new(&mut self.body).poll_frame(cx) {
+        let frame = match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(Some(Err(error))) => {
                 // An error cuts the connection, and with it what hyper holds back: the response's header, if all
                 // happens at once. Asked again, it has been sent.
@@ -152,7 +192,12 @@ impl Body for Sending {
                 Poll::Pending
             }
             frame => frame,
+        };
+        if self.unasked.is_some() {
+            self.in_flight.connection.pieces.fetch_add(1, Relaxed);
+            self.note_unasked(frame.is_ready());
         }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

@@ -101,7 +101,7 @@ impl<H: Handler> Dispatch<H> {
             peer: connection.peer,
             elapsed: received.elapsed(),
         });
-        response.map(|body| Sending::new(body, in_flight.answered()))
+        response.map(|body| Sending::new(body, in_flight.answered(), version))
     }
 
     /// Finds out what to do with a request. Takes no lock: the routes are a snapshot.

@@ -13,13 +13,14 @@ pub struct Options {
     /// kernel's queue, which is bounded, and each response asks its client to leave, so that places come free.
     pub connections: u32,
     /// From a connection's opening, or the end of its last response, to the end of a request's header; so this is
-    /// also how long a connection may idle. Default 30 s. The connection is closed.
+    /// also how long a connection may idle. Default 30 s. The connection is closed. An HTTP/2 connection is, after
+    /// twice this time, if it has no request, or none whose response its client reads.
     pub header_read: Duration,
     /// Between two pieces of a request's body. Default 30 s. `bad_request` (408).
     pub body_idle: Duration,
     /// From the beginning to the end of a request's body where it is buffered. Default 120 s. `bad_request` (408).
     pub body_read: Duration,
-    /// While a client does not read what is sent to it. Default 30 s. The connection is closed.
+    /// While a client's socket takes nothing of what is sent to it. Default 30 s. The connection is closed.
     pub write_idle: Duration,
     /// Bytes of buffered request bodies at once, over all requests. Bodies up to 16 KiB are not counted; the number
     /// of connections bounds them. Default 256 MiB. `load_shed`.

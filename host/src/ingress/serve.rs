@@ -10,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use futures_util::FutureExt;
 use hyper::{
     Request,
     body::Incoming,
@@ -209,9 +208,14 @@ async fn accept<H: Handler>(listener: TcpListener, ingress: Arc<Ingress<H>>) {
             }
         }
     }
-    // Who had connected before the drain began was accepted, as far as a client can know.
-    while let Some(permit) = gate.try_reserve() {
-        let Some(Ok((socket, peer))) = listener.accept().now_or_never() else { break };
+    // Who had connected before the drain began was accepted, as far as a client can know. The runtime may not have
+    // been told of them yet, so the system is asked.
+    let Ok(listener) = listener.into_std() else { return };
+    while let Some(permit) = gate.try_reserve()
+        && let Ok((socket, peer)) = listener.accept()
+        && socket.set_nonblocking(true).is_ok()
+        && let Ok(socket) = TcpStream::from_std(socket)
+    {
         tokio::spawn(serve(Arc::clone(&ingress), socket, peer, gate.enter(permit)));
     }
 }
@@ -310,7 +314,8 @@ impl<H: Handler> Ingress<H> {
         });
         let io = self.transport(socket, prefix, connection);
         let mut http = pin!(self.http2.serve_connection(io, service));
-        // HTTP/2 has no time limit on idling of its own. First the client is asked to leave, then it is left.
+        // hyper has no limits of time for HTTP/2. First the client is asked to leave, then it is left: a client that
+        // reads nothing of its responses is one that idles.
         for _ in 0..2 {
             let graceful = |http: Pin<&mut http2::Connection<_, _, _>>| http.graceful_shutdown();
             select! {
@@ -358,17 +363,16 @@ impl<H: Handler> Ingress<H> {
     }
 }
 
-/// Ready when a connection had no request for a while.
+/// Ready when for a whole period nothing happened on an HTTP/2 connection, and nothing could without its client.
 async fn idle(connection: &Connection, period: Duration) {
-    let mut seen = connection.requests();
+    let mut seen = None;
     let mut ticks = interval(period);
-    ticks.tick().await;
     loop {
         ticks.tick().await;
-        let requests = connection.requests();
-        if connection.in_flight() == 0 && requests == seen {
+        let progress = connection.waits_for_client().then(|| connection.progress());
+        if progress.is_some() && progress == seen {
             return;
         }
-        seen = requests;
+        seen = progress;
     }
 }

@@ -57,6 +57,8 @@ enum Deed {
     Broken,
     /// A stream without end.
     Endless,
+    /// 16 MiB at once.
+    Large,
     /// Ends as `cpu_exceeded`.
     Spin,
 }
@@ -166,6 +168,7 @@ impl Handler for Doer {
                 let piece = || Ok(Frame::data(Bytes::from_static(&[b'x'; 16 * 1024])));
                 ResponseBody::stream(StreamBody::new(futures_util::stream::repeat_with(piece)))
             }
+            Deed::Large => ResponseBody::full(vec![b'x'; 16 * 1024 * 1024]),
             Deed::Spin => return Err(Problem::new(Outcome::CpuExceeded)),
         };
         Ok(Response::new(body))
@@ -259,6 +262,7 @@ fn routes() -> Router<Endpoint<Deed>> {
     add(Methods::Any, "/stream", Deed::Stream, None);
     add(Methods::Any, "/broken", Deed::Broken, None);
     add(Methods::Any, "/endless", Deed::Endless, None);
+    add(Methods::Any, "/large", Deed::Large, None);
     add(Methods::Any, "/spin", Deed::Spin, Some(cors.clone()));
     add(Methods::These(vec![Method::GET, Method::PUT]), "/shared", Deed::Hello, Some(cors));
     add(Methods::These(vec![Method::OPTIONS]), "/own-options", Deed::Hello, None);

@@ -72,7 +72,8 @@ async fn a_body_that_trickles_is_given_up() {
         }
     });
     let mut text = String::new();
-    let _ = reader.read_to_string(&mut text).await;
+    let read = reader.read_to_string(&mut text);
+    let _ = tokio::time::timeout(PATIENCE, read).await.expect("the server gave up");
     assert!(text.starts_with("HTTP/1.1 408 "), "{text}");
     assert_eq!(problem(&text, "detail"), "the request's body was not complete after 100 ms");
     drop(reader);

@@ -32,21 +32,48 @@ async fn what_is_in_flight_is_finished() {
 }
 
 #[tokio::test]
-async fn a_client_that_sends_as_the_drain_begins_is_answered_and_asked_to_leave() {
+async fn clients_that_send_after_the_drain_began_are_answered_and_asked_to_leave() {
     let drain_linger = PATIENCE;
     let host = Host::with(Options { drain_linger, ..Options::default() }).await;
     let address = host.server.address();
-    let mut client = host.connect().await;
-    client.send(HELLO).await;
-    assert_eq!(client.reply().await.body, "hello");
+    let mut clients = Vec::new();
+    for _ in 0..100 {
+        let mut client = host.connect().await;
+        client.send(HELLO).await;
+        assert_eq!(client.reply().await.body, "hello");
+        clients.push(client);
+    }
     let drain = tokio::spawn(host.server.drain(PATIENCE * 2));
     while TcpStream::connect(address).await.is_ok() {}
-    client.send(HELLO).await;
-    let reply = client.reply().await;
-    assert_eq!((reply.body.as_str(), reply.header("connection")), ("hello", Some("close")));
-    assert_eq!(client.rest().await, "");
+    for mut client in clients {
+        client.send(HELLO).await;
+        let reply = client.reply().await;
+        assert_eq!((reply.body.as_str(), reply.header("connection")), ("hello", Some("close")));
+        assert_eq!(client.rest().await, "");
+    }
     // Those that only connected were accepted too, say nothing, and went away.
     assert_eq!(drain.await.unwrap(), Drained::default());
+}
+
+#[tokio::test]
+async fn clients_that_had_connected_are_answered() {
+    let host = Host::start().await;
+    let address = host.server.address();
+    // Without a pause in which the server could accept them.
+    let clients: Vec<_> = std::iter::repeat_with(|| {
+        let mut client = std::net::TcpStream::connect(address).unwrap();
+        std::io::Write::write_all(&mut client, HELLO.as_bytes()).unwrap();
+        client
+    })
+    .take(5)
+    .collect();
+    assert_eq!(host.server.connections(), 0);
+    assert_eq!(host.server.drain(PATIENCE).await, Drained::default());
+    for mut client in clients {
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut client, &mut text).unwrap();
+        assert!(text.starts_with("HTTP/1.1 200 OK\r\n") && text.ends_with("hello"), "{text}");
+    }
 }
 
 #[tokio::test]

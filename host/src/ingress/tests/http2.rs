@@ -1,6 +1,9 @@
 //! HTTP/2 by prior knowledge.
 
+use std::convert::Infallible;
+
 use http::{Request, StatusCode, Version};
+use http_body::Body;
 use http_body_util::Full;
 use hyper::{
     body::Incoming,
@@ -10,9 +13,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use super::*;
 
-type Sender = SendRequest<Full<Bytes>>;
-
-async fn connect(host: &Host) -> Sender {
+async fn connect<B>(host: &Host) -> SendRequest<B>
+where
+    B: Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static,
+{
     let socket = TcpStream::connect(host.server.address()).await.unwrap();
     let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(socket)).await.unwrap();
     tokio::spawn(connection);
@@ -115,6 +119,40 @@ async fn a_client_that_takes_back_most_requests_is_not_served() {
     );
     let response = connect(&host).await.send_request(request("GET", "/", "")).await.unwrap();
     assert_eq!(response.status(), 200);
+}
+
+#[tokio::test]
+async fn a_client_that_reads_nothing_is_given_up_and_one_that_waits_is_not() {
+    let header_read = Duration::from_millis(50);
+    let host = Host::with(Options { header_read, ..Options::default() }).await;
+    let mut patient = connect(&host).await;
+    let mut relay = connect(&host).await;
+    let waits = tokio::spawn(patient.send_request(request("GET", "/wait", "")));
+    host.world.until(|world| world.waiting.load(Ordering::SeqCst) == 1).await;
+    // A stream that the function has nothing for is no idling either.
+    let (piece, pieces) = tokio::sync::mpsc::channel(1);
+    let body = StreamBody::new(futures_util::stream::unfold(pieces, async |mut pieces| {
+        let piece: Option<Bytes> = tokio::sync::mpsc::Receiver::recv(&mut pieces).await;
+        Some((Ok::<_, Infallible>(Frame::data(piece?)), pieces))
+    }));
+    let relayed = Request::post("http://h/relay").body(body.boxed_unsync()).unwrap();
+    let relayed = relay.send_request(relayed).await.unwrap();
+    for path in ["/endless", "/large"] {
+        let mut greedy = connect(&host).await;
+        let unread = greedy.send_request(request("GET", path, "")).await.unwrap();
+        let gone = async {
+            while greedy.ready().await.is_ok() {
+                tokio::task::yield_now().await
+            }
+        };
+        tokio::time::timeout(PATIENCE, gone).await.expect("the connection was closed");
+        assert!(unread.into_body().collect().await.is_err(), "{path}");
+    }
+    host.world.release.notify_waiters();
+    assert_eq!(text(waits.await.unwrap().unwrap()).await, "done");
+    piece.send(Bytes::from("late")).await.unwrap();
+    drop(piece);
+    assert_eq!(text(relayed).await, "late");
 }
 
 #[tokio::test]
