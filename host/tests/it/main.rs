@@ -1,5 +1,5 @@
-//! One binary for all integration tests: a module for each of `src/`.
+//! Behaviour through the real engine and real sockets.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
-mod cli;
+mod harness;
+mod hello;
+mod structure;

@@ -48,20 +48,23 @@ fn modules() -> BTreeMap<String, Vec<(PathBuf, String)>> {
 
 fn code(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap();
-    text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+    text.lines()
+        .map(|line| line.split("//").next().unwrap_or_default())
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn layer(module: &str) -> usize {
-    LAYERS
-        .iter()
-        .position(|layer| layer.contains(&module))
-        .unwrap_or_else(|| panic!("`{module}` has no place in LAYERS: decide what it may depend on"))
+    LAYERS.iter().position(|layer| layer.contains(&module)).unwrap_or_else(|| {
+        panic!("`{module}` has no place in LAYERS: decide what it may depend on")
+    })
 }
 
 /// Whether `code` names the crate or module `name` in a path.
 fn names(code: &str, name: &str) -> bool {
     code.match_indices(name).any(|(at, _)| {
-        let before = code[..at].chars().next_back().is_none_or(|c| !c.is_alphanumeric() && c != '_');
+        let before =
+            code[..at].chars().next_back().is_none_or(|c| !c.is_alphanumeric() && c != '_');
         before && code[at + name.len()..].starts_with("::")
     })
 }
@@ -103,7 +106,10 @@ fn dependencies_point_down() {
         for (path, code) in files {
             for used in uses(&code).into_iter().filter(|used| *used != module) {
                 if layer(&used) <= layer(&module) {
-                    wrong.push(format!("{} names crate::{used}, which is not below it", path.display()));
+                    wrong.push(format!(
+                        "{} names crate::{used}, which is not below it",
+                        path.display()
+                    ));
                 }
             }
         }
@@ -142,7 +148,11 @@ fn a_status_is_chosen_in_one_place_without_a_catch_all() {
     for (module, files) in modules() {
         for (path, code) in files {
             let chooses = code.contains("Outcome::Trap") && code.contains("502");
-            assert!(!chooses || module == "outcome" || code.contains("#[cfg(test)]"), "{}", path.display());
+            assert!(
+                !chooses || module == "outcome" || code.contains("#[cfg(test)]"),
+                "{}",
+                path.display()
+            );
         }
     }
 }
@@ -154,7 +164,11 @@ fn traps_are_classified_in_one_place() {
             let classifies = code.contains("Trap::") && !code.contains("Outcome::Trap")
                 || code.contains("downcast_ref::<Trap>");
             let allowed = path.ends_with("sandbox/fault.rs") || code.contains("#[cfg(test)]");
-            assert!(!classifies || allowed, "{} looks at traps; only sandbox/fault.rs may", path.display());
+            assert!(
+                !classifies || allowed,
+                "{} looks at traps; only sandbox/fault.rs may",
+                path.display()
+            );
         }
     }
 }

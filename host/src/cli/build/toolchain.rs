@@ -49,7 +49,8 @@ impl Toolchain {
         }
     }
 
-    pub(super) fn cargo(&self, dir: &Path) -> Command {
+    /// cargo in `dir`, in the environment for functions.
+    pub fn cargo(&self, dir: &Path) -> Command {
         let mut command = command(&self.cargo, dir);
         if let Some(rustc) = &self.rustc {
             command.env("RUSTC", rustc);
