@@ -2,6 +2,17 @@
 //!
 //! The map of this crate is in `ARCHITECTURE.md`.
 
+pub mod body;
+pub mod capability;
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod engine;
+pub mod function;
+pub mod ingress;
+pub mod invocation;
 pub mod manifest;
 pub mod name;
 pub mod outcome;
+pub mod sandbox;
+pub mod telemetry;

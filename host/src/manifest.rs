@@ -1,5 +1,147 @@
 //! `lacewing.toml`: raw, then validated into an [`App`] that cannot be wrong.
+//!
+//! ```text
+//! file --read--> ManifestText --decode--> raw types --validate--> App + warnings
+//!                                 |                      |
+//!                                 +----- Diagnostics ----+-----> all that is wrong, each with its place
+//! ```
+//!
+//! Nothing stops at the first finding: what cannot be decoded is taken out, and the rest is looked at all the same.
 
+mod cors;
+mod decode;
+mod diagnostic;
+mod explain;
+mod findings;
+mod grants;
+mod host_pattern;
 mod limits;
+pub(crate) mod raw;
+mod route;
+mod routing;
+mod schema;
+mod source;
+mod spanned;
+mod text;
+mod validate;
 
-pub use limits::Limits;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+pub(crate) use findings::Findings;
+pub(crate) use routing::Routes;
+pub(crate) use schema::schema_of;
+
+pub use cors::{Cors, Headers, InvalidOrigin, Origin, Origins};
+pub use diagnostic::{Diagnostic, Severity};
+pub use grants::{GrantHost, GrantPort, GrantScheme, Grants, HttpGrant, InvalidGrant};
+pub use host_pattern::{HostPattern, InvalidHost};
+pub use limits::{LimitKey, Limits};
+pub use route::{
+    InvalidPath, InvalidRoute, MAX_ROUTE_BYTES, MAX_ROUTE_PARAMETERS, Methods, Route, RoutePath,
+    canonical_path, decode_parameter,
+};
+pub use schema::json_schema;
+pub use source::Source;
+pub use text::{MAX_FILE_BYTES, ManifestText, Place, ReadError};
+
+use crate::name::{AppName, FunctionName};
+
+/// The name of a manifest in its directory.
+pub const FILE_NAME: &str = "lacewing.toml";
+
+/// What one manifest deploys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct App {
+    /// Its name.
+    pub name: AppName,
+    /// Its functions, at least one, each with a name of its own, in the order of the manifest.
+    pub functions: Vec<Function>,
+    /// The absolute path of the directory that the manifest's paths are relative to.
+    pub root: PathBuf,
+    /// The absolute path of the manifest; `None` for an app that was made from a bare component.
+    pub manifest: Option<PathBuf>,
+}
+
+/// One function of an [`App`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Function {
+    /// Its name.
+    pub name: FunctionName,
+    /// Where its component comes from.
+    pub source: Source,
+    /// The requests it answers; may be empty, for a function that is only invoked.
+    pub routes: Vec<Route>,
+    /// What it may use: what the manifest says, on the defaults, before any cap.
+    pub limits: Limits,
+    /// The limits that the manifest says itself, each with its place, in the order of [`LimitKey::ALL`].
+    pub written_limits: Vec<(LimitKey, Place)>,
+    /// Environment variables, each name once, in the order of the manifest, the app's before the function's.
+    pub env: Vec<(String, String)>,
+    /// What it may reach.
+    pub grants: Grants,
+    /// Which pages of other origins may call it.
+    pub cors: Option<Cors>,
+    /// Where its name is written.
+    pub place: Place,
+}
+
+impl App {
+    /// Reads a manifest: `path` is the file, or a directory that holds a `lacewing.toml`.
+    ///
+    /// Gives the app with the warnings, in the order of the file.
+    ///
+    /// # Errors
+    /// Everything that is wrong, as far as it can be told, with the warnings.
+    pub fn load(path: &Path) -> Result<(App, Vec<Diagnostic>), Vec<Diagnostic>> {
+        let inside = path.join(FILE_NAME);
+        // A directory that is itself called `lacewing.toml` is most probably a mistake.
+        let is_project = path.is_dir() && (!path.ends_with(FILE_NAME) || inside.exists());
+        let path = if is_project { &inside } else { path };
+        let text =
+            ManifestText::read(path).map_err(|error| vec![unreadable(&error, path, is_project)])?;
+        App::parse(&text)
+    }
+
+    /// Reads a manifest's text. Its path, which need not exist, says what the paths in it are relative to.
+    ///
+    /// # Errors
+    /// As [`App::load`].
+    pub fn parse(text: &Arc<ManifestText>) -> Result<(App, Vec<Diagnostic>), Vec<Diagnostic>> {
+        validate::app(text)
+    }
+
+    /// The app of a bare component: one function, named after the file, that answers every request under the default
+    /// limits.
+    ///
+    /// # Errors
+    /// What is not a file.
+    pub fn for_component(path: &Path) -> Result<(App, Vec<Diagnostic>), Vec<Diagnostic>> {
+        source::app_of_component(path).map(|app| (app, Vec::new())).map_err(|error| vec![error])
+    }
+
+    /// The function of a name.
+    pub fn function(&self, name: &str) -> Option<&Function> {
+        self.functions.iter().find(|function| function.name.as_str() == name)
+    }
+}
+
+fn unreadable(error: &ReadError, path: &Path, is_project: bool) -> Diagnostic {
+    let finding = Diagnostic::error(error.to_string()).in_file(path);
+    match error {
+        ReadError::Missing if is_project => {
+            finding.help("`lacewing new` makes a directory with a manifest")
+        }
+        ReadError::Wasm => {
+            finding.help("a component can be served without a manifest: `lacewing up FILE.wasm`")
+        }
+        _ => finding,
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

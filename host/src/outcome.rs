@@ -67,6 +67,27 @@ outcomes! {
 impl Outcome {
     /// How many outcomes there are.
     pub const COUNT: usize = Outcome::ALL.len();
+
+    /// The HTTP status that answers it, in the one place where one is chosen. `None` where the function's own is
+    /// answered, or nobody is there to be answered. `no_route` and `bad_request` have finer ones for what exactly was
+    /// wrong with the request ([`crate::ingress`]).
+    pub const fn http_status(self) -> Option<u16> {
+        match self {
+            Outcome::Ok | Outcome::Canceled => None,
+            Outcome::NoRoute => Some(404),
+            Outcome::BadRequest => Some(400),
+            Outcome::Unauthorized => Some(401),
+            Outcome::Forbidden => Some(403),
+            Outcome::Throttled => Some(429),
+            Outcome::LoadShed => Some(503),
+            Outcome::CpuExceeded | Outcome::FuelExhausted | Outcome::DeadlineExceeded => Some(504),
+            Outcome::MemoryExceeded
+            | Outcome::Trap
+            | Outcome::BadResponse
+            | Outcome::NoResponse => Some(502),
+            Outcome::Internal => Some(500),
+        }
+    }
 }
 
 impl fmt::Display for Outcome {

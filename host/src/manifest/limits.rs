@@ -3,7 +3,10 @@
 //! Every limit has a default, is set per function in the manifest, and is capped by the tenant's and the
 //! host's caps. Each field says its unit, its default, who is charged and the outcome when it is hit.
 
-use std::time::Duration;
+use std::{fmt, ops::RangeInclusive, time::Duration};
+
+use super::raw::Whole;
+use super::spanned::At;
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -91,6 +94,164 @@ impl Default for Limits {
             outbound_concurrency: 16,
             outbound_requests: 64,
             egress_bytes: 64 * MIB,
+        }
+    }
+}
+
+macro_rules! limit_keys {
+    ($($(#[doc = $doc:literal])* $key:ident = $variant:ident, $min:literal..=$max:literal $(, default $default:literal)?;)*) => {
+        /// The limits by their keys in the manifest, each with its range in the unit that the key names.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum LimitKey {
+            $($(#[doc = $doc])* $variant,)*
+        }
+
+        impl LimitKey {
+            /// Every key, in the order of declaration: `ALL[key as usize] == key`.
+            pub const ALL: &'static [LimitKey] = &[$(LimitKey::$variant),*];
+
+            /// How many there are.
+            pub const COUNT: usize = LimitKey::ALL.len();
+
+            /// The key as it is written.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(LimitKey::$variant => stringify!($key),)*
+                }
+            }
+
+            /// What may be written.
+            pub const fn range(self) -> RangeInclusive<u64> {
+                match self {
+                    $(LimitKey::$variant => $min..=$max,)*
+                }
+            }
+        }
+
+        /// What one invocation of a function may use, and how many of them there may be.
+        #[derive(Clone, Debug, Default, serde::Deserialize, schemars::JsonSchema)]
+        #[serde(deny_unknown_fields, expecting = "a table")]
+        #[schemars(rename = "Limits")]
+        pub(crate) struct RawLimits {
+            $(
+                $(#[doc = $doc])*
+                #[schemars(range(min = $min, max = $max) $(, extend("default" = $default))?)]
+                pub(crate) $key: Option<At<Whole>>,
+            )*
+        }
+
+        impl RawLimits {
+            /// What was written, in the order of [`LimitKey::ALL`].
+            pub(crate) fn written(&self) -> impl Iterator<Item = (LimitKey, &At<Whole>)> {
+                [$((LimitKey::$variant, self.$key.as_ref())),*]
+                    .into_iter()
+                    .filter_map(|(key, value)| value.map(|value| (key, value)))
+            }
+        }
+    };
+}
+
+limit_keys! {
+    /// Linear memory of one sandbox, over all its memories, in MiB.
+    memory_mib = MemoryMib, 1..=4096, default 64;
+    /// Time spent running the guest, in milliseconds. Waiting does not count.
+    cpu_ms = CpuMs, 1..=900_000, default 1000;
+    /// Wall time from admission to the end of the response, in milliseconds.
+    deadline_ms = DeadlineMs, 1..=86_400_000, default 30_000;
+    /// Fuel, a deterministic measure of the work that the guest does, in wasmtime's units (about one per Wasm
+    /// instruction). Setting it compiles the function so that fuel is counted, which makes it slower. None by default.
+    fuel = Fuel, 1..=9_223_372_036_854_775_807u64;
+    /// Elements of one table.
+    table_elements = TableElements, 1..=10_000_000, default 20_000;
+    /// Core instances in one sandbox.
+    instances = Instances, 1..=1000, default 64;
+    /// Linear memories in one sandbox.
+    memories = Memories, 1..=100, default 8;
+    /// The body of a request, in KiB. 6 MiB by default where it is buffered, 4 GiB where it streams.
+    request_body_kib = RequestBodyKib, 0..=1_073_741_824;
+    /// The body of a response, in KiB. 6 MiB by default where it is buffered, 4 GiB where it streams.
+    response_body_kib = ResponseBodyKib, 0..=1_073_741_824;
+    /// Header fields of a request, and of a response.
+    headers = Headers, 1..=1024, default 100;
+    /// Names and values of a request's header fields, and of a response's, in KiB.
+    header_kib = HeaderKib, 1..=1024, default 32;
+    /// Log lines that one invocation may emit, in KiB. What is over it is dropped.
+    log_kib = LogKib, 0..=1_048_576, default 64;
+    /// Invocations of this function at once.
+    concurrency = Concurrency, 1..=100_000, default 256;
+    /// Invocations of this function in a second, with a burst of the same size. Not limited by default.
+    rate_per_s = RatePerS, 1..=10_000_000;
+    /// Resource handles (requests, bodies, timers, ...) that one sandbox holds at once.
+    handles = Handles, 1..=1_000_000, default 1024;
+    /// Random bytes in one call of the host, in KiB.
+    random_kib = RandomKib, 1..=65_536, default 64;
+    /// Outbound requests open at once in one invocation. The next one waits.
+    outbound_concurrency = OutboundConcurrency, 1..=1000, default 16;
+    /// Outbound requests in one invocation.
+    outbound_requests = OutboundRequests, 0..=100_000, default 64;
+    /// Bytes sent and received by outbound requests in one invocation, in KiB.
+    egress_kib = EgressKib, 0..=1_073_741_824, default 65_536;
+}
+
+impl fmt::Display for LimitKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Limits {
+    /// A limit in the unit of its key, rounded up; `None` where there is none, or where the default depends on how
+    /// the function is called (bodies).
+    pub fn get(&self, key: LimitKey) -> Option<u64> {
+        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        Some(match key {
+            LimitKey::MemoryMib => self.memory_bytes.div_ceil(MIB),
+            LimitKey::CpuMs => milliseconds(self.cpu),
+            LimitKey::DeadlineMs => milliseconds(self.deadline),
+            LimitKey::Fuel => self.fuel?,
+            LimitKey::TableElements => self.table_elements,
+            LimitKey::Instances => self.instances.into(),
+            LimitKey::Memories => self.memories.into(),
+            LimitKey::RequestBodyKib => self.request_body_bytes?.div_ceil(KIB),
+            LimitKey::ResponseBodyKib => self.response_body_bytes?.div_ceil(KIB),
+            LimitKey::Headers => self.headers.into(),
+            LimitKey::HeaderKib => u64::from(self.header_bytes).div_ceil(KIB),
+            LimitKey::LogKib => self.log_bytes.div_ceil(KIB),
+            LimitKey::Concurrency => self.concurrency.into(),
+            LimitKey::RatePerS => self.rate_per_s?.into(),
+            LimitKey::Handles => self.handles.into(),
+            LimitKey::RandomKib => self.random_bytes.div_ceil(KIB),
+            LimitKey::OutboundConcurrency => self.outbound_concurrency.into(),
+            LimitKey::OutboundRequests => self.outbound_requests.into(),
+            LimitKey::EgressKib => self.egress_bytes.div_ceil(KIB),
+        })
+    }
+
+    /// Sets a limit in the unit of its key. What is outside the key's range is brought into it.
+    pub fn set(&mut self, key: LimitKey, value: u64) {
+        let range = key.range();
+        let value = value.clamp(*range.start(), *range.end());
+        let small = u32::try_from(value).unwrap_or(u32::MAX);
+        match key {
+            LimitKey::MemoryMib => self.memory_bytes = value * MIB,
+            LimitKey::CpuMs => self.cpu = Duration::from_millis(value),
+            LimitKey::DeadlineMs => self.deadline = Duration::from_millis(value),
+            LimitKey::Fuel => self.fuel = Some(value),
+            LimitKey::TableElements => self.table_elements = value,
+            LimitKey::Instances => self.instances = small,
+            LimitKey::Memories => self.memories = small,
+            LimitKey::RequestBodyKib => self.request_body_bytes = Some(value * KIB),
+            LimitKey::ResponseBodyKib => self.response_body_bytes = Some(value * KIB),
+            LimitKey::Headers => self.headers = small,
+            LimitKey::HeaderKib => self.header_bytes = small * 1024,
+            LimitKey::LogKib => self.log_bytes = value * KIB,
+            LimitKey::Concurrency => self.concurrency = small,
+            LimitKey::RatePerS => self.rate_per_s = Some(small),
+            LimitKey::Handles => self.handles = small,
+            LimitKey::RandomKib => self.random_bytes = value * KIB,
+            LimitKey::OutboundConcurrency => self.outbound_concurrency = small,
+            LimitKey::OutboundRequests => self.outbound_requests = small,
+            LimitKey::EgressKib => self.egress_bytes = value * KIB,
         }
     }
 }

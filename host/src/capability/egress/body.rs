@@ -1,0 +1,156 @@
+//! Bodies of outbound requests and responses: counted, and not waited for without end.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, Sleep, sleep},
+};
+use wasmtime_wasi_http::{Error as Code, WasiBody};
+
+use super::error::{Direction, EgressError, http_code};
+
+/// The bytes that one invocation may send and receive in bodies, over all its requests.
+#[derive(Debug)]
+pub(super) struct Budget {
+    limit_bytes: u64,
+    used_bytes: AtomicU64,
+}
+
+impl Budget {
+    pub(super) fn new(limit_bytes: u64) -> Budget {
+        Budget { limit_bytes, used_bytes: AtomicU64::new(0) }
+    }
+
+    fn charge(&self, frame: &Frame<Bytes>, direction: Direction) -> Result<(), EgressError> {
+        let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+        let before = self.used_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if before.saturating_add(bytes) > self.limit_bytes {
+            return Err(EgressError::TooManyBytes { limit_bytes: self.limit_bytes, direction });
+        }
+        Ok(())
+    }
+}
+
+/// Called with an error that ends a body and that the function's author should see.
+pub(super) type Report = Arc<dyn Fn(&EgressError) + Send + Sync>;
+
+/// A guest's request body on its way out.
+pub(super) struct RequestBody {
+    pub(super) inner: WasiBody,
+    pub(super) budget: Arc<Budget>,
+    pub(super) report: Report,
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = Code;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Code>>> {
+        let frame = match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
+            Some(Ok(frame)) => frame,
+            end_or_error => return Poll::Ready(end_or_error),
+        };
+        Poll::Ready(Some(match self.budget.charge(&frame, Direction::Sent) {
+            Ok(()) => Ok(frame),
+            Err(error) => {
+                (self.report)(&error);
+                Err(error.code())
+            }
+        }))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// A response body on its way in. Holds the request's permits until it ends or is dropped.
+pub(super) struct ResponseBody {
+    inner: Incoming,
+    budget: Arc<Budget>,
+    report: Report,
+    between_bytes: Duration,
+    /// Runs while the guest waits, not while it is the guest that does not read.
+    timer: Pin<Box<Sleep>>,
+    waiting: bool,
+    permits: Option<[OwnedSemaphorePermit; 2]>,
+}
+
+impl ResponseBody {
+    pub(super) fn new(
+        inner: Incoming,
+        budget: Arc<Budget>,
+        report: Report,
+        between_bytes: Duration,
+        permits: [OwnedSemaphorePermit; 2],
+    ) -> ResponseBody {
+        let timer = Box::pin(sleep(between_bytes));
+        let permits = Some(permits);
+        ResponseBody { inner, budget, report, between_bytes, timer, waiting: false, permits }
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Code> {
+        if !self.waiting {
+            self.waiting = true;
+            self.timer.as_mut().reset(Instant::now() + self.between_bytes);
+        }
+        self.timer.as_mut().poll(cx).map(|()| Code::ConnectionReadTimeout)
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Code;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Code>>> {
+        let Poll::Ready(next) = Pin::new(&mut self.inner).poll_frame(cx) else {
+            return self.poll_timer(cx).map(|code| Some(Err(code)));
+        };
+        self.waiting = false;
+        let result = match next {
+            Some(Ok(frame)) => match self.budget.charge(&frame, Direction::Received) {
+                Ok(()) => Some(Ok(frame)),
+                Err(error) => {
+                    (self.report)(&error);
+                    Some(Err(error.code()))
+                }
+            },
+            Some(Err(error)) => Some(Err(http_code(&error))),
+            None => None,
+        };
+        if !matches!(result, Some(Ok(_))) {
+            self.permits = None;
+        }
+        Poll::Ready(result)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

@@ -1,0 +1,162 @@
+//! One request and its response over a connection of their own.
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use http::{HeaderValue, Method, Request, Response, Uri, Version, header, uri::PathAndQuery};
+use http_body_util::BodyExt;
+use hyper::{body::Incoming, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use tokio::{sync::Semaphore, time::timeout};
+use wasmtime_wasi_http::{Error as Code, RequestOptions, WasiBody};
+
+use super::{
+    Egress, Propagation,
+    body::{Budget, Report, RequestBody, ResponseBody},
+    connect,
+    error::{EgressError, http_code},
+    policy::{Policy, Target},
+};
+
+/// Header fields of a response, and of its trailers.
+const MAX_HEADERS: usize = 128;
+/// Bytes of a response's head, and of its trailers.
+const MAX_HEADER_BYTES: usize = 64 * 1024;
+/// Bytes of a connection that the host holds for a guest that does not read.
+const MAX_BUFFER_BYTES: usize = 128 * 1024;
+
+/// What drives a connection after its response's head has come.
+pub(super) type Driver = Box<dyn Future<Output = Result<(), Code>> + Send>;
+
+/// What all requests of one invocation share.
+pub(super) struct Shared {
+    pub(super) egress: Arc<Egress>,
+    pub(super) policy: Policy,
+    pub(super) propagation: Propagation,
+    pub(super) open_requests: Arc<Semaphore>,
+    pub(super) budget: Arc<Budget>,
+    pub(super) report: Report,
+}
+
+/// Sends a request and waits for the head of its response.
+pub(super) async fn exchange(
+    shared: Arc<Shared>,
+    mut request: Request<WasiBody>,
+    options: Option<RequestOptions>,
+) -> Result<(Response<WasiBody>, Driver), EgressError> {
+    if request.method() == Method::CONNECT {
+        return Err(EgressError::Tunnel);
+    }
+    let target = Target::of(request.uri())?;
+    // Before a place is waited for, so that a refusal costs nothing.
+    shared.policy.grant(&target)?;
+    let timeouts = Timeouts::of(&shared.egress, options.unwrap_or_default());
+    prepare(&mut request, &shared.propagation)?;
+
+    let busy = || EgressError::HostBusy { target: target.clone() };
+    // Waits for this invocation's own requests, then for the whole host's; neither is ever closed.
+    let own = shared.open_requests.clone().acquire_owned().await.map_err(|_| busy())?;
+    let connections = shared.egress.connections.clone().acquire_owned();
+    let hosts = timeout(timeouts.connect, connections).await.ok().and_then(Result::ok);
+    let permits = [own, hosts.ok_or_else(busy)?];
+
+    let transport =
+        connect::open(&shared.egress, &shared.policy, &target, timeouts.connect).await?;
+    let request = request.map(|inner| RequestBody {
+        inner,
+        budget: shared.budget.clone(),
+        report: shared.report.clone(),
+    });
+    let (response, driver) = send(transport, request, &target, timeouts.first_byte).await?;
+    let response = response.map(|incoming| {
+        ResponseBody::new(
+            incoming,
+            shared.budget.clone(),
+            shared.report.clone(),
+            timeouts.between_bytes,
+            permits,
+        )
+        .boxed_unsync()
+    });
+    Ok((response, driver))
+}
+
+struct Timeouts {
+    connect: Duration,
+    first_byte: Duration,
+    between_bytes: Duration,
+}
+
+impl Timeouts {
+    /// What the guest asks for, as far as the host's caps allow.
+    fn of(egress: &Egress, options: RequestOptions) -> Timeouts {
+        let caps = &egress.timeouts;
+        let capped = |asked: Option<Duration>, cap| asked.map_or(cap, |asked| asked.min(cap));
+        Timeouts {
+            connect: capped(options.connect_timeout, caps.connect),
+            first_byte: capped(options.first_byte_timeout, caps.first_byte),
+            between_bytes: capped(options.between_bytes_timeout, caps.between_bytes),
+        }
+    }
+}
+
+/// Brings a request into the form that goes on the wire: path and query only, the host that is connected to, and
+/// the trace that it belongs to.
+fn prepare(request: &mut Request<WasiBody>, propagation: &Propagation) -> Result<(), EgressError> {
+    let parts = request.uri().clone().into_parts();
+    let authority = parts.authority.as_ref().map_or("", |authority| authority.as_str());
+    let host = HeaderValue::from_str(authority)
+        .map_err(|_| EgressError::InvalidTarget { reason: "its host is no header value" })?;
+    *request.uri_mut() = origin_form(parts.path_and_query)?;
+    *request.version_mut() = Version::HTTP_11;
+    let headers = request.headers_mut();
+    headers.insert(header::HOST, host);
+    // The connection serves this one request.
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    propagation.add_to(headers);
+    Ok(())
+}
+
+fn origin_form(path: Option<PathAndQuery>) -> Result<Uri, EgressError> {
+    let path = match path {
+        None => PathAndQuery::from_static("/"),
+        Some(path) if path.as_str().starts_with('/') => path,
+        Some(path) if path.as_str().starts_with('?') => format!("/{path}")
+            .try_into()
+            .map_err(|_| EgressError::InvalidTarget { reason: "its query is malformed" })?,
+        Some(_) => return Err(EgressError::InvalidTarget { reason: "its path has no slash" }),
+    };
+    Ok(Uri::from(path))
+}
+
+async fn send(
+    transport: connect::Transport,
+    request: Request<RequestBody>,
+    target: &Target,
+    first_byte: Duration,
+) -> Result<(Response<Incoming>, Driver), EgressError> {
+    let failed = |source| EgressError::Http { target: target.clone(), source };
+    let (mut sender, connection) = http1::Builder::new()
+        .max_headers(MAX_HEADERS)
+        .max_header_size(MAX_HEADER_BYTES)
+        .max_buf_size(MAX_BUFFER_BYTES)
+        .handshake(TokioIo::new(transport))
+        .await
+        .map_err(failed)?;
+    let mut connection = Box::pin(connection);
+    let mut response = pin!(timeout(first_byte, sender.send_request(request)));
+    let (response, ended) = tokio::select! {
+        biased;
+        response = &mut response => (response, false),
+        ended = &mut connection => {
+            ended.map_err(failed)?;
+            (response.await, true)
+        }
+    };
+    let response = response
+        .map_err(|_| EgressError::ResponseTimeout { target: target.clone() })?
+        .map_err(failed)?;
+    let driver = async move {
+        if ended { Ok(()) } else { connection.await.map_err(|error| http_code(&error)) }
+    };
+    Ok((response, Box::new(driver)))
+}

@@ -1,0 +1,97 @@
+//! A guest's stdout and stderr: lines of its log.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use tokio::io::AsyncWrite;
+use wasmtime_wasi::{
+    cli::{IsTerminal, StdoutStream},
+    p2::{OutputStream, Pollable, StreamResult},
+};
+
+use crate::telemetry::{GuestLog, Stream};
+
+/// Bytes that a guest may hand over in one write; what the log keeps is bounded there.
+const WRITE_BYTES: usize = 64 << 10;
+
+/// One of the two streams. Writing never waits: what is over the log's limit is dropped there.
+#[derive(Clone)]
+pub(crate) struct Output {
+    log: Arc<GuestLog>,
+    stream: Stream,
+}
+
+impl Output {
+    pub(crate) fn stdout(log: &Arc<GuestLog>) -> Output {
+        Output { log: log.clone(), stream: Stream::Stdout }
+    }
+
+    pub(crate) fn stderr(log: &Arc<GuestLog>) -> Output {
+        Output { log: log.clone(), stream: Stream::Stderr }
+    }
+
+    fn append(&self, bytes: &[u8]) {
+        self.log.write(self.stream, bytes);
+    }
+}
+
+impl IsTerminal for Output {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Output {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for Output {
+    async fn ready(&mut self) {}
+}
+
+impl OutputStream for Output {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.append(&bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(WRITE_BYTES)
+    }
+}
+
+impl AsyncWrite for Output {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let bytes = &bytes[..bytes.len().min(WRITE_BYTES)];
+        self.append(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

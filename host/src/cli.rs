@@ -1,0 +1,261 @@
+//! The command line: arguments -> command -> exit code.
+//!
+//! One file per command. A command returns [`Result<ExitCode, Error>`]; what it was asked for goes to standard
+//! output, everything else (progress, warnings, the error) to standard error.
+
+pub mod build;
+pub mod check;
+mod completions;
+pub mod console;
+pub mod invoke;
+pub mod new;
+mod project;
+mod schema;
+pub mod up;
+pub mod watch;
+
+use std::{ffi::OsString, io, io::Write, path::Path};
+
+use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use console::Console;
+
+use crate::{
+    control::{DeployError, HostError},
+    ingress::ListenError,
+    telemetry::{admin::AdminError, logs::LogsError},
+};
+
+use crate::manifest::{App, Diagnostic};
+
+/// What the process says about itself when it ends. The numbers are a promise: scripts read them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ExitCode {
+    /// The command did what it was asked for.
+    Success = 0,
+    /// It could not, for a reason that none of the others names.
+    Failure = 1,
+    /// The arguments are wrong.
+    Usage = 2,
+    /// A function was not built: compile error, build command, compiler or Wasm target missing.
+    Build = 3,
+    /// A manifest, a host file or a component is wrong.
+    Invalid = 4,
+    /// `invoke` ran the function, and its outcome is not `ok`.
+    Outcome = 5,
+}
+
+impl From<ExitCode> for std::process::ExitCode {
+    fn from(code: ExitCode) -> Self {
+        (code as u8).into()
+    }
+}
+
+/// Why a command did not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// `new` did not make the function.
+    #[error(transparent)]
+    New(#[from] new::NewError),
+    /// A manifest is wrong; the findings, warnings among them.
+    #[error("the manifest is wrong")]
+    Manifest(Vec<Diagnostic>),
+    /// A function was not built.
+    #[error(transparent)]
+    Build(#[from] build::BuildError),
+    /// Components, or routes, that cannot be served.
+    #[error("nothing was deployed")]
+    Deploy(Vec<DeployError>),
+    /// The engine.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// A port.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The admin's port.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    /// The log.
+    #[error(transparent)]
+    Logs(#[from] LogsError),
+    /// The file system's watch.
+    #[error(transparent)]
+    Watch(#[from] watch::WatchError),
+    /// The runtime or its signals.
+    #[error("the system refuses what serving needs")]
+    System(#[source] io::Error),
+    /// What the command was asked for is not in the app.
+    #[error("{0}")]
+    NotThere(String),
+    /// A file, or standard input, that the command was to read.
+    #[error(transparent)]
+    Input(io::Error),
+    /// The result could not be written.
+    #[error("cannot write to standard output")]
+    Stdout(#[source] io::Error),
+}
+
+impl Error {
+    /// Tells the user, each finding on its own.
+    fn report(&self, console: &Console) {
+        match self {
+            Error::Manifest(findings) => findings.iter().for_each(|found| console.finding(found)),
+            Error::Deploy(errors) => errors.iter().for_each(|error| console.error(error)),
+            other => console.error(other),
+        }
+    }
+
+    /// The exit code that stands for this error.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Error::Manifest(_) | Error::Deploy(_) => ExitCode::Invalid,
+            Error::New(error) => error.exit_code(),
+            Error::Build(_) => ExitCode::Build,
+            Error::NotThere(_) => ExitCode::Usage,
+            Error::Host(_)
+            | Error::Listen(_)
+            | Error::Admin(_)
+            | Error::Logs(_)
+            | Error::Watch(_)
+            | Error::System(_)
+            | Error::Input(_)
+            | Error::Stdout(_) => ExitCode::Failure,
+        }
+    }
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  success
+  1  failure
+  2  wrong arguments
+  3  a function was not built
+  4  a manifest, a host file or a component is wrong
+  5  invoke: the function's outcome is not ok
+
+Start here:
+  lacewing new hello && cd hello && lacewing build";
+
+/// Edge functions, each invocation in a WebAssembly sandbox of its own.
+#[derive(Debug, Parser)]
+#[command(name = "lacewing", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub struct Cli {
+    /// Colour in messages. Without it, NO_COLOR and whether the output is a terminal decide.
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: ColorChoice,
+
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Build an app's functions and serve them.
+    Up(up::UpArgs),
+    /// Send one request, event or call to a function and print what comes back.
+    Invoke(invoke::InvokeArgs),
+    /// Check an app's manifest and components against each other.
+    Check(check::CheckArgs),
+    /// Make a new function from a template.
+    New(new::NewArgs),
+    /// Compile an app's functions.
+    Build(build::BuildArgs),
+    /// Print a shell's completions.
+    Completions(completions::CompletionsArgs),
+    /// Print the JSON Schema of lacewing.toml, for editors.
+    Schema(schema::SchemaArgs),
+}
+
+impl Command {
+    fn run(self, console: &Console) -> Result<ExitCode, Error> {
+        match self {
+            Command::Up(args) => up::run(&args, console),
+            Command::Invoke(args) => invoke::run(&args, console),
+            Command::Check(args) => check::run(&args, console),
+            Command::New(args) => new::run(&args, console),
+            Command::Build(args) => build::run(&args, console),
+            Command::Completions(args) => completions::run(&args),
+            Command::Schema(_) => schema::run(),
+        }
+    }
+}
+
+/// Parses the arguments (the program's name first), runs the command, reports its error.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let parsed = Cli::command()
+        .color(color_before_parsing(&args))
+        .try_get_matches_from(args)
+        .and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
+        Ok(cli) => cli,
+        Err(error) => return report_usage(&error),
+    };
+    let console = Console::for_stderr(cli.color);
+    cli.command.run(&console).unwrap_or_else(|error| {
+        error.report(&console);
+        error.exit_code()
+    })
+}
+
+/// Help and version are printed through the same type as errors; only the latter fail.
+fn report_usage(error: &clap::Error) -> ExitCode {
+    // Nobody is left to hear of it when the output is closed.
+    let _ = error.print();
+    if error.use_stderr() { ExitCode::Usage } else { ExitCode::Success }
+}
+
+/// Help and usage errors are coloured too, and are printed before there is a parsed `--color`.
+fn color_before_parsing(args: &[OsString]) -> ColorChoice {
+    let mut args = args.iter().filter_map(|arg| arg.to_str());
+    let mut choice = ColorChoice::Auto;
+    while let Some(arg) = args.next() {
+        let value = match arg.strip_prefix("--color") {
+            Some("") => args.next(),
+            Some(rest) => rest.strip_prefix('='),
+            None => None,
+        };
+        choice = match value {
+            Some("always") => ColorChoice::Always,
+            Some("never") => ColorChoice::Never,
+            _ => choice,
+        };
+    }
+    choice
+}
+
+/// Reads an app's manifest, a file or the directory that it is in, and shows its warnings.
+///
+/// # Errors
+/// [`Error::Manifest`].
+pub fn load_app(path: &Path, console: &Console) -> Result<App, Error> {
+    let (app, warnings) = App::load(path).map_err(Error::Manifest)?;
+    warnings.iter().for_each(|warning| console.finding(warning));
+    Ok(app)
+}
+
+/// Writes a command's result. A reader that closed the pipe early (`| head`) has what it wanted.
+///
+/// # Errors
+/// [`Error::Stdout`].
+pub fn print_result(text: &str) -> Result<(), Error> {
+    print_bytes(text.as_bytes())
+}
+
+/// As [`print_result`], for what need not be text.
+///
+/// # Errors
+/// [`Error::Stdout`].
+pub fn print_bytes(bytes: &[u8]) -> Result<(), Error> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Stdout(error)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

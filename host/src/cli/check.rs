@@ -1,0 +1,115 @@
+//! `lacewing check`: an app's manifest and components against each other, without a server.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+use serde_json::json;
+
+use super::{
+    Error, ExitCode,
+    console::Console,
+    print_result,
+    project::{self, Project},
+};
+use crate::{
+    config::{Settings, default_cache_dir},
+    control::{Deployed, Host, review},
+    function::Revision,
+    manifest::Diagnostic,
+    telemetry::{InvocationLog, Sink},
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  lacewing check                  the app in this directory
+  lacewing check hello.wasm       a component alone: what it exports and imports
+  lacewing check --json           the findings, with file, line and column, for an editor or a script";
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct CheckArgs {
+    /// A directory with a lacewing.toml, such a file, or a component.
+    #[arg(default_value = ".", value_hint = ValueHint::AnyPath)]
+    pub path: PathBuf,
+
+    /// Fail on warnings too.
+    #[arg(long)]
+    pub deny_warnings: bool,
+
+    /// Print the findings as JSON on standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs `check`: everything that `up` does before it binds a port.
+pub(super) fn run(args: &CheckArgs, console: &Console) -> Result<ExitCode, Error> {
+    match findings(args, console) {
+        Ok((deployed, warnings)) => report(args, console, Some(&deployed), &warnings, &[]),
+        Err(Error::Manifest(findings)) if args.json => report(args, console, None, &findings, &[]),
+        Err(Error::Deploy(errors)) if args.json => {
+            let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            report(args, console, None, &[], &errors)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn findings(
+    args: &CheckArgs,
+    console: &Console,
+) -> Result<(std::sync::Arc<Deployed>, Vec<Diagnostic>), Error> {
+    let mut settings = Settings::new(default_cache_dir());
+    // Nothing is served: one sandbox at a time is enough.
+    settings.max_sandboxes = 8;
+    let mut loaded = Project::at(&args.path).load(settings)?;
+    let built = project::build(&loaded.file, console)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::System)?;
+    let host = Host::new(loaded.file.settings.clone(), Sink::nothing(), InvocationLog::None)?;
+    runtime.block_on(host.deploy(&loaded.file, &built.components)).map_err(Error::Deploy)?;
+    let deployed = host.deployed();
+    loaded.warnings.extend(review(&loaded.file, &deployed));
+    Ok((deployed, loaded.warnings))
+}
+
+fn report(
+    args: &CheckArgs,
+    console: &Console,
+    deployed: Option<&Deployed>,
+    findings: &[Diagnostic],
+    errors: &[String],
+) -> Result<ExitCode, Error> {
+    let revisions = deployed.map_or(&[][..], |deployed| &deployed.revisions);
+    if args.json {
+        let functions: Vec<_> = revisions.iter().map(|revision| describe(revision)).collect();
+        let document = json!({ "functions": functions, "findings": findings, "errors": errors });
+        print_result(&format!("{document:#}\n"))?;
+    } else {
+        findings.iter().for_each(|finding| console.finding(finding));
+        for revision in revisions {
+            console.status("Checked", summary(revision));
+        }
+    }
+    let failed = deployed.is_none() || (args.deny_warnings && !findings.is_empty());
+    Ok(if failed { ExitCode::Invalid } else { ExitCode::Success })
+}
+
+fn describe(revision: &Revision) -> serde_json::Value {
+    let imports: Vec<String> = revision.program.imports().iter().map(ToString::to_string).collect();
+    json!({
+        "app": revision.origin.app.as_str(),
+        "function": revision.origin.function.as_str(),
+        "revision": &*revision.origin.revision,
+        "component": revision.source,
+        "digest": format!("blake3:{}", revision.program.digest()),
+        "exports": revision.program.exports().names(),
+        "imports": imports,
+    })
+}
+
+fn summary(revision: &Revision) -> String {
+    let exports = revision.program.exports().names().join(", ");
+    let imports = revision.program.imports().len();
+    format!("{}: exports {exports}; imports {imports} interfaces", revision.origin)
+}

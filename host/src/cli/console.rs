@@ -1,0 +1,191 @@
+//! What a person reads on standard error: messages, and progress for what takes over a second.
+
+use std::{
+    fmt::Display,
+    io::{IsTerminal, Write},
+    sync::mpsc,
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use crate::manifest::Diagnostic;
+use clap::{
+    ColorChoice,
+    builder::styling::{AnsiColor, Style},
+};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// How long something may take before it shows progress: one second.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How often the progress line moves: ten times a second.
+const TICK: Duration = Duration::from_millis(100);
+
+const ERROR: Style = AnsiColor::Red.on_default().bold();
+const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+const STATUS: Style = AnsiColor::Green.on_default().bold();
+
+/// Standard error, as the user wants it.
+#[derive(Clone, Copy, Debug)]
+pub struct Console {
+    color: bool,
+    terminal: bool,
+    silent: bool,
+}
+
+impl Console {
+    /// Colours as asked for; left to itself, on a terminal unless `NO_COLOR` is set. Progress on a terminal.
+    pub fn for_stderr(color: ColorChoice) -> Console {
+        let terminal = std::io::stderr().is_terminal();
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let color = match color {
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+            ColorChoice::Auto => terminal && !no_color,
+        };
+        Console { color, terminal, silent: false }
+    }
+
+    /// Says nothing at all.
+    pub fn silent() -> Console {
+        Console { color: false, terminal: false, silent: true }
+    }
+
+    /// Whether messages are coloured, theirs and those of the programs that are run.
+    pub fn color(self) -> bool {
+        self.color
+    }
+
+    /// An error and what caused it, on one line.
+    pub fn error(self, error: &dyn std::error::Error) {
+        self.labelled("error", ERROR, &chain(error));
+    }
+
+    /// A finding in a file, with the place it is at.
+    pub fn finding(self, finding: &Diagnostic) {
+        if self.color { self.line(finding.colored()) } else { self.line(finding) }
+    }
+
+    /// Something that is probably not what the user wants.
+    pub fn warning(self, text: impl Display) {
+        self.labelled("warning", WARNING, &text);
+    }
+
+    /// What was done: `Built hello in 1.2 s`, its first word in colour.
+    pub fn status(self, verb: &str, text: impl Display) {
+        self.line(format_args!("{} {text}", self.styled(verb, STATUS)));
+    }
+
+    /// A line as it is.
+    pub fn line(self, text: impl Display) {
+        if !self.silent {
+            // A closed standard error leaves nobody to tell.
+            let _ = writeln!(std::io::stderr().lock(), "{text}");
+        }
+    }
+
+    /// A progress line that appears on a terminal once a second has passed, and goes away when dropped.
+    pub fn progress(self, text: impl Into<String>) -> Progress {
+        Progress::start(self, text.into())
+    }
+
+    fn labelled(self, label: &str, style: Style, text: &dyn Display) {
+        self.line(format_args!("{}: {text}", self.styled(label, style)));
+    }
+
+    fn styled(self, text: &str, style: Style) -> String {
+        if self.color { format!("{style}{text}{style:#}") } else { text.to_owned() }
+    }
+}
+
+/// An error with its causes, each after a colon.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// One thing that takes a while.
+#[derive(Debug)]
+pub struct Progress {
+    console: Console,
+    bar: ProgressBar,
+    /// Dropping the sender ends the thread that would have shown the bar.
+    shower: Option<(mpsc::Sender<()>, JoinHandle<()>)>,
+}
+
+impl Progress {
+    fn start(console: Console, text: String) -> Progress {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+        // A literal template; the fallback is indicatif's own spinner.
+        let style = ProgressStyle::with_template("{spinner} {msg} ({elapsed})");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        bar.set_message(text);
+        let shower = (console.terminal && !console.silent).then(|| show_later(bar.clone()));
+        Progress { console, bar, shower }
+    }
+
+    /// Whether anybody sees it.
+    pub fn is_shown(&self) -> bool {
+        self.shower.is_some()
+    }
+
+    /// Replaces the text.
+    pub fn set(&self, text: impl Into<String>) {
+        self.bar.set_message(text.into());
+    }
+
+    /// A line for the user, above the progress line.
+    pub fn line(&self, text: impl Display) {
+        self.bar.suspend(|| self.console.line(text));
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some((done, thread)) = self.shower.take() {
+            drop(done);
+            // It only waits for the channel and draws: it does not panic.
+            let _ = thread.join();
+        }
+        self.bar.finish_and_clear();
+    }
+}
+
+fn show_later(bar: ProgressBar) -> (mpsc::Sender<()>, JoinHandle<()>) {
+    let (done, finished) = mpsc::channel::<()>();
+    let thread = std::thread::spawn(move || {
+        if finished.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
+            bar.set_draw_target(ProgressDrawTarget::stderr());
+            bar.enable_steady_tick(TICK);
+        }
+    });
+    (done, thread)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot start")]
+    struct Outer(#[source] std::io::Error);
+
+    #[test]
+    fn an_error_names_its_causes_in_order() {
+        let error = Outer(std::io::Error::other("no such port"));
+        assert_eq!(chain(&error), "cannot start: no such port");
+    }
+
+    #[test]
+    fn color_is_applied_only_where_it_is_wanted() {
+        let plain = Console::for_stderr(ColorChoice::Never);
+        assert_eq!(plain.styled("error", ERROR), "error");
+        let colored = Console::for_stderr(ColorChoice::Always);
+        assert_eq!(colored.styled("error", ERROR), "\u{1b}[1m\u{1b}[31merror\u{1b}[0m");
+    }
+}

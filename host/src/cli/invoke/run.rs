@@ -1,0 +1,389 @@
+//! Runs one invocation in this process, through the engine and under the limits that serving has.
+//!
+//! The function is compiled in the metered profile, so that the fuel it took is known whether or not it has a limit; its times
+//! are therefore an upper bound of what serving takes.
+
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use http::{Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+
+use super::{InvokeArgs, Payload, event};
+use crate::{
+    body::empty_stream,
+    cli::{
+        Error, ExitCode,
+        console::Console,
+        print_bytes, print_result,
+        project::{self, Project},
+    },
+    config::{HostFile, Settings, default_cache_dir},
+    control::Host,
+    function::Revision,
+    ingress::route::{Found, Params},
+    invocation::{Failure, HttpRequest},
+    outcome::Outcome,
+    telemetry::{Captured, Context, InvocationId, InvocationLog, Sink},
+};
+
+/// What came back, before it is printed.
+struct Outgoing {
+    outcome: Outcome,
+    /// The result, for people and for `--json`.
+    body: Vec<u8>,
+    head: Option<(StatusCode, Vec<(String, String)>)>,
+    /// The function's own word for it, where the outcome is `ok` and the function says that it failed.
+    failed: bool,
+}
+
+/// Runs `invoke`.
+pub(in crate::cli) fn run(args: &InvokeArgs, console: &Console) -> Result<ExitCode, Error> {
+    let mut settings = Settings::new(default_cache_dir());
+    settings.max_sandboxes = 8;
+    let mut loaded = Project::at(&args.path).load(settings)?;
+    loaded.warnings.iter().for_each(|warning| console.finding(warning));
+    prepare(args, &mut loaded.file);
+    let built = project::build(&loaded.file, console)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::System)?;
+    let sink = Sink::memory();
+    let host = Host::new(loaded.file.settings.clone(), sink.clone(), InvocationLog::All)?;
+    runtime.block_on(async {
+        host.deploy(&loaded.file, &built.components).await.map_err(Error::Deploy)?;
+        let revision = choose(args, &host)?;
+        // What starting it printed at deploy is not part of the invocation.
+        sink.take();
+        let outgoing = invoke(args, &host, &revision).await?;
+        report(args, console, outgoing, &recorded(&sink, &revision).await)
+    })
+}
+
+/// The variables of the command line, and fuel for everybody.
+fn prepare(args: &InvokeArgs, file: &mut HostFile) {
+    let functions = file
+        .tenants
+        .iter_mut()
+        .flat_map(|tenant| &mut tenant.apps)
+        .flat_map(|app| &mut app.functions);
+    for function in functions {
+        for variable in &args.env {
+            function.env.retain(|(name, _)| *name != variable.name);
+            function.env.push((variable.name.clone(), variable.value.clone()));
+        }
+        function.limits.fuel.get_or_insert(i64::MAX.unsigned_abs());
+    }
+}
+
+fn choose(args: &InvokeArgs, host: &Host) -> Result<Arc<Revision>, Error> {
+    let deployed = host.deployed();
+    let names = || {
+        let names: Vec<&str> =
+            deployed.revisions.iter().map(|revision| revision.origin.function.as_str()).collect();
+        names.join(", ")
+    };
+    match (&args.function, &deployed.revisions[..]) {
+        (None, [only]) => Ok(only.clone()),
+        (None, _) => Err(Error::NotThere(format!(
+            "the app has several functions; name one of them: {}",
+            names()
+        ))),
+        (Some(name), all) => all
+            .iter()
+            .find(|revision| revision.origin.function.as_str() == name)
+            .cloned()
+            .ok_or_else(|| {
+                Error::NotThere(format!("the app has no function `{name}`; it has: {}", names()))
+            }),
+    }
+}
+
+async fn invoke(
+    args: &InvokeArgs,
+    host: &Arc<Host>,
+    revision: &Arc<Revision>,
+) -> Result<Outgoing, Error> {
+    let exports = revision.program.exports();
+    let needs = |there: bool, what: &str, interface: &str| {
+        let name = &revision.origin.function;
+        if there {
+            Ok(())
+        } else {
+            Err(Error::NotThere(format!("`{name}` {what}: it does not export {interface}")))
+        }
+    };
+    if let Some(payload) = &args.call {
+        needs(exports.call, "cannot be called", "lacewing:function/call")?;
+        return call(host, revision, &read(payload)?).await;
+    }
+    if let Some(payload) = &args.event {
+        needs(exports.events, "takes no events", "lacewing:function/events")?;
+        return events(host, revision, &read(payload)?).await;
+    }
+    needs(
+        exports.serves_http(),
+        "answers no HTTP",
+        "lacewing:function/http or wasi:http; use --call or --event",
+    )?;
+    request(args, host, revision).await
+}
+
+fn read(payload: &Payload) -> Result<Vec<u8>, Error> {
+    payload.read().map_err(Error::Input)
+}
+
+fn context(revision: &Revision) -> Arc<Context> {
+    let nanoseconds =
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    Arc::new(Context {
+        origin: revision.origin.clone(),
+        invocation: InvocationId(nanoseconds),
+        request_id: None,
+        trace_id: None,
+    })
+}
+
+async fn call(
+    host: &Arc<Host>,
+    revision: &Arc<Revision>,
+    payload: &[u8],
+) -> Result<Outgoing, Error> {
+    let called = host.invoker().call(revision, &context(revision), payload).await;
+    Ok(match called.result {
+        Ok(Ok(output)) => {
+            Outgoing { outcome: Outcome::Ok, body: output, head: None, failed: false }
+        }
+        Ok(Err(error)) => {
+            let body =
+                json!({ "error": error.name, "message": error.message }).to_string().into_bytes();
+            Outgoing { outcome: Outcome::Ok, body, head: None, failed: true }
+        }
+        Err(failure) => Outgoing::failure(&failure),
+    })
+}
+
+async fn events(
+    host: &Arc<Host>,
+    revision: &Arc<Revision>,
+    payload: &[u8],
+) -> Result<Outgoing, Error> {
+    let batch = event::parse(payload).map_err(Error::NotThere)?;
+    let called = host.invoker().events(revision, &context(revision), &batch).await;
+    Ok(match called.result {
+        Ok(results) => {
+            let failed = results.iter().any(Result::is_err);
+            let results: Vec<Value> = batch
+                .iter()
+                .zip(&results)
+                .map(|(event, result)| event::describe(event, result))
+                .collect();
+            Outgoing {
+                outcome: Outcome::Ok,
+                body: json!(results).to_string().into_bytes(),
+                head: None,
+                failed,
+            }
+        }
+        Err(failure) => Outgoing::failure(&failure),
+    })
+}
+
+async fn request(
+    args: &InvokeArgs,
+    host: &Arc<Host>,
+    revision: &Arc<Revision>,
+) -> Result<Outgoing, Error> {
+    let mut request = Request::builder().method(args.method()).uri(args.path_with_query());
+    for header in &args.headers {
+        request = request.header(&header.name, &header.value);
+    }
+    let (parts, ()) = request
+        .body(())
+        .map_err(|error| {
+            Error::NotThere(format!("{:?} is not a path: {error}", args.path_with_query()))
+        })?
+        .into_parts();
+    let body = args.data.as_ref().map(read).transpose()?.unwrap_or_default();
+    let (route, params) = route(host, revision, &parts)?;
+    let params: Vec<(&str, &str)> =
+        params.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let request = HttpRequest {
+        parts,
+        scheme: "http",
+        authority: "localhost",
+        route: &route,
+        params: &params,
+    };
+    let context = context(revision);
+    let answered = if revision.program.exports().http {
+        host.invoker().buffered(revision, &context, request, body.into()).await
+    } else {
+        let stream = match body.is_empty() {
+            true => empty_stream(),
+            false => http_body_util::Full::new(body.into())
+                .map_err(|never| match never {})
+                .boxed_unsync(),
+        };
+        host.invoker().streaming(revision, &context, request, stream).await
+    };
+    match answered {
+        Ok(response) => Outgoing::response(response).await,
+        Err(failure) => Ok(Outgoing::failure(&failure)),
+    }
+}
+
+/// The function's own route for the request; a function without routes is asked all the same.
+fn route(
+    host: &Host,
+    revision: &Arc<Revision>,
+    parts: &http::request::Parts,
+) -> Result<(String, Vec<(String, String)>), Error> {
+    if revision.routes.is_empty() {
+        return Ok((String::new(), Vec::new()));
+    }
+    let routes = host.routes().load();
+    if let Found::Match(found) = routes.find("localhost", &parts.method, parts.uri.path())
+        && Arc::ptr_eq(&found.route.value().target, revision)
+    {
+        let Params(_) = &found.params;
+        let params = found
+            .route
+            .params(&found.params)
+            .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        return Ok((found.route.pattern().to_owned(), params.collect()));
+    }
+    let own: Vec<String> = revision.routes.iter().map(ToString::to_string).collect();
+    Err(Error::NotThere(format!(
+        "no route of `{}` matches {} {}; its routes are: {} (choose with --path and --method)",
+        revision.origin.function,
+        parts.method,
+        parts.uri.path(),
+        own.join(", ")
+    )))
+}
+
+impl Outgoing {
+    fn failure(failure: &Failure) -> Outgoing {
+        Outgoing { outcome: failure.outcome, body: Vec::new(), head: None, failed: true }
+    }
+
+    async fn response(response: Response<crate::body::Body>) -> Result<Outgoing, Error> {
+        let (parts, body) = response.into_parts();
+        let headers = parts
+            .headers
+            .iter()
+            .map(|(name, value)| {
+                (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+            })
+            .collect();
+        let (outcome, body) = match body.collect().await {
+            Ok(body) => (Outcome::Ok, body.to_bytes().to_vec()),
+            // The record says why.
+            Err(_) => (Outcome::Trap, Vec::new()),
+        };
+        Ok(Outgoing {
+            outcome,
+            body,
+            head: Some((parts.status, headers)),
+            failed: outcome != Outcome::Ok,
+        })
+    }
+}
+
+/// What the invocation printed, and its record. A guest that streams is recorded a moment after its body has ended.
+async fn recorded(sink: &Sink, revision: &Revision) -> Vec<Captured> {
+    let until = Instant::now() + revision.spec.limits.deadline;
+    let mut captured = Vec::new();
+    loop {
+        captured.extend(sink.take());
+        if captured.iter().any(|one| matches!(one, Captured::Record(_))) || Instant::now() > until {
+            return captured;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+fn report(
+    args: &InvokeArgs,
+    console: &Console,
+    outgoing: Outgoing,
+    captured: &[Captured],
+) -> Result<ExitCode, Error> {
+    let record: Value = captured
+        .iter()
+        .find_map(|one| match one {
+            Captured::Record(json) => serde_json::from_str(json).ok(),
+            Captured::Line(_) => None,
+        })
+        .unwrap_or_default();
+    let lines = captured.iter().filter_map(|one| match one {
+        Captured::Line(line) => Some(line),
+        Captured::Record(_) => None,
+    });
+    let outcome = record["outcome"].as_str().unwrap_or(outgoing.outcome.as_str()).to_owned();
+    if args.json {
+        let mut document = json!({
+            "outcome": outcome,
+            "duration_us": record["duration_us"],
+            "cpu_us": record["cpu_us"],
+            "fuel": record["fuel"],
+            "memory_peak_bytes": record["memory_peak_bytes"],
+            "detail": record["detail"],
+            "log": lines.map(|line| json!({
+                "level": line.level.to_string(), "stream": line.stream.as_str(), "message": line.message,
+            })).collect::<Vec<_>>(),
+        });
+        if let Some((status, headers)) = &outgoing.head {
+            document["status"] = json!(status.as_u16());
+            document["headers"] = json!(headers);
+        }
+        document["body"] = as_json(&outgoing.body);
+        print_result(&format!("{document:#}\n"))?;
+    } else {
+        for line in lines {
+            console.line(format_args!(
+                "[{} {}] {}",
+                line.stream.as_str(),
+                line.level,
+                line.message
+            ));
+        }
+        if let Some((status, headers)) = &outgoing.head {
+            console.line(status);
+            headers.iter().for_each(|(name, value)| console.line(format_args!("{name}: {value}")));
+            console.line("");
+        }
+        print_bytes(&outgoing.body)?;
+        if !outgoing.body.is_empty() && !outgoing.body.ends_with(b"\n") {
+            console.line("");
+        }
+        console.status(&outcome, figures(&record));
+        if let Some(detail) = record["detail"].as_str() {
+            console.line(detail);
+        }
+    }
+    let failed = outcome != Outcome::Ok.as_str() || (outgoing.failed && outgoing.head.is_none());
+    Ok(if failed { ExitCode::Outcome } else { ExitCode::Success })
+}
+
+/// JSON where it is JSON, text where it is text, else a list of bytes.
+fn as_json(body: &[u8]) -> Value {
+    serde_json::from_slice(body)
+        .or_else(|_| std::str::from_utf8(body).map(Value::from))
+        .unwrap_or_else(|_| json!(body))
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn figures(record: &Value) -> String {
+    let number = |key: &str| record[key].as_u64().unwrap_or(0);
+    format!(
+        "in {:.3} ms (cpu {:.3} ms), fuel {}, memory {:.1} MiB",
+        number("duration_us") as f64 / 1e3,
+        number("cpu_us") as f64 / 1e3,
+        number("fuel"),
+        number("memory_peak_bytes") as f64 / f64::from(1 << 20),
+    )
+}

@@ -1,0 +1,93 @@
+//! What a command works on: an app's directory, a manifest, a bare component, or a host file.
+
+use std::path::{Path, PathBuf};
+
+use super::{
+    Error,
+    build::{self, BuildError, Toolchain},
+    console::Console,
+    watch::Sources,
+};
+use crate::{
+    config::{HostFile, Settings},
+    control::Components,
+    manifest::{App, Diagnostic},
+};
+
+/// The path that a command was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Project {
+    /// A manifest, or a directory with one.
+    App(PathBuf),
+    /// A component without a manifest.
+    Component(PathBuf),
+    /// A host file.
+    Host(PathBuf),
+}
+
+/// A project as its files say it is.
+pub(super) struct Loaded {
+    pub(super) file: HostFile,
+    pub(super) warnings: Vec<Diagnostic>,
+}
+
+impl Project {
+    /// A path that ends in `.wasm` is a component, whatever it holds; anything else is an app.
+    pub(super) fn at(path: &Path) -> Project {
+        match path.extension() {
+            Some(extension) if extension == "wasm" => Project::Component(path.to_owned()),
+            _ => Project::App(path.to_owned()),
+        }
+    }
+
+    /// Reads and validates. `settings` are those of a host without a host file.
+    pub(super) fn load(&self, settings: Settings) -> Result<Loaded, Error> {
+        let (app, mut warnings) = match self {
+            Project::Host(path) => {
+                let (file, warnings) = HostFile::load(path).map_err(Error::Manifest)?;
+                return Ok(Loaded { file, warnings });
+            }
+            Project::App(path) => App::load(path).map_err(Error::Manifest)?,
+            Project::Component(path) => App::for_component(path).map_err(Error::Manifest)?,
+        };
+        match HostFile::local(app, settings) {
+            Ok(file) => Ok(Loaded { file, warnings }),
+            Err(errors) => {
+                warnings.extend(errors);
+                Err(Error::Manifest(warnings))
+            }
+        }
+    }
+
+    /// The file or directory itself.
+    pub(super) fn path(&self) -> &Path {
+        match self {
+            Project::App(path) | Project::Component(path) | Project::Host(path) => path,
+        }
+    }
+}
+
+/// What building a project has made.
+pub(super) struct BuiltProject {
+    pub(super) components: Components,
+    /// What all of it is made of, the manifests included.
+    pub(super) sources: Sources,
+}
+
+/// Builds every function that has something to build. Stops at the first that does not.
+pub(super) fn build(file: &HostFile, console: &Console) -> Result<BuiltProject, BuildError> {
+    let toolchain = Toolchain::from_env();
+    let mut project = BuiltProject { components: Components::new(), sources: Sources::default() };
+    project.sources.roots.extend(file.path.clone());
+    for tenant in &file.tenants {
+        for app in &tenant.apps {
+            let built = build::build_app(app, &toolchain, console)?;
+            project.sources.extend(build::app_sources(app, &built));
+            for (function, built) in app.functions.iter().zip(built) {
+                let key = (tenant.name.clone(), app.name.clone(), function.name.clone());
+                project.components.insert(key, built.component);
+            }
+        }
+    }
+    Ok(project)
+}

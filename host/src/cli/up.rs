@@ -1,0 +1,220 @@
+//! `lacewing up`: builds an app's functions and serves them.
+
+mod run;
+
+use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+
+use clap::{Args, ValueEnum, ValueHint};
+
+pub(super) use run::run;
+
+use crate::config::{LogFormat, RequestLog, Settings};
+
+const EXAMPLES: &str = "\
+Examples:
+  lacewing up                                   the app in this directory, on http://127.0.0.1:8080
+  lacewing up examples/hello --watch            build and swap whenever a source changes
+  lacewing up hello.wasm --listen 127.0.0.1:0   a component from elsewhere, on a free port
+  lacewing up --host host.toml                  many tenants; SIGHUP reads the file again";
+
+/// Arguments of `up`. What is not given is the host file's, and else the default.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct UpArgs {
+    /// The app: a directory with a lacewing.toml, such a file, or a component (.wasm).
+    #[arg(default_value = ".", value_hint = ValueHint::AnyPath, conflicts_with = "host")]
+    pub path: PathBuf,
+
+    /// Serve the tenants and apps of a host file instead.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub host: Option<PathBuf>,
+
+    /// Build again when a source changes, and swap without dropping a request.
+    #[arg(long)]
+    pub watch: bool,
+
+    /// Where requests come in; may be given several times [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS", env = "LACEWING_LISTEN", value_delimiter = ',')]
+    pub listen: Vec<SocketAddr>,
+
+    /// Where metrics, health and readiness are, or `off` [default: 127.0.0.1:9180]
+    #[arg(long, value_name = "ADDRESS|off", env = "LACEWING_ADMIN")]
+    pub admin: Option<AdminAddress>,
+
+    /// The directory of compiled components [default: the user's cache directory]
+    #[arg(long, value_name = "DIR", env = "LACEWING_CACHE_DIR", value_hint = ValueHint::DirPath)]
+    pub cache_dir: Option<PathBuf>,
+
+    /// How log lines look [default: text]
+    #[arg(long, value_name = "FORMAT", env = "LACEWING_LOG_FORMAT")]
+    pub log_format: Option<LogFormatArg>,
+
+    /// Which requests get a log line [default: all]
+    #[arg(long, value_name = "WHICH", env = "LACEWING_REQUEST_LOG")]
+    pub request_log: Option<RequestLogArg>,
+
+    /// Seconds that accepted requests may take after the signal to stop [default: 30]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(..=3600))]
+    pub grace_period_s: Option<u32>,
+
+    /// Sandboxes that exist at once [default: 1000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_sandboxes: Option<u32>,
+
+    /// Connections open at once [default: 10000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_connections: Option<u32>,
+}
+
+impl UpArgs {
+    /// Puts what was given in place of what the settings say.
+    pub fn apply(&self, settings: &mut Settings) {
+        if !self.listen.is_empty() {
+            settings.listen.clone_from(&self.listen);
+        }
+        if let Some(admin) = self.admin {
+            settings.admin = admin.0;
+        }
+        if let Some(cache_dir) = &self.cache_dir {
+            settings.cache_dir.clone_from(cache_dir);
+        }
+        if let Some(format) = self.log_format {
+            settings.log.format = format.into();
+        }
+        if let Some(requests) = self.request_log {
+            settings.log.requests = requests.into();
+        }
+        if let Some(seconds) = self.grace_period_s {
+            settings.grace_period = Duration::from_secs(seconds.into());
+        }
+        if let Some(sandboxes) = self.max_sandboxes {
+            settings.max_sandboxes = sandboxes;
+        }
+        if let Some(connections) = self.max_connections {
+            settings.connections.max = connections;
+        }
+    }
+}
+
+/// The admin listener's address, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdminAddress(pub Option<SocketAddr>);
+
+impl FromStr for AdminAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<AdminAddress, String> {
+        if text == "off" {
+            return Ok(AdminAddress(None));
+        }
+        let address = text.parse().map_err(|_| {
+            "neither an address with a port, such as 127.0.0.1:9180, nor `off`".to_owned()
+        })?;
+        Ok(AdminAddress(Some(address)))
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormatArg {
+    /// For people
+    Text,
+    /// One JSON object per line
+    Json,
+}
+
+impl From<LogFormatArg> for LogFormat {
+    fn from(format: LogFormatArg) -> LogFormat {
+        match format {
+            LogFormatArg::Text => LogFormat::Text,
+            LogFormatArg::Json => LogFormat::Json,
+        }
+    }
+}
+
+/// Which requests get a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RequestLogArg {
+    /// Every request
+    All,
+    /// Those whose outcome is not ok
+    Errors,
+    /// None
+    None,
+}
+
+impl From<RequestLogArg> for RequestLog {
+    fn from(which: RequestLogArg) -> RequestLog {
+        match which {
+            RequestLogArg::All => RequestLog::All,
+            RequestLogArg::Errors => RequestLog::Errors,
+            RequestLogArg::None => RequestLog::None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Command, FromArgMatches};
+
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<UpArgs, clap::Error> {
+        let command = UpArgs::augment_args(Command::new("up").no_binary_name(true));
+        command.try_get_matches_from(args).and_then(|matches| UpArgs::from_arg_matches(&matches))
+    }
+
+    fn applied(args: &[&str]) -> Settings {
+        let mut settings = Settings::new("/cache".into());
+        parse(args).unwrap().apply(&mut settings);
+        settings
+    }
+
+    #[test]
+    fn what_is_not_given_stays() {
+        assert_eq!(applied(&[]), Settings::new("/cache".into()));
+    }
+
+    #[test]
+    fn what_is_given_replaces_the_settings() {
+        let settings = applied(&[
+            "app",
+            "--listen=127.0.0.1:1,[::1]:2",
+            "--listen=127.0.0.1:3",
+            "--admin=off",
+            "--cache-dir=/tmp/c",
+            "--log-format=json",
+            "--request-log=errors",
+            "--grace-period-s=5",
+            "--max-sandboxes=7",
+            "--max-connections=8",
+        ]);
+        let mut expected = Settings::new("/tmp/c".into());
+        expected.listen =
+            ["127.0.0.1:1", "[::1]:2", "127.0.0.1:3"].map(|a| a.parse().unwrap()).into();
+        expected.admin = None;
+        expected.log.format = LogFormat::Json;
+        expected.log.requests = RequestLog::Errors;
+        expected.grace_period = Duration::from_secs(5);
+        expected.max_sandboxes = 7;
+        expected.connections.max = 8;
+        assert_eq!(settings, expected);
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_told_what_one_is() {
+        let error = parse(&["--admin", "here"]).unwrap_err().to_string();
+        assert!(
+            error.contains("neither an address with a port, such as 127.0.0.1:9180, nor `off`"),
+            "{error}"
+        );
+        assert!(parse(&["--max-sandboxes=0"]).is_err());
+        assert!(parse(&["--grace-period-s=3601"]).is_err());
+    }
+
+    #[test]
+    fn an_app_and_a_host_file_exclude_each_other() {
+        assert!(parse(&["app", "--host", "host.toml"]).is_err());
+        assert_eq!(parse(&["--host", "host.toml"]).unwrap().host, Some("host.toml".into()));
+    }
+}

@@ -1,0 +1,323 @@
+//! Serving: build, deploy, listen; then signals and changes until the end.
+//!
+//! ```text
+//! load -> bind -> build -> deploy -> serve --SIGTERM, Ctrl-C--> drain -> exit
+//!                   ^                  |
+//!                   +--SIGHUP, --watch-+   what is wrong is reported, and the old state stays
+//! ```
+
+use std::{fmt::Write as _, io::IsTerminal, sync::Arc, time::Instant};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::UpArgs;
+use crate::{
+    cli::{
+        Error, ExitCode,
+        console::Console,
+        project::{self, Loaded, Project},
+        watch::Watch,
+    },
+    config::{self, RequestLog, Settings},
+    control::{Deployed, Host},
+    ingress::{Gateway, Listener, Options, Server},
+    telemetry::{
+        InvocationLog,
+        admin::Admin,
+        logs::{self, LogOptions, Logs},
+    },
+};
+
+/// Runs `up`.
+pub(in crate::cli) fn run(args: &UpArgs, console: &Console) -> Result<ExitCode, Error> {
+    let project = match &args.host {
+        Some(path) => Project::Host(path.clone()),
+        None => Project::at(&args.path),
+    };
+    let loaded = load(args, &project)?;
+    loaded.warnings.iter().for_each(|warning| console.finding(warning));
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::System)?;
+    runtime.block_on(async {
+        let mut up = Up::start(args.clone(), project, loaded, *console).await?;
+        up.serve().await?;
+        up.drain().await
+    })
+}
+
+/// Reads the project; what was given as an argument is stronger than the host file.
+fn load(args: &UpArgs, project: &Project) -> Result<Loaded, Error> {
+    let mut settings = Settings::new(config::default_cache_dir());
+    args.apply(&mut settings);
+    let mut loaded = project.load(settings)?;
+    args.apply(&mut loaded.file.settings);
+    Ok(loaded)
+}
+
+/// A host that serves.
+struct Up {
+    args: UpArgs,
+    project: Project,
+    console: Console,
+    host: Arc<Host>,
+    servers: Vec<Server>,
+    watch: Option<Watch>,
+    signals: Signals,
+    _logs: Logs,
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Signals, Error> {
+        let on = |kind| signal(kind).map_err(Error::System);
+        Ok(Signals {
+            terminate: on(SignalKind::terminate())?,
+            interrupt: on(SignalKind::interrupt())?,
+            hangup: on(SignalKind::hangup())?,
+        })
+    }
+}
+
+impl Up {
+    async fn start(
+        args: UpArgs,
+        project: Project,
+        loaded: Loaded,
+        console: Console,
+    ) -> Result<Up, Error> {
+        let file = loaded.file;
+        let settings = &file.settings;
+        let signals = Signals::new()?;
+        let logs = logs::init(&LogOptions::from_env(log_format(settings.log.format)))?;
+        let host = Host::new(settings.clone(), logs.sink(), request_log(&args, settings))?;
+        host.metrics().add_counter(
+            "log_dropped_lines",
+            "Log lines that were dropped because standard error was slower than the log.",
+            logs.dropped_lines(),
+        );
+        // Ports before the build: one that is taken is better known now than in a minute.
+        let mut listeners = Vec::new();
+        for address in &settings.listen {
+            listeners.push(Listener::bind(*address, "--listen").await?);
+        }
+        let admin = match settings.admin {
+            Some(address) => {
+                Some(Admin::bind(address, host.metrics().clone(), host.health().clone()).await?)
+            }
+            None => None,
+        };
+        let built = build(&file, console).await?;
+        host.deploy(&file, &built.components).await.map_err(Error::Deploy)?;
+        let watch = if args.watch { Some(Watch::new(built.sources)?) } else { None };
+
+        let gateway = Arc::new(Gateway::new(host.invoker().clone(), host.metrics().clone()));
+        let servers: Vec<Server> = listeners
+            .into_iter()
+            .map(|listener| {
+                Server::start(
+                    listener,
+                    Options::of(settings),
+                    host.routes().clone(),
+                    gateway.clone(),
+                )
+            })
+            .collect();
+        let admin_address = admin.as_ref().map(Admin::address);
+        if let Some(admin) = admin {
+            tokio::spawn(admin.serve());
+        }
+        host.health().set_ready();
+        let up = Up { args, project, console, host, servers, watch, signals, _logs: logs };
+        up.announce(admin_address);
+        Ok(up)
+    }
+
+    /// Until somebody asks for the end.
+    async fn serve(&mut self) -> Result<(), Error> {
+        loop {
+            let again = tokio::select! {
+                _ = self.signals.terminate.recv() => return Ok(()),
+                _ = self.signals.interrupt.recv() => return Ok(()),
+                _ = self.signals.hangup.recv() => true,
+                changed = changed(&mut self.watch) => {
+                    changed?;
+                    true
+                }
+            };
+            if again {
+                self.redeploy().await;
+            }
+        }
+    }
+
+    /// Reads, builds and deploys again. What is wrong is said; what is served stays.
+    async fn redeploy(&mut self) {
+        let started = Instant::now();
+        let before = self.host.deployed();
+        match self.try_redeploy().await {
+            Ok(()) => {
+                let after = self.host.deployed();
+                let changed = changed_revisions(&before, &after);
+                if changed.is_empty() {
+                    self.console.status("Unchanged", "nothing to swap");
+                } else {
+                    let ms = started.elapsed().as_millis();
+                    self.console
+                        .status("Swapped", format_args!("{} in {ms} ms", changed.join(", ")));
+                }
+            }
+            Err(error) => {
+                error.report(&self.console);
+                self.console.line("the previous revisions stay in place");
+            }
+        }
+    }
+
+    async fn try_redeploy(&mut self) -> Result<(), Error> {
+        let loaded = load(&self.args, &self.project)?;
+        loaded.warnings.iter().for_each(|warning| self.console.finding(warning));
+        let built = build(&loaded.file, self.console).await?;
+        if let Some(watch) = &mut self.watch {
+            watch.set(built.sources)?;
+        }
+        self.host.deploy(&loaded.file, &built.components).await.map_err(Error::Deploy)
+    }
+
+    async fn drain(mut self) -> Result<ExitCode, Error> {
+        let grace = self.host.settings().grace_period;
+        self.host.health().set_draining();
+        let in_flight = self.host.invoker().admission().in_flight();
+        self.console.status(
+            "Draining",
+            format_args!(
+                "{in_flight} invocations in flight, for at most {} s; again to stop at once",
+                grace.as_secs()
+            ),
+        );
+        let drains = self.servers.drain(..).map(|server| tokio::spawn(server.drain(grace)));
+        let drains: Vec<_> = drains.collect();
+        let all = async {
+            let mut cut = 0;
+            for drain in drains {
+                cut += drain.await.map_or(0, |drained| drained.requests_cut);
+            }
+            cut
+        };
+        let cut = tokio::select! {
+            cut = all => cut,
+            _ = self.signals.interrupt.recv() => return Ok(ExitCode::Failure),
+            _ = self.signals.terminate.recv() => return Ok(ExitCode::Failure),
+        };
+        if cut > 0 {
+            self.console.warning(format_args!(
+                "{cut} requests were cut off at the end of the grace period"
+            ));
+            return Ok(ExitCode::Failure);
+        }
+        Ok(ExitCode::Success)
+    }
+
+    /// Where everything is, for the user at the terminal and for scripts that wait for it.
+    fn announce(&self, admin: Option<std::net::SocketAddr>) {
+        let deployed = self.host.deployed();
+        for server in &self.servers {
+            let address = server.address();
+            self.console.status("Serving", format_args!("http://{address}"));
+        }
+        for line in routes(&deployed) {
+            self.console.line(line);
+        }
+        if let Some(admin) = admin {
+            self.console.line(format_args!(
+                "  metrics http://{admin}/metrics, readiness http://{admin}/readyz"
+            ));
+        }
+        if self.watch.is_some() {
+            self.console.status("Watching", format_args!("{}", self.project.path().display()));
+        }
+    }
+}
+
+async fn changed(watch: &mut Option<Watch>) -> Result<(), Error> {
+    match watch {
+        Some(watch) => watch.changed().await.map(drop).map_err(Error::Watch),
+        None => std::future::pending().await,
+    }
+}
+
+async fn build(file: &config::HostFile, console: Console) -> Result<project::BuiltProject, Error> {
+    let file = file.clone();
+    match tokio::task::spawn_blocking(move || project::build(&file, &console)).await {
+        Ok(built) => Ok(built?),
+        Err(error) => Err(Error::System(std::io::Error::other(error))),
+    }
+}
+
+fn changed_revisions(before: &Deployed, after: &Deployed) -> Vec<String> {
+    let known = |origin: &str| {
+        before.revisions.iter().any(|revision| revision.origin.to_string() == origin)
+    };
+    let mut changed: Vec<String> = after
+        .revisions
+        .iter()
+        .map(|revision| revision.origin.to_string())
+        .filter(|origin| !known(origin))
+        .collect();
+    let gone = before.revisions.iter().filter(|old| {
+        !after.revisions.iter().any(|new| {
+            new.origin.tenant == old.origin.tenant
+                && new.origin.app == old.origin.app
+                && new.origin.function == old.origin.function
+        })
+    });
+    changed.extend(gone.map(|revision| format!("{} (gone)", revision.origin)));
+    changed
+}
+
+/// One line for each route, and one for each function's limits.
+fn routes(deployed: &Deployed) -> Vec<String> {
+    let mut lines = Vec::new();
+    for revision in &deployed.revisions {
+        for route in &revision.routes {
+            lines.push(format!("  {route}  ->  {}", revision.origin));
+        }
+        let limits = &revision.spec.limits;
+        let mut line = format!(
+            "  {}: memory {} MiB, cpu {} ms, deadline {} ms, concurrency {}",
+            revision.origin.function,
+            limits.memory_bytes >> 20,
+            limits.cpu.as_millis(),
+            limits.deadline.as_millis(),
+            limits.concurrency,
+        );
+        if let Some(fuel) = limits.fuel {
+            let _ = write!(line, ", fuel {fuel}");
+        }
+        lines.push(line);
+    }
+    lines
+}
+
+fn log_format(format: config::LogFormat) -> logs::LogFormat {
+    match format {
+        config::LogFormat::Text => logs::LogFormat::Text,
+        config::LogFormat::Json => logs::LogFormat::Json,
+    }
+}
+
+/// Somebody who sits at a terminal wants to see each request, unless they or the host file said otherwise.
+fn request_log(args: &UpArgs, settings: &Settings) -> InvocationLog {
+    let watched =
+        args.request_log.is_none() && args.host.is_none() && std::io::stderr().is_terminal();
+    match settings.log.requests {
+        _ if watched => InvocationLog::All,
+        RequestLog::All => InvocationLog::All,
+        RequestLog::Errors => InvocationLog::Errors,
+        RequestLog::None => InvocationLog::None,
+    }
+}

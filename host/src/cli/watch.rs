@@ -1,0 +1,266 @@
+//! `--watch`: says that a function's sources changed, once for many changes.
+//!
+//! ```text
+//! file system -> debouncer's thread -> [set of paths, at most 64] -> changed()
+//! ```
+//!
+//! Nothing queues up while a build runs: changes fall into one set, and the next call of [`Watch::changed`] takes it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use notify::{
+    EventKind, RecommendedWatcher, RecursiveMode,
+    event::{AccessKind, AccessMode, ModifyKind},
+};
+use notify_debouncer_full::{
+    DebounceEventResult, DebouncedEvent, Debouncer, NoCache, new_debouncer_opt,
+};
+use tokio::{sync::Notify, time};
+
+/// How long the file system must be quiet before a change is reported: an editor's save is several events.
+const QUIET: Duration = Duration::from_millis(50);
+/// How long it may be kept waiting for that quiet.
+const QUIET_AT_MOST: Duration = Duration::from_secs(2);
+/// How many changed paths are remembered. More are a change all the same.
+const PATHS: usize = 64;
+
+/// What a component is made of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sources {
+    /// Files, and directories with everything in them.
+    pub roots: Vec<PathBuf>,
+    /// Files and directories that building writes to. Directories called `target` or `node_modules` in a root, and
+    /// names that begin with a dot (but for `.cargo`), are ignored anyway.
+    pub ignored: Vec<PathBuf>,
+}
+
+impl Sources {
+    /// A directory, a component or a manifest of which nothing more is known: it was not built yet.
+    pub fn of(path: impl Into<PathBuf>) -> Sources {
+        Sources { roots: vec![path.into()], ignored: Vec::new() }
+    }
+
+    /// These and the others'.
+    pub fn extend(&mut self, others: Sources) {
+        self.roots.extend(others.roots);
+        self.ignored.extend(others.ignored);
+    }
+
+    /// Absolute paths, links resolved: as the file system reports them. What is not there cannot be watched.
+    fn resolved(self) -> Sources {
+        // An ignored directory may be made later: its parent is there.
+        let ignored = self.ignored.iter().map(|path| {
+            path.canonicalize().unwrap_or_else(|_| match (path.parent(), path.file_name()) {
+                (Some(parent), Some(name)) => {
+                    parent.canonicalize().map_or_else(|_| path.clone(), |parent| parent.join(name))
+                }
+                _ => path.clone(),
+            })
+        });
+        let ignored = ignored.collect();
+        let mut roots: Vec<PathBuf> =
+            self.roots.iter().filter_map(|path| path.canonicalize().ok()).collect();
+        roots.sort();
+        roots.dedup();
+        Sources { roots, ignored }
+    }
+
+    /// Whether a path is part of the sources.
+    fn contains(&self, path: &Path) -> bool {
+        if self.ignored.iter().any(|ignored| path.starts_with(ignored)) {
+            return false;
+        }
+        self.roots.iter().any(|root| path.strip_prefix(root).is_ok_and(is_source))
+    }
+}
+
+/// Whether a path below a root is one that people write.
+fn is_source(below_root: &Path) -> bool {
+    let mut names = below_root.iter().map(|name| name.to_string_lossy());
+    let first_is_output =
+        names.clone().next().is_some_and(|n| n == "target" || n == "node_modules");
+    let hidden = |name: &str| name.starts_with('.') && name != ".cargo";
+    // Editors' backups, and the file that vim makes to see whether it can.
+    let scratch = |name: &str| name.ends_with('~') || name.ends_with(".swp") || name == "4913";
+    !first_is_output && !names.any(|name| hidden(&name) || scratch(&name))
+}
+
+/// Why sources are not watched.
+#[derive(Debug, thiserror::Error)]
+pub enum WatchError {
+    /// The system does not give us a watcher.
+    #[error("cannot watch files")]
+    Start(#[source] notify::Error),
+    /// A directory cannot be watched.
+    #[error("cannot watch {}{}", path.display(), watch_limit(source))]
+    Path {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: notify::Error,
+    },
+}
+
+fn watch_limit(error: &notify::Error) -> &'static str {
+    match error.kind {
+        notify::ErrorKind::MaxFilesWatch => " (raise the sysctl fs.inotify.max_user_watches)",
+        _ => "",
+    }
+}
+
+/// A watch over some [`Sources`].
+#[derive(Debug)]
+pub struct Watch {
+    debouncer: Debouncer<RecommendedWatcher, NoCache>,
+    shared: Arc<Shared>,
+    watched: Directories,
+}
+
+/// Directories to watch; `true` for those with everything in them.
+type Directories = BTreeMap<PathBuf, bool>;
+
+#[derive(Debug, Default)]
+struct Shared {
+    sources: Mutex<Sources>,
+    changed: Mutex<BTreeSet<PathBuf>>,
+    wake: Notify,
+}
+
+impl Watch {
+    /// Starts watching.
+    ///
+    /// # Errors
+    /// The system refuses, or has no room for as many directories.
+    pub fn new(sources: Sources) -> Result<Watch, WatchError> {
+        let shared = Arc::new(Shared::default());
+        let handler = {
+            let shared = shared.clone();
+            move |result: DebounceEventResult| shared.handle(result)
+        };
+        let config = notify::Config::default();
+        let debouncer = new_debouncer_opt(QUIET, Some(QUIET), handler, NoCache, config)
+            .map_err(WatchError::Start)?;
+        let mut watch = Watch { debouncer, shared, watched: Directories::new() };
+        watch.set(sources)?;
+        Ok(watch)
+    }
+
+    /// Watches these sources from now on: those that a build has reported.
+    ///
+    /// # Errors
+    /// As [`Watch::new`].
+    pub fn set(&mut self, sources: Sources) -> Result<(), WatchError> {
+        let sources = sources.resolved();
+        let wanted = directories(&sources);
+        *lock(&self.shared.sources) = sources;
+        // What is watched no longer is filtered out. Taking a watch away could take a part of another's tree.
+        wanted.into_iter().try_for_each(|(path, tree)| self.add(path, tree))
+    }
+
+    fn add(&mut self, path: PathBuf, tree: bool) -> Result<(), WatchError> {
+        if self.watched.get(&path).is_some_and(|&watched| watched || !tree) {
+            return Ok(());
+        }
+        let mode = if tree { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive };
+        match self.debouncer.watch(&path, mode) {
+            Ok(()) => {
+                self.watched.insert(path, tree);
+                Ok(())
+            }
+            // Deleted since it was listed; there will be an event when it is back.
+            Err(_) if !path.exists() => Ok(()),
+            Err(source) => Err(WatchError::Path { path, source }),
+        }
+    }
+
+    /// Waits until sources have changed and the file system is quiet again; returns what changed, 64 paths at the
+    /// most. May be dropped and called again without losing a change.
+    ///
+    /// # Errors
+    /// A directory that is new cannot be watched.
+    pub async fn changed(&mut self) -> Result<Vec<PathBuf>, WatchError> {
+        let shared = self.shared.clone();
+        while lock(&shared.changed).is_empty() {
+            shared.wake.notified().await;
+        }
+        // It is the timeout that is waited for: each further change starts another.
+        let quiet =
+            async { while time::timeout(2 * QUIET, shared.wake.notified()).await.is_ok() {} };
+        let _ = time::timeout(QUIET_AT_MOST, quiet).await;
+        let changed = std::mem::take(&mut *lock(&shared.changed));
+        // A directory that is new in a root, or is there again, has no watch.
+        self.watched.retain(|path, _| !changed.contains(path));
+        let wanted = directories(&lock(&shared.sources));
+        wanted.into_iter().try_for_each(|(path, tree)| self.add(path, tree))?;
+        Ok(changed.into_iter().collect())
+    }
+}
+
+impl Shared {
+    fn handle(&self, result: DebounceEventResult) {
+        let sources = lock(&self.sources);
+        let mut changed = lock(&self.changed);
+        let before = changed.len();
+        match result {
+            Ok(events) => {
+                for event in events.iter().filter(|event| is_change(event)) {
+                    let paths = event.paths.iter().filter(|path| sources.contains(path));
+                    let room = PATHS.saturating_sub(changed.len());
+                    changed.extend(paths.take(room).cloned());
+                    if event.need_rescan() {
+                        changed.extend(sources.roots.first().cloned());
+                    }
+                }
+            }
+            // Events may have been missed: taken for a change, at worst a build too many.
+            Err(_) => changed.extend(sources.roots.first().cloned()),
+        }
+        if changed.len() > before || before == PATHS {
+            self.wake.notify_one();
+        }
+    }
+}
+
+/// Reading is no change, and neither is an attribute.
+fn is_change(event: &DebouncedEvent) -> bool {
+    match event.kind {
+        EventKind::Access(access) => access == AccessKind::Close(AccessMode::Write),
+        EventKind::Modify(ModifyKind::Metadata(_)) => false,
+        EventKind::Any
+        | EventKind::Create(_)
+        | EventKind::Modify(_)
+        | EventKind::Remove(_)
+        | EventKind::Other => true,
+    }
+}
+
+/// The directories to watch: a root itself, and whole trees for those of its directories that hold sources. A build's
+/// output, thousands of directories of it, often lies beside them.
+fn directories(sources: &Sources) -> Directories {
+    let mut found = Directories::new();
+    for root in &sources.roots {
+        if !root.is_dir() {
+            // An editor may replace the file; its directory stays.
+            root.parent().map(|dir| found.entry(dir.to_owned()).or_default());
+            continue;
+        }
+        found.entry(root.clone()).or_default();
+        let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
+        let trees = entries.map(|entry| entry.path()).filter(|path| path.is_dir());
+        found.extend(trees.filter(|path| sources.contains(path)).map(|path| (path, true)));
+    }
+    found
+}
+
+/// What the locks guard is valid after every statement.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,33 @@
+//! Host settings and tenants: raw, then validated, before any port is bound.
+//!
+//! A *host file* (`up --host host.toml`) says both:
+//!
+//! ```toml
+//! listen = ["0.0.0.0:8080"]
+//!
+//! [tenants.acme]
+//! hosts = ["acme.example.com", "*.acme.example.com"]
+//! apps = ["apps/shop/lacewing.toml"]
+//! quota = { concurrency = 500 }
+//! caps = { memory_mib = 128, cpu_ms = 500 }
+//! ```
+//!
+//! `up` on a single app is the same with one tenant, `local`, and the default settings: [`HostFile::local`].
+
+mod caps;
+mod host_file;
+mod raw;
+mod settings;
+mod tenant;
+
+pub use caps::{CapViolation, Caps};
+pub use host_file::{HostFile, json_schema};
+pub use settings::{
+    Admission, Connections, LogFormat, LogSettings, RequestLog, Settings, default_cache_dir,
+};
+pub use tenant::{Quota, Tenant};
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

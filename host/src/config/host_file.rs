@@ -1,0 +1,124 @@
+//! The host file: settings, and the tenants with their apps.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf, absolute},
+    sync::Arc,
+};
+
+use super::raw::{RawHostFile, RawTenant};
+use super::{Settings, Tenant};
+use crate::{
+    manifest::{
+        App, Diagnostic, Findings, HostPattern, ManifestText,
+        raw::{At, Entries},
+        schema_of,
+    },
+    name::TenantName,
+};
+
+/// Everything that a host serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostFile {
+    /// The host's settings.
+    pub settings: Settings,
+    /// The tenants, at least one, each with a name of its own, in the order of the file.
+    pub tenants: Vec<Tenant>,
+    /// The absolute path of the file; `None` for one that was made in memory.
+    pub path: Option<PathBuf>,
+}
+
+/// The JSON Schema (draft 2020-12) of a host file.
+pub fn json_schema() -> serde_json::Value {
+    schema_of::<RawHostFile>()
+}
+
+impl HostFile {
+    /// Reads a host file and the manifests that it names.
+    ///
+    /// Gives it with the warnings, the host file's before the manifests'.
+    ///
+    /// # Errors
+    /// Everything that is wrong, in the host file and in the manifests, with the warnings.
+    pub fn load(path: &Path) -> Result<(HostFile, Vec<Diagnostic>), Vec<Diagnostic>> {
+        let text = ManifestText::read(path)
+            .map_err(|error| vec![Diagnostic::error(error.to_string()).in_file(path)])?;
+        HostFile::parse(&text)
+    }
+
+    /// Reads a host file's text. Its path, which need not exist, says what the paths in it are relative to.
+    ///
+    /// # Errors
+    /// As [`HostFile::load`].
+    pub fn parse(text: &Arc<ManifestText>) -> Result<(HostFile, Vec<Diagnostic>), Vec<Diagnostic>> {
+        let mut findings = Findings::new(text);
+        let file = match absolute(text.path()) {
+            Ok(path) => read(text, path, &mut findings),
+            Err(error) => {
+                findings
+                    .whole(Diagnostic::error(format!("its path cannot be made absolute: {error}")));
+                None
+            }
+        };
+        findings.conclude(file)
+    }
+
+    /// The host of a single app: the tenant `local`, which has every host name.
+    ///
+    /// # Errors
+    /// Limits of the app that are over the settings' caps.
+    pub fn local(app: App, settings: Settings) -> Result<HostFile, Vec<Diagnostic>> {
+        let name = "local".parse::<TenantName>();
+        let name = name.map_err(|error| vec![Diagnostic::error(error.to_string())])?;
+        let mut tenant = Tenant::local(name, app);
+        let findings = tenant.apply_caps(&settings.caps);
+        if findings.is_empty() {
+            Ok(HostFile { settings, tenants: vec![tenant], path: None })
+        } else {
+            Err(findings)
+        }
+    }
+}
+
+fn read(text: &Arc<ManifestText>, path: PathBuf, findings: &mut Findings) -> Option<HostFile> {
+    let raw = findings.decode::<RawHostFile>()?;
+    if raw.is_empty {
+        let help = "the least that it takes is a table `[tenants.NAME]` with `hosts = [\"*\"]` and `apps = [\"DIR\"]`";
+        findings.whole(Diagnostic::error("the host file is empty").help(help));
+        return None;
+    }
+    // The relative path is what people recognise in a finding about a manifest.
+    let root = text.path().parent().unwrap_or(Path::new(""));
+    let settings = Settings::read(&raw.value, path.parent().unwrap_or(&path), findings);
+    let tenants = &raw.value.tenants.0;
+    if tenants.is_empty() && !raw.is_removed(&["tenants"]) {
+        let help = "add a table `[tenants.NAME]` with `hosts = [\"*\"]` and `apps = [\"DIR\"]`";
+        findings.whole(Diagnostic::error("the host file has no tenants").help(help));
+    }
+    let read = |(name, raw)| Tenant::read(name, raw, root, &settings, findings);
+    let mut tenants: Vec<Tenant> =
+        tenants.iter().map(|(name, raw)| (name, raw)).filter_map(read).collect();
+    for tenant in &mut tenants {
+        findings.extend(tenant.apply_caps(&settings.caps));
+    }
+    check_hosts(&raw.value.tenants, findings);
+    Some(HostFile { settings, tenants, path: Some(path) })
+}
+
+/// No pattern may be in two tenants: nothing would say whose a request is.
+fn check_hosts(tenants: &Entries<RawTenant>, findings: &mut Findings) {
+    let mut owners: HashMap<HostPattern, (&At<String>, &At<String>)> = HashMap::new();
+    for (name, tenant) in &tenants.0 {
+        for host in &tenant.hosts {
+            // What is no pattern was found already, and so was one that a tenant names twice.
+            let Ok(pattern) = host.value.parse::<HostPattern>() else { continue };
+            let (owner, other) = *owners.entry(pattern).or_insert((name, host));
+            if owner.value != name.value {
+                let message =
+                    format!("`{}` is a host name of tenant `{}` already", host.value, owner.value);
+                let other = findings.place(&other.span);
+                findings.at(&host.span, Diagnostic::error(message).related(&other, "it is here"));
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! A host file as it is written: types that the parser and the JSON Schema share.
+//!
+//! Docs here are the descriptions that editors show. The ranges are those that [`super::settings`] and
+//! [`super::tenant`] check; a test holds them together.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::Deserialize;
+
+use super::{LogFormat, RequestLog};
+use crate::manifest::raw::{At, Entries, RawLimits, Whole, names_as_keys};
+
+/// A Lacewing host: its settings, and the tenants that it serves.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+#[schemars(title = "host.toml", extend("required" = ["tenants"]))]
+pub(crate) struct RawHostFile {
+    /// Where requests come in, as addresses with a port; port 0 takes a free one. `["127.0.0.1:8080"]` by default:
+    /// nothing is open to a network unless asked for.
+    #[schemars(extend("default" = ["127.0.0.1:8080"]))]
+    pub(crate) listen: Option<At<Vec<At<String>>>>,
+    /// Where metrics, health and readiness are; `"off"` for none. It asks for no password, and so is for the machine
+    /// itself.
+    #[schemars(extend("default" = "127.0.0.1:9180"))]
+    pub(crate) admin: Option<At<String>>,
+    /// The directory of compiled components, relative to the host file. `lacewing` in the user's cache directory by
+    /// default.
+    pub(crate) cache_dir: Option<At<String>>,
+    /// Sandboxes that exist at once.
+    #[schemars(range(min = 1, max = 100_000), extend("default" = 1000))]
+    pub(crate) max_sandboxes: Option<At<Whole>>,
+    /// How long invocations that were accepted may go on after the host was told to stop, in seconds.
+    #[schemars(range(min = 0, max = 3600), extend("default" = 30))]
+    pub(crate) grace_period_s: Option<At<Whole>>,
+    /// Bounds on connections and on what is read from them.
+    pub(crate) connections: RawConnections,
+    /// The wait for a free sandbox.
+    pub(crate) admission: RawAdmission,
+    /// What is logged, and how.
+    pub(crate) log: RawLog,
+    /// Upper bounds on the limits of every function.
+    pub(crate) caps: RawCaps,
+    /// The tenants, each under its name: 1 to 63 lower-case letters, digits and hyphens, beginning with a letter and not
+    /// ending with a hyphen.
+    #[schemars(transform = names_as_keys)]
+    pub(crate) tenants: Entries<RawTenant>,
+}
+
+/// Bounds on connections and on what is read from them.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+#[schemars(rename = "Connections")]
+pub(crate) struct RawConnections {
+    /// Connections open at once. The next one is accepted when one closes.
+    #[schemars(range(min = 1, max = 1_000_000), extend("default" = 10_000))]
+    pub(crate) max: Option<At<Whole>>,
+    /// From the first byte of a request's head to its last, in seconds.
+    #[schemars(range(min = 1, max = 3600), extend("default" = 10))]
+    pub(crate) header_timeout_s: Option<At<Whole>>,
+    /// Without a byte of a body, in either direction, in seconds.
+    #[schemars(range(min = 1, max = 86_400), extend("default" = 30))]
+    pub(crate) body_idle_timeout_s: Option<At<Whole>>,
+    /// Without a request, in seconds. 0 closes after each response.
+    #[schemars(range(min = 0, max = 86_400), extend("default" = 75))]
+    pub(crate) keep_alive_s: Option<At<Whole>>,
+    /// Names and values of a request's header fields, and its target, in KiB.
+    #[schemars(range(min = 8, max = 1024), extend("default" = 64))]
+    pub(crate) max_header_kib: Option<At<Whole>>,
+    /// A request's header fields.
+    #[schemars(range(min = 16, max = 4096), extend("default" = 128))]
+    pub(crate) max_headers: Option<At<Whole>>,
+    /// Requests in progress on one HTTP/2 connection.
+    #[schemars(range(min = 1, max = 10_000), extend("default" = 128))]
+    pub(crate) max_streams: Option<At<Whole>>,
+}
+
+/// The wait for a free sandbox.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+#[schemars(rename = "Admission")]
+pub(crate) struct RawAdmission {
+    /// The longest wait, in milliseconds. 0 never waits.
+    #[schemars(range(min = 0, max = 60_000), extend("default" = 100))]
+    pub(crate) wait_ms: Option<At<Whole>>,
+    /// Invocations that wait at once.
+    #[schemars(range(min = 0, max = 1_000_000), extend("default" = 1000))]
+    pub(crate) queue: Option<At<Whole>>,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+#[schemars(rename = "Log")]
+pub(crate) struct RawLog {
+    /// How log lines look.
+    #[schemars(extend("default" = "text"))]
+    pub(crate) format: LogFormat,
+    /// Which requests get a log line.
+    #[schemars(extend("default" = "all"))]
+    pub(crate) requests: RequestLog,
+}
+
+/// Upper bounds on limits, under the limits' own keys.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct RawCaps(pub(crate) RawLimits);
+
+impl JsonSchema for RawCaps {
+    fn schema_name() -> Cow<'static, str> {
+        "Caps".into()
+    }
+
+    /// The limits' schema without their defaults, which are no caps.
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut schema = RawLimits::json_schema(generator);
+        schema.insert("description".to_owned(), "Upper bounds on limits.".into());
+        let keys = schema.get_mut("properties").and_then(serde_json::Value::as_object_mut);
+        for key in keys.into_iter().flat_map(|keys| keys.values_mut()) {
+            if let Some(key) = key.as_object_mut() {
+                key.remove("default");
+            }
+        }
+        schema
+    }
+}
+
+/// Who is isolated and charged.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+#[schemars(rename = "Tenant")]
+pub(crate) struct RawTenant {
+    /// Its host names, such as `acme.example.com`, `*.acme.example.com` for all below it, or `*` for all that no other
+    /// tenant has.
+    pub(crate) hosts: Vec<At<String>>,
+    /// Its apps' manifests, or the directories that hold them, relative to the host file.
+    pub(crate) apps: Vec<At<String>>,
+    /// What all its functions together may use.
+    pub(crate) quota: RawQuota,
+    /// Upper bounds on its functions' limits.
+    pub(crate) caps: RawCaps,
+    /// Its share where tenants wait for the same sandboxes.
+    #[schemars(range(min = 1, max = 1000), extend("default" = 1))]
+    pub(crate) weight: Option<At<Whole>>,
+}
+
+/// What all functions of a tenant together may use. Without a bound but the host's own by default.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+#[schemars(rename = "Quota")]
+pub(crate) struct RawQuota {
+    /// Invocations at once.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub(crate) concurrency: Option<At<Whole>>,
+    /// Invocations in a second, with a burst of the same size.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub(crate) rate_per_s: Option<At<Whole>>,
+    /// The sum of the memory limits of the sandboxes that exist at once, in MiB.
+    #[schemars(range(min = 1, max = 16_777_216))]
+    pub(crate) memory_mib: Option<At<Whole>>,
+}

@@ -1,0 +1,387 @@
+//! What one host process does and allows, apart from its tenants.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::Caps;
+use super::raw::{RawAdmission, RawConnections, RawHostFile};
+use crate::manifest::raw::{At, Whole};
+use crate::manifest::{Diagnostic, Findings, LimitKey};
+
+const MIB: u64 = 1024 * 1024;
+
+/// The settings of a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Where requests come in. Key: `listen`. Default 127.0.0.1:8080: nothing is open to a network unless asked for.
+    /// Each address once; port 0 takes a free one.
+    pub listen: Vec<SocketAddr>,
+    /// Where metrics, health and readiness are. Key: `admin`, `"off"` for none. Default 127.0.0.1:9180: it knows no
+    /// passwords, and so is for the machine itself.
+    pub admin: Option<SocketAddr>,
+    /// The directory of compiled components. Key: `cache_dir`, relative to the host file. Default
+    /// [`default_cache_dir`].
+    pub cache_dir: PathBuf,
+    /// Sandboxes that exist at once: the pool's slots. Key: `max_sandboxes`. Default 1,000: with a 4 GiB reservation
+    /// each, that is 4 TiB of the 128 TiB of address space that a process has. What does not find a slot waits as
+    /// [`Settings::admission`] says, then ends as `load_shed`.
+    pub max_sandboxes: u32,
+    /// Bounds on connections and on what is read from them. Table: `connections`.
+    pub connections: Connections,
+    /// The wait for a free slot. Table: `admission`.
+    pub admission: Admission,
+    /// How long invocations that were accepted may go on after the host was told to stop. Key: `grace_period_s`. Default
+    /// 30 s: what process supervisors wait before they kill.
+    pub grace_period: Duration,
+    /// What is logged, and how. Table: `log`.
+    pub log: LogSettings,
+    /// Upper bounds on every function's limits. Table: `caps`. Default `memory_mib` 256, `table_elements` 100,000,
+    /// `instances` 64, `memories` 8, which the pool's slots are made for, and none on the others.
+    pub caps: Caps,
+}
+
+/// Bounds on connections and on what is read from them, per connection unless said otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connections {
+    /// Connections open at once, over all listeners. Key: `max`. Default 10,000: an idle one holds some 10 KiB and a file
+    /// descriptor. The next one is accepted when one closes.
+    pub max: u32,
+    /// From the first byte of a request's head to its last. Key: `header_timeout_s`. Default 10 s: longer than any
+    /// honest client takes. The connection is closed.
+    pub header_timeout: Duration,
+    /// Without a byte of a body, in either direction. Key: `body_idle_timeout_s`. Default 30 s. `bad_request` where the
+    /// request's stalls, `canceled` where the client does not read.
+    pub body_idle_timeout: Duration,
+    /// Without a request. Key: `keep_alive_s`. Default 75 s: above the 60 s after which load balancers let go, so that
+    /// they never send a request into a connection that is just closing. 0 closes after each response.
+    pub keep_alive: Duration,
+    /// Names and values of a request's header fields, and its target, in bytes. Key: `max_header_kib`. Default 64 KiB,
+    /// above the functions' default. `bad_request` (431).
+    pub max_header_bytes: u32,
+    /// A request's header fields. Key: `max_headers`. Default 128, above the functions' default. `bad_request` (431).
+    pub max_headers: u32,
+    /// Requests in progress on one HTTP/2 connection. Key: `max_streams`. Default 128: RFC 9113 advises no fewer than
+    /// 100. The client waits.
+    pub max_streams: u32,
+}
+
+/// The wait for a free slot of the pool, and for the concurrency of functions and tenants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admission {
+    /// The longest wait. Key: `wait_ms`. Default 100 ms: enough to ride out a burst, too little to pile up. 0 never
+    /// waits. `load_shed` or `throttled`.
+    pub wait: Duration,
+    /// Invocations that wait at once. Key: `queue`. Default 1,000, one for each slot. `load_shed`.
+    pub queue: u32,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    /// Key: `format`. Default `text`.
+    pub format: LogFormat,
+    /// Key: `requests`. Default `all`.
+    pub requests: RequestLog,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Which requests get a log line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RequestLog {
+    /// Every request.
+    #[default]
+    All,
+    /// Those whose outcome is not `ok`.
+    Errors,
+    /// None.
+    None,
+}
+
+impl Settings {
+    /// The default settings with a directory for compiled components.
+    pub fn new(cache_dir: PathBuf) -> Settings {
+        let mut caps = Caps::none();
+        caps.set(LimitKey::MemoryMib, 256);
+        caps.set(LimitKey::TableElements, 100_000);
+        caps.set(LimitKey::Instances, 64);
+        caps.set(LimitKey::Memories, 8);
+        Settings {
+            listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))],
+            admin: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9180))),
+            cache_dir,
+            max_sandboxes: 1000,
+            connections: Connections::default(),
+            admission: Admission::default(),
+            grace_period: Duration::from_secs(30),
+            log: LogSettings { format: LogFormat::Text, requests: RequestLog::All },
+            caps,
+        }
+    }
+
+    /// The most memory that any sandbox may have, in bytes: what a slot of the pool is made for.
+    pub fn max_memory_bytes(&self) -> u64 {
+        let key = LimitKey::MemoryMib;
+        self.caps.get(key).unwrap_or(*key.range().end()) * MIB
+    }
+
+    /// Two addresses that cannot both be listened on, if there are some: a sentence.
+    pub fn conflict(&self) -> Option<String> {
+        let mut seen: Vec<(&str, SocketAddr)> = Vec::new();
+        let listeners = self.listen.iter().map(|address| ("listen", *address));
+        for (key, address) in listeners.chain(self.admin.map(|address| ("admin", address))) {
+            if let Some((other_key, other)) =
+                seen.iter().find(|(_, other)| collide(address, *other))
+            {
+                return Some(format!(
+                    "`{key}` is {address}, which collides with `{other_key}`, {other}"
+                ));
+            }
+            seen.push((key, address));
+        }
+        None
+    }
+
+    /// Reads the settings of a host file in the directory `root`.
+    pub(super) fn read(raw: &RawHostFile, root: &Path, findings: &mut Findings) -> Settings {
+        let mut settings = Settings::new(default_cache_dir());
+        if let Some(listen) = &raw.listen {
+            if listen.value.is_empty() {
+                findings.at(&listen.span, Diagnostic::error("`listen` takes at least one address"));
+            }
+            settings.listen = listen
+                .value
+                .iter()
+                .filter_map(|address| read_address("listen", address, findings))
+                .collect();
+        }
+        if let Some(admin) = &raw.admin {
+            settings.admin = read_admin(admin, findings);
+        }
+        if let Some(dir) = &raw.cache_dir {
+            settings.cache_dir = root.join(&dir.value);
+            if dir.value.is_empty() || settings.cache_dir.is_file() {
+                findings.at(
+                    &dir.span,
+                    Diagnostic::error(
+                        "`cache_dir` takes a directory, which is made if it is not there",
+                    ),
+                );
+            }
+        }
+        if let Some(conflict) = settings.conflict() {
+            let help = "take another port, or `admin = \"off\"`";
+            let key = raw
+                .admin
+                .as_ref()
+                .map(|admin| &admin.span)
+                .or(raw.listen.as_ref().map(|listen| &listen.span));
+            findings.at(key.unwrap_or(&(0..0)), Diagnostic::error(conflict).help(help));
+        }
+        let grace_s = settings.grace_period.as_secs();
+        settings.max_sandboxes = small(number(
+            "max_sandboxes",
+            &raw.max_sandboxes,
+            1..=100_000,
+            settings.max_sandboxes.into(),
+            findings,
+        ));
+        settings.grace_period = Duration::from_secs(number(
+            "grace_period_s",
+            &raw.grace_period_s,
+            0..=3600,
+            grace_s,
+            findings,
+        ));
+        settings.connections = Connections::read(&raw.connections, findings);
+        settings.admission = Admission::read(&raw.admission, findings);
+        settings.log = LogSettings { format: raw.log.format, requests: raw.log.requests };
+        settings.caps.read(&raw.caps, findings);
+        settings
+    }
+}
+
+impl Connections {
+    fn read(raw: &RawConnections, findings: &mut Findings) -> Connections {
+        let default = Connections::default();
+        let mut get = |key: &str, raw: &Option<At<Whole>>, range, default: u64| {
+            number(key, raw, range, default, findings)
+        };
+        let header_kib = u64::from(default.max_header_bytes / 1024);
+        Connections {
+            max: small(get("max", &raw.max, 1..=1_000_000, default.max.into())),
+            header_timeout: Duration::from_secs(get(
+                "header_timeout_s",
+                &raw.header_timeout_s,
+                1..=3600,
+                default.header_timeout.as_secs(),
+            )),
+            body_idle_timeout: Duration::from_secs(get(
+                "body_idle_timeout_s",
+                &raw.body_idle_timeout_s,
+                1..=86_400,
+                default.body_idle_timeout.as_secs(),
+            )),
+            keep_alive: Duration::from_secs(get(
+                "keep_alive_s",
+                &raw.keep_alive_s,
+                0..=86_400,
+                default.keep_alive.as_secs(),
+            )),
+            // hyper takes no fewer than 8 KiB.
+            max_header_bytes: small(get(
+                "max_header_kib",
+                &raw.max_header_kib,
+                8..=1024,
+                header_kib,
+            )) * 1024,
+            max_headers: small(get(
+                "max_headers",
+                &raw.max_headers,
+                16..=4096,
+                default.max_headers.into(),
+            )),
+            max_streams: small(get(
+                "max_streams",
+                &raw.max_streams,
+                1..=10_000,
+                default.max_streams.into(),
+            )),
+        }
+    }
+}
+
+impl Admission {
+    fn read(raw: &RawAdmission, findings: &mut Findings) -> Admission {
+        let default = Admission::default();
+        let wait_ms = u64::try_from(default.wait.as_millis()).unwrap_or(u64::MAX);
+        Admission {
+            wait: Duration::from_millis(number(
+                "wait_ms",
+                &raw.wait_ms,
+                0..=60_000,
+                wait_ms,
+                findings,
+            )),
+            queue: small(number(
+                "queue",
+                &raw.queue,
+                0..=1_000_000,
+                default.queue.into(),
+                findings,
+            )),
+        }
+    }
+}
+
+/// A number of the host file, or the default.
+pub(super) fn number(
+    key: &str,
+    raw: &Option<At<Whole>>,
+    range: RangeInclusive<u64>,
+    default: u64,
+    findings: &mut Findings,
+) -> u64 {
+    raw.as_ref().and_then(|raw| findings.number(key, raw, range)).unwrap_or(default)
+}
+
+/// What was checked to be in a range that fits.
+pub(super) fn small(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+/// Whether two listeners would ask for the same port of the same address.
+fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    let same_family = a.is_ipv4() == b.is_ipv4();
+    let same_address =
+        a.ip() == b.ip() || (same_family && (a.ip().is_unspecified() || b.ip().is_unspecified()));
+    a.port() != 0 && a.port() == b.port() && same_address
+}
+
+fn read_admin(raw: &At<String>, findings: &mut Findings) -> Option<SocketAddr> {
+    if raw.value == "off" {
+        return None;
+    }
+    let address = read_address("admin", raw, findings)?;
+    if !address.ip().to_canonical().is_loopback() {
+        let message = format!("`admin` is {address}, and whoever reaches it needs no password");
+        let help = format!(
+            "write `127.0.0.1:{}`, or keep the address in a network of your own",
+            address.port()
+        );
+        findings.at(&raw.span, Diagnostic::warning(message).help(help));
+    }
+    Some(address)
+}
+
+fn read_address(key: &str, raw: &At<String>, findings: &mut Findings) -> Option<SocketAddr> {
+    let text = raw.value.as_str();
+    if let Ok(address) = text.parse() {
+        return Some(address);
+    }
+    let message = format!(
+        "{text:?} is not an address with a port: `{key}` takes one such as `127.0.0.1:8080` or `[::1]:8080`"
+    );
+    let port = text.trim_start_matches(':').parse::<u16>();
+    let meant = match (port, text.parse::<IpAddr>()) {
+        (Ok(port), _) => Some(format!(
+            "write `127.0.0.1:{port}`, or `0.0.0.0:{port}` to be reached from other machines"
+        )),
+        (_, Ok(address)) => Some(format!("write `{}`", SocketAddr::new(address, 8080))),
+        _ => match text.strip_prefix("localhost:") {
+            Some(port) => Some(format!("write `127.0.0.1:{port}`: names are not looked up here")),
+            None if text.starts_with("http") => {
+                Some("leave the scheme and the path out".to_owned())
+            }
+            None => None,
+        },
+    };
+    let mut finding = Diagnostic::error(message);
+    finding.help = meant;
+    findings.at(&raw.span, finding);
+    None
+}
+
+impl Default for Connections {
+    fn default() -> Connections {
+        Connections {
+            max: 10_000,
+            header_timeout: Duration::from_secs(10),
+            body_idle_timeout: Duration::from_secs(30),
+            keep_alive: Duration::from_secs(75),
+            max_header_bytes: 64 * 1024,
+            max_headers: 128,
+            max_streams: 128,
+        }
+    }
+}
+
+impl Default for Admission {
+    fn default() -> Admission {
+        Admission { wait: Duration::from_millis(100), queue: 1000 }
+    }
+}
+
+/// `lacewing` in the user's cache directory: `$XDG_CACHE_HOME`, else `~/.cache`, else the directory for temporary
+/// files.
+pub fn default_cache_dir() -> PathBuf {
+    let variable =
+        |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let base =
+        variable("XDG_CACHE_HOME").or_else(|| variable("HOME").map(|home| home.join(".cache")));
+    base.unwrap_or_else(std::env::temp_dir).join("lacewing")
+}

@@ -1,0 +1,10 @@
+//! The host as a whole: what is deployed, and how it changes.
+
+mod deploy;
+mod host;
+mod review;
+mod routes;
+
+pub use deploy::{Components, DeployError, Refusal};
+pub use host::{Deployed, Host, HostError};
+pub use review::review;

@@ -1,0 +1,160 @@
+//! Everything that one host process has, put together from its settings.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::{
+    capability::egress::{Egress, EgressOptions, EgressSetupError},
+    config::Settings,
+    engine::{ArtifactCache, EngineError, Engines, Loader, PoolOptions},
+    function::Revision,
+    ingress::{Endpoint, Routes, route::Router},
+    invocation::{Admission, Invoker, QueueOptions},
+    manifest::LimitKey,
+    sandbox::Linkers,
+    telemetry::{Health, InvocationLog, Metrics, Sink},
+};
+
+/// One host: engines, what runs in them, and what is deployed.
+pub struct Host {
+    pub(super) settings: Settings,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) loader: Loader,
+    pub(super) linkers: Linkers,
+    pub(super) egress: Arc<Egress>,
+    health: Arc<Health>,
+    invoker: Arc<Invoker>,
+    deployed: ArcSwap<Deployed>,
+    routes: Arc<Routes<Arc<Revision>>>,
+}
+
+/// What is deployed at one moment: immutable, swapped whole.
+#[derive(Default)]
+pub struct Deployed {
+    /// The current revision of each function, in the order of the host file.
+    pub revisions: Vec<Arc<Revision>>,
+}
+
+/// Why a host cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// Outbound HTTP.
+    #[error(transparent)]
+    Egress(#[from] EgressSetupError),
+}
+
+/// The largest component, in bytes. Default 128 MiB: ten times what a JavaScript engine takes.
+const MAX_COMPONENT_BYTES: u64 = 128 << 20;
+
+impl Host {
+    /// Sets up engines, pools and the artifact cache. Nothing is deployed yet, and no port is bound.
+    ///
+    /// A cache folder that cannot be written to is no error: artifacts are then kept in memory.
+    pub fn new(settings: Settings, sink: Sink, log: InvocationLog) -> Result<Arc<Host>, HostError> {
+        let metrics = Arc::new(Metrics::new());
+        let pool = PoolOptions {
+            sandboxes: settings.max_sandboxes,
+            memory_bytes: settings.max_memory_bytes(),
+            table_elements: settings.caps.get(LimitKey::TableElements).unwrap_or(100_000),
+            ..PoolOptions::default()
+        };
+        let engines = Engines::new(pool)?;
+        let cache = match ArtifactCache::open(&settings.cache_dir) {
+            Ok(cache) => Some(cache),
+            Err(error) => {
+                tracing::warn!("{error}; components are compiled at each start");
+                None
+            }
+        };
+        let queue =
+            QueueOptions { wait: settings.admission.wait, length: settings.admission.queue };
+        let capacity =
+            u32::try_from(engines.usage().capacity).unwrap_or(u32::MAX).min(settings.max_sandboxes);
+        let invoker =
+            Arc::new(Invoker::new(engines.clone(), Admission::new(capacity, queue), sink, log));
+        watch_pool(&metrics, &invoker);
+        Ok(Arc::new(Host {
+            settings,
+            metrics,
+            loader: Loader::new(engines, cache, MAX_COMPONENT_BYTES),
+            linkers: Linkers::default(),
+            egress: Arc::new(Egress::new(EgressOptions::default())?),
+            health: Arc::new(Health::new()),
+            invoker,
+            deployed: ArcSwap::default(),
+            routes: Arc::new(Routes::from_pointee(Router::empty())),
+        }))
+    }
+
+    /// Its settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Its figures.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Whether it should be sent requests.
+    pub fn health(&self) -> &Arc<Health> {
+        &self.health
+    }
+
+    /// What runs its functions.
+    pub fn invoker(&self) -> &Arc<Invoker> {
+        &self.invoker
+    }
+
+    /// What is deployed now.
+    pub fn deployed(&self) -> Arc<Deployed> {
+        self.deployed.load_full()
+    }
+
+    /// What answers which request.
+    pub fn routes(&self) -> &Arc<Routes<Arc<Revision>>> {
+        &self.routes
+    }
+
+    pub(super) fn swap(&self, deployed: Deployed, router: Router<Endpoint<Arc<Revision>>>) {
+        self.deployed.store(Arc::new(deployed));
+        self.routes.store(Arc::new(router));
+    }
+}
+
+impl Deployed {
+    /// The revision of a function, by its app's and its own name.
+    pub fn revision(&self, app: &str, function: &str) -> Option<&Arc<Revision>> {
+        self.revisions.iter().find(|revision| {
+            revision.origin.app.as_str() == app && revision.origin.function.as_str() == function
+        })
+    }
+}
+
+/// The pools' counters, read when they are scraped.
+fn watch_pool(metrics: &Metrics, invoker: &Arc<Invoker>) {
+    type Read = fn(&Invoker) -> u64;
+    let gauges: [(&'static str, &'static str, Read); 6] = [
+        ("pool_component_instances", "Component instances that exist.", |i| {
+            i.engines().usage().component_instances
+        }),
+        ("pool_core_instances", "Core instances that exist.", |i| {
+            i.engines().usage().core_instances
+        }),
+        ("pool_memories", "Slots for linear memories in use.", |i| i.engines().usage().memories),
+        ("pool_tables", "Slots for tables in use.", |i| i.engines().usage().tables),
+        ("pool_stacks", "Fiber stacks in use.", |i| i.engines().usage().stacks),
+        ("invocations_waiting", "Requests that wait for a slot.", |i| {
+            u64::from(i.admission().waiting())
+        }),
+    ];
+    for (name, help, read) in gauges {
+        let invoker = Arc::downgrade(invoker);
+        metrics
+            .add_gauge(name, help, move || invoker.upgrade().map_or(0, |invoker| read(&invoker)));
+    }
+}

@@ -1,0 +1,97 @@
+//! Wasmtime engines: how code is compiled, where sandboxes get their slots, what interrupts them.
+//!
+//! ```text
+//!            component bytes
+//!                  |  inspect: is this a component at all?
+//!                  v
+//!   cache --miss--> compile ----> artifact (.cwasm, keyed hash)
+//!     |  hit                          |
+//!     +-------------> load <----------+
+//!                      |
+//!                  Component  (of one profile's engine)
+//! ```
+//!
+//! There is one engine per [`Profile`], because fuel is instrumentation that is compiled in. All engines share
+//! one epoch thread.
+
+mod cache;
+mod epoch;
+mod inspect;
+mod load;
+mod pool;
+mod profile;
+
+pub use cache::{ArtifactCache, CacheError};
+pub use epoch::Running;
+pub use inspect::{ComponentError, Exports, Import, inspect_bytes};
+pub use load::{LoadError, Loaded, Loader};
+pub use pool::{PoolOptions, PoolUsage};
+pub use profile::Profile;
+
+use std::sync::{Arc, OnceLock};
+
+use epoch::Ticker;
+
+/// The engines of one host: one per profile, made when first needed.
+pub struct Engines {
+    pool: PoolOptions,
+    standard: OnceLock<Slots>,
+    metered: OnceLock<Slots>,
+    ticker: Arc<Ticker>,
+}
+
+struct Slots {
+    engine: wasmtime::Engine,
+    sandboxes: u32,
+}
+
+/// Why an engine could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot set up the WebAssembly engine: {0:#}")]
+pub struct EngineError(wasmtime::Error);
+
+impl Engines {
+    /// Makes the standard profile's engine and starts the epoch thread. The metered engine is made when a
+    /// revision first asks for fuel.
+    pub fn new(pool: PoolOptions) -> Result<Arc<Engines>, EngineError> {
+        let engines = Engines {
+            pool,
+            standard: OnceLock::new(),
+            metered: OnceLock::new(),
+            ticker: Ticker::start(),
+        };
+        engines.get(Profile::Standard)?;
+        Ok(Arc::new(engines))
+    }
+
+    /// The engine of `profile`.
+    pub fn get(&self, profile: Profile) -> Result<&wasmtime::Engine, EngineError> {
+        let cell = match profile {
+            Profile::Standard => &self.standard,
+            Profile::Metered => &self.metered,
+        };
+        if let Some(slots) = cell.get() {
+            return Ok(&slots.engine);
+        }
+        let (engine, sandboxes) = pool::build(profile, &self.pool).map_err(EngineError)?;
+        let slots = cell.get_or_init(|| {
+            self.ticker.tick(engine.clone());
+            Slots { engine, sandboxes }
+        });
+        Ok(&slots.engine)
+    }
+
+    /// To be held while a guest may run: the epoch ticks only while somebody holds one.
+    pub fn running(&self) -> Running {
+        self.ticker.running()
+    }
+
+    /// What the pools of all engines hold now.
+    pub fn usage(&self) -> PoolUsage {
+        [&self.standard, &self.metered]
+            .into_iter()
+            .filter_map(OnceLock::get)
+            .map(|slots| PoolUsage::of(&slots.engine, slots.sandboxes))
+            .fold(PoolUsage::default(), PoolUsage::plus)
+    }
+}

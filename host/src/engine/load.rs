@@ -1,0 +1,141 @@
+//! From a component's bytes to a [`Component`], through the artifact cache.
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use wasmtime::component::Component;
+
+use super::{
+    ArtifactCache, ComponentError, EngineError, Engines, Exports, Import, Profile,
+    cache::ArtifactName, inspect_bytes,
+};
+
+/// Compiles components and keeps their artifacts.
+pub struct Loader {
+    engines: Arc<Engines>,
+    cache: Option<ArtifactCache>,
+    limit_bytes: u64,
+    // One compilation at a time: each uses all cores that compilation may have.
+    compiling: Mutex<()>,
+}
+
+/// A component that can be linked.
+pub struct Loaded {
+    /// The mapped artifact.
+    pub component: Component,
+    /// What it exports.
+    pub exports: Exports,
+    /// What it imports.
+    pub imports: Vec<Import>,
+    /// blake3 of the component's bytes: the identity of what runs.
+    pub digest: blake3::Hash,
+    /// How long compiling took, or `None` if the artifact was cached.
+    pub compiled: Option<Duration>,
+}
+
+/// Why a component could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// Not a component.
+    #[error(transparent)]
+    Component(#[from] ComponentError),
+    /// The engine could not be made.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// Invalid, cut short, or using a feature that this host does not have.
+    #[error("the component does not compile: {0}")]
+    Invalid(String),
+}
+
+impl Loader {
+    /// A loader without a cache compiles each time.
+    pub fn new(engines: Arc<Engines>, cache: Option<ArtifactCache>, limit_bytes: u64) -> Loader {
+        Loader { engines, cache, limit_bytes, compiling: Mutex::new(()) }
+    }
+
+    /// The engines for which components are loaded.
+    pub fn engines(&self) -> &Arc<Engines> {
+        &self.engines
+    }
+
+    /// Loads a component, compiling it if its artifact is not in the cache. Blocks: for a thread that does not serve.
+    pub fn load(&self, bytes: &[u8], profile: Profile) -> Result<Loaded, LoadError> {
+        inspect_bytes(bytes, self.limit_bytes)?;
+        let digest = blake3::hash(bytes);
+        let engine = self.engines.get(profile)?;
+        let name = ArtifactName::new(&digest, profile, engine);
+        if let Some(component) = self.cached(engine, &name) {
+            return Ok(loaded(component, digest, None));
+        }
+        let _one = self.compiling.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever compiled while this thread waited may have compiled this.
+        if let Some(component) = self.cached(engine, &name) {
+            return Ok(loaded(component, digest, None));
+        }
+        let start = Instant::now();
+        let artifact = engine
+            .precompile_component(bytes)
+            .map_err(|error| LoadError::Invalid(format!("{error:#}")))?;
+        let took = start.elapsed();
+        let component = self.keep(engine, &name, &artifact)?;
+        Ok(loaded(component, digest, Some(took)))
+    }
+
+    fn cached(&self, engine: &wasmtime::Engine, name: &ArtifactName) -> Option<Component> {
+        let path = self.cache.as_ref()?.find(name)?;
+        match map(engine, &path) {
+            Ok(component) => Some(component),
+            Err(error) => {
+                tracing::warn!(
+                    path = %path.display(),
+                    error = format!("{error:#}"),
+                    "an artifact cannot be mapped; compiling it again"
+                );
+                None
+            }
+        }
+    }
+
+    /// Puts the artifact into the cache and maps it from there; where that fails, it lives in memory only.
+    fn keep(
+        &self,
+        engine: &wasmtime::Engine,
+        name: &ArtifactName,
+        artifact: &[u8],
+    ) -> Result<Component, LoadError> {
+        if let Some(cache) = &self.cache {
+            match cache.put(name, artifact) {
+                Ok(path) => {
+                    if let Ok(component) = map(engine, &path) {
+                        return Ok(component);
+                    }
+                }
+                Err(error) => tracing::warn!(
+                    %error,
+                    "an artifact cannot be written to the cache; it is kept in memory and will be compiled again at the next start"
+                ),
+            }
+        }
+        // SAFETY: these bytes were made by this very engine a moment ago, and nobody else has held them.
+        #[allow(unsafe_code)]
+        let component = unsafe { Component::deserialize(engine, artifact) };
+        component.map_err(|error| LoadError::Invalid(format!("{error:#}")))
+    }
+}
+
+fn map(engine: &wasmtime::Engine, path: &Path) -> wasmtime::Result<Component> {
+    // SAFETY: the path comes from the cache, which hands out only files whose keyed hash it has just checked or
+    // written, in a folder that only this host's user can write to.
+    #[allow(unsafe_code)]
+    unsafe {
+        Component::deserialize_file(engine, path)
+    }
+}
+
+fn loaded(component: Component, digest: blake3::Hash, compiled: Option<Duration>) -> Loaded {
+    let (exports, imports) = (Exports::of(&component), Import::of(&component));
+    Loaded { component, exports, imports, digest, compiled }
+}

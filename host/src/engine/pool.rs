@@ -1,0 +1,176 @@
+//! The pooling allocator: where sandboxes get their memories, tables and stacks.
+//!
+//! A pool reserves address space for as many sandboxes as the host may hold at once; a slot costs real memory
+//! only once it was used. Where the address space does not fit (small boards, containers with a limit on virtual
+//! memory), the pool is made smaller until it does, and the log says so.
+
+use wasmtime::{Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result};
+
+use super::Profile;
+
+/// How large the pools are.
+#[derive(Clone, Debug)]
+pub struct PoolOptions {
+    /// Sandboxes that may exist at once, in each profile. Default 1,000: 4 TiB of address space.
+    pub sandboxes: u32,
+    /// The largest linear memory that any function's limits may allow, in bytes. Default 256 MiB.
+    pub memory_bytes: u64,
+    /// The largest table that any function's limits may allow, in elements. Default 100,000.
+    pub table_elements: u64,
+    /// Bytes of a used memory slot that are reset by writing zeros instead of being given back to the system.
+    /// Default 1 MiB; at most this times the number of warm slots stays resident while idle.
+    pub keep_resident_bytes: u64,
+    /// Unused slots that stay warm. Default 100.
+    pub warm_slots: u32,
+}
+
+impl Default for PoolOptions {
+    fn default() -> PoolOptions {
+        PoolOptions {
+            sandboxes: 1000,
+            memory_bytes: 256 << 20,
+            table_elements: 100_000,
+            keep_resident_bytes: 1 << 20,
+            warm_slots: 100,
+        }
+    }
+}
+
+/// The fewest sandboxes with which a pool is worth its reservation.
+const SMALLEST_POOL: u32 = 8;
+
+/// Core instances, memories and tables for each sandbox: one component is several core modules, of which the adapter's
+/// and the shims' have no memory of their own.
+const CORE_INSTANCES: u32 = 4;
+const TABLES: u32 = 2;
+
+/// Makes an engine whose pool is as large as asked, or as large as the address space allows. Returns it with
+/// the number of sandboxes that it holds.
+pub(super) fn build(profile: Profile, options: &PoolOptions) -> Result<(Engine, u32)> {
+    let mut sandboxes = options.sandboxes.max(1);
+    loop {
+        let mut config = profile.config();
+        config
+            .allocation_strategy(InstanceAllocationStrategy::Pooling(pooling(options, sandboxes)));
+        match Engine::new(&config) {
+            Ok(engine) => {
+                if sandboxes < options.sandboxes {
+                    tracing::warn!(
+                        asked = options.sandboxes,
+                        sandboxes,
+                        profile = profile.as_str(),
+                        "the address space does not hold the pool that was asked for; made a smaller one"
+                    );
+                }
+                return Ok((engine, sandboxes));
+            }
+            Err(error) if sandboxes <= SMALLEST_POOL => {
+                tracing::warn!(
+                    error = format!("{error:#}"),
+                    profile = profile.as_str(),
+                    "no pool fits into the address space; sandboxes are allocated on demand, which is slower"
+                );
+                let engine = Engine::new(&profile.config())?;
+                return Ok((engine, options.sandboxes));
+            }
+            Err(_) => sandboxes /= 2,
+        }
+    }
+}
+
+fn pooling(options: &PoolOptions, sandboxes: u32) -> PoolingAllocationConfig {
+    let bytes = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(sandboxes)
+        .total_core_instances(sandboxes.saturating_mul(CORE_INSTANCES))
+        .total_memories(sandboxes)
+        .total_tables(sandboxes.saturating_mul(TABLES))
+        .total_stacks(sandboxes)
+        .max_core_instances_per_component(1000)
+        .max_memories_per_component(100)
+        .max_tables_per_component(1000)
+        .max_component_instance_size(10 << 20)
+        .max_core_instance_size(10 << 20)
+        .max_memory_size(bytes(options.memory_bytes))
+        .table_elements(bytes(options.table_elements))
+        .linear_memory_keep_resident(bytes(options.keep_resident_bytes))
+        .table_keep_resident(64 << 10)
+        .async_stack_keep_resident(64 << 10)
+        .max_unused_warm_slots(options.warm_slots)
+        .decommit_batch_size(1);
+    pool
+}
+
+/// What the pools hold at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PoolUsage {
+    /// Sandboxes that may exist at once.
+    pub capacity: u64,
+    /// Component instances that exist.
+    pub component_instances: u64,
+    /// Core instances that exist.
+    pub core_instances: u64,
+    /// Linear memories in use.
+    pub memories: u64,
+    /// Tables in use.
+    pub tables: u64,
+    /// Fiber stacks in use.
+    pub stacks: u64,
+    /// Bytes of unused memory slots that stay resident.
+    pub idle_resident_bytes: u64,
+}
+
+impl PoolUsage {
+    pub(super) fn of(engine: &Engine, sandboxes: u32) -> PoolUsage {
+        let capacity = u64::from(sandboxes);
+        let Some(metrics) = engine.pooling_allocator_metrics() else {
+            return PoolUsage { capacity, ..PoolUsage::default() };
+        };
+        PoolUsage {
+            capacity,
+            component_instances: metrics.component_instances(),
+            core_instances: metrics.core_instances(),
+            memories: metrics.memories() as u64,
+            tables: metrics.tables() as u64,
+            stacks: metrics.stacks() as u64,
+            idle_resident_bytes: metrics.unused_memory_bytes_resident() as u64,
+        }
+    }
+
+    pub(super) fn plus(self, other: PoolUsage) -> PoolUsage {
+        PoolUsage {
+            capacity: self.capacity + other.capacity,
+            component_instances: self.component_instances + other.component_instances,
+            core_instances: self.core_instances + other.core_instances,
+            memories: self.memories + other.memories,
+            tables: self.tables + other.tables,
+            stacks: self.stacks + other.stacks,
+            idle_resident_bytes: self.idle_resident_bytes + other.idle_resident_bytes,
+        }
+    }
+
+    /// Whether no sandbox holds anything.
+    pub fn is_idle(&self) -> bool {
+        self.component_instances == 0
+            && self.core_instances == 0
+            && self.memories == 0
+            && self.tables == 0
+            && self.stacks == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pool_that_does_not_fit_is_made_smaller() {
+        // 200,000 slots of 4 GiB are 800 TiB, more than a process's 128 TiB.
+        let options = PoolOptions { sandboxes: 200_000, ..PoolOptions::default() };
+        let (engine, sandboxes) = build(Profile::Standard, &options).unwrap();
+        assert!(sandboxes < 200_000 && sandboxes >= SMALLEST_POOL, "{sandboxes}");
+        let usage = PoolUsage::of(&engine, sandboxes);
+        assert!(usage.is_idle());
+        assert_eq!(usage.capacity, u64::from(sandboxes));
+    }
+}

@@ -1,0 +1,46 @@
+//! The HTTP ingress: from a socket to a function's answer.
+//!
+//! ```text
+//! serve ── transport ── hyper ── dispatch ──> Handler (invocation)
+//!   │                              │  │
+//! drain                       target  route, cors, hygiene, respond
+//! ```
+//!
+//! `serve` accepts connections within a bound and drives them; `transport` is the socket as hyper sees it.
+//! `dispatch` finds the route of a request and answers what needs no function; the rest it hands to a
+//! [`Handler`], which knows nothing of connections, while nothing here knows what a function is. `respond` is
+//! the one place where a status is chosen.
+
+mod body;
+mod connection;
+mod cors;
+mod dispatch;
+mod drain;
+mod exchange;
+mod gateway;
+mod hygiene;
+mod options;
+mod random;
+mod request_id;
+mod respond;
+pub mod route;
+mod serve;
+mod target;
+#[cfg(test)]
+mod tests;
+mod trace;
+mod transport;
+
+pub use self::{
+    body::{BodyError, BodyStream, Buffered, RequestBody, ResponseBody, StreamError},
+    cors::{BadCors, Cors, CorsConfig},
+    drain::Drained,
+    exchange::{Answered, Endpoint, Exchange, Handler, Routes},
+    gateway::Gateway,
+    hygiene::{BadResponse, HeaderLimits, response_parts, sanitize_response},
+    options::Options,
+    request_id::{REQUEST_ID_HEADER, RequestId},
+    respond::{BadInput, OUTCOME_HEADER, Problem},
+    serve::{ListenError, Listener, Server},
+    trace::TraceContext,
+};

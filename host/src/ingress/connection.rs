@@ -1,0 +1,210 @@
+//! What the requests of one connection have in common.
+
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::Version;
+use http_body::{Body, Frame, SizeHint};
+
+use super::{
+    body::{BodyBudget, ResponseBody, StreamError},
+    request_id::RequestId,
+    respond::Problem,
+};
+
+/// How many requests a connection may take back before it matters how many it does not.
+const ABANDONED: u32 = 100;
+
+/// The state of one connection that its requests, its transport and its task share. All of it is advisory, so that
+/// no ordering is needed.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) peer: SocketAddr,
+    /// The listener's, here because each request has its connection at hand.
+    pub(super) budget: BodyBudget,
+    /// Requests that are being answered, their responses' bodies included.
+    in_flight: AtomicU32,
+    /// Requests so far, wrapping.
+    requests: AtomicU32,
+    /// Those of them that went away before they were answered, wrapping.
+    abandoned: AtomicU32,
+    /// Responses that have more to send than hyper has asked for. Counted in HTTP/2 only, where a client can let one
+    /// stream starve while the socket is idle.
+    unasked: AtomicU32,
+    /// Pieces of responses that hyper asked for, wrapping; in HTTP/2 only.
+    pieces: AtomicU32,
+    /// Whether the client may still be sending a body that nobody will read.
+    unread: AtomicBool,
+    /// What was sent for bytes that are no request.
+    refused: OnceLock<(Problem, RequestId)>,
+}
+
+impl Connection {
+    pub(super) fn new(peer: SocketAddr, budget: BodyBudget) -> Arc<Connection> {
+        Arc::new(Connection {
+            peer,
+            budget,
+            in_flight: AtomicU32::new(0),
+            requests: AtomicU32::new(0),
+            abandoned: AtomicU32::new(0),
+            unasked: AtomicU32::new(0),
+            pieces: AtomicU32::new(0),
+            unread: AtomicBool::new(false),
+            refused: OnceLock::new(),
+        })
+    }
+
+    /// Counts a request until what is returned is dropped.
+    pub(super) fn begin(self: &Arc<Connection>) -> InFlight {
+        self.in_flight.fetch_add(1, Relaxed);
+        self.requests.fetch_add(1, Relaxed);
+        InFlight { connection: Arc::clone(self), answered: false }
+    }
+
+    /// Whether the client takes back most of its requests: each costs us an invocation, and it nothing.
+    pub(super) fn is_flooding(&self) -> bool {
+        let abandoned = self.abandoned.load(Relaxed);
+        abandoned >= ABANDONED && abandoned > self.requests() / 2
+    }
+
+    pub(super) fn in_flight(&self) -> u32 {
+        self.in_flight.load(Relaxed)
+    }
+
+    pub(super) fn requests(&self) -> u32 {
+        self.requests.load(Relaxed)
+    }
+
+    /// What changes whenever the client makes something happen on an HTTP/2 connection.
+    pub(super) fn progress(&self) -> (u32, u32) {
+        (self.requests(), self.pieces.load(Relaxed))
+    }
+
+    /// Whether nothing can happen on an HTTP/2 connection unless the client makes it happen: no request is
+    /// answered, and every response waits for the client to read.
+    pub(super) fn waits_for_client(&self) -> bool {
+        self.in_flight() == self.unasked.load(Relaxed)
+    }
+
+    pub(super) fn leave_body_unread(&self) {
+        self.unread.store(true, Relaxed);
+    }
+
+    /// Notes what was sent for bytes that are no request. A connection ends with the first such answer.
+    pub(super) fn refuse(&self, problem: Problem, request_id: RequestId) {
+        self.refused.get_or_init(|| (problem, request_id));
+    }
+
+    pub(super) fn refused(&self) -> Option<&(Problem, RequestId)> {
+        self.refused.get()
+    }
+
+    /// Whether to wait for the client before the connection is closed.
+    pub(super) fn client_may_be_sending(&self) -> bool {
+        self.unread.load(Relaxed) || self.refused().is_some()
+    }
+}
+
+/// A request that is being answered.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    connection: Arc<Connection>,
+    answered: bool,
+}
+
+impl InFlight {
+    /// Notes that the response's header is on its way.
+    pub(super) fn answered(mut self) -> InFlight {
+        self.answered = true;
+        self
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.connection.in_flight.fetch_sub(1, Relaxed);
+        if !self.answered {
+            self.connection.abandoned.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+/// A response's body, in flight until it was sent or given up.
+pub(super) struct Sending {
+    body: ResponseBody,
+    /// Why the body ended early, while what came before is being sent.
+    failed: Option<StreamError>,
+    /// Whether it is counted in [`Connection::unasked`]. None: never.
+    unasked: Option<bool>,
+    in_flight: InFlight,
+}
+
+impl Sending {
+    pub(super) fn new(body: ResponseBody, in_flight: InFlight, version: Version) -> Sending {
+        let unasked = (version == Version::HTTP_2).then_some(false);
+        let mut sending = Sending { body, failed: None, unasked, in_flight };
+        sending.note_unasked(true);
+        sending
+    }
+
+    fn note_unasked(&mut self, unasked: bool) {
+        let counter = &self.in_flight.connection.unasked;
+        match self.unasked.replace(unasked) {
+            None => self.unasked = None,
+            Some(false) if unasked => drop(counter.fetch_add(1, Relaxed)),
+            Some(true) if !unasked => drop(counter.fetch_sub(1, Relaxed)),
+            Some(_) => {}
+        }
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.note_unasked(false);
+    }
+}
+
+impl Body for Sending {
+    type Data = Bytes;
+    type Error = StreamError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        if let Some(error) = self.failed.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        let frame = match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(Some(Err(error))) => {
+                // An error cuts the connection, and with it what hyper holds back: the response's header, if all
+                // happens at once. Asked again, it has been sent.
+                self.failed = Some(error);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            frame => frame,
+        };
+        if self.unasked.is_some() {
+            self.in_flight.connection.pieces.fetch_add(1, Relaxed);
+            self.note_unasked(frame.is_ready());
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.failed.is_none() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,196 @@
+//! The path of one request through the ingress.
+//!
+//! target -> route -> (answered here: no route, wrong method, OPTIONS, preflight) -> the function's view of the
+//! request -> handler -> the client's view of the response
+
+use std::{sync::Arc, time::Instant};
+
+use http::{HeaderValue, Method, Request, Response, Version, header, request::Parts};
+use hyper::body::Incoming;
+
+use super::{
+    body::{RequestBody, ResponseBody},
+    connection::{Connection, Sending},
+    cors::preflight_method,
+    exchange::{Answered, Endpoint, Exchange, Handler, Routes},
+    hygiene::{Direction, strip},
+    options::Options,
+    request_id::{REQUEST_ID_HEADER, RequestId},
+    respond::{self, BadInput, OUTCOME_HEADER, Problem, outcome_value},
+    route::{Found, Match, Params, Route, Router},
+    target::{self, Target},
+    trace::TraceContext,
+};
+use crate::outcome::Outcome;
+
+/// Everything that answering a request takes and that requests share.
+pub(super) struct Dispatch<H: Handler> {
+    pub(super) handler: Arc<H>,
+    routes: Arc<Routes<H::Target>>,
+    max_headers: usize,
+    max_target_bytes: usize,
+}
+
+/// What to do with a request.
+enum Decision<T> {
+    Invoke(Arc<Route<Endpoint<T>>>, Params),
+    Answer(Response<ResponseBody>),
+    Refuse(Problem),
+}
+
+impl<H: Handler> Dispatch<H> {
+    pub(super) fn new(options: &Options, routes: Arc<Routes<H::Target>>, handler: Arc<H>) -> Self {
+        Dispatch {
+            handler,
+            routes,
+            max_headers: options.headers,
+            max_target_bytes: options.target_bytes,
+        }
+    }
+
+    /// Answers one request. `last` asks the client not to send another on this connection.
+    pub(super) async fn answer(
+        &self,
+        request: Request<Incoming>,
+        connection: &Arc<Connection>,
+        last: impl Fn() -> bool,
+    ) -> Response<Sending> {
+        let received = Instant::now();
+        let in_flight = connection.begin();
+        let (parts, incoming) = request.into_parts();
+        let body = RequestBody::new(incoming, Arc::clone(connection));
+        let request_id = RequestId::of(&parts.headers);
+        let (method, uri, version) = (parts.method.clone(), parts.uri.clone(), parts.version);
+        let (mut matched, mut origin) = (None, None);
+        let answer = match self.decide(&parts, connection) {
+            Decision::Answer(response) => Ok(response),
+            Decision::Refuse(problem) => Err(problem),
+            Decision::Invoke(route, params) => {
+                let trace = TraceContext::of(&parts.headers);
+                matched = Some(Arc::clone(&route));
+                if route.value().cors.is_some() {
+                    origin = parts.headers.get(header::ORIGIN).cloned();
+                }
+                let exchange = Exchange {
+                    route,
+                    params,
+                    parts: shown_to_function(parts, &request_id, &trace),
+                    body,
+                    peer: connection.peer,
+                    scheme: "http",
+                    request_id: request_id.clone(),
+                    trace,
+                    received,
+                };
+                self.handler.handle(exchange).await
+            }
+        };
+        let (outcome, mut response) = finish(answer, &method, &request_id);
+        if let Some(cors) = matched.as_ref().and_then(|route| route.value().cors.as_ref()) {
+            cors.decorate(origin.as_ref(), response.headers_mut());
+        }
+        if version < Version::HTTP_2 && last() {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        self.handler.answered(&Answered {
+            outcome,
+            status: response.status(),
+            request_id: &request_id,
+            request: Some((&method, &uri)),
+            route: matched.as_ref().map(|route| route.pattern()),
+            peer: connection.peer,
+            elapsed: received.elapsed(),
+        });
+        response.map(|body| Sending::new(body, in_flight.answered(), version))
+    }
+
+    /// Finds out what to do with a request. Takes no lock: the routes are a snapshot.
+    fn decide(&self, parts: &Parts, connection: &Connection) -> Decision<H::Target> {
+        if connection.is_flooding() {
+            let detail = "this connection takes back most of its requests; use another";
+            return Decision::Refuse(Problem::new(Outcome::LoadShed).detail(detail));
+        }
+        let target = match target::read(parts, self.max_target_bytes) {
+            Ok(target) => target,
+            Err(problem) => return Decision::Refuse(problem),
+        };
+        if parts.headers.len() > self.max_headers {
+            let detail = format!("the request has more than {} header fields", self.max_headers);
+            return Decision::Refuse(Problem::bad_input(BadInput::HeaderTooLarge).detail(detail));
+        }
+        if target.path == "*" {
+            return Decision::Answer(respond::options(respond::SERVED_METHODS));
+        }
+        let routes = self.routes.load();
+        if let Some(method) = preflight_method(&parts.method, &parts.headers)
+            && let Some(answer) = preflight(&routes, &target, &method, parts)
+        {
+            return Decision::Answer(answer);
+        }
+        match routes.find(target.authority, &parts.method, target.path) {
+            Found::Match(Match { route, params }) => Decision::Invoke(Arc::clone(route), params),
+            Found::NoMethod { allow } if parts.method == Method::OPTIONS => {
+                Decision::Answer(respond::options(&allow))
+            }
+            Found::NoMethod { allow } => Decision::Refuse(Problem::method_not_allowed(allow)),
+            Found::None => Decision::Refuse(Problem::new(Outcome::NoRoute)),
+            Found::BadPath(bad) => {
+                Decision::Refuse(Problem::bad_input(BadInput::Malformed).detail(bad.to_string()))
+            }
+        }
+    }
+}
+
+/// The answer to a preflight, if the route that it asks about shares anything.
+fn preflight<T>(
+    routes: &Router<Endpoint<T>>,
+    target: &Target<'_>,
+    method: &Method,
+    parts: &Parts,
+) -> Option<Response<ResponseBody>> {
+    let Found::Match(found) = routes.find(target.authority, method, target.path) else {
+        return None;
+    };
+    let cors = found.route.value().cors.as_ref()?;
+    let allow = routes.allow(target.authority, target.path)?;
+    let mut response = respond::options(&allow);
+    cors.preflight(&parts.headers, &allow, response.headers_mut());
+    Some(response)
+}
+
+/// Makes the request's header what the function is to see.
+fn shown_to_function(mut parts: Parts, request_id: &RequestId, trace: &TraceContext) -> Parts {
+    strip(&mut parts.headers, Direction::Request);
+    parts.headers.insert(REQUEST_ID_HEADER, request_id.to_value());
+    trace.write_to(&mut parts.headers);
+    parts
+}
+
+/// Makes an answer the response that the client is to see.
+fn finish(
+    answer: Result<Response<ResponseBody>, Problem>,
+    method: &Method,
+    request_id: &RequestId,
+) -> (Outcome, Response<ResponseBody>) {
+    let (outcome, mut response) = match answer {
+        Ok(response) => (Outcome::Ok, response),
+        Err(problem) => (problem.outcome(), problem.to_response(request_id.as_str())),
+    };
+    if method == Method::HEAD {
+        drop_body(&mut response);
+    }
+    let headers = response.headers_mut();
+    headers.insert(OUTCOME_HEADER, outcome_value(outcome));
+    headers.insert(REQUEST_ID_HEADER, request_id.to_value());
+    (outcome, response)
+}
+
+/// What HEAD gets: the header that GET would have got.
+fn drop_body(response: &mut Response<ResponseBody>) {
+    let body = std::mem::replace(response.body_mut(), ResponseBody::empty());
+    if let Some(len) = body.full_len().filter(|len| *len > 0)
+        && !response.headers().contains_key(header::CONTENT_LENGTH)
+    {
+        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(len));
+    }
+}

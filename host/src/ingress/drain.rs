@@ -1,0 +1,208 @@
+//! How far a listener's end has come, and what became of its connections.
+//!
+//! ```text
+//! Serving ──drain──> Draining ──linger──> Closing ──grace period──> Cut
+//!                    nothing is           idle connections          what is left
+//!                    accepted, HTTP/1     are closed                is dropped
+//!                    answers say close,
+//!                    HTTP/2 says GOAWAY
+//! ```
+//!
+//! A connection whose last answer has been sent ends at any of these, and with the last connection the drain does.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed},
+    },
+    task::Poll,
+    time::Duration,
+};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::{Instant, timeout_at},
+};
+
+/// How far a listener's end has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(super) enum Phase {
+    Serving,
+    Draining,
+    Closing,
+    Cut,
+}
+
+impl Phase {
+    const ALL: [Phase; 4] = [Phase::Serving, Phase::Draining, Phase::Closing, Phase::Cut];
+
+    fn next(self) -> Phase {
+        match self {
+            Phase::Serving => Phase::Draining,
+            Phase::Draining => Phase::Closing,
+            Phase::Closing | Phase::Cut => Phase::Cut,
+        }
+    }
+}
+
+/// What a drain did not get finished within its grace period.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drained {
+    /// Connections that were cut.
+    pub connections_cut: u32,
+    /// Requests that were cut with them.
+    pub requests_cut: u32,
+}
+
+/// The gate that every connection goes through: it has so many places, and is closed at the end.
+#[derive(Debug)]
+pub(super) struct Gate {
+    capacity: u32,
+    places: Arc<Semaphore>,
+    /// Whether somebody waits for a place.
+    full: AtomicBool,
+    open: AtomicU32,
+    /// The same as in `changed`, but to be read for each request without a lock.
+    phase: AtomicU8,
+    changed: watch::Sender<Phase>,
+    connections_cut: AtomicU32,
+    requests_cut: AtomicU32,
+}
+
+/// One connection's place, free again when it is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    gate: Arc<Gate>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.gate.open.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Gate {
+    pub(super) fn new(capacity: u32) -> Arc<Gate> {
+        Arc::new(Gate {
+            capacity,
+            places: Arc::new(Semaphore::new(usize::try_from(capacity).unwrap_or(usize::MAX))),
+            full: AtomicBool::new(false),
+            open: AtomicU32::new(0),
+            phase: AtomicU8::new(Phase::Serving as u8),
+            changed: watch::Sender::new(Phase::Serving),
+            connections_cut: AtomicU32::new(0),
+            requests_cut: AtomicU32::new(0),
+        })
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        Phase::ALL[usize::from(self.phase.load(Relaxed)).min(Phase::ALL.len() - 1)]
+    }
+
+    /// Whether a connection should end after the answer that is being made: at the end, and when others wait for
+    /// its place.
+    pub(super) fn wants_places_back(&self) -> bool {
+        self.full.load(Relaxed) || self.phase() != Phase::Serving
+    }
+
+    /// Waits for a place.
+    pub(super) async fn reserve(&self) -> Option<OwnedSemaphorePermit> {
+        if let Some(permit) = self.try_reserve() {
+            return Some(permit);
+        }
+        self.full.store(true, Relaxed);
+        let permit = Arc::clone(&self.places).acquire_owned().await.ok();
+        self.full.store(false, Relaxed);
+        permit
+    }
+
+    /// A place, if one is free.
+    pub(super) fn try_reserve(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.places).try_acquire_owned().ok()
+    }
+
+    /// Takes a reserved place for a connection.
+    pub(super) fn enter(self: &Arc<Gate>, permit: OwnedSemaphorePermit) -> Place {
+        self.open.fetch_add(1, Relaxed);
+        Place { gate: Arc::clone(self), _permit: permit }
+    }
+
+    /// Connections that are open.
+    pub(super) fn open(&self) -> u32 {
+        self.open.load(Relaxed)
+    }
+
+    /// Ready once the phase is at least this one.
+    pub(super) async fn reached(&self, phase: Phase) {
+        // The sender is ours, so that it cannot be gone.
+        let _ = self.changed.subscribe().wait_for(|now| *now >= phase).await;
+    }
+
+    pub(super) fn note_cut(&self, requests: u32) {
+        self.connections_cut.fetch_add(1, Relaxed);
+        self.requests_cut.fetch_add(requests, Relaxed);
+    }
+
+    fn advance(&self, phase: Phase) {
+        self.phase.store(phase as u8, Relaxed);
+        self.changed.send_replace(phase);
+    }
+
+    /// Ends all connections: see the module's drawing. `accepting` ends once nothing is accepted any more; `linger`
+    /// is part of `grace`.
+    pub(super) async fn drain(
+        &self,
+        accepting: impl Future,
+        linger: Duration,
+        grace: Duration,
+    ) -> Drained {
+        let cut_at = Instant::now() + grace;
+        let close_at = (Instant::now() + linger).min(cut_at);
+        self.advance(Phase::Draining);
+        accepting.await;
+        for (until, next) in [(close_at, Phase::Closing), (cut_at, Phase::Cut)] {
+            if timeout_at(until, self.all_gone()).await.is_ok() {
+                return Drained::default();
+            }
+            self.advance(next);
+        }
+        self.all_gone().await;
+        Drained {
+            connections_cut: self.connections_cut.load(Relaxed),
+            requests_cut: self.requests_cut.load(Relaxed),
+        }
+    }
+
+    async fn all_gone(&self) {
+        // Never closed, so that it cannot fail.
+        let _ = self.places.acquire_many(self.capacity).await;
+    }
+
+    /// Drives a connection until it ends, or until the phase is another than `seen`.
+    ///
+    /// The connection is polled at every wake-up; the watch, which takes a lock that connections share, only
+    /// when it has something to say.
+    pub(super) async fn drive<C: Future>(
+        &self,
+        seen: Phase,
+        mut connection: Pin<&mut C>,
+    ) -> Option<C::Output> {
+        let mut changed = pin!(self.reached(seen.next()));
+        let mut registered = false;
+        poll_fn(|cx| {
+            if let Poll::Ready(output) = connection.as_mut().poll(cx) {
+                return Poll::Ready(Some(output));
+            }
+            if !registered || self.phase() > seen {
+                registered = true;
+                return changed.as_mut().poll(cx).map(|()| None);
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}

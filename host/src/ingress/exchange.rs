@@ -1,0 +1,115 @@
+//! The seam between the ingress and what it serves.
+
+use std::{
+    future::Future,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use http::{Method, Response, StatusCode, Uri, header, request::Parts};
+
+use super::{
+    body::{RequestBody, ResponseBody},
+    cors::Cors,
+    request_id::RequestId,
+    respond::Problem,
+    route::{Params, Route, Router},
+    trace::TraceContext,
+};
+use crate::outcome::Outcome;
+
+/// What a route leads to, and what it shares with other origins.
+#[derive(Clone, Debug)]
+pub struct Endpoint<T> {
+    /// What answers.
+    pub target: T,
+    /// What the route shares. None: nothing is said, and the function may say it itself.
+    pub cors: Option<Cors>,
+}
+
+/// The routes that are served, swapped whole.
+pub type Routes<T> = arc_swap::ArcSwap<Router<Endpoint<T>>>;
+
+/// One request on its way to a function, and its response on the way back.
+///
+/// The request's header has been cleaned of what concerns the connection, and carries `x-request-id` and
+/// `traceparent` as the function is to see them.
+#[derive(Debug)]
+pub struct Exchange<T> {
+    /// The route that matched.
+    pub route: Arc<Route<Endpoint<T>>>,
+    /// What it captured.
+    pub params: Params,
+    /// The request's line and header.
+    pub parts: Parts,
+    /// The request's body, not yet read. Dropping it unread is allowed.
+    pub body: RequestBody,
+    /// Where the connection comes from.
+    pub peer: SocketAddr,
+    /// `http` or `https`, as the client connected.
+    pub scheme: &'static str,
+    /// Its name in logs.
+    pub request_id: RequestId,
+    /// Its place in a trace.
+    pub trace: TraceContext,
+    /// When its header had been read.
+    pub received: Instant,
+}
+
+impl<T> Exchange<T> {
+    /// What answers.
+    pub fn target(&self) -> &T {
+        &self.route.value().target
+    }
+
+    /// Host name or address, with the port if the client named one. Empty in HTTP/1.0 without `Host`.
+    pub fn authority(&self) -> &str {
+        let host = || self.parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        self.parts.uri.authority().map(http::uri::Authority::as_str).or_else(host).unwrap_or("")
+    }
+
+    /// Path and query as sent.
+    pub fn path_and_query(&self) -> &str {
+        self.parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str)
+    }
+}
+
+/// How a request was answered.
+#[derive(Debug)]
+pub struct Answered<'a> {
+    /// The outcome that the response carries.
+    pub outcome: Outcome,
+    /// Its status.
+    pub status: StatusCode,
+    /// The request's name.
+    pub request_id: &'a RequestId,
+    /// The request's method and target, if it could be read that far.
+    pub request: Option<(&'a Method, &'a Uri)>,
+    /// The path of the route that matched.
+    pub route: Option<&'a str>,
+    /// Where the connection comes from.
+    pub peer: SocketAddr,
+    /// From the request's header to the response's.
+    pub elapsed: Duration,
+}
+
+/// What answers the requests that a route matches.
+pub trait Handler: Send + Sync + 'static {
+    /// What routes lead to.
+    type Target: Send + Sync + 'static;
+
+    /// Answers one request, or says why not. The future is dropped when the client goes away.
+    ///
+    /// A response is sent as it is, but for the headers that only the host sets; what a guest made has to go
+    /// through [`sanitize_response`](super::hygiene::sanitize_response) before.
+    fn handle(
+        &self,
+        exchange: Exchange<Self::Target>,
+    ) -> impl Future<Output = Result<Response<ResponseBody>, Problem>> + Send;
+
+    /// Is told of each answer when its header is about to be sent, also of those that no function was asked for.
+    fn answered(&self, answered: &Answered<'_>) {
+        let _ = answered;
+    }
+}

@@ -1,0 +1,123 @@
+//! From a routed request to an invocation, and back.
+
+use std::sync::Arc;
+
+use http::Response;
+use http_body_util::BodyExt;
+
+use super::{
+    body::{BodyError, RequestBody, ResponseBody},
+    exchange::{Answered, Exchange, Handler},
+    hygiene::HeaderLimits,
+    random,
+    respond::Problem,
+};
+use crate::{
+    body::{self, Body, StreamBody},
+    function::Revision,
+    invocation::{Failure, HttpRequest, Invoker, Seen},
+    manifest::Limits,
+    telemetry::{Context, InvocationId, Metrics, TraceId},
+};
+
+/// Hands requests to the functions of their routes.
+pub struct Gateway {
+    invoker: Arc<Invoker>,
+    metrics: Arc<Metrics>,
+}
+
+impl Gateway {
+    /// Functions run in `invoker`; what reaches none of them is counted in `metrics`.
+    pub fn new(invoker: Arc<Invoker>, metrics: Arc<Metrics>) -> Gateway {
+        Gateway { invoker, metrics }
+    }
+
+    async fn invoke(
+        &self,
+        exchange: Exchange<Arc<Revision>>,
+        context: &Arc<Context>,
+        seen: &Seen,
+    ) -> Result<Response<Body>, Problem> {
+        let revision = exchange.target().clone();
+        let limits = &revision.spec.limits;
+        let refuse = |problem: Problem| {
+            self.invoker.refused(&revision, context, Some(seen), problem.text(), problem.outcome());
+            problem
+        };
+        HeaderLimits { count: limits.headers, bytes: limits.header_bytes }
+            .check_request(&exchange.parts.headers)
+            .map_err(refuse)?;
+        let authority = exchange.authority().to_owned();
+        let Exchange { route, params, parts, mut body, scheme, .. } = exchange;
+        let params: Vec<(&str, &str)> = route.params(&params).collect();
+        let request = HttpRequest {
+            parts,
+            scheme,
+            authority: &authority,
+            route: route.pattern(),
+            params: &params,
+        };
+        let answer = if revision.program.exports().http {
+            let limit_bytes = limits.request_body_bytes.unwrap_or(Limits::BUFFERED_BODY_BYTES);
+            let body = body.collect(limit_bytes).await.map_err(|error| refuse(error.into()))?;
+            self.invoker.buffered(&revision, context, request, body.bytes.clone()).await
+        } else {
+            let limit_bytes = limits.request_body_bytes.unwrap_or(Limits::STREAMED_BODY_BYTES);
+            body.limit(limit_bytes).map_err(|error| refuse(error.into()))?;
+            self.invoker.streaming(&revision, context, request, stream(body)).await
+        };
+        answer.map_err(|failure| problem(failure, context))
+    }
+}
+
+impl Handler for Gateway {
+    type Target = Arc<Revision>;
+
+    async fn handle(
+        &self,
+        exchange: Exchange<Arc<Revision>>,
+    ) -> Result<Response<ResponseBody>, Problem> {
+        let context = Arc::new(Context {
+            origin: exchange.target().origin.clone(),
+            invocation: InvocationId(random::unique_u128()),
+            request_id: Some(exchange.request_id.as_str().into()),
+            trace_id: Some(TraceId(exchange.trace.trace_id())),
+        });
+        let seen = Seen { method: exchange.parts.method.clone(), uri: exchange.parts.uri.clone() };
+        let response = self.invoke(exchange, &context, &seen).await?;
+        Ok(response.map(|body| match body {
+            Body::Full(bytes) => ResponseBody::full(bytes),
+            Body::Stream(stream) => ResponseBody::stream(stream.map_err(Into::into)),
+        }))
+    }
+
+    fn answered(&self, answered: &Answered<'_>) {
+        if answered.route.is_none() {
+            self.metrics.host().unrouted_requests.inc(answered.outcome);
+        }
+    }
+}
+
+fn problem(failure: Failure, context: &Context) -> Problem {
+    let problem = Problem::new(failure.outcome).invocation(context.invocation.to_string());
+    let problem = match failure.reason {
+        Some(reason) => problem.detail(reason),
+        None => problem,
+    };
+    match failure.retry_after {
+        Some(after) => problem.retry_after(after),
+        None => problem,
+    }
+}
+
+/// The body as functions read it.
+fn stream(body: RequestBody) -> StreamBody {
+    body.map_err(|error| match error {
+        BodyError::TooLarge { limit } => body::BodyError::TooLarge { limit_bytes: limit },
+        BodyError::Idle { after } | BodyError::Slow { after } => body::BodyError::Idle(after),
+        BodyError::Malformed | BodyError::NoRoom | BodyError::Gone => {
+            body::BodyError::Incomplete(error.to_string())
+        }
+    })
+    .boxed_unsync()
+}

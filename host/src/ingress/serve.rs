@@ -1,0 +1,378 @@
+//! Accepts connections and serves HTTP/1.1 and, to clients that begin with it, HTTP/2 on them.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    io,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
+
+use hyper::{
+    Request,
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    select,
+    task::JoinHandle,
+    time::{interval, sleep, timeout},
+};
+
+use super::{
+    body::BodyBudget,
+    connection::Connection,
+    dispatch::Dispatch,
+    drain::{Drained, Gate, Phase, Place},
+    exchange::{Answered, Handler, Routes},
+    options::Options,
+    transport::{Prefix, Spoken, Transport, listen_in},
+};
+
+/// hyper's own limit of header fields, which it keeps on the stack. Another costs an allocation for each request.
+const HYPER_HEADERS: usize = 100;
+/// The least that hyper reads into, and what is read of a body at once at the most, in bytes.
+const READ_BUFFER_BYTES: usize = 128 * 1024;
+/// What HTTP/2 counts for a header field besides name and value (RFC 9113, section 6.5.2), in bytes.
+const HTTP2_FIELD_BYTES: usize = 32;
+/// What an HTTP/2 client may send ahead of what is read, for one stream and for one connection, in bytes.
+const HTTP2_WINDOWS: (u32, u32) = (256 * 1024, 1024 * 1024);
+/// What one HTTP/2 stream buffers of its response, in bytes.
+const HTTP2_SEND_BYTES: usize = 128 * 1024;
+/// The first and the longest pause after the system could not accept a connection.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
+
+/// Why an address cannot be listened on. Displays as a sentence that says what would help.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {}", reason(.source, .flag))]
+pub struct ListenError {
+    address: SocketAddr,
+    flag: &'static str,
+    source: io::Error,
+}
+
+fn reason(error: &io::Error, flag: &str) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "address already in use (is another lacewing running? choose another with {flag})"
+        ),
+        io::ErrorKind::AddrNotAvailable => {
+            format!("this machine has no such address (choose another with {flag})")
+        }
+        io::ErrorKind::PermissionDenied => format!(
+            "permission denied (ports below 1024 are for privileged processes; choose another with {flag})"
+        ),
+        _ => error.to_string(),
+    }
+}
+
+/// A bound socket. Clients can connect already, and wait until it is served.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+}
+
+impl Listener {
+    /// Binds an address. `flag` is how the user chooses it, for the error's text: `--listen`.
+    pub async fn bind(address: SocketAddr, flag: &'static str) -> Result<Listener, ListenError> {
+        let bound = TcpListener::bind(address).await;
+        let bound = bound.and_then(|socket| Ok(Listener { address: socket.local_addr()?, socket }));
+        bound.map_err(|source| ListenError { address, flag, source })
+    }
+
+    /// The address with the port that the system chose, if port 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// A listener that is being served by tasks of the current runtime. Dropping it leaves them running.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    gate: Arc<Gate>,
+    linger: Duration,
+    accepting: JoinHandle<()>,
+}
+
+impl Server {
+    /// Begins to serve.
+    pub fn start<H: Handler>(
+        listener: Listener,
+        options: Options,
+        routes: Arc<Routes<H::Target>>,
+        handler: Arc<H>,
+    ) -> Server {
+        let gate = Gate::new(options.connections);
+        let (address, linger) = (listener.address, options.drain_linger);
+        let ingress = Arc::new(Ingress {
+            dispatch: Arc::new(Dispatch::new(&options, routes, handler)),
+            gate: Arc::clone(&gate),
+            budget: BodyBudget::new(&options),
+            http1: http1_builder(&options),
+            http2: http2_builder(&options),
+            options: Arc::new(options),
+        });
+        let accepting = tokio::spawn(accept(listener.socket, ingress));
+        Server { address, gate, linger, accepting }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How many connections are open.
+    pub fn connections(&self) -> u32 {
+        self.gate.open()
+    }
+
+    /// Stops accepting, lets what was accepted finish, and cuts what is not finished after `grace`.
+    pub async fn drain(self, grace: Duration) -> Drained {
+        self.gate.drain(self.accepting, self.linger, grace).await
+    }
+}
+
+fn http1_builder(options: &Options) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(options.header_read)
+        .max_header_size(options.header_bytes)
+        .max_buf_size(options.header_bytes.max(READ_BUFFER_BYTES));
+    if options.headers != HYPER_HEADERS {
+        builder.max_headers(options.headers);
+    }
+    builder
+}
+
+fn http2_builder(options: &Options) -> http2::Builder<TokioExecutor> {
+    let header_bytes = options.header_bytes + HTTP2_FIELD_BYTES * options.headers;
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(options.streams)
+        .max_header_list_size(u32::try_from(header_bytes).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(options.reset_streams)
+        .max_local_error_reset_streams(options.reset_streams)
+        .initial_stream_window_size(HTTP2_WINDOWS.0)
+        .initial_connection_window_size(HTTP2_WINDOWS.1)
+        .max_send_buf_size(HTTP2_SEND_BYTES);
+    builder
+}
+
+/// What the connections of a listener share.
+struct Ingress<H: Handler> {
+    dispatch: Arc<Dispatch<H>>,
+    gate: Arc<Gate>,
+    budget: BodyBudget,
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
+    options: Arc<Options>,
+}
+
+/// Accepts until the drain begins, and then what is already waiting.
+///
+/// A connection is accepted only when there is a place for it. Were it accepted and refused, the refusal would cost
+/// as much as the answer; in the kernel's queue it costs nothing, and the queue is bounded.
+async fn accept<H: Handler>(listener: TcpListener, ingress: Arc<Ingress<H>>) {
+    let gate = Arc::clone(&ingress.gate);
+    let mut draining = pin!(gate.reached(Phase::Draining));
+    let mut pause = BACKOFF.0;
+    loop {
+        let accepted = select! {
+            biased;
+            () = &mut draining => break,
+            accepted = accept_one(&listener, &gate) => accepted,
+        };
+        match accepted {
+            Ok((socket, peer, place)) => {
+                pause = BACKOFF.0;
+                tokio::spawn(serve(Arc::clone(&ingress), socket, peer, place));
+            }
+            Err(error) if concerns_one_connection(&error) => {}
+            Err(error) => {
+                let pause_ms = pause.as_millis();
+                tracing::warn!(%error, pause_ms, "cannot accept connections; trying again");
+                select! {
+                    () = sleep(pause) => {}
+                    () = &mut draining => break,
+                }
+                pause = (pause * 2).min(BACKOFF.1);
+            }
+        }
+    }
+    // Who had connected before the drain began was accepted, as far as a client can know. The runtime may not have
+    // been told of them yet, so the system is asked.
+    let Ok(listener) = listener.into_std() else { return };
+    while let Some(permit) = gate.try_reserve()
+        && let Ok((socket, peer)) = listener.accept()
+        && socket.set_nonblocking(true).is_ok()
+        && let Ok(socket) = TcpStream::from_std(socket)
+    {
+        tokio::spawn(serve(Arc::clone(&ingress), socket, peer, gate.enter(permit)));
+    }
+}
+
+async fn accept_one(
+    listener: &TcpListener,
+    gate: &Arc<Gate>,
+) -> io::Result<(TcpStream, SocketAddr, Place)> {
+    let permit = gate.reserve().await.ok_or(io::ErrorKind::Other)?;
+    let (socket, peer) = listener.accept().await?;
+    Ok((socket, peer, gate.enter(permit)))
+}
+
+/// Whether accepting failed for the one client that was being accepted, which has gone, and not for all.
+fn concerns_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    )
+}
+
+/// Serves one connection to its end.
+async fn serve<H: Handler>(
+    ingress: Arc<Ingress<H>>,
+    mut socket: TcpStream,
+    peer: SocketAddr,
+    place: Place,
+) {
+    // Without it small pieces of a stream wait for the client's acknowledgement, up to 40 ms.
+    let _ = socket.set_nodelay(true);
+    let connection = Connection::new(peer, ingress.budget.clone());
+    let spoken = select! {
+        spoken = timeout(ingress.options.header_read, listen_in(&mut socket)) => spoken,
+        () = ingress.gate.reached(Phase::Closing) => return,
+    };
+    let ended = match spoken {
+        Ok(Ok(Spoken::Http1(prefix))) => ingress.serve_http1(socket, prefix, &connection).await,
+        Ok(Ok(Spoken::Http2(prefix))) => ingress.serve_http2(socket, prefix, &connection).await,
+        Ok(Err(_)) | Err(_) => return,
+    };
+    if let Some((problem, request_id)) = connection.refused() {
+        ingress.dispatch.handler.answered(&Answered {
+            outcome: problem.outcome(),
+            status: problem.status(),
+            request_id,
+            request: None,
+            route: None,
+            peer,
+            elapsed: Duration::ZERO,
+        });
+    }
+    match ended {
+        Ended::ByItself(Ok(())) => {}
+        Ended::ByItself(Err(error)) => {
+            tracing::debug!(%peer, error = &error as &dyn std::error::Error, "connection failed");
+        }
+        Ended::Cut { requests } => ingress.gate.note_cut(requests),
+    }
+    drop(place);
+}
+
+/// How a connection ended.
+enum Ended {
+    ByItself(hyper::Result<()>),
+    Cut { requests: u32 },
+}
+
+impl<H: Handler> Ingress<H> {
+    async fn serve_http1(
+        &self,
+        socket: TcpStream,
+        prefix: Prefix,
+        connection: &Arc<Connection>,
+    ) -> Ended {
+        let last = || self.gate.wants_places_back();
+        let service = service_fn(|request: Request<Incoming>| async move {
+            Ok::<_, Infallible>(self.dispatch.answer(request, connection, last).await)
+        });
+        let io = self.transport(socket, prefix, connection);
+        let http = pin!(self.http1.serve_connection(io, service));
+        self.drive(http, connection, Phase::Closing, |http| http.graceful_shutdown()).await
+    }
+
+    async fn serve_http2(
+        &self,
+        socket: TcpStream,
+        prefix: Prefix,
+        connection: &Arc<Connection>,
+    ) -> Ended {
+        let (dispatch, shared) = (Arc::clone(&self.dispatch), Arc::clone(connection));
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (dispatch, shared) = (Arc::clone(&dispatch), Arc::clone(&shared));
+            async move { Ok::<_, Infallible>(dispatch.answer(request, &shared, || false).await) }
+        });
+        let io = self.transport(socket, prefix, connection);
+        let mut http = pin!(self.http2.serve_connection(io, service));
+        // hyper has no limits of time for HTTP/2. First the client is asked to leave, then it is left: a client that
+        // reads nothing of its responses is one that idles.
+        for _ in 0..2 {
+            let graceful = |http: Pin<&mut http2::Connection<_, _, _>>| http.graceful_shutdown();
+            select! {
+                biased;
+                ended = self.drive(http.as_mut(), connection, Phase::Draining, graceful) => return ended,
+                () = idle(connection, self.options.header_read) => {}
+            }
+            http.as_mut().graceful_shutdown();
+        }
+        Ended::ByItself(Ok(()))
+    }
+
+    fn transport(
+        &self,
+        socket: TcpStream,
+        prefix: Prefix,
+        connection: &Arc<Connection>,
+    ) -> TokioIo<Transport<TcpStream>> {
+        let (connection, options) = (Arc::clone(connection), Arc::clone(&self.options));
+        TokioIo::new(Transport::new(socket, prefix, connection, options))
+    }
+
+    /// Drives a connection to its end, or to the drain's: from `close_at` on it is asked to end.
+    async fn drive<C: Future<Output = hyper::Result<()>>>(
+        &self,
+        mut http: Pin<&mut C>,
+        connection: &Connection,
+        close_at: Phase,
+        close: impl Fn(Pin<&mut C>),
+    ) -> Ended {
+        let mut seen = Phase::Serving;
+        loop {
+            if let Some(result) = self.gate.drive(seen, http.as_mut()).await {
+                return Ended::ByItself(result);
+            }
+            let phase = self.gate.phase();
+            if phase == Phase::Cut {
+                return Ended::Cut { requests: connection.in_flight() };
+            }
+            if seen < close_at && phase >= close_at {
+                close(http.as_mut());
+            }
+            seen = phase;
+        }
+    }
+}
+
+/// Ready when for a whole period nothing happened on an HTTP/2 connection, and nothing could without its client.
+async fn idle(connection: &Connection, period: Duration) {
+    let mut seen = None;
+    let mut ticks = interval(period);
+    loop {
+        ticks.tick().await;
+        let progress = connection.waits_for_client().then(|| connection.progress());
+        if progress.is_some() && progress == seen {
+            return;
+        }
+        seen = progress;
+    }
+}

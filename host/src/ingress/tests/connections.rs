@@ -1,0 +1,119 @@
+//! Connections: how many, how long, and what happens when a client goes away.
+
+use super::*;
+
+const WAIT: &str = "GET /wait HTTP/1.1\r\nhost: h\r\n\r\n";
+const HELLO: &str = "GET / HTTP/1.1\r\nhost: h\r\n\r\n";
+
+fn waiting(count: usize) -> impl Fn(&World) -> bool {
+    move |world| world.waiting.load(Ordering::SeqCst) == count
+}
+
+fn dropped(count: usize) -> impl Fn(&World) -> bool {
+    move |world| world.dropped.load(Ordering::SeqCst) == count
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_stops_its_request() {
+    let host = Host::start().await;
+    let mut client = host.connect().await;
+    client.send(WAIT).await;
+    host.world.until(waiting(1)).await;
+    drop(client);
+    host.world.until(dropped(1)).await;
+}
+
+#[tokio::test]
+async fn a_client_that_never_completes_a_header_is_closed() {
+    let header_read = Duration::from_millis(50);
+    let host = Host::with(Options { header_read, ..Options::default() }).await;
+    for start in [
+        "",
+        "PRI * HT",
+        "GET / HT",
+        "GET / HTTP/1.1\r\nhost: h\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ] {
+        let mut client = host.connect().await;
+        client.send(start).await;
+        let said = client.rest().await;
+        assert!(!said.starts_with("HTTP"), "{start:?} {said:?}");
+    }
+    // An idle connection is the same.
+    let mut client = host.connect().await;
+    client.send(HELLO).await;
+    assert_eq!(client.reply().await.body, "hello");
+    assert_eq!(client.rest().await, "");
+}
+
+#[tokio::test]
+async fn a_request_in_flight_does_not_idle() {
+    let header_read = Duration::from_millis(50);
+    let host = Host::with(Options { header_read, ..Options::default() }).await;
+    let mut client = host.connect().await;
+    client.send(WAIT).await;
+    host.world.until(waiting(1)).await;
+    // By the time that this is closed for idling, so would the other be.
+    host.connect().await.rest().await;
+    host.world.release.notify_waiters();
+    assert_eq!(client.reply().await.body, "done");
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_given_up() {
+    let write_idle = Duration::from_millis(100);
+    let host = Host::with(Options { write_idle, ..Options::default() }).await;
+    let mut client = host.connect().await;
+    client.send("GET /endless HTTP/1.1\r\nhost: h\r\n\r\n").await;
+    assert_eq!(client.head().await.status, 200);
+    // It is still there, and reads no more.
+    until_open(&host, 0).await;
+    drop(client);
+}
+
+async fn until_open(host: &Host, connections: u32) {
+    let wait = async {
+        while host.server.connections() != connections {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.expect("the connections ended");
+}
+
+#[tokio::test]
+async fn when_all_places_are_taken_clients_wait_and_others_are_asked_to_leave() {
+    let host = Host::with(Options { connections: 2, ..Options::default() }).await;
+    let mut first = host.connect().await;
+    first.send(HELLO).await;
+    assert_eq!(first.reply().await.header("connection"), None);
+    let mut second = host.connect().await;
+    second.send(WAIT).await;
+    host.world.until(waiting(1)).await;
+    let mut third = host.connect().await;
+    third.send(HELLO).await;
+    // The third is not accepted, and the first, which is not done yet, gets its answer and makes room.
+    first.send(HELLO).await;
+    let reply = first.reply().await;
+    assert_eq!((reply.body.as_str(), reply.header("connection")), ("hello", Some("close")));
+    assert_eq!(third.reply().await.body, "hello");
+    host.world.release.notify_waiters();
+    assert_eq!(second.reply().await.body, "done");
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_said_with_what_to_do() {
+    let host = Host::start().await;
+    let address = host.server.address();
+    let error = Listener::bind(address, "--listen").await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "cannot listen on {address}: address already in use (is another lacewing running? choose another with --listen)"
+        )
+    );
+    let error = Listener::bind("192.0.2.1:3000".parse().unwrap(), "--admin").await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "cannot listen on 192.0.2.1:3000: this machine has no such address (choose another with --admin)"
+    );
+}

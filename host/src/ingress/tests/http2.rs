@@ -1,0 +1,207 @@
+//! HTTP/2 by prior knowledge.
+
+use std::convert::Infallible;
+
+use http::{Request, StatusCode, Version};
+use http_body::Body;
+use http_body_util::Full;
+use hyper::{
+    body::Incoming,
+    client::conn::http2::{SendRequest, handshake},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+
+use super::*;
+
+async fn connect<B>(host: &Host) -> SendRequest<B>
+where
+    B: Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static,
+{
+    let socket = TcpStream::connect(host.server.address()).await.unwrap();
+    let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(socket)).await.unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+fn request(method: &str, path: &str, body: &'static str) -> Request<Full<Bytes>> {
+    let uri = format!("http://h{path}");
+    Request::builder().method(method).uri(uri).body(Full::new(Bytes::from(body))).unwrap()
+}
+
+async fn text(response: Response<Incoming>) -> String {
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn requests_are_answered_side_by_side() {
+    let host = Host::start().await;
+    let mut client = connect(&host).await;
+    let waits = client.send_request(request("GET", "/wait", ""));
+    let waits = tokio::spawn(waits);
+    host.world.until(|world| world.waiting.load(Ordering::SeqCst) == 1).await;
+    let response = client.send_request(request("POST", "/echo", "abc")).await.unwrap();
+    assert_eq!((response.status(), response.version()), (StatusCode::OK, Version::HTTP_2));
+    assert_eq!(response.headers()["lacewing-outcome"], "ok");
+    assert!(response.headers().contains_key("date"));
+    assert_eq!(text(response).await, "abc");
+    host.world.release.notify_waiters();
+    assert_eq!(text(waits.await.unwrap().unwrap()).await, "done");
+}
+
+#[tokio::test]
+async fn a_function_sees_the_same_as_over_http1() {
+    let host = Host::start().await;
+    let mut client = connect(&host).await;
+    let response = client.send_request(request("GET", "/show?a=b", "")).await.unwrap();
+    let shown = text(response).await;
+    assert!(shown.starts_with("GET http://h /show?a=b /show\n"), "{shown}");
+    let mut mismatch = request("GET", "/show", "");
+    mismatch.headers_mut().insert("host", HeaderValue::from_static("other"));
+    let response = client.send_request(mismatch).await.unwrap();
+    assert_eq!(response.status(), 400);
+}
+
+#[tokio::test]
+async fn head_has_a_length_and_no_body() {
+    let host = Host::start().await;
+    let mut client = connect(&host).await;
+    let response = client.send_request(request("HEAD", "/", "")).await.unwrap();
+    assert_eq!(response.headers()["content-length"], "5");
+    assert_eq!(text(response).await, "");
+}
+
+#[tokio::test]
+async fn trailers_arrive() {
+    let host = Host::start().await;
+    let mut client = connect(&host).await;
+    let response = client.send_request(request("GET", "/stream", "")).await.unwrap();
+    let collected = response.into_body().collect().await.unwrap();
+    assert_eq!(collected.trailers().unwrap()["x-sum"], "7");
+}
+
+#[tokio::test]
+async fn a_stream_that_fails_is_reset() {
+    let host = Host::start().await;
+    let mut client = connect(&host).await;
+    // The reset may overtake the header.
+    if let Ok(response) = client.send_request(request("GET", "/broken", "")).await {
+        assert!(response.into_body().collect().await.is_err());
+    }
+    assert_eq!(client.send_request(request("GET", "/", "")).await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn a_request_that_is_taken_back_is_stopped() {
+    let host = Host::start().await;
+    let mut client = connect(&host).await;
+    let waits = tokio::spawn(client.send_request(request("GET", "/wait", "")));
+    host.world.until(|world| world.waiting.load(Ordering::SeqCst) == 1).await;
+    waits.abort();
+    host.world.until(|world| world.dropped.load(Ordering::SeqCst) == 1).await;
+    assert_eq!(client.send_request(request("GET", "/", "")).await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn a_client_that_takes_back_most_requests_is_not_served() {
+    let host = Host::start().await;
+    let mut client = connect(&host).await;
+    for count in 1..=100 {
+        let waits = tokio::spawn(client.send_request(request("GET", "/wait", "")));
+        host.world.until(|world| world.waiting.load(Ordering::SeqCst) == count).await;
+        waits.abort();
+        host.world.until(|world| world.dropped.load(Ordering::SeqCst) == count).await;
+    }
+    let response = client.send_request(request("GET", "/", "")).await.unwrap();
+    assert_eq!(
+        (response.status(), &response.headers()["retry-after"]),
+        (StatusCode::SERVICE_UNAVAILABLE, &HeaderValue::from(1))
+    );
+    let response = connect(&host).await.send_request(request("GET", "/", "")).await.unwrap();
+    assert_eq!(response.status(), 200);
+}
+
+#[tokio::test]
+async fn a_client_that_reads_nothing_is_given_up_and_one_that_waits_is_not() {
+    let header_read = Duration::from_millis(50);
+    let host = Host::with(Options { header_read, ..Options::default() }).await;
+    let mut patient = connect(&host).await;
+    let mut relay = connect(&host).await;
+    let waits = tokio::spawn(patient.send_request(request("GET", "/wait", "")));
+    host.world.until(|world| world.waiting.load(Ordering::SeqCst) == 1).await;
+    // A stream that the function has nothing for is no idling either.
+    let (piece, pieces) = tokio::sync::mpsc::channel(1);
+    let body = StreamBody::new(futures_util::stream::unfold(pieces, async |mut pieces| {
+        let piece: Option<Bytes> = tokio::sync::mpsc::Receiver::recv(&mut pieces).await;
+        Some((Ok::<_, Infallible>(Frame::data(piece?)), pieces))
+    }));
+    let relayed = Request::post("http://h/relay").body(body.boxed_unsync()).unwrap();
+    let relayed = relay.send_request(relayed).await.unwrap();
+    for path in ["/endless", "/large"] {
+        let mut greedy = connect(&host).await;
+        let unread = greedy.send_request(request("GET", path, "")).await.unwrap();
+        let gone = async {
+            while greedy.ready().await.is_ok() {
+                tokio::task::yield_now().await
+            }
+        };
+        tokio::time::timeout(PATIENCE, gone).await.expect("the connection was closed");
+        assert!(unread.into_body().collect().await.is_err(), "{path}");
+    }
+    host.world.release.notify_waiters();
+    assert_eq!(text(waits.await.unwrap().unwrap()).await, "done");
+    piece.send(Bytes::from("late")).await.unwrap();
+    drop(piece);
+    assert_eq!(text(relayed).await, "late");
+}
+
+#[tokio::test]
+async fn limits_are_the_same_as_over_http1() {
+    let host = Host::start().await;
+    let mut client = connect(&host).await;
+    let mut many = request("GET", "/", "");
+    for _ in 0..101 {
+        many.headers_mut().append("x", HeaderValue::from_static("1"));
+    }
+    let response = client.send_request(many).await.unwrap();
+    assert_eq!(response.status(), 431);
+    let long = request("GET", &format!("/{}", "x".repeat(9000)), "");
+    assert_eq!(client.send_request(long).await.unwrap().status(), 414);
+    let mut large = request("GET", "/", "");
+    large.headers_mut().insert("x", HeaderValue::from_str(&"x".repeat(60_000)).unwrap());
+    let response = client.send_request(large).await;
+    assert!(response.is_err() || response.unwrap().status() == 431);
+    assert_eq!(client.send_request(request("GET", "/", "")).await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn a_drain_finishes_what_is_in_flight_and_cuts_the_rest() {
+    let host = Host::start().await;
+    let world = Arc::clone(&host.world);
+    let mut idle = connect(&host).await;
+    assert_eq!(idle.send_request(request("GET", "/", "")).await.unwrap().status(), 200);
+    let mut busy = connect(&host).await;
+    let finishes = tokio::spawn(busy.send_request(request("GET", "/wait", "")));
+    world.until(|world| world.waiting.load(Ordering::SeqCst) == 1).await;
+    let drain = tokio::spawn(host.server.drain(PATIENCE));
+    // The idle one is told to go away at once.
+    let gone = async {
+        while idle.ready().await.is_ok() && !idle.is_closed() {
+            tokio::task::yield_now().await
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone).await.unwrap();
+    world.release.notify_waiters();
+    assert_eq!(text(finishes.await.unwrap().unwrap()).await, "done");
+    assert_eq!(drain.await.unwrap(), Drained::default());
+
+    let host = Host::start().await;
+    let world = Arc::clone(&host.world);
+    let mut client = connect(&host).await;
+    let cut = tokio::spawn(client.send_request(request("GET", "/wait", "")));
+    world.until(|world| world.waiting.load(Ordering::SeqCst) == 1).await;
+    let drained = host.server.drain(Duration::from_millis(100)).await;
+    assert_eq!(drained, Drained { connections_cut: 1, requests_cut: 1 });
+    assert!(cut.await.unwrap().is_err());
+    world.until(|world| world.dropped.load(Ordering::SeqCst) == 1).await;
+}

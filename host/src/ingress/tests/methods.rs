@@ -1,0 +1,114 @@
+//! HEAD, OPTIONS, preflights, and methods that a route does not serve.
+
+use super::*;
+
+async fn ask(host: &Host, request: &str) -> Reply {
+    let mut client = host.connect().await;
+    client.send(format!("{request}\r\n\r\n")).await;
+    client.reply().await
+}
+
+#[tokio::test]
+async fn head_is_get_without_the_body() {
+    let host = Host::start().await;
+    let mut client = host.connect().await;
+    for path in ["/", "/show", "/nowhere", "/stream", "/endless"] {
+        client.send(format!("HEAD {path} HTTP/1.1\r\nhost: h\r\n\r\n")).await;
+        let head = client.head().await;
+        let expected = match path {
+            "/" => (200, Some("5")),
+            "/nowhere" => (404, head.header("content-length")),
+            "/show" => (200, head.header("content-length")),
+            _ => (200, None),
+        };
+        assert_eq!((head.status, head.header("content-length")), expected, "{path}");
+    }
+    // Had any of them had a body, this would not be the next thing on the connection.
+    client.send("GET / HTTP/1.1\r\nhost: h\r\n\r\n").await;
+    assert_eq!(client.reply().await.body, "hello");
+}
+
+#[tokio::test]
+async fn options_are_answered_from_the_routes() {
+    let host = Host::start().await;
+    for (request, status, allow, body) in [
+        (
+            "OPTIONS / HTTP/1.1\r\nhost: h",
+            204,
+            Some("DELETE, GET, HEAD, PATCH, POST, PUT, OPTIONS"),
+            "",
+        ),
+        ("OPTIONS /show HTTP/1.1\r\nhost: h", 204, Some("GET, HEAD, OPTIONS"), ""),
+        (
+            "OPTIONS * HTTP/1.1\r\nhost: h",
+            204,
+            Some("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
+            "",
+        ),
+        ("OPTIONS /own-options HTTP/1.1\r\nhost: h", 200, None, "hello"),
+    ] {
+        let reply = ask(&host, request).await;
+        assert_eq!(
+            (reply.status, reply.header("allow"), reply.body.as_str()),
+            (status, allow, body),
+            "{request}"
+        );
+        assert_eq!(reply.header("lacewing-outcome"), Some("ok"));
+        assert!(reply.header("x-request-id").is_some());
+    }
+    assert_eq!(ask(&host, "OPTIONS /nowhere HTTP/1.1\r\nhost: h").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_method_that_no_route_serves_is_405_with_those_that_are() {
+    let host = Host::start().await;
+    let reply = ask(&host, "DELETE /show HTTP/1.1\r\nhost: h").await;
+    assert_eq!((reply.status, reply.header("allow")), (405, Some("GET, HEAD, OPTIONS")));
+    assert_eq!(reply.header("lacewing-outcome"), Some("no_route"));
+    assert_eq!(
+        reply.problem("detail"),
+        "the address is served, but not with this method; the Allow header names those that are"
+    );
+    let reply = ask(&host, "CONNECT h:443 HTTP/1.1\r\nhost: h:443").await;
+    assert_eq!((reply.status, reply.header("lacewing-outcome")), (405, Some("bad_request")));
+    assert_eq!(reply.header("allow"), Some("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+    assert_eq!(reply.problem("detail"), "this is not a proxy, so it makes no tunnels");
+}
+
+#[tokio::test]
+async fn what_is_shared_with_other_origins_is_answered_and_decorated() {
+    let host = Host::start().await;
+    let preflight = |origin: &str, path: &str, method: &str| {
+        format!(
+            "OPTIONS {path} HTTP/1.1\r\nhost: h\r\norigin: {origin}\r\naccess-control-request-method: {method}"
+        )
+    };
+    let reply = ask(&host, &preflight("https://a.com", "/shared", "PUT")).await;
+    assert_eq!(reply.status, 204);
+    assert_eq!(reply.header("access-control-allow-origin"), Some("https://a.com"));
+    assert_eq!(reply.header("access-control-allow-methods"), Some("GET, HEAD, PUT, OPTIONS"));
+    let reply = ask(&host, &preflight("https://b.com", "/shared", "PUT")).await;
+    assert_eq!((reply.status, reply.header("access-control-allow-origin")), (204, None));
+    assert!(reply.header("vary").is_some_and(|vary| vary.starts_with("origin")));
+    // Nothing is shared there, or the method is not served: an answer that browsers take as a no.
+    for path in ["/", "/show"] {
+        let reply = ask(&host, &preflight("https://a.com", path, "PUT")).await;
+        assert_eq!(
+            (reply.status, reply.header("access-control-allow-origin")),
+            (204, None),
+            "{path}"
+        );
+    }
+    let reply = ask(&host, "GET /shared HTTP/1.1\r\nhost: h\r\norigin: https://a.com").await;
+    assert_eq!(
+        (reply.status, reply.header("access-control-allow-origin")),
+        (200, Some("https://a.com"))
+    );
+    // A script may read why it failed.
+    let reply = ask(&host, "GET /spin HTTP/1.1\r\nhost: h\r\norigin: https://a.com").await;
+    assert_eq!(
+        (reply.status, reply.header("access-control-allow-origin")),
+        (504, Some("https://a.com"))
+    );
+    assert_eq!(reply.header("vary"), Some("origin"));
+}

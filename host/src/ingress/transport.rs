@@ -1,0 +1,242 @@
+//! The bytes of one connection, between the socket and hyper.
+//!
+//! Here is done what hyper leaves open: a client that does not read is given up, a client that is still sending
+//! is waited for before the connection is closed, and hyper's bare answer to bytes that are no request is
+//! replaced by a problem document.
+
+use std::{
+    future::Future,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, Bytes};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep, sleep_until},
+};
+
+use super::{connection::Connection, options::Options, request_id::RequestId, respond};
+
+/// What an HTTP/2 client sends first (RFC 9113, section 3.4).
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// What a client whose request was refused may still send before it is cut off.
+const LINGER_BYTES: usize = 16 * 1024 * 1024;
+
+/// Which HTTP a client speaks, and the bytes that were read to find out.
+#[derive(Debug)]
+pub(super) enum Spoken {
+    Http1(Prefix),
+    Http2(Prefix),
+}
+
+/// Bytes that were read from the socket, but not by hyper.
+#[derive(Debug)]
+pub(super) struct Prefix {
+    bytes: [u8; PREFACE.len()],
+    given: usize,
+    len: usize,
+}
+
+/// Reads as much as is needed to tell HTTP/2 from HTTP/1. No method of HTTP/1 begins as the preface does, so that a
+/// client is never kept waiting.
+pub(super) async fn listen_in(socket: &mut (impl AsyncRead + Unpin)) -> io::Result<Spoken> {
+    let mut prefix = Prefix { bytes: [0; PREFACE.len()], given: 0, len: 0 };
+    while prefix.len < PREFACE.len() {
+        let read = socket.read(&mut prefix.bytes[prefix.len..]).await?;
+        prefix.len += read;
+        if read == 0 || prefix.bytes[..prefix.len] != PREFACE[..prefix.len] {
+            return Ok(Spoken::Http1(prefix));
+        }
+    }
+    Ok(Spoken::Http2(prefix))
+}
+
+/// A socket, as hyper gets it.
+pub(super) struct Transport<S> {
+    socket: S,
+    prefix: Prefix,
+    connection: Arc<Connection>,
+    options: Arc<Options>,
+    /// Runs while the client does not read.
+    write_idle: Option<Pin<Box<Sleep>>>,
+    /// What is left to send in the place of what hyper wrote.
+    refusal: Option<Bytes>,
+    closing: Closing,
+}
+
+/// How far the connection's end has come.
+enum Closing {
+    /// Our side is still open.
+    No,
+    /// Our side is closed, and what the client sends is thrown away until it closes its own.
+    Lingering { until: Pin<Box<Sleep>>, bytes_left: usize },
+    /// Over.
+    Done,
+}
+
+impl<S> Transport<S> {
+    pub(super) fn new(
+        socket: S,
+        prefix: Prefix,
+        connection: Arc<Connection>,
+        options: Arc<Options>,
+    ) -> Transport<S> {
+        Transport {
+            socket,
+            prefix,
+            connection,
+            options,
+            write_idle: None,
+            refusal: None,
+            closing: Closing::No,
+        }
+    }
+
+    /// Turns a write that does not end into an error.
+    fn watch<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        wrote: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if wrote.is_ready() {
+            self.write_idle = None;
+            return wrote;
+        }
+        let after = self.options.write_idle;
+        let idle =
+            self.write_idle.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + after)));
+        ready!(idle.as_mut().poll(cx));
+        let text = format!("the client read nothing for {} ms", after.as_millis());
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, text)))
+    }
+
+    /// What to send instead of `bytes`, if those are hyper's own answer to something that is no request.
+    ///
+    /// Every answer of ours carries the outcome's header, and hyper writes nothing else of its own accord that
+    /// begins so; it writes it at once, after what came before has been flushed.
+    fn replace(&mut self, bytes: &[u8]) -> Option<Bytes> {
+        if !bytes.starts_with(b"HTTP/1.") || bytes.get(8..10) != Some(b" 4") {
+            return None;
+        }
+        if self.connection.in_flight() > 0 || !bytes.ends_with(b"\r\n\r\n") {
+            return None;
+        }
+        let bare = std::str::from_utf8(bytes).ok()?;
+        if bare.contains(respond::OUTCOME_HEADER.as_str()) {
+            return None;
+        }
+        let status = bare.get(9..12)?.parse().ok()?;
+        let request_id = RequestId::generate();
+        let (problem, refusal) = respond::refusal(bare, status, &request_id, &self.options);
+        self.connection.refuse(problem, request_id);
+        Some(refusal)
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Transport<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let prefix = &mut self.prefix;
+        if prefix.given < prefix.len {
+            let from = prefix.given;
+            prefix.given = prefix.len.min(from + into.remaining());
+            into.put_slice(&prefix.bytes[from..prefix.given]);
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.socket).poll_read(cx, into)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Transport<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[io::IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        if this.refusal.is_none()
+            && let [only] = slices
+        {
+            this.refusal = this.replace(only);
+        }
+        while let Some(refusal) = &mut this.refusal {
+            if refusal.is_empty() {
+                this.refusal = None;
+                return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
+            }
+            let wrote = Pin::new(&mut this.socket).poll_write(cx, refusal);
+            if let Poll::Ready(Ok(bytes)) = wrote {
+                refusal.advance(bytes);
+            }
+            match ready!(this.watch(cx, wrote)) {
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        let wrote = Pin::new(&mut this.socket).poll_write_vectored(cx, slices);
+        this.watch(cx, wrote)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.socket).poll_flush(cx);
+        self.watch(cx, flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        loop {
+            match &mut this.closing {
+                Closing::No => {
+                    let shut = Pin::new(&mut this.socket).poll_shutdown(cx);
+                    ready!(this.watch(cx, shut))?;
+                    this.closing = if this.connection.client_may_be_sending() {
+                        let until = Instant::now() + this.options.close_linger;
+                        let until = Box::pin(sleep_until(until));
+                        Closing::Lingering { until, bytes_left: LINGER_BYTES }
+                    } else {
+                        Closing::Done
+                    };
+                }
+                Closing::Lingering { until, bytes_left } => {
+                    if until.as_mut().poll(cx).is_pending() && *bytes_left > 0 {
+                        let read = ready!(discard(Pin::new(&mut this.socket), cx)).unwrap_or(0);
+                        *bytes_left = bytes_left.saturating_sub(read);
+                        if read > 0 {
+                            continue;
+                        }
+                    }
+                    this.closing = Closing::Done;
+                }
+                Closing::Done => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+}
+
+/// Reads some bytes and forgets them. 0 at the end.
+fn discard(socket: Pin<&mut impl AsyncRead>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    let mut bytes = [0; 4096];
+    let mut into = ReadBuf::new(&mut bytes);
+    ready!(socket.poll_read(cx, &mut into))?;
+    Poll::Ready(Ok(into.filled().len()))
+}

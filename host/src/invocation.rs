@@ -1,0 +1,92 @@
+//! One run of a function: admitted, run in a sandbox, recorded.
+//!
+//! ```text
+//!   Admission --refused--> Failure                       recorded by the caller, who knows the request
+//!      | permit
+//!      v
+//!   Live (sandbox, permit, log) --end(outcome)--> record, metrics, usage
+//!      |                                            ^
+//!      +-- dropped before its end: canceled --------+
+//! ```
+//!
+//! Whatever happens, an admitted invocation is recorded exactly once, and its sandbox is gone when it is.
+
+mod admission;
+mod call;
+mod http;
+mod live;
+mod response;
+mod stream;
+
+pub use admission::{Admission, Permit, QueueOptions, Refused};
+pub use call::Called;
+pub use http::{HttpRequest, PARAMS_HEADER, ROUTE_HEADER};
+pub use live::Seen;
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    engine::Engines,
+    outcome::Outcome,
+    telemetry::{InvocationLog, Sink},
+};
+
+/// Runs functions.
+pub struct Invoker {
+    engines: Arc<Engines>,
+    admission: Admission,
+    sink: Sink,
+    log: InvocationLog,
+}
+
+/// Why an invocation gave no result of the function's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What its caller may be told beyond the outcome.
+    pub reason: Option<&'static str>,
+    /// When to try again.
+    pub retry_after: Option<Duration>,
+}
+
+impl Failure {
+    fn of(outcome: Outcome) -> Failure {
+        Failure { outcome, reason: None, retry_after: None }
+    }
+}
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Failure {
+        let Refused { outcome, reason, retry_after } = refused;
+        Failure { outcome, reason: Some(reason), retry_after: Some(retry_after) }
+    }
+}
+
+impl Invoker {
+    /// Runs functions in `engines`, as many at once as `admission` lets in; guests' lines and the records that
+    /// `log` wants go to `sink`.
+    pub fn new(
+        engines: Arc<Engines>,
+        admission: Admission,
+        sink: Sink,
+        log: InvocationLog,
+    ) -> Invoker {
+        Invoker { engines, admission, sink, log }
+    }
+
+    /// Who is let in.
+    pub fn admission(&self) -> &Admission {
+        &self.admission
+    }
+
+    /// Where guests' lines and records go.
+    pub fn sink(&self) -> &Sink {
+        &self.sink
+    }
+
+    /// Where functions run.
+    pub fn engines(&self) -> &Arc<Engines> {
+        &self.engines
+    }
+}

@@ -1,0 +1,261 @@
+//! An HTTP request's way through a function.
+
+use std::{pin::pin, sync::Arc};
+
+use ::http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri,
+    header::CONTENT_LENGTH,
+    request::Parts,
+    uri::{Authority, PathAndQuery, Scheme},
+};
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use tokio::{sync::oneshot, task::AbortHandle};
+
+use super::{
+    Failure, Invoker,
+    live::{Live, Seen},
+    response,
+    stream::{GuestBody, Progress},
+};
+use crate::{
+    body::{Body, StreamBody, empty_stream},
+    capability::egress::Propagation,
+    function::Revision,
+    manifest::Limits,
+    outcome::Outcome,
+    sandbox::{Fault, LeanField, LeanParam, LeanRequest},
+    telemetry::Context,
+};
+
+/// A request, routed and clean: its hop-by-hop fields are gone.
+pub struct HttpRequest<'a> {
+    /// Method, target, headers.
+    pub parts: Parts,
+    /// `http` or `https`.
+    pub scheme: &'static str,
+    /// Host name or address, with the port if the client named one.
+    pub authority: &'a str,
+    /// The pattern of the route.
+    pub route: &'a str,
+    /// What the pattern captured: names and decoded values.
+    pub params: &'a [(&'a str, &'a str)],
+}
+
+impl HttpRequest<'_> {
+    /// What outbound requests of the function carry on, unless it says otherwise.
+    fn propagation(&self) -> Propagation {
+        let field = |name: &str| self.parts.headers.get(name).cloned();
+        Propagation {
+            traceparent: field("traceparent"),
+            tracestate: field("tracestate"),
+            request_id: field("x-request-id"),
+        }
+    }
+
+    fn seen(&self) -> Seen {
+        Seen { method: self.parts.method.clone(), uri: self.parts.uri.clone() }
+    }
+
+    fn lean<'a>(
+        &'a self,
+        headers: &'a [LeanField<'a>],
+        params: &'a [LeanParam<'a>],
+        body: &'a [u8],
+    ) -> LeanRequest<'a> {
+        LeanRequest {
+            method: self.parts.method.as_str(),
+            scheme: self.scheme,
+            authority: self.authority,
+            path_with_query: self.parts.uri.path_and_query().map_or("/", |path| path.as_str()),
+            route: self.route,
+            params,
+            headers,
+            body,
+        }
+    }
+}
+
+/// The header in which a portable function finds what its route captured, form-encoded, in the pattern's order.
+pub const PARAMS_HEADER: HeaderName = HeaderName::from_static("lacewing-params");
+/// The header in which a portable function finds its route's pattern.
+pub const ROUTE_HEADER: HeaderName = HeaderName::from_static("lacewing-route");
+
+impl HttpRequest<'_> {
+    /// As wasi:http has it: an absolute URI, and the route in header fields of the host's.
+    fn portable(self, body: StreamBody) -> Request<StreamBody> {
+        let mut parts = self.parts;
+        let mut uri = std::mem::take(&mut parts.uri).into_parts();
+        uri.scheme = Some(if self.scheme == "https" { Scheme::HTTPS } else { Scheme::HTTP });
+        // HTTP/1.0 clients may name no host; an authority is needed all the same.
+        let authority = if self.authority.is_empty() { "localhost" } else { self.authority };
+        uri.authority = authority.parse::<Authority>().ok().or(uri.authority);
+        uri.path_and_query.get_or_insert(PathAndQuery::from_static("/"));
+        parts.uri = Uri::from_parts(uri).unwrap_or_default();
+        if let Ok(route) = HeaderValue::try_from(self.route) {
+            parts.headers.insert(ROUTE_HEADER, route);
+        }
+        if !self.params.is_empty() {
+            let params =
+                form_urlencoded::Serializer::new(String::new()).extend_pairs(self.params).finish();
+            if let Ok(params) = HeaderValue::try_from(params) {
+                parts.headers.insert(PARAMS_HEADER, params);
+            }
+        }
+        Request::from_parts(parts, body)
+    }
+}
+
+fn fields(headers: &HeaderMap) -> Vec<LeanField<'_>> {
+    headers
+        .iter()
+        .map(|(name, value)| LeanField { name: name.as_str(), value: value.as_bytes() })
+        .collect()
+}
+
+impl Invoker {
+    /// The lean path: a body that is already here, an answer that is whole.
+    pub async fn buffered(
+        self: &Arc<Self>,
+        revision: &Arc<Revision>,
+        context: &Arc<Context>,
+        request: HttpRequest<'_>,
+        body: Bytes,
+    ) -> Result<Response<Body>, Failure> {
+        let mut live =
+            Live::begin(self, revision, context, Some(request.seen()), request.propagation())
+                .await?;
+        live.bytes_in = body.len() as u64;
+        let headers = fields(&request.parts.headers);
+        let params: Vec<LeanParam<'_>> =
+            request.params.iter().map(|(name, value)| LeanParam { name, value }).collect();
+        let result = live.sandbox.http(request.lean(&headers, &params, &body)).await;
+        let limit_bytes =
+            revision.spec.limits.response_body_bytes.unwrap_or(Limits::BUFFERED_BODY_BYTES);
+        let result = result.and_then(|lean| {
+            response::from_lean(lean, &revision.spec.limits, limit_bytes, &request.parts.method)
+                .map_err(|error| bad_response(error.to_string()))
+        });
+        if let Ok(response) = &result {
+            live.status = Some(response.status().as_u16());
+            live.bytes_out = http_body::Body::size_hint(response.body()).lower();
+        }
+        live.end(result.as_ref().map(|_| ()));
+        result.map_err(|fault| Failure::of(fault.outcome))
+    }
+
+    /// The portable path: bodies that stream. Returns when the guest has sent the head of its response; the guest
+    /// runs on in a task of its own, until it is done, its deadline has passed, or nobody reads its body any more.
+    pub async fn streaming(
+        self: &Arc<Self>,
+        revision: &Arc<Revision>,
+        context: &Arc<Context>,
+        request: HttpRequest<'_>,
+        body: StreamBody,
+    ) -> Result<Response<Body>, Failure> {
+        let live =
+            Live::begin(self, revision, context, Some(request.seen()), request.propagation())
+                .await?;
+        let method = request.parts.method.clone();
+        let request = request.portable(body);
+        let (respond, head) = oneshot::channel();
+        let task = tokio::spawn(run(live, request, respond, revision.clone()));
+        // Until the head is here, dropping this future is the client's going away.
+        let guest = AbortOnDrop(Some(task.abort_handle()));
+        match head.await {
+            Ok((response, progress)) => Ok(deliver(response, &method, guest, progress, revision)),
+            Err(_) => Err(Failure::of(task.await.unwrap_or(Outcome::Internal))),
+        }
+    }
+}
+
+type Head = (Response<StreamBody>, Arc<Progress>);
+
+/// Runs the guest to its end.
+async fn run(
+    mut live: Live,
+    request: Request<StreamBody>,
+    respond: oneshot::Sender<Head>,
+    revision: Arc<Revision>,
+) -> Outcome {
+    let progress = Arc::new(Progress::default());
+    live.progress = Some(progress.clone());
+    let result = {
+        let (send, head) = oneshot::channel();
+        let mut guest = pin!(live.sandbox.serve(request, send));
+        let early = tokio::select! {
+            biased;
+            head = head => head.ok().map(|response| (response, None)),
+            ended = &mut guest => Some((Response::new(empty_stream()), Some(ended))),
+        };
+        match early {
+            Some((_, Some(ended))) => ended,
+            Some((mut response, None)) => {
+                match response::check_head(&mut response, &revision.spec.limits) {
+                    Ok(()) => {
+                        live.status = Some(response.status().as_u16());
+                        // Nobody listens any more: this task is about to be aborted.
+                        let _ = respond.send((response, progress.clone()));
+                        tokio::select! {
+                            biased;
+                            ended = &mut guest => ended,
+                            () = progress.limit_hit() => Err(over_limit(&revision.spec.limits)),
+                        }
+                    }
+                    Err(error) => Err(bad_response(error.to_string())),
+                }
+            }
+            None => guest.await,
+        }
+    };
+    live.end(result.as_ref().map(|()| ())).outcome
+}
+
+fn bad_response(detail: String) -> Fault {
+    Fault { outcome: Outcome::BadResponse, detail }
+}
+
+fn over_limit(limits: &Limits) -> Fault {
+    let limit_bytes = streamed_limit(limits.response_body_bytes);
+    bad_response(format!(
+        "the body of the response has more than {limit_bytes} bytes (`response_body_kib`)"
+    ))
+}
+
+fn streamed_limit(limit_bytes: Option<u64>) -> u64 {
+    limit_bytes.unwrap_or(Limits::STREAMED_BODY_BYTES)
+}
+
+/// Attaches the guest to its body.
+fn deliver(
+    response: Response<StreamBody>,
+    method: &Method,
+    mut guard: AbortOnDrop,
+    progress: Arc<Progress>,
+    revision: &Revision,
+) -> Response<Body> {
+    let Some(guest) = guard.0.take() else { return response.map(Body::Stream) };
+    let limit_bytes = streamed_limit(revision.spec.limits.response_body_bytes);
+    let declared = match *method {
+        // Nobody reads this body, and that is no reason to stop the guest.
+        Method::HEAD => Some(0),
+        _ => response
+            .headers()
+            .get(CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok()?.parse().ok()),
+    };
+    response.map(|body| {
+        Body::Stream(GuestBody::new(body, progress, limit_bytes, declared, guest).boxed_unsync())
+    })
+}
+
+/// Stops the guest when dropped, unless it was taken.
+struct AbortOnDrop(Option<AbortHandle>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        if let Some(guest) = &self.0 {
+            guest.abort();
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! An invocation between its admission and its end.
+
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+use super::{Failure, Invoker, Permit, stream::Progress};
+use crate::{
+    capability::egress::Propagation,
+    function::Revision,
+    outcome::Outcome,
+    sandbox::{Fault, Sandbox},
+    telemetry::{Context, GuestLog, Record, Usage},
+};
+
+/// The request that started an invocation, for its record.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// Its method.
+    pub method: http::Method,
+    /// Its target; the record has the path only.
+    pub uri: http::Uri,
+}
+
+/// Everything that an invocation holds. Dropping it is its end: `canceled`, unless [`Live::end`] said otherwise.
+pub(super) struct Live {
+    pub(super) sandbox: Sandbox,
+    pub(super) bytes_in: u64,
+    pub(super) bytes_out: u64,
+    pub(super) status: Option<u16>,
+    pub(super) progress: Option<Arc<Progress>>,
+    invoker: Arc<Invoker>,
+    revision: Arc<Revision>,
+    context: Arc<Context>,
+    seen: Option<Seen>,
+    log: Arc<GuestLog>,
+    started: Instant,
+    ended: bool,
+    _permit: Permit,
+}
+
+/// What is left of an invocation that has ended.
+#[derive(Clone, Debug)]
+pub(super) struct Ended {
+    pub(super) outcome: Outcome,
+    pub(super) detail: Option<String>,
+    pub(super) usage: Usage,
+}
+
+impl Live {
+    /// Waits for admission, then makes the sandbox.
+    pub(super) async fn begin(
+        invoker: &Arc<Invoker>,
+        revision: &Arc<Revision>,
+        context: &Arc<Context>,
+        seen: Option<Seen>,
+        propagation: Propagation,
+    ) -> Result<Live, Failure> {
+        let quotas = (revision.tenant.quota(), &revision.quota);
+        let permit = match invoker.admission.admit(quotas.0, quotas.1).await {
+            Ok(permit) => permit,
+            Err(refused) => {
+                invoker.refused(revision, context, seen.as_ref(), refused.reason, refused.outcome);
+                return Err(Failure::from(refused));
+            }
+        };
+        let started = Instant::now();
+        let limits = &revision.spec.limits;
+        let log = Arc::new(GuestLog::new(context.clone(), limits.log_bytes, invoker.sink.clone()));
+        let sandbox = Sandbox::new(
+            &invoker.engines,
+            &revision.program,
+            &revision.spec,
+            log.clone(),
+            propagation,
+            started + limits.deadline,
+        )
+        .map_err(|fault| {
+            invoker.refused(revision, context, seen.as_ref(), &fault.detail, fault.outcome);
+            Failure::of(fault.outcome)
+        })?;
+        Ok(Live {
+            sandbox,
+            bytes_in: 0,
+            bytes_out: 0,
+            status: None,
+            progress: None,
+            invoker: invoker.clone(),
+            revision: revision.clone(),
+            context: context.clone(),
+            seen,
+            log,
+            started,
+            ended: false,
+            _permit: permit,
+        })
+    }
+
+    /// Records the end. The sandbox goes with it.
+    pub(super) fn end(mut self, result: Result<(), &Fault>) -> Ended {
+        let (outcome, detail) = match result {
+            Ok(()) => (Outcome::Ok, None),
+            Err(fault) => (fault.outcome, Some(fault.detail.clone())),
+        };
+        let usage = self.record(outcome, detail.as_deref());
+        Ended { outcome, detail, usage }
+    }
+
+    fn record(&mut self, outcome: Outcome, detail: Option<&str>) -> Usage {
+        self.ended = true;
+        let logged = self.log.finish();
+        let used = self.sandbox.usage();
+        let usage = Usage {
+            duration: self.started.elapsed(),
+            cpu: used.cpu,
+            instantiation: used.instantiation,
+            memory_peak_bytes: used.memory_peak_bytes,
+            fuel: used.fuel,
+            bytes_in: self.bytes_in,
+            bytes_out: self.progress.as_ref().map_or(self.bytes_out, |progress| progress.bytes()),
+        };
+        self.revision.metrics.observe(outcome, &usage);
+        self.revision.metrics.observe_log(logged);
+        let status = self.status.or_else(|| self.seen.as_ref().and_then(|_| outcome.http_status()));
+        self.invoker.emit(&self.context, self.seen.as_ref(), outcome, status, detail, &usage);
+        usage
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        if !self.ended {
+            let outcome =
+                if std::thread::panicking() { Outcome::Internal } else { Outcome::Canceled };
+            self.record(outcome, None);
+        }
+    }
+}
+
+impl Invoker {
+    /// Records an invocation that never got a sandbox: what it was asked for is counted and logged like the others.
+    pub fn refused(
+        &self,
+        revision: &Revision,
+        context: &Context,
+        seen: Option<&Seen>,
+        detail: &str,
+        outcome: Outcome,
+    ) {
+        let usage = Usage::default();
+        revision.metrics.observe(outcome, &usage);
+        self.emit(
+            context,
+            seen,
+            outcome,
+            seen.and_then(|_| outcome.http_status()),
+            Some(detail),
+            &usage,
+        );
+    }
+
+    fn emit(
+        &self,
+        context: &Context,
+        seen: Option<&Seen>,
+        outcome: Outcome,
+        status: Option<u16>,
+        detail: Option<&str>,
+        usage: &Usage,
+    ) {
+        if !self.log.wants(outcome, status) {
+            return;
+        }
+        let record = Record {
+            time: SystemTime::now() - usage.duration,
+            context,
+            method: seen.map(|seen| seen.method.as_str()),
+            path: seen.map(|seen| seen.uri.path()),
+            status,
+            outcome,
+            detail,
+            usage,
+        };
+        record.emit(&self.sink);
+    }
+}

@@ -1,0 +1,220 @@
+//! Host names, and patterns of them.
+
+use std::{fmt, net::IpAddr, str::FromStr, sync::Arc};
+
+/// The longest host name, in bytes (RFC 1035, section 2.3.4, without the final dot).
+const MAX_HOST_BYTES: usize = 253;
+
+/// Which host names are meant. Host names are in lower case and without a port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum HostPattern {
+    /// `api.example.com`, or an address: `127.0.0.1`, `[::1]`.
+    Exact(Arc<str>),
+    /// `*.example.com`: every name below `example.com` at any depth, but not `example.com` itself. Holds what
+    /// follows the star: `.example.com`.
+    Below(Arc<str>),
+    /// `*`: every name.
+    Any,
+}
+
+impl HostPattern {
+    /// Whether `host` is meant. `host` is in lower case and has no port.
+    pub fn matches(&self, host: &str) -> bool {
+        match self {
+            HostPattern::Exact(name) => &**name == host,
+            HostPattern::Below(suffix) => host.len() > suffix.len() && host.ends_with(&**suffix),
+            HostPattern::Any => true,
+        }
+    }
+
+    /// Whether every host that `other` means is meant by `self`.
+    pub fn covers(&self, other: &HostPattern) -> bool {
+        match (self, other) {
+            (HostPattern::Any, _) => true,
+            (_, HostPattern::Any) => false,
+            (HostPattern::Below(suffix), HostPattern::Below(other)) => other.ends_with(&**suffix),
+            (HostPattern::Exact(_), HostPattern::Below(_)) => false,
+            (pattern, HostPattern::Exact(host)) => pattern.matches(host),
+        }
+    }
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HostPattern::Exact(name) => f.write_str(name),
+            HostPattern::Below(suffix) => write!(f, "*{suffix}"),
+            HostPattern::Any => f.write_str("*"),
+        }
+    }
+}
+
+/// Why a text is not a host pattern. Displays as a sentence that says what would be one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not a host name: {reason}")]
+pub struct InvalidHost {
+    text: String,
+    reason: &'static str,
+}
+
+impl FromStr for HostPattern {
+    type Err = InvalidHost;
+
+    /// Upper case is taken as lower case.
+    fn from_str(text: &str) -> Result<HostPattern, InvalidHost> {
+        let lower = text.to_ascii_lowercase();
+        let checked = match lower.strip_prefix('*') {
+            Some("") => Ok(HostPattern::Any),
+            Some(suffix) => check_suffix(suffix).map(|()| HostPattern::Below(suffix.into())),
+            None => check_host(&lower).map(|()| HostPattern::Exact(lower.as_str().into())),
+        };
+        checked.map_err(|reason| InvalidHost { text: text.to_owned(), reason })
+    }
+}
+
+fn check_suffix(suffix: &str) -> Result<(), &'static str> {
+    let Some(name) = suffix.strip_prefix('.') else {
+        return Err("a star stands for whole labels, as in `*.example.com`");
+    };
+    if name.parse::<IpAddr>().is_ok() {
+        return Err("an address takes no star");
+    }
+    check_name(name)
+}
+
+fn check_host(host: &str) -> Result<(), &'static str> {
+    if let Some(address) = host.strip_prefix('[') {
+        let address = address
+            .strip_suffix(']')
+            .and_then(|address| address.parse::<std::net::Ipv6Addr>().ok());
+        return address
+            .map(|_| ())
+            .ok_or("what stands in brackets is no IPv6 address, such as `[::1]`");
+    }
+    if host.parse::<std::net::Ipv6Addr>().is_ok() {
+        return Err("an IPv6 address stands in brackets, as in `[::1]`");
+    }
+    check_name(host)
+}
+
+fn check_name(name: &str) -> Result<(), &'static str> {
+    if name.is_empty() {
+        return Err("it is empty");
+    }
+    if name.contains("://") {
+        return Err("leave the scheme out");
+    }
+    if name.contains('/') {
+        return Err("leave the path out");
+    }
+    if let Some((_, port)) = name.rsplit_once(':')
+        && port.bytes().all(|byte| byte.is_ascii_digit())
+    {
+        return Err("leave the port out");
+    }
+    if name.contains('*') {
+        return Err("a star stands only at the beginning, as in `*.example.com`");
+    }
+    if !name.is_ascii() {
+        return Err("write it in its ASCII form, which begins with `xn--`");
+    }
+    if name.ends_with('.') {
+        return Err("leave the dot at the end out");
+    }
+    if name.len() > MAX_HOST_BYTES {
+        return Err("it is longer than 253 bytes");
+    }
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|byte| {
+                byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte)
+            })
+    };
+    if !name.split('.').all(is_label) {
+        return Err(
+            "between its dots it takes 1 to 63 letters, digits and hyphens, a hyphen neither first nor last",
+        );
+    }
+    let last = name.rsplit('.').next().unwrap_or(name);
+    if last.bytes().all(|byte| byte.is_ascii_digit()) && name.parse::<std::net::Ipv4Addr>().is_err()
+    {
+        return Err("it ends like an IPv4 address and is none");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn host(text: &str) -> HostPattern {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn matching() {
+        assert!(host("api.example.com").matches("api.example.com"));
+        assert!(!host("api.example.com").matches("x.api.example.com"));
+        assert!(host("*.example.com").matches("a.example.com"));
+        assert!(host("*.example.com").matches("a.b.example.com"));
+        assert!(!host("*.example.com").matches("example.com"));
+        assert!(!host("*.example.com").matches(".example.com"));
+        assert!(!host("*.example.com").matches("badexample.com"));
+        assert!(host("*").matches("anything"));
+        assert!(host("[::1]").matches("[::1]"));
+        assert_eq!(host("API.Example.com").to_string(), "api.example.com");
+    }
+
+    #[test]
+    fn covering() {
+        assert!(host("*").covers(&host("*.example.com")));
+        assert!(host("*.example.com").covers(&host("a.example.com")));
+        assert!(host("*.example.com").covers(&host("*.a.example.com")));
+        assert!(host("*.example.com").covers(&host("*.example.com")));
+        assert!(!host("*.example.com").covers(&host("example.com")));
+        assert!(!host("a.example.com").covers(&host("*.example.com")));
+        assert!(!host("*.a.example.com").covers(&host("*.example.com")));
+        assert!(!host("*.example.com").covers(&host("*")));
+    }
+
+    #[test]
+    fn every_refusal_says_why() {
+        let refusals = [
+            ("", "it is empty"),
+            ("https://example.com", "leave the scheme out"),
+            ("example.com/", "leave the path out"),
+            ("example.com:80", "leave the port out"),
+            ("example.com.", "leave the dot at the end out"),
+            ("*example.com", "a star stands for whole labels, as in `*.example.com`"),
+            ("*.10.0.0.1", "an address takes no star"),
+            ("a.*.com", "a star stands only at the beginning, as in `*.example.com`"),
+            ("münchen.de", "write it in its ASCII form, which begins with `xn--`"),
+            ("::1", "an IPv6 address stands in brackets, as in `[::1]`"),
+            ("[::g]", "what stands in brackets is no IPv6 address, such as `[::1]`"),
+            ("1.2.3", "it ends like an IPv4 address and is none"),
+            (
+                "a..b",
+                "between its dots it takes 1 to 63 letters, digits and hyphens, a hyphen neither first nor last",
+            ),
+        ];
+        for (text, reason) in refusals {
+            let error = text.parse::<HostPattern>().unwrap_err();
+            assert_eq!(error.to_string(), format!("{text:?} is not a host name: {reason}"));
+        }
+        assert!("a".repeat(254).parse::<HostPattern>().is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn what_parses_displays_as_itself(text in "\\PC{0,30}|(\\*\\.)?[a-z0-9.:\\[\\]-]{0,20}") {
+            if let Ok(pattern) = text.parse::<HostPattern>() {
+                prop_assert_eq!(pattern.to_string(), text.to_ascii_lowercase());
+                prop_assert_eq!(pattern.to_string().parse::<HostPattern>().unwrap(), pattern);
+            }
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! `lacewing.toml` as it is written: types that the parser and the JSON Schema share.
+//!
+//! Docs here are the descriptions that editors show. Nothing here is checked beyond the keys and the types of the
+//! values.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{
+    Deserialize,
+    de::{Deserializer, MapAccess, Visitor, value::MapAccessDeserializer},
+};
+
+pub(crate) use super::limits::RawLimits;
+pub(crate) use super::spanned::{At, Entries};
+
+/// The manifest of a Lacewing app: what it deploys, which requests go where, and what its functions may use.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+#[schemars(title = "lacewing.toml", extend("required" = ["app", "functions"]))]
+pub(crate) struct RawManifest {
+    /// The app's name: 1 to 63 lower-case letters, digits and hyphens, beginning with a letter and not ending with a
+    /// hyphen.
+    #[schemars(schema_with = "name_schema")]
+    pub(crate) app: Option<At<String>>,
+    /// What functions have where they do not say otherwise.
+    pub(crate) defaults: RawDefaults,
+    /// The functions, each under its name.
+    #[schemars(transform = names_as_keys)]
+    pub(crate) functions: Entries<RawFunction>,
+}
+
+/// What functions have where they do not say otherwise.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+#[schemars(rename = "Defaults")]
+pub(crate) struct RawDefaults {
+    /// Limits of each function that does not set them itself.
+    pub(crate) limits: RawLimits,
+    /// Environment variables of every function. A function's own come on top.
+    pub(crate) env: Entries<At<String>>,
+}
+
+/// A function. Its code comes from exactly one of `crate`, `component` and `build`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+#[schemars(rename = "Function")]
+pub(crate) struct RawFunction {
+    /// The directory of a Rust package, relative to the manifest, which `lacewing build` compiles. The manifest's own
+    /// directory by default, if it has a Cargo.toml.
+    #[serde(rename = "crate")]
+    pub(crate) crate_dir: Option<At<String>>,
+    /// A WebAssembly component, relative to the manifest, that is there already.
+    pub(crate) component: Option<At<String>>,
+    /// A command that makes the component.
+    pub(crate) build: Option<At<RawBuild>>,
+    /// The requests that the function answers. Without any it can be invoked by name only.
+    pub(crate) routes: Vec<At<RawRoute>>,
+    /// What one invocation may use, and how many of them there may be.
+    pub(crate) limits: RawLimits,
+    /// Environment variables.
+    pub(crate) env: Entries<At<String>>,
+    /// What the function may reach. Nothing by default.
+    pub(crate) grants: RawGrants,
+    /// Which pages of other origins may call the function from a browser. None by default.
+    pub(crate) cors: Option<At<RawCors>>,
+}
+
+/// A command that makes a component.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+#[schemars(rename = "Build")]
+pub(crate) struct RawBuild {
+    /// The command, run by the shell in `dir`.
+    pub(crate) command: At<String>,
+    /// The component that it makes, relative to the manifest.
+    pub(crate) output: At<String>,
+    /// The directory that it runs in, relative to the manifest. The manifest's own by default.
+    pub(crate) dir: Option<At<String>>,
+}
+
+/// A route: a path, or a table with a path.
+#[derive(Clone, Debug)]
+pub(crate) struct RawRoute {
+    pub(crate) path: At<String>,
+    pub(crate) methods: Option<At<Vec<At<String>>>>,
+    pub(crate) host: Option<At<String>>,
+}
+
+/// A path with the methods and the host that it is for.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a path or a table")]
+#[schemars(rename = "Route")]
+struct RawRouteTable {
+    /// The path: literal segments, `{name}` for one segment, and at the end `{*name}` for all the rest.
+    #[schemars(regex(pattern = "^/"))]
+    path: At<String>,
+    /// The methods, such as `["GET", "POST"]`. All by default.
+    methods: Option<At<Vec<At<String>>>>,
+    /// The host name, such as `api.example.com`, or `*.example.com` for all below it. All of the tenant's by default.
+    host: Option<At<String>>,
+}
+
+/// What a function may reach.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+#[schemars(rename = "Grants")]
+pub(crate) struct RawGrants {
+    /// Where outbound HTTP may go, each as `SCHEME://HOST` or `SCHEME://HOST:PORT`. The scheme is `http`, `https` or
+    /// `*` for both; the host may be an address, `*.example.com` for all below it, or `*` for all; the port may be `*`
+    /// for all, and is the scheme's own by default.
+    pub(crate) http: Vec<At<String>>,
+    /// Private networks, such as `10.1.0.0/16`, that a name in `http` may resolve to. An address that is itself
+    /// written in `http` needs none.
+    pub(crate) networks: Vec<At<String>>,
+}
+
+/// Which pages of other origins may call the function from a browser.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+#[schemars(rename = "Cors", extend("required" = ["origins"]))]
+pub(crate) struct RawCors {
+    /// The origins whose pages may call, such as `https://example.com`, `https://*.example.com`, or `*` for all.
+    pub(crate) origins: Option<At<Vec<At<String>>>>,
+    /// The methods that they may use. GET, HEAD and POST by default.
+    pub(crate) methods: Option<At<Vec<At<String>>>>,
+    /// The request headers that they may send, beyond those that browsers allow without asking; `*` for all.
+    pub(crate) headers: Vec<At<String>>,
+    /// The response headers that they may read, beyond those that browsers show anyway; `*` for all.
+    pub(crate) expose: Vec<At<String>>,
+    /// Whether browsers send cookies and authorization along. Not together with `*`.
+    #[schemars(extend("default" = false))]
+    pub(crate) credentials: Option<At<bool>>,
+    /// How long a browser may remember what it was allowed, in seconds. Left to the browser by default.
+    #[schemars(range(min = 0, max = 86_400))]
+    pub(crate) max_age_s: Option<At<Whole>>,
+}
+
+/// A whole number. Larger ones than fit are taken as the largest, which is outside of every range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Whole(pub(crate) i128);
+
+impl<'de> Deserialize<'de> for Whole {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Whole, D::Error> {
+        struct WholeVisitor;
+
+        impl Visitor<'_> for WholeVisitor {
+            type Value = Whole;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a whole number")
+            }
+
+            fn visit_i64<E>(self, value: i64) -> Result<Whole, E> {
+                Ok(Whole(value.into()))
+            }
+
+            fn visit_u64<E>(self, value: u64) -> Result<Whole, E> {
+                Ok(Whole(value.into()))
+            }
+
+            fn visit_i128<E>(self, value: i128) -> Result<Whole, E> {
+                Ok(Whole(value))
+            }
+        }
+
+        deserializer.deserialize_i128(WholeVisitor)
+    }
+}
+
+impl JsonSchema for Whole {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Whole".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "integer" })
+    }
+}
+
+impl<'de> Deserialize<'de> for RawRoute {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RawRoute, D::Error> {
+        struct RouteVisitor;
+
+        impl<'de> Visitor<'de> for RouteVisitor {
+            type Value = RawRoute;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a path or a table")
+            }
+
+            fn visit_str<E>(self, path: &str) -> Result<RawRoute, E> {
+                // The span is that of the route, which the caller has.
+                Ok(RawRoute {
+                    path: At { value: path.to_owned(), span: 0..0 },
+                    methods: None,
+                    host: None,
+                })
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawRoute, A::Error> {
+                let table = RawRouteTable::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(RawRoute { path: table.path, methods: table.methods, host: table.host })
+            }
+        }
+
+        deserializer.deserialize_any(RouteVisitor)
+    }
+}
+
+impl JsonSchema for RawRoute {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "RouteOrPath".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "A path, or a table with a path.",
+            "anyOf": [
+                {
+                    "description": "The path: literal segments, `{name}` for one segment, and at the end `{*name}` for all the rest.",
+                    "type": "string",
+                    "pattern": "^/",
+                },
+                generator.subschema_for::<RawRouteTable>(),
+            ],
+        })
+    }
+}
+
+/// The schema of a name of a tenant, app or function.
+pub(crate) fn name_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({ "type": "string", "pattern": NAME_PATTERN })
+}
+
+/// Says of a table that its keys are names.
+pub(crate) fn names_as_keys(schema: &mut schemars::Schema) {
+    schema.insert("propertyNames".to_owned(), serde_json::json!({ "pattern": NAME_PATTERN }));
+}
+
+/// The names that [`crate::name`] takes.
+pub(crate) const NAME_PATTERN: &str = "^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$";

@@ -1,0 +1,125 @@
+//! Where a function's component comes from.
+
+use std::path::{Path, PathBuf, absolute};
+
+use super::{App, Diagnostic, Function, Grants, Limits, ManifestText, Methods, Route, RoutePath};
+use crate::name::{AppName, FunctionName, MAX_NAME_BYTES};
+
+/// Where a function's component comes from. Paths are absolute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A Rust package, which is compiled for `wasm32-wasip2`.
+    Crate {
+        /// Its directory, which holds a Cargo.toml.
+        dir: PathBuf,
+    },
+    /// A command that makes the component.
+    Build {
+        /// The command, for the shell.
+        command: String,
+        /// The component that it makes; need not exist.
+        output: PathBuf,
+        /// The directory that it runs in.
+        dir: PathBuf,
+    },
+    /// A component that is there already.
+    Component(PathBuf),
+}
+
+/// The app of a bare component.
+pub(super) fn app_of_component(path: &Path) -> Result<App, Diagnostic> {
+    let file = check_component(path).map_err(|message| Diagnostic::error(message).in_file(path))?;
+    let failed = || Diagnostic::error("no app can be named after it").in_file(path);
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let name = name_like(&stem);
+    let place = ManifestText::new(path, "").place(0..0);
+    let route = |pattern: &str| {
+        let path: RoutePath = pattern.parse().ok()?;
+        Some(Route { path, methods: Methods::Any, host: None, place: place.clone() })
+    };
+    let function = Function {
+        name: name.parse::<FunctionName>().map_err(|_| failed())?,
+        source: Source::Component(file.clone()),
+        routes: ["/", "/{*path}"].into_iter().filter_map(route).collect(),
+        limits: Limits::default(),
+        written_limits: Vec::new(),
+        env: Vec::new(),
+        grants: Grants::default(),
+        cors: None,
+        place: place.clone(),
+    };
+    Ok(App {
+        name: name.parse::<AppName>().map_err(|_| failed())?,
+        functions: vec![function],
+        root: file.parent().unwrap_or(&file).to_owned(),
+        manifest: None,
+    })
+}
+
+/// The name that comes nearest to a text: `My_Function.v2` gives `my-function-v2`.
+pub(crate) fn name_like(text: &str) -> String {
+    let mut name = String::new();
+    for c in text.chars().map(|c| c.to_ascii_lowercase()) {
+        match c {
+            'a'..='z' => name.push(c),
+            '0'..='9' if !name.is_empty() => name.push(c),
+            '0'..='9' => name.extend(['f', c]),
+            _ if name.is_empty() || name.ends_with('-') => {}
+            _ => name.push('-'),
+        }
+        if name.len() >= MAX_NAME_BYTES {
+            break;
+        }
+    }
+    name.truncate(MAX_NAME_BYTES);
+    name.truncate(name.trim_end_matches('-').len());
+    if name.is_empty() { "function".to_owned() } else { name }
+}
+
+/// The absolute path of a component that has to be there, or a sentence that says why it is not.
+pub(super) fn check_component(path: &Path) -> Result<PathBuf, String> {
+    match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => {
+            Err(format!("`{}` is a directory, and a component was expected", path.display()))
+        }
+        Ok(metadata) if !metadata.is_file() => {
+            Err(format!("`{}` is no regular file, and a component was expected", path.display()))
+        }
+        Ok(_) => absolute(path)
+            .map_err(|error| format!("`{}` has no absolute path: {error}", path.display())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(format!("there is no file `{}`", path.display()))
+        }
+        Err(error) => Err(format!("`{}` cannot be read: {error}", path.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn names_like_texts() {
+        let names = [
+            ("hello", "hello"),
+            ("My_Function.v2", "my-function-v2"),
+            ("2fast", "f2fast"),
+            ("--a--b--", "a-b"),
+            ("", "function"),
+            ("ünïcode", "n-code"),
+            ("日本", "function"),
+        ];
+        for (text, name) in names {
+            assert_eq!(name_like(text), name, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_text_is_like_a_name(text in "\\PC{0,80}|[A-Z_0-9-]{0,80}") {
+            prop_assert!(name_like(&text).parse::<AppName>().is_ok(), "{}", name_like(&text));
+        }
+    }
+}

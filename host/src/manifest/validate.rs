@@ -1,0 +1,340 @@
+//! From the raw types to an [`App`] that cannot be wrong.
+
+mod http;
+
+use std::{
+    collections::HashMap,
+    ops::Range,
+    path::{Path, PathBuf, absolute},
+    sync::Arc,
+};
+
+use super::decode::{Decoded, Step};
+use super::explain::nearest;
+use super::findings::Findings;
+use super::limits::RawLimits;
+use super::raw::{RawBuild, RawDefaults, RawFunction, RawManifest};
+use super::routing::Routes;
+use super::source::{check_component, name_like};
+use super::spanned::{At, Entries};
+use super::{App, Diagnostic, Function, LimitKey, Limits, ManifestText, Place, Source};
+use crate::name::{AppName, FunctionName};
+
+/// The most that the environment of one function may have, in bytes of names and values: it is copied into every
+/// sandbox.
+pub(crate) const MAX_ENV_BYTES: usize = 64 * 1024;
+
+/// Reads a manifest's text.
+pub(super) fn app(text: &Arc<ManifestText>) -> Result<(App, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let mut findings = Findings::new(text);
+    let app = match absolute(text.path()) {
+        Ok(path) => {
+            findings.decode::<RawManifest>().and_then(|raw| read_app(&raw, &path, &mut findings))
+        }
+        Err(error) => {
+            findings.whole(Diagnostic::error(format!("its path cannot be made absolute: {error}")));
+            None
+        }
+    };
+    findings.conclude(app)
+}
+
+fn read_app(raw: &Decoded<RawManifest>, path: &Path, findings: &mut Findings) -> Option<App> {
+    let root = path.parent().unwrap_or(path);
+    if raw.is_empty {
+        let help = "the least that it takes is `app = \"NAME\"` and a table `[functions.NAME]` with `routes = [\"/\"]`";
+        findings.whole(Diagnostic::error("the manifest is empty").help(help));
+        return None;
+    }
+    let name = app_name(raw, root, findings);
+    let manifest = &raw.value;
+    if manifest.functions.0.is_empty() && !raw.is_removed(&["functions"]) && !findings.refuse() {
+        let help = "add a table `[functions.NAME]` with `routes = [\"/\"]`";
+        findings.whole(Diagnostic::error("the manifest has no functions").help(help));
+    }
+    let defaults = Defaults::read(&manifest.defaults, findings);
+    let mut functions = Vec::new();
+    for (name, function) in &manifest.functions.0 {
+        let reader = FunctionReader { raw, defaults: &defaults, root, name, function };
+        functions.extend(reader.read(findings));
+    }
+    let mut routes = Routes::default();
+    for function in &functions {
+        let owner = format!("function `{}`", function.name);
+        for route in &function.routes {
+            findings.extend(routes.add(&owner, route));
+        }
+    }
+    Some(App { name: name?, functions, root: root.to_owned(), manifest: Some(path.to_owned()) })
+}
+
+fn app_name(raw: &Decoded<RawManifest>, root: &Path, findings: &mut Findings) -> Option<AppName> {
+    let Some(name) = &raw.value.app else {
+        // Neither wrong nor under another name, such as `name`, which was found already.
+        let is_there = |path: &Vec<Step>| matches!(&path[..], [Step::Key(key)] if nearest(key, &["app"]).is_some());
+        if !raw.removed.iter().any(is_there) {
+            let directory = root.file_name().unwrap_or_default().to_string_lossy();
+            let help = format!("add `app = \"{}\"` as the first line", name_like(&directory));
+            findings
+                .whole(Diagnostic::error("the manifest does not say the app's name").help(help));
+        }
+        return None;
+    };
+    findings.name(name)
+}
+
+/// Reads one function.
+struct FunctionReader<'a> {
+    raw: &'a Decoded<RawManifest>,
+    defaults: &'a Defaults,
+    root: &'a Path,
+    name: &'a At<String>,
+    function: &'a RawFunction,
+}
+
+impl FunctionReader<'_> {
+    /// Looks at everything, also after something was wrong.
+    fn read(&self, findings: &mut Findings) -> Option<Function> {
+        let function = self.function;
+        let name = findings.name::<FunctionName>(self.name);
+        let source = self.source(findings);
+        let routes = findings.bounded("routes", &function.routes);
+        let routes = routes.iter().filter_map(|route| http::route(route, findings)).collect();
+        let (limits, written_limits) = self.limits(findings);
+        let env = self.env(findings);
+        let grants = http::grants(&function.grants, findings);
+        let cors_keys = ["functions", &self.name.value, "cors", "origins"];
+        let cors = function
+            .cors
+            .as_ref()
+            .and_then(|cors| http::cors(cors, self.raw.is_removed(&cors_keys), findings));
+        let place = findings.place(&self.name.span);
+        Some(Function {
+            name: name?,
+            source: source?,
+            routes,
+            limits,
+            written_limits,
+            env,
+            grants,
+            cors,
+            place,
+        })
+    }
+
+    fn source(&self, findings: &mut Findings) -> Option<Source> {
+        let function = self.function;
+        let crate_dir = function.crate_dir.as_ref().map(|dir| ("crate", &dir.span));
+        let component = function.component.as_ref().map(|file| ("component", &file.span));
+        let build = function.build.as_ref().map(|build| ("build", &build.span));
+        let given: Vec<(&str, &Range<usize>)> =
+            [crate_dir, component, build].into_iter().flatten().collect();
+        if let [(first, first_span), (second, second_span), ..] = given[..] {
+            let message = format!(
+                "function `{}` has both `{first}` and `{second}`, and its code comes from one place",
+                self.name.value
+            );
+            let finding = Diagnostic::error(message).help("remove one of them");
+            let first_place = findings.place(first_span);
+            findings.at(second_span, finding.related(&first_place, format!("`{first}` is here")));
+            return None;
+        }
+        match (&function.crate_dir, &function.component, &function.build) {
+            (Some(dir), _, _) => self.crate_source(dir, findings),
+            (_, Some(file), _) => self.component_source(file, findings),
+            (_, _, Some(build)) => self.build_source(build, findings),
+            (None, None, None) => self.default_source(findings),
+        }
+    }
+
+    fn crate_source(&self, raw: &At<String>, findings: &mut Findings) -> Option<Source> {
+        let dir = self.path(raw, findings)?;
+        let problem = if !dir.is_dir() {
+            format!("there is no directory `{}`", dir.display())
+        } else if !dir.join("Cargo.toml").is_file() {
+            format!("`{}` has no Cargo.toml, and so is no Rust package", dir.display())
+        } else {
+            return Some(Source::Crate { dir });
+        };
+        let help = "`crate` names a package's directory, relative to the manifest";
+        findings.at(&raw.span, Diagnostic::error(problem).help(help));
+        None
+    }
+
+    fn component_source(&self, raw: &At<String>, findings: &mut Findings) -> Option<Source> {
+        let path = self.path(raw, findings)?;
+        match check_component(&path) {
+            Ok(path) => Some(Source::Component(path)),
+            Err(problem) => {
+                let help = "`component` names a file that is there, relative to the manifest; for one that a command makes, write `build = { command = \"...\", output = \"...\" }`";
+                findings.at(&raw.span, Diagnostic::error(problem).help(help));
+                None
+            }
+        }
+    }
+
+    fn build_source(&self, raw: &At<RawBuild>, findings: &mut Findings) -> Option<Source> {
+        let build = &raw.value;
+        let output = self.path(&build.output, findings);
+        let dir = match &build.dir {
+            Some(dir) => self.path(dir, findings),
+            None => Some(self.root.to_owned()),
+        };
+        if build.command.value.trim().is_empty() || build.command.value.contains('\0') {
+            findings.at(
+                &build.command.span,
+                Diagnostic::error("`command` takes a command for the shell"),
+            );
+            return None;
+        }
+        let (output, dir) = (output?, dir?);
+        if output.is_dir() {
+            let message =
+                format!("`{}` is a directory, and a component was expected", output.display());
+            findings.at(&build.output.span, Diagnostic::error(message));
+            return None;
+        }
+        if let Some(raw_dir) = build.dir.as_ref().filter(|_| !dir.is_dir()) {
+            let message = format!("there is no directory `{}`", dir.display());
+            findings.at(&raw_dir.span, Diagnostic::error(message));
+            return None;
+        }
+        Some(Source::Build { command: build.command.value.clone(), output, dir })
+    }
+
+    /// The package beside the manifest.
+    fn default_source(&self, findings: &mut Findings) -> Option<Source> {
+        let keys = |key| ["functions", self.name.value.as_str(), key];
+        if ["crate", "component", "build"].iter().any(|key| self.raw.is_removed(&keys(key))) {
+            return None;
+        }
+        if self.root.join("Cargo.toml").is_file() {
+            return Some(Source::Crate { dir: self.root.to_owned() });
+        }
+        let message =
+            format!("function `{}` does not say where its code comes from", self.name.value);
+        let help = "add `crate = \"DIR\"`, `component = \"FILE.wasm\"` or `build = { command = \"...\", output = \"FILE.wasm\" }`; without any of them it is the Rust package beside the manifest, and there is no Cargo.toml";
+        findings.at(&self.name.span, Diagnostic::error(message).help(help));
+        None
+    }
+
+    /// The absolute path that a relative one means.
+    fn path(&self, raw: &At<String>, findings: &mut Findings) -> Option<PathBuf> {
+        let problem = match raw.value.as_str() {
+            "" => "the path is empty",
+            path if path.contains('\0') => "a path has no NUL in it",
+            "." => return Some(self.root.to_owned()),
+            path => return Some(self.root.join(path.strip_prefix("./").unwrap_or(path))),
+        };
+        findings.at(&raw.span, Diagnostic::error(problem));
+        None
+    }
+
+    fn limits(&self, findings: &mut Findings) -> (Limits, Vec<(LimitKey, Place)>) {
+        let own = read_limits(&self.function.limits, findings);
+        warn_of_unused_cpu(&self.function.limits, findings);
+        let mut limits = Limits::default();
+        let mut written = Vec::new();
+        for &key in LimitKey::ALL {
+            let is_key = |limit: &&WrittenLimit| limit.key == key;
+            if let Some(limit) =
+                own.iter().find(is_key).or(self.defaults.limits.iter().find(is_key))
+            {
+                limits.set(key, limit.value);
+                written.push((key, limit.place.clone()));
+            }
+        }
+        (limits, written)
+    }
+
+    fn env(&self, findings: &mut Findings) -> Vec<(String, String)> {
+        let mut own: HashMap<String, String> =
+            read_env(&self.function.env, findings).into_iter().collect();
+        let defaults = self.defaults.env.iter().cloned();
+        let mut env: Vec<(String, String)> = defaults
+            .map(|(name, value)| own.remove_entry(&name).unwrap_or((name, value)))
+            .collect();
+        let names = self.function.env.0.iter().map(|(name, _)| &name.value);
+        env.extend(names.filter_map(|name| own.remove_entry(name)));
+        let bytes: usize = env.iter().map(|(name, value)| name.len() + value.len()).sum();
+        if bytes > MAX_ENV_BYTES {
+            let message = format!(
+                "the environment of function `{}` has {bytes} bytes, over the {MAX_ENV_BYTES} that are copied into a sandbox",
+                self.name.value
+            );
+            findings.at(&self.name.span, Diagnostic::error(message));
+        }
+        env
+    }
+}
+
+/// What functions have where they do not say otherwise.
+struct Defaults {
+    limits: Vec<WrittenLimit>,
+    env: Vec<(String, String)>,
+}
+
+struct WrittenLimit {
+    key: LimitKey,
+    value: u64,
+    place: Place,
+}
+
+impl Defaults {
+    fn read(raw: &RawDefaults, findings: &mut Findings) -> Defaults {
+        warn_of_unused_cpu(&raw.limits, findings);
+        Defaults { limits: read_limits(&raw.limits, findings), env: read_env(&raw.env, findings) }
+    }
+}
+
+fn read_limits(raw: &RawLimits, findings: &mut Findings) -> Vec<WrittenLimit> {
+    let mut limits = Vec::new();
+    for (key, raw) in raw.written() {
+        if let Some(value) = findings.number(key.as_str(), raw, key.range()) {
+            limits.push(WrittenLimit { key, value, place: findings.place(&raw.span) });
+        }
+    }
+    limits
+}
+
+/// A CPU budget over the deadline is never spent.
+fn warn_of_unused_cpu(raw: &RawLimits, findings: &mut Findings) {
+    if let (Some(cpu), Some(deadline)) = (&raw.cpu_ms, &raw.deadline_ms)
+        && cpu.value.0 > deadline.value.0
+    {
+        let message = format!(
+            "`cpu_ms` is over `deadline_ms`, {}, which therefore always comes first",
+            deadline.value.0
+        );
+        let deadline = findings.place(&deadline.span);
+        findings
+            .at(&cpu.span, Diagnostic::warning(message).related(&deadline, "the deadline is here"));
+    }
+}
+
+fn read_env(raw: &Entries<At<String>>, findings: &mut Findings) -> Vec<(String, String)> {
+    let mut env = Vec::new();
+    for (name, value) in &raw.0 {
+        let problem = match name.value.as_str() {
+            "" => Some("the name of an environment variable is empty"),
+            name if name.contains('=') => {
+                Some("the name of an environment variable cannot hold `=`")
+            }
+            name if name.contains('\0') => {
+                Some("the name of an environment variable cannot hold NUL")
+            }
+            _ => None,
+        };
+        if let Some(problem) = problem {
+            findings.at(&name.span, Diagnostic::error(problem));
+        }
+        if value.value.contains('\0') {
+            findings.at(
+                &value.span,
+                Diagnostic::error("the value of an environment variable cannot hold NUL"),
+            );
+        }
+        env.push((name.value.clone(), value.value.clone()));
+    }
+    env
+}

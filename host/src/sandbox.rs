@@ -1,0 +1,125 @@
+//! One invocation's sandbox: a store, an instance, and the limits around both.
+//!
+//! ```text
+//!   Program (linked once)          Spec (limits, env, grants: once per revision)
+//!        \                            /
+//!         +--------> Sandbox <-------+      made for one invocation, dropped with it
+//!                       |
+//!        instantiate -> call -> Usage        each step under the CPU budget and the deadline,
+//!                       |                    each growth through the limiter
+//!                     Fault                  whatever goes wrong is classified in `fault`, nowhere else
+//! ```
+
+mod budget;
+mod contract;
+mod fault;
+mod lean;
+mod limiter;
+mod portable;
+mod program;
+mod state;
+
+pub use contract::{CallError, Event, EventFailure, Extension, Retry};
+pub use fault::Fault;
+pub use lean::{LeanField, LeanParam, LeanRequest, LeanResponse};
+pub use program::{LinkError, Linkers, Program};
+pub use state::Spec;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use wasmtime::Store;
+
+use crate::{
+    capability::egress::Propagation,
+    engine::{Engines, Running},
+    telemetry::GuestLog,
+};
+use budget::CpuClock;
+use state::State;
+
+/// A sandbox that did not exist before its invocation and is gone after it.
+pub struct Sandbox {
+    store: Store<State>,
+    program: Arc<Program>,
+    cpu: Arc<CpuClock>,
+    deadline: Instant,
+    instantiated: Option<Duration>,
+    // Dropped last: the epoch ticks until the store is gone.
+    _running: Running,
+}
+
+/// What one invocation used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Time spent running the guest.
+    pub cpu: Duration,
+    /// Fuel spent, where the revision has a fuel limit.
+    pub fuel: Option<u64>,
+    /// The most linear memory that the sandbox had, in bytes, over all its memories.
+    pub memory_peak_bytes: u64,
+    /// From the start of instantiation to the guest's first instruction.
+    pub instantiation: Option<Duration>,
+}
+
+impl Sandbox {
+    /// Sets up a sandbox. Nothing of the guest runs yet, and no slot is taken yet.
+    ///
+    /// `deadline` bounds everything that happens in it.
+    pub fn new(
+        engines: &Engines,
+        program: &Arc<Program>,
+        spec: &Arc<Spec>,
+        log: Arc<GuestLog>,
+        propagation: Propagation,
+        deadline: Instant,
+    ) -> Result<Sandbox, Fault> {
+        let running = engines.running();
+        let cpu = Arc::new(CpuClock::default());
+        let store = state::store(program.engine(), spec, log, propagation, deadline)?;
+        Ok(Sandbox {
+            store,
+            program: program.clone(),
+            cpu,
+            deadline,
+            instantiated: None,
+            _running: running,
+        })
+    }
+
+    /// What was used so far.
+    pub fn usage(&self) -> Usage {
+        let state = self.store.data();
+        Usage {
+            cpu: self.cpu.spent(),
+            fuel: state
+                .spec
+                .limits
+                .fuel
+                .map(|limit| limit.saturating_sub(self.store.get_fuel().unwrap_or(0))),
+            memory_peak_bytes: state.limiter.peak_bytes(),
+            instantiation: self.instantiated,
+        }
+    }
+
+    /// Instantiates and calls nothing: what a deploy does to see whether a component can start within its limits.
+    pub async fn start(&mut self) -> Result<(), Fault> {
+        let program = self.program.clone();
+        self.run(async |store| program.instance().instantiate_async(store).await.map(drop)).await
+    }
+
+    /// Runs a part of the guest under the CPU budget and the deadline.
+    async fn run<T>(
+        &mut self,
+        part: impl AsyncFnOnce(&mut Store<State>) -> wasmtime::Result<T>,
+    ) -> Result<T, Fault> {
+        let result = budget::limited(&self.cpu, self.deadline, part(&mut self.store)).await;
+        match result {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(fault::classify(&error, self.store.data())),
+            Err(stop) => Err(Fault::from(stop)),
+        }
+    }
+}

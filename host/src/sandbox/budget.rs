@@ -1,0 +1,189 @@
+//! The CPU budget and the deadline.
+//!
+//! A guest runs only inside polls of its future, so the time of those polls is the CPU time it is charged: a guest
+//! that waits pays nothing. The first slice, which is all that most invocations have, is measured by the wall
+//! clock, which costs no system call. From the first epoch tick on, slices are measured by the thread's CPU clock, so that a
+//! guest does not pay for the time in which the kernel ran somebody else.
+//!
+//! The epoch callback runs on the guest's stack, in the middle of a slice. It finds that slice in a thread-local,
+//! because everything else is borrowed by the call.
+
+use std::{
+    cell::Cell,
+    future::Future,
+    pin::Pin,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use rustix::time::{ClockId, clock_gettime};
+use tokio::time::Sleep;
+
+/// Which limit ended the guest. Travels through Wasmtime as an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Stop {
+    #[error("the CPU budget is spent")]
+    Cpu,
+    #[error("the deadline has passed")]
+    Deadline,
+}
+
+/// CPU time of one invocation.
+#[derive(Debug, Default)]
+pub(super) struct CpuClock {
+    spent_ns: AtomicU64,
+    // Whether a slice has seen a tick: from then on the thread's CPU clock is worth its system call.
+    ticked: AtomicBool,
+}
+
+impl CpuClock {
+    pub(super) fn spent(&self) -> Duration {
+        Duration::from_nanos(self.spent_ns.load(Ordering::Relaxed))
+    }
+
+    fn add(&self, time: Duration) {
+        let ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.spent_ns.fetch_add(ns, Ordering::Relaxed);
+    }
+}
+
+/// One poll of a guest's future.
+#[derive(Clone, Copy)]
+struct Slice {
+    wall: Instant,
+    cpu: Option<Duration>,
+    before: Duration,
+    ticked: bool,
+}
+
+thread_local! {
+    static SLICE: Cell<Option<Slice>> = const { Cell::new(None) };
+}
+
+impl Slice {
+    fn begin(clock: &CpuClock) -> Slice {
+        let ticked = clock.ticked.load(Ordering::Relaxed);
+        Slice {
+            wall: Instant::now(),
+            cpu: ticked.then(thread_cpu),
+            before: clock.spent(),
+            ticked: false,
+        }
+    }
+
+    fn elapsed(&self) -> Duration {
+        match self.cpu {
+            Some(start) => thread_cpu().saturating_sub(start),
+            None => self.wall.elapsed(),
+        }
+    }
+}
+
+fn thread_cpu() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs().try_into().unwrap_or(0))
+}
+
+/// The CPU time of the invocation that runs on this thread, up to now. For the epoch callback.
+pub(super) fn spent_at_tick() -> Duration {
+    SLICE.with(|cell| {
+        let Some(mut slice) = cell.get() else { return Duration::ZERO };
+        slice.ticked = true;
+        cell.set(Some(slice));
+        slice.before + slice.elapsed()
+    })
+}
+
+/// Runs `guest` until it is done or the deadline has passed, and charges `clock` for its polls.
+pub(super) fn limited<F: Future>(clock: &CpuClock, deadline: Instant, guest: F) -> Limited<'_, F> {
+    Limited { guest, clock, deadline, timer: None }
+}
+
+pin_project_lite::pin_project! {
+    /// See [`limited`].
+    pub(super) struct Limited<'a, F> {
+        #[pin]
+        guest: F,
+        clock: &'a CpuClock,
+        deadline: Instant,
+        // Made when the guest first waits: most never do.
+        timer: Option<Pin<Box<Sleep>>>,
+    }
+}
+
+impl<F: Future> Future for Limited<'_, F> {
+    type Output = Result<F::Output, Stop>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        SLICE.set(Some(Slice::begin(this.clock)));
+        let poll = this.guest.poll(cx);
+        if let Some(slice) = SLICE.take() {
+            this.clock.add(slice.elapsed());
+            if slice.ticked {
+                this.clock.ticked.store(true, Ordering::Relaxed);
+            }
+        }
+        if let Poll::Ready(output) = poll {
+            return Poll::Ready(Ok(output));
+        }
+        let deadline = *this.deadline;
+        let timer =
+            this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
+        timer.as_mut().poll(cx).map(|()| Err(Stop::Deadline))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn burn(time: Duration) {
+        let start = thread_cpu();
+        while thread_cpu() - start < time {
+            std::hint::spin_loop();
+        }
+    }
+
+    #[tokio::test]
+    async fn waiting_is_not_charged_and_running_is() {
+        let clock = CpuClock::default();
+        let guest = async {
+            burn(Duration::from_millis(2));
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            burn(Duration::from_millis(2));
+        };
+        let start = Instant::now();
+        limited(&clock, start + Duration::from_secs(60), guest).await.unwrap();
+        assert!(clock.spent() >= Duration::from_millis(4), "{:?}", clock.spent());
+        assert!(
+            start.elapsed() - clock.spent() >= Duration::from_millis(45),
+            "{:?}",
+            clock.spent()
+        );
+    }
+
+    #[tokio::test]
+    async fn the_deadline_ends_a_guest_that_waits() {
+        let clock = CpuClock::default();
+        let guest = std::future::pending::<()>();
+        let result = limited(&clock, Instant::now() + Duration::from_millis(5), guest).await;
+        assert_eq!(result, Err(Stop::Deadline));
+    }
+
+    #[tokio::test]
+    async fn a_tick_sees_this_slice_and_all_before_it() {
+        let clock = CpuClock::default();
+        let guest = async {
+            burn(Duration::from_millis(2));
+            tokio::task::yield_now().await;
+            burn(Duration::from_millis(2));
+            spent_at_tick()
+        };
+        let seen = limited(&clock, Instant::now() + Duration::from_secs(60), guest).await.unwrap();
+        assert!(seen >= Duration::from_millis(4), "{seen:?}");
+        assert!(clock.spent() >= seen);
+        assert!(clock.ticked.load(Ordering::Relaxed));
+    }
+}

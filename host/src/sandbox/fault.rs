@@ -1,0 +1,87 @@
+//! The one place where a trap, or any other error out of Wasmtime, is classified.
+
+use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
+
+use super::{budget::Stop, state::State};
+use crate::outcome::Outcome;
+
+/// Why an invocation did not end well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The classification.
+    pub outcome: Outcome,
+    /// For the operator's and the author's log; never for the client.
+    pub detail: String,
+}
+
+impl Fault {
+    pub(super) fn new(outcome: Outcome, detail: impl Into<String>) -> Fault {
+        Fault { outcome, detail: detail.into() }
+    }
+}
+
+impl From<Stop> for Fault {
+    fn from(stop: Stop) -> Fault {
+        let outcome = match stop {
+            Stop::Cpu => Outcome::CpuExceeded,
+            Stop::Deadline => Outcome::DeadlineExceeded,
+        };
+        Fault::new(outcome, stop.to_string())
+    }
+}
+
+/// The longest detail, in bytes: a backtrace of a deep recursion is long.
+const DETAIL_BYTES: usize = 4096;
+
+pub(super) fn classify(error: &wasmtime::Error, state: &State) -> Fault {
+    if let Some(stop) = error.downcast_ref::<Stop>() {
+        return Fault::from(*stop);
+    }
+    if error.is::<PoolConcurrencyLimitError>() {
+        return Fault::new(Outcome::LoadShed, "the pool of sandboxes is used up");
+    }
+    if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
+        return Fault::new(
+            Outcome::Trap,
+            format!("the guest called exit with the code {}", exit.0),
+        );
+    }
+    let trap = error.downcast_ref::<Trap>();
+    match trap {
+        Some(Trap::OutOfFuel) => return Fault::new(Outcome::FuelExhausted, "the fuel is spent"),
+        Some(Trap::Interrupt) => return Fault::from(Stop::Deadline),
+        _ => {}
+    }
+    // An allocator that was refused memory aborts, and an abort is `unreachable`; without a trap it was an instantiation that
+    // could not get its first memory.
+    if let Some(refusal) = state.limiter.refused()
+        && matches!(trap, None | Some(Trap::UnreachableCodeReached))
+    {
+        return Fault::new(Outcome::MemoryExceeded, refusal.to_string());
+    }
+    Fault::new(Outcome::Trap, describe(error, trap))
+}
+
+fn describe(error: &wasmtime::Error, trap: Option<&Trap>) -> String {
+    let mut text = match trap {
+        Some(trap) => trap.to_string(),
+        None => format!("{:#}", error.root_cause()),
+    };
+    if let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() {
+        for frame in backtrace.frames() {
+            if text.len() > DETAIL_BYTES {
+                text.push_str("\n  ...");
+                break;
+            }
+            let name = frame.func_name().unwrap_or("<unnamed>");
+            text.push_str("\n  at ");
+            text.push_str(&demangle(name));
+        }
+    }
+    text
+}
+
+fn demangle(name: &str) -> String {
+    rustc_demangle::try_demangle(name)
+        .map_or_else(|_| name.to_owned(), |demangled| format!("{demangled:#}"))
+}

@@ -1,0 +1,149 @@
+//! What a sandbox may grow to, and the note of what it was refused.
+
+use wasmtime::{ResourceLimiter, Result};
+
+use crate::manifest::Limits;
+
+/// Sums the linear memories of one sandbox and refuses what is over the limit. A refusal is not yet a fault: `memory.grow`
+/// says -1 to the guest, and what the guest makes of it is its own affair.
+#[derive(Debug)]
+pub(super) struct Limiter {
+    memory_limit_bytes: usize,
+    table_limit_elements: usize,
+    instances: usize,
+    memories: usize,
+    memory_bytes: usize,
+    peak_bytes: usize,
+    refused: Option<Refusal>,
+}
+
+/// The last growth that was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    Memory { desired_bytes: usize, limit_bytes: usize },
+    Table { desired_elements: usize, limit_elements: usize },
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match *self {
+            Refusal::Memory { desired_bytes, limit_bytes } => {
+                write!(
+                    f,
+                    "{} KiB of linear memory were asked for, and the limit is {} MiB (`memory_mib`)",
+                    desired_bytes >> 10,
+                    limit_bytes >> 20
+                )
+            }
+            Refusal::Table { desired_elements, limit_elements } => write!(
+                f,
+                "a table of {desired_elements} elements was asked for, and the limit is {limit_elements} (`table_elements`)"
+            ),
+        }
+    }
+}
+
+impl Limiter {
+    pub(super) fn new(limits: &Limits) -> Limiter {
+        let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        Limiter {
+            memory_limit_bytes: size(limits.memory_bytes),
+            table_limit_elements: size(limits.table_elements),
+            instances: limits.instances as usize,
+            memories: limits.memories as usize,
+            memory_bytes: 0,
+            peak_bytes: 0,
+            refused: None,
+        }
+    }
+
+    pub(super) fn peak_bytes(&self) -> u64 {
+        self.peak_bytes as u64
+    }
+
+    pub(super) fn refused(&self) -> Option<Refusal> {
+        self.refused
+    }
+}
+
+impl ResourceLimiter for Limiter {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> Result<bool> {
+        let total = self.memory_bytes.saturating_sub(current).saturating_add(desired);
+        if total > self.memory_limit_bytes {
+            self.refused = Some(Refusal::Memory {
+                desired_bytes: total,
+                limit_bytes: self.memory_limit_bytes,
+            });
+            return Ok(false);
+        }
+        self.memory_bytes = total;
+        self.peak_bytes = self.peak_bytes.max(total);
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> Result<bool> {
+        let granted = desired <= self.table_limit_elements;
+        if !granted {
+            self.refused = Some(Refusal::Table {
+                desired_elements: desired,
+                limit_elements: self.table_limit_elements,
+            });
+        }
+        Ok(granted)
+    }
+
+    fn instances(&self) -> usize {
+        self.instances
+    }
+
+    fn tables(&self) -> usize {
+        // Component linking gives each of its shims a table.
+        self.instances
+    }
+
+    fn memories(&self) -> usize {
+        self.memories
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memories_are_summed_and_a_refusal_is_noted() {
+        let mut limiter = Limiter::new(&Limits { memory_bytes: 3 << 16, ..Limits::default() });
+        assert!(limiter.memory_growing(0, 1 << 16, None).unwrap());
+        assert!(limiter.memory_growing(0, 1 << 16, None).unwrap());
+        assert!(limiter.memory_growing(1 << 16, 2 << 16, None).unwrap());
+        assert_eq!(limiter.refused(), None);
+        assert!(!limiter.memory_growing(1 << 16, 2 << 16, None).unwrap());
+        assert_eq!(
+            limiter.refused(),
+            Some(Refusal::Memory { desired_bytes: 4 << 16, limit_bytes: 3 << 16 })
+        );
+        assert_eq!(limiter.peak_bytes(), 3 << 16);
+    }
+
+    #[test]
+    fn tables_are_limited_one_by_one() {
+        let mut limiter = Limiter::new(&Limits { table_elements: 10, ..Limits::default() });
+        assert!(limiter.table_growing(0, 10, None).unwrap());
+        assert!(limiter.table_growing(0, 10, None).unwrap());
+        assert!(!limiter.table_growing(10, 11, None).unwrap());
+        assert_eq!(
+            limiter.refused().unwrap().to_string(),
+            "a table of 11 elements was asked for, and the limit is 10 (`table_elements`)"
+        );
+    }
+}

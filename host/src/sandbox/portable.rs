@@ -1,0 +1,193 @@
+//! The portable path: any component that exports wasi:http 0.2 or 0.3, streaming both ways.
+//!
+//! The head of the response leaves as soon as the guest has it; the guest runs on while its body is read, and may
+//! run on after it, until its deadline. Whoever drives [`Sandbox::serve`] therefore does so in a task of its own.
+
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use http_body_util::BodyExt;
+use tokio::sync::oneshot;
+use wasmtime::{Store, component::Accessor};
+use wasmtime_wasi_http::{
+    Error as WasiHttpError, WasiBody, WasiHttpView,
+    p2::bindings::{
+        ProxyPre,
+        http::types::{ErrorCode as ErrorCode02, Scheme},
+    },
+    p3::{
+        self,
+        bindings::{ServicePre, http::types::ErrorCode as ErrorCode03},
+    },
+};
+
+use super::{
+    Fault, Sandbox,
+    lean::{Start, not_exported},
+    state::State,
+};
+use crate::{
+    body::{BodyError, StreamBody},
+    outcome::Outcome,
+};
+
+/// How the guest's side of the exchange ended, when it did not trap.
+enum Answer {
+    Sent,
+    Nothing,
+    Error(String),
+}
+
+impl Sandbox {
+    /// Hands `request` to the guest, its response to `respond`, and runs the guest to its end.
+    ///
+    /// The request has an absolute URI. If `respond` was not used when this returns, the result says why.
+    pub async fn serve(
+        &mut self,
+        request: http::Request<StreamBody>,
+        respond: oneshot::Sender<http::Response<StreamBody>>,
+    ) -> Result<(), Fault> {
+        let program = self.program.clone();
+        let mut start = Start::now();
+        let request = request.map(|body| body.map_err(to_wasi).boxed_unsync());
+        let result = match (&program.wasi_03, &program.wasi_02) {
+            (Some(pre), _) => {
+                self.run(async |store| serve_03(store, pre, request, respond, &mut start).await)
+                    .await
+            }
+            (None, Some(pre)) => {
+                self.run(async |store| serve_02(store, pre, request, respond, &mut start).await)
+                    .await
+            }
+            (None, None) => Err(not_exported("wasi:http")),
+        };
+        self.instantiated = start.took;
+        match result? {
+            Answer::Sent => Ok(()),
+            Answer::Nothing => Err(Fault::new(
+                Outcome::NoResponse,
+                "the guest returned without having set a response",
+            )),
+            Answer::Error(code) => Err(Fault::new(
+                Outcome::BadResponse,
+                format!("the guest answered with the error code {code}"),
+            )),
+        }
+    }
+}
+
+async fn serve_02(
+    store: &mut Store<State>,
+    pre: &ProxyPre<State>,
+    request: http::Request<WasiBody>,
+    respond: oneshot::Sender<http::Response<StreamBody>>,
+    start: &mut Start,
+) -> wasmtime::Result<Answer> {
+    let proxy = pre.instantiate_async(&mut *store).await?;
+    start.done();
+    let scheme = match request.uri().scheme_str() {
+        Some("https") => Scheme::Https,
+        _ => Scheme::Http,
+    };
+    let (answered, mut answer) = oneshot::channel::<Result<(), ErrorCode02>>();
+    let mut view = store.data_mut().http();
+    let request = view.new_incoming_request(scheme, request)?;
+    let out = view.new_response_outparam_from_callback(move |result| {
+        let sent = result.map(|response| {
+            // Nobody listens any more: the guest will be stopped.
+            let _ = respond.send(response.map(|body| from_wasi(body)));
+        });
+        let _ = answered.send(sent);
+    })?;
+    proxy.wasi_http_incoming_handler().call_handle(store, request, out).await?;
+    Ok(match answer.try_recv() {
+        Ok(Ok(())) => Answer::Sent,
+        Ok(Err(code)) => Answer::Error(format!("{code:?}")),
+        Err(_) => Answer::Nothing,
+    })
+}
+
+async fn serve_03(
+    store: &mut Store<State>,
+    pre: &ServicePre<State>,
+    request: http::Request<WasiBody>,
+    respond: oneshot::Sender<http::Response<StreamBody>>,
+    start: &mut Start,
+) -> wasmtime::Result<Answer> {
+    let service = pre.instantiate_async(&mut *store).await?;
+    start.done();
+    store
+        .run_concurrent(async move |accessor: &Accessor<State>| {
+            let (request, io) = accessor.with(|mut access| {
+                let (request, io) = p3::Request::from_http(access.get().http().hooks, request);
+                let io: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(io);
+                (request, io)
+            });
+            let response = match service.handle(accessor, request).await? {
+                Ok(response) => response,
+                Err(code) => return Ok(Answer::Error(error_03(&code))),
+            };
+            let response = accessor.with(|access| response.into_http(access, io))?;
+            let (body_done, read) = oneshot::channel();
+            let response = response.map(|body| from_wasi(Watched { body, _done: body_done }));
+            let _ = respond.send(response);
+            // The guest's tasks write the body, and the store's event loop moves it: both until the reader is done.
+            let _ = read.await;
+            poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
+            Ok(Answer::Sent)
+        })
+        .await?
+}
+
+fn error_03(code: &ErrorCode03) -> String {
+    format!("{code:?}")
+}
+
+fn to_wasi(error: BodyError) -> WasiHttpError {
+    match error {
+        BodyError::TooLarge { limit_bytes } => {
+            WasiHttpError::HttpRequestBodySize(Some(limit_bytes))
+        }
+        BodyError::Idle(_) => WasiHttpError::ConnectionReadTimeout,
+        BodyError::Incomplete(_) => WasiHttpError::ConnectionTerminated,
+        BodyError::Guest(text) => WasiHttpError::InternalError(Some(text)),
+    }
+}
+
+fn from_wasi<B>(body: B) -> StreamBody
+where
+    B: http_body::Body<Data = Bytes, Error: std::fmt::Debug> + Send + 'static,
+{
+    body.map_err(|error| BodyError::Guest(format!("{error:?}"))).boxed_unsync()
+}
+
+/// A body whose end, or whose reader's, is seen by the other half of `_done`.
+struct Watched {
+    body: WasiBody,
+    _done: oneshot::Sender<()>,
+}
+
+impl http_body::Body for Watched {
+    type Data = Bytes;
+    type Error = WasiHttpError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, WasiHttpError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

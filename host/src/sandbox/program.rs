@@ -1,0 +1,200 @@
+//! A component that is linked and ready to be instantiated.
+
+use std::sync::OnceLock;
+
+use wasmtime::{
+    Engine,
+    component::{InstancePre, Linker},
+};
+use wasmtime_wasi_http::{p2::bindings::ProxyPre, p3::bindings::ServicePre};
+
+use super::{
+    contract::{call::CallFunctionPre, events::EventsFunctionPre, http::HttpFunctionPre},
+    state::State,
+};
+use crate::{
+    capability,
+    engine::{Exports, Import, Loaded, Profile},
+    manifest::Limits,
+};
+
+/// The pre-instance of one component, with its exports looked up once.
+pub struct Program {
+    instance: InstancePre<State>,
+    exports: Exports,
+    imports: Vec<Import>,
+    digest: blake3::Hash,
+    pub(super) http: Option<HttpFunctionPre<State>>,
+    pub(super) events: Option<EventsFunctionPre<State>>,
+    pub(super) call: Option<CallFunctionPre<State>>,
+    pub(super) wasi_02: Option<ProxyPre<State>>,
+    pub(super) wasi_03: Option<ServicePre<State>>,
+}
+
+/// Why a component cannot be a function of this host.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LinkError {
+    /// None of the contract's interfaces.
+    #[error(
+        "the component exports none of the interfaces that make it a function: lacewing:function/http, lacewing:function/events, lacewing:function/call, wasi:http/incoming-handler@0.2 or wasi:http/handler@0.3"
+    )]
+    NoExport,
+    /// An import that is not there.
+    #[error("the component imports {import}, {why}")]
+    NoImport {
+        /// Interface and version.
+        import: String,
+        /// The rest of the sentence.
+        why: String,
+    },
+    /// An import or export of another type than the interface of that name has.
+    #[error("the component does not fit this host: {0}")]
+    Mismatch(String),
+    /// More than its limits allow before it even starts.
+    #[error("the component needs {needs}, and its limit is {limit} (`{key}`)")]
+    OverLimit {
+        /// With unit.
+        needs: String,
+        /// With unit.
+        limit: String,
+        /// The manifest's key.
+        key: &'static str,
+    },
+}
+
+/// Everything that this host can link a component against: one linker per profile, made when first needed.
+#[derive(Default)]
+pub struct Linkers {
+    standard: OnceLock<Linker<State>>,
+    metered: OnceLock<Linker<State>>,
+}
+
+impl Linkers {
+    /// Links a component that was loaded for `profile`.
+    pub fn link(&self, loaded: Loaded, profile: Profile) -> Result<Program, LinkError> {
+        let cell = match profile {
+            Profile::Standard => &self.standard,
+            Profile::Metered => &self.metered,
+        };
+        let linker = match cell.get() {
+            Some(linker) => linker,
+            None => {
+                let linker = capability::linker(loaded.component.engine()).map_err(mismatch)?;
+                cell.get_or_init(|| linker)
+            }
+        };
+        Program::link(loaded, linker)
+    }
+}
+
+fn mismatch(error: wasmtime::Error) -> LinkError {
+    LinkError::Mismatch(format!("{error:#}"))
+}
+
+impl Program {
+    fn link(loaded: Loaded, linker: &Linker<State>) -> Result<Program, LinkError> {
+        let Loaded { component, exports, imports, digest, .. } = loaded;
+        if !exports.any() {
+            return Err(LinkError::NoExport);
+        }
+        for import in &imports {
+            if let Some(why) = capability::missing(import) {
+                return Err(LinkError::NoImport { import: import.to_string(), why });
+            }
+        }
+        let instance = linker.instantiate_pre(&component).map_err(mismatch)?;
+        let pre = || instance.clone();
+        Ok(Program {
+            http: exports
+                .http
+                .then(|| HttpFunctionPre::new(pre()))
+                .transpose()
+                .map_err(mismatch)?,
+            events: exports
+                .events
+                .then(|| EventsFunctionPre::new(pre()))
+                .transpose()
+                .map_err(mismatch)?,
+            call: exports
+                .call
+                .then(|| CallFunctionPre::new(pre()))
+                .transpose()
+                .map_err(mismatch)?,
+            wasi_02: exports
+                .wasi_http_02
+                .then(|| ProxyPre::new(pre()))
+                .transpose()
+                .map_err(mismatch)?,
+            wasi_03: exports
+                .wasi_http_03
+                .then(|| ServicePre::new(pre()))
+                .transpose()
+                .map_err(mismatch)?,
+            instance,
+            exports,
+            imports,
+            digest,
+        })
+    }
+
+    /// What it exports.
+    pub fn exports(&self) -> Exports {
+        self.exports
+    }
+
+    /// What it imports.
+    pub fn imports(&self) -> &[Import] {
+        &self.imports
+    }
+
+    /// blake3 of the component's bytes.
+    pub fn digest(&self) -> blake3::Hash {
+        self.digest
+    }
+
+    /// Whether what the component needs before it runs fits its limits.
+    pub fn check_limits(&self, limits: &Limits) -> Result<(), LinkError> {
+        let Some(needs) = self.instance.component().resources_required() else {
+            return Ok(());
+        };
+        let over =
+            |needs: String, limit: String, key| Err(LinkError::OverLimit { needs, limit, key });
+        if needs.num_memories > limits.memories {
+            return over(
+                format!("{} linear memories", needs.num_memories),
+                limits.memories.to_string(),
+                "memories",
+            );
+        }
+        if let Some(pages) = needs.max_initial_memory_size
+            && pages.saturating_mul(PAGE_BYTES) > limits.memory_bytes
+        {
+            let kib = pages.saturating_mul(PAGE_BYTES) >> 10;
+            return over(
+                format!("{kib} KiB of initial memory"),
+                format!("{} MiB", limits.memory_bytes >> 20),
+                "memory_mib",
+            );
+        }
+        if let Some(elements) = needs.max_initial_table_size
+            && elements > limits.table_elements
+        {
+            return over(
+                format!("a table of {elements} elements"),
+                limits.table_elements.to_string(),
+                "table_elements",
+            );
+        }
+        Ok(())
+    }
+
+    pub(super) fn engine(&self) -> &Engine {
+        self.instance.engine()
+    }
+
+    pub(super) fn instance(&self) -> &InstancePre<State> {
+        &self.instance
+    }
+}
+
+const PAGE_BYTES: u64 = 64 << 10;

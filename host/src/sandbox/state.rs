@@ -1,0 +1,133 @@
+//! What a store carries.
+
+use std::{sync::Arc, time::Instant};
+
+use wasmtime::{Engine, Store, StoreContextMut, UpdateDeadline, component::ResourceTable};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+use super::{
+    budget::{self, Stop},
+    fault::Fault,
+    limiter::Limiter,
+};
+use crate::{
+    capability::{
+        egress::{Egress, EgressLimits, Gate, Policy, Propagation},
+        stdio,
+    },
+    manifest::Limits,
+    outcome::Outcome,
+    telemetry::GuestLog,
+};
+
+/// What all sandboxes of a revision have in common.
+pub struct Spec {
+    /// Its limits, with the caps of tenant and host applied.
+    pub limits: Limits,
+    /// The environment that the guest sees, and nothing else.
+    pub env: Vec<(String, String)>,
+    /// The way out of this host.
+    pub egress: Arc<Egress>,
+    /// Where outbound HTTP may go.
+    pub policy: Policy,
+}
+
+/// Host memory that one hostcall's arguments and results may take. Strings and lists are charged by their size.
+const HOSTCALL_BYTES: usize = 16 << 20;
+
+/// A store's data. Small, and made without allocating: most of it is there only once a guest asks.
+pub(crate) struct State {
+    pub(super) limiter: Limiter,
+    pub(super) spec: Arc<Spec>,
+    deadline: Instant,
+    log: Arc<GuestLog>,
+    wasi: Option<Box<WasiCtx>>,
+    table: ResourceTable,
+    http: WasiHttpCtx,
+    propagation: Propagation,
+    gate: Option<Box<Gate>>,
+}
+
+pub(super) fn store(
+    engine: &Engine,
+    spec: &Arc<Spec>,
+    log: Arc<GuestLog>,
+    propagation: Propagation,
+    deadline: Instant,
+) -> Result<Store<State>, Fault> {
+    let limits = &spec.limits;
+    let mut http = WasiHttpCtx::new();
+    http.set_field_size_limit(limits.header_bytes as usize * FIELD_OVERHEAD);
+    let mut table = ResourceTable::new();
+    table.set_max_capacity(limits.handles as usize);
+    let state = State {
+        limiter: Limiter::new(limits),
+        spec: spec.clone(),
+        deadline,
+        log,
+        wasi: None,
+        table,
+        http,
+        propagation,
+        gate: None,
+    };
+    let mut store = Store::new(engine, state);
+    store.limiter(|state| &mut state.limiter);
+    store.set_hostcall_fuel(HOSTCALL_BYTES);
+    store.set_max_component_handles(limits.handles as usize);
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(on_tick);
+    if let Some(fuel) = limits.fuel {
+        store
+            .set_fuel(fuel)
+            .map_err(|error| Fault::new(Outcome::Internal, format!("{error:#}")))?;
+    }
+    Ok(store)
+}
+
+/// A header map in memory is larger than its fields on the wire; this covers the difference.
+const FIELD_OVERHEAD: usize = 4;
+
+/// Called on the guest's stack at each epoch tick.
+#[allow(clippy::needless_pass_by_value)]
+fn on_tick(ctx: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {
+    let state = ctx.data();
+    if budget::spent_at_tick() >= state.spec.limits.cpu {
+        return Err(Stop::Cpu.into());
+    }
+    if Instant::now() >= state.deadline {
+        return Err(Stop::Deadline.into());
+    }
+    // Wasmtime's own yield would be polled again at once, before anybody else on this thread.
+    Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        let wasi = self.wasi.get_or_insert_with(|| {
+            let mut wasi = WasiCtx::builder();
+            wasi.envs(&self.spec.env)
+                .stdout(stdio::Output::stdout(&self.log))
+                .stderr(stdio::Output::stderr(&self.log))
+                .max_random_size(self.spec.limits.random_bytes)
+                .allow_tcp(false)
+                .allow_udp(false)
+                .allow_ip_name_lookup(false);
+            Box::new(wasi.build())
+        });
+        WasiCtxView { ctx: wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        let (spec, log, propagation) = (&self.spec, &self.log, &mut self.propagation);
+        let gate = self.gate.get_or_insert_with(|| {
+            let limits = EgressLimits::from(&spec.limits);
+            let (egress, policy) = (spec.egress.clone(), spec.policy.clone());
+            Box::new(Gate::new(egress, policy, limits, std::mem::take(propagation), log.clone()))
+        });
+        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut **gate }
+    }
+}

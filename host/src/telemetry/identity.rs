@@ -1,0 +1,138 @@
+//! Who a log line, a record or a metric is about.
+
+use std::{
+    fmt::{self, Write as _},
+    sync::Arc,
+};
+
+use crate::{
+    name::{AppName, FunctionName, TenantName},
+    telemetry::text,
+};
+
+/// A revision of a function, with its place in a log line rendered once, at deploy.
+#[derive(Debug)]
+pub struct Origin {
+    /// Who is charged.
+    pub tenant: TenantName,
+    /// What the function was deployed with.
+    pub app: AppName,
+    /// The function.
+    pub function: FunctionName,
+    /// The revision's identifier.
+    pub revision: Arc<str>,
+    /// `"tenant":"…","app":"…","function":"…","revision":"…"`
+    json: String,
+    /// `tenant/app/function@revision`
+    text: String,
+}
+
+impl Origin {
+    /// The origin of everything that this revision says.
+    pub fn new(
+        tenant: TenantName,
+        app: AppName,
+        function: FunctionName,
+        revision: Arc<str>,
+    ) -> Origin {
+        let mut json = String::new();
+        let pairs = [
+            ("tenant", tenant.as_str()),
+            ("app", app.as_str()),
+            ("function", function.as_str()),
+            ("revision", &revision),
+        ];
+        for (index, (key, value)) in pairs.into_iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            let _ = write!(json, "{comma}\"{key}\":");
+            text::push_json_string(&mut json, value);
+        }
+        let mut line = format!("{tenant}/{app}/{function}@");
+        text::push_escaped(&mut line, &revision);
+        Origin { tenant, app, function, revision, json, text: line }
+    }
+
+    pub(super) fn json_fields(&self) -> &str {
+        &self.json
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+macro_rules! hex_ids {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub struct $name(pub u128);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:032x}", self.0)
+            }
+        }
+    )*};
+}
+
+hex_ids! {
+    /// One invocation. Displays as 32 lower-case hexadecimal digits.
+    InvocationId,
+    /// A W3C trace. Displays as 32 lower-case hexadecimal digits.
+    TraceId,
+}
+
+/// What every line and record of one invocation carries.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The revision that runs.
+    pub origin: Arc<Origin>,
+    /// The invocation.
+    pub invocation: InvocationId,
+    /// The request's id, from the client or made by the host. None where no request started it.
+    pub request_id: Option<Arc<str>>,
+    /// The trace that the invocation is part of.
+    pub trace_id: Option<TraceId>,
+}
+
+#[cfg(test)]
+pub(super) fn example_context() -> Context {
+    let origin = Origin::new(
+        "acme".parse().unwrap(),
+        "shop".parse().unwrap(),
+        "cart".parse().unwrap(),
+        "r7".into(),
+    );
+    Context {
+        origin: Arc::new(origin),
+        invocation: InvocationId(0xabc),
+        request_id: Some("req-1".into()),
+        trace_id: Some(TraceId(0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_rendered_once() {
+        let context = example_context();
+        assert_eq!(context.origin.to_string(), "acme/shop/cart@r7");
+        assert_eq!(
+            context.origin.json_fields(),
+            r#""tenant":"acme","app":"shop","function":"cart","revision":"r7""#
+        );
+    }
+
+    #[test]
+    fn ids_are_fixed_width_hexadecimal() {
+        assert_eq!(InvocationId(0xabc).to_string(), "00000000000000000000000000000abc");
+        assert_eq!(
+            example_context().trace_id.unwrap().to_string(),
+            "4bf92f3577b34da6a3ce929d0e0e4736"
+        );
+    }
+}

@@ -1,0 +1,345 @@
+//! The figures of one function, and the set of them.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+};
+
+use prometheus_client::{
+    encoding::{
+        DescriptorEncoder, EncodeLabel, EncodeLabelSet, EncodeMetric, LabelSetEncoder,
+        MetricEncoder, NoLabelSet,
+    },
+    metrics::{MetricType, gauge::ConstGauge},
+    registry::Unit,
+};
+
+use crate::{
+    name::{AppName, FunctionName, TenantName},
+    outcome::Outcome,
+    telemetry::{
+        LogTotals, Usage,
+        histogram::{self, Histogram, nanoseconds},
+        metrics::{Counter, OutcomeCounters},
+    },
+};
+
+/// Which function: the labels of its series.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FunctionKey {
+    /// Who is charged.
+    pub tenant: TenantName,
+    /// What the function was deployed with.
+    pub app: AppName,
+    /// The function.
+    pub function: FunctionName,
+}
+
+/// The figures of one function over all its revisions.
+///
+/// A host may hold many functions that nobody calls: until the first invocation this is a few words, and has no
+/// series.
+#[derive(Debug)]
+pub struct FunctionMetrics {
+    key: FunctionKey,
+    figures: OnceLock<Box<Figures>>,
+    revisions: Mutex<Vec<Arc<str>>>,
+    set: Weak<FunctionSet>,
+}
+
+#[derive(Debug)]
+struct Figures {
+    outcomes: OutcomeCounters,
+    cpu_ns: Counter,
+    fuel: Counter,
+    input_bytes: Counter,
+    output_bytes: Counter,
+    log_bytes: Counter,
+    log_dropped_bytes: Counter,
+    duration: Histogram,
+    instantiation: Histogram,
+    memory_peak: Histogram,
+}
+
+impl Figures {
+    fn new() -> Box<Figures> {
+        Box::new(Figures {
+            outcomes: OutcomeCounters::default(),
+            cpu_ns: Counter::default(),
+            fuel: Counter::default(),
+            input_bytes: Counter::default(),
+            output_bytes: Counter::default(),
+            log_bytes: Counter::default(),
+            log_dropped_bytes: Counter::default(),
+            duration: Histogram::new(&histogram::DURATION),
+            instantiation: Histogram::new(&histogram::INSTANTIATION),
+            memory_peak: Histogram::new(&histogram::MEMORY),
+        })
+    }
+}
+
+impl FunctionMetrics {
+    /// Counts one invocation. A dozen relaxed atomic additions: no lock, no look-up, no allocation after the first.
+    pub fn observe(&self, outcome: Outcome, usage: &Usage) {
+        let figures = self.figures.get_or_init(Figures::new);
+        figures.outcomes.inc(outcome);
+        figures.duration.observe_duration(usage.duration);
+        figures.cpu_ns.add(nanoseconds(usage.cpu));
+        if let Some(instantiation) = usage.instantiation {
+            figures.instantiation.observe_duration(instantiation);
+        }
+        // None was made: it was refused at admission.
+        if usage.memory_peak_bytes > 0 {
+            figures.memory_peak.observe(usage.memory_peak_bytes);
+        }
+        if let Some(fuel) = usage.fuel {
+            figures.fuel.add(fuel);
+        }
+        figures.input_bytes.add(usage.bytes_in);
+        figures.output_bytes.add(usage.bytes_out);
+    }
+
+    /// Counts what one invocation printed.
+    pub fn observe_log(&self, totals: LogTotals) {
+        if totals == LogTotals::default() {
+            return;
+        }
+        let figures = self.figures.get_or_init(Figures::new);
+        figures.log_bytes.add(totals.bytes);
+        figures.log_dropped_bytes.add(totals.dropped_bytes);
+    }
+
+    /// Says which revisions the function serves now: the series of `lacewing_function_info`.
+    pub fn set_revisions(&self, revisions: Vec<Arc<str>>) {
+        *self.revisions.lock().unwrap_or_else(PoisonError::into_inner) = revisions;
+    }
+
+    /// Invocations that ended like this.
+    pub fn invocations(&self, outcome: Outcome) -> u64 {
+        self.figures.get().map_or(0, |figures| figures.outcomes.get(outcome))
+    }
+}
+
+impl Drop for FunctionMetrics {
+    fn drop(&mut self) {
+        if let Some(set) = self.set.upgrade() {
+            set.forget(&self.key);
+        }
+    }
+}
+
+/// The functions that someone holds.
+#[derive(Debug, Default)]
+pub(super) struct FunctionSet(Mutex<HashMap<FunctionKey, Weak<FunctionMetrics>>>);
+
+impl FunctionSet {
+    pub(super) fn get_or_create(self: &Arc<FunctionSet>, key: FunctionKey) -> Arc<FunctionMetrics> {
+        let mut functions = self.functions();
+        if let Some(function) = functions.get(&key).and_then(Weak::upgrade) {
+            return function;
+        }
+        let function = Arc::new(FunctionMetrics {
+            key: key.clone(),
+            figures: OnceLock::new(),
+            revisions: Mutex::default(),
+            set: Arc::downgrade(self),
+        });
+        functions.insert(key, Arc::downgrade(&function));
+        function
+    }
+
+    fn functions(&self) -> MutexGuard<'_, HashMap<FunctionKey, Weak<FunctionMetrics>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes a function that is gone, unless it was deployed again meanwhile.
+    fn forget(&self, key: &FunctionKey) {
+        let mut functions = self.functions();
+        if functions.get(key).is_some_and(|function| function.strong_count() == 0) {
+            functions.remove(key);
+        }
+    }
+
+    /// Every function, in order. The lock is released before a handle can be dropped, which takes it.
+    fn all(&self) -> Vec<Arc<FunctionMetrics>> {
+        let mut all: Vec<_> = self.functions().values().filter_map(Weak::upgrade).collect();
+        all.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        all
+    }
+}
+
+/// The labels of a series: one more if need be, then the function's.
+struct Labels<'a> {
+    key: &'a FunctionKey,
+    more: Option<(&'static str, &'a str)>,
+}
+
+impl EncodeLabelSet for Labels<'_> {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        if let Some((name, value)) = self.more {
+            (name, value).encode(encoder.encode_label())?;
+        }
+        let key = self.key;
+        for (name, value) in [
+            ("tenant", key.tenant.as_str()),
+            ("app", key.app.as_str()),
+            ("function", key.function.as_str()),
+        ] {
+            (name, value).encode(encoder.encode_label())?;
+        }
+        Ok(())
+    }
+}
+
+/// Encodes the families whose series belong to functions.
+pub(super) fn encode_functions(
+    set: &FunctionSet,
+    encoder: &mut DescriptorEncoder<'_>,
+) -> fmt::Result {
+    let functions = set.all();
+    let help = "Functions that are deployed, invoked or not";
+    let metric = encoder.encode_descriptor("functions", help, None, MetricType::Gauge)?;
+    ConstGauge::new(functions.len() as u64).encode(metric)?;
+    encode_info(&functions, encoder)?;
+    encode_outcomes(&functions, encoder)?;
+    for counter in COUNTERS {
+        let unit = counter.unit.as_ref();
+        let mut metric =
+            encoder.encode_descriptor(counter.name, counter.help, unit, MetricType::Counter)?;
+        each(&functions, &mut metric, |figures, mut metric| match counter.value {
+            Value::Count(read) => {
+                metric.encode_counter::<NoLabelSet, _, u64>(&read(figures).get(), None)
+            }
+            Value::Seconds(read) => {
+                let seconds = std::time::Duration::from_nanos(read(figures).get()).as_secs_f64();
+                metric.encode_counter::<NoLabelSet, _, u64>(&seconds, None)
+            }
+        })?;
+    }
+    for (name, help, unit, read) in HISTOGRAMS {
+        let kind = MetricType::Histogram;
+        let mut metric = encoder.encode_descriptor(name, help, Some(unit), kind)?;
+        each(&functions, &mut metric, |figures, metric| read(figures).encode(metric))?;
+    }
+    Ok(())
+}
+
+struct CounterFamily {
+    name: &'static str,
+    help: &'static str,
+    unit: Option<Unit>,
+    value: Value,
+}
+
+enum Value {
+    Count(fn(&Figures) -> &Counter),
+    /// Counted in nanoseconds.
+    Seconds(fn(&Figures) -> &Counter),
+}
+
+const COUNTERS: &[CounterFamily] = &[
+    CounterFamily {
+        name: "invocation_cpu",
+        help: "Time spent running the guest",
+        unit: Some(Unit::Seconds),
+        value: Value::Seconds(|figures| &figures.cpu_ns),
+    },
+    CounterFamily {
+        name: "invocation_fuel",
+        help: "Fuel that metered revisions used",
+        unit: None,
+        value: Value::Count(|figures| &figures.fuel),
+    },
+    CounterFamily {
+        name: "invocation_input",
+        help: "Bytes of requests' bodies and of events",
+        unit: Some(Unit::Bytes),
+        value: Value::Count(|figures| &figures.input_bytes),
+    },
+    CounterFamily {
+        name: "invocation_output",
+        help: "Bytes of responses' bodies and of results",
+        unit: Some(Unit::Bytes),
+        value: Value::Count(|figures| &figures.output_bytes),
+    },
+    CounterFamily {
+        name: "guest_log",
+        help: "Bytes that guests printed, as far as they were logged",
+        unit: Some(Unit::Bytes),
+        value: Value::Count(|figures| &figures.log_bytes),
+    },
+    CounterFamily {
+        name: "guest_log_dropped",
+        help: "Bytes that guests printed over the limit",
+        unit: Some(Unit::Bytes),
+        value: Value::Count(|figures| &figures.log_dropped_bytes),
+    },
+];
+
+type HistogramFamily = (&'static str, &'static str, &'static Unit, fn(&Figures) -> &Histogram);
+
+const HISTOGRAMS: &[HistogramFamily] = &[
+    (
+        "invocation_duration",
+        "Wall time from admission to the end of the response",
+        &Unit::Seconds,
+        |figures| &figures.duration,
+    ),
+    ("sandbox_instantiation", "Time to make a fresh sandbox", &Unit::Seconds, |figures| {
+        &figures.instantiation
+    }),
+    (
+        "invocation_memory_peak",
+        "The most linear memory that an invocation's sandbox had",
+        &Unit::Bytes,
+        |figures| &figures.memory_peak,
+    ),
+];
+
+fn encode_info(
+    functions: &[Arc<FunctionMetrics>],
+    encoder: &mut DescriptorEncoder<'_>,
+) -> fmt::Result {
+    let help = "The revisions that a function serves";
+    let mut metric = encoder.encode_descriptor("function", help, None, MetricType::Info)?;
+    for function in functions.iter().filter(|function| function.figures.get().is_some()) {
+        for revision in function.revisions.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            let labels = Labels { key: &function.key, more: Some(("revision", revision)) };
+            metric.encode_info(&labels)?;
+        }
+    }
+    Ok(())
+}
+
+fn encode_outcomes(
+    functions: &[Arc<FunctionMetrics>],
+    encoder: &mut DescriptorEncoder<'_>,
+) -> fmt::Result {
+    let help = "Invocations, by outcome";
+    let mut metric = encoder.encode_descriptor("invocations", help, None, MetricType::Counter)?;
+    for function in functions {
+        let Some(figures) = function.figures.get() else { continue };
+        for outcome in Outcome::ALL {
+            let labels = Labels { key: &function.key, more: Some(("outcome", outcome.as_str())) };
+            let count = figures.outcomes.get(*outcome);
+            metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+        }
+    }
+    Ok(())
+}
+
+/// Encodes the series of each function that was ever invoked.
+fn each(
+    functions: &[Arc<FunctionMetrics>],
+    metric: &mut MetricEncoder<'_>,
+    encode: impl Fn(&Figures, MetricEncoder<'_>) -> fmt::Result,
+) -> fmt::Result {
+    for function in functions {
+        if let Some(figures) = function.figures.get() {
+            let labels = Labels { key: &function.key, more: None };
+            encode(figures, metric.encode_family(&labels)?)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,173 @@
+//! A component for wasi:http 0.2, as somebody would write it for another host: no SDK, no manifest.
+//!
+//! | path | what it does |
+//! |---|---|
+//! | `/echo` | streams the request's body back, with a trailer `x-bytes` |
+//! | `/generate/N` | streams N bytes |
+//! | `/count` | reads the request's body and answers with its length |
+//! | `/fetch/URL` | answers with what the URL answers |
+//! | `/nothing` | returns without a response |
+//! | `/error` | answers with an error code |
+//! | `/trap-after-head` | sends a head and a piece of the body, then traps |
+//! | `/forever` | writes until nobody reads |
+//! | `/spin-after-response` | finishes its response, then spins |
+//! | anything else | `hello from 0.2` |
+
+#![cfg(target_os = "wasi")]
+
+use wasip2::{
+    exports::http::incoming_handler::Guest,
+    http::{
+        outgoing_handler,
+        types::{
+            ErrorCode, Fields, IncomingBody, IncomingRequest, OutgoingBody, OutgoingRequest,
+            OutgoingResponse, ResponseOutparam, Scheme,
+        },
+    },
+    io::streams::{InputStream, OutputStream, StreamError},
+};
+
+struct Portable;
+
+wasip2::http::proxy::export!(Portable);
+
+impl Guest for Portable {
+    fn handle(request: IncomingRequest, out: ResponseOutparam) {
+        let path = request.path_with_query().unwrap_or_default();
+        match path.split('/').nth(1).unwrap_or_default() {
+            "echo" => echo(&request, out),
+            "generate" => {
+                generate(path.rsplit('/').next().and_then(|n| n.parse().ok()).unwrap_or(0), out)
+            }
+            "count" => count(&request, out),
+            "fetch" => fetch(path.strip_prefix("/fetch/").unwrap_or_default(), out),
+            "nothing" => drop(out),
+            "error" => ResponseOutparam::set(out, Err(ErrorCode::ConfigurationError)),
+            "trap-after-head" => trap_after_head(out),
+            "forever" => generate(u64::MAX, out),
+            "spin-after-response" => {
+                text(out, "done");
+                loop {
+                    std::hint::spin_loop();
+                }
+            }
+            _ => text(out, "hello from 0.2"),
+        }
+    }
+}
+
+fn begin(out: ResponseOutparam, headers: Fields) -> (OutgoingBody, OutputStream) {
+    let response = OutgoingResponse::new(headers);
+    let body = response.body().expect("a fresh response has its body");
+    let stream = body.write().expect("a fresh body has its stream");
+    ResponseOutparam::set(out, Ok(response));
+    (body, stream)
+}
+
+fn text(out: ResponseOutparam, text: &str) {
+    let (body, stream) = begin(out, Fields::new());
+    stream.blocking_write_and_flush(text.as_bytes()).expect("the reader is there");
+    drop(stream);
+    OutgoingBody::finish(body, None).expect("nothing was declared");
+}
+
+/// Reads to the end; `None` when there is no more.
+fn read(stream: &InputStream) -> Option<Vec<u8>> {
+    match stream.blocking_read(64 * 1024) {
+        Ok(chunk) => Some(chunk),
+        Err(StreamError::Closed) => None,
+        Err(error) => panic!("the body failed: {error:?}"),
+    }
+}
+
+/// Writes in the pieces that the stream allows. False when nobody reads any more.
+fn write(stream: &OutputStream, mut bytes: &[u8]) -> bool {
+    while !bytes.is_empty() {
+        stream.subscribe().block();
+        let Ok(room) = stream.check_write() else { return false };
+        let (now, later) = bytes.split_at(bytes.len().min(room as usize));
+        if stream.write(now).is_err() {
+            return false;
+        }
+        bytes = later;
+    }
+    true
+}
+
+fn echo(request: &IncomingRequest, out: ResponseOutparam) {
+    let incoming = request.consume().expect("the body is still there");
+    let input = incoming.stream().expect("the stream is still there");
+    let (body, stream) = begin(out, Fields::new());
+    let mut bytes = 0;
+    while let Some(chunk) = read(&input) {
+        bytes += chunk.len();
+        if !write(&stream, &chunk) {
+            return;
+        }
+    }
+    drop(input);
+    let _ = IncomingBody::finish(incoming);
+    let _ = stream.blocking_flush();
+    drop(stream);
+    let trailers = Fields::from_list(&[("x-bytes".to_owned(), bytes.to_string().into_bytes())])
+        .expect("a valid field");
+    OutgoingBody::finish(body, Some(trailers)).expect("nothing was declared");
+}
+
+fn generate(mut bytes: u64, out: ResponseOutparam) {
+    let (body, stream) = begin(out, Fields::new());
+    let chunk = [b'x'; 64 * 1024];
+    while bytes > 0 {
+        let now = bytes.min(chunk.len() as u64);
+        if !write(&stream, &chunk[..now as usize]) {
+            return;
+        }
+        bytes -= now;
+    }
+    let _ = stream.blocking_flush();
+    drop(stream);
+    OutgoingBody::finish(body, None).expect("nothing was declared");
+}
+
+fn count(request: &IncomingRequest, out: ResponseOutparam) {
+    let incoming = request.consume().expect("the body is still there");
+    let input = incoming.stream().expect("the stream is still there");
+    let mut bytes = 0;
+    while let Some(chunk) = read(&input) {
+        bytes += chunk.len();
+    }
+    text(out, &bytes.to_string());
+}
+
+fn fetch(url: &str, out: ResponseOutparam) {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let request = OutgoingRequest::new(Fields::new());
+    let scheme = if scheme == "https" { Scheme::Https } else { Scheme::Http };
+    request.set_scheme(Some(&scheme)).expect("a valid scheme");
+    request.set_authority(Some(authority)).expect("a valid authority");
+    request.set_path_with_query(Some(&format!("/{path}"))).expect("a valid path");
+    let pending = match outgoing_handler::handle(request, None) {
+        Ok(pending) => pending,
+        Err(error) => return text(out, &format!("refused: {error:?}")),
+    };
+    pending.subscribe().block();
+    match pending.get() {
+        Some(Ok(Ok(response))) => {
+            let incoming = response.consume().expect("the body is still there");
+            let input = incoming.stream().expect("the stream is still there");
+            let mut answer = format!("{} ", response.status()).into_bytes();
+            while let Some(chunk) = read(&input) {
+                answer.extend(chunk);
+            }
+            text(out, &String::from_utf8_lossy(&answer));
+        }
+        other => text(out, &format!("failed: {other:?}")),
+    }
+}
+
+fn trap_after_head(out: ResponseOutparam) {
+    let (_body, stream) = begin(out, Fields::new());
+    stream.blocking_write_and_flush(b"half of ").expect("the reader is there");
+    panic!("after the head");
+}

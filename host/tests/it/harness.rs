@@ -1,0 +1,240 @@
+//! A host of this process, on a socket of its own, and a client for it.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use lacewing::{
+    cli::{
+        build::{self, Toolchain},
+        console::Console,
+    },
+    config::{HostFile, Settings},
+    control::{Components, Host},
+    ingress::{Gateway, Listener, Options, Server},
+    manifest::App,
+    telemetry::{Captured, InvocationLog, Sink},
+};
+use tokio::net::TcpStream;
+
+/// The repository's root.
+pub(crate) fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+/// The component of an example, built once for each run of the tests.
+pub(crate) fn component(example: &str) -> PathBuf {
+    static BUILT: OnceLock<dashmap::DashMap<String, PathBuf>> = OnceLock::new();
+    let built = BUILT.get_or_init(dashmap::DashMap::new);
+    let entry = built.entry(example.to_owned()).or_insert_with(|| {
+        let dir = root().join("examples").join(example);
+        let built = build::build_crate(&dir, &Toolchain::from_env(), &Console::silent());
+        built.unwrap_or_else(|error| panic!("examples/{example}: {error}")).component
+    });
+    entry.clone()
+}
+
+/// The component of a test guest: an example of the package in `tests/guests`, written without the SDK.
+pub(crate) fn guest(name: &str) -> PathBuf {
+    static DIR: OnceLock<PathBuf> = OnceLock::new();
+    let dir = DIR.get_or_init(|| {
+        // Whatever builds an example adds the Wasm target where it is missing.
+        let hello = component("hello");
+        let target_dir =
+            hello.ancestors().find(|dir| dir.ends_with("lacewing")).unwrap().to_owned();
+        let status = Toolchain::from_env()
+            .cargo(&root().join("host/tests/guests"))
+            .args(["build", "--quiet", "--release", "--examples", "--target", build::WASM_TARGET])
+            .arg("--target-dir")
+            .arg(&target_dir)
+            .status()
+            .unwrap();
+        assert!(status.success(), "the test guests do not build");
+        target_dir.join(build::WASM_TARGET).join("release/examples")
+    });
+    dir.join(format!("{}.wasm", name.replace('-', "_")))
+}
+
+/// An app that is served.
+pub(crate) struct Served {
+    pub(crate) host: Arc<Host>,
+    pub(crate) sink: Sink,
+    pub(crate) address: SocketAddr,
+    server: Server,
+    _dir: tempfile::TempDir,
+}
+
+impl Served {
+    /// Serves a bare component, as `lacewing up FILE.wasm` does.
+    pub(crate) async fn component(path: &Path) -> Served {
+        let (app, warnings) = App::for_component(path).unwrap();
+        assert!(warnings.is_empty(), "{warnings:?}");
+        Served::app(app, |_| {}).await
+    }
+
+    /// Serves a manifest's text. `{name}` in it stands for the path of that example's component.
+    pub(crate) async fn manifest(text: &str) -> Served {
+        Served::manifest_with(text, |_| {}).await
+    }
+
+    /// As [`Served::manifest`], with other settings than the default.
+    pub(crate) async fn manifest_with(text: &str, change: impl FnOnce(&mut Settings)) -> Served {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lacewing.toml");
+        std::fs::write(&path, text).unwrap();
+        let (app, _) = App::load(&path).unwrap_or_else(|findings| {
+            panic!("{}", findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+        });
+        Served::app(app, change).await
+    }
+
+    async fn app(app: App, change: impl FnOnce(&mut Settings)) -> Served {
+        let dir = tempfile::tempdir().unwrap();
+        let mut settings = Settings::new(dir.path().join("cache"));
+        // Address space for a hundred hosts at once: tests run side by side.
+        settings.max_sandboxes = 64;
+        change(&mut settings);
+        let sink = Sink::memory();
+        let host = Host::new(settings.clone(), sink.clone(), InvocationLog::All).unwrap();
+        let file = HostFile::local(app, settings).unwrap();
+        host.deploy(&file, &Components::new()).await.unwrap_or_else(|errors| {
+            panic!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+        });
+        // What starting once at deploy printed is no test's.
+        sink.take();
+        let listener =
+            Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)), "--listen").await.unwrap();
+        let gateway = Arc::new(Gateway::new(host.invoker().clone(), host.metrics().clone()));
+        let server =
+            Server::start(listener, Options::of(host.settings()), host.routes().clone(), gateway);
+        Served { address: server.address(), host, sink, server, _dir: dir }
+    }
+
+    /// One GET on a connection of its own.
+    pub(crate) async fn get(&self, path: &str) -> Reply {
+        self.send(Method::GET, path, HeaderMap::new(), Bytes::new()).await
+    }
+
+    /// One request on a connection of its own.
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Reply {
+        let mut request = Request::builder().method(method).uri(path).header("host", "localhost");
+        request.headers_mut().unwrap().extend(headers);
+        let response = self.exchange(request.body(Full::new(body)).unwrap()).await;
+        Reply::read(response).await
+    }
+
+    /// Sends a request and returns as soon as the head of its response is there.
+    pub(crate) async fn exchange<B>(&self, request: Request<B>) -> Response<Incoming>
+    where
+        B: http_body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
+            + Send
+            + 'static,
+    {
+        let socket = TcpStream::connect(self.address).await.unwrap();
+        socket.set_nodelay(true).unwrap();
+        let (mut client, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(socket)).await.unwrap();
+        tokio::spawn(connection);
+        client.send_request(request).await.unwrap()
+    }
+
+    /// Waits until no invocation is in flight and no slot of the pools is taken; fails where that does not come.
+    pub(crate) async fn assert_idle(&self) {
+        let invoker = self.host.invoker();
+        eventually("every slot is free", || {
+            invoker.admission().in_flight() == 0 && invoker.engines().usage().is_idle()
+        })
+        .await;
+    }
+
+    /// What was logged since the last look: guests' lines.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let captured = self.sink.take();
+        let line = |one| match one {
+            Captured::Line(line) => Some(line.message),
+            Captured::Record(_) => None,
+        };
+        captured.into_iter().filter_map(line).collect()
+    }
+
+    /// Waits for the next invocation record, and returns it with the guests' lines before it.
+    pub(crate) async fn record(&self) -> (serde_json::Value, Vec<String>) {
+        let mut lines = Vec::new();
+        let until = Instant::now() + Duration::from_secs(60);
+        loop {
+            for one in self.sink.take() {
+                match one {
+                    Captured::Line(line) => lines.push(line.message),
+                    Captured::Record(json) => return (serde_json::from_str(&json).unwrap(), lines),
+                }
+            }
+            assert!(Instant::now() < until, "no invocation was recorded");
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Drains and stops.
+    pub(crate) async fn stop(self, grace: Duration) -> lacewing::ingress::Drained {
+        self.server.drain(grace).await
+    }
+}
+
+/// Waits for a condition, a minute at the most.
+pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(60);
+    while !condition() {
+        assert!(Instant::now() < until, "it did not come about that {what}");
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A whole response.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Reply {
+    pub(crate) async fn read(response: Response<Incoming>) -> Reply {
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Reply { status: parts.status.as_u16(), headers: parts.headers, body }
+    }
+
+    /// The header that says how it ended.
+    pub(crate) fn outcome(&self) -> &str {
+        self.headers["lacewing-outcome"].to_str().unwrap()
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    /// The problem document.
+    pub(crate) fn problem(&self) -> serde_json::Value {
+        assert_eq!(self.headers["content-type"], "application/problem+json");
+        serde_json::from_slice(&self.body).unwrap()
+    }
+}
+
+/// The binary under test.
+pub(crate) fn lacewing() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_lacewing"))
+}
