@@ -3,57 +3,99 @@
 use std::{
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 
-/// A body that streams, trailers included.
-pub type StreamBody = UnsyncBoxBody<Bytes, BodyError>;
+/// A request's body that streams, trailers included.
+pub type RequestStream = UnsyncBoxBody<Bytes, BodyError>;
 
-/// Why a body ended before its end.
+/// A response's body that streams, trailers included.
+pub type ResponseStream = UnsyncBoxBody<Bytes, CutShort>;
+
+/// Why a request's body could not be read to its end. Displays as the sentence for the client.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
-    /// More bytes than the limit allows.
-    #[error("the body has more than {limit_bytes} bytes")]
+    /// It is larger than the function's limit.
+    #[error("the request's body is larger than {limit_bytes} bytes")]
     TooLarge {
         /// The limit, in bytes.
         limit_bytes: u64,
     },
-    /// Nothing came for too long.
-    #[error("no byte of the body came for {} s", .0.as_secs())]
-    Idle(std::time::Duration),
-    /// The client went away, or what it sent is no HTTP.
-    #[error("the body ended early: {0}")]
-    Incomplete(String),
-    /// The guest stopped before it had written all of it.
-    #[error("the function ended before its response did: {0}")]
-    Guest(String),
+    /// Nothing of it arrived for too long.
+    #[error("nothing of the request's body arrived for {} ms", .after.as_millis())]
+    Idle {
+        /// How long nothing arrived.
+        after: Duration,
+    },
+    /// It was to be buffered and did not end in time.
+    #[error("the request's body was not complete after {} ms", .after.as_millis())]
+    Slow {
+        /// How long it was read.
+        after: Duration,
+    },
+    /// It is not encoded as HTTP says.
+    #[error("the chunked encoding of the request's body is malformed")]
+    Malformed,
+    /// The host holds as many bytes of bodies as it may.
+    #[error("the host has no room for this request's body now; try again later")]
+    NoRoom,
+    /// The client went away, or took the request back.
+    #[error("the client went away before the end of the request's body")]
+    Gone,
 }
+
+/// Why a response's body ended before its end. The connection, or the HTTP/2 stream, is then cut, so that the client
+/// does not take what it has for the whole.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the function's response was cut short: {0}")]
+pub struct CutShort(pub String);
 
 /// A response's body: whole, or streaming.
 #[derive(Debug)]
 pub enum Body {
-    /// All of it, at once.
+    /// All of it, at once. Empty once it was taken.
     Full(Bytes),
     /// Piece by piece.
-    Stream(StreamBody),
+    Stream(ResponseStream),
 }
 
 impl Body {
     /// No bytes.
     pub const EMPTY: Body = Body::Full(Bytes::new());
+
+    /// All of it. Takes no allocation of its own.
+    pub fn full(bytes: impl Into<Bytes>) -> Body {
+        Body::Full(bytes.into())
+    }
+
+    /// A stream of data and trailers.
+    pub fn stream(
+        body: impl http_body::Body<Data = Bytes, Error = CutShort> + Send + 'static,
+    ) -> Body {
+        Body::Stream(body.boxed_unsync())
+    }
+
+    /// How many bytes it has, if all of it is there already.
+    pub fn full_len(&self) -> Option<u64> {
+        match self {
+            Body::Full(bytes) => Some(bytes.len() as u64),
+            Body::Stream(_) => None,
+        }
+    }
 }
 
 impl http_body::Body for Body {
     type Data = Bytes;
-    type Error = BodyError;
+    type Error = CutShort;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, CutShort>>> {
         match self.get_mut() {
             Body::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             Body::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
@@ -76,7 +118,7 @@ impl http_body::Body for Body {
     }
 }
 
-/// A stream of no bytes.
-pub fn empty_stream() -> StreamBody {
+/// The body of a request that has none.
+pub fn empty_stream() -> RequestStream {
     http_body_util::Empty::new().map_err(|never| match never {}).boxed_unsync()
 }

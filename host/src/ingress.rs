@@ -3,7 +3,7 @@
 //! ```text
 //! serve ── transport ── hyper ── dispatch ──> Handler (invocation)
 //!   │                              │  │
-//! drain                       target  route, cors, hygiene, respond
+//! drain                       target  route, cors, respond
 //! ```
 //!
 //! `serve` accepts connections within a bound and drives them; `transport` is the socket as hyper sees it.
@@ -18,7 +18,6 @@ mod dispatch;
 mod drain;
 mod exchange;
 mod gateway;
-mod hygiene;
 mod options;
 mod random;
 mod request_id;
@@ -32,12 +31,11 @@ mod trace;
 mod transport;
 
 pub use self::{
-    body::{BodyError, BodyStream, Buffered, RequestBody, ResponseBody, StreamError},
+    body::{Buffered, RequestBody},
     cors::Cors,
     drain::Drained,
     exchange::{Answered, Endpoint, Exchange, Handler, Routes},
     gateway::Gateway,
-    hygiene::{BadResponse, HeaderLimits, response_parts, sanitize_response},
     options::Options,
     request_id::{REQUEST_ID_HEADER, RequestId},
     respond::{BadInput, OUTCOME_HEADER, Problem},

@@ -13,6 +13,7 @@
 
 mod admission;
 mod call;
+mod headers;
 mod http;
 mod live;
 mod response;
@@ -20,6 +21,7 @@ mod stream;
 
 pub use admission::{Admission, Permit, QueueOptions, Refused};
 pub use call::Called;
+pub use headers::{Direction, Excess, strip};
 pub use http::{HttpRequest, PARAMS_HEADER, ROUTE_HEADER};
 pub use live::Seen;
 

@@ -1,4 +1,4 @@
-//! Bodies: what a function reads of a request, and what it answers with.
+//! What a function reads of a request.
 
 use std::{
     error::Error,
@@ -23,44 +23,12 @@ use super::{
     options::Options,
     respond::{BadInput, Problem},
 };
-use crate::outcome::Outcome;
+use crate::{body::BodyError, outcome::Outcome};
 
 /// Bodies up to this many bytes do not count against the host's budget for buffered bodies.
 const FREE_BYTES: usize = 16 * 1024;
 /// In how many bytes the budget is counted.
 const BUDGET_UNIT: usize = 1024;
-
-/// Why a request's body could not be read to its end. Displays as the sentence for the client.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BodyError {
-    /// It is larger than the function's limit.
-    #[error("the request's body is larger than {limit} bytes")]
-    TooLarge {
-        /// Bytes that it may have.
-        limit: u64,
-    },
-    /// Nothing of it arrived for too long.
-    #[error("nothing of the request's body arrived for {} ms", .after.as_millis())]
-    Idle {
-        /// How long nothing arrived.
-        after: Duration,
-    },
-    /// It was to be buffered and did not end in time.
-    #[error("the request's body was not complete after {} ms", .after.as_millis())]
-    Slow {
-        /// How long it was read.
-        after: Duration,
-    },
-    /// It is not encoded as HTTP says.
-    #[error("the chunked encoding of the request's body is malformed")]
-    Malformed,
-    /// The host holds as many bytes of bodies as it may.
-    #[error("the host has no room for this request's body now; try again later")]
-    NoRoom,
-    /// The client went away, or took the request back.
-    #[error("the client went away before the end of the request's body")]
-    Gone,
-}
 
 impl From<BodyError> for Problem {
     fn from(error: BodyError) -> Problem {
@@ -119,7 +87,7 @@ impl RequestBody {
     pub fn limit(&mut self, bytes: u64) -> Result<(), BodyError> {
         self.limit = bytes;
         if self.incoming.size_hint().lower() > bytes {
-            return Err(BodyError::TooLarge { limit: bytes });
+            return Err(BodyError::TooLarge { limit_bytes: bytes });
         }
         Ok(())
     }
@@ -195,7 +163,7 @@ impl RequestBody {
         if let Some(data) = frame.data_ref() {
             self.read += data.len() as u64;
             if self.read > self.limit {
-                return Some(Err(BodyError::TooLarge { limit: self.limit }));
+                return Some(Err(BodyError::TooLarge { limit_bytes: self.limit }));
             }
         }
         self.ended = self.incoming.is_end_stream();
@@ -269,91 +237,4 @@ pub struct Buffered {
     /// The body.
     pub bytes: Bytes,
     _held: Option<OwnedSemaphorePermit>,
-}
-
-/// Why a stream of a response ended early. The connection, or the HTTP/2 stream, is then cut, so that the client
-/// does not take what it has for the whole.
-pub type StreamError = Box<dyn Error + Send + Sync>;
-
-/// A body that arrives in pieces, and may end with trailers.
-pub type BodyStream = Pin<Box<dyn Body<Data = Bytes, Error = StreamError> + Send>>;
-
-/// The body of a response.
-pub struct ResponseBody(Kind);
-
-enum Kind {
-    /// Empty once it was taken.
-    Full(Bytes),
-    Stream(BodyStream),
-}
-
-impl ResponseBody {
-    /// No body.
-    pub fn empty() -> ResponseBody {
-        ResponseBody(Kind::Full(Bytes::new()))
-    }
-
-    /// All of it. Takes no allocation of its own.
-    pub fn full(bytes: impl Into<Bytes>) -> ResponseBody {
-        ResponseBody(Kind::Full(bytes.into()))
-    }
-
-    /// A stream of data and trailers.
-    pub fn stream(
-        body: impl Body<Data = Bytes, Error = StreamError> + Send + 'static,
-    ) -> ResponseBody {
-        ResponseBody(Kind::Stream(Box::pin(body)))
-    }
-
-    /// Whether all of it is there already.
-    pub fn is_full(&self) -> bool {
-        self.full_len().is_some()
-    }
-
-    /// How many bytes it has, if all of it is there already.
-    pub fn full_len(&self) -> Option<u64> {
-        match &self.0 {
-            Kind::Full(bytes) => Some(bytes.len() as u64),
-            Kind::Stream(_) => None,
-        }
-    }
-}
-
-impl Body for ResponseBody {
-    type Data = Bytes;
-    type Error = StreamError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
-        match &mut self.0 {
-            Kind::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Kind::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Kind::Stream(body) => body.as_mut().poll_frame(cx),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match &self.0 {
-            Kind::Full(bytes) => bytes.is_empty(),
-            Kind::Stream(body) => body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match &self.0 {
-            Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Kind::Stream(body) => body.size_hint(),
-        }
-    }
-}
-
-impl fmt::Debug for ResponseBody {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Kind::Full(bytes) => write!(f, "{} bytes", bytes.len()),
-            Kind::Stream(_) => f.write_str("a stream"),
-        }
-    }
 }

@@ -12,13 +12,10 @@ use std::{
 
 use bytes::Bytes;
 use http::Version;
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 
-use super::{
-    body::{BodyBudget, ResponseBody, StreamError},
-    request_id::RequestId,
-    respond::Problem,
-};
+use super::{body::BodyBudget, request_id::RequestId, respond::Problem};
+use crate::body::{Body, CutShort};
 
 /// How many requests a connection may take back before it matters how many it does not.
 const ABANDONED: u32 = 100;
@@ -144,16 +141,16 @@ impl Drop for InFlight {
 
 /// A response's body, in flight until it was sent or given up.
 pub(super) struct Sending {
-    body: ResponseBody,
+    body: Body,
     /// Why the body ended early, while what came before is being sent.
-    failed: Option<StreamError>,
+    failed: Option<CutShort>,
     /// Whether it is counted in [`Connection::unasked`]. None: never.
     unasked: Option<bool>,
     in_flight: InFlight,
 }
 
 impl Sending {
-    pub(super) fn new(body: ResponseBody, in_flight: InFlight, version: Version) -> Sending {
+    pub(super) fn new(body: Body, in_flight: InFlight, version: Version) -> Sending {
         let unasked = (version == Version::HTTP_2).then_some(false);
         in_flight.connection.handed.fetch_add(1, Relaxed);
         let mut sending = Sending { body, failed: None, unasked, in_flight };
@@ -178,14 +175,14 @@ impl Drop for Sending {
     }
 }
 
-impl Body for Sending {
+impl http_body::Body for Sending {
     type Data = Bytes;
-    type Error = StreamError;
+    type Error = CutShort;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, CutShort>>> {
         if let Some(error) = self.failed.take() {
             return Poll::Ready(Some(Err(error)));
         }

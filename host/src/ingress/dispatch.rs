@@ -10,11 +10,10 @@ use http::{HeaderValue, Method, Request, Response, Version, header, request::Par
 use hyper::body::Incoming;
 
 use super::{
-    body::{RequestBody, ResponseBody},
+    body::RequestBody,
     connection::{Connection, Sending},
     cors::preflight_method,
     exchange::{Answered, Endpoint, Exchange, Handler, Routes},
-    hygiene::{Direction, strip},
     options::Options,
     request_id::{REQUEST_ID_HEADER, RequestId},
     respond::{self, BadInput, OUTCOME_HEADER, Problem, outcome_value},
@@ -22,7 +21,11 @@ use super::{
     target::{self, Target},
     trace::TraceContext,
 };
-use crate::outcome::Outcome;
+use crate::{
+    body::Body,
+    invocation::{Direction, strip},
+    outcome::Outcome,
+};
 
 /// Everything that answering a request takes and that requests share.
 pub(super) struct Dispatch<H: Handler> {
@@ -35,7 +38,7 @@ pub(super) struct Dispatch<H: Handler> {
 /// What to do with a request.
 enum Decision<T> {
     Invoke(Arc<Route<Endpoint<T>>>, Params),
-    Answer(Response<ResponseBody>),
+    Answer(Response<Body>),
     Refuse(Problem),
 }
 
@@ -150,7 +153,7 @@ fn preflight<T>(
     target: &Target<'_>,
     method: &Method,
     parts: &Parts,
-) -> Option<Response<ResponseBody>> {
+) -> Option<Response<Body>> {
     let Found::Match(found) = routes.find(target.authority, method, target.path) else {
         return None;
     };
@@ -171,10 +174,10 @@ fn shown_to_function(mut parts: Parts, request_id: &RequestId, trace: &TraceCont
 
 /// Makes an answer the response that the client is to see.
 fn finish(
-    answer: Result<Response<ResponseBody>, Problem>,
+    answer: Result<Response<Body>, Problem>,
     method: &Method,
     request_id: &RequestId,
-) -> (Outcome, Response<ResponseBody>) {
+) -> (Outcome, Response<Body>) {
     let (outcome, mut response) = match answer {
         Ok(response) => (Outcome::Ok, response),
         Err(problem) => (problem.outcome(), problem.to_response(request_id.as_str())),
@@ -189,8 +192,8 @@ fn finish(
 }
 
 /// What HEAD gets: the header that GET would have got.
-fn drop_body(response: &mut Response<ResponseBody>) {
-    let body = std::mem::replace(response.body_mut(), ResponseBody::empty());
+fn drop_body(response: &mut Response<Body>) {
+    let body = std::mem::replace(response.body_mut(), Body::EMPTY);
     if let Some(len) = body.full_len().filter(|len| *len > 0)
         && !response.headers().contains_key(header::CONTENT_LENGTH)
     {

@@ -10,14 +10,14 @@ use std::{
 use http::{Method, Response, StatusCode, Uri, header, request::Parts};
 
 use super::{
-    body::{RequestBody, ResponseBody},
+    body::RequestBody,
     cors::Cors,
     request_id::RequestId,
     respond::Problem,
     route::{Params, Route, Router},
     trace::TraceContext,
 };
-use crate::outcome::Outcome;
+use crate::{body::Body, outcome::Outcome};
 
 /// What a route leads to, and what it shares with other origins.
 #[derive(Clone, Debug)]
@@ -101,12 +101,12 @@ pub trait Handler: Send + Sync + 'static {
 
     /// Answers one request, or says why not. The future is dropped when the client goes away.
     ///
-    /// A response is sent as it is, but for the headers that only the host sets; what a guest made has to go
-    /// through [`sanitize_response`](super::hygiene::sanitize_response) before.
+    /// A response is sent as it is, but for the headers that only the host sets: what a guest made was checked where it
+    /// was invoked.
     fn handle(
         &self,
         exchange: Exchange<Self::Target>,
-    ) -> impl Future<Output = Result<Response<ResponseBody>, Problem>> + Send;
+    ) -> impl Future<Output = Result<Response<Body>, Problem>> + Send;
 
     /// Is told of each answer when its header is about to be sent, also of those that no function was asked for.
     fn answered(&self, answered: &Answered<'_>) {

@@ -6,16 +6,14 @@ use http::Response;
 use http_body_util::BodyExt;
 
 use super::{
-    body::{BodyError, RequestBody, ResponseBody},
     exchange::{Answered, Exchange, Handler},
-    hygiene::HeaderLimits,
     random,
-    respond::Problem,
+    respond::{BadInput, Problem},
 };
 use crate::{
-    body::{self, Body, StreamBody},
+    body::Body,
     function::Revision,
-    invocation::{Failure, HttpRequest, Invoker, Seen},
+    invocation::{Excess, Failure, HttpRequest, Invoker, Seen},
     manifest::Limits,
     telemetry::{Context, InvocationId, Metrics, TraceId},
 };
@@ -50,9 +48,9 @@ impl Gateway {
             );
             problem
         };
-        HeaderLimits { count: limits.headers, bytes: limits.header_bytes }
-            .check_request(&exchange.parts.headers)
-            .map_err(refuse)?;
+        if let Some(excess) = Excess::of_headers(&exchange.parts.headers, limits) {
+            return Err(refuse(too_large(excess)));
+        }
         let authority = exchange.authority().to_owned();
         let Exchange { route, params, parts, mut body, scheme, .. } = exchange;
         let params: Vec<(&str, &str)> = route.params(&params).collect();
@@ -70,7 +68,7 @@ impl Gateway {
         } else {
             let limit_bytes = limits.request_body_bytes.unwrap_or(Limits::STREAMED_BODY_BYTES);
             body.limit(limit_bytes).map_err(|error| refuse(error.into()))?;
-            self.invoker.streaming(&revision, context, request, stream(body)).await
+            self.invoker.streaming(&revision, context, request, body.boxed_unsync()).await
         };
         answer.map_err(|failure| problem(failure, context))
     }
@@ -79,10 +77,7 @@ impl Gateway {
 impl Handler for Gateway {
     type Target = Arc<Revision>;
 
-    async fn handle(
-        &self,
-        exchange: Exchange<Arc<Revision>>,
-    ) -> Result<Response<ResponseBody>, Problem> {
+    async fn handle(&self, exchange: Exchange<Arc<Revision>>) -> Result<Response<Body>, Problem> {
         let context = Arc::new(Context {
             origin: exchange.target().origin.clone(),
             invocation: InvocationId(random::unique_u128()),
@@ -90,11 +85,7 @@ impl Handler for Gateway {
             trace_id: Some(TraceId(exchange.trace.trace_id())),
         });
         let seen = Seen { method: exchange.parts.method.clone(), uri: exchange.parts.uri.clone() };
-        let response = self.invoke(exchange, &context, &seen).await?;
-        Ok(response.map(|body| match body {
-            Body::Full(bytes) => ResponseBody::full(bytes),
-            Body::Stream(stream) => ResponseBody::stream(stream.map_err(Into::into)),
-        }))
+        self.invoke(exchange, &context, &seen).await
     }
 
     fn answered(&self, answered: &Answered<'_>) {
@@ -116,14 +107,35 @@ fn problem(failure: Failure, context: &Context) -> Problem {
     }
 }
 
-/// The body as functions read it.
-fn stream(body: RequestBody) -> StreamBody {
-    body.map_err(|error| match error {
-        BodyError::TooLarge { limit } => body::BodyError::TooLarge { limit_bytes: limit },
-        BodyError::Idle { after } | BodyError::Slow { after } => body::BodyError::Idle(after),
-        BodyError::Malformed | BodyError::NoRoom | BodyError::Gone => {
-            body::BodyError::Incomplete(error.to_string())
+fn too_large(excess: Excess) -> Problem {
+    let detail = match excess {
+        Excess::Count { limit, .. } => {
+            format!("the request has more than {limit} header fields")
         }
-    })
-    .boxed_unsync()
+        Excess::Bytes { limit_bytes, .. } => format!(
+            "the names and values of the request's header fields are more than {limit_bytes} bytes"
+        ),
+    };
+    Problem::bad_input(BadInput::HeaderTooLarge).detail(detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_over_its_functions_limits_is_431() {
+        let said = |excess| {
+            let problem = too_large(excess);
+            format!("{} {}", problem.status().as_u16(), problem.sentence())
+        };
+        assert_eq!(
+            said(Excess::Count { count: 4, limit: 3 }),
+            "431 the request has more than 3 header fields"
+        );
+        assert_eq!(
+            said(Excess::Bytes { bytes: 41, limit_bytes: 40 }),
+            "431 the names and values of the request's header fields are more than 40 bytes"
+        );
+    }
 }

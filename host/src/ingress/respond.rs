@@ -10,11 +10,10 @@ use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
 use super::{
-    body::ResponseBody,
     options::Options,
     request_id::{REQUEST_ID_HEADER, RequestId},
 };
-use crate::outcome::Outcome;
+use crate::{body::Body, outcome::Outcome};
 
 /// The header that carries the outcome's word on every response.
 pub const OUTCOME_HEADER: HeaderName = HeaderName::from_static("lacewing-outcome");
@@ -225,8 +224,8 @@ impl Problem {
     }
 
     /// The response, but for the headers that every response has.
-    pub(super) fn to_response(&self, request_id: &str) -> Response<ResponseBody> {
-        let mut response = Response::new(ResponseBody::full(self.document(request_id)));
+    pub(super) fn to_response(&self, request_id: &str) -> Response<Body> {
+        let mut response = Response::new(Body::full(self.document(request_id)));
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -276,8 +275,8 @@ struct Document<'a> {
 }
 
 /// The answer to `OPTIONS`: 204, and the methods that are served.
-pub(super) fn options(allow: &str) -> Response<ResponseBody> {
-    let mut response = Response::new(ResponseBody::empty());
+pub(super) fn options(allow: &str) -> Response<Body> {
+    let mut response = Response::new(Body::EMPTY);
     *response.status_mut() = StatusCode::NO_CONTENT;
     if let Ok(allow) = HeaderValue::from_str(allow) {
         response.headers_mut().insert(header::ALLOW, allow);

@@ -32,6 +32,7 @@ use super::{
     *,
 };
 use crate::{
+    body::{Body, BodyError, CutShort},
     manifest::{self, Headers, HostPattern, Methods, Origins},
     outcome::Outcome,
 };
@@ -138,42 +139,42 @@ impl Doer {
 impl Handler for Doer {
     type Target = Deed;
 
-    async fn handle(&self, exchange: Exchange<Deed>) -> Result<Response<ResponseBody>, Problem> {
+    async fn handle(&self, exchange: Exchange<Deed>) -> Result<Response<Body>, Problem> {
         let body = match *exchange.target() {
             Deed::Hello => {
                 let params = exchange.route.params(&exchange.params);
                 let params: String =
                     params.map(|(name, value)| format!(" {name}={value}")).collect();
-                ResponseBody::full(format!("hello{params}"))
+                Body::full(format!("hello{params}"))
             }
-            Deed::Show => ResponseBody::full(show(&exchange)),
-            Deed::Echo => ResponseBody::full(self.collect(exchange.body).await?.bytes),
-            Deed::Relay => {
-                ResponseBody::stream(exchange.body.map_err(|error| -> StreamError { error.into() }))
-            }
+            Deed::Show => Body::full(show(&exchange)),
+            Deed::Echo => Body::full(self.collect(exchange.body).await?.bytes),
+            Deed::Relay => Body::stream(exchange.body.map_err(|error| CutShort(error.to_string()))),
             Deed::Wait => {
                 self.wait().await;
-                ResponseBody::full("done")
+                Body::full("done")
             }
             Deed::Stream => {
                 let trailers =
                     HeaderMap::from_iter([("x-sum".parse().unwrap(), HeaderValue::from(7))]);
                 let pieces = [Ok(Frame::data(Bytes::from("one,"))), Ok(Frame::trailers(trailers))];
                 let body = StreamBody::new(futures_util::stream::iter(pieces));
-                let mut response = Response::new(ResponseBody::stream(body));
+                let mut response = Response::new(Body::stream(body));
                 response.headers_mut().insert("trailer", HeaderValue::from_static("x-sum"));
                 return Ok(response);
             }
             Deed::Broken => {
-                let pieces =
-                    [Ok(Frame::data(Bytes::from("piece"))), Err("the guest trapped".into())];
-                ResponseBody::stream(StreamBody::new(futures_util::stream::iter(pieces)))
+                let pieces = [
+                    Ok(Frame::data(Bytes::from("piece"))),
+                    Err(CutShort("the guest trapped".to_owned())),
+                ];
+                Body::stream(StreamBody::new(futures_util::stream::iter(pieces)))
             }
             Deed::Endless => {
                 let piece = || Ok(Frame::data(Bytes::from_static(&[b'x'; 16 * 1024])));
-                ResponseBody::stream(StreamBody::new(futures_util::stream::repeat_with(piece)))
+                Body::stream(StreamBody::new(futures_util::stream::repeat_with(piece)))
             }
-            Deed::Large => ResponseBody::full(vec![b'x'; 16 * 1024 * 1024]),
+            Deed::Large => Body::full(vec![b'x'; 16 * 1024 * 1024]),
             Deed::Panic => panic!("a bug of the host, for the test"),
             Deed::Spin => return Err(Problem::new(Outcome::CpuExceeded)),
         };

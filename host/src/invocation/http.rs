@@ -4,12 +4,10 @@ use std::{pin::pin, sync::Arc};
 
 use ::http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri,
-    header::CONTENT_LENGTH,
     request::Parts,
     uri::{Authority, PathAndQuery, Scheme},
 };
 use bytes::Bytes;
-use http_body_util::BodyExt;
 use tokio::{sync::oneshot, task::AbortHandle};
 
 use super::{
@@ -19,7 +17,7 @@ use super::{
     stream::{GuestBody, Progress},
 };
 use crate::{
-    body::{Body, StreamBody, empty_stream},
+    body::{Body, RequestStream, ResponseStream},
     capability::egress::Propagation,
     function::Revision,
     manifest::Limits,
@@ -83,7 +81,7 @@ pub const ROUTE_HEADER: HeaderName = HeaderName::from_static("lacewing-route");
 
 impl HttpRequest<'_> {
     /// As wasi:http has it: an absolute URI, and the route in header fields of the host's.
-    fn portable(self, body: StreamBody) -> Request<StreamBody> {
+    fn portable(self, body: RequestStream) -> Request<RequestStream> {
         let mut parts = self.parts;
         let mut uri = std::mem::take(&mut parts.uri).into_parts();
         uri.scheme = Some(if self.scheme == "https" { Scheme::HTTPS } else { Scheme::HTTP });
@@ -138,7 +136,7 @@ impl Invoker {
         });
         if let Ok(response) = &result {
             live.status = Some(response.status().as_u16());
-            live.bytes_out = http_body::Body::size_hint(response.body()).lower();
+            live.bytes_out = response.body().full_len().unwrap_or_default();
         }
         live.end(result.as_ref().map(|_| ()));
         result.map_err(|fault| Failure::of(fault.outcome))
@@ -151,7 +149,7 @@ impl Invoker {
         revision: &Arc<Revision>,
         context: &Arc<Context>,
         request: HttpRequest<'_>,
-        body: StreamBody,
+        body: RequestStream,
     ) -> Result<Response<Body>, Failure> {
         let live =
             Live::begin(self, revision, context, Some(request.seen()), request.propagation())
@@ -163,18 +161,24 @@ impl Invoker {
         // Until the head is here, dropping this future is the client's going away.
         let guest = AbortOnDrop(Some(task.abort_handle()));
         match head.await {
-            Ok((response, progress)) => Ok(deliver(response, &method, guest, progress, revision)),
+            Ok(head) => Ok(deliver(head, &method, guest, revision)),
             Err(_) => Err(Failure::of(task.await.unwrap_or(Outcome::Internal))),
         }
     }
 }
 
-type Head = (Response<StreamBody>, Arc<Progress>);
+/// What a guest has sent before its body.
+struct Head {
+    response: Response<ResponseStream>,
+    /// Bytes of its body, where it has said so.
+    declared: Option<u64>,
+    progress: Arc<Progress>,
+}
 
 /// Runs the guest to its end.
 async fn run(
     mut live: Live,
-    request: Request<StreamBody>,
+    request: Request<RequestStream>,
     respond: oneshot::Sender<Head>,
     revision: Arc<Revision>,
 ) -> Outcome {
@@ -185,17 +189,18 @@ async fn run(
         let mut guest = pin!(live.sandbox.serve(request, send));
         let early = tokio::select! {
             biased;
-            head = head => head.ok().map(|response| (response, None)),
-            ended = &mut guest => Some((Response::new(empty_stream()), Some(ended))),
+            head = head => Ok(head.ok()),
+            ended = &mut guest => Err(ended),
         };
         match early {
-            Some((_, Some(ended))) => ended,
-            Some((mut response, None)) => {
+            Err(ended) => ended,
+            Ok(Some(mut response)) => {
                 match response::check_head(&mut response, &revision.spec.limits) {
-                    Ok(()) => {
+                    Ok(declared) => {
                         live.status = Some(response.status().as_u16());
                         // Nobody listens any more: this task is about to be aborted.
-                        let _ = respond.send((response, progress.clone()));
+                        let _ =
+                            respond.send(Head { response, declared, progress: progress.clone() });
                         tokio::select! {
                             biased;
                             ended = &mut guest => ended,
@@ -205,10 +210,10 @@ async fn run(
                     Err(error) => Err(bad_response(error.to_string())),
                 }
             }
-            None => guest.await,
+            Ok(None) => guest.await,
         }
     };
-    live.end(result.as_ref().map(|()| ())).outcome
+    live.end(result.as_ref().map(|_| ())).outcome
 }
 
 fn bad_response(detail: String) -> Fault {
@@ -228,24 +233,19 @@ fn streamed_limit(limit_bytes: Option<u64>) -> u64 {
 
 /// Attaches the guest to its body.
 fn deliver(
-    response: Response<StreamBody>,
+    Head { response, declared, progress }: Head,
     method: &Method,
     mut guard: AbortOnDrop,
-    progress: Arc<Progress>,
     revision: &Revision,
 ) -> Response<Body> {
     let Some(guest) = guard.0.take() else { return response.map(Body::Stream) };
     let limit_bytes = streamed_limit(revision.spec.limits.response_body_bytes);
-    let declared = match *method {
-        // Nobody reads this body, and that is no reason to stop the guest.
-        Method::HEAD => Some(0),
-        _ => response
-            .headers()
-            .get(CONTENT_LENGTH)
-            .and_then(|value| value.to_str().ok()?.parse().ok()),
-    };
+    // Nobody reads the body in answer to HEAD, and that is no reason to stop the guest.
+    let declared = if *method == Method::HEAD { Some(0) } else { declared };
+    let bodiless = response::is_bodiless(response.status());
     response.map(|body| {
-        Body::Stream(GuestBody::new(body, progress, limit_bytes, declared, guest).boxed_unsync())
+        let body = GuestBody::new(body, progress, limit_bytes, declared, guest);
+        if bodiless { Body::EMPTY } else { Body::stream(body) }
     })
 }
 

@@ -1,14 +1,20 @@
 //! What a guest answered, made into an HTTP response, or refused with a reason.
 //!
 //! Fields that belong to the connection (RFC 9110, section 7.6.1) and the host's own `lacewing-*` are taken out: a function
-//! that forwards another server's response cannot be blamed for them. What is no HTTP at all is refused.
+//! that forwards another server's response cannot be blamed for them. A body that its status forbids is dropped. What is no
+//! HTTP at all is refused; so is a `content-length` that is wrong, which is not put right: the guest's idea of what it sends
+//! is wrong, and elsewhere its clients would get half of it.
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
-    header::{CONNECTION, CONTENT_LENGTH, TE, TRAILER, TRANSFER_ENCODING, UPGRADE},
+    header::{CONTENT_LENGTH, TRAILER},
 };
 
+use super::headers::{Direction, Excess, strip};
 use crate::{body::Body, manifest::Limits, sandbox::LeanResponse};
+
+/// Of a name or value that is at fault, in characters: a log line is for reading.
+const SHOWN_CHARS: usize = 64;
 
 /// Why a guest's answer is no response. For the author's log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,23 +35,19 @@ pub(super) enum BadResponse {
     HeaderBytes { bytes: usize, limit_bytes: u32 },
     #[error("the response's body has {bytes} bytes; the limit is {} KiB (`response_body_kib`)", .limit_bytes >> 10)]
     Body { bytes: u64, limit_bytes: u64 },
+    #[error("the response's content-length is {0:?}, which is not one number of bytes")]
+    NoLength(String),
     #[error("the response says content-length: {declared}, and its body has {bytes} bytes")]
-    ContentLength { declared: String, bytes: u64 },
+    ContentLength { declared: u64, bytes: u64 },
 }
 
-/// Fields of the connection, which are the host's.
-const CONNECTION_FIELDS: [HeaderName; 7] = [
-    CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    TE,
-    TRAILER,
-    TRANSFER_ENCODING,
-    UPGRADE,
-];
-
-fn is_the_hosts(name: &HeaderName) -> bool {
-    name.as_str().starts_with("lacewing-") || CONNECTION_FIELDS.contains(name)
+impl From<Excess> for BadResponse {
+    fn from(excess: Excess) -> BadResponse {
+        match excess {
+            Excess::Count { count, limit } => BadResponse::HeaderCount { count, limit },
+            Excess::Bytes { bytes, limit_bytes } => BadResponse::HeaderBytes { bytes, limit_bytes },
+        }
+    }
 }
 
 /// Makes the response of the lean path.
@@ -56,35 +58,74 @@ pub(super) fn from_lean(
     method: &Method,
 ) -> Result<Response<Body>, BadResponse> {
     let LeanResponse { status, headers: fields, body } = lean;
-    let code = StatusCode::from_u16(status)
-        .ok()
-        .filter(|code| code.as_u16() >= 200 && code.as_u16() < 600)
-        .ok_or(BadResponse::Status(status))?;
+    let status = check_status(status)?;
     let bytes = body.len() as u64;
     if bytes > limit_bytes {
         return Err(BadResponse::Body { bytes, limit_bytes });
     }
+    let field_bytes = fields.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if let Some(excess) = Excess::of(fields.len(), field_bytes, limits) {
+        return Err(excess.into());
+    }
     let mut headers = HeaderMap::with_capacity(fields.len());
     for (name, value) in fields {
-        let Ok(name) = HeaderName::try_from(&name) else { return Err(BadResponse::Name(name)) };
+        let Ok(name) = HeaderName::try_from(&name) else {
+            return Err(BadResponse::Name(shown(&name)));
+        };
         let value = header_value(&name, value)?;
-        if !is_the_hosts(&name) {
-            headers.append(name, value);
+        headers.append(name, value);
+    }
+    strip(&mut headers, Direction::Response);
+    // Its trailers could only follow a body that streams.
+    headers.remove(TRAILER);
+    let declared = content_length(&mut headers)?;
+    let mut response = Response::new(Body::EMPTY);
+    if !is_bodiless(status) {
+        if let Some(declared) = declared {
+            // In answer to HEAD, a length without a body is how it should be.
+            let is_heads = *method == Method::HEAD && bytes == 0;
+            if declared != bytes && !is_heads {
+                return Err(BadResponse::ContentLength { declared, bytes });
+            }
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(declared));
         }
+        *response.body_mut() = Body::full(body);
     }
-    check_headers(&headers, limits)?;
-    // The host counts the bytes itself; what the guest says matters only where the body is not sent.
-    if *method != Method::HEAD
-        && let Some(declared) = headers.remove(CONTENT_LENGTH)
-        && declared.as_bytes() != bytes.to_string().as_bytes()
-    {
-        let declared = String::from_utf8_lossy(declared.as_bytes()).into_owned();
-        return Err(BadResponse::ContentLength { declared, bytes });
-    }
-    let mut response = Response::new(Body::Full(body.into()));
-    *response.status_mut() = code;
+    *response.status_mut() = status;
     *response.headers_mut() = headers;
     Ok(response)
+}
+
+/// Checks and cleans the head of a response that streams. Gives the length that its body is to have, if it says so.
+pub(super) fn check_head<B>(
+    response: &mut Response<B>,
+    limits: &Limits,
+) -> Result<Option<u64>, BadResponse> {
+    let status = check_status(response.status().as_u16())?;
+    let headers = response.headers_mut();
+    if let Some(excess) = Excess::of_headers(headers, limits) {
+        return Err(excess.into());
+    }
+    strip(headers, Direction::Response);
+    let declared = content_length(headers)?;
+    if is_bodiless(status) {
+        headers.remove(TRAILER);
+        return Ok(Some(0));
+    }
+    if let Some(declared) = declared {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(declared));
+    }
+    Ok(declared)
+}
+
+/// Whether a response with this status never has a body (RFC 9110, section 6.4.1).
+pub(super) fn is_bodiless(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
+fn check_status(status: u16) -> Result<StatusCode, BadResponse> {
+    let code = StatusCode::from_u16(status).ok();
+    code.filter(|_| (200..600).contains(&status)).ok_or(BadResponse::Status(status))
 }
 
 fn header_value(name: &HeaderName, value: Vec<u8>) -> Result<HeaderValue, BadResponse> {
@@ -94,33 +135,35 @@ fn header_value(name: &HeaderName, value: Vec<u8>) -> Result<HeaderValue, BadRes
         .map_err(|_| BadResponse::Value { name: name.clone(), byte: illegal.unwrap_or_default() })
 }
 
-/// Checks and cleans the head of a response that streams.
-pub(super) fn check_head<B>(
-    response: &mut Response<B>,
-    limits: &Limits,
-) -> Result<(), BadResponse> {
-    let status = response.status().as_u16();
-    if !(200..600).contains(&status) {
-        return Err(BadResponse::Status(status));
+/// Takes the `content-length` out, if there is one. Several that agree are one.
+fn content_length(headers: &mut HeaderMap) -> Result<Option<u64>, BadResponse> {
+    let mut length = None;
+    for value in headers.get_all(CONTENT_LENGTH) {
+        let digits = value.as_bytes();
+        let all_digits = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+        let declared =
+            value.to_str().ok().filter(|_| all_digits).and_then(|text| text.parse().ok());
+        match declared {
+            Some(declared) if length.is_none_or(|other: u64| other == declared) => {
+                length = Some(declared);
+            }
+            _ => {
+                let all: Vec<_> = headers.get_all(CONTENT_LENGTH).iter().collect();
+                let all: Vec<_> =
+                    all.iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+                return Err(BadResponse::NoLength(shown(&all.join(", "))));
+            }
+        }
     }
-    let headers = response.headers_mut();
-    let theirs: Vec<HeaderName> =
-        headers.keys().filter(|name| is_the_hosts(name)).cloned().collect();
-    for name in theirs {
-        headers.remove(name);
+    if length.is_some() {
+        headers.remove(CONTENT_LENGTH);
     }
-    check_headers(headers, limits)
+    Ok(length)
 }
 
-fn check_headers(headers: &HeaderMap, limits: &Limits) -> Result<(), BadResponse> {
-    if headers.len() > limits.headers as usize {
-        return Err(BadResponse::HeaderCount { count: headers.len(), limit: limits.headers });
-    }
-    let bytes = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-    if bytes > limits.header_bytes as usize {
-        return Err(BadResponse::HeaderBytes { bytes, limit_bytes: limits.header_bytes });
-    }
-    Ok(())
+/// The beginning of a text that may be anything.
+fn shown(text: &str) -> String {
+    text.chars().take(SHOWN_CHARS).collect()
 }
 
 #[cfg(test)]
@@ -140,17 +183,16 @@ mod tests {
         }
     }
 
-    fn check(lean: LeanResponse) -> Result<Response<Body>, BadResponse> {
-        from_lean(
-            lean,
-            &Limits { headers: 2, header_bytes: 1024, ..Limits::default() },
-            2048,
-            &Method::GET,
-        )
+    fn limits() -> Limits {
+        Limits { headers: 3, header_bytes: 1024, ..Limits::default() }
+    }
+
+    fn answer(method: &Method, lean: LeanResponse) -> Result<Response<Body>, BadResponse> {
+        from_lean(lean, &limits(), 2048, method)
     }
 
     fn refusal(lean: LeanResponse) -> String {
-        check(lean).unwrap_err().to_string()
+        answer(&Method::GET, lean).unwrap_err().to_string()
     }
 
     #[test]
@@ -161,17 +203,22 @@ mod tests {
                 format!("the response's status is {status}; a final status is 200 to 599")
             );
         }
+        for (name, shown) in [("a b", "a b"), ("", ""), (&"é".repeat(99), &"é".repeat(64))] {
+            assert_eq!(
+                refusal(lean(200, &[(name, b"")], b"")),
+                format!(
+                    "the response has a header named {shown:?}, which is not a field name: letters, digits and !#$%&'*+-.^_`|~"
+                )
+            );
+        }
         assert_eq!(
-            refusal(lean(200, &[("a b", b"")], b"")),
-            "the response has a header named \"a b\", which is not a field name: letters, digits and !#$%&'*+-.^_`|~"
-        );
-        assert_eq!(
-            refusal(lean(200, &[("x", b"a\r\nset-cookie: b")], b"")),
+            refusal(lean(200, &[("X", b"a\r\nset-cookie: b")], b"")),
             "the value of the response's header x has the byte 0x0d, which no field value may have"
         );
+        // What would be taken out counts too.
         assert_eq!(
-            refusal(lean(200, &[("a", b""), ("b", b""), ("c", b"")], b"")),
-            "the response has 3 headers; the limit is 2 (`headers`)"
+            refusal(lean(200, &[("a", b""), ("b", b""), ("c", b""), ("te", b"")], b"")),
+            "the response has 4 headers; the limit is 3 (`headers`)"
         );
         assert_eq!(
             refusal(lean(200, &[("a", &[b'x'; 1024])], b"")),
@@ -181,19 +228,105 @@ mod tests {
             refusal(lean(200, &[], &[0; 2049])),
             "the response's body has 2049 bytes; the limit is 2 KiB (`response_body_kib`)"
         );
+    }
+
+    #[test]
+    fn a_length_that_is_not_the_bodys_is_refused() {
+        let refusal = |lengths: &[&str]| {
+            let fields: Vec<(&str, &[u8])> =
+                lengths.iter().map(|length| ("Content-Length", length.as_bytes())).collect();
+            refusal(lean(200, &fields, b"123"))
+        };
+        let mismatch = "the response says content-length: 7, and its body has 3 bytes";
+        assert_eq!(refusal(&["7"]), mismatch);
+        for bad in ["x", "+3", "", "-3", "3 ", "99999999999999999999"] {
+            assert_eq!(
+                refusal(&[bad]),
+                format!(
+                    "the response's content-length is {bad:?}, which is not one number of bytes"
+                )
+            );
+        }
         assert_eq!(
-            refusal(lean(200, &[("content-length", b"7")], b"123")),
-            "the response says content-length: 7, and its body has 3 bytes"
+            refusal(&["3", "4"]),
+            "the response's content-length is \"3, 4\", which is not one number of bytes"
         );
+        let twice = lean(200, &[("content-length", b"3"), ("content-length", b"3")], b"123");
+        let response = answer(&Method::GET, twice).unwrap();
+        assert_eq!(response.headers().get_all("content-length").iter().count(), 1);
+    }
+
+    #[test]
+    fn bodies_go_where_they_may() {
+        let answer = |method: Method, status: u16, body: &[u8]| {
+            let length: &[(&str, &[u8])] = &[("content-length", b"5")];
+            let response = answer(&method, lean(status, length, body)).ok()?;
+            let length = response.headers().get("content-length").cloned();
+            Some((
+                length.map(|length| length.to_str().unwrap().to_owned()),
+                response.body().full_len(),
+            ))
+        };
+        assert_eq!(answer(Method::GET, 200, b"12345"), Some((Some("5".to_owned()), Some(5))));
+        for status in [204, 304] {
+            assert_eq!(answer(Method::GET, status, b"12345"), Some((None, Some(0))));
+            assert_eq!(answer(Method::GET, status, b""), Some((None, Some(0))));
+        }
+        assert_eq!(answer(Method::HEAD, 200, b""), Some((Some("5".to_owned()), Some(0))));
+        assert_eq!(answer(Method::HEAD, 200, b"12345"), Some((Some("5".to_owned()), Some(5))));
+        assert_eq!(answer(Method::HEAD, 200, b"123"), None);
+        assert_eq!(answer(Method::GET, 200, b""), None);
     }
 
     #[test]
     fn the_hosts_own_fields_are_taken_out() {
         let fields: &[(&str, &[u8])] =
             &[("Transfer-Encoding", b"chunked"), ("lacewing-outcome", b"ok"), ("X-Kept", b"\xe9")];
-        let response = check(lean(201, fields, b"")).unwrap();
+        let response = answer(&Method::GET, lean(201, fields, b"")).unwrap();
         assert_eq!(response.headers().len(), 1);
         assert_eq!(response.headers()["x-kept"].as_bytes(), b"\xe9");
+        let fields: &[(&str, &[u8])] =
+            &[("connection", b"x-hop"), ("x-hop", b"1"), ("trailer", b"x-sum")];
+        assert!(answer(&Method::GET, lean(200, fields, b"")).unwrap().headers().is_empty());
+    }
+
+    fn head(status: u16, fields: &[(&str, &str)]) -> Result<(Option<u64>, HeaderMap), String> {
+        let mut response = Response::new(());
+        *response.status_mut() = StatusCode::from_u16(status).unwrap();
+        for (name, value) in fields {
+            let name = HeaderName::try_from(*name).unwrap();
+            response.headers_mut().append(name, value.parse().unwrap());
+        }
+        let declared = check_head(&mut response, &limits()).map_err(|bad| bad.to_string())?;
+        Ok((declared, response.into_parts().0.headers))
+    }
+
+    #[test]
+    fn a_head_that_streams_is_checked_in_the_same_way() {
+        let (declared, headers) =
+            head(200, &[("trailer", "x-sum"), ("connection", "close"), ("lacewing-outcome", "ok")])
+                .unwrap();
+        assert_eq!(
+            (declared, headers.len(), &headers["trailer"]),
+            (None, 1, &"x-sum".parse().unwrap())
+        );
+        assert_eq!(head(200, &[("content-length", "7")]).unwrap().0, Some(7));
+        assert_eq!(head(304, &[("content-length", "7")]).unwrap(), (Some(0), HeaderMap::new()));
+        for (status, fields, error) in [
+            (101, [].as_slice(), "the response's status is 101; a final status is 200 to 599"),
+            (
+                200,
+                &[("content-length", "x")],
+                "the response's content-length is \"x\", which is not one number of bytes",
+            ),
+            (
+                200,
+                &[("te", ""), ("te", ""), ("te", ""), ("te", "")],
+                "the response has 4 headers; the limit is 3 (`headers`)",
+            ),
+        ] {
+            assert_eq!(head(status, fields), Err(error.to_owned()));
+        }
     }
 
     proptest! {
@@ -203,8 +336,10 @@ mod tests {
             fields in proptest::collection::vec((".{0,9}", proptest::collection::vec(any::<u8>(), 0..9)), 0..4),
             body in proptest::collection::vec(any::<u8>(), 0..9),
         ) {
-            if let Ok(response) = check(LeanResponse { status, headers: fields, body }) {
-                prop_assert!(response.headers().keys().all(|name| !is_the_hosts(name)));
+            if let Ok(response) = answer(&Method::GET, LeanResponse { status, headers: fields, body }) {
+                let mut stripped = response.headers().clone();
+                strip(&mut stripped, Direction::Response);
+                prop_assert_eq!(&stripped, response.headers());
                 let clean = |value: &HeaderValue| !value.as_bytes().iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0));
                 prop_assert!(response.headers().values().all(clean));
             }

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::{sync::Notify, task::AbortHandle};
 
-use crate::body::{BodyError, StreamBody};
+use crate::body::{CutShort, ResponseStream};
 
 /// What the reader of a body has seen of it; shared with the task that runs the guest.
 #[derive(Debug, Default)]
@@ -35,7 +35,7 @@ impl Progress {
 
 /// Stops the guest when its reader goes away before the end, or when it writes more than its limit.
 pub(super) struct GuestBody {
-    body: StreamBody,
+    body: ResponseStream,
     progress: Arc<Progress>,
     limit_bytes: u64,
     // What is still to come, where the guest has said so.
@@ -46,7 +46,7 @@ pub(super) struct GuestBody {
 
 impl GuestBody {
     pub(super) fn new(
-        body: StreamBody,
+        body: ResponseStream,
         progress: Arc<Progress>,
         limit_bytes: u64,
         declared: Option<u64>,
@@ -56,13 +56,13 @@ impl GuestBody {
         GuestBody { body, progress, limit_bytes, declared, guest }
     }
 
-    fn seen(&mut self, bytes: u64) -> Result<(), BodyError> {
+    fn seen(&mut self, bytes: u64) -> Result<(), CutShort> {
         let total = self.progress.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if total > self.limit_bytes {
             // Whoever runs the guest stops it, and knows why.
             self.guest = None;
             self.progress.over_limit.notify_one();
-            return Err(BodyError::TooLarge { limit_bytes: self.limit_bytes });
+            return Err(CutShort(format!("it has more than {} bytes", self.limit_bytes)));
         }
         if let Some(declared) = &mut self.declared {
             *declared = declared.saturating_sub(bytes);
@@ -76,12 +76,12 @@ impl GuestBody {
 
 impl http_body::Body for GuestBody {
     type Data = Bytes;
-    type Error = BodyError;
+    type Error = CutShort;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, CutShort>>> {
         let frame = match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(frame) => frame,

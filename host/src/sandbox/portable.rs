@@ -32,7 +32,7 @@ use super::{
     state::State,
 };
 use crate::{
-    body::{BodyError, StreamBody},
+    body::{BodyError, CutShort, RequestStream, ResponseStream},
     outcome::Outcome,
 };
 
@@ -49,8 +49,8 @@ impl Sandbox {
     /// The request has an absolute URI. If `respond` was not used when this returns, the result says why.
     pub async fn serve(
         &mut self,
-        request: http::Request<StreamBody>,
-        respond: oneshot::Sender<http::Response<StreamBody>>,
+        request: http::Request<RequestStream>,
+        respond: oneshot::Sender<http::Response<ResponseStream>>,
     ) -> Result<(), Fault> {
         let program = self.program.clone();
         let mut start = Start::now();
@@ -85,7 +85,7 @@ async fn serve_02(
     store: &mut Store<State>,
     pre: &ProxyPre<State>,
     request: http::Request<WasiBody>,
-    respond: oneshot::Sender<http::Response<StreamBody>>,
+    respond: oneshot::Sender<http::Response<ResponseStream>>,
     start: &mut Start,
 ) -> wasmtime::Result<Answer> {
     let proxy = pre.instantiate_async(&mut *store).await?;
@@ -100,7 +100,7 @@ async fn serve_02(
     let out = view.new_response_outparam_from_callback(move |result| {
         let sent = result.map(|response| {
             // Nobody listens any more: the guest will be stopped.
-            let _ = respond.send(response.map(|body| from_wasi(body)));
+            let _ = respond.send(response.map(from_wasi));
         });
         let _ = answered.send(sent);
     })?;
@@ -116,7 +116,7 @@ async fn serve_03(
     store: &mut Store<State>,
     pre: &ServicePre<State>,
     request: http::Request<WasiBody>,
-    respond: oneshot::Sender<http::Response<StreamBody>>,
+    respond: oneshot::Sender<http::Response<ResponseStream>>,
     start: &mut Start,
 ) -> wasmtime::Result<Answer> {
     let service = pre.instantiate_async(&mut *store).await?;
@@ -153,17 +153,18 @@ fn to_wasi(error: BodyError) -> WasiHttpError {
         BodyError::TooLarge { limit_bytes } => {
             WasiHttpError::HttpRequestBodySize(Some(limit_bytes))
         }
-        BodyError::Idle(_) => WasiHttpError::ConnectionReadTimeout,
-        BodyError::Incomplete(_) => WasiHttpError::ConnectionTerminated,
-        BodyError::Guest(text) => WasiHttpError::InternalError(Some(text)),
+        BodyError::Idle { .. } | BodyError::Slow { .. } => WasiHttpError::ConnectionReadTimeout,
+        BodyError::Malformed | BodyError::NoRoom | BodyError::Gone => {
+            WasiHttpError::ConnectionTerminated
+        }
     }
 }
 
-fn from_wasi<B>(body: B) -> StreamBody
+fn from_wasi<B>(body: B) -> ResponseStream
 where
     B: http_body::Body<Data = Bytes, Error: std::fmt::Debug> + Send + 'static,
 {
-    body.map_err(|error| BodyError::Guest(format!("{error:?}"))).boxed_unsync()
+    body.map_err(|error| CutShort(format!("{error:?}"))).boxed_unsync()
 }
 
 /// A body whose end, or whose reader's, is seen by the other half of `_done`.
