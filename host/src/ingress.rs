@@ -19,6 +19,7 @@ mod drain;
 mod exchange;
 mod gateway;
 mod options;
+mod patience;
 mod random;
 mod request_id;
 mod respond;

@@ -52,23 +52,24 @@ pub(crate) struct RawHostFile {
 #[serde(deny_unknown_fields, default, expecting = "a table")]
 #[schemars(rename = "Connections")]
 pub(crate) struct RawConnections {
-    /// Connections open at once. The next one is accepted when one closes.
+    /// Connections open at once, for each address of `listen`. The next one is accepted when one closes.
     #[schemars(range(min = 1, max = 1_000_000), extend("default" = 10_000))]
     pub(crate) max: Option<At<Whole>>,
-    /// From the first byte of a request's head to its last, in seconds.
+    /// From the first byte of a request's head to its last, in seconds; of a connection's first request, from the
+    /// connection's opening.
     #[schemars(range(min = 1, max = 3600), extend("default" = 10))]
     pub(crate) header_timeout_s: Option<At<Whole>>,
     /// Without a byte of a body, in either direction, in seconds.
     #[schemars(range(min = 1, max = 86_400), extend("default" = 30))]
     pub(crate) body_idle_timeout_s: Option<At<Whole>>,
-    /// Without a request, in seconds. 0 closes after each response.
+    /// Between a response and the next request, in seconds. 0 closes after each response.
     #[schemars(range(min = 0, max = 86_400), extend("default" = 75))]
     pub(crate) keep_alive_s: Option<At<Whole>>,
-    /// Names and values of a request's header fields, and its target, in KiB.
+    /// A request's head, its first line and its header fields, in KiB.
     #[schemars(range(min = 8, max = 1024), extend("default" = 64))]
     pub(crate) max_header_kib: Option<At<Whole>>,
     /// A request's header fields.
-    #[schemars(range(min = 16, max = 4096), extend("default" = 128))]
+    #[schemars(range(min = 16, max = 4096), extend("default" = 100))]
     pub(crate) max_headers: Option<At<Whole>>,
     /// Requests in progress on one HTTP/2 connection.
     #[schemars(range(min = 1, max = 10_000), extend("default" = 128))]

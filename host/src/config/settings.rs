@@ -47,22 +47,24 @@ pub struct Settings {
 /// Bounds on connections and on what is read from them, per connection unless said otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connections {
-    /// Connections open at once, over all listeners. Key: `max`. Default 10,000: an idle one holds some 10 KiB and a file
-    /// descriptor. The next one is accepted when one closes.
+    /// Connections open at once, for each address of [`Settings::listen`]. Key: `max`. Default 10,000: an idle one holds
+    /// some 10 KiB and a file descriptor. The next one is accepted when one closes.
     pub max: u32,
-    /// From the first byte of a request's head to its last. Key: `header_timeout_s`. Default 10 s: longer than any
-    /// honest client takes. The connection is closed.
+    /// From the first byte of a request's head to its last; of a connection's first request, from the connection's
+    /// opening. Key: `header_timeout_s`. Default 10 s: longer than any honest client takes. The connection is closed.
     pub header_timeout: Duration,
     /// Without a byte of a body, in either direction. Key: `body_idle_timeout_s`. Default 30 s. `bad_request` where the
     /// request's stalls, `canceled` where the client does not read.
     pub body_idle_timeout: Duration,
-    /// Without a request. Key: `keep_alive_s`. Default 75 s: above the 60 s after which load balancers let go, so that
-    /// they never send a request into a connection that is just closing. 0 closes after each response.
+    /// Between a response and the next request. Key: `keep_alive_s`. Default 75 s: above the 60 s after which load
+    /// balancers let go, so that they never send a request into a connection that is just closing. 0 closes after each
+    /// response. An HTTP/2 connection is closed after two to four times as long, and not sooner than after 2 s.
     pub keep_alive: Duration,
-    /// Names and values of a request's header fields, and its target, in bytes. Key: `max_header_kib`. Default 64 KiB,
-    /// above the functions' default. `bad_request` (431).
+    /// A request's head: its first line and its header fields, in bytes. Key: `max_header_kib`. Default 64 KiB, above the
+    /// functions' default. `bad_request` (431).
     pub max_header_bytes: u32,
-    /// A request's header fields. Key: `max_headers`. Default 128, above the functions' default. `bad_request` (431).
+    /// A request's header fields. Key: `max_headers`. Default 100, which is the functions' default too: more take an
+    /// allocation for each request. `bad_request` (431).
     pub max_headers: u32,
     /// Requests in progress on one HTTP/2 connection. Key: `max_streams`. Default 128: RFC 9113 advises no fewer than
     /// 100. The client waits.
@@ -364,7 +366,7 @@ impl Default for Connections {
             body_idle_timeout: Duration::from_secs(30),
             keep_alive: Duration::from_secs(75),
             max_header_bytes: 64 * 1024,
-            max_headers: 128,
+            max_headers: 100,
             max_streams: 128,
         }
     }

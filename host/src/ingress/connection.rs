@@ -59,6 +59,12 @@ impl Connection {
         })
     }
 
+    /// Whether nothing is asked and nothing is left to send: the client's next request is waited for. `flushed` is
+    /// [`Connection::handed`] when hyper last had nothing left to send.
+    pub(super) fn awaits_request(&self, flushed: u32) -> bool {
+        self.in_flight() == 0 && self.handed() == flushed
+    }
+
     /// Counts a request until what is returned is dropped.
     pub(super) fn begin(self: &Arc<Connection>) -> InFlight {
         self.in_flight.fetch_add(1, Relaxed);
@@ -123,6 +129,10 @@ pub(super) struct InFlight {
 }
 
 impl InFlight {
+    pub(super) fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+
     /// Notes that the response's header is on its way.
     pub(super) fn answered(mut self) -> InFlight {
         self.answered = true;

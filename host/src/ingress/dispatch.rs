@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 
 use super::{
     body::RequestBody,
-    connection::{Connection, Sending},
+    connection::{Connection, InFlight, Sending},
     cors::preflight_method,
     exchange::{Answered, Endpoint, Exchange, Handler, Routes},
     options::Options,
@@ -56,11 +56,11 @@ impl<H: Handler> Dispatch<H> {
     pub(super) async fn answer(
         &self,
         request: Request<Incoming>,
-        connection: &Arc<Connection>,
+        in_flight: InFlight,
         last: impl Fn() -> bool,
     ) -> Response<Sending> {
         let received = Instant::now();
-        let in_flight = connection.begin();
+        let connection = in_flight.connection();
         let (parts, incoming) = request.into_parts();
         let body = RequestBody::new(incoming, Arc::clone(connection));
         let request_id = RequestId::of(&parts.headers);

@@ -2,37 +2,44 @@
 
 use std::time::Duration;
 
-use crate::config::Settings;
+use crate::config::{Connections, Settings};
 
 const KIB: usize = 1024;
 
 /// Limits of one listener. They protect the host; what a function may be sent is among its own limits.
+///
+/// Those that a host file can set are said to be so, and have their defaults in [`Connections`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Connections open at once. Default 10,000. When all are taken no more are accepted: new clients wait in the
+    /// Connections open at once: [`Connections::max`]. When all are taken no more are accepted: new clients wait in the
     /// kernel's queue, which is bounded, and each response asks its client to leave, so that places come free.
     pub connections: u32,
-    /// From a connection's opening, or the end of its last response, to the end of a request's header; so this is
-    /// also how long a connection may idle. Default 30 s. The connection is closed. An HTTP/2 connection is, after
-    /// twice this time, if it has no request, or none whose response its client reads.
-    pub header_read: Duration,
-    /// Between two pieces of a request's body. Default 30 s. `bad_request` (408).
+    /// From a connection's opening, or from the first byte of a later request, to the end of that request's head:
+    /// [`Connections::header_timeout`]. The connection is closed.
+    pub header_timeout: Duration,
+    /// From the end of a response to the first byte of the next request: [`Connections::keep_alive`]. The connection is
+    /// closed; at zero, by the response. An HTTP/2 connection on which nothing happens, and nothing could unless its
+    /// client sends or reads something, is asked to end after between once and twice this time (at zero: a second), and
+    /// closed after as long again.
+    pub keep_alive: Duration,
+    /// Between two pieces of a request's body: [`Connections::body_idle_timeout`]. `bad_request` (408).
     pub body_idle: Duration,
     /// From the beginning to the end of a request's body where it is buffered. Default 120 s. `bad_request` (408).
     pub body_read: Duration,
-    /// While a client's socket takes nothing of what is sent to it. Default 30 s. The connection is closed.
+    /// While a client's socket takes nothing of what is sent to it: [`Connections::body_idle_timeout`]. The connection
+    /// is closed.
     pub write_idle: Duration,
     /// Bytes of buffered request bodies at once, over all requests. Bodies up to 16 KiB are not counted; the number
     /// of connections bounds them. Default 256 MiB. `load_shed`.
     pub buffered_bytes: usize,
-    /// Header fields of a request. Default 100. `bad_request` (431).
+    /// Header fields of a request: [`Connections::max_headers`]. `bad_request` (431).
     pub headers: usize,
-    /// Bytes of a request's line and header. Default 48 KiB, at least 8 KiB. `bad_request` (431).
+    /// Bytes of a request's head: [`Connections::max_header_bytes`], at least 8 KiB. `bad_request` (431).
     pub header_bytes: usize,
     /// Bytes of a request's path and query. Default 8 KiB. `bad_request` (414).
     pub target_bytes: usize,
-    /// Requests at once on one HTTP/2 connection. Default 128. The client waits; if it does not, the stream is
-    /// refused.
+    /// Requests at once on one HTTP/2 connection: [`Connections::max_streams`]. The client waits; if it does not, the
+    /// stream is refused.
     pub streams: u32,
     /// Streams on one HTTP/2 connection that the client has reset and that were not yet looked at. Default 32.
     /// One more, and the connection is closed: nobody who means well resets faster than we look.
@@ -47,17 +54,38 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
+        Options::with(&Connections::default())
+    }
+}
+
+impl Options {
+    /// What a host's settings say; the rest by default.
+    pub fn of(settings: &Settings) -> Options {
+        Options::with(&settings.connections)
+    }
+
+    fn with(connections: &Connections) -> Options {
+        let Connections {
+            max,
+            header_timeout,
+            body_idle_timeout,
+            keep_alive,
+            max_header_bytes,
+            max_headers,
+            max_streams,
+        } = *connections;
         Options {
-            connections: 10_000,
-            header_read: Duration::from_secs(30),
-            body_idle: Duration::from_secs(30),
+            connections: max,
+            header_timeout,
+            keep_alive,
+            body_idle: body_idle_timeout,
             body_read: Duration::from_secs(120),
-            write_idle: Duration::from_secs(30),
+            write_idle: body_idle_timeout,
             buffered_bytes: 256 * KIB * KIB,
-            headers: 100,
-            header_bytes: 48 * KIB,
+            headers: max_headers as usize,
+            header_bytes: max_header_bytes as usize,
             target_bytes: 8 * KIB,
-            streams: 128,
+            streams: max_streams,
             reset_streams: 32,
             drain_linger: Duration::from_millis(100),
             close_linger: Duration::from_secs(1),
@@ -65,19 +93,34 @@ impl Default for Options {
     }
 }
 
-impl Options {
-    /// What a host's settings say; the rest by default.
-    pub fn of(settings: &Settings) -> Options {
-        let connections = &settings.connections;
-        Options {
-            connections: connections.max,
-            header_read: connections.header_timeout.max(connections.keep_alive),
-            body_idle: connections.body_idle_timeout,
-            write_idle: connections.body_idle_timeout,
-            headers: connections.max_headers as usize,
-            header_bytes: connections.max_header_bytes as usize,
-            streams: connections.max_streams,
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_has_its_own_effect() {
+        let seconds = Duration::from_secs;
+        let mut settings = Settings::new("/cache".into());
+        settings.connections = Connections {
+            max: 1,
+            header_timeout: seconds(2),
+            body_idle_timeout: seconds(3),
+            keep_alive: seconds(4),
+            max_header_bytes: 5000,
+            max_headers: 6,
+            max_streams: 7,
+        };
+        let expected = Options {
+            connections: 1,
+            header_timeout: seconds(2),
+            body_idle: seconds(3),
+            write_idle: seconds(3),
+            keep_alive: seconds(4),
+            header_bytes: 5000,
+            headers: 6,
+            streams: 7,
             ..Options::default()
-        }
+        };
+        assert_eq!(Options::of(&settings), expected);
     }
 }

@@ -21,7 +21,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     select,
     task::JoinHandle,
-    time::{interval, sleep, timeout},
+    time::{Instant, interval, sleep, timeout_at},
 };
 
 use super::{
@@ -31,6 +31,7 @@ use super::{
     drain::{Drained, Gate, Phase, Place},
     exchange::{Answered, Handler, Routes},
     options::Options,
+    patience::AwaitedRequest,
     transport::{Prefix, Spoken, Transport, listen_in},
 };
 
@@ -38,6 +39,8 @@ use super::{
 const HYPER_HEADERS: usize = 100;
 /// The least that hyper reads into, and what is read of a body at once at the most, in bytes.
 const READ_BUFFER_BYTES: usize = 128 * 1024;
+/// How long an HTTP/2 connection may idle where connections are not kept: it is made for many requests.
+const LEAST_HTTP2_IDLE: Duration = Duration::from_secs(1);
 /// What HTTP/2 counts for a header field besides name and value (RFC 9113, section 6.5.2), in bytes.
 const HTTP2_FIELD_BYTES: usize = 32;
 /// What an HTTP/2 client may send ahead of what is read, for one stream and for one connection, in bytes.
@@ -149,7 +152,9 @@ fn http1_builder(options: &Options) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
-        .header_read_timeout(options.header_read)
+        // hyper would count from the end of the last response. The transport does better.
+        .header_read_timeout(None)
+        .keep_alive(!options.keep_alive.is_zero())
         .max_header_size(options.header_bytes)
         .max_buf_size(options.header_bytes.max(READ_BUFFER_BYTES));
     if options.headers != HYPER_HEADERS {
@@ -255,12 +260,15 @@ async fn serve<H: Handler>(
     // Without it small pieces of a stream wait for the client's acknowledgement, up to 40 ms.
     let _ = socket.set_nodelay(true);
     let connection = Connection::new(peer, ingress.budget.clone());
+    let first_head = Instant::now() + ingress.options.header_timeout;
     let spoken = select! {
-        spoken = timeout(ingress.options.header_read, listen_in(&mut socket)) => spoken,
+        spoken = timeout_at(first_head, listen_in(&mut socket)) => spoken,
         () = ingress.gate.reached(Phase::Closing) => return,
     };
     let ended = match spoken {
-        Ok(Ok(Spoken::Http1(prefix))) => ingress.serve_http1(socket, prefix, &connection).await,
+        Ok(Ok(Spoken::Http1(prefix))) => {
+            ingress.serve_http1(socket, prefix, first_head, &connection).await
+        }
         Ok(Ok(Spoken::Http2(prefix))) => ingress.serve_http2(socket, prefix, &connection).await,
         Ok(Err(_)) | Err(_) => return,
     };
@@ -296,13 +304,17 @@ impl<H: Handler> Ingress<H> {
         &self,
         socket: TcpStream,
         prefix: Prefix,
+        first_head: Instant,
         connection: &Arc<Connection>,
     ) -> Ended {
         let last = || self.gate.wants_places_back();
-        let service = service_fn(|request: Request<Incoming>| async move {
-            Ok::<_, Infallible>(self.dispatch.answer(request, connection, last).await)
+        let service = service_fn(|request: Request<Incoming>| {
+            // At once, and not when it is first polled: the transport has to know that a request was read.
+            let in_flight = connection.begin();
+            async move { Ok::<_, Infallible>(self.dispatch.answer(request, in_flight, last).await) }
         });
-        let io = self.transport(socket, prefix, connection);
+        let awaited = AwaitedRequest::new(first_head, &self.options);
+        let io = self.transport(socket, prefix, Some(awaited), connection);
         let http = pin!(self.http1.serve_connection(io, service));
         self.drive(http, connection, Phase::Closing, |http| http.graceful_shutdown()).await
     }
@@ -315,11 +327,15 @@ impl<H: Handler> Ingress<H> {
     ) -> Ended {
         let (dispatch, shared) = (Arc::clone(&self.dispatch), Arc::clone(connection));
         let service = service_fn(move |request: Request<Incoming>| {
-            let (dispatch, shared) = (Arc::clone(&dispatch), Arc::clone(&shared));
-            async move { Ok::<_, Infallible>(dispatch.answer(request, &shared, || false).await) }
+            let (dispatch, in_flight) = (Arc::clone(&dispatch), shared.begin());
+            async move { Ok::<_, Infallible>(dispatch.answer(request, in_flight, || false).await) }
         });
-        let io = self.transport(socket, prefix, connection);
+        let io = self.transport(socket, prefix, None, connection);
         let mut http = pin!(self.http2.serve_connection(io, service));
+        let keep_alive = match self.options.keep_alive {
+            Duration::ZERO => LEAST_HTTP2_IDLE,
+            keep_alive => keep_alive,
+        };
         // hyper has no limits of time for HTTP/2. First the client is asked to leave, then it is left: a client that
         // reads nothing of its responses is one that idles.
         for _ in 0..2 {
@@ -327,7 +343,7 @@ impl<H: Handler> Ingress<H> {
             select! {
                 biased;
                 ended = self.drive(http.as_mut(), connection, Phase::Draining, graceful) => return ended,
-                () = idle(connection, self.options.header_read) => {}
+                () = idle(connection, keep_alive) => {}
             }
             http.as_mut().graceful_shutdown();
         }
@@ -338,10 +354,11 @@ impl<H: Handler> Ingress<H> {
         &self,
         socket: TcpStream,
         prefix: Prefix,
+        awaited: Option<AwaitedRequest>,
         connection: &Arc<Connection>,
     ) -> TokioIo<Transport<TcpStream>> {
         let (connection, options) = (Arc::clone(connection), Arc::clone(&self.options));
-        TokioIo::new(Transport::new(socket, prefix, connection, options))
+        TokioIo::new(Transport::new(socket, prefix, awaited, connection, options))
     }
 
     /// Drives a connection to its end, or to the drain's: from `close_at` on it is asked to end.

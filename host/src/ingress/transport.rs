@@ -1,8 +1,8 @@
 //! The bytes of one connection, between the socket and hyper.
 //!
-//! Here is done what hyper leaves open: a client that does not read is given up, a client that is still sending
-//! is waited for before the connection is closed, and hyper's bare answer to bytes that are no request is
-//! replaced by a problem document.
+//! Here is done what hyper leaves open: a client that does not read, or that does not go on with its next request, is
+//! given up, a client that is still sending is waited for before the connection is closed, and hyper's bare answer to bytes
+//! that are no request is replaced by a problem document.
 
 use std::{
     future::Future,
@@ -18,7 +18,13 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::{connection::Connection, options::Options, request_id::RequestId, respond};
+use super::{
+    connection::Connection,
+    options::Options,
+    patience::{Awaited, AwaitedRequest},
+    request_id::RequestId,
+    respond,
+};
 
 /// What an HTTP/2 client sends first (RFC 9113, section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -59,6 +65,8 @@ pub(super) async fn listen_in(socket: &mut (impl AsyncRead + Unpin)) -> io::Resu
 pub(super) struct Transport<S> {
     socket: S,
     prefix: Prefix,
+    /// None for HTTP/2, whose requests come at any time.
+    awaited: Option<AwaitedRequest>,
     connection: Arc<Connection>,
     options: Arc<Options>,
     /// Runs while the client does not read.
@@ -84,12 +92,14 @@ impl<S> Transport<S> {
     pub(super) fn new(
         socket: S,
         prefix: Prefix,
+        awaited: Option<AwaitedRequest>,
         connection: Arc<Connection>,
         options: Arc<Options>,
     ) -> Transport<S> {
         Transport {
             socket,
             prefix,
+            awaited,
             connection,
             options,
             write_idle: None,
@@ -143,14 +153,31 @@ impl<S: AsyncRead + Unpin> AsyncRead for Transport<S> {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let prefix = &mut self.prefix;
+        let this = &mut *self;
+        let prefix = &mut this.prefix;
         if prefix.given < prefix.len {
             let from = prefix.given;
             prefix.given = prefix.len.min(from + into.remaining());
             into.put_slice(&prefix.bytes[from..prefix.given]);
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut self.socket).poll_read(cx, into)
+        let read = Pin::new(&mut this.socket).poll_read(cx, into);
+        let Some(awaited) = &mut this.awaited else { return read };
+        if !this.connection.awaits_request(this.flushed) {
+            return read;
+        }
+        if read.is_ready() {
+            awaited.read(this.connection.requests());
+            return read;
+        }
+        match ready!(awaited.poll_over(cx, this.connection.requests())) {
+            // As if the client had gone.
+            Awaited::Idle => Poll::Ready(Ok(())),
+            Awaited::Head => Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("no request within {} ms", this.options.header_timeout.as_millis()),
+            ))),
+        }
     }
 }
 
@@ -198,9 +225,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Transport<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.flushed = self.connection.handed();
-        let flushed = Pin::new(&mut self.socket).poll_flush(cx);
-        self.watch(cx, flushed)
+        let this = &mut *self;
+        this.flushed = this.connection.handed();
+        let flushed = Pin::new(&mut this.socket).poll_flush(cx);
+        // hyper does not always read once it has sent a response: the wait for the next request begins here.
+        if flushed.is_ready()
+            && this.connection.awaits_request(this.flushed)
+            && let Some(awaited) = &mut this.awaited
+            && awaited.poll_over(cx, this.connection.requests()).is_ready()
+        {
+            cx.waker().wake_by_ref();
+        }
+        this.watch(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

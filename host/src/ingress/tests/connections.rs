@@ -25,31 +25,57 @@ async fn a_client_that_goes_away_stops_its_request() {
 
 #[tokio::test]
 async fn a_client_that_never_completes_a_header_is_closed() {
-    let header_read = Duration::from_millis(50);
-    let host = Host::with(Options { header_read, ..Options::default() }).await;
-    for start in [
-        "",
-        "PRI * HT",
-        "GET / HT",
-        "GET / HTTP/1.1\r\nhost: h\r\n",
-        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    ] {
+    // Each is closed by this limit, or the test would not end: the other is longer than its patience.
+    let (header_timeout, keep_alive) = (Duration::from_millis(50), PATIENCE * 2);
+    let host = Host::with(Options { header_timeout, keep_alive, ..Options::default() }).await;
+    for start in ["", "PRI * HT", "GET / HT", "GET / HTTP/1.1\r\nhost: h\r\n"] {
         let mut client = host.connect().await;
         client.send(start).await;
-        let said = client.rest().await;
-        assert!(!said.starts_with("HTTP"), "{start:?} {said:?}");
+        assert_eq!(client.rest().await, "", "{start:?}");
     }
-    // An idle connection is the same.
+    // A later request has the same time, from its first byte.
     let mut client = host.connect().await;
     client.send(HELLO).await;
     assert_eq!(client.reply().await.body, "hello");
+    client.send("GET / HT").await;
+    assert_eq!(client.rest().await, "");
+}
+
+#[tokio::test]
+async fn a_client_that_sends_no_further_request_is_closed() {
+    let (header_timeout, keep_alive) = (PATIENCE * 2, Duration::from_millis(50));
+    let host = Host::with(Options { header_timeout, keep_alive, ..Options::default() }).await;
+    let mut client = host.connect().await;
+    for request in [HELLO, "GET /stream HTTP/1.1\r\nhost: h\r\n\r\n", HELLO] {
+        client.send(request).await;
+        let head = client.head().await;
+        assert_eq!((head.status, head.header("connection")), (200, None));
+        let end = if request == HELLO { "hello" } else { "0\r\n\r\n" };
+        client.read_until(end.as_bytes()).await;
+    }
+    assert_eq!(client.rest().await, "");
+    // A body that ends without a byte left to send ends its request all the same.
+    let mut client = host.connect().await;
+    client.send("POST /relay HTTP/1.1\r\nhost: h\r\ncontent-length: 3\r\n\r\nabc").await;
+    assert_eq!(client.head().await.status, 200);
+    client.rest().await;
+}
+
+#[tokio::test]
+async fn a_connection_of_one_request_is_closed_by_its_response() {
+    let keep_alive = Duration::ZERO;
+    let host = Host::with(Options { keep_alive, ..Options::default() }).await;
+    let mut client = host.connect().await;
+    client.send(HELLO).await;
+    let reply = client.reply().await;
+    assert_eq!((reply.body.as_str(), reply.header("connection")), ("hello", Some("close")));
     assert_eq!(client.rest().await, "");
 }
 
 #[tokio::test]
 async fn a_request_in_flight_does_not_idle() {
-    let header_read = Duration::from_millis(50);
-    let host = Host::with(Options { header_read, ..Options::default() }).await;
+    let (header_timeout, keep_alive) = (Duration::from_millis(50), Duration::from_millis(50));
+    let host = Host::with(Options { header_timeout, keep_alive, ..Options::default() }).await;
     let mut client = host.connect().await;
     client.send(WAIT).await;
     host.world.until(waiting(1)).await;
@@ -57,6 +83,20 @@ async fn a_request_in_flight_does_not_idle() {
     host.connect().await.rest().await;
     host.world.release.notify_waiters();
     assert_eq!(client.reply().await.body, "done");
+}
+
+#[tokio::test]
+async fn a_client_that_reads_slowly_does_not_idle() {
+    let keep_alive = Duration::from_millis(50);
+    let host = Host::with(Options { keep_alive, ..Options::default() }).await;
+    let mut slow = host.connect().await;
+    slow.send("GET /large HTTP/1.1\r\nhost: h\r\n\r\n").await;
+    assert_eq!(slow.head().await.status, 200);
+    // By the time that this is closed for idling, so would the other be.
+    let mut idle = host.connect().await;
+    idle.send(HELLO).await;
+    assert!(idle.rest().await.ends_with("hello"));
+    assert_eq!(slow.read_bytes(16 * 1024 * 1024).await.len(), 16 * 1024 * 1024);
 }
 
 #[tokio::test]

@@ -129,7 +129,7 @@ async fn headers_over_the_limits_are_refused() {
     let big = format!("GET / HTTP/1.1\r\nhost: h\r\nx: {}\r\n\r\n", "x".repeat(200 * 1024));
     let many = format!("GET / HTTP/1.1\r\nhost: h\r\n{}\r\n", "x: 1\r\n".repeat(100));
     let over =
-        "431 the request's line and header are more than 49152 bytes, or more than 100 fields";
+        "431 the request's line and header are more than 65536 bytes, or more than 100 fields";
     assert_eq!(verdict(&host, big).await, over);
     assert_eq!(verdict(&host, many).await, over);
     let long =
