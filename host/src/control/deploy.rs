@@ -86,7 +86,7 @@ pub enum Refusal {
     Cors(#[from] BadCors),
     /// Two routes that match the same requests.
     #[error(transparent)]
-    Conflict(Conflict),
+    Conflict(Box<Conflict>),
 }
 
 impl Host {
@@ -277,7 +277,9 @@ impl Host {
         builder.build().map_err(|conflicts| {
             conflicts
                 .into_iter()
-                .map(|conflict| route_error(owners[conflict.route], Refusal::Conflict(conflict)))
+                .map(|conflict| {
+                    route_error(owners[conflict.route], Refusal::Conflict(Box::new(conflict)))
+                })
                 .collect()
         })
     }

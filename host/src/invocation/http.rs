@@ -208,7 +208,7 @@ async fn run(
             None => guest.await,
         }
     };
-    live.end(result.as_ref().map(|()| ())).outcome
+    live.end(result.as_ref().copied()).outcome
 }
 
 fn bad_response(detail: String) -> Fault {
