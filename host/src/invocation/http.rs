@@ -19,7 +19,7 @@ use super::{
     stream::{GuestBody, Progress},
 };
 use crate::{
-    body::{Body, StreamBody, empty_stream},
+    body::{Body, StreamBody},
     capability::egress::Propagation,
     function::Revision,
     manifest::Limits,
@@ -178,37 +178,55 @@ async fn run(
     respond: oneshot::Sender<Head>,
     revision: Arc<Revision>,
 ) -> Outcome {
-    let progress = Arc::new(Progress::default());
+    let limits = &revision.spec.limits;
+    let progress = Arc::<Progress>::default();
     live.progress = Some(progress.clone());
+    let mut relay = Relay { respond: Some(respond), progress, status: &mut live.status, limits };
     let result = {
-        let (send, head) = oneshot::channel();
+        let (send, mut head) = oneshot::channel();
         let mut guest = pin!(live.sandbox.serve(request, send));
-        let early = tokio::select! {
+        let first = tokio::select! {
             biased;
-            head = head => head.ok().map(|response| (response, None)),
-            ended = &mut guest => Some((Response::new(empty_stream()), Some(ended))),
+            response = &mut head => Ok(response),
+            ended = &mut guest => Err(ended),
         };
-        match early {
-            Some((_, Some(ended))) => ended,
-            Some((mut response, None)) => {
-                match response::check_head(&mut response, &revision.spec.limits) {
-                    Ok(()) => {
-                        live.status = Some(response.status().as_u16());
-                        // Nobody listens any more: this task is about to be aborted.
-                        let _ = respond.send((response, progress.clone()));
-                        tokio::select! {
-                            biased;
-                            ended = &mut guest => ended,
-                            () = progress.limit_hit() => Err(over_limit(&revision.spec.limits)),
-                        }
-                    }
-                    Err(error) => Err(bad_response(error.to_string())),
-                }
-            }
-            None => guest.await,
+        match first {
+            Ok(Ok(response)) => match relay.pass_on(response) {
+                Ok(()) => tokio::select! {
+                    biased;
+                    ended = &mut guest => ended,
+                    () = relay.progress.limit_hit() => Err(over_limit(limits)),
+                },
+                Err(fault) => Err(fault),
+            },
+            Ok(Err(_)) => guest.await,
+            // A guest that is quick has set its response and ended in one poll.
+            Err(Ok(())) => head.try_recv().map_or(Ok(()), |response| relay.pass_on(response)),
+            Err(Err(fault)) => Err(fault),
         }
     };
     live.end(result.as_ref().copied()).outcome
+}
+
+/// Hands the head of a response to whoever waits for it.
+struct Relay<'a> {
+    respond: Option<oneshot::Sender<Head>>,
+    progress: Arc<Progress>,
+    status: &'a mut Option<u16>,
+    limits: &'a Limits,
+}
+
+impl Relay<'_> {
+    fn pass_on(&mut self, mut response: Response<StreamBody>) -> Result<(), Fault> {
+        response::check_head(&mut response, self.limits)
+            .map_err(|error| bad_response(error.to_string()))?;
+        *self.status = Some(response.status().as_u16());
+        if let Some(respond) = self.respond.take() {
+            // Where nobody listens any more, the task that runs the guest is about to be aborted.
+            let _ = respond.send((response, self.progress.clone()));
+        }
+        Ok(())
+    }
 }
 
 fn bad_response(detail: String) -> Fault {

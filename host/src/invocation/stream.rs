@@ -88,6 +88,10 @@ impl http_body::Body for GuestBody {
         };
         Poll::Ready(match frame {
             Some(Ok(frame)) => {
+                if frame.is_trailers() {
+                    // Nothing comes after them, and nobody asks whether it does.
+                    self.guest = None;
+                }
                 let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
                 Some(self.seen(bytes).map(|()| frame))
             }
