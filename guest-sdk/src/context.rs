@@ -26,7 +26,7 @@ impl Context {
         Context {}
     }
 
-    /// The id of this invocation, as the log and the response's headers have it: `LACEWING_INVOCATION`.
+    /// The id of this invocation, as the log and problem documents have it: `LACEWING_INVOCATION`.
     #[must_use]
     pub fn invocation(&self) -> Option<String> {
         variable("LACEWING_INVOCATION")
