@@ -1,5 +1,8 @@
 //! Behaviour through the real engine and real sockets.
 
+mod components;
 mod harness;
 mod hello;
+mod limits;
 mod structure;
+mod tenants;
