@@ -55,6 +55,16 @@ pub enum Refusal {
     /// The component against this host.
     #[error(transparent)]
     Link(#[from] LinkError),
+    /// A function that its tenant's quota never admits.
+    #[error(
+        "its memory limit is {memory_mib} MiB, and its tenant's sandboxes may have {quota_mib} MiB together: lower `memory_mib`, or raise the tenant's quota"
+    )]
+    OverQuota {
+        /// The function's limit.
+        memory_mib: u64,
+        /// The tenant's quota.
+        quota_mib: u32,
+    },
     /// A trigger without an export.
     #[error(
         "it has routes, and its component exports nothing that answers HTTP: lacewing:function/http, wasi:http/incoming-handler@0.2 or wasi:http/handler@0.3"
@@ -119,14 +129,14 @@ impl Host {
 
     /// The tenant as it is, if its quota did not change: what its invocations hold stays counted.
     fn tenant(&self, config: &TenantConfig, current: &Deployed) -> Arc<Tenant> {
-        let TenantQuota { concurrency, rate_per_s, .. } = config.quota;
-        let concurrency = concurrency.unwrap_or(self.settings.max_sandboxes);
-        let known = current.revisions.iter().map(|revision| &revision.tenant).find(|tenant| {
-            *tenant.name() == config.name && tenant.quota().allows(concurrency, rate_per_s)
-        });
-        known.cloned().unwrap_or_else(|| {
-            Arc::new(Tenant::new(config.name.clone(), Quota::new(concurrency, rate_per_s)))
-        })
+        let TenantQuota { concurrency, rate_per_s, memory_bytes } = config.quota;
+        let memory_mib = memory_bytes.map(|bytes| u32::try_from(bytes >> 20).unwrap_or(u32::MAX));
+        let quota = Quota::new(concurrency.unwrap_or(self.settings.max_sandboxes), rate_per_s)
+            .with_memory(memory_mib);
+        let mut known = current.revisions.iter().map(|revision| &revision.tenant);
+        let known =
+            known.find(|tenant| *tenant.name() == config.name && tenant.quota().is_like(&quota));
+        known.cloned().unwrap_or_else(|| Arc::new(Tenant::new(config.name.clone(), quota)))
     }
 
     async fn revise(
@@ -160,17 +170,21 @@ impl Host {
         })
         .await?;
         program.check_limits(limits)?;
+        if let Some((quota_mib, _)) = tenant.quota().memory()
+            && limits.memory_bytes > u64::from(quota_mib) << 20
+        {
+            return Err(Refusal::OverQuota { memory_mib: limits.memory_bytes >> 20, quota_mib });
+        }
         if !function.routes.is_empty() && !program.exports().serves_http() {
             return Err(Refusal::NoHttp);
         }
         let origin =
             Origin::new(tenant.name().clone(), app.name.clone(), function.name.clone(), id);
-        let quota = known
-            .filter(|known| known.quota.allows(limits.concurrency, limits.rate_per_s))
-            .map_or_else(
-                || Arc::new(Quota::new(limits.concurrency, limits.rate_per_s)),
-                |known| known.quota.clone(),
-            );
+        let quota = Quota::new(limits.concurrency, limits.rate_per_s);
+        let quota = match known {
+            Some(known) if known.quota.is_like(&quota) => known.quota.clone(),
+            _ => Arc::new(quota),
+        };
         let key = FunctionKey {
             tenant: tenant.name().clone(),
             app: app.name.clone(),

@@ -76,7 +76,7 @@ impl Host {
             u32::try_from(engines.usage().capacity).unwrap_or(u32::MAX).min(settings.max_sandboxes);
         let invoker =
             Arc::new(Invoker::new(engines.clone(), Admission::new(capacity, queue), sink, log));
-        watch_pool(&metrics, &invoker);
+        watch_use(&metrics, &invoker);
         Ok(Arc::new(Host {
             settings,
             metrics,
@@ -135,22 +135,30 @@ impl Deployed {
     }
 }
 
-/// The pools' counters, read when they are scraped.
-fn watch_pool(metrics: &Metrics, invoker: &Arc<Invoker>) {
+/// What is in use now, read when it is scraped.
+fn watch_use(metrics: &Metrics, invoker: &Arc<Invoker>) {
     type Read = fn(&Invoker) -> u64;
-    let gauges: [(&'static str, &'static str, Read); 6] = [
-        ("pool_component_instances", "Component instances that exist.", |i| {
+    let gauges: [(&'static str, &'static str, Read); 8] = [
+        (
+            "invocations_in_flight",
+            "Invocations between admission and the end of the response",
+            |i| i.admission().in_flight().into(),
+        ),
+        ("invocations_waiting", "Requests that wait for a slot", |i| {
+            i.admission().waiting().into()
+        }),
+        ("sandboxes_capacity", "Sandboxes that may exist at once", |i| {
+            i.engines().usage().capacity
+        }),
+        ("pool_component_instances", "Component instances that exist", |i| {
             i.engines().usage().component_instances
         }),
-        ("pool_core_instances", "Core instances that exist.", |i| {
+        ("pool_core_instances", "Core instances that exist", |i| {
             i.engines().usage().core_instances
         }),
-        ("pool_memories", "Slots for linear memories in use.", |i| i.engines().usage().memories),
-        ("pool_tables", "Slots for tables in use.", |i| i.engines().usage().tables),
-        ("pool_stacks", "Fiber stacks in use.", |i| i.engines().usage().stacks),
-        ("invocations_waiting", "Requests that wait for a slot.", |i| {
-            u64::from(i.admission().waiting())
-        }),
+        ("pool_memories", "Slots for linear memories in use", |i| i.engines().usage().memories),
+        ("pool_tables", "Slots for tables in use", |i| i.engines().usage().tables),
+        ("pool_stacks", "Fiber stacks in use", |i| i.engines().usage().stacks),
     ];
     for (name, help, read) in gauges {
         let invoker = Arc::downgrade(invoker);

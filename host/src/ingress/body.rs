@@ -27,9 +27,6 @@ use crate::outcome::Outcome;
 
 /// Bodies up to this many bytes do not count against the host's budget for buffered bodies.
 const FREE_BYTES: usize = 16 * 1024;
-/// The most that is handed to hyper at once of a response's body that is there already. hyper keeps what it has, so
-/// that handing it all over would hide a client that reads nothing.
-const PIECE_BYTES: usize = 256 * 1024;
 /// In how many bytes the budget is counted.
 const BUDGET_UNIT: usize = 1024;
 
@@ -332,10 +329,7 @@ impl Body for ResponseBody {
     ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
         match &mut self.0 {
             Kind::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Kind::Full(bytes) => {
-                let piece = bytes.split_to(bytes.len().min(PIECE_BYTES));
-                Poll::Ready(Some(Ok(Frame::data(piece))))
-            }
+            Kind::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Kind::Stream(body) => body.as_mut().poll_frame(cx),
         }
     }

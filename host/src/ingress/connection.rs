@@ -39,8 +39,8 @@ pub(super) struct Connection {
     /// Responses that have more to send than hyper has asked for. Counted in HTTP/2 only, where a client can let one
     /// stream starve while the socket is idle.
     unasked: AtomicU32,
-    /// Pieces of responses that hyper asked for, wrapping; in HTTP/2 only.
-    pieces: AtomicU32,
+    /// Responses, and pieces of them, that hyper was handed, wrapping.
+    handed: AtomicU32,
     /// Whether the client may still be sending a body that nobody will read.
     unread: AtomicBool,
     /// What was sent for bytes that are no request.
@@ -56,7 +56,7 @@ impl Connection {
             requests: AtomicU32::new(0),
             abandoned: AtomicU32::new(0),
             unasked: AtomicU32::new(0),
-            pieces: AtomicU32::new(0),
+            handed: AtomicU32::new(0),
             unread: AtomicBool::new(false),
             refused: OnceLock::new(),
         })
@@ -83,9 +83,14 @@ impl Connection {
         self.requests.load(Relaxed)
     }
 
+    /// What changes whenever hyper is handed something to send.
+    pub(super) fn handed(&self) -> u32 {
+        self.handed.load(Relaxed)
+    }
+
     /// What changes whenever the client makes something happen on an HTTP/2 connection.
     pub(super) fn progress(&self) -> (u32, u32) {
-        (self.requests(), self.pieces.load(Relaxed))
+        (self.requests(), self.handed())
     }
 
     /// Whether nothing can happen on an HTTP/2 connection unless the client makes it happen: no request is
@@ -150,6 +155,7 @@ pub(super) struct Sending {
 impl Sending {
     pub(super) fn new(body: ResponseBody, in_flight: InFlight, version: Version) -> Sending {
         let unasked = (version == Version::HTTP_2).then_some(false);
+        in_flight.connection.handed.fetch_add(1, Relaxed);
         let mut sending = Sending { body, failed: None, unasked, in_flight };
         sending.note_unasked(true);
         sending
@@ -193,10 +199,10 @@ impl Body for Sending {
             }
             frame => frame,
         };
-        if self.unasked.is_some() {
-            self.in_flight.connection.pieces.fetch_add(1, Relaxed);
-            self.note_unasked(frame.is_ready());
+        if frame.is_ready() {
+            self.in_flight.connection.handed.fetch_add(1, Relaxed);
         }
+        self.note_unasked(frame.is_ready());
         frame
     }
 

@@ -3,8 +3,9 @@
 //! target -> route -> (answered here: no route, wrong method, OPTIONS, preflight) -> the function's view of the
 //! request -> handler -> the client's view of the response
 
-use std::{sync::Arc, time::Instant};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
+use futures_util::FutureExt;
 use http::{HeaderValue, Method, Request, Response, Version, header, request::Parts};
 use hyper::body::Incoming;
 
@@ -82,7 +83,9 @@ impl<H: Handler> Dispatch<H> {
                     trace,
                     received,
                 };
-                self.handler.handle(exchange).await
+                // A panic is a bug of ours; it ends this request and neither the connection nor the others on it.
+                let answer = AssertUnwindSafe(self.handler.handle(exchange)).catch_unwind().await;
+                answer.unwrap_or_else(|_| Err(Problem::new(Outcome::Internal)))
             }
         };
         let (outcome, mut response) = finish(answer, &method, &request_id);

@@ -41,7 +41,13 @@ impl Gateway {
         let revision = exchange.target().clone();
         let limits = &revision.spec.limits;
         let refuse = |problem: Problem| {
-            self.invoker.refused(&revision, context, Some(seen), problem.text(), problem.outcome());
+            self.invoker.refused(
+                &revision,
+                context,
+                Some(seen),
+                problem.sentence(),
+                problem.outcome(),
+            );
             problem
         };
         HeaderLimits { count: limits.headers, bytes: limits.header_bytes }

@@ -209,11 +209,6 @@ impl Problem {
         self
     }
 
-    /// The sentence that the client reads.
-    pub fn text(&self) -> &str {
-        self.detail.as_deref().unwrap_or(self.cause.default_detail())
-    }
-
     /// The one word for it.
     pub fn outcome(&self) -> Outcome {
         self.cause.outcome()

@@ -133,6 +133,12 @@ impl Server {
         self.gate.open()
     }
 
+    /// Counts the open connections, for as long as somebody wants to know.
+    pub fn connection_counter(&self) -> impl Fn() -> u32 + Send + Sync + use<> {
+        let gate = Arc::clone(&self.gate);
+        move || gate.open()
+    }
+
     /// Stops accepting, lets what was accepted finish, and cuts what is not finished after `grace`.
     pub async fn drain(self, grace: Duration) -> Drained {
         self.gate.drain(self.accepting, self.linger, grace).await

@@ -61,6 +61,8 @@ enum Deed {
     Large,
     /// Ends as `cpu_exceeded`.
     Spin,
+    /// Has a bug.
+    Panic,
 }
 
 /// What the handler has seen.
@@ -169,6 +171,7 @@ impl Handler for Doer {
                 ResponseBody::stream(StreamBody::new(futures_util::stream::repeat_with(piece)))
             }
             Deed::Large => ResponseBody::full(vec![b'x'; 16 * 1024 * 1024]),
+            Deed::Panic => panic!("a bug of the host, for the test"),
             Deed::Spin => return Err(Problem::new(Outcome::CpuExceeded)),
         };
         Ok(Response::new(body))
@@ -262,6 +265,7 @@ fn routes() -> Router<Endpoint<Deed>> {
     add(Methods::Any, "/stream", Deed::Stream, None);
     add(Methods::Any, "/broken", Deed::Broken, None);
     add(Methods::Any, "/endless", Deed::Endless, None);
+    add(Methods::Any, "/panic", Deed::Panic, None);
     add(Methods::Any, "/large", Deed::Large, None);
     add(Methods::Any, "/spin", Deed::Spin, Some(cors.clone()));
     add(Methods::These(vec![Method::GET, Method::PUT]), "/shared", Deed::Hello, Some(cors));

@@ -63,6 +63,8 @@ pub(super) struct Transport<S> {
     options: Arc<Options>,
     /// Runs while the client does not read.
     write_idle: Option<Pin<Box<Sleep>>>,
+    /// [`Connection::handed`] when hyper last had nothing left to send.
+    flushed: u32,
     /// What is left to send in the place of what hyper wrote.
     refusal: Option<Bytes>,
     closing: Closing,
@@ -91,6 +93,7 @@ impl<S> Transport<S> {
             connection,
             options,
             write_idle: None,
+            flushed: 0,
             refusal: None,
             closing: Closing::No,
         }
@@ -116,19 +119,16 @@ impl<S> Transport<S> {
 
     /// What to send instead of `bytes`, if those are hyper's own answer to something that is no request.
     ///
-    /// Every answer of ours carries the outcome's header, and hyper writes nothing else of its own accord that
-    /// begins so; it writes it at once, after what came before has been flushed.
+    /// They are its own if it was handed nothing since it last had nothing left to send; else they are, or might
+    /// be, a function's.
     fn replace(&mut self, bytes: &[u8]) -> Option<Bytes> {
-        if !bytes.starts_with(b"HTTP/1.") || bytes.get(8..10) != Some(b" 4") {
-            return None;
-        }
-        if self.connection.in_flight() > 0 || !bytes.ends_with(b"\r\n\r\n") {
+        if self.connection.handed() != self.flushed
+            || !bytes.starts_with(b"HTTP/1.")
+            || bytes.get(8..10) != Some(b" 4")
+        {
             return None;
         }
         let bare = std::str::from_utf8(bytes).ok()?;
-        if bare.contains(respond::OUTCOME_HEADER.as_str()) {
-            return None;
-        }
         let status = bare.get(9..12)?.parse().ok()?;
         let request_id = RequestId::generate();
         let (problem, refusal) = respond::refusal(bare, status, &request_id, &self.options);
@@ -198,6 +198,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Transport<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.flushed = self.connection.handed();
         let flushed = Pin::new(&mut self.socket).poll_flush(cx);
         self.watch(cx, flushed)
     }

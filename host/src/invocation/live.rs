@@ -57,8 +57,13 @@ impl Live {
         seen: Option<Seen>,
         propagation: Propagation,
     ) -> Result<Live, Failure> {
-        let quotas = (revision.tenant.quota(), &revision.quota);
-        let permit = match invoker.admission.admit(quotas.0, quotas.1).await {
+        let memory_mib =
+            u32::try_from(revision.spec.limits.memory_bytes.div_ceil(1 << 20)).unwrap_or(u32::MAX);
+        let permit = match invoker
+            .admission
+            .admit(revision.tenant.quota(), &revision.quota, memory_mib)
+            .await
+        {
             Ok(permit) => permit,
             Err(refused) => {
                 invoker.refused(revision, context, seen.as_ref(), refused.reason, refused.outcome);

@@ -44,39 +44,6 @@ use crate::{
     },
 };
 
-/// A figure that goes up and down. Clones share it.
-#[derive(Clone, Debug, Default)]
-pub struct Gauge(prometheus_client::metrics::gauge::Gauge);
-
-impl Gauge {
-    /// Sets the figure.
-    pub fn set(&self, value: u64) {
-        self.0.set(i64::try_from(value).unwrap_or(i64::MAX));
-    }
-
-    /// One more, until the returned guard is dropped.
-    #[must_use = "the gauge goes down when this is dropped"]
-    pub fn enter(&self) -> Entered {
-        self.0.inc();
-        Entered(self.0.clone())
-    }
-
-    /// The figure.
-    pub fn get(&self) -> i64 {
-        self.0.get()
-    }
-}
-
-/// One that a [`Gauge`] counts until this is dropped.
-#[derive(Debug)]
-pub struct Entered(prometheus_client::metrics::gauge::Gauge);
-
-impl Drop for Entered {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
-}
-
 /// A figure that goes up.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -134,14 +101,6 @@ pub struct ArtifactCacheMetrics {
 /// The figures of the host. The fields are added to where it happens.
 #[derive(Debug)]
 pub struct HostMetrics {
-    /// Open client connections.
-    pub connections_open: Gauge,
-    /// Invocations between admission and the end of the response.
-    pub invocations_in_flight: Gauge,
-    /// Slots of the pool that hold a sandbox.
-    pub sandboxes_in_use: Gauge,
-    /// Slots of the pool.
-    pub sandboxes_capacity: Gauge,
     /// Requests that never reached a function, by outcome.
     pub unrouted_requests: OutcomeCounters,
     /// The artifact cache.
@@ -188,10 +147,6 @@ impl Metrics {
     /// Figures that are all zero.
     pub fn new() -> Metrics {
         let host = HostMetrics {
-            connections_open: Gauge::default(),
-            invocations_in_flight: Gauge::default(),
-            sandboxes_in_use: Gauge::default(),
-            sandboxes_capacity: Gauge::default(),
             unrouted_requests: OutcomeCounters::default(),
             artifact_cache: ArtifactCacheMetrics::default(),
             compilation: Histogram::new(&COMPILATION),
@@ -261,7 +216,6 @@ impl Collector for Collected {
             .encode_descriptor("build", "The version of the host", None, MetricType::Info)?
             .encode_info(&build)?;
         encode_functions(&self.functions, &mut encoder)?;
-        self.encode_gauges(&mut encoder)?;
         self.encode_counters(&mut encoder)?;
         let help = "Time to compile a component";
         let metric = encoder.encode_descriptor(
@@ -276,24 +230,6 @@ impl Collector for Collected {
 }
 
 impl Collected {
-    fn encode_gauges(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let host = &self.host;
-        for (name, help, gauge) in [
-            ("connections_open", "Open client connections", &host.connections_open),
-            (
-                "invocations_in_flight",
-                "Invocations between admission and the end of the response",
-                &host.invocations_in_flight,
-            ),
-            ("sandboxes_in_use", "Slots of the pool that hold a sandbox", &host.sandboxes_in_use),
-            ("sandboxes_capacity", "Slots of the pool", &host.sandboxes_capacity),
-        ] {
-            let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-            gauge.0.encode(metric)?;
-        }
-        Ok(())
-    }
-
     fn encode_counters(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let mut requests = encoder.encode_descriptor(
             "unrouted_requests",
@@ -443,8 +379,6 @@ mod tests {
         host.unrouted_requests.inc(Outcome::NoRoute);
         host.artifact_cache.misses.inc();
         host.compilation.observe_duration(Duration::from_millis(20));
-        host.sandboxes_capacity.set(1000);
-        let entered = host.invocations_in_flight.enter();
         metrics.add_counter("log_lines_dropped", "Lines of the log that were dropped", || 5);
         metrics.add_gauge("pool_bytes", "Bytes of the pool", || 6);
         let text = exposed(&metrics);
@@ -452,16 +386,12 @@ mod tests {
             r#"lacewing_unrouted_requests_total{outcome="no_route"} 1"#,
             r#"lacewing_artifact_cache_lookups_total{result="miss"} 1"#,
             r#"lacewing_compilation_seconds_bucket{le="0.025"} 1"#,
-            "lacewing_sandboxes_capacity 1000",
-            "lacewing_invocations_in_flight 1",
             "lacewing_log_lines_dropped_total 5",
             "lacewing_pool_bytes 6",
         ] {
             assert_has(&text, line);
         }
         assert!(text.contains("lacewing_build_info{version="), "{text}");
-        drop(entered);
-        assert_eq!(host.invocations_in_flight.get(), 0);
     }
 
     /// What Prometheus refuses: a family described twice, a sample outside its family, a name off convention.

@@ -1,5 +1,6 @@
 //! Behaviour through the real engine and real sockets.
 
+mod cli;
 mod components;
 mod harness;
 mod hello;

@@ -127,6 +127,10 @@ impl Up {
                 )
             })
             .collect();
+        let counters: Vec<_> = servers.iter().map(Server::connection_counter).collect();
+        host.metrics().add_gauge("connections_open", "Open client connections", move || {
+            counters.iter().map(|count| u64::from(count())).sum()
+        });
         let admin_address = admin.as_ref().map(Admin::address);
         if let Some(admin) = admin {
             tokio::spawn(admin.serve());

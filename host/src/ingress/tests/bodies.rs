@@ -60,8 +60,9 @@ async fn a_body_that_does_not_go_on_is_given_up() {
 
 #[tokio::test]
 async fn a_body_that_trickles_is_given_up() {
-    let body_read = Duration::from_millis(100);
-    let host = Host::with(Options { body_read, ..Options::default() }).await;
+    // Its pieces come often enough, so that the first of these limits is never met.
+    let (body_idle, body_read) = (Duration::from_millis(1000), Duration::from_millis(1500));
+    let host = Host::with(Options { body_idle, body_read, ..Options::default() }).await;
     let mut client = host.connect().await;
     client.send("POST /echo HTTP/1.1\r\nhost: h\r\ncontent-length: 60000\r\n\r\n").await;
     let (mut reader, mut writer) = client.socket.into_split();
@@ -75,7 +76,7 @@ async fn a_body_that_trickles_is_given_up() {
     let read = reader.read_to_string(&mut text);
     let _ = tokio::time::timeout(PATIENCE, read).await.expect("the server gave up");
     assert!(text.starts_with("HTTP/1.1 408 "), "{text}");
-    assert_eq!(problem(&text, "detail"), "the request's body was not complete after 100 ms");
+    assert_eq!(problem(&text, "detail"), "the request's body was not complete after 1500 ms");
     drop(reader);
     tokio::time::timeout(PATIENCE, trickle).await.unwrap().unwrap();
 }
@@ -102,6 +103,22 @@ async fn bodies_stream_through_both_ways() {
     }
     client.send("0\r\n\r\n").await;
     assert_eq!(client.read_until(b"\r\n\r\n").await, "0\r\n\r\n");
+}
+
+#[tokio::test]
+async fn a_functions_bytes_are_never_taken_for_hypers() {
+    let host = Host::start().await;
+    let mut client = host.connect().await;
+    let imitation = "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
+    let length = "first".len() + 2 * imitation.len();
+    client.send(format!("POST /relay HTTP/1.0\r\ncontent-length: {length}\r\n\r\nfirst")).await;
+    assert_eq!(client.head().await.status, 200);
+    assert_eq!(client.read_bytes(5).await, "first");
+    // In the middle of the body, and at its end.
+    client.send(imitation).await;
+    assert_eq!(client.read_bytes(imitation.len()).await, imitation);
+    client.send(imitation).await;
+    assert_eq!(client.rest().await, imitation);
 }
 
 #[tokio::test]

@@ -82,6 +82,18 @@ async fn what_failed_is_said_without_the_hosts_detail() {
 }
 
 #[tokio::test]
+async fn a_bug_of_the_host_ends_one_request() {
+    let host = Host::start().await;
+    let mut client = host.connect().await;
+    client.send("GET /panic HTTP/1.1\r\nhost: h\r\n\r\n").await;
+    let reply = client.reply().await;
+    assert_eq!((reply.status, reply.problem("outcome")), (500, "internal".to_owned()));
+    assert_eq!(reply.problem("detail"), "the host failed; this is not the function's fault");
+    client.send("GET / HTTP/1.1\r\nhost: h\r\n\r\n").await;
+    assert_eq!(client.reply().await.body, "hello");
+}
+
+#[tokio::test]
 async fn streams_end_with_their_trailers_or_not_at_all() {
     let host = Host::start().await;
     let trailers = "GET /stream HTTP/1.1\r\nhost: h\r\nte: trailers\r\nconnection: close\r\n\r\n";

@@ -123,7 +123,7 @@ async fn a_client_that_takes_back_most_requests_is_not_served() {
 
 #[tokio::test]
 async fn a_client_that_reads_nothing_is_given_up_and_one_that_waits_is_not() {
-    let header_read = Duration::from_millis(50);
+    let header_read = Duration::from_millis(400);
     let host = Host::with(Options { header_read, ..Options::default() }).await;
     let mut patient = connect(&host).await;
     let mut relay = connect(&host).await;
@@ -137,7 +137,7 @@ async fn a_client_that_reads_nothing_is_given_up_and_one_that_waits_is_not() {
     }));
     let relayed = Request::post("http://h/relay").body(body.boxed_unsync()).unwrap();
     let relayed = relay.send_request(relayed).await.unwrap();
-    for path in ["/endless", "/large"] {
+    let give_up = async |path: &str| {
         let mut greedy = connect(&host).await;
         let unread = greedy.send_request(request("GET", path, "")).await.unwrap();
         let gone = async {
@@ -147,7 +147,8 @@ async fn a_client_that_reads_nothing_is_given_up_and_one_that_waits_is_not() {
         };
         tokio::time::timeout(PATIENCE, gone).await.expect("the connection was closed");
         assert!(unread.into_body().collect().await.is_err(), "{path}");
-    }
+    };
+    tokio::join!(give_up("/endless"), give_up("/large"));
     host.world.release.notify_waiters();
     assert_eq!(text(waits.await.unwrap().unwrap()).await, "done");
     piece.send(Bytes::from("late")).await.unwrap();
