@@ -32,7 +32,10 @@ const RECORDS: [(&str, &str); 4] = [
             (field "path-with-query" string) (field "route" string) (field "params" (list $param))
             (field "headers" (list $field)) (field "body" (list u8))"#,
     ),
-    ("response", r#"(field "status" u16) (field "headers" (list $field)) (field "body" (list u8))"#),
+    (
+        "response",
+        r#"(field "status" u16) (field "headers" (list $field)) (field "body" (list u8))"#,
+    ),
 ];
 
 impl Core {
@@ -56,14 +59,19 @@ impl Core {
                     {handle}
                     (i32.const 0))
             )"#,
-            length = u32::try_from(body.len()).unwrap().to_le_bytes().map(|b| format!("\\{b:02x}")).concat(),
+            length = u32::try_from(body.len())
+                .unwrap()
+                .to_le_bytes()
+                .map(|b| format!("\\{b:02x}"))
+                .concat(),
         )
     }
 
     /// The component's text, with `lacewing:function/http` as its export.
     pub(crate) fn lean(&self) -> String {
         let (outer, module) = (&self.outer, self.module());
-        let types = RECORDS.map(|(name, fields)| format!("(type ${name} (record {fields}))\n")).concat();
+        let types =
+            RECORDS.map(|(name, fields)| format!("(type ${name} (record {fields}))\n")).concat();
         // Records can be exported by name only, which takes a component that gives them their names.
         let imports = RECORDS.map(|(name, fields)| {
             format!(

@@ -107,7 +107,8 @@ async fn growth_over_a_modules_own_maximum_costs_nothing_of_its_limit() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_are_refused_over_the_limit() {
-    let grow = |elements: u32, then: &str| Core {
+    let grow = |elements: u32, then: &str| {
+        Core {
         fields: "(table $t 10 funcref)".to_owned(),
         handle: Box::leak(
             format!(
@@ -116,6 +117,7 @@ async fn tables_are_refused_over_the_limit() {
             .into_boxed_str(),
         ),
         ..Core::default()
+    }
     };
     let (_dir, path) = component_file(&grow(91, "unreachable").lean());
     let tenants = Tenants::with(&path, "table_elements = 100", |_| {}).await;
@@ -209,6 +211,12 @@ async fn a_response_is_as_large_as_its_limit_and_no_larger() {
         ended.detail(),
         "the response's body has 1025 bytes; the limit is 1 KiB (`response_body_kib`)"
     );
+    let tenants = Tenants::hostile("").await;
+    let ended = tenants.fails("/bytes/20000000", "bad_response", 502, BAD_RESPONSE).await;
+    assert_eq!(
+        ended.detail(),
+        "the guest returned more than 16384 KiB, and its response may have less (`response_body_kib`, `header_kib`)"
+    );
 }
 
 /// What one call may hand over is bounded as well, and that bound is no other limit of bodies.
@@ -219,8 +227,7 @@ async fn a_limit_above_the_default_is_what_counts() {
     let (reply, _) = tenants.survives(&format!("/bytes/{}", 20 << 20)).await;
     assert_eq!(reply.body.len(), 20 << 20);
     let body = Bytes::from(vec![b'y'; 20 << 20]);
-    let reply =
-        tenants.send(SUSPECT, Method::POST, "/body", HeaderMap::new(), body.clone()).await;
+    let reply = tenants.send(SUSPECT, Method::POST, "/body", HeaderMap::new(), body.clone()).await;
     assert_eq!((reply.status, reply.outcome()), (200, "ok"));
     assert!(reply.body == body);
     tenants.served.assert_idle().await;

@@ -77,11 +77,8 @@ impl Tenants {
                 "app = \"{name}\"\n[functions.{name}]\ncomponent = {component:?}\nroutes = [\"/\", \"/{{*path}}\"]\n[functions.{name}.limits]\n{limits}\n"
             );
             std::fs::write(dir.path().join(name).join("lacewing.toml"), manifest).unwrap();
-            writeln!(
-                host,
-                "[tenants.{name}]\nhosts = [\"{name}.test\"]\napps = [\"{name}\"]"
-            )
-            .unwrap();
+            writeln!(host, "[tenants.{name}]\nhosts = [\"{name}.test\"]\napps = [\"{name}\"]")
+                .unwrap();
         }
         let path = dir.path().join("host.toml");
         std::fs::write(&path, host).unwrap();
@@ -146,8 +143,7 @@ impl Tenants {
     }
 
     pub(crate) async fn neighbour_is_served(&self) {
-        let reply =
-            self.send(NEIGHBOUR, Method::GET, "/", HeaderMap::new(), Bytes::new()).await;
+        let reply = self.send(NEIGHBOUR, Method::GET, "/", HeaderMap::new(), Bytes::new()).await;
         assert_eq!((reply.status, reply.outcome()), (200, "ok"), "{}", reply.text());
         assert_eq!(reply.text(), "Hello, world!\n");
     }
@@ -183,7 +179,13 @@ impl Tenants {
 
     /// Asks the suspect for something that ends badly: checks what the client is told against the outcome, that a neighbour is
     /// served meanwhile and afterwards, and that nothing is held in the end. Returns the record.
-    pub(crate) async fn fails(&self, path: &str, outcome: &str, status: u16, sentence: &str) -> Ended {
+    pub(crate) async fn fails(
+        &self,
+        path: &str,
+        outcome: &str,
+        status: u16,
+        sentence: &str,
+    ) -> Ended {
         self.served.sink.take();
         let (reply, ()) = tokio::join!(self.get(path), self.neighbour_is_served());
         let problem = reply.problem();

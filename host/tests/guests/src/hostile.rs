@@ -62,7 +62,9 @@ impl Guest for Hostile {
                 text(&format!("{} timers\n", timers.len()))
             }
             "random" => text(&format!("{} random bytes\n", get_random_bytes(number).len())),
-            "status" => Response { status: number as u16, headers: Vec::new(), body: b"body".into() },
+            "status" => {
+                Response { status: number as u16, headers: Vec::new(), body: b"body".into() }
+            }
             "name" | "value" | "fields" | "field-bytes" | "bytes" | "length" => {
                 answer(what, argument, number as usize)
             }
