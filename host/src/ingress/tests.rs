@@ -135,7 +135,11 @@ impl Doer {
 impl Handler for Doer {
     type Target = Deed;
 
-    async fn handle(&self, exchange: Exchange<Deed>) -> Result<Response<ResponseBody>, Problem> {
+    async fn handle(
+        &self,
+        mut exchange: Exchange<Deed>,
+    ) -> Result<Response<ResponseBody>, Problem> {
+        exchange.introduce();
         let body = match *exchange.target() {
             Deed::Hello => {
                 let params = exchange.route.params(&exchange.params);

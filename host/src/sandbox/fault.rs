@@ -2,7 +2,10 @@
 
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
-use super::{budget::Stop, state::State};
+use super::{
+    budget::Stop,
+    state::{State, hostcall_bytes},
+};
 use crate::outcome::Outcome;
 
 /// Why an invocation did not end well.
@@ -46,6 +49,9 @@ pub(super) fn classify(error: &wasmtime::Error, state: &State) -> Fault {
             format!("the guest called exit with the code {}", exit.0),
         );
     }
+    if error.root_cause().to_string().contains(HOSTCALL_FUEL) {
+        return too_much(error, state);
+    }
     let trap = error.downcast_ref::<Trap>();
     match trap {
         Some(Trap::OutOfFuel) => return Fault::new(Outcome::FuelExhausted, "the fuel is spent"),
@@ -62,11 +68,36 @@ pub(super) fn classify(error: &wasmtime::Error, state: &State) -> Fault {
     Fault::new(Outcome::Trap, describe(error, trap))
 }
 
+/// Wasmtime's error has no type that others can name.
+const HOSTCALL_FUEL: &str = "fuel allocated for hostcalls has been exhausted";
+
+/// More was handed over at once than a call may: as arguments of a hostcall, with the guest's frames below it, or as
+/// what the guest returned.
+fn too_much(error: &wasmtime::Error, state: &State) -> Fault {
+    let kib = hostcall_bytes(&state.spec.limits) >> 10;
+    match error.downcast_ref::<WasmBacktrace>() {
+        Some(_) => {
+            let text = format!("more than {kib} KiB were handed over in one hostcall");
+            Fault::new(Outcome::Trap, backtrace(text, error))
+        }
+        None => Fault::new(
+            Outcome::BadResponse,
+            format!(
+                "the guest returned more than {kib} KiB, and its response may have less (`response_body_kib`, `header_kib`)"
+            ),
+        ),
+    }
+}
+
 fn describe(error: &wasmtime::Error, trap: Option<&Trap>) -> String {
-    let mut text = match trap {
+    let text = match trap {
         Some(trap) => trap.to_string(),
         None => format!("{:#}", error.root_cause()),
     };
+    backtrace(text, error)
+}
+
+fn backtrace(mut text: String, error: &wasmtime::Error) -> String {
     if let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() {
         for frame in backtrace.frames() {
             if text.len() > DETAIL_BYTES {

@@ -33,8 +33,17 @@ pub struct Spec {
     pub policy: Policy,
 }
 
-/// Host memory that one hostcall's arguments and results may take. Strings and lists are charged by their size.
-const HOSTCALL_BYTES: usize = 16 << 20;
+/// Bytes that a guest may hand over at least in one call, as arguments of a hostcall or as its own result. Strings and lists
+/// are charged by their size.
+const HOSTCALL_BYTES: u64 = 16 << 20;
+
+/// What a call may hand over: a response of the lean path as large as its limits allow fits, with room for what it takes to
+/// be told that it is larger.
+pub(super) fn hostcall_bytes(limits: &Limits) -> usize {
+    let body = limits.response_body_bytes.unwrap_or(Limits::BUFFERED_BODY_BYTES);
+    let bytes = body.saturating_add(limits.header_bytes.into()).saturating_add(1 << 20);
+    usize::try_from(bytes.max(HOSTCALL_BYTES)).unwrap_or(usize::MAX)
+}
 
 /// A store's data. Small, and made without allocating: most of it is there only once a guest asks.
 pub(crate) struct State {
@@ -74,7 +83,7 @@ pub(super) fn store(
     };
     let mut store = Store::new(engine, state);
     store.limiter(|state| &mut state.limiter);
-    store.set_hostcall_fuel(HOSTCALL_BYTES);
+    store.set_hostcall_fuel(hostcall_bytes(limits));
     store.set_max_component_handles(limits.handles as usize);
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(on_tick);

@@ -103,9 +103,13 @@ impl Served {
         // Address space for a hundred hosts at once: tests run side by side.
         settings.max_sandboxes = 64;
         change(&mut settings);
+        Served::file(HostFile::local(app, settings).unwrap(), dir).await
+    }
+
+    /// Serves what a host file names. `dir` lives as long as it is served.
+    pub(crate) async fn file(file: HostFile, dir: tempfile::TempDir) -> Served {
         let sink = Sink::memory();
-        let host = Host::new(settings.clone(), sink.clone(), InvocationLog::All).unwrap();
-        let file = HostFile::local(app, settings).unwrap();
+        let host = Host::new(file.settings.clone(), sink.clone(), InvocationLog::All).unwrap();
         host.deploy(&file, &Components::new()).await.unwrap_or_else(|errors| {
             panic!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
         });

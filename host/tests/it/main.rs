@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod cli;
+mod components;
 mod harness;
 mod hello;
+mod limits;
 mod structure;
+mod tenants;
