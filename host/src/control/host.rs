@@ -139,19 +139,30 @@ impl Deployed {
 fn watch_use(metrics: &Metrics, invoker: &Arc<Invoker>) {
     type Read = fn(&Invoker) -> u64;
     let gauges: [(&'static str, &'static str, Read); 8] = [
-        ("invocations_in_flight", "Invocations between admission and the end of the response", |i| {
-            i.admission().in_flight().into()
+        (
+            "invocations_in_flight",
+            "Invocations between admission and the end of the response",
+            |i| i.admission().in_flight().into(),
+        ),
+        ("invocations_waiting", "Requests that wait for a slot", |i| {
+            i.admission().waiting().into()
         }),
-        ("invocations_waiting", "Requests that wait for a slot", |i| i.admission().waiting().into()),
-        ("sandboxes_capacity", "Sandboxes that may exist at once", |i| i.engines().usage().capacity),
-        ("pool_component_instances", "Component instances that exist", |i| i.engines().usage().component_instances),
-        ("pool_core_instances", "Core instances that exist", |i| i.engines().usage().core_instances),
+        ("sandboxes_capacity", "Sandboxes that may exist at once", |i| {
+            i.engines().usage().capacity
+        }),
+        ("pool_component_instances", "Component instances that exist", |i| {
+            i.engines().usage().component_instances
+        }),
+        ("pool_core_instances", "Core instances that exist", |i| {
+            i.engines().usage().core_instances
+        }),
         ("pool_memories", "Slots for linear memories in use", |i| i.engines().usage().memories),
         ("pool_tables", "Slots for tables in use", |i| i.engines().usage().tables),
         ("pool_stacks", "Fiber stacks in use", |i| i.engines().usage().stacks),
     ];
     for (name, help, read) in gauges {
         let invoker = Arc::downgrade(invoker);
-        metrics.add_gauge(name, help, move || invoker.upgrade().map_or(0, |invoker| read(&invoker)));
+        metrics
+            .add_gauge(name, help, move || invoker.upgrade().map_or(0, |invoker| read(&invoker)));
     }
 }
