@@ -161,6 +161,7 @@ fn to_wasi(error: BodyError) -> WasiHttpError {
             WasiHttpError::HttpRequestBodySize(Some(limit_bytes))
         }
         BodyError::Idle(_) => WasiHttpError::ConnectionReadTimeout,
+        BodyError::Malformed => WasiHttpError::HttpProtocolError,
         BodyError::Incomplete(_) => WasiHttpError::ConnectionTerminated,
         BodyError::Guest(text) => WasiHttpError::InternalError(Some(text)),
     }

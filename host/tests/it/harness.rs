@@ -1,10 +1,11 @@
 //! A host of this process, on a socket of its own, and a client for it.
 
 use std::{
+    collections::VecDeque,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -70,6 +71,8 @@ pub(crate) struct Served {
     pub(crate) sink: Sink,
     pub(crate) address: SocketAddr,
     server: Server,
+    // What was taken from the sink and not yet looked at.
+    captured: Mutex<VecDeque<Captured>>,
     _dir: tempfile::TempDir,
 }
 
@@ -120,7 +123,8 @@ impl Served {
         let gateway = Arc::new(Gateway::new(host.invoker().clone(), host.metrics().clone()));
         let server =
             Server::start(listener, Options::of(host.settings()), host.routes().clone(), gateway);
-        Served { address: server.address(), host, sink, server, _dir: dir }
+        let captured = Mutex::default();
+        Served { address: server.address(), host, sink, server, captured, _dir: dir }
     }
 
     /// One GET on a connection of its own.
@@ -168,12 +172,13 @@ impl Served {
 
     /// What was logged since the last look: guests' lines.
     pub(crate) fn lines(&self) -> Vec<String> {
-        let captured = self.sink.take();
+        let mut captured = self.captured.lock().unwrap();
+        captured.extend(self.sink.take());
         let line = |one| match one {
             Captured::Line(line) => Some(line.message),
             Captured::Record(_) => None,
         };
-        captured.into_iter().filter_map(line).collect()
+        captured.drain(..).filter_map(line).collect()
     }
 
     /// Waits for the next invocation record, and returns it with the guests' lines before it.
@@ -181,7 +186,7 @@ impl Served {
         let mut lines = Vec::new();
         let until = Instant::now() + Duration::from_secs(60);
         loop {
-            for one in self.sink.take() {
+            while let Some(one) = self.captured() {
                 match one {
                     Captured::Line(line) => lines.push(line.message),
                     Captured::Record(json) => return (serde_json::from_str(&json).unwrap(), lines),
@@ -190,6 +195,12 @@ impl Served {
             assert!(Instant::now() < until, "no invocation was recorded");
             tokio::task::yield_now().await;
         }
+    }
+
+    fn captured(&self) -> Option<Captured> {
+        let mut captured = self.captured.lock().unwrap();
+        captured.extend(self.sink.take());
+        captured.pop_front()
     }
 
     /// Drains and stops.
