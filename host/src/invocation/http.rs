@@ -22,7 +22,6 @@ use super::{
     stream::{GuestBody, Outlet, Progress, RequestBody, Stop},
 };
 use crate::{
-    body::{Body, StreamBody},
     body::{Body, BodyError, StreamBody},
     capability::egress::Propagation,
     function::Revision,
@@ -185,31 +184,6 @@ async fn run(
     respond: oneshot::Sender<Head>,
     progress: Arc<Progress>,
 ) -> Outcome {
-    let limits = &revision.spec.limits;
-    let progress = Arc::<Progress>::default();
-    live.progress = Some(progress.clone());
-    let mut relay = Relay { respond: Some(respond), progress, status: &mut live.status, limits };
-    let result = {
-        let (send, mut head) = oneshot::channel();
-        let mut guest = pin!(live.sandbox.serve(request, send));
-        let first = tokio::select! {
-            biased;
-            response = &mut head => Ok(response),
-            ended = &mut guest => Err(ended),
-        };
-        match first {
-            Ok(Ok(response)) => match relay.pass_on(response) {
-                Ok(()) => tokio::select! {
-                    biased;
-                    ended = &mut guest => ended,
-                    () = relay.progress.limit_hit() => Err(over_limit(limits)),
-                },
-                Err(fault) => Err(fault),
-            },
-            Ok(Err(_)) => guest.await,
-            // A guest that is quick has set its response and ended in one poll.
-            Err(Ok(())) => head.try_recv().map_or(Ok(()), |response| relay.pass_on(response)),
-            Err(Err(fault)) => Err(fault),
     live.progress = Some(progress.clone());
     let spec = live.spec();
     let limits = &spec.limits;
@@ -243,28 +217,7 @@ async fn run(
             },
         }
     };
-    live.end(result.as_ref().copied()).outcome
-}
-
-/// Hands the head of a response to whoever waits for it.
-struct Relay<'a> {
-    respond: Option<oneshot::Sender<Head>>,
-    progress: Arc<Progress>,
-    status: &'a mut Option<u16>,
-    limits: &'a Limits,
-}
-
-impl Relay<'_> {
-    fn pass_on(&mut self, mut response: Response<StreamBody>) -> Result<(), Fault> {
-        response::check_head(&mut response, self.limits)
-            .map_err(|error| bad_response(error.to_string()))?;
-        *self.status = Some(response.status().as_u16());
-        if let Some(respond) = self.respond.take() {
-            // Where nobody listens any more, the task that runs the guest is about to be aborted.
-            let _ = respond.send((response, self.progress.clone()));
-        }
-        Ok(())
-    }
+    live.end(result.as_ref().map(|()| ())).outcome
 }
 
 /// Runs the guest to its end, or until one of its bodies says that it is to be stopped.

@@ -100,16 +100,6 @@ impl http_body::Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = match Pin::new(&mut self.body).poll_frame(cx) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(frame) => frame,
-        };
-        Poll::Ready(match frame {
-            Some(Ok(frame)) => {
-                if frame.is_trailers() {
-                    // Nothing comes after them, and nobody asks whether it does.
-                    self.guest = None;
-                }
         if self.progress.reason().is_some() {
             return Poll::Pending;
         }

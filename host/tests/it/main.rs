@@ -3,13 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod cli;
+mod client;
 mod components;
 mod harness;
 mod hello;
 mod limits;
-mod client;
-mod harness;
-mod hello;
 mod portable;
 mod process;
 mod structure;
