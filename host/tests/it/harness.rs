@@ -193,7 +193,7 @@ impl Served {
                 }
             }
             assert!(Instant::now() < until, "no invocation was recorded");
-            tokio::task::yield_now().await;
+            pause().await;
         }
     }
 
@@ -209,12 +209,17 @@ impl Served {
     }
 }
 
+/// Between two looks at a condition: tests run side by side, and one that looks without a pause takes the others' time.
+async fn pause() {
+    tokio::time::interval_at((Instant::now() + Duration::from_millis(1)).into(), Duration::from_secs(1)).tick().await;
+}
+
 /// Waits for a condition, a minute at the most.
 pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let until = Instant::now() + Duration::from_secs(60);
     while !condition() {
         assert!(Instant::now() < until, "it did not come about that {what}");
-        tokio::task::yield_now().await;
+        pause().await;
     }
 }
 
