@@ -98,6 +98,7 @@ impl Host {
         file: &HostFile,
         components: &Components,
     ) -> Result<(), Vec<DeployError>> {
+        let _one = self.deploying.lock().await;
         let current = self.deployed();
         let (mut revisions, mut errors) = (Vec::new(), Vec::new());
         for config in &file.tenants {
