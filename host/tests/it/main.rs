@@ -5,5 +5,6 @@ mod components;
 mod harness;
 mod hello;
 mod limits;
+mod outcomes;
 mod structure;
 mod tenants;
