@@ -98,6 +98,7 @@ impl Host {
         file: &HostFile,
         components: &Components,
     ) -> Result<(), Vec<DeployError>> {
+        let _one = self.deploying.lock().await;
         let current = self.deployed();
         let (mut revisions, mut errors) = (Vec::new(), Vec::new());
         for config in &file.tenants {
@@ -131,8 +132,8 @@ impl Host {
     fn tenant(&self, config: &TenantConfig, current: &Deployed) -> Arc<Tenant> {
         let TenantQuota { concurrency, rate_per_s, memory_bytes } = config.quota;
         let memory_mib = memory_bytes.map(|bytes| u32::try_from(bytes >> 20).unwrap_or(u32::MAX));
-        let quota = Quota::new(concurrency.unwrap_or(self.settings.max_sandboxes), rate_per_s)
-            .with_memory(memory_mib);
+        // Without a quota nothing is the tenant's own: what it cannot have is what the host does not have.
+        let quota = Quota::new(concurrency.unwrap_or(u32::MAX), rate_per_s).with_memory(memory_mib);
         let mut known = current.revisions.iter().map(|revision| &revision.tenant);
         let known =
             known.find(|tenant| *tenant.name() == config.name && tenant.quota().is_like(&quota));

@@ -58,10 +58,14 @@ pub(super) fn classify(error: &wasmtime::Error, state: &State) -> Fault {
         Some(Trap::Interrupt) => return Fault::from(Stop::Deadline),
         _ => {}
     }
-    // An allocator that was refused memory aborts, and an abort is `unreachable`; without a trap it was an instantiation that
-    // could not get its first memory.
+    // An allocator that was refused memory aborts, and an abort is `unreachable`; without a trap, and without a frame of the
+    // guest's, it was an instantiation that could not get its first memory.
+    let by_refusal = match trap {
+        Some(trap) => *trap == Trap::UnreachableCodeReached,
+        None => !error.is::<WasmBacktrace>(),
+    };
     if let Some(refusal) = state.limiter.refused()
-        && matches!(trap, None | Some(Trap::UnreachableCodeReached))
+        && by_refusal
     {
         return Fault::new(Outcome::MemoryExceeded, refusal.to_string());
     }
@@ -90,11 +94,21 @@ fn too_much(error: &wasmtime::Error, state: &State) -> Fault {
 }
 
 fn describe(error: &wasmtime::Error, trap: Option<&Trap>) -> String {
-    let text = match trap {
+    let mut text = match trap {
         Some(trap) => trap.to_string(),
         None => format!("{:#}", error.root_cause()),
     };
+    if trap == Some(&Trap::MemoryOutOfBounds) && recurses(error) {
+        text.push_str(", at the end of a recursion: the stack in the guest's memory is used up");
+    }
     backtrace(text, error)
+}
+
+/// Whether one function is in most of the innermost frames.
+fn recurses(error: &wasmtime::Error) -> bool {
+    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return false };
+    let functions = || backtrace.frames().iter().take(16).map(|frame| frame.func_index());
+    functions().any(|function| functions().filter(|other| *other == function).count() >= 5)
 }
 
 fn backtrace(mut text: String, error: &wasmtime::Error) -> String {

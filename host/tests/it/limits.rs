@@ -6,7 +6,7 @@ use lacewing::telemetry::Stream;
 
 use crate::{
     components::{Core, component_file},
-    harness::guest,
+    harness::{Served, component, guest},
     tenants::{SUSPECT, Tenants, assert_problem},
 };
 
@@ -140,6 +140,18 @@ async fn recursion_ends_at_the_stacks_end() {
     let detail = ended.detail();
     assert!(detail.starts_with("wasm trap: call stack exhausted\n  at "), "{detail}");
     assert!(detail.contains("hostile::recurse"), "{detail}");
+    // A guest whose frames are in its own memory has another stack, which may end first.
+    let manifest = format!(
+        "app = \"a\"\n[functions.f]\ncomponent = {:?}\nroutes = [\"/{{what}}\"]",
+        component("misbehave")
+    );
+    let served = Served::manifest(&manifest).await;
+    assert_problem(&served.get("/recurse").await, "trap", 502, TRAP);
+    let (record, _) = served.record().await;
+    let detail = record["detail"].as_str().unwrap();
+    let text = "wasm trap: out of bounds memory access, at the end of a recursion: the stack in the guest's memory is used up\n  at ";
+    assert!(detail.starts_with(text), "{detail}");
+    served.assert_idle().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,5 +10,6 @@ mod hello;
 mod limits;
 mod portable;
 mod process;
+mod outcomes;
 mod structure;
 mod tenants;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request};
 use http_body_util::Full;
 use lacewing::{
-    config::{HostFile, Settings},
+    config::HostFile,
     telemetry::{Captured, GuestLine},
 };
 use serde_json::Value;
@@ -64,7 +64,7 @@ impl Tenants {
     pub(crate) async fn with(
         suspect: &Path,
         limits: &str,
-        change: impl FnOnce(&mut Settings),
+        change: impl FnOnce(&mut HostFile),
     ) -> Tenants {
         let dir = tempfile::tempdir().unwrap();
         let mut host = String::new();
@@ -87,7 +87,7 @@ impl Tenants {
         });
         file.settings.cache_dir = shared_cache();
         file.settings.max_sandboxes = 64;
-        change(&mut file.settings);
+        change(&mut file);
         Tenants { served: Served::file(file, dir).await }
     }
 
