@@ -22,7 +22,7 @@ use lacewing::{
     config::{HostFile, Settings},
     control::{Components, Host},
     ingress::{Gateway, Listener, Options, Server},
-    manifest::App,
+    manifest::{App, Source},
     telemetry::{Captured, InvocationLog, Sink},
 };
 use tokio::net::TcpStream;
@@ -34,12 +34,16 @@ pub(crate) fn root() -> &'static Path {
 
 /// The component of an example, built once for each run of the tests.
 pub(crate) fn component(example: &str) -> PathBuf {
-    static BUILT: OnceLock<dashmap::DashMap<String, PathBuf>> = OnceLock::new();
-    let built = BUILT.get_or_init(dashmap::DashMap::new);
-    let entry = built.entry(example.to_owned()).or_insert_with(|| {
-        let dir = root().join("examples").join(example);
-        let built = build::build_crate(&dir, &Toolchain::from_env(), &Console::silent());
-        built.unwrap_or_else(|error| panic!("examples/{example}: {error}")).component
+    built(&root().join("examples").join(example))
+}
+
+/// The component of the package in a directory, built once for each run of the tests.
+fn built(dir: &Path) -> PathBuf {
+    static BUILT: OnceLock<dashmap::DashMap<PathBuf, PathBuf>> = OnceLock::new();
+    let all = BUILT.get_or_init(dashmap::DashMap::new);
+    let entry = all.entry(dir.to_owned()).or_insert_with(|| {
+        let built = build::build_crate(dir, &Toolchain::from_env(), &Console::silent());
+        built.unwrap_or_else(|error| panic!("{}: {error}", dir.display())).component
     });
     entry.clone()
 }
@@ -84,7 +88,14 @@ impl Served {
         Served::app(app, |_| {}).await
     }
 
-    /// Serves a manifest's text. `{name}` in it stands for the path of that example's component.
+    /// Serves an example as its own manifest says.
+    pub(crate) async fn example(name: &str) -> Served {
+        let (app, warnings) = App::load(&root().join("examples").join(name)).unwrap();
+        assert!(warnings.is_empty(), "{warnings:?}");
+        Served::app(app, |_| {}).await
+    }
+
+    /// Serves a manifest's text.
     pub(crate) async fn manifest(text: &str) -> Served {
         Served::manifest_with(text, |_| {}).await
     }
@@ -114,6 +125,9 @@ impl Served {
         let sink = Sink::memory();
         let host = Host::new(file.settings.clone(), sink.clone(), InvocationLog::All).unwrap();
         host.deploy(&file, &Components::new()).await.unwrap_or_else(|errors| {
+        let host = Host::new(settings.clone(), sink.clone(), InvocationLog::All).unwrap();
+        let file = HostFile::local(app, settings).unwrap();
+        host.deploy(&file, &components(&file)).await.unwrap_or_else(|errors| {
             panic!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
         });
         // What starting once at deploy printed is no test's.
@@ -212,6 +226,20 @@ impl Served {
 /// Between two looks at a condition: tests run side by side, and one that looks without a pause takes the others' time.
 async fn pause() {
     tokio::time::interval_at((Instant::now() + Duration::from_millis(1)).into(), Duration::from_secs(1)).tick().await;
+/// The components of those functions that are built.
+fn components(file: &HostFile) -> Components {
+    let mut components = Components::new();
+    for tenant in &file.tenants {
+        for app in &tenant.apps {
+            for function in &app.functions {
+                if let Source::Crate { dir } = &function.source {
+                    let key = (tenant.name.clone(), app.name.clone(), function.name.clone());
+                    components.insert(key, built(dir));
+                }
+            }
+        }
+    }
+    components
 }
 
 /// Waits for a condition, a minute at the most.

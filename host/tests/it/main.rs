@@ -5,6 +5,10 @@
 mod cli;
 mod client;
 mod components;
+mod cli;
+mod client;
+mod egress;
+mod examples;
 mod harness;
 mod hello;
 mod limits;
@@ -13,3 +17,7 @@ mod process;
 mod outcomes;
 mod structure;
 mod tenants;
+mod streaming;
+mod structure;
+mod up;
+mod upstream;
