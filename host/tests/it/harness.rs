@@ -124,9 +124,6 @@ impl Served {
     pub(crate) async fn file(file: HostFile, dir: tempfile::TempDir) -> Served {
         let sink = Sink::memory();
         let host = Host::new(file.settings.clone(), sink.clone(), InvocationLog::All).unwrap();
-        host.deploy(&file, &Components::new()).await.unwrap_or_else(|errors| {
-        let host = Host::new(settings.clone(), sink.clone(), InvocationLog::All).unwrap();
-        let file = HostFile::local(app, settings).unwrap();
         host.deploy(&file, &components(&file)).await.unwrap_or_else(|errors| {
             panic!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
         });
@@ -223,9 +220,6 @@ impl Served {
     }
 }
 
-/// Between two looks at a condition: tests run side by side, and one that looks without a pause takes the others' time.
-async fn pause() {
-    tokio::time::interval_at((Instant::now() + Duration::from_millis(1)).into(), Duration::from_secs(1)).tick().await;
 /// The components of those functions that are built.
 fn components(file: &HostFile) -> Components {
     let mut components = Components::new();
@@ -240,6 +234,12 @@ fn components(file: &HostFile) -> Components {
         }
     }
     components
+}
+
+/// Between two looks at a condition: tests run side by side, and one that looks without a pause takes the others' time.
+async fn pause() {
+    let soon = Instant::now() + Duration::from_millis(1);
+    tokio::time::interval_at(soon.into(), Duration::from_secs(1)).tick().await;
 }
 
 /// Waits for a condition, a minute at the most.
