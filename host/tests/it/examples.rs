@@ -169,7 +169,7 @@ fn assert_told(path: &str, detail: &str, lines: &[String]) {
         "/allocate" => {
             " KiB of linear memory were asked for, and the limit is 32 MiB (`memory_mib`)"
         }
-        "/recurse" => "wasm trap: call stack exhausted",
+        "/recurse" => "at the end of a recursion: the stack in the guest's memory is used up",
         "/panic" => "wasm trap: wasm `unreachable` instruction executed\n  at ",
         "/bad-status" => "the response's status is 999; a final status is 200 to 599",
         "/bad-header" => {
