@@ -1,5 +1,6 @@
 //! Behaviour through the real engine and real sockets.
 
+mod bad_components;
 mod cli;
 mod components;
 mod harness;
