@@ -43,7 +43,7 @@ pub enum ComponentError {
 }
 
 /// Looks at a file's size, before it is read.
-pub fn inspect_size(bytes: u64, limit_bytes: u64) -> Result<(), ComponentError> {
+pub(super) fn inspect_size(bytes: u64, limit_bytes: u64) -> Result<(), ComponentError> {
     if bytes > limit_bytes {
         return Err(ComponentError::TooLarge { bytes, limit_bytes });
     }

@@ -3,6 +3,7 @@
 mod bad_components;
 mod cli;
 mod components;
+mod deploy;
 mod harness;
 mod hello;
 mod limits;

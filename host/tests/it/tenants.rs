@@ -87,15 +87,20 @@ impl Tenants {
         Tenants { served: Served::file(file, dir).await, root }
     }
 
-    /// Deploys another component as the suspect, or another one as the neighbour.
+    /// Deploys another component as the suspect, or as the neighbour.
     pub(crate) async fn deploy(
         &self,
         name: &str,
         component: &Path,
         limits: &str,
     ) -> Result<(), String> {
-        write_manifest(&self.root, name, component, limits);
+        self.write(name, component, limits);
         self.reload().await
+    }
+
+    /// Changes what the next deploy will find.
+    pub(crate) fn write(&self, name: &str, component: &Path, limits: &str) {
+        write_manifest(&self.root, name, component, limits);
     }
 
     /// Deploys another manifest of the suspect's.
