@@ -3,7 +3,6 @@
 
 use std::{
     collections::HashMap,
-    io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Instant,
@@ -46,10 +45,7 @@ pub struct DeployError {
 /// What is wrong with a component, or with what it is to do.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// The file.
-    #[error("cannot be read: {0}")]
-    Read(#[source] io::Error),
-    /// The component itself.
+    /// The component itself, or its file.
     #[error(transparent)]
     Load(#[from] LoadError),
     /// The component against this host.
@@ -148,7 +144,8 @@ impl Host {
         path: &Path,
         current: &Deployed,
     ) -> Result<Arc<Revision>, Refusal> {
-        let bytes = tokio::fs::read(path).await.map_err(Refusal::Read)?;
+        let (host, file) = (self.clone(), path.to_owned());
+        let bytes = spawn_blocking(move || Ok(host.loader.read(&file)?)).await?;
         let id = revision_id(&bytes, function);
         let known = current.revisions.iter().find(|revision| {
             revision.tenant.name() == tenant.name()

@@ -52,6 +52,9 @@ pub(super) fn classify(error: &wasmtime::Error, state: &State) -> Fault {
     if error.root_cause().to_string().contains(HOSTCALL_FUEL) {
         return too_much(error, state);
     }
+    if let Some(fault) = too_many(error, state) {
+        return fault;
+    }
     let trap = error.downcast_ref::<Trap>();
     match trap {
         Some(Trap::OutOfFuel) => return Fault::new(Outcome::FuelExhausted, "the fuel is spent"),
@@ -91,6 +94,20 @@ fn too_much(error: &wasmtime::Error, state: &State) -> Fault {
             ),
         ),
     }
+}
+
+/// More core instances, or tables, of which each may have one, than the sandbox may have: known when it is instantiated.
+fn too_many(error: &wasmtime::Error, state: &State) -> Option<Fault> {
+    let text = error.root_cause().to_string();
+    let what = match text.strip_prefix("resource limit exceeded: ")?.split(' ').next()? {
+        "instance" => "core instances",
+        "table" => "tables",
+        _ => return None,
+    };
+    let limit = state.spec.limits.instances;
+    let detail =
+        format!("more than {limit} {what} are needed, and {limit} is the limit (`instances`)");
+    Some(Fault::new(Outcome::MemoryExceeded, detail))
 }
 
 fn describe(error: &wasmtime::Error, trap: Option<&Trap>) -> String {

@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod bad_components;
 mod cli;
 mod client;
 mod components;
 mod egress;
 mod examples;
+mod deploy;
 mod harness;
 mod hello;
 mod limits;

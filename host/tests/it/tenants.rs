@@ -11,6 +11,7 @@ use http::{HeaderMap, Method, Request};
 use http_body_util::Full;
 use lacewing::{
     config::HostFile,
+    control::Components,
     telemetry::{Captured, GuestLine},
 };
 use serde_json::Value;
@@ -28,6 +29,7 @@ pub(crate) const NEIGHBOUR: &str = "neighbour.test";
 /// Two tenants, each with one app of one function. The suspect's has the path that it is asked for as `{*path}`.
 pub(crate) struct Tenants {
     pub(crate) served: Served,
+    root: PathBuf,
 }
 
 /// What became of an invocation.
@@ -67,28 +69,50 @@ impl Tenants {
         change: impl FnOnce(&mut HostFile),
     ) -> Tenants {
         let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().to_owned();
         let mut host = String::new();
-        let hello = component("hello");
         for (name, component, limits) in
-            [("suspect", suspect, limits), ("neighbour", hello.as_path(), "")]
+            [("suspect", suspect, limits), ("neighbour", &component("hello"), "")]
         {
-            std::fs::create_dir(dir.path().join(name)).unwrap();
-            let manifest = format!(
-                "app = \"{name}\"\n[functions.{name}]\ncomponent = {component:?}\nroutes = [\"/\", \"/{{*path}}\"]\n[functions.{name}.limits]\n{limits}\n"
-            );
-            std::fs::write(dir.path().join(name).join("lacewing.toml"), manifest).unwrap();
+            std::fs::create_dir(root.join(name)).unwrap();
+            write_manifest(&root, name, component, limits);
             writeln!(host, "[tenants.{name}]\nhosts = [\"{name}.test\"]\napps = [\"{name}\"]")
                 .unwrap();
         }
-        let path = dir.path().join("host.toml");
-        std::fs::write(&path, host).unwrap();
-        let (mut file, _) = HostFile::load(&path).unwrap_or_else(|findings| {
-            panic!("{}", findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
-        });
+        std::fs::write(root.join("host.toml"), host).unwrap();
+        let mut file = load(&root);
         file.settings.cache_dir = shared_cache();
         file.settings.max_sandboxes = 64;
         change(&mut file);
-        Tenants { served: Served::file(file, dir).await }
+        Tenants { served: Served::file(file, dir).await, root }
+    }
+
+    /// Deploys another component as the suspect, or as the neighbour.
+    pub(crate) async fn deploy(
+        &self,
+        name: &str,
+        component: &Path,
+        limits: &str,
+    ) -> Result<(), String> {
+        self.write(name, component, limits);
+        self.reload().await
+    }
+
+    /// Changes what the next deploy will find.
+    pub(crate) fn write(&self, name: &str, component: &Path, limits: &str) {
+        write_manifest(&self.root, name, component, limits);
+    }
+
+    /// Deploys another manifest of the suspect's.
+    pub(crate) async fn deploy_manifest(&self, text: &str) -> Result<(), String> {
+        std::fs::write(self.root.join("suspect/lacewing.toml"), text).unwrap();
+        self.reload().await
+    }
+
+    async fn reload(&self) -> Result<(), String> {
+        let deployed = self.served.host.deploy(&load(&self.root), &Components::new()).await;
+        deployed
+            .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
     }
 
     /// One GET of the suspect's.
@@ -211,6 +235,21 @@ impl Tenants {
         self.served.assert_idle().await;
         (reply, ended)
     }
+}
+
+fn write_manifest(root: &Path, name: &str, component: &Path, limits: &str) {
+    let manifest = format!(
+        "app = \"{name}\"\n[functions.{name}]\ncomponent = {component:?}\nroutes = [\"/\", \"/{{*path}}\"]\n[functions.{name}.limits]\n{limits}\n"
+    );
+    std::fs::write(root.join(name).join("lacewing.toml"), manifest).unwrap();
+}
+
+fn load(root: &Path) -> HostFile {
+    let loaded = HostFile::load(&root.join("host.toml"));
+    let (file, _) = loaded.unwrap_or_else(|findings| {
+        panic!("{}", findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+    });
+    file
 }
 
 /// What a client is told: the outcome's status, word and sentence, and nothing else.
