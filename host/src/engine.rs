@@ -23,6 +23,7 @@ mod profile;
 
 pub use cache::{ArtifactCache, CacheError};
 pub use epoch::Running;
+pub(crate) use epoch::TICK;
 pub use inspect::{ComponentError, Exports, Import, inspect_bytes};
 pub use load::{LoadError, Loaded, Loader};
 pub use pool::{PoolOptions, PoolUsage};

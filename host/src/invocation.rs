@@ -28,6 +28,7 @@ pub use live::Seen;
 use std::{sync::Arc, time::Duration};
 
 use crate::{
+    body::BodyError,
     engine::Engines,
     outcome::Outcome,
     telemetry::{InvocationLog, Sink},
@@ -50,18 +51,20 @@ pub struct Failure {
     pub reason: Option<&'static str>,
     /// When to try again.
     pub retry_after: Option<Duration>,
+    /// What was wrong with the request's body, where that ended it.
+    pub body: Option<BodyError>,
 }
 
 impl Failure {
     fn of(outcome: Outcome) -> Failure {
-        Failure { outcome, reason: None, retry_after: None }
+        Failure { outcome, reason: None, retry_after: None, body: None }
     }
 }
 
 impl From<Refused> for Failure {
     fn from(refused: Refused) -> Failure {
         let Refused { outcome, reason, retry_after } = refused;
-        Failure { outcome, reason: Some(reason), retry_after: Some(retry_after) }
+        Failure { outcome, reason: Some(reason), retry_after: Some(retry_after), body: None }
     }
 }
 

@@ -86,7 +86,7 @@ pub struct Admission {
 pub struct LogSettings {
     /// Key: `format`. Default `text`.
     pub format: LogFormat,
-    /// Key: `requests`. Default `all`.
+    /// Key: `requests`. Default `errors`: a line for each request costs as much as a small request. `up` on a terminal shows all.
     pub requests: RequestLog,
 }
 
@@ -106,9 +106,9 @@ pub enum LogFormat {
 #[serde(rename_all = "lowercase")]
 pub enum RequestLog {
     /// Every request.
-    #[default]
     All,
     /// Those whose outcome is not `ok`.
+    #[default]
     Errors,
     /// None.
     None,
@@ -130,7 +130,7 @@ impl Settings {
             connections: Connections::default(),
             admission: Admission::default(),
             grace_period: Duration::from_secs(30),
-            log: LogSettings { format: LogFormat::Text, requests: RequestLog::All },
+            log: LogSettings { format: LogFormat::Text, requests: RequestLog::Errors },
             caps,
         }
     }

@@ -3,7 +3,6 @@
 
 use std::{
     collections::HashMap,
-    io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Instant,
@@ -42,10 +41,7 @@ pub struct DeployError {
 /// What is wrong with a component, or with what it is to do.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// The file.
-    #[error("cannot be read: {0}")]
-    Read(#[source] io::Error),
-    /// The component itself.
+    /// The component itself, or its file.
     #[error(transparent)]
     Load(#[from] LoadError),
     /// The component against this host.
@@ -118,6 +114,7 @@ impl Host {
         file: &HostFile,
         components: &Components,
     ) -> Result<(), Vec<DeployError>> {
+        let _one = self.deploying.lock().await;
         let current = self.deployed();
         let (mut revisions, mut errors) = (Vec::new(), Vec::new());
         for config in &file.tenants {
@@ -151,8 +148,8 @@ impl Host {
     fn tenant(&self, config: &TenantConfig, current: &Deployed) -> Arc<Tenant> {
         let TenantQuota { concurrency, rate_per_s, memory_bytes } = config.quota;
         let memory_mib = memory_bytes.map(|bytes| u32::try_from(bytes >> 20).unwrap_or(u32::MAX));
-        let quota = Quota::new(concurrency.unwrap_or(self.settings.max_sandboxes), rate_per_s)
-            .with_memory(memory_mib);
+        // Without a quota nothing is the tenant's own: what it cannot have is what the host does not have.
+        let quota = Quota::new(concurrency.unwrap_or(u32::MAX), rate_per_s).with_memory(memory_mib);
         let mut known = current.revisions.iter().map(|revision| &revision.tenant);
         let known =
             known.find(|tenant| *tenant.name() == config.name && tenant.quota().is_like(&quota));
@@ -167,7 +164,8 @@ impl Host {
         path: &Path,
         current: &Deployed,
     ) -> Result<Arc<Revision>, Refusal> {
-        let bytes = tokio::fs::read(path).await.map_err(Refusal::Read)?;
+        let (host, file) = (self.clone(), path.to_owned());
+        let bytes = spawn_blocking(move || Ok(host.loader.read(&file)?)).await?;
         let id = revision_id(&bytes, function);
         let known = current.revisions.iter().find(|revision| {
             revision.tenant.name() == tenant.name()

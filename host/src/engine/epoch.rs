@@ -18,7 +18,7 @@ use std::{
 };
 
 /// Time between two ticks: how late an interruption may be, and how long a guest runs before others get a turn.
-pub(super) const TICK: Duration = Duration::from_millis(1);
+pub(crate) const TICK: Duration = Duration::from_millis(1);
 
 /// Ticks for which the thread goes on after the last sandbox is gone, so that a steady trickle of
 /// invocations does not wake it each time.

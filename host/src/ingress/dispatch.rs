@@ -78,7 +78,7 @@ impl<H: Handler> Dispatch<H> {
                 let exchange = Exchange {
                     route,
                     params,
-                    parts: shown_to_function(parts, &request_id, &trace),
+                    parts: cleaned(parts),
                     body,
                     peer: connection.peer,
                     scheme: "http",
@@ -164,11 +164,9 @@ fn preflight<T>(
     Some(response)
 }
 
-/// Makes the request's header what the function is to see.
-fn shown_to_function(mut parts: Parts, request_id: &RequestId, trace: &TraceContext) -> Parts {
+/// Takes out of the request's header what concerns the connection.
+fn cleaned(mut parts: Parts) -> Parts {
     strip(&mut parts.headers, Direction::Request);
-    parts.headers.insert(REQUEST_ID_HEADER, request_id.to_value());
-    trace.write_to(&mut parts.headers);
     parts
 }
 

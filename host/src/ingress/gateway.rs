@@ -32,7 +32,7 @@ impl Gateway {
 
     async fn invoke(
         &self,
-        exchange: Exchange<Arc<Revision>>,
+        mut exchange: Exchange<Arc<Revision>>,
         context: &Arc<Context>,
         seen: &Seen,
     ) -> Result<Response<Body>, Problem> {
@@ -51,6 +51,7 @@ impl Gateway {
         if let Some(excess) = Excess::of_headers(&exchange.parts.headers, limits) {
             return Err(refuse(too_large(excess)));
         }
+        exchange.introduce();
         let authority = exchange.authority().to_owned();
         let Exchange { route, params, parts, mut body, scheme, .. } = exchange;
         let params: Vec<(&str, &str)> = route.params(&params).collect();
@@ -96,7 +97,12 @@ impl Handler for Gateway {
 }
 
 fn problem(failure: Failure, context: &Context) -> Problem {
-    let problem = Problem::new(failure.outcome).invocation(context.invocation.to_string());
+    let problem = match failure.body {
+        // The body's error knows the finer status.
+        Some(error) => Problem::from(error),
+        None => Problem::new(failure.outcome),
+    };
+    let problem = problem.invocation(context.invocation.to_string());
     let problem = match failure.reason {
         Some(reason) => problem.detail(reason),
         None => problem,

@@ -139,7 +139,8 @@ impl Doer {
 impl Handler for Doer {
     type Target = Deed;
 
-    async fn handle(&self, exchange: Exchange<Deed>) -> Result<Response<Body>, Problem> {
+    async fn handle(&self, mut exchange: Exchange<Deed>) -> Result<Response<Body>, Problem> {
+        exchange.introduce();
         let body = match *exchange.target() {
             Deed::Hello => {
                 let params = exchange.route.params(&exchange.params);

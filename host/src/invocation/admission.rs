@@ -85,6 +85,11 @@ impl Admission {
         }
     }
 
+    /// Invocations that may run at once.
+    pub fn capacity(&self) -> u32 {
+        self.capacity
+    }
+
     /// Invocations that run.
     pub fn in_flight(&self) -> u32 {
         self.capacity

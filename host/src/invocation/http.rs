@@ -1,6 +1,9 @@
 //! An HTTP request's way through a function.
 
-use std::{pin::pin, sync::Arc};
+use std::{
+    pin::{Pin, pin},
+    sync::Arc,
+};
 
 use ::http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri,
@@ -8,16 +11,17 @@ use ::http::{
     uri::{Authority, PathAndQuery, Scheme},
 };
 use bytes::Bytes;
+use http_body_util::BodyExt;
 use tokio::{sync::oneshot, task::AbortHandle};
 
 use super::{
     Failure, Invoker,
     live::{Live, Seen},
     response,
-    stream::{GuestBody, Progress},
+    stream::{GuestBody, Outlet, Progress, RequestBody, Stop},
 };
 use crate::{
-    body::{Body, RequestStream, ResponseStream},
+    body::{Body, BodyError, RequestStream, ResponseStream},
     capability::egress::Propagation,
     function::Revision,
     manifest::Limits,
@@ -155,24 +159,33 @@ impl Invoker {
             Live::begin(self, revision, context, Some(request.seen()), request.propagation())
                 .await?;
         let method = request.parts.method.clone();
+        let progress = Arc::new(Progress::default());
+        let body = RequestBody::new(body, progress.clone()).boxed_unsync();
         let request = request.portable(body);
         let (respond, head) = oneshot::channel();
-        let task = tokio::spawn(run(live, request, respond, revision.clone()));
+        let task = tokio::spawn(run(live, request, respond, progress.clone()));
         // Until the head is here, dropping this future is the client's going away.
         let guest = AbortOnDrop(Some(task.abort_handle()));
         match head.await {
-            Ok(head) => Ok(deliver(head, &method, guest, revision)),
-            Err(_) => Err(Failure::of(task.await.unwrap_or(Outcome::Internal))),
+            Ok(head) => Ok(deliver(head, &method, guest)),
+            Err(_) => {
+                let outcome = task.await.unwrap_or(Outcome::Internal);
+                let body = progress.reason().and_then(|reason| match reason {
+                    Stop::Request(error) if outcome == outcome_of(error) => Some(error.clone()),
+                    Stop::Request(_) | Stop::ResponseTooLarge => None,
+                });
+                Err(Failure { body, ..Failure::of(outcome) })
+            }
         }
     }
 }
 
-/// What a guest has sent before its body.
+/// The head of a response, and where its body comes out.
 struct Head {
-    response: Response<ResponseStream>,
-    /// Bytes of its body, where it has said so.
+    response: Response<()>,
+    /// Bytes of the body, where the guest has said so.
     declared: Option<u64>,
-    progress: Arc<Progress>,
+    outlet: Arc<Outlet>,
 }
 
 /// Runs the guest to its end.
@@ -180,51 +193,106 @@ async fn run(
     mut live: Live,
     request: Request<RequestStream>,
     respond: oneshot::Sender<Head>,
-    revision: Arc<Revision>,
+    progress: Arc<Progress>,
 ) -> Outcome {
-    let progress = Arc::new(Progress::default());
     live.progress = Some(progress.clone());
+    let spec = live.spec();
+    let limits = &spec.limits;
+    let (send, mut head) = oneshot::channel();
     let result = {
-        let (send, head) = oneshot::channel();
         let mut guest = pin!(live.sandbox.serve(request, send));
-        let early = tokio::select! {
+        // A head is most often set in the same step in which the guest ends, or fails.
+        let (response, ended) = tokio::select! {
             biased;
-            head = head => Ok(head.ok()),
-            ended = &mut guest => Err(ended),
+            response = &mut head => (response.ok(), None),
+            ended = run_on(guest.as_mut(), &progress, limits) => (head.try_recv().ok(), Some(ended)),
         };
-        match early {
-            Err(ended) => ended,
-            Ok(Some(mut response)) => {
-                match response::check_head(&mut response, &revision.spec.limits) {
-                    Ok(declared) => {
-                        live.status = Some(response.status().as_u16());
-                        // Nobody listens any more: this task is about to be aborted.
-                        let _ =
-                            respond.send(Head { response, declared, progress: progress.clone() });
-                        tokio::select! {
-                            biased;
-                            ended = &mut guest => ended,
-                            () = progress.limit_hit() => Err(over_limit(&revision.spec.limits)),
-                        }
-                    }
-                    Err(error) => Err(bad_response(error.to_string())),
+        match (response, ended) {
+            (None, None) => run_on(guest, &progress, limits).await,
+            // While nothing was sent, a failure is still answered as one.
+            (_, Some(Err(fault))) => Err(fault),
+            (None, Some(Ok(()))) => Ok(()),
+            (Some(response), ended) => match open(response, &progress, limits) {
+                Err(fault) => Err(fault),
+                Ok(head) => {
+                    live.status = Some(head.response.status().as_u16());
+                    let outlet = head.outlet.clone();
+                    // If nobody listens any more, this task is about to be aborted.
+                    let _ = respond.send(head);
+                    let ended = match ended {
+                        Some(ended) => ended,
+                        None => run_on(guest, &progress, limits).await,
+                    };
+                    let complete = outlet.settle().await;
+                    ended.and_then(|()| finished(complete, &progress, limits))
                 }
-            }
-            Ok(None) => guest.await,
+            },
         }
     };
     live.end(result.as_ref().map(|_| ())).outcome
+}
+
+/// Runs the guest to its end, or until one of its bodies says that it is to be stopped.
+async fn run_on(
+    guest: Pin<&mut impl Future<Output = Result<(), Fault>>>,
+    progress: &Progress,
+    limits: &Limits,
+) -> Result<(), Fault> {
+    tokio::select! {
+        biased;
+        ended = guest => ended,
+        stop = progress.stopped() => Err(stopped(stop, limits)),
+    }
+}
+
+fn open(
+    mut response: Response<ResponseStream>,
+    progress: &Arc<Progress>,
+    limits: &Limits,
+) -> Result<Head, Fault> {
+    let declared = response::check_head(&mut response, limits)
+        .map_err(|error| bad_response(error.to_string()))?;
+    let (parts, body) = response.into_parts();
+    let outlet = Outlet::new(body, progress.clone(), streamed_limit(limits.response_body_bytes));
+    Ok(Head { response: Response::from_parts(parts, ()), declared, outlet: Arc::new(outlet) })
+}
+
+/// Whether a guest that says that it is done has left a whole response.
+fn finished(complete: bool, progress: &Progress, limits: &Limits) -> Result<(), Fault> {
+    match progress.reason() {
+        Some(stop) => Err(stopped(stop, limits)),
+        None if complete => Ok(()),
+        None => Err(bad_response(
+            "the guest ended without having finished the body of its response".to_owned(),
+        )),
+    }
 }
 
 fn bad_response(detail: String) -> Fault {
     Fault { outcome: Outcome::BadResponse, detail }
 }
 
-fn over_limit(limits: &Limits) -> Fault {
-    let limit_bytes = streamed_limit(limits.response_body_bytes);
-    bad_response(format!(
-        "the body of the response has more than {limit_bytes} bytes (`response_body_kib`)"
-    ))
+fn stopped(stop: &Stop, limits: &Limits) -> Fault {
+    match stop {
+        Stop::ResponseTooLarge => {
+            let limit_bytes = streamed_limit(limits.response_body_bytes);
+            bad_response(format!(
+                "the body of the response has more than {limit_bytes} bytes (`response_body_kib`)"
+            ))
+        }
+        Stop::Request(error) => Fault { outcome: outcome_of(error), detail: error.to_string() },
+    }
+}
+
+fn outcome_of(error: &BodyError) -> Outcome {
+    match error {
+        BodyError::TooLarge { .. }
+        | BodyError::Idle { .. }
+        | BodyError::Slow { .. }
+        | BodyError::Malformed => Outcome::BadRequest,
+        BodyError::NoRoom => Outcome::LoadShed,
+        BodyError::Gone => Outcome::Canceled,
+    }
 }
 
 fn streamed_limit(limit_bytes: Option<u64>) -> u64 {
@@ -233,20 +301,15 @@ fn streamed_limit(limit_bytes: Option<u64>) -> u64 {
 
 /// Attaches the guest to its body.
 fn deliver(
-    Head { response, declared, progress }: Head,
+    Head { response, declared, outlet }: Head,
     method: &Method,
     mut guard: AbortOnDrop,
-    revision: &Revision,
 ) -> Response<Body> {
-    let Some(guest) = guard.0.take() else { return response.map(Body::Stream) };
-    let limit_bytes = streamed_limit(revision.spec.limits.response_body_bytes);
     // Nobody reads the body in answer to HEAD, and that is no reason to stop the guest.
     let declared = if *method == Method::HEAD { Some(0) } else { declared };
+    let body = GuestBody::new(outlet, declared, guard.0.take());
     let bodiless = response::is_bodiless(response.status());
-    response.map(|body| {
-        let body = GuestBody::new(body, progress, limit_bytes, declared, guest);
-        if bodiless { Body::EMPTY } else { Body::stream(body) }
-    })
+    response.map(|()| if bodiless { Body::EMPTY } else { Body::stream(body) })
 }
 
 /// Stops the guest when dropped, unless it was taken.

@@ -1,9 +1,10 @@
 //! What a guest answered, made into an HTTP response, or refused with a reason.
 //!
 //! Fields that belong to the connection (RFC 9110, section 7.6.1) and the host's own `lacewing-*` are taken out: a function
-//! that forwards another server's response cannot be blamed for them. A body that its status forbids is dropped. What is no
-//! HTTP at all is refused; so is a `content-length` that is wrong, which is not put right: the guest's idea of what it sends
-//! is wrong, and elsewhere its clients would get half of it.
+//! that forwards another server's response cannot be blamed for them. `trailer` stays where a body streams: HTTP/1.1 sends
+//! no trailers that the head has not named. A body that its status forbids is dropped. What is no HTTP at all is refused; so
+//! is a `content-length` that is wrong, which is not put right: the guest's idea of what it sends is wrong, and elsewhere its
+//! clients would get half of it.
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,

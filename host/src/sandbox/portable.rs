@@ -154,9 +154,8 @@ fn to_wasi(error: BodyError) -> WasiHttpError {
             WasiHttpError::HttpRequestBodySize(Some(limit_bytes))
         }
         BodyError::Idle { .. } | BodyError::Slow { .. } => WasiHttpError::ConnectionReadTimeout,
-        BodyError::Malformed | BodyError::NoRoom | BodyError::Gone => {
-            WasiHttpError::ConnectionTerminated
-        }
+        BodyError::Malformed => WasiHttpError::HttpProtocolError,
+        BodyError::NoRoom | BodyError::Gone => WasiHttpError::ConnectionTerminated,
     }
 }
 
