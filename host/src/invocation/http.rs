@@ -212,7 +212,7 @@ async fn run(
                         None => run_on(guest, &progress, limits).await,
                     };
                     let complete = outlet.settle().await;
-                    ended.and_then(|()| finished(complete, &progress, limits))
+                    finished(ended, complete, &progress, limits)
                 }
             },
         }
@@ -244,15 +244,23 @@ fn open(
     Ok((Response::from_parts(parts, ()), Arc::new(outlet)))
 }
 
-/// Whether a guest that says that it is done has left a whole response.
-fn finished(complete: bool, progress: &Progress, limits: &Limits) -> Result<(), Fault> {
-    match progress.reason() {
-        Some(stop) => Err(stopped(stop, limits)),
-        None if complete => Ok(()),
-        None => Err(bad_response(
-            "the guest ended without having finished the body of its response".to_owned(),
-        )),
+/// How a guest that had sent a head ended. What it was to be stopped for explains how it ended, even where it ended before
+/// that.
+fn finished(
+    ended: Result<(), Fault>,
+    complete: bool,
+    progress: &Progress,
+    limits: &Limits,
+) -> Result<(), Fault> {
+    if let Some(stop) = progress.reason() {
+        return Err(stopped(stop, limits));
     }
+    ended?;
+    if complete {
+        return Ok(());
+    }
+    let detail = "the guest ended without having finished the body of its response";
+    Err(bad_response(detail.to_owned()))
 }
 
 fn bad_response(detail: String) -> Fault {
@@ -266,6 +274,9 @@ fn stopped(stop: &Stop, limits: &Limits) -> Fault {
             bad_response(format!(
                 "the body of the response has more than {limit_bytes} bytes (`response_body_kib`)"
             ))
+        }
+        Stop::ReaderGone => {
+            Fault { outcome: Outcome::Canceled, detail: "the client went away".to_owned() }
         }
         Stop::Request(error) => {
             let outcome = match error {

@@ -45,6 +45,8 @@ pub(super) enum Stop {
     ResponseTooLarge,
     /// The request's body did not come to its end.
     Request(BodyError),
+    /// Nobody reads its response any more.
+    ReaderGone,
 }
 
 impl Progress {
@@ -291,9 +293,11 @@ impl http_body::Body for GuestBody {
 
 impl Drop for GuestBody {
     fn drop(&mut self) {
-        *self.outlet.lock() = State::Closed;
         if let Some(guest) = &self.guest {
+            // Noted first: a guest that finds its stream closed may end, well or not, before it is stopped.
+            self.outlet.progress.stop(Stop::ReaderGone);
             guest.abort();
         }
+        *self.outlet.lock() = State::Closed;
     }
 }
