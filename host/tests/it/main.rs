@@ -1,6 +1,7 @@
 //! Behaviour through the real engine and real sockets.
 
 mod bad_components;
+mod bad_requests;
 mod cli;
 mod components;
 mod deploy;
