@@ -34,6 +34,8 @@ pub mod respond;
 mod routes;
 #[cfg(feature = "stream")]
 pub mod sse;
+#[cfg(all(target_family = "wasm", feature = "stdio"))]
+mod stdio;
 #[cfg(feature = "stream")]
 mod task;
 #[cfg(not(target_family = "wasm"))]

@@ -24,7 +24,10 @@ pub enum BodyError {
     /// Nothing came for too long.
     #[error("no byte of the body came for {} s", .0.as_secs())]
     Idle(std::time::Duration),
-    /// The client went away, or what it sent is no HTTP.
+    /// It is not encoded as HTTP says.
+    #[error("the body is malformed")]
+    Malformed,
+    /// The client went away.
     #[error("the body ended early: {0}")]
     Incomplete(String),
     /// The guest stopped before it had written all of it.

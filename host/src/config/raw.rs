@@ -97,7 +97,7 @@ pub(crate) struct RawLog {
     #[schemars(extend("default" = "text"))]
     pub(crate) format: LogFormat,
     /// Which requests get a log line.
-    #[schemars(extend("default" = "all"))]
+    #[schemars(extend("default" = "errors"))]
     pub(crate) requests: RequestLog,
 }
 

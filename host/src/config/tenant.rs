@@ -96,7 +96,7 @@ impl Tenant {
 
     /// Routes of different apps may clash, and a route may be for a host that is not the tenant's.
     fn check_routes(&self, name: &At<String>, raw: &RawTenant, findings: &mut Findings) {
-        let mut routes = Routes::default();
+        let mut routes = Routes::under(&self.hosts);
         let mut has_routes = false;
         for (app, function) in self.functions() {
             let owner = format!("function `{}` of app `{}`", function.name, app.name);

@@ -8,17 +8,13 @@ use std::{
     time::Instant,
 };
 
-use super::{Deployed, Host};
+use super::{Deployed, Host, routes};
 use crate::{
     capability::egress::{self, Propagation},
     config::{HostFile, Quota as TenantQuota, Tenant as TenantConfig},
     engine::{LoadError, Profile},
     function::{Quota, Revision, Tenant},
-    ingress::{
-        BadCors, Cors, Endpoint,
-        route::{BadRoute, Conflict, Router},
-    },
-    manifest::{App, Function, Limits, Source},
+    manifest::{App, Function, HostPattern, Limits, Source},
     name::{AppName, FunctionName, TenantName},
     outcome::Outcome,
     sandbox::{LinkError, Program, Sandbox, Spec},
@@ -74,15 +70,39 @@ pub enum Refusal {
         /// For the author.
         detail: String,
     },
-    /// A route that is none.
-    #[error(transparent)]
-    Route(#[from] BadRoute),
-    /// Sharing with other origins that browsers would not accept.
-    #[error(transparent)]
-    Cors(#[from] BadCors),
-    /// Two routes that match the same requests.
-    #[error(transparent)]
-    Conflict(Conflict),
+    /// Two routes that would answer the same requests.
+    #[error(
+        "its route `{route}` and the route `{other_route}` of function {} of app {} of tenant {} match the same requests on {}: {}",
+        other.function, other.app, other.tenant, host_text(host), conflict_help(*same)
+    )]
+    Conflict {
+        /// The function's own route.
+        route: String,
+        /// Under which host.
+        host: HostPattern,
+        /// Whose the other route is.
+        other: Arc<Origin>,
+        /// The other route.
+        other_route: String,
+        /// Whether both fit the same paths. Otherwise one has a parameter for a segment where the other has one for all
+        /// the rest.
+        same: bool,
+    },
+}
+
+fn host_text(host: &HostPattern) -> String {
+    match host {
+        HostPattern::Any => "any host".to_owned(),
+        HostPattern::Exact(_) | HostPattern::Below(_) => host.to_string(),
+    }
+}
+
+fn conflict_help(same: bool) -> &'static str {
+    if same {
+        "give one of them another path, method or host"
+    } else {
+        "a parameter for one segment and one for all the rest cannot stand at the same place: put a literal segment before one of them"
+    }
 }
 
 impl Host {
@@ -109,7 +129,7 @@ impl Host {
                 }
             }
         }
-        let router = match self.route(file, &revisions) {
+        let router = match routes::router(file, &revisions) {
             Ok(router) if errors.is_empty() => router,
             Ok(_) => return Err(errors),
             Err(conflicts) => {
@@ -245,40 +265,6 @@ impl Host {
         };
         start.await.map_err(|fault| Refusal::Start { outcome: fault.outcome, detail: fault.detail })
     }
-
-    fn route(
-        &self,
-        file: &HostFile,
-        revisions: &[Arc<Revision>],
-    ) -> Result<Router<Endpoint<Arc<Revision>>>, Vec<DeployError>> {
-        let mut builder = Router::builder();
-        let mut owners = Vec::new();
-        for revision in revisions {
-            let hosts = file
-                .tenants
-                .iter()
-                .find(|tenant| tenant.name == *revision.tenant.name())
-                .map_or(&[][..], |tenant| &tenant.hosts);
-            for route in &revision.routes {
-                let key = super::routes::key(revision.tenant.name(), hosts, route);
-                let refuse = |refusal| vec![route_error(revision, refusal)];
-                let cors = revision.cors.as_deref().map(super::routes::cors);
-                let cors = cors.map(|config| Cors::new(&config)).transpose();
-                let endpoint = Endpoint {
-                    target: revision.clone(),
-                    cors: cors.map_err(|bad| refuse(bad.into()))?,
-                };
-                builder.route(key, endpoint).map_err(|bad| refuse(bad.into()))?;
-                owners.push(revision);
-            }
-        }
-        builder.build().map_err(|conflicts| {
-            conflicts
-                .into_iter()
-                .map(|conflict| route_error(owners[conflict.route], Refusal::Conflict(conflict)))
-                .collect()
-        })
-    }
 }
 
 async fn spawn_blocking<T: Send + 'static>(
@@ -327,11 +313,37 @@ fn error(app: &App, function: &Function, path: &Path, refusal: Refusal) -> Deplo
     }
 }
 
-fn route_error(revision: &Revision, refusal: Refusal) -> DeployError {
-    DeployError {
-        app: revision.origin.app.clone(),
-        function: revision.origin.function.clone(),
-        path: revision.source.clone(),
-        refusal,
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes_that_clash_are_named_with_their_functions() {
+        let text = |same: bool, host: &str| {
+            let name = |text: &str| text.parse().unwrap();
+            let other = Origin::new(
+                "acme".parse().unwrap(),
+                name("shop"),
+                "list".parse().unwrap(),
+                "1".into(),
+            );
+            let refusal = Refusal::Conflict {
+                route: "GET /items/{id}".to_owned(),
+                host: host.parse().unwrap(),
+                other: Arc::new(other),
+                other_route: "/items/{*rest}".to_owned(),
+                same,
+            };
+            let path = PathBuf::from("blog.wasm");
+            DeployError { app: name("blog"), function: "index".parse().unwrap(), path, refusal }
+                .to_string()
+        };
+        assert_eq!(
+            text(true, "*"),
+            "function index of app blog (blog.wasm): its route `GET /items/{id}` and the route `/items/{*rest}` of function list of app shop of tenant acme match the same requests on any host: give one of them another path, method or host"
+        );
+        assert!(text(false, "a.com").ends_with(
+            "match the same requests on a.com: a parameter for one segment and one for all the rest cannot stand at the same place: put a literal segment before one of them"
+        ));
     }
 }

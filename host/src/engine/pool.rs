@@ -181,7 +181,7 @@ mod tests {
         // 200,000 slots of 4 GiB are 800 TiB, more than a process's 128 TiB.
         let options = PoolOptions { sandboxes: 200_000, ..PoolOptions::default() };
         let (engine, sandboxes) = build(Profile::Standard, &options).unwrap();
-        assert!(sandboxes < 200_000 && sandboxes >= SMALLEST_POOL, "{sandboxes}");
+        assert!((SMALLEST_POOL..200_000).contains(&sandboxes), "{sandboxes}");
         let usage = PoolUsage::of(&engine, sandboxes);
         assert!(usage.is_idle());
         assert_eq!(usage.capacity, u64::from(sandboxes));

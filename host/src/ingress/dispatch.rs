@@ -157,7 +157,7 @@ fn preflight<T>(
     let cors = found.route.value().cors.as_ref()?;
     let allow = routes.allow(target.authority, target.path)?;
     let mut response = respond::options(&allow);
-    cors.preflight(&parts.headers, &allow, response.headers_mut());
+    cors.preflight(&parts.headers, response.headers_mut());
     Some(response)
 }
 

@@ -25,7 +25,7 @@ pub struct Endpoint<T> {
     /// What answers.
     pub target: T,
     /// What the route shares. None: nothing is said, and the function may say it itself.
-    pub cors: Option<Cors>,
+    pub cors: Option<Arc<Cors>>,
 }
 
 /// The routes that are served, swapped whole.

@@ -1,6 +1,6 @@
 //! From a routed request to an invocation, and back.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::Response;
 use http_body_util::BodyExt;
@@ -17,6 +17,7 @@ use crate::{
     function::Revision,
     invocation::{Failure, HttpRequest, Invoker, Seen},
     manifest::Limits,
+    outcome::Outcome,
     telemetry::{Context, InvocationId, Metrics, TraceId},
 };
 
@@ -64,6 +65,8 @@ impl Gateway {
             route: route.pattern(),
             params: &params,
         };
+        // Why the body of a request that streams ended early, if it did.
+        let refused = Arc::new(OnceLock::new());
         let answer = if revision.program.exports().http {
             let limit_bytes = limits.request_body_bytes.unwrap_or(Limits::BUFFERED_BODY_BYTES);
             let body = body.collect(limit_bytes).await.map_err(|error| refuse(error.into()))?;
@@ -71,9 +74,10 @@ impl Gateway {
         } else {
             let limit_bytes = limits.request_body_bytes.unwrap_or(Limits::STREAMED_BODY_BYTES);
             body.limit(limit_bytes).map_err(|error| refuse(error.into()))?;
-            self.invoker.streaming(&revision, context, request, stream(body)).await
+            let body = stream(body, refused.clone());
+            self.invoker.streaming(&revision, context, request, body).await
         };
-        answer.map_err(|failure| problem(failure, context))
+        answer.map_err(|failure| problem(failure, refused.get(), context))
     }
 }
 
@@ -105,8 +109,13 @@ impl Handler for Gateway {
     }
 }
 
-fn problem(failure: Failure, context: &Context) -> Problem {
-    let problem = Problem::new(failure.outcome).invocation(context.invocation.to_string());
+fn problem(failure: Failure, refused: Option<&BodyError>, context: &Context) -> Problem {
+    let problem = match refused {
+        // The body's error knows the finer status.
+        Some(error) if failure.outcome == Outcome::BadRequest => Problem::from(error.clone()),
+        Some(_) | None => Problem::new(failure.outcome),
+    };
+    let problem = problem.invocation(context.invocation.to_string());
     let problem = match failure.reason {
         Some(reason) => problem.detail(reason),
         None => problem,
@@ -117,14 +126,17 @@ fn problem(failure: Failure, context: &Context) -> Problem {
     }
 }
 
-/// The body as functions read it.
-fn stream(body: RequestBody) -> StreamBody {
-    body.map_err(|error| match error {
-        BodyError::TooLarge { limit } => body::BodyError::TooLarge { limit_bytes: limit },
-        BodyError::Idle { after } | BodyError::Slow { after } => body::BodyError::Idle(after),
-        BodyError::Malformed | BodyError::NoRoom | BodyError::Gone => {
-            body::BodyError::Incomplete(error.to_string())
-        }
+/// The body as functions read it. The error that ends it, if one does, is put into `refused` as well.
+fn stream(body: RequestBody, refused: Arc<OnceLock<BodyError>>) -> StreamBody {
+    body.map_err(move |error| {
+        let seen = match &error {
+            BodyError::TooLarge { limit } => body::BodyError::TooLarge { limit_bytes: *limit },
+            BodyError::Idle { after } | BodyError::Slow { after } => body::BodyError::Idle(*after),
+            BodyError::Malformed => body::BodyError::Malformed,
+            BodyError::NoRoom | BodyError::Gone => body::BodyError::Incomplete(error.to_string()),
+        };
+        refused.get_or_init(|| error);
+        seen
     })
     .boxed_unsync()
 }

@@ -1,6 +1,9 @@
 //! An HTTP request's way through a function.
 
-use std::{pin::pin, sync::Arc};
+use std::{
+    pin::{Pin, pin},
+    sync::Arc,
+};
 
 use ::http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri,
@@ -16,10 +19,10 @@ use super::{
     Failure, Invoker,
     live::{Live, Seen},
     response,
-    stream::{GuestBody, Progress},
+    stream::{GuestBody, Outlet, Progress, RequestBody, Stop},
 };
 use crate::{
-    body::{Body, StreamBody, empty_stream},
+    body::{Body, BodyError, StreamBody},
     capability::egress::Propagation,
     function::Revision,
     manifest::Limits,
@@ -157,69 +160,124 @@ impl Invoker {
             Live::begin(self, revision, context, Some(request.seen()), request.propagation())
                 .await?;
         let method = request.parts.method.clone();
+        let progress = Arc::new(Progress::default());
+        let body = RequestBody::new(body, progress.clone()).boxed_unsync();
         let request = request.portable(body);
         let (respond, head) = oneshot::channel();
-        let task = tokio::spawn(run(live, request, respond, revision.clone()));
+        let task = tokio::spawn(run(live, request, respond, progress));
         // Until the head is here, dropping this future is the client's going away.
         let guest = AbortOnDrop(Some(task.abort_handle()));
         match head.await {
-            Ok((response, progress)) => Ok(deliver(response, &method, guest, progress, revision)),
+            Ok((head, outlet)) => Ok(deliver(head, outlet, &method, guest)),
             Err(_) => Err(Failure::of(task.await.unwrap_or(Outcome::Internal))),
         }
     }
 }
 
-type Head = (Response<StreamBody>, Arc<Progress>);
+/// The head of a response, and where its body comes out.
+type Head = (Response<()>, Arc<Outlet>);
 
 /// Runs the guest to its end.
 async fn run(
     mut live: Live,
     request: Request<StreamBody>,
     respond: oneshot::Sender<Head>,
-    revision: Arc<Revision>,
+    progress: Arc<Progress>,
 ) -> Outcome {
-    let progress = Arc::new(Progress::default());
     live.progress = Some(progress.clone());
+    let spec = live.spec();
+    let limits = &spec.limits;
+    let (send, mut head) = oneshot::channel();
     let result = {
-        let (send, head) = oneshot::channel();
         let mut guest = pin!(live.sandbox.serve(request, send));
-        let early = tokio::select! {
+        // A head is most often set in the same step in which the guest ends, or fails.
+        let (response, ended) = tokio::select! {
             biased;
-            head = head => head.ok().map(|response| (response, None)),
-            ended = &mut guest => Some((Response::new(empty_stream()), Some(ended))),
+            response = &mut head => (response.ok(), None),
+            ended = run_on(guest.as_mut(), &progress, limits) => (head.try_recv().ok(), Some(ended)),
         };
-        match early {
-            Some((_, Some(ended))) => ended,
-            Some((mut response, None)) => {
-                match response::check_head(&mut response, &revision.spec.limits) {
-                    Ok(()) => {
-                        live.status = Some(response.status().as_u16());
-                        // Nobody listens any more: this task is about to be aborted.
-                        let _ = respond.send((response, progress.clone()));
-                        tokio::select! {
-                            biased;
-                            ended = &mut guest => ended,
-                            () = progress.limit_hit() => Err(over_limit(&revision.spec.limits)),
-                        }
-                    }
-                    Err(error) => Err(bad_response(error.to_string())),
+        match (response, ended) {
+            (None, None) => run_on(guest, &progress, limits).await,
+            // While nothing was sent, a failure is still answered as one.
+            (_, Some(Err(fault))) => Err(fault),
+            (None, Some(Ok(()))) => Ok(()),
+            (Some(response), ended) => match open(response, &progress, limits) {
+                Err(fault) => Err(fault),
+                Ok((head, outlet)) => {
+                    live.status = Some(head.status().as_u16());
+                    // If nobody listens any more, this task is about to be aborted.
+                    let _ = respond.send((head, outlet.clone()));
+                    let ended = match ended {
+                        Some(ended) => ended,
+                        None => run_on(guest, &progress, limits).await,
+                    };
+                    let complete = outlet.settle().await;
+                    ended.and_then(|()| finished(complete, &progress, limits))
                 }
-            }
-            None => guest.await,
+            },
         }
     };
     live.end(result.as_ref().map(|()| ())).outcome
+}
+
+/// Runs the guest to its end, or until one of its bodies says that it is to be stopped.
+async fn run_on(
+    guest: Pin<&mut impl Future<Output = Result<(), Fault>>>,
+    progress: &Progress,
+    limits: &Limits,
+) -> Result<(), Fault> {
+    tokio::select! {
+        biased;
+        ended = guest => ended,
+        stop = progress.stopped() => Err(stopped(stop, limits)),
+    }
+}
+
+fn open(
+    mut response: Response<StreamBody>,
+    progress: &Arc<Progress>,
+    limits: &Limits,
+) -> Result<Head, Fault> {
+    response::check_head(&mut response, limits).map_err(|error| bad_response(error.to_string()))?;
+    let (parts, body) = response.into_parts();
+    let outlet = Outlet::new(body, progress.clone(), streamed_limit(limits.response_body_bytes));
+    Ok((Response::from_parts(parts, ()), Arc::new(outlet)))
+}
+
+/// Whether a guest that says that it is done has left a whole response.
+fn finished(complete: bool, progress: &Progress, limits: &Limits) -> Result<(), Fault> {
+    match progress.reason() {
+        Some(stop) => Err(stopped(stop, limits)),
+        None if complete => Ok(()),
+        None => Err(bad_response(
+            "the guest ended without having finished the body of its response".to_owned(),
+        )),
+    }
 }
 
 fn bad_response(detail: String) -> Fault {
     Fault { outcome: Outcome::BadResponse, detail }
 }
 
-fn over_limit(limits: &Limits) -> Fault {
-    let limit_bytes = streamed_limit(limits.response_body_bytes);
-    bad_response(format!(
-        "the body of the response has more than {limit_bytes} bytes (`response_body_kib`)"
-    ))
+fn stopped(stop: &Stop, limits: &Limits) -> Fault {
+    match stop {
+        Stop::ResponseTooLarge => {
+            let limit_bytes = streamed_limit(limits.response_body_bytes);
+            bad_response(format!(
+                "the body of the response has more than {limit_bytes} bytes (`response_body_kib`)"
+            ))
+        }
+        Stop::Request(error) => {
+            let outcome = match error {
+                BodyError::TooLarge { .. } | BodyError::Idle(_) | BodyError::Malformed => {
+                    Outcome::BadRequest
+                }
+                BodyError::Incomplete(_) => Outcome::Canceled,
+                BodyError::Guest(_) => Outcome::Internal,
+            };
+            Fault { outcome, detail: error.to_string() }
+        }
+    }
 }
 
 fn streamed_limit(limit_bytes: Option<u64>) -> u64 {
@@ -228,25 +286,18 @@ fn streamed_limit(limit_bytes: Option<u64>) -> u64 {
 
 /// Attaches the guest to its body.
 fn deliver(
-    response: Response<StreamBody>,
+    head: Response<()>,
+    outlet: Arc<Outlet>,
     method: &Method,
     mut guard: AbortOnDrop,
-    progress: Arc<Progress>,
-    revision: &Revision,
 ) -> Response<Body> {
-    let Some(guest) = guard.0.take() else { return response.map(Body::Stream) };
-    let limit_bytes = streamed_limit(revision.spec.limits.response_body_bytes);
     let declared = match *method {
         // Nobody reads this body, and that is no reason to stop the guest.
         Method::HEAD => Some(0),
-        _ => response
-            .headers()
-            .get(CONTENT_LENGTH)
-            .and_then(|value| value.to_str().ok()?.parse().ok()),
+        _ => head.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok()),
     };
-    response.map(|body| {
-        Body::Stream(GuestBody::new(body, progress, limit_bytes, declared, guest).boxed_unsync())
-    })
+    let guest = guard.0.take();
+    head.map(|()| Body::Stream(GuestBody::new(outlet, declared, guest).boxed_unsync()))
 }
 
 /// Stops the guest when dropped, unless it was taken.

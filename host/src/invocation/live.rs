@@ -10,7 +10,7 @@ use crate::{
     capability::egress::Propagation,
     function::Revision,
     outcome::Outcome,
-    sandbox::{Fault, Sandbox},
+    sandbox::{Fault, Sandbox, Spec},
     telemetry::{Context, GuestLog, Record, Usage},
 };
 
@@ -102,6 +102,11 @@ impl Live {
         })
     }
 
+    /// What its sandbox was made of.
+    pub(super) fn spec(&self) -> Arc<Spec> {
+        self.revision.spec.clone()
+    }
+
     /// Records the end. The sandbox goes with it.
     pub(super) fn end(mut self, result: Result<(), &Fault>) -> Ended {
         let (outcome, detail) = match result {
@@ -116,14 +121,15 @@ impl Live {
         self.ended = true;
         let logged = self.log.finish();
         let used = self.sandbox.usage();
+        let progress = self.progress.as_deref();
         let usage = Usage {
             duration: self.started.elapsed(),
             cpu: used.cpu,
             instantiation: used.instantiation,
             memory_peak_bytes: used.memory_peak_bytes,
             fuel: used.fuel,
-            bytes_in: self.bytes_in,
-            bytes_out: self.progress.as_ref().map_or(self.bytes_out, |progress| progress.bytes()),
+            bytes_in: progress.map_or(self.bytes_in, Progress::bytes_in),
+            bytes_out: progress.map_or(self.bytes_out, Progress::bytes_out),
         };
         self.revision.metrics.observe(outcome, &usage);
         self.revision.metrics.observe_log(logged);

@@ -1,7 +1,8 @@
 //! What a guest answered, made into an HTTP response, or refused with a reason.
 //!
 //! Fields that belong to the connection (RFC 9110, section 7.6.1) and the host's own `lacewing-*` are taken out: a function
-//! that forwards another server's response cannot be blamed for them. What is no HTTP at all is refused.
+//! that forwards another server's response cannot be blamed for them. `trailer` stays where a body streams: HTTP/1.1 sends
+//! no trailers that the head has not named. What is no HTTP at all is refused.
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
@@ -34,12 +35,11 @@ pub(super) enum BadResponse {
 }
 
 /// Fields of the connection, which are the host's.
-const CONNECTION_FIELDS: [HeaderName; 7] = [
+const CONNECTION_FIELDS: [HeaderName; 6] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
     TE,
-    TRAILER,
     TRANSFER_ENCODING,
     UPGRADE,
 ];
@@ -68,7 +68,7 @@ pub(super) fn from_lean(
     for (name, value) in fields {
         let Ok(name) = HeaderName::try_from(&name) else { return Err(BadResponse::Name(name)) };
         let value = header_value(&name, value)?;
-        if !is_the_hosts(&name) {
+        if !is_the_hosts(&name) && name != TRAILER {
             headers.append(name, value);
         }
     }
@@ -189,8 +189,12 @@ mod tests {
 
     #[test]
     fn the_hosts_own_fields_are_taken_out() {
-        let fields: &[(&str, &[u8])] =
-            &[("Transfer-Encoding", b"chunked"), ("lacewing-outcome", b"ok"), ("X-Kept", b"\xe9")];
+        let fields: &[(&str, &[u8])] = &[
+            ("Transfer-Encoding", b"chunked"),
+            ("lacewing-outcome", b"ok"),
+            ("X-Kept", b"\xe9"),
+            ("Trailer", b"x"),
+        ];
         let response = check(lean(201, fields, b"")).unwrap();
         assert_eq!(response.headers().len(), 1);
         assert_eq!(response.headers()["x-kept"].as_bytes(), b"\xe9");
@@ -204,7 +208,7 @@ mod tests {
             body in proptest::collection::vec(any::<u8>(), 0..9),
         ) {
             if let Ok(response) = check(LeanResponse { status, headers: fields, body }) {
-                prop_assert!(response.headers().keys().all(|name| !is_the_hosts(name)));
+                prop_assert!(response.headers().keys().all(|name| !is_the_hosts(name) && name != TRAILER));
                 let clean = |value: &HeaderValue| !value.as_bytes().iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0));
                 prop_assert!(response.headers().values().all(clean));
             }

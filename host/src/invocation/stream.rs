@@ -1,80 +1,98 @@
-//! The body of a response that the guest is still writing.
+//! The bodies of an invocation that streams: what the client sends, what the guest answers, and what is seen of both.
+//!
+//! ```text
+//!   client --RequestBody--> guest --Outlet--> GuestBody --> client
+//!              |                      |           |
+//!              +--> Progress <--------+-----------+     bytes, and why the guest is to be stopped
+//! ```
+//!
+//! Wasmtime cannot tell a body that its guest has finished from one whose store went away: both just end. So before a
+//! store goes, its body is settled: what the guest had written is taken out, and it is noted whether that was all.
 
 use std::{
+    collections::VecDeque,
+    future::poll_fn,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
-use tokio::{sync::Notify, task::AbortHandle};
+use tokio::{
+    sync::Notify,
+    task::{AbortHandle, unconstrained},
+};
 
 use crate::body::{BodyError, StreamBody};
 
-/// What the reader of a body has seen of it; shared with the task that runs the guest.
+/// What the bodies of an invocation have seen; shared with the task that runs the guest.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
-    bytes: AtomicU64,
-    over_limit: Notify,
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+    stop: OnceLock<Stop>,
+    stopped: Notify,
+}
+
+/// Why a guest is stopped because of a body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// Its response has more bytes than its limit.
+    ResponseTooLarge,
+    /// The request's body did not come to its end.
+    Request(BodyError),
 }
 
 impl Progress {
-    pub(super) fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
+    pub(super) fn bytes_in(&self) -> u64 {
+        self.bytes_in.load(Ordering::Relaxed)
     }
 
-    /// Comes when the body has more bytes than its limit.
-    pub(super) async fn limit_hit(&self) {
-        self.over_limit.notified().await;
+    pub(super) fn bytes_out(&self) -> u64 {
+        self.bytes_out.load(Ordering::Relaxed)
+    }
+
+    /// Asks whoever runs the guest to stop it. The first reason counts.
+    fn stop(&self, reason: Stop) {
+        if self.stop.set(reason).is_ok() {
+            self.stopped.notify_one();
+        }
+    }
+
+    /// The reason to stop the guest, if there is one.
+    pub(super) fn reason(&self) -> Option<&Stop> {
+        self.stop.get()
+    }
+
+    /// Comes with the reason to stop the guest. For one waiter.
+    pub(super) async fn stopped(&self) -> &Stop {
+        loop {
+            if let Some(reason) = self.reason() {
+                return reason;
+            }
+            self.stopped.notified().await;
+        }
     }
 }
 
-/// Stops the guest when its reader goes away before the end, or when it writes more than its limit.
-pub(super) struct GuestBody {
+/// The body of a request on its way to the guest. One that fails ends the invocation, and the guest does not hear of
+/// it: what it made of half a body would be nobody's answer.
+pub(super) struct RequestBody {
     body: StreamBody,
     progress: Arc<Progress>,
-    limit_bytes: u64,
-    // What is still to come, where the guest has said so.
-    declared: Option<u64>,
-    // None once the end was seen: the guest may run on after it.
-    guest: Option<AbortHandle>,
 }
 
-impl GuestBody {
-    pub(super) fn new(
-        body: StreamBody,
-        progress: Arc<Progress>,
-        limit_bytes: u64,
-        declared: Option<u64>,
-        guest: AbortHandle,
-    ) -> GuestBody {
-        let guest = (!body.is_end_stream() && declared != Some(0)).then_some(guest);
-        GuestBody { body, progress, limit_bytes, declared, guest }
-    }
-
-    fn seen(&mut self, bytes: u64) -> Result<(), BodyError> {
-        let total = self.progress.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if total > self.limit_bytes {
-            // Whoever runs the guest stops it, and knows why.
-            self.guest = None;
-            self.progress.over_limit.notify_one();
-            return Err(BodyError::TooLarge { limit_bytes: self.limit_bytes });
-        }
-        if let Some(declared) = &mut self.declared {
-            *declared = declared.saturating_sub(bytes);
-            if *declared == 0 {
-                self.guest = None;
-            }
-        }
-        Ok(())
+impl RequestBody {
+    pub(super) fn new(body: StreamBody, progress: Arc<Progress>) -> RequestBody {
+        RequestBody { body, progress }
     }
 }
 
-impl http_body::Body for GuestBody {
+impl http_body::Body for RequestBody {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -82,21 +100,21 @@ impl http_body::Body for GuestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = match Pin::new(&mut self.body).poll_frame(cx) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(frame) => frame,
-        };
-        Poll::Ready(match frame {
-            Some(Ok(frame)) => {
+        if self.progress.reason().is_some() {
+            return Poll::Pending;
+        }
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
                 let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
-                Some(self.seen(bytes).map(|()| frame))
+                self.progress.bytes_in.fetch_add(bytes, Ordering::Relaxed);
+                Poll::Ready(Some(Ok(frame)))
             }
-            Some(Err(error)) => Some(Err(error)),
-            None => {
-                self.guest = None;
-                None
+            Poll::Ready(Some(Err(error))) => {
+                self.progress.stop(Stop::Request(error));
+                Poll::Pending
             }
-        })
+            end_or_pending => end_or_pending,
+        }
     }
 
     fn is_end_stream(&self) -> bool {
@@ -108,8 +126,172 @@ impl http_body::Body for GuestBody {
     }
 }
 
+/// The body of a response, where the guest's end and the connection's meet.
+#[derive(Debug)]
+pub(super) struct Outlet {
+    state: Mutex<State>,
+    progress: Arc<Progress>,
+    limit_bytes: u64,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The guest may still write.
+    Open { body: StreamBody, reader: Option<Waker> },
+    /// The guest is gone; this is what it left.
+    Settled { rest: VecDeque<Frame<Bytes>>, failed: Option<BodyError> },
+    /// Nobody reads any more.
+    Closed,
+}
+
+impl Outlet {
+    pub(super) fn new(body: StreamBody, progress: Arc<Progress>, limit_bytes: u64) -> Outlet {
+        Outlet { state: Mutex::new(State::Open { body, reader: None }), progress, limit_bytes }
+    }
+
+    /// Takes out what the guest has written, while its store is still there, and says whether that is all of it. At
+    /// most a few pieces: a guest waits for its reader.
+    pub(super) async fn settle(&self) -> bool {
+        // The pieces are there or not; the runtime's budget for this task must not hide them.
+        unconstrained(poll_fn(|cx| Poll::Ready(self.settle_now(cx)))).await
+    }
+
+    fn settle_now(&self, cx: &mut Context<'_>) -> bool {
+        let mut state = self.lock();
+        let State::Open { body, reader } = &mut *state else { return true };
+        let (mut rest, reader) = (VecDeque::new(), reader.take());
+        let failed = loop {
+            match Pin::new(&mut *body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => match self.count(&frame) {
+                    Ok(()) => rest.push_back(frame),
+                    Err(error) => break Some(error),
+                },
+                Poll::Ready(Some(Err(error))) => break Some(error),
+                Poll::Ready(None) => break None,
+                Poll::Pending => break Some(BodyError::Guest("it was not finished".to_owned())),
+            }
+        };
+        let complete = failed.is_none();
+        *state = State::Settled { rest, failed };
+        drop(state);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+        complete
+    }
+
+    fn poll_frame(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut *self.lock() {
+            State::Open { body, reader } => match Pin::new(body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    Poll::Ready(Some(self.count(&frame).map(|()| frame)))
+                }
+                Poll::Pending => {
+                    if reader.as_ref().is_none_or(|reader| !reader.will_wake(cx.waker())) {
+                        *reader = Some(cx.waker().clone());
+                    }
+                    Poll::Pending
+                }
+                end_or_error => end_or_error,
+            },
+            State::Settled { rest, failed } => {
+                Poll::Ready(rest.pop_front().map(Ok).or_else(|| failed.take().map(Err)))
+            }
+            State::Closed => Poll::Ready(None),
+        }
+    }
+
+    fn count(&self, frame: &Frame<Bytes>) -> Result<(), BodyError> {
+        let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+        let total = self.progress.bytes_out.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if total <= self.limit_bytes {
+            return Ok(());
+        }
+        self.progress.stop(Stop::ResponseTooLarge);
+        Err(BodyError::TooLarge { limit_bytes: self.limit_bytes })
+    }
+
+    /// What the state guards is valid after every statement.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The connection's end of an [`Outlet`]. Stops the guest when its reader goes away before the end.
+pub(super) struct GuestBody {
+    outlet: Arc<Outlet>,
+    // What is still to come, where the guest has said so.
+    declared: Option<u64>,
+    // None once the end was seen: the guest may run on after it.
+    guest: Option<AbortHandle>,
+}
+
+impl GuestBody {
+    pub(super) fn new(
+        outlet: Arc<Outlet>,
+        declared: Option<u64>,
+        guest: Option<AbortHandle>,
+    ) -> GuestBody {
+        let mut body = GuestBody { outlet, declared, guest: None };
+        body.guest = guest.filter(|_| !body.is_end_stream() && declared != Some(0));
+        body
+    }
+
+    fn seen(&mut self, frame: &Frame<Bytes>) {
+        let Some(data) = frame.data_ref() else {
+            // Trailers are the end; nobody asks for what comes after them.
+            self.guest = None;
+            return;
+        };
+        if let Some(declared) = &mut self.declared {
+            *declared = declared.saturating_sub(data.len() as u64);
+            if *declared == 0 {
+                self.guest = None;
+            }
+        }
+    }
+}
+
+impl http_body::Body for GuestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = match self.outlet.poll_frame(cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(frame) => frame,
+        };
+        match &frame {
+            Some(Ok(frame)) => self.seen(frame),
+            // Whoever runs the guest knows why and stops it, or it has ended.
+            Some(Err(BodyError::TooLarge { .. })) | None => self.guest = None,
+            Some(Err(_)) => {}
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &*self.outlet.lock() {
+            State::Open { body, .. } => body.is_end_stream(),
+            State::Settled { rest, failed } => rest.is_empty() && failed.is_none(),
+            State::Closed => true,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &*self.outlet.lock() {
+            State::Open { body, .. } => body.size_hint(),
+            State::Settled { .. } | State::Closed => SizeHint::default(),
+        }
+    }
+}
+
 impl Drop for GuestBody {
     fn drop(&mut self) {
+        *self.outlet.lock() = State::Closed;
         if let Some(guest) = &self.guest {
             guest.abort();
         }

@@ -94,25 +94,19 @@ async fn serve_02(
         Some("https") => Scheme::Https,
         _ => Scheme::Http,
     };
-    let (answered, mut answer) = oneshot::channel::<Result<oneshot::Receiver<()>, ErrorCode02>>();
+    let (answered, mut answer) = oneshot::channel::<Result<(), ErrorCode02>>();
     let mut view = store.data_mut().http();
     let request = view.new_incoming_request(scheme, request)?;
     let out = view.new_response_outparam_from_callback(move |result| {
         let sent = result.map(|response| {
-            let (response, read) = watched(response);
-            // Where nobody listens any more the guest will be stopped.
-            let _ = respond.send(response);
-            read
+            // Nobody listens any more: the guest will be stopped.
+            let _ = respond.send(response.map(from_wasi));
         });
         let _ = answered.send(sent);
     })?;
     proxy.wasi_http_incoming_handler().call_handle(store, request, out).await?;
     Ok(match answer.try_recv() {
-        Ok(Ok(read)) => {
-            // What the guest has written is still on its way: the response's end is the invocation's.
-            let _ = read.await;
-            Answer::Sent
-        }
+        Ok(Ok(())) => Answer::Sent,
         Ok(Err(code)) => Answer::Error(format!("{code:?}")),
         Err(_) => Answer::Nothing,
     })
@@ -139,7 +133,8 @@ async fn serve_03(
                 Err(code) => return Ok(Answer::Error(error_03(&code))),
             };
             let response = accessor.with(|access| response.into_http(access, io))?;
-            let (response, read) = watched(response);
+            let (body_done, read) = oneshot::channel();
+            let response = response.map(|body| from_wasi(Watched { body, _done: body_done }));
             let _ = respond.send(response);
             // The guest's tasks write the body, and the store's event loop moves it: both until the reader is done.
             let _ = read.await;
@@ -159,6 +154,7 @@ fn to_wasi(error: BodyError) -> WasiHttpError {
             WasiHttpError::HttpRequestBodySize(Some(limit_bytes))
         }
         BodyError::Idle(_) => WasiHttpError::ConnectionReadTimeout,
+        BodyError::Malformed => WasiHttpError::HttpProtocolError,
         BodyError::Incomplete(_) => WasiHttpError::ConnectionTerminated,
         BodyError::Guest(text) => WasiHttpError::InternalError(Some(text)),
     }
@@ -169,15 +165,6 @@ where
     B: http_body::Body<Data = Bytes, Error: std::fmt::Debug> + Send + 'static,
 {
     body.map_err(|error| BodyError::Guest(format!("{error:?}"))).boxed_unsync()
-}
-
-/// A response, and what is ready once its body was read or given up. A guest that has sent a response has not ended before
-/// that, so that nobody can see the end of a guest before they see its response.
-fn watched(
-    response: http::Response<WasiBody>,
-) -> (http::Response<StreamBody>, oneshot::Receiver<()>) {
-    let (done, read) = oneshot::channel();
-    (response.map(|body| from_wasi(Watched { body, _done: done })), read)
 }
 
 /// A body whose end, or whose reader's, is seen by the other half of `_done`.

@@ -18,7 +18,7 @@ use crate::{
     },
     manifest::Limits,
     outcome::Outcome,
-    telemetry::GuestLog,
+    telemetry::{Context, GuestLog},
 };
 
 /// What all sandboxes of a revision have in common.
@@ -116,7 +116,8 @@ impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         let wasi = self.wasi.get_or_insert_with(|| {
             let mut wasi = WasiCtx::builder();
-            wasi.envs(&self.spec.env)
+            wasi.envs(&about(&self.spec, &self.log))
+                .envs(&self.spec.env)
                 .stdout(stdio::Output::stdout(&self.log))
                 .stderr(stdio::Output::stderr(&self.log))
                 .max_random_size(self.spec.limits.random_bytes)
@@ -127,6 +128,19 @@ impl WasiView for State {
         });
         WasiCtxView { ctx: wasi, table: &mut self.table }
     }
+}
+
+/// What a guest can know of its own invocation. First in the environment, so that the manifest's variables do not hide it.
+fn about(spec: &Spec, log: &GuestLog) -> [(&'static str, String); 6] {
+    let Context { origin, invocation, .. } = log.context();
+    [
+        ("LACEWING_INVOCATION", invocation.to_string()),
+        ("LACEWING_TENANT", origin.tenant.to_string()),
+        ("LACEWING_APP", origin.app.to_string()),
+        ("LACEWING_FUNCTION", origin.function.to_string()),
+        ("LACEWING_REVISION", origin.revision.to_string()),
+        ("LACEWING_DEADLINE_MS", spec.limits.deadline.as_millis().to_string()),
+    ]
 }
 
 impl WasiHttpView for State {

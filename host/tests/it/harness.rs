@@ -1,10 +1,11 @@
 //! A host of this process, on a socket of its own, and a client for it.
 
 use std::{
+    collections::VecDeque,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -21,7 +22,7 @@ use lacewing::{
     config::{HostFile, Settings},
     control::{Components, Host},
     ingress::{Gateway, Listener, Options, Server},
-    manifest::App,
+    manifest::{App, Source},
     telemetry::{Captured, InvocationLog, Sink},
 };
 use tokio::net::TcpStream;
@@ -33,12 +34,16 @@ pub(crate) fn root() -> &'static Path {
 
 /// The component of an example, built once for each run of the tests.
 pub(crate) fn component(example: &str) -> PathBuf {
-    static BUILT: OnceLock<dashmap::DashMap<String, PathBuf>> = OnceLock::new();
-    let built = BUILT.get_or_init(dashmap::DashMap::new);
-    let entry = built.entry(example.to_owned()).or_insert_with(|| {
-        let dir = root().join("examples").join(example);
-        let built = build::build_crate(&dir, &Toolchain::from_env(), &Console::silent());
-        built.unwrap_or_else(|error| panic!("examples/{example}: {error}")).component
+    built(&root().join("examples").join(example))
+}
+
+/// The component of the package in a directory, built once for each run of the tests.
+fn built(dir: &Path) -> PathBuf {
+    static BUILT: OnceLock<dashmap::DashMap<PathBuf, PathBuf>> = OnceLock::new();
+    let all = BUILT.get_or_init(dashmap::DashMap::new);
+    let entry = all.entry(dir.to_owned()).or_insert_with(|| {
+        let built = build::build_crate(dir, &Toolchain::from_env(), &Console::silent());
+        built.unwrap_or_else(|error| panic!("{}: {error}", dir.display())).component
     });
     entry.clone()
 }
@@ -70,6 +75,8 @@ pub(crate) struct Served {
     pub(crate) sink: Sink,
     pub(crate) address: SocketAddr,
     server: Server,
+    // What was taken from the sink and not yet looked at.
+    captured: Mutex<VecDeque<Captured>>,
     _dir: tempfile::TempDir,
 }
 
@@ -81,7 +88,14 @@ impl Served {
         Served::app(app, |_| {}).await
     }
 
-    /// Serves a manifest's text. `{name}` in it stands for the path of that example's component.
+    /// Serves an example as its own manifest says.
+    pub(crate) async fn example(name: &str) -> Served {
+        let (app, warnings) = App::load(&root().join("examples").join(name)).unwrap();
+        assert!(warnings.is_empty(), "{warnings:?}");
+        Served::app(app, |_| {}).await
+    }
+
+    /// Serves a manifest's text.
     pub(crate) async fn manifest(text: &str) -> Served {
         Served::manifest_with(text, |_| {}).await
     }
@@ -110,7 +124,7 @@ impl Served {
     pub(crate) async fn file(file: HostFile, dir: tempfile::TempDir) -> Served {
         let sink = Sink::memory();
         let host = Host::new(file.settings.clone(), sink.clone(), InvocationLog::All).unwrap();
-        host.deploy(&file, &Components::new()).await.unwrap_or_else(|errors| {
+        host.deploy(&file, &components(&file)).await.unwrap_or_else(|errors| {
             panic!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
         });
         // What starting once at deploy printed is no test's.
@@ -120,7 +134,8 @@ impl Served {
         let gateway = Arc::new(Gateway::new(host.invoker().clone(), host.metrics().clone()));
         let server =
             Server::start(listener, Options::of(host.settings()), host.routes().clone(), gateway);
-        Served { address: server.address(), host, sink, server, _dir: dir }
+        let captured = Mutex::default();
+        Served { address: server.address(), host, sink, server, captured, _dir: dir }
     }
 
     /// One GET on a connection of its own.
@@ -168,12 +183,13 @@ impl Served {
 
     /// What was logged since the last look: guests' lines.
     pub(crate) fn lines(&self) -> Vec<String> {
-        let captured = self.sink.take();
+        let mut captured = self.captured.lock().unwrap();
+        captured.extend(self.sink.take());
         let line = |one| match one {
             Captured::Line(line) => Some(line.message),
             Captured::Record(_) => None,
         };
-        captured.into_iter().filter_map(line).collect()
+        captured.drain(..).filter_map(line).collect()
     }
 
     /// Waits for the next invocation record, and returns it with the guests' lines before it.
@@ -181,15 +197,21 @@ impl Served {
         let mut lines = Vec::new();
         let until = Instant::now() + Duration::from_secs(60);
         loop {
-            for one in self.sink.take() {
+            while let Some(one) = self.captured() {
                 match one {
                     Captured::Line(line) => lines.push(line.message),
                     Captured::Record(json) => return (serde_json::from_str(&json).unwrap(), lines),
                 }
             }
             assert!(Instant::now() < until, "no invocation was recorded");
-            tokio::task::yield_now().await;
+            pause().await;
         }
+    }
+
+    fn captured(&self) -> Option<Captured> {
+        let mut captured = self.captured.lock().unwrap();
+        captured.extend(self.sink.take());
+        captured.pop_front()
     }
 
     /// Drains and stops.
@@ -198,12 +220,34 @@ impl Served {
     }
 }
 
+/// The components of those functions that are built.
+fn components(file: &HostFile) -> Components {
+    let mut components = Components::new();
+    for tenant in &file.tenants {
+        for app in &tenant.apps {
+            for function in &app.functions {
+                if let Source::Crate { dir } = &function.source {
+                    let key = (tenant.name.clone(), app.name.clone(), function.name.clone());
+                    components.insert(key, built(dir));
+                }
+            }
+        }
+    }
+    components
+}
+
+/// Between two looks at a condition: tests run side by side, and one that looks without a pause takes the others' time.
+async fn pause() {
+    let soon = Instant::now() + Duration::from_millis(1);
+    tokio::time::interval_at(soon.into(), Duration::from_secs(1)).tick().await;
+}
+
 /// Waits for a condition, a minute at the most.
 pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let until = Instant::now() + Duration::from_secs(60);
     while !condition() {
         assert!(Instant::now() < until, "it did not come about that {what}");
-        tokio::task::yield_now().await;
+        pause().await;
     }
 }
 

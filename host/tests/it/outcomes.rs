@@ -194,7 +194,7 @@ async fn a_guest_whose_client_goes_away_is_stopped() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hundreds_at_once_are_all_answered() {
-    let tenants = Tenants::with(&guest("hostile"), "deadline_ms = 1000", |file| {
+    let tenants = Tenants::with(&guest("hostile"), "deadline_ms = 5000", |file| {
         file.settings.max_sandboxes = 256;
         file.settings.admission.wait = Duration::from_secs(60);
     })
@@ -214,7 +214,7 @@ async fn hundreds_at_once_are_all_answered() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_goes_on_after_a_function_failed() {
-    let tenants = Tenants::hostile("cpu_ms = 20\ndeadline_ms = 100\nmemory_mib = 32").await;
+    let tenants = Tenants::hostile("cpu_ms = 200\ndeadline_ms = 2000\nmemory_mib = 32").await;
     let socket = TcpStream::connect(tenants.served.address).await.unwrap();
     let (mut client, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(socket)).await.unwrap();

@@ -414,6 +414,30 @@ error: unknown key `color` in `[functions.a]`
 }
 
 #[test]
+fn a_route_for_every_host_clashes_with_one_for_this_host() {
+    let findings = Hosts::new().report(
+        r#"[tenants.acme]
+hosts = ["*.com", "other.org"]
+apps = ["blog", "api"]
+"#,
+    );
+    assert_eq!(
+        findings,
+        r#"error: route `other.org/` is taken by function `index` of app `blog`
+ --> ROOT/api/lacewing.toml:5:62
+  |
+5 | routes = [{ path = "/", host = "api.example.com" }, { path = "/", host = "other.org" }]
+  |                                                              ^^^
+  = help: a route without `methods` takes every method
+note: the route is here
+ --> ROOT/blog/lacewing.toml:2:53
+  |
+2 | functions.index = { component = "x.wasm", routes = ["/", "/items"] }
+  |                                                     ^^^"#
+    );
+}
+
+#[test]
 fn routes_of_two_apps_clash() {
     let findings = Hosts::new().report(
         r#"[tenants.acme]

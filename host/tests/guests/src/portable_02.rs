@@ -2,13 +2,15 @@
 //!
 //! | path | what it does |
 //! |---|---|
-//! | `/echo` | streams the request's body back, with a trailer `x-bytes` |
+//! | `/echo` | streams the request's body back, with a declared trailer `x-bytes` |
 //! | `/generate/N` | streams N bytes |
 //! | `/count` | reads the request's body and answers with its length |
+//! | `/trailers` | reads the request's body and answers with its trailers, `name: value` |
+//! | `/request` | answers with the request's method, URL and headers, one to a line |
 //! | `/fetch/URL` | answers with what the URL answers |
 //! | `/nothing` | returns without a response |
 //! | `/error` | answers with an error code |
-//! | `/trap-after-head` | sends a head and a piece of the body, then traps |
+//! | `/trap-after-head` | sends a head and a piece of the body, reads the request's body to its end, then traps |
 //! | `/forever` | writes until nobody reads |
 //! | `/spin-after-response` | finishes its response, then spins |
 //! | anything else | `hello from 0.2` |
@@ -20,8 +22,8 @@ use wasip2::{
     http::{
         outgoing_handler,
         types::{
-            ErrorCode, Fields, IncomingBody, IncomingRequest, OutgoingBody, OutgoingRequest,
-            OutgoingResponse, ResponseOutparam, Scheme,
+            ErrorCode, Fields, FutureTrailers, IncomingBody, IncomingRequest, OutgoingBody,
+            OutgoingRequest, OutgoingResponse, ResponseOutparam, Scheme,
         },
     },
     io::streams::{InputStream, OutputStream, StreamError},
@@ -40,10 +42,12 @@ impl Guest for Portable {
                 generate(path.rsplit('/').next().and_then(|n| n.parse().ok()).unwrap_or(0), out)
             }
             "count" => count(&request, out),
+            "trailers" => trailers(&request, out),
+            "request" => text(out, &describe(&request)),
             "fetch" => fetch(path.strip_prefix("/fetch/").unwrap_or_default(), out),
             "nothing" => drop(out),
             "error" => ResponseOutparam::set(out, Err(ErrorCode::ConfigurationError)),
-            "trap-after-head" => trap_after_head(out),
+            "trap-after-head" => trap_after_head(&request, out),
             "forever" => generate(u64::MAX, out),
             "spin-after-response" => {
                 text(out, "done");
@@ -97,7 +101,7 @@ fn write(stream: &OutputStream, mut bytes: &[u8]) -> bool {
 fn echo(request: &IncomingRequest, out: ResponseOutparam) {
     let incoming = request.consume().expect("the body is still there");
     let input = incoming.stream().expect("the stream is still there");
-    let (body, stream) = begin(out, Fields::new());
+    let (body, stream) = begin(out, declared_trailer());
     let mut bytes = 0;
     while let Some(chunk) = read(&input) {
         bytes += chunk.len();
@@ -112,6 +116,11 @@ fn echo(request: &IncomingRequest, out: ResponseOutparam) {
     let trailers = Fields::from_list(&[("x-bytes".to_owned(), bytes.to_string().into_bytes())])
         .expect("a valid field");
     OutgoingBody::finish(body, Some(trailers)).expect("nothing was declared");
+}
+
+/// HTTP/1.1 carries only trailers that the head has named.
+fn declared_trailer() -> Fields {
+    Fields::from_list(&[("trailer".to_owned(), b"x-bytes".to_vec())]).expect("a valid field")
 }
 
 fn generate(mut bytes: u64, out: ResponseOutparam) {
@@ -137,6 +146,36 @@ fn count(request: &IncomingRequest, out: ResponseOutparam) {
         bytes += chunk.len();
     }
     text(out, &bytes.to_string());
+}
+
+fn trailers(request: &IncomingRequest, out: ResponseOutparam) {
+    let incoming = request.consume().expect("the body is still there");
+    let input = incoming.stream().expect("the stream is still there");
+    while read(&input).is_some() {}
+    drop(input);
+    let trailers: FutureTrailers = IncomingBody::finish(incoming);
+    trailers.subscribe().block();
+    match trailers.get() {
+        Some(Ok(Ok(Some(fields)))) => text(out, &lines(fields.entries())),
+        other => text(out, &format!("no trailers: {other:?}")),
+    }
+}
+
+fn describe(request: &IncomingRequest) -> String {
+    format!(
+        "{:?} {:?} {} {}\n{}",
+        request.method(),
+        request.scheme(),
+        request.authority().unwrap_or_default(),
+        request.path_with_query().unwrap_or_default(),
+        lines(request.headers().entries())
+    )
+}
+
+fn lines(fields: Vec<(String, Vec<u8>)>) -> String {
+    let line =
+        |(name, value): &(String, Vec<u8>)| format!("{name}: {}\n", String::from_utf8_lossy(value));
+    fields.iter().map(line).collect()
 }
 
 fn fetch(url: &str, out: ResponseOutparam) {
@@ -166,8 +205,11 @@ fn fetch(url: &str, out: ResponseOutparam) {
     }
 }
 
-fn trap_after_head(out: ResponseOutparam) {
+fn trap_after_head(request: &IncomingRequest, out: ResponseOutparam) {
     let (_body, stream) = begin(out, Fields::new());
     stream.blocking_write_and_flush(b"half of ").expect("the reader is there");
+    let incoming = request.consume().expect("the body is still there");
+    let input = incoming.stream().expect("the stream is still there");
+    while read(&input).is_some() {}
     panic!("after the head");
 }

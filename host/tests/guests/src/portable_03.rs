@@ -2,18 +2,26 @@
 //!
 //! | path | what it does |
 //! |---|---|
-//! | `/echo` | streams the request's body back, with a trailer `x-bytes` |
+//! | `/echo` | streams the request's body back, with a declared trailer `x-bytes` |
 //! | `/generate/N` | streams N bytes |
 //! | `/count` | reads the request's body and answers with its length |
+//! | `/trailers` | reads the request's body and answers with its trailers, `name: value` |
+//! | `/request` | answers with the request's method, URL and headers, one to a line |
+//! | `/fetch/URL` | answers with what the URL answers |
 //! | `/error` | answers with an error code |
-//! | `/trap-after-head` | sends a head and a piece of the body, then traps |
+//! | `/trap-after-head` | sends a head and a piece of the body, reads the request's body to its end, then traps |
+//! | `/forever` | writes until nobody reads |
+//! | `/spin-after-response` | finishes its response, then spins |
 //! | anything else | `hello from 0.3` |
 
 #![cfg(target_os = "wasi")]
 
 use wasip3::{
     exports::http::handler::Guest,
-    http::types::{ErrorCode, Fields, Request, Response, Trailers},
+    http::{
+        client,
+        types::{ErrorCode, Fields, Request, Response, Scheme, Trailers},
+    },
     wit_bindgen::{self, StreamWriter},
     wit_future, wit_stream,
 };
@@ -31,11 +39,24 @@ impl Guest for Portable {
                 Ok(generate(path.rsplit('/').next().and_then(|n| n.parse().ok()).unwrap_or(0)))
             }
             "count" => Ok(count(request).await),
+            "trailers" => Ok(trailers(request).await),
+            "request" => Ok(text(&describe(&request))),
+            "fetch" => Ok(fetch(path.strip_prefix("/fetch/").unwrap_or_default()).await),
+            "forever" => Ok(generate(u64::MAX)),
+            "spin-after-response" => Ok(respond_then(
+                Fields::new(),
+                async |mut body| {
+                    body.write_all(b"done".to_vec()).await;
+                    None
+                },
+                async || {
+                    loop {
+                        std::hint::spin_loop();
+                    }
+                },
+            )),
             "error" => Err(ErrorCode::ConfigurationError),
-            "trap-after-head" => Ok(respond(async |mut body| {
-                body.write_all(b"half of ".to_vec()).await;
-                panic!("after the head");
-            })),
+            "trap-after-head" => Ok(trap_after_head(request)),
             _ => Ok(text("hello from 0.3")),
         }
     }
@@ -47,12 +68,23 @@ where
     W: FnOnce(StreamWriter<u8>) -> F + 'static,
     F: Future<Output = Option<Trailers>> + 'static,
 {
+    respond_then(Fields::new(), write, async || {})
+}
+
+/// As [`respond`], and goes on with `after` once all of the response was taken.
+fn respond_then<W, F, A>(headers: Fields, write: W, after: A) -> Response
+where
+    W: FnOnce(StreamWriter<u8>) -> F + 'static,
+    F: Future<Output = Option<Trailers>> + 'static,
+    A: AsyncFnOnce() + 'static,
+{
     let (body, contents) = wit_stream::new();
     let (trailers, end) = wit_future::new(|| Ok(None));
-    let (response, _sent) = Response::new(Fields::new(), Some(contents), end);
+    let (response, _sent) = Response::new(headers, Some(contents), end);
     wit_bindgen::spawn_local(async move {
         let last = write(body).await;
         let _ = trailers.write(Ok(last)).await;
+        after().await;
     });
     response
 }
@@ -68,7 +100,10 @@ fn text(text: &str) -> Response {
 fn echo(request: Request) -> Response {
     let (_, read) = wit_future::new(|| Ok(()));
     let (mut input, _trailers) = Request::consume_body(request, read);
-    respond(async move |mut body| {
+    // HTTP/1.1 carries only trailers that the head has named.
+    let headers =
+        Fields::from_list(&[("trailer".to_owned(), b"x-bytes".to_vec())]).expect("a valid field");
+    let write = async move |mut body: StreamWriter<u8>| {
         let mut bytes = 0;
         loop {
             let (status, chunk) = input.read(Vec::with_capacity(64 * 1024)).await;
@@ -84,7 +119,8 @@ fn echo(request: Request) -> Response {
             Fields::from_list(&[("x-bytes".to_owned(), bytes.to_string().into_bytes())])
                 .expect("a valid field"),
         )
-    })
+    };
+    respond_then(headers, write, async || {})
 }
 
 fn generate(bytes: u64) -> Response {
@@ -99,6 +135,65 @@ fn generate(bytes: u64) -> Response {
         }
         None
     })
+}
+
+fn trap_after_head(request: Request) -> Response {
+    let (_, read) = wit_future::new(|| Ok(()));
+    let (input, _trailers) = Request::consume_body(request, read);
+    respond(async move |mut body| {
+        body.write_all(b"half of ".to_vec()).await;
+        input.collect().await;
+        panic!("after the head");
+    })
+}
+
+async fn trailers(request: Request) -> Response {
+    let (_, read) = wit_future::new(|| Ok(()));
+    let (mut input, trailers) = Request::consume_body(request, read);
+    while let (wit_bindgen::StreamResult::Complete(_), _) =
+        input.read(Vec::with_capacity(64 * 1024)).await
+    {}
+    match trailers.await {
+        Ok(Some(fields)) => text(&lines(fields.copy_all())),
+        other => text(&format!("no trailers: {other:?}")),
+    }
+}
+
+fn describe(request: &Request) -> String {
+    format!(
+        "{:?} {:?} {} {}\n{}",
+        request.get_method(),
+        request.get_scheme(),
+        request.get_authority().unwrap_or_default(),
+        request.get_path_with_query().unwrap_or_default(),
+        lines(request.get_headers().copy_all())
+    )
+}
+
+fn lines(fields: Vec<(String, Vec<u8>)>) -> String {
+    let line =
+        |(name, value): &(String, Vec<u8>)| format!("{name}: {}\n", String::from_utf8_lossy(value));
+    fields.iter().map(line).collect()
+}
+
+async fn fetch(url: &str) -> Response {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let (_, no_trailers) = wit_future::new(|| Ok(None));
+    let (request, _sent) = Request::new(Fields::new(), None, no_trailers, None);
+    let scheme = if scheme == "https" { Scheme::Https } else { Scheme::Http };
+    request.set_scheme(Some(&scheme)).expect("a valid scheme");
+    request.set_authority(Some(authority)).expect("a valid authority");
+    request.set_path_with_query(Some(&format!("/{path}"))).expect("a valid path");
+    let response = match client::send(request).await {
+        Ok(response) => response,
+        Err(error) => return text(&format!("failed: {error:?}")),
+    };
+    let status = response.get_status_code();
+    let (_, read) = wit_future::new(|| Ok(()));
+    let (input, _trailers) = Response::consume_body(response, read);
+    let body = input.collect().await;
+    text(&format!("{status} {}", String::from_utf8_lossy(&body)))
 }
 
 async fn count(request: Request) -> Response {

@@ -1,0 +1,133 @@
+//! Outbound HTTP of guests: only where the manifest's grants lead.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method};
+
+use crate::{
+    harness::{Served, guest},
+    upstream::Upstream,
+};
+
+const GUESTS: [&str; 2] = ["portable-02", "portable-03"];
+
+/// Serves a guest with these grants.
+async fn serve(name: &str, grants: &str) -> Served {
+    Served::manifest(&format!(
+        r#"
+app = "caller"
+
+[functions.caller]
+routes = ["/{{*path}}"]
+component = "{}"
+
+[functions.caller.grants]
+{grants}
+"#,
+        guest(name).display()
+    ))
+    .await
+}
+
+/// What the guest says of a URL that it was asked to fetch, and its log.
+async fn fetch(served: &Served, url: &str) -> (String, Vec<String>) {
+    let reply = served.get(&format!("/fetch/{url}")).await;
+    assert_eq!((reply.status, reply.outcome()), (200, "ok"), "{reply:?}");
+    let (_, lines) = served.record().await;
+    (reply.text().to_owned(), lines)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_granted_server_answers() {
+    for name in GUESTS {
+        let upstream = Upstream::start("from far away").await;
+        let url = format!("http://{}", upstream.address);
+        let served = serve(name, &format!("http = [\"{url}\"]")).await;
+        assert_eq!(
+            fetch(&served, &format!("{url}/page?x=1")).await,
+            ("200 from far away".to_owned(), vec![])
+        );
+        let heads = upstream.heads();
+        assert!(heads[0].starts_with("GET /page?x=1 HTTP/1.1\r\n"), "{heads:?}");
+        assert!(heads[0].contains(&format!("\r\nhost: {}\r\n", upstream.address)), "{heads:?}");
+        served.assert_idle().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_not_granted_is_denied() {
+    for name in GUESTS {
+        let upstream = Upstream::start("never said").await;
+        let address = upstream.address;
+        let served = serve(name, "http = [\"https://example.com\"]").await;
+        let (text, lines) = fetch(&served, &format!("http://{address}/")).await;
+        assert!(text.contains("HttpRequestDenied"), "{text}");
+        let sentence = format!(
+            "outbound http to {address} is not granted: add grants.http = [\"http://{address}\"]"
+        );
+        assert_eq!(lines, [sentence]);
+        assert_eq!(upstream.heads(), [""; 0]);
+        served.assert_idle().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_granted_name_does_not_lead_into_the_machine() {
+    for name in GUESTS {
+        let upstream = Upstream::start("the machine's own").await;
+        let port = upstream.address.port();
+        let url = format!("http://localhost:{port}");
+        let served = serve(name, &format!("http = [\"{url}\"]")).await;
+        let (text, lines) = fetch(&served, &format!("{url}/")).await;
+        assert!(text.contains("DestinationIpProhibited"), "{text}");
+        let [line] = &lines[..] else { panic!("{lines:?}") };
+        assert!(
+            line.starts_with(&format!("outbound http to localhost:{port} is refused: "))
+                && line.contains("; if that is meant, add grants.networks = [\""),
+            "{line}"
+        );
+        assert_eq!(upstream.heads(), [""; 0]);
+        // The same with the network granted.
+        let served =
+            serve(name, &format!("http = [\"{url}\"]\nnetworks = [\"127.0.0.0/8\"]")).await;
+        assert_eq!(fetch(&served, &format!("{url}/")).await.0, "200 the machine's own");
+        served.assert_idle().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_trace_and_the_requests_id_go_along() {
+    for name in GUESTS {
+        let upstream = Upstream::start("traced").await;
+        let url = format!("http://{}", upstream.address);
+        let served = serve(name, &format!("http = [\"{url}\"]")).await;
+        let mut headers = HeaderMap::new();
+        let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+        let parent = format!("00-{trace}-00f067aa0ba902b7-01");
+        headers.insert("traceparent", HeaderValue::try_from(&parent).unwrap());
+        headers.insert("tracestate", HeaderValue::from_static("vendor=1"));
+        headers.insert("x-request-id", HeaderValue::from_static("order-7"));
+        let path = format!("/fetch/{url}/");
+        let reply = served.send(Method::GET, &path, headers, Bytes::new()).await;
+        assert_eq!(reply.text(), "200 traced");
+        let head = upstream.heads().remove(0);
+        assert!(head.contains("\r\nx-request-id: order-7\r\n"), "{head}");
+        assert!(head.contains("\r\ntracestate: vendor=1\r\n"), "{head}");
+        // The same trace, and the host's own span as parent.
+        assert!(head.contains(&format!("\r\ntraceparent: 00-{trace}-")), "{head}");
+        assert!(!head.contains(&parent), "{head}");
+        let (record, _) = served.record().await;
+        assert_eq!(
+            (&record["trace_id"], &record["request_id"]),
+            (&trace.into(), &"order-7".into())
+        );
+
+        // A request without either has them made for it.
+        served.get(&path).await;
+        let head = upstream.heads().remove(1);
+        let (record, _) = served.record().await;
+        let trace = record["trace_id"].as_str().unwrap();
+        assert!(head.contains(&format!("\r\ntraceparent: 00-{trace}-")), "{head}");
+        let id = record["request_id"].as_str().unwrap();
+        assert!(head.contains(&format!("\r\nx-request-id: {id}\r\n")), "{head}");
+    }
+}

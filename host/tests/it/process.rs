@@ -1,0 +1,144 @@
+//! `lacewing up` as a process of its own.
+
+use std::{
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Condvar, Mutex},
+    time::Duration,
+};
+
+use crate::harness::lacewing;
+
+/// Far longer than anything takes: only a failing test waits for it.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A process that serves. Killed when dropped.
+pub(crate) struct Up {
+    pub(crate) address: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    child: Child,
+    stderr: Arc<Stderr>,
+}
+
+/// What a process says.
+#[derive(Default)]
+struct Stderr {
+    said: Mutex<Said>,
+    more: Condvar,
+}
+
+#[derive(Default)]
+struct Said {
+    lines: Vec<String>,
+    ended: bool,
+}
+
+/// Artifacts that the tests' processes share: compiled once in a run of all tests, and kept for the next.
+pub(crate) fn cache_dir() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache")
+}
+
+/// `lacewing` with the tests' cache.
+pub(crate) fn command(args: &[&str]) -> Command {
+    let mut command = lacewing();
+    command.args(args).env("LACEWING_CACHE_DIR", cache_dir()).env_remove("NO_COLOR");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+impl Up {
+    /// Starts `lacewing up` with these arguments, on free ports, and waits until it serves.
+    pub(crate) fn start(args: &[&str]) -> Up {
+        let mut up = Up::spawn(args, |_| {});
+        let serving = up.line("Serving http://");
+        up.address = address(&serving, "http://");
+        up.admin = address(&up.line("metrics http://"), "metrics http://");
+        up
+    }
+
+    /// As [`Up::start`], with changes to the command, and waits for nothing.
+    pub(crate) fn spawn(args: &[&str], change: impl FnOnce(&mut Command)) -> Up {
+        let mut command = command(&["up", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0"]);
+        command.args(args);
+        change(&mut command);
+        let mut child = command.spawn().unwrap();
+        let pipe = BufReader::new(child.stderr.take().unwrap());
+        let stderr = Arc::new(Stderr::default());
+        std::thread::spawn({
+            let stderr = stderr.clone();
+            move || {
+                for line in pipe.lines() {
+                    stderr.said.lock().unwrap().lines.push(line.unwrap());
+                    stderr.more.notify_all();
+                }
+                stderr.said.lock().unwrap().ended = true;
+                stderr.more.notify_all();
+            }
+        });
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        Up { address: nowhere, admin: nowhere, child, stderr }
+    }
+
+    /// What it has said on standard error so far.
+    pub(crate) fn said(&self) -> String {
+        self.stderr.said.lock().unwrap().lines.join("\n")
+    }
+
+    /// Waits for a line that contains `part`, and returns it.
+    pub(crate) fn line(&self, part: &str) -> String {
+        self.nth_line(part, 0)
+    }
+
+    /// Waits for the line that is the `nth` (from 0) of those that contain `part`.
+    pub(crate) fn nth_line(&self, part: &str, nth: usize) -> String {
+        let found =
+            |said: &Said| said.lines.iter().filter(|line| line.contains(part)).nth(nth).cloned();
+        let said = self.wait_until(|said| said.ended || found(said).is_some());
+        found(&said).unwrap_or_else(|| {
+            panic!("no line {nth} with {part:?}:\n{}", said.lines.join("\n"));
+        })
+    }
+
+    fn wait_until(&self, condition: impl Fn(&Said) -> bool) -> std::sync::MutexGuard<'_, Said> {
+        let said = self.stderr.said.lock().unwrap();
+        let waited = self.stderr.more.wait_timeout_while(said, PATIENCE, |said| !condition(said));
+        let (said, timeout) = waited.unwrap();
+        assert!(!timeout.timed_out(), "it says nothing more:\n{}", said.lines.join("\n"));
+        said
+    }
+
+    /// Sends a signal: `TERM`, `INT`, `HUP`.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let status = Command::new("kill").args(["-s", name, &pid]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for its end; gives its exit status and everything that it said.
+    pub(crate) fn wait(mut self) -> (ExitStatus, String) {
+        drop(self.wait_until(|said| said.ended));
+        (self.child.wait().unwrap(), self.said())
+    }
+
+    /// The figure of a line of /proc/PID/status, in bytes.
+    pub(crate) fn memory_bytes(&self, key: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with(key)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        // It has ended, or is ended here.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn address(line: &str, before: &str) -> SocketAddr {
+    let rest = line.split(before).nth(1).unwrap();
+    rest.split(['/', ',', ' ']).next().unwrap().parse().unwrap()
+}

@@ -1,0 +1,1 @@
+//! `lacewing up` as a process.
