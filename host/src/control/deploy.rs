@@ -19,7 +19,7 @@ use crate::{
         BadCors, Cors, Endpoint,
         route::{BadRoute, Conflict, Router},
     },
-    manifest::{App, Function, Limits, Source},
+    manifest::{App, Function, LimitKey, Limits, Source},
     name::{AppName, FunctionName, TenantName},
     outcome::Outcome,
     sandbox::{LinkError, Program, Sandbox, Spec},
@@ -55,6 +55,18 @@ pub enum Refusal {
     /// The component against this host.
     #[error(transparent)]
     Link(#[from] LinkError),
+    /// More than the pool's slots hold, which were made when the host started: the caps have been raised since.
+    #[error(
+        "its limit `{key}` is {limit}, and the sandboxes of this host were made for {slot}: start the host again"
+    )]
+    OverSlot {
+        /// The limit.
+        key: LimitKey,
+        /// In its unit.
+        limit: u64,
+        /// In the same unit.
+        slot: u64,
+    },
     /// A trigger without an export.
     #[error(
         "it has routes, and its component exports nothing that answers HTTP: lacewing:function/http, wasi:http/incoming-handler@0.2 or wasi:http/handler@0.3"
@@ -160,6 +172,7 @@ impl Host {
         })
         .await?;
         program.check_limits(limits)?;
+        self.check_slot(limits)?;
         if !function.routes.is_empty() && !program.exports().serves_http() {
             return Err(Refusal::NoHttp);
         }
@@ -194,6 +207,16 @@ impl Host {
         });
         self.try_start(&revision).await?;
         Ok(revision)
+    }
+
+    fn check_slot(&self, limits: &Limits) -> Result<(), Refusal> {
+        for key in [LimitKey::MemoryMib, LimitKey::TableElements] {
+            let Some(slot) = self.settings.caps.get(key) else { continue };
+            if let Some(limit) = limits.get(key).filter(|limit| *limit > slot) {
+                return Err(Refusal::OverSlot { key, limit, slot });
+            }
+        }
+        Ok(())
     }
 
     fn observe_load(&self, loaded: &crate::engine::Loaded) {
