@@ -70,6 +70,11 @@ impl Progress {
         self.stop.get()
     }
 
+    /// Whether nobody reads the response any more.
+    pub(super) fn reader_is_gone(&self) -> bool {
+        self.reason() == Some(&Stop::ReaderGone)
+    }
+
     /// Comes with the reason to stop the guest. For one waiter.
     pub(super) async fn stopped(&self) -> &Stop {
         loop {
