@@ -172,7 +172,7 @@ impl Invoker {
                 let outcome = task.await.unwrap_or(Outcome::Internal);
                 let body = progress.reason().and_then(|reason| match reason {
                     Stop::Request(error) if outcome == outcome_of(error) => Some(error.clone()),
-                    Stop::Request(_) | Stop::ResponseTooLarge => None,
+                    Stop::Request(_) | Stop::ResponseTooLarge | Stop::ReaderGone => None,
                 });
                 Err(Failure { body, ..Failure::of(outcome) })
             }
@@ -223,13 +223,20 @@ async fn run(
                         Some(ended) => ended,
                         None => run_on(guest, &progress, limits).await,
                     };
+                    // What a guest was to be stopped for explains how it ended, even where it ended before it was
+                    // stopped. But settling wakes the reader, who may leave at what it reads: that explains nothing.
+                    let left = progress.reader_is_gone();
                     let complete = outlet.settle().await;
-                    ended.and_then(|()| finished(complete, &progress, limits))
+                    match progress.reason() {
+                        Some(Stop::ReaderGone) if !left => finished(ended, complete),
+                        Some(stop) => Err(stopped(stop, limits)),
+                        None => finished(ended, complete),
+                    }
                 }
             },
         }
     };
-    live.end(result.as_ref().map(|_| ())).outcome
+    live.end(result.as_ref().copied()).outcome
 }
 
 /// Runs the guest to its end, or until one of its bodies says that it is to be stopped.
@@ -257,15 +264,14 @@ fn open(
     Ok(Head { response: Response::from_parts(parts, ()), declared, outlet: Arc::new(outlet) })
 }
 
-/// Whether a guest that says that it is done has left a whole response.
-fn finished(complete: bool, progress: &Progress, limits: &Limits) -> Result<(), Fault> {
-    match progress.reason() {
-        Some(stop) => Err(stopped(stop, limits)),
-        None if complete => Ok(()),
-        None => Err(bad_response(
-            "the guest ended without having finished the body of its response".to_owned(),
-        )),
+/// How a guest that had sent a head ended.
+fn finished(ended: Result<(), Fault>, complete: bool) -> Result<(), Fault> {
+    ended?;
+    if complete {
+        return Ok(());
     }
+    let detail = "the guest ended without having finished the body of its response";
+    Err(bad_response(detail.to_owned()))
 }
 
 fn bad_response(detail: String) -> Fault {
@@ -279,6 +285,9 @@ fn stopped(stop: &Stop, limits: &Limits) -> Fault {
             bad_response(format!(
                 "the body of the response has more than {limit_bytes} bytes (`response_body_kib`)"
             ))
+        }
+        Stop::ReaderGone => {
+            Fault { outcome: Outcome::Canceled, detail: "the client went away".to_owned() }
         }
         Stop::Request(error) => Fault { outcome: outcome_of(error), detail: error.to_string() },
     }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod bad_components;
+mod bad_requests;
 mod cli;
 mod client;
 mod components;
