@@ -1,8 +1,10 @@
 //! What guests answer that is no response: the client gets a whole answer of the host's, or a connection that is cut, and never
 //! something that it could take for the function's.
 
-use http::{Method, Request};
+use http::{HeaderMap, Method, Request};
 use http_body_util::{BodyExt, Empty};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
     harness::{Reply, guest},
@@ -146,7 +148,28 @@ async fn a_length_that_is_not_the_bodys() {
             format!("the response says content-length: {shown}, and its body has 5 bytes")
         );
     }
+    // To HEAD it may be the length of what GET would get, and has to be one.
+    let head =
+        async |path: &str| lean.send(SUSPECT, Method::HEAD, path, HeaderMap::new(), "").await;
+    assert_eq!(head("/length/70000").await.headers["content-length"], "70000");
+    for declared in ["five", "-5", "", "+5", "5,6"] {
+        let reply = head(&format!("/length/{declared}")).await;
+        assert_eq!((reply.status, reply.outcome()), (502, "bad_response"), "{declared:?}");
+    }
     lean.served.assert_idle().await;
+}
+
+/// More than the type of a header can hold at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn fields_without_number() {
+    let limits = "headers = 1024\nheader_kib = 1024";
+    let lean = Tenants::hostile(limits).await;
+    let ended = lean.fails("/fields/40000", "bad_response", 502, BAD_RESPONSE).await;
+    assert_eq!(ended.detail(), "the response has 40000 headers; the limit is 1024 (`headers`)");
+    let portable = Tenants::with(&guest("hostile-02"), limits, |_| {}).await;
+    // Here the hostcall that adds one too many fails.
+    let ended = portable.fails("/fields/40000", "trap", 502, TRAP).await;
+    assert_eq!(ended.detail().lines().next(), Some("too many fields in the field map"));
 }
 
 /// Asks for something whose head is well and whose body is not: returns what came of the body before it was cut.
@@ -195,10 +218,23 @@ async fn a_stream_that_is_not_what_its_head_says_is_cut() {
 async fn a_guest_that_traps_after_its_head_is_cut() {
     for suspect in ["portable-02", "portable-03"] {
         let tenants = Tenants::with(&guest(suspect), "", |_| {}).await;
-        let (got, ended) = cut(&tenants, "/trap-after-head").await;
-        assert_eq!((got.as_str(), ended.outcome()), ("half of ", "trap"), "{suspect}");
+        let head = "POST /trap-after-head HTTP/1.1\r\nhost: suspect.test\r\ntransfer-encoding: chunked\r\n\r\n";
+        let mut socket = tenants.raw(head.as_bytes()).await;
+        let mut got = Vec::new();
+        while !got.ends_with(b"half of \r\n") {
+            assert!(socket.read_buf(&mut got).await.unwrap() > 0, "{got:?}");
+        }
+        // The guest goes on when it has read the end of the request.
+        socket.write_all(b"0\r\n\r\n").await.unwrap();
+        let mut rest = Vec::new();
+        let _ = socket.read_to_end(&mut rest).await;
+        assert!(rest.is_empty(), "a chunked body that is cut has no last chunk: {rest:?}");
+        let ended = tenants.ended().await;
+        assert_eq!(ended.outcome(), "trap", "{suspect}: {}", ended.record);
         assert_eq!(ended.record["status"], 200);
         assert!(ended.lines.iter().any(|line| line.message == "after the head"));
+        tenants.neighbour_is_served().await;
+        tenants.served.assert_idle().await;
     }
 }
 
