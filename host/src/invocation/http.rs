@@ -217,7 +217,7 @@ async fn run(
             },
         }
     };
-    live.end(result.as_ref().map(|()| ())).outcome
+    live.end(result.as_ref().copied()).outcome
 }
 
 /// Runs the guest to its end, or until one of its bodies says that it is to be stopped.
