@@ -14,7 +14,7 @@ use crate::{
     config::{HostFile, Quota as TenantQuota, Tenant as TenantConfig},
     engine::{LoadError, Profile},
     function::{Quota, Revision, Tenant},
-    manifest::{App, Function, HostPattern, Limits, Source},
+    manifest::{App, Function, HostPattern, LimitKey, Limits, Source},
     name::{AppName, FunctionName, TenantName},
     outcome::Outcome,
     sandbox::{LinkError, Program, Sandbox, Spec},
@@ -56,6 +56,18 @@ pub enum Refusal {
         memory_mib: u64,
         /// The tenant's quota.
         quota_mib: u32,
+    },
+    /// More than the pool's slots hold, which were made when the host started: the caps have been raised since.
+    #[error(
+        "its limit `{key}` is {limit}, and the sandboxes of this host were made for {slot}: start the host again"
+    )]
+    OverSlot {
+        /// The limit.
+        key: LimitKey,
+        /// In its unit.
+        limit: u64,
+        /// In the same unit.
+        slot: u64,
     },
     /// A trigger without an export.
     #[error(
@@ -193,6 +205,7 @@ impl Host {
         {
             return Err(Refusal::OverQuota { memory_mib: limits.memory_bytes >> 20, quota_mib });
         }
+        self.check_slot(limits)?;
         if !function.routes.is_empty() && !program.exports().serves_http() {
             return Err(Refusal::NoHttp);
         }
@@ -226,6 +239,16 @@ impl Host {
         });
         self.try_start(&revision).await?;
         Ok(revision)
+    }
+
+    fn check_slot(&self, limits: &Limits) -> Result<(), Refusal> {
+        for key in [LimitKey::MemoryMib, LimitKey::TableElements] {
+            let Some(slot) = self.settings.caps.get(key) else { continue };
+            if let Some(limit) = limits.get(key).filter(|limit| *limit > slot) {
+                return Err(Refusal::OverSlot { key, limit, slot });
+            }
+        }
+        Ok(())
     }
 
     fn observe_load(&self, loaded: &crate::engine::Loaded) {

@@ -108,7 +108,6 @@ fn pooling(options: &PoolOptions, sandboxes: u32) -> PoolingAllocationConfig {
         .table_elements(bytes(options.table_elements))
         .linear_memory_keep_resident(bytes(options.keep_resident_bytes))
         .table_keep_resident(64 << 10)
-        .async_stack_keep_resident(64 << 10)
         .max_unused_warm_slots(options.warm_slots)
         .decommit_batch_size(1);
     pool

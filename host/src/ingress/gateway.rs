@@ -48,6 +48,7 @@ impl Gateway {
                 Some(seen),
                 problem.sentence(),
                 problem.outcome(),
+                Some(problem.status().as_u16()),
             );
             problem
         };

@@ -49,11 +49,12 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_
 
 /// Why an address cannot be listened on. Displays as a sentence that says what would help.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {}", reason(.source, .flag))]
+#[error("cannot listen on {address}: {}", reason(.error, .flag))]
 pub struct ListenError {
     address: SocketAddr,
     flag: &'static str,
-    source: io::Error,
+    // Not a source: the sentence has what it says.
+    error: io::Error,
 }
 
 fn reason(error: &io::Error, flag: &str) -> String {
@@ -83,7 +84,7 @@ impl Listener {
     pub async fn bind(address: SocketAddr, flag: &'static str) -> Result<Listener, ListenError> {
         let bound = TcpListener::bind(address).await;
         let bound = bound.and_then(|socket| Ok(Listener { address: socket.local_addr()?, socket }));
-        bound.map_err(|source| ListenError { address, flag, source })
+        bound.map_err(|error| ListenError { address, flag, error })
     }
 
     /// The address with the port that the system chose, if port 0 was asked for.

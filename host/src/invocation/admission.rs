@@ -96,6 +96,12 @@ impl Admission {
             .saturating_sub(u32::try_from(self.host.available_permits()).unwrap_or(u32::MAX))
     }
 
+    /// Waits until nothing runs. What asks to be admitted meanwhile waits as well: for the end of the host.
+    pub async fn idle(&self) {
+        // Never closed, so that it cannot fail.
+        let _ = self.host.acquire_many(self.capacity).await;
+    }
+
     /// Requests that wait.
     pub fn waiting(&self) -> u32 {
         self.waiting.load(Ordering::Relaxed)

@@ -66,7 +66,15 @@ impl Live {
         {
             Ok(permit) => permit,
             Err(refused) => {
-                invoker.refused(revision, context, seen.as_ref(), refused.reason, refused.outcome);
+                let status = seen.as_ref().and_then(|_| refused.outcome.http_status());
+                invoker.refused(
+                    revision,
+                    context,
+                    seen.as_ref(),
+                    refused.reason,
+                    refused.outcome,
+                    status,
+                );
                 return Err(Failure::from(refused));
             }
         };
@@ -82,7 +90,8 @@ impl Live {
             started + limits.deadline,
         )
         .map_err(|fault| {
-            invoker.refused(revision, context, seen.as_ref(), &fault.detail, fault.outcome);
+            let status = seen.as_ref().and_then(|_| fault.outcome.http_status());
+            invoker.refused(revision, context, seen.as_ref(), &fault.detail, fault.outcome, status);
             Failure::of(fault.outcome)
         })?;
         Ok(Live {
@@ -158,17 +167,11 @@ impl Invoker {
         seen: Option<&Seen>,
         detail: &str,
         outcome: Outcome,
+        status: Option<u16>,
     ) {
         let usage = Usage::default();
         revision.metrics.observe(outcome, &usage);
-        self.emit(
-            context,
-            seen,
-            outcome,
-            seen.and_then(|_| outcome.http_status()),
-            Some(detail),
-            &usage,
-        );
+        self.emit(context, seen, outcome, status, Some(detail), &usage);
     }
 
     fn emit(

@@ -37,12 +37,15 @@ pub struct Spec {
 /// are charged by their size.
 const HOSTCALL_BYTES: u64 = 16 << 20;
 
+/// And at most, whatever the manifest says: a list of many entries that all point at the same bytes is held once for each.
+const MAX_HOSTCALL_BYTES: u64 = 128 << 20;
+
 /// What a call may hand over: a response of the lean path as large as its limits allow fits, with room for what it takes to
 /// be told that it is larger.
 pub(super) fn hostcall_bytes(limits: &Limits) -> usize {
     let body = limits.response_body_bytes.unwrap_or(Limits::BUFFERED_BODY_BYTES);
     let bytes = body.saturating_add(limits.header_bytes.into()).saturating_add(1 << 20);
-    usize::try_from(bytes.max(HOSTCALL_BYTES)).unwrap_or(usize::MAX)
+    usize::try_from(bytes.clamp(HOSTCALL_BYTES, MAX_HOSTCALL_BYTES)).unwrap_or(usize::MAX)
 }
 
 /// A store's data. Small, and made without allocating: most of it is there only once a guest asks.

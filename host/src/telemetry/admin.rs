@@ -33,7 +33,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub enum AdminError {
     /// Another process listens there.
     #[error(
-        "the admin listener cannot have {address}: the port is in use; choose another, or 0 for any that is free"
+        "the admin listener cannot have {address}: the port is in use; choose another with --admin, or `--admin off`"
     )]
     InUse {
         /// What was asked for.
@@ -254,7 +254,7 @@ mod tests {
         assert_eq!(
             bind(address).await.unwrap_err().to_string(),
             format!(
-                "the admin listener cannot have {address}: the port is in use; choose another, or 0 for any that is free"
+                "the admin listener cannot have {address}: the port is in use; choose another with --admin, or `--admin off`"
             )
         );
         // An address for documentation is no machine's.

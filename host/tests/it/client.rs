@@ -4,10 +4,13 @@ use std::{convert::Infallible, net::SocketAddr};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use http::HeaderMap;
+use http::{HeaderMap, Request, Response};
 use http_body::Frame;
-use http_body_util::{BodyExt, StreamBody, combinators::UnsyncBoxBody};
-use hyper::{body::Incoming, client::conn::http2};
+use http_body_util::{BodyExt, Empty, StreamBody, combinators::UnsyncBoxBody};
+use hyper::{
+    body::Incoming,
+    client::conn::{http1, http2},
+};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -15,7 +18,7 @@ use tokio::{
     sync::mpsc,
 };
 
-use crate::harness::Served;
+use crate::harness::{Reply, Served};
 
 /// A request's body that is sent piece by piece.
 pub(crate) type Upload = UnsyncBoxBody<Bytes, Infallible>;
@@ -40,6 +43,26 @@ impl Sender {
     pub(crate) async fn end_with(self, trailers: HeaderMap) {
         self.0.send(Frame::trailers(trailers)).await.unwrap();
     }
+}
+
+/// Sends a request on a connection of its own, and returns as soon as the head of its response is there.
+pub(crate) async fn exchange<B>(address: SocketAddr, request: Request<B>) -> Response<Incoming>
+where
+    B: http_body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
+        + Send
+        + 'static,
+{
+    let socket = TcpStream::connect(address).await.unwrap();
+    socket.set_nodelay(true).unwrap();
+    let (mut client, connection) = http1::handshake(TokioIo::new(socket)).await.unwrap();
+    tokio::spawn(connection);
+    client.send_request(request).await.unwrap()
+}
+
+/// One GET on a connection of its own.
+pub(crate) async fn get(address: SocketAddr, host: &str, path: &str) -> Reply {
+    let request = Request::get(path).header("host", host).body(Empty::<Bytes>::new()).unwrap();
+    Reply::read(exchange(address, request).await).await
 }
 
 /// The next piece of a response's body.

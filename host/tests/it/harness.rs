@@ -74,7 +74,6 @@ pub(crate) struct Served {
     pub(crate) host: Arc<Host>,
     pub(crate) sink: Sink,
     pub(crate) address: SocketAddr,
-    server: Server,
     // What was taken from the sink and not yet looked at.
     captured: Mutex<VecDeque<Captured>>,
     _dir: tempfile::TempDir,
@@ -135,7 +134,7 @@ impl Served {
         let server =
             Server::start(listener, Options::of(host.settings()), host.routes().clone(), gateway);
         let captured = Mutex::default();
-        Served { address: server.address(), host, sink, server, captured, _dir: dir }
+        Served { address: server.address(), host, sink, captured, _dir: dir }
     }
 
     /// One GET on a connection of its own.
@@ -212,11 +211,6 @@ impl Served {
         let mut captured = self.captured.lock().unwrap();
         captured.extend(self.sink.take());
         captured.pop_front()
-    }
-
-    /// Drains and stops.
-    pub(crate) async fn stop(self, grace: Duration) -> lacewing::ingress::Drained {
-        self.server.drain(grace).await
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::harness::lacewing;
@@ -114,6 +114,19 @@ impl Up {
         let pid = self.child.id().to_string();
         let status = Command::new("kill").args(["-s", name, &pid]).status().unwrap();
         assert!(status.success());
+    }
+
+    /// Waits for its end, and gives its exit status.
+    pub(crate) fn exit(mut self) -> ExitStatus {
+        // What it has started may hold its standard error, so that this has no end to wait for.
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < until, "it does not end:\n{}", self.said());
+            std::thread::yield_now();
+        }
     }
 
     /// Waits for its end; gives its exit status and everything that it said.

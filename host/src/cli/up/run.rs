@@ -6,7 +6,12 @@
 //!                   +--SIGHUP, --watch-+   what is wrong is reported, and the old state stays
 //! ```
 
-use std::{fmt::Write as _, io::IsTerminal, sync::Arc, time::Instant};
+use std::{
+    fmt::Write as _,
+    io::IsTerminal,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -38,11 +43,18 @@ pub(in crate::cli) fn run(args: &UpArgs, console: &Console) -> Result<ExitCode, 
     loaded.warnings.iter().for_each(|warning| console.finding(warning));
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::System)?;
-    runtime.block_on(async {
-        let mut up = Up::start(args.clone(), project, loaded, *console).await?;
-        up.serve().await?;
-        up.drain().await
-    })
+    let ended = runtime.block_on(async {
+        let mut signals = Signals::new()?;
+        let up = tokio::select! {
+            up = Up::start(args.clone(), project, loaded, *console) => up?,
+            // Nobody was served yet.
+            () = signals.stop() => return Ok(ExitCode::Success),
+        };
+        up.run(signals).await
+    });
+    // A build, or a guest, that is still under way is nobody's any more.
+    runtime.shutdown_background();
+    ended
 }
 
 /// Reads the project; what was given as an argument is stronger than the host file.
@@ -62,7 +74,6 @@ struct Up {
     host: Arc<Host>,
     servers: Vec<Server>,
     watch: Option<Watch>,
-    signals: Signals,
     _logs: Logs,
 }
 
@@ -81,6 +92,14 @@ impl Signals {
             hangup: on(SignalKind::hangup())?,
         })
     }
+
+    /// Comes when somebody asks for the end.
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 impl Up {
@@ -92,7 +111,6 @@ impl Up {
     ) -> Result<Up, Error> {
         let file = loaded.file;
         let settings = &file.settings;
-        let signals = Signals::new()?;
         let logs = logs::init(&LogOptions::from_env(log_format(settings.log.format)))?;
         let host = Host::new(settings.clone(), logs.sink(), request_log(&args, settings))?;
         host.metrics().add_counter(
@@ -111,6 +129,11 @@ impl Up {
             }
             None => None,
         };
+        // From now on readiness says that it is starting.
+        let admin_address = admin.as_ref().map(Admin::address);
+        if let Some(admin) = admin {
+            tokio::spawn(admin.serve());
+        }
         let built = build(&file, console).await?;
         host.deploy(&file, &built.components).await.map_err(Error::Deploy)?;
         let watch = if args.watch { Some(Watch::new(built.sources)?) } else { None };
@@ -131,30 +154,30 @@ impl Up {
         host.metrics().add_gauge("connections_open", "Open client connections", move || {
             counters.iter().map(|count| u64::from(count())).sum()
         });
-        let admin_address = admin.as_ref().map(Admin::address);
-        if let Some(admin) = admin {
-            tokio::spawn(admin.serve());
-        }
         host.health().set_ready();
-        let up = Up { args, project, console, host, servers, watch, signals, _logs: logs };
+        let up = Up { args, project, console, host, servers, watch, _logs: logs };
         up.announce(admin_address);
         Ok(up)
     }
 
-    /// Until somebody asks for the end.
-    async fn serve(&mut self) -> Result<(), Error> {
+    /// Serves until somebody asks for the end, then drains.
+    async fn run(mut self, mut signals: Signals) -> Result<ExitCode, Error> {
+        self.serve(&mut signals).await?;
+        self.drain(&mut signals).await
+    }
+
+    async fn serve(&mut self, signals: &mut Signals) -> Result<(), Error> {
         loop {
-            let again = tokio::select! {
-                _ = self.signals.terminate.recv() => return Ok(()),
-                _ = self.signals.interrupt.recv() => return Ok(()),
-                _ = self.signals.hangup.recv() => true,
-                changed = changed(&mut self.watch) => {
-                    changed?;
-                    true
-                }
-            };
-            if again {
-                self.redeploy().await;
+            tokio::select! {
+                _ = signals.terminate.recv() => return Ok(()),
+                _ = signals.interrupt.recv() => return Ok(()),
+                _ = signals.hangup.recv() => {}
+                changed = changed(&mut self.watch) => changed?,
+            }
+            // Building takes as long as it takes: nobody who wants the end waits for it.
+            tokio::select! {
+                () = self.redeploy() => {}
+                () = signals.stop() => return Ok(()),
             }
         }
     }
@@ -185,6 +208,13 @@ impl Up {
     async fn try_redeploy(&mut self) -> Result<(), Error> {
         let loaded = load(&self.args, &self.project)?;
         loaded.warnings.iter().for_each(|warning| self.console.finding(warning));
+        let fixed = fixed_settings(self.host.settings(), &loaded.file.settings);
+        if !fixed.is_empty() {
+            self.console.warning(format_args!(
+                "what changed of {} takes effect when the host is started again",
+                fixed.join(", ")
+            ));
+        }
         let built = build(&loaded.file, self.console).await?;
         if let Some(watch) = &mut self.watch {
             watch.set(built.sources)?;
@@ -192,38 +222,44 @@ impl Up {
         self.host.deploy(&loaded.file, &built.components).await.map_err(Error::Deploy)
     }
 
-    async fn drain(mut self) -> Result<ExitCode, Error> {
+    async fn drain(mut self, signals: &mut Signals) -> Result<ExitCode, Error> {
         let grace = self.host.settings().grace_period;
         self.host.health().set_draining();
-        let in_flight = self.host.invoker().admission().in_flight();
         self.console.status(
             "Draining",
             format_args!(
-                "{in_flight} invocations in flight, for at most {} s; again to stop at once",
+                "{} in flight, for at most {} s; again to stop at once",
+                invocations(self.host.invoker().admission().in_flight()),
                 grace.as_secs()
             ),
         );
-        let drains = self.servers.drain(..).map(|server| tokio::spawn(server.drain(grace)));
-        let drains: Vec<_> = drains.collect();
-        let all = async {
-            let mut cut = 0;
-            for drain in drains {
-                cut += drain.await.map_or(0, |drained| drained.requests_cut);
-            }
-            cut
-        };
         let cut = tokio::select! {
-            cut = all => cut,
-            _ = self.signals.interrupt.recv() => return Ok(ExitCode::Failure),
-            _ = self.signals.terminate.recv() => return Ok(ExitCode::Failure),
+            cut = self.finish(grace) => cut,
+            () = signals.stop() => return Ok(ExitCode::Failure),
         };
         if cut > 0 {
-            self.console.warning(format_args!(
-                "{cut} requests were cut off at the end of the grace period"
-            ));
+            let cut = invocations(cut);
+            self.console.warning(format_args!("{cut} cut off at the end of the grace period"));
             return Ok(ExitCode::Failure);
         }
         Ok(ExitCode::Success)
+    }
+
+    /// Lets what was accepted finish; says how many invocations did not.
+    async fn finish(&mut self, grace: Duration) -> u32 {
+        let until = tokio::time::Instant::now() + grace;
+        let drains: Vec<_> =
+            self.servers.drain(..).map(|server| tokio::spawn(server.drain(grace))).collect();
+        let mut cut = 0;
+        for drain in drains {
+            cut += drain.await.map_or(0, |drained| drained.requests_cut);
+        }
+        // A guest may go on after its response.
+        let admission = self.host.invoker().admission();
+        match tokio::time::timeout_at(until, admission.idle()).await {
+            Ok(()) => cut,
+            Err(_) => cut.max(admission.in_flight()),
+        }
     }
 
     /// Where everything is, for the user at the terminal and for scripts that wait for it.
@@ -244,6 +280,28 @@ impl Up {
         if self.watch.is_some() {
             self.console.status("Watching", format_args!("{}", self.project.path().display()));
         }
+    }
+}
+
+/// The settings that differ, and that a host has from its start to its end.
+fn fixed_settings(now: &Settings, new: &Settings) -> Vec<&'static str> {
+    let differ = [
+        ("`listen`", now.listen != new.listen),
+        ("`admin`", now.admin != new.admin),
+        ("`cache_dir`", now.cache_dir != new.cache_dir),
+        ("`max_sandboxes`", now.max_sandboxes != new.max_sandboxes),
+        ("`connections`", now.connections != new.connections),
+        ("`admission`", now.admission != new.admission),
+        ("`grace_period_s`", now.grace_period != new.grace_period),
+        ("`log`", now.log != new.log),
+    ];
+    differ.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
+}
+
+fn invocations(count: u32) -> String {
+    match count {
+        1 => "1 invocation".to_owned(),
+        _ => format!("{count} invocations"),
     }
 }
 
