@@ -4,6 +4,7 @@
 
 mod bad_components;
 mod bad_requests;
+mod bad_responses;
 mod cli;
 mod client;
 mod components;
