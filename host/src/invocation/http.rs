@@ -314,10 +314,10 @@ fn deliver(
     method: &Method,
     mut guard: AbortOnDrop,
 ) -> Response<Body> {
-    // Nobody reads the body in answer to HEAD, and that is no reason to stop the guest.
-    let declared = if *method == Method::HEAD { Some(0) } else { declared };
-    let body = GuestBody::new(outlet, declared, guard.0.take());
     let bodiless = response::is_bodiless(response.status());
+    // Nobody reads such a body, or that in answer to HEAD, and that is no reason to stop the guest.
+    let declared = if bodiless || *method == Method::HEAD { Some(0) } else { declared };
+    let body = GuestBody::new(outlet, declared, guard.0.take());
     response.map(|()| if bodiless { Body::EMPTY } else { Body::stream(body) })
 }
 

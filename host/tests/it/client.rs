@@ -105,7 +105,7 @@ pub(crate) struct Raw {
     pub(crate) sent: u64,
 }
 
-const CHUNK: [u8; 64 * 1024] = [b'x'; 64 * 1024];
+static CHUNK: [u8; 64 * 1024] = [b'x'; 64 * 1024];
 
 impl Raw {
     pub(crate) async fn connect(address: SocketAddr) -> Raw {

@@ -1,6 +1,7 @@
 //! Behaviour through the real engine and real sockets.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::cast_possible_truncation, reason = "sizes of tests are small")]
 
 mod bad_components;
 mod bad_requests;
