@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    os::unix::fs::symlink,
+    os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -385,8 +385,11 @@ async fn a_cache_that_cannot_be_used_costs_a_compilation_and_no_more() {
     let bad_key = dir.path().join("bad-key");
     fs::create_dir(&bad_key).unwrap();
     fs::write(bad_key.join("host.key"), "short").unwrap();
-    // Nobody can write to the third, not even root.
-    for cache in [file, bad_key, PathBuf::from("/proc/self/cache")] {
+    let open = dir.path().join("open");
+    fs::create_dir(&open).unwrap();
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
+    // Others may write to the third, and nobody can write to the fourth, not even root.
+    for cache in [file, bad_key, open, PathBuf::from("/proc/self/cache")] {
         assert_eq!(served_from(&cache, &path, "a").await, 1, "{}", cache.display());
         assert_eq!(served_from(&cache, &path, "a").await, 1, "{}", cache.display());
     }

@@ -7,6 +7,7 @@ use http_body_util::{BodyExt, Empty};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
+    components::{Core, component_file},
     harness::{Reply, guest},
     tenants::{Ended, SUSPECT, Tenants},
 };
@@ -276,6 +277,91 @@ async fn a_streaming_guest_within_its_limits_and_over_them() {
         ended.detail(),
         "the body of the response has more than 102400 bytes (`response_body_kib`)"
     );
+}
+
+/// Stores of 32 bits into the response that the guest returns: a status, then pairs of pointer and length.
+fn returning(stores: &[(u32, u32)]) -> String {
+    let store =
+        |(at, value): &(u32, u32)| format!("(i32.store (i32.const {at}) (i32.const {value}))");
+    stores.iter().map(store).collect()
+}
+
+/// A guest's side of the contract is its own business only as long as it keeps it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_that_breaks_the_canonical_abi() {
+    let headers = |pointer, length| returning(&[(4, pointer), (8, length)]);
+    // One field, at 3072, whose name is what these bytes are.
+    let name = |pointer: u32, length: u32| {
+        headers(3072, 1) + &returning(&[(3072, pointer), (3076, length), (3080, 0), (3084, 0)])
+    };
+    for (handle, detail) in [
+        (headers(0x7fff_0000, 1), "list pointer/length out of bounds of memory"),
+        (headers(3072, 0x0fff_ffff), "list pointer/length out of bounds of memory"),
+        (headers(3073, 1), "list pointer is not aligned"),
+        (returning(&[(12, 1024), (16, 1 << 17)]), "list pointer/length out of bounds of memory"),
+        (name(0xffff_0000, 4), "string pointer/length out of bounds of memory"),
+        (
+            returning(&[(3200, 0xffff)]) + &name(3200, 2),
+            "invalid utf-8 sequence of 1 bytes from index 0",
+        ),
+        ("(return (i32.const 65535))".to_owned(), "return pointer not aligned"),
+        ("(return (i32.const 65536))".to_owned(), "pointer out of bounds of memory"),
+    ] {
+        let core = Core { handle: Box::leak(handle.into_boxed_str()), ..Core::default() };
+        let (_dir, path) = component_file(&core.lean());
+        let tenants = Tenants::with(&path, "", |_| {}).await;
+        let ended = tenants.fails("/", "trap", 502, TRAP).await;
+        assert_eq!(ended.detail(), detail, "{}", core.handle);
+    }
+    let realloc = Core { realloc: "(return (i32.const -8))", ..Core::default() };
+    let (_dir, path) = component_file(&realloc.lean());
+    let tenants = Tenants::with(&path, "", |_| {}).await;
+    let ended = tenants.fails("/", "trap", 502, TRAP).await;
+    assert_eq!(ended.detail(), "realloc return: beyond end of memory");
+}
+
+/// The host calls the guest before and after its handler, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_that_spins_or_traps_beside_its_handler() {
+    const SPIN: &str = "(loop $for-ever (br $for-ever))";
+    let cpu = "the function used up its CPU time before it answered";
+    for (realloc, post_return, outcome) in [
+        (SPIN, "", "cpu_exceeded"),
+        ("", SPIN, "cpu_exceeded"),
+        ("unreachable", "", "trap"),
+        ("", "unreachable", "trap"),
+    ] {
+        let core = Core { realloc, post_return, ..Core::default() };
+        let (_dir, path) = component_file(&core.lean());
+        let tenants = Tenants::with(&path, "cpu_ms = 20", |_| {}).await;
+        let (status, sentence) = if outcome == "trap" { (502, TRAP) } else { (504, cpu) };
+        tenants.fails("/", outcome, status, sentence).await;
+    }
+}
+
+/// A list's elements may all be the same bytes: what they become in the host is bounded all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_memory_that_would_be_a_large_response() {
+    // 60,000 fields whose name and value are one and the same KiB each.
+    let core = Core {
+        memory: "20",
+        handle: "(local $n i32)
+            (memory.fill (i32.const 8192) (i32.const 97) (i32.const 1024))
+            (loop $again
+                (i32.store offset=16384 (i32.shl (local.get $n) (i32.const 4)) (i32.const 8192))
+                (i32.store offset=16388 (i32.shl (local.get $n) (i32.const 4)) (i32.const 1024))
+                (i32.store offset=16392 (i32.shl (local.get $n) (i32.const 4)) (i32.const 8192))
+                (i32.store offset=16396 (i32.shl (local.get $n) (i32.const 4)) (i32.const 1024))
+                (local.set $n (i32.add (local.get $n) (i32.const 1)))
+                (br_if $again (i32.lt_u (local.get $n) (i32.const 60000))))
+            (i32.store (i32.const 4) (i32.const 16384))
+            (i32.store (i32.const 8) (i32.const 60000))",
+        ..Core::default()
+    };
+    let (_dir, path) = component_file(&core.lean());
+    let tenants = Tenants::with(&path, "", |_| {}).await;
+    let ended = tenants.fails("/", "bad_response", 502, BAD_RESPONSE).await;
+    assert!(ended.detail().starts_with("the guest returned more than "), "{}", ended.detail());
 }
 
 /// On the portable path, before the head: as on the lean one.

@@ -12,13 +12,25 @@ pub(crate) struct Core {
     pub(crate) handle: &'static str,
     /// The body that it answers with: ASCII, less than 1 KiB.
     pub(crate) body: &'static str,
+    /// What it does first where the host asks it for memory.
+    pub(crate) realloc: &'static str,
+    /// What it does after its result was read.
+    pub(crate) post_return: &'static str,
     /// More definitions of the component, before the module is instantiated.
     pub(crate) outer: String,
 }
 
 impl Default for Core {
     fn default() -> Core {
-        Core { memory: "1", fields: String::new(), handle: "", body: "", outer: String::new() }
+        Core {
+            memory: "1",
+            fields: String::new(),
+            handle: "",
+            body: "",
+            realloc: "",
+            post_return: "",
+            outer: String::new(),
+        }
     }
 }
 
@@ -40,7 +52,7 @@ const RECORDS: [(&str, &str); 4] = [
 
 impl Core {
     fn module(&self) -> String {
-        let Core { memory, fields, handle, body, .. } = self;
+        let Core { memory, fields, handle, body, realloc, post_return, .. } = self;
         // At 0 the response: status, no headers, and the body, which lies at 1024. Arguments go behind it.
         format!(
             r#"(core module $core
@@ -50,6 +62,7 @@ impl Core {
                 (data (i32.const 1024) "{body}")
                 (global $next (mut i32) (i32.const 2048))
                 (func (export "realloc") (param i32 i32 i32 i32) (result i32)
+                    {realloc}
                     (global.set $next (i32.and
                         (i32.add (i32.add (global.get $next) (local.get 3)) (i32.const 15))
                         (i32.const -8)))
@@ -58,6 +71,7 @@ impl Core {
                     (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
                     {handle}
                     (i32.const 0))
+                (func (export "post-return") (param i32) {post_return})
             )"#,
             length = u32::try_from(body.len())
                 .unwrap()
@@ -95,7 +109,8 @@ impl Core {
                 {types}
                 (func $handle (param "request" $request) (result $response)
                     (canon lift (core func $i "handle")
-                        (memory (core memory $i "memory")) (realloc (core func $i "realloc"))))
+                        (memory (core memory $i "memory")) (realloc (core func $i "realloc"))
+                        (post-return (core func $i "post-return"))))
                 (component $interface
                     {imports}
                     (import "handle" (func $handle (param "request" $request) (result $response)))

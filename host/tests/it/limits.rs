@@ -154,6 +154,32 @@ async fn recursion_ends_at_the_stacks_end() {
     served.assert_idle().await;
 }
 
+/// The stack that is left for the host's own code is enough, however deep the guest is when it calls.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recursion_that_calls_the_host_ends_the_same() {
+    let tenants = Tenants::hostile("").await;
+    let ended = tenants.fails("/recurse-calls", "trap", 502, TRAP).await;
+    assert!(ended.detail().starts_with("wasm trap: "), "{}", ended.detail());
+    assert!(ended.lines.len() > 10, "it got deep: {}", ended.lines.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_reaches_nothing_that_it_was_not_granted() {
+    let tenants = Tenants::hostile("[functions.suspect.env]\nGREETING = \"hello\"").await;
+    let (reply, _) = tenants.survives("/reach").await;
+    let nothing = "read a file: false\nlist a folder: false\nwrite a file: false\nconnect: false\nlisten: false\nsend: false\nresolve: false\narguments: false\n";
+    let (tried, env) = reply.text().split_at(nothing.len());
+    assert_eq!(tried, nothing);
+    // What the host says of the invocation, what the manifest says, and nothing of the host's own.
+    let names = env.lines().map(|line| line.split('=').next().unwrap());
+    let (own, granted): (Vec<_>, Vec<_>) = names.partition(|name| name.starts_with("LACEWING_"));
+    assert_eq!(granted, ["GREETING"]);
+    assert_eq!(
+        own.iter().map(|name| &name["LACEWING_".len()..]).collect::<Vec<_>>(),
+        ["INVOCATION", "TENANT", "APP", "FUNCTION", "REVISION", "DEADLINE_MS"]
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_is_in_the_log_and_not_in_the_answer() {
     let tenants = Tenants::hostile("").await;

@@ -174,6 +174,7 @@ async fn a_guest_whose_client_goes_away_is_stopped() {
     for (suspect, paths) in [
         ("hostile", &["/spin", "/spin-calls", "/fill", "/sleep", "/poll"][..]),
         ("portable-02", &["/forever"][..]),
+        ("hostile-02", &["/spin", "/sleep"][..]),
     ] {
         let tenants = never_waiting(&guest(suspect), limits, 64).await;
         for path in paths {

@@ -15,6 +15,8 @@
 //! | `/allocate` | takes memory until the allocator gives up |
 //! | `/grow` | grows its memory until it may not, and answers with what it got |
 //! | `/recurse` | calls itself until the stack ends |
+//! | `/recurse-calls` | the same, and prints and asks for memory at each depth |
+//! | `/reach` | tries to reach files, sockets and names, and answers with what it got |
 //! | `/panic` | panics with a message |
 //! | `/exit/N` | exits with the code N |
 //! | `/flood/N` | prints N lines of 100 bytes, and answers |
@@ -53,7 +55,8 @@ impl Guest for Hostile {
             "body" => Response { status: 200, headers: Vec::new(), body: request.body },
             "spin" | "spin-calls" | "fill" | "work" => compute(what, number),
             "sleep" | "poll" => wait(what),
-            "allocate" | "grow" | "recurse" => take(what),
+            "allocate" | "grow" | "recurse" | "recurse-calls" => take(what),
+            "reach" => text(&reach()),
             "panic" => panic!("this guest panics on demand"),
             "exit" => std::process::exit(i32::try_from(number).unwrap_or(1)),
             "flood" => flood(number),
@@ -132,8 +135,37 @@ fn take(what: &str) -> Response {
             while core::arch::wasm32::memory_grow(0, 16) != usize::MAX {}
             text(&format!("{} pages\n", core::arch::wasm32::memory_size(0)))
         }
-        _ => text(&recurse(black_box(1)).to_string()),
+        "recurse" => text(&recurse(black_box(1)).to_string()),
+        _ => text(&recurse_calling(black_box(1)).to_string()),
     }
+}
+
+/// Ends in the host's code about as often as in its own.
+fn recurse_calling(depth: u64) -> u64 {
+    if depth % 16 == 0 {
+        println!("{depth}");
+        black_box(get_random_bytes(16));
+    }
+    if depth == 0 { 0 } else { recurse_calling(depth.wrapping_add(1)).wrapping_mul(31) ^ depth }
+}
+
+/// What lies outside of the sandbox, as far as a guest can see it.
+fn reach() -> String {
+    use std::net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
+    let mut text = String::new();
+    let mut tried = |what: &str, got: bool| text += &format!("{what}: {got}\n");
+    tried("read a file", std::fs::read("/etc/passwd").is_ok());
+    tried("list a folder", std::fs::read_dir("/").is_ok() || std::fs::read_dir(".").is_ok());
+    tried("write a file", std::fs::write("/tmp/lacewing-test-guest", "x").is_ok());
+    tried("connect", TcpStream::connect("127.0.0.1:22").is_ok());
+    tried("listen", TcpListener::bind("127.0.0.1:0").is_ok());
+    tried("send", UdpSocket::bind("127.0.0.1:0").is_ok());
+    tried("resolve", ("localhost", 80).to_socket_addrs().is_ok());
+    tried("arguments", std::env::args().next().is_some());
+    for (name, value) in std::env::vars() {
+        text += &format!("{name}={value}\n");
+    }
+    text
 }
 
 /// Takes nothing of linear memory, so that the stack that ends is the host's and not the guest's own.
