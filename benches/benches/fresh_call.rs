@@ -32,8 +32,15 @@ fn fresh_call(criterion: &mut Criterion) {
     criterion.bench_function("fresh_call/hello", |bencher| {
         bencher.to_async(&runtime).iter(async || {
             let (parts, ()) = http::Request::new(()).into_parts();
-            let request = HttpRequest { parts, scheme: "http", authority: "localhost", route: "/", params: &[] };
-            let response = host.invoker().buffered(&revision, &context, request, Bytes::new()).await;
+            let request = HttpRequest {
+                parts,
+                scheme: "http",
+                authority: "localhost",
+                route: "/",
+                params: &[],
+            };
+            let response =
+                host.invoker().buffered(&revision, &context, request, Bytes::new()).await;
             response.unwrap_or_else(|failure| panic!("{failure:?}"))
         });
     });

@@ -19,7 +19,8 @@ use lacewing::{
 /// If it cannot be built or deployed: there is nothing to measure then.
 pub async fn deployed(example: &str, cache_dir: &Path) -> Arc<Host> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(example);
-    let built = build::build_crate(&dir, &Toolchain::from_env(), &Console::for_stderr(Default::default()));
+    let built =
+        build::build_crate(&dir, &Toolchain::from_env(), &Console::for_stderr(Default::default()));
     let component = built.unwrap_or_else(|error| panic!("{error}")).component;
     let (app, _) = App::for_component(&component).unwrap_or_else(|findings| panic!("{findings:?}"));
     let settings = Settings::new(cache_dir.to_owned());

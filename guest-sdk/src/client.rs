@@ -140,5 +140,7 @@ pub(crate) fn failure(code: &str, what: &str) -> Error {
     } else {
         http::StatusCode::BAD_GATEWAY
     };
-    Error::msg(format_args!("{what}: {code}")).with_status(status).with_name(name)
+    let error =
+        if code == name { Error::msg(what) } else { Error::msg(format_args!("{what}: {code}")) };
+    error.with_status(status).with_name(name)
 }

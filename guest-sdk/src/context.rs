@@ -26,37 +26,37 @@ impl Context {
         Context {}
     }
 
-    /// The id of this invocation, as the log and the response's headers have it.
+    /// The id of this invocation, as the log and problem documents have it: `LACEWING_INVOCATION`.
     #[must_use]
     pub fn invocation(&self) -> Option<String> {
         variable("LACEWING_INVOCATION")
     }
 
-    /// The tenant's name.
+    /// The tenant's name: `LACEWING_TENANT`.
     #[must_use]
     pub fn tenant(&self) -> Option<String> {
         variable("LACEWING_TENANT")
     }
 
-    /// The app's name.
+    /// The app's name: `LACEWING_APP`.
     #[must_use]
     pub fn app(&self) -> Option<String> {
         variable("LACEWING_APP")
     }
 
-    /// The function's name.
+    /// The function's name: `LACEWING_FUNCTION`.
     #[must_use]
     pub fn function(&self) -> Option<String> {
         variable("LACEWING_FUNCTION")
     }
 
-    /// The revision's id.
+    /// The revision's id: `LACEWING_REVISION`.
     #[must_use]
     pub fn revision(&self) -> Option<String> {
         variable("LACEWING_REVISION")
     }
 
-    /// How much time this invocation was given altogether.
+    /// How much time this invocation was given altogether: `LACEWING_DEADLINE_MS`.
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
         variable("LACEWING_DEADLINE_MS")?.parse().ok().map(Duration::from_millis)

@@ -8,7 +8,7 @@
 //! | [`Bytes`], `Vec<u8>`, [`String`] | the body as it is |
 //! | [`Method`], [`Uri`], [`HeaderMap`] | that part of the request |
 //! | [`Route`] | the pattern that matched, and its parameters as text |
-//! | [`Context`](crate::Context) | which invocation this is |
+//! | [`Context`] | which invocation this is |
 //! | [`Routes`](crate::Routes) | all of it, to be passed on to one of several handlers |
 //! | [`Request`], [`Body`] | all of it; the body in a form that can be streamed |
 //! | `Result<T>` | any of the above, where the handler itself decides what to do about a request that does not fit |
@@ -57,7 +57,7 @@ pub use query::Query;
     message = "`{Self}` cannot be an argument of an HTTP handler",
     label = "not something that a request can be turned into",
     note = "an argument is `Request`, `Json<T>`, `Path<T>`, `Query<T>`, `Method`, `Uri`, `HeaderMap`, `Bytes`, `String` or another type that implements `FromRequest`",
-    note = "`T` must implement `serde::Deserialize`: put `#[derive(serde::Deserialize)]` on it"
+    note = "in `Json<T>`, `Path<T>` and `Query<T>`, `T` must implement `serde::Deserialize`"
 )]
 pub trait FromRequest: Sized {
     /// What it does with the request's body.

@@ -5,7 +5,8 @@ extern crate self as lacewing_sdk;
 
 #[cfg(target_family = "wasm")]
 #[doc(hidden)]
-#[allow(missing_docs, unsafe_code, unreachable_pub, clippy::too_many_lines)]
+#[allow(missing_docs, unsafe_code, unreachable_pub)]
+#[allow(clippy::too_many_lines, clippy::unwrap_used, clippy::cast_possible_truncation)]
 pub mod bindings {
     //! What crosses the boundary, generated from `wit/function.wit` by `tests/bindings.rs`.
     #[rustfmt::skip]
@@ -33,6 +34,8 @@ pub mod respond;
 mod routes;
 #[cfg(feature = "stream")]
 pub mod sse;
+#[cfg(all(target_family = "wasm", feature = "stdio"))]
+mod stdio;
 #[cfg(feature = "stream")]
 mod task;
 #[cfg(not(target_family = "wasm"))]
@@ -60,7 +63,163 @@ pub use sse::Sse;
 #[cfg(feature = "stream")]
 pub use task::{sleep, spawn};
 
-pub use lacewing_sdk_macros::{call, event, events, http};
+/// Makes a function the component's HTTP handler.
+///
+/// Its arguments say what it needs of the request ([`extract`] has the list), its result becomes the response
+/// ([`respond`] has the list). It stays an ordinary function, which a native test can call.
+///
+/// ```
+/// use lacewing_sdk::{Error, Json, Path, Query, Result};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize)]
+/// struct User { id: u32, name: String }
+///
+/// #[derive(Deserialize)]
+/// struct Options { #[serde(default)] shout: bool }
+///
+/// #[lacewing_sdk::http]
+/// fn user(Path(id): Path<u32>, Query(options): Query<Options>) -> Result<Json<User>> {
+///     let name = match id {
+///         1 => "Ada",
+///         _ => return Err(Error::not_found(format!("there is no user {id}"))),
+///     };
+///     let name = if options.shout { name.to_uppercase() } else { name.to_owned() };
+///     Ok(Json(User { id, name }))
+/// }
+///
+/// # use lacewing_sdk::test;
+/// let response = test::get("/users/1?shout=true").param("id", "1").call(user);
+/// assert_eq!(response.text(), r#"{"id":1,"name":"ADA"}"#);
+/// ```
+///
+/// A component has one handler; [`Routes`] passes a request on to one of several functions.
+///
+/// # Streaming
+/// An `async fn` exports `wasi:http/handler@0.3` instead of `lacewing:function/http`: the body of the request can be
+/// read as it arrives, that of the response written while it is sent, and meanwhile other servers can be asked. It
+/// costs more to start, so a handler whose bodies are small and in memory is better off without.
+///
+/// ```
+/// use lacewing_sdk::{Body, Result, test};
+///
+/// #[lacewing_sdk::http]
+/// async fn shout(mut body: Body) -> Body {
+///     let (mut sender, loud) = Body::channel();
+///     lacewing_sdk::spawn(async move {
+///         while let Some(Ok(chunk)) = body.chunk().await {
+///             if sender.send(chunk.to_ascii_uppercase()).await.is_err() {
+///                 return; // the client went away
+///             }
+///         }
+///     });
+///     loud
+/// }
+///
+/// assert_eq!(test::post("/").body("is anyone there?").call_async(shout).text(), "IS ANYONE THERE?");
+/// ```
+///
+/// An argument that needs the whole body ([`Json`], [`Bytes`], `String`) is awaited before the handler is called.
+///
+/// # Errors at compile time
+/// An argument or a result of a type that does not fit is an error at its place. So is an argument that takes the
+/// body and is not the last:
+///
+/// ```compile_fail
+/// #[lacewing_sdk::http]
+/// fn twice(first: String, second: String) {}
+/// ```
+pub use lacewing_sdk_macros::http;
+
+/// Makes a function the component's call handler: for direct and asynchronous invocations, and for the tasks of workflows.
+///
+/// It takes what [`serde::Deserialize`] can read and returns a [`Result`] of what [`serde::Serialize`] can write;
+/// payloads are JSON. `Bytes` and `Vec<u8>` are payloads as they are. A [`Context`] may come first.
+///
+/// ```
+/// use lacewing_sdk::{Error, Result, test};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Deserialize)]
+/// struct Payment { amount: u64, card: String }
+///
+/// #[derive(Serialize)]
+/// struct Receipt { paid: u64 }
+///
+/// #[lacewing_sdk::call]
+/// fn pay(payment: Payment) -> Result<Receipt> {
+///     if payment.card.is_empty() {
+///         return Err(Error::named("PaymentDeclined", "there is no card"));
+///     }
+///     Ok(Receipt { paid: payment.amount })
+/// }
+///
+/// let receipt = test::call(pay, r#"{"amount": 7, "card": "4242"}"#);
+/// assert_eq!(receipt.unwrap(), br#"{"paid":7}"#);
+///
+/// let failure = test::call(pay, r#"{"amount": 7, "card": ""}"#).unwrap_err();
+/// assert_eq!((failure.name.as_str(), failure.message.as_str()), ("PaymentDeclined", "there is no card"));
+///
+/// let failure = test::call(pay, r#"{"amount": "seven", "card": ""}"#).unwrap_err();
+/// assert_eq!(failure.name, "InvalidInput");
+/// ```
+///
+/// The name is what a workflow's `ErrorEquals` matches. An error that `?` made has the name of its type.
+pub use lacewing_sdk_macros::call;
+
+/// Makes a function the component's handler of events, one at a time.
+///
+/// It takes an [`Event<T>`](Event), whose data is read as JSON, and returns a [`Result`] of nothing. Where the host
+/// delivers a batch, each event fails on its own; one whose data does not fit fails without a retry. A [`Context`]
+/// may come first.
+///
+/// ```
+/// use std::time::Duration;
+/// use lacewing_sdk::{Error, Event, Result, error::Retry, test};
+/// use serde::Deserialize;
+///
+/// #[derive(Deserialize)]
+/// struct Order { id: u32 }
+///
+/// #[lacewing_sdk::event]
+/// fn on_order(event: Event<Order>) -> Result<()> {
+///     match event.data.id {
+///         0 => Err(Error::fatal("there is no order 0")), // to the dead-letter queue
+///         1 => Err(Error::retry_after(Duration::from_secs(60), "the stock is being counted")),
+///         id => Ok(println!("order {id} from {}, attempt {}", event.source, event.attempt)),
+///     }
+/// }
+///
+/// let batch = [r#"{"id": 0}"#, r#"{"id": 1}"#, r#"{"id": 2}"#].map(test::event);
+/// let results = test::deliver(on_order, batch);
+/// assert_eq!(results[0].as_ref().unwrap_err().retry, Retry::Never);
+/// assert_eq!(results[1].as_ref().unwrap_err().retry, Retry::After(Duration::from_secs(60)));
+/// assert!(results[2].is_ok());
+/// ```
+pub use lacewing_sdk_macros::event;
+
+/// Makes a function the component's handler of events, a batch at a time.
+///
+/// It takes a vector of [events](Event) and returns a vector with a [`Result`] for each, in the same order, or one
+/// [`Result`] for all of them. Events whose data does not fit fail without a retry, and are not in the batch. A
+/// [`Context`] may come first. For one event at a time there is [`event`](macro@event).
+///
+/// ```
+/// use lacewing_sdk::{Error, Event, Result, test};
+///
+/// #[lacewing_sdk::events]
+/// fn on_readings(batch: Vec<Event<f64>>) -> Vec<Result<()>> {
+///     println!("{} readings at once", batch.len());
+///     batch
+///         .into_iter()
+///         .map(|event| if event.data.is_sign_positive() { Ok(()) } else { Err(Error::fatal("negative")) })
+///         .collect()
+/// }
+///
+/// let results = test::deliver(on_readings, ["1.5", "none", "-1"].map(test::event));
+/// assert_eq!(results.iter().map(|result| result.is_ok()).collect::<Vec<_>>(), [true, false, false]);
+/// ```
+pub use lacewing_sdk_macros::events;
 
 /// A request: that of the `http` crate.
 pub type Request = ::http::Request<Body>;

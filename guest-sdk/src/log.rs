@@ -36,6 +36,7 @@
 //! ```
 
 use std::fmt::{self, Display, Write as _};
+#[cfg(target_family = "wasm")]
 use std::io::Write as _;
 
 #[cfg(feature = "log")]
@@ -106,7 +107,11 @@ impl Line {
     pub(crate) fn write(mut self) {
         self.0.push('\n');
         // Where standard error is closed there is nobody to tell.
+        #[cfg(target_family = "wasm")]
         let _ = std::io::stderr().write_all(self.0.as_bytes());
+        // What is written by the macro is part of a test's captured output.
+        #[cfg(not(target_family = "wasm"))]
+        eprint!("{}", self.0);
     }
 }
 

@@ -44,7 +44,7 @@ pub type Response = http::Response<Body>;
     message = "`{Self}` is not a response",
     label = "an HTTP handler cannot return this",
     note = "return a `String`, `Json<T>`, `(StatusCode, T)`, `Response`, a `Result` of them, or another type that implements `IntoResponse`",
-    note = "`T` in `Json<T>` must implement `serde::Serialize`: put `#[derive(serde::Serialize)]` on it"
+    note = "in `Json<T>`, `T` must implement `serde::Serialize`"
 )]
 pub trait IntoResponse {
     /// Makes the response.

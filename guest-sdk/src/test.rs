@@ -34,7 +34,7 @@ use crate::extract::{Incoming, Route};
 #[cfg(feature = "stream")]
 use crate::handler::AsyncHttpHandler;
 use crate::handler::HttpHandler;
-use crate::respond::Response;
+use crate::respond::{IntoResponse, Response};
 use crate::{Body, Event, Request};
 
 #[cfg(any(feature = "stream", feature = "fetch"))]
@@ -296,8 +296,10 @@ pub struct TestResponse {
 impl TestResponse {
     fn of(response: Response) -> TestResponse {
         let (parts, body) = response.into_parts();
-        let body = body.into_bytes().unwrap_or_else(|error| panic!("{error}"));
-        TestResponse { status: parts.status, headers: parts.headers, body }
+        match body.into_bytes() {
+            Ok(body) => TestResponse { status: parts.status, headers: parts.headers, body },
+            Err(error) => TestResponse::of(error.into_response()),
+        }
     }
 
     /// The status.

@@ -135,7 +135,7 @@ Exit codes:
   5  invoke: the function's outcome is not ok
 
 Start here:
-  lacewing new hello && cd hello && lacewing build";
+  lacewing new hello && cd hello && lacewing up";
 
 /// Edge functions, each invocation in a WebAssembly sandbox of its own.
 #[derive(Debug, Parser)]

@@ -23,6 +23,7 @@ mod profile;
 
 pub use cache::{ArtifactCache, CacheError};
 pub use epoch::Running;
+pub(crate) use epoch::TICK;
 pub use inspect::{ComponentError, Exports, Import, inspect_bytes};
 pub use load::{LoadError, Loaded, Loader};
 pub use pool::{PoolOptions, PoolUsage};
@@ -47,8 +48,14 @@ struct Slots {
 
 /// Why an engine could not be made.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot set up the WebAssembly engine: {0:#}")]
-pub struct EngineError(wasmtime::Error);
+pub enum EngineError {
+    /// Wasmtime refuses.
+    #[error("cannot set up the WebAssembly engine: {0:#}")]
+    Engine(wasmtime::Error),
+    /// The thread that interrupts guests.
+    #[error("cannot start the thread that interrupts guests: {0}")]
+    Ticker(std::io::Error),
+}
 
 impl Engines {
     /// Makes the standard profile's engine and starts the epoch thread. The metered engine is made when a
@@ -58,7 +65,7 @@ impl Engines {
             pool,
             standard: OnceLock::new(),
             metered: OnceLock::new(),
-            ticker: Ticker::start(),
+            ticker: Ticker::start().map_err(EngineError::Ticker)?,
         };
         engines.get(Profile::Standard)?;
         Ok(Arc::new(engines))
@@ -73,7 +80,7 @@ impl Engines {
         if let Some(slots) = cell.get() {
             return Ok(&slots.engine);
         }
-        let (engine, sandboxes) = pool::build(profile, &self.pool).map_err(EngineError)?;
+        let (engine, sandboxes) = pool::build(profile, &self.pool).map_err(EngineError::Engine)?;
         let slots = cell.get_or_init(|| {
             self.ticker.tick(engine.clone());
             Slots { engine, sandboxes }

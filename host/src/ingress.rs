@@ -33,7 +33,7 @@ mod transport;
 
 pub use self::{
     body::{BodyError, BodyStream, Buffered, RequestBody, ResponseBody, StreamError},
-    cors::{BadCors, Cors, CorsConfig},
+    cors::Cors,
     drain::Drained,
     exchange::{Answered, Endpoint, Exchange, Handler, Routes},
     gateway::Gateway,

@@ -31,7 +31,8 @@ use std::{
 };
 
 pub(crate) use findings::Findings;
-pub(crate) use routing::Routes;
+pub(crate) use host_pattern::MAX_HOST_BYTES;
+pub(crate) use routing::{Clash, Clashes, Routes};
 pub(crate) use schema::schema_of;
 
 pub use cors::{Cors, Headers, InvalidOrigin, Origin, Origins};

@@ -1,7 +1,7 @@
 //! A picture per request: the Mandelbrot set, where and how deep the query says.
 
-use lacewing_sdk::http::header::{self, HeaderName};
-use lacewing_sdk::{Error, Query, Result};
+use lacewing_sdk::http::header;
+use lacewing_sdk::{Error, IntoResponse, Query, Result};
 use serde::Deserialize;
 
 /// What the query may say; everything has a default.
@@ -31,15 +31,16 @@ impl View {
         if !(1..=2048).contains(&self.width) || !(1..=2048).contains(&self.height) {
             return Err(Error::bad_request("`width` and `height` are from 1 to 2048 pixels"));
         }
-        if !(self.zoom > 0.0) || !self.x.is_finite() || !self.y.is_finite() {
-            return Err(Error::bad_request("`zoom` is over 0, and `x` and `y` are finite"));
+        if self.zoom <= 0.0 || ![self.zoom, self.x, self.y].iter().all(|number| number.is_finite())
+        {
+            return Err(Error::bad_request("`zoom` is over 0, and all numbers are finite"));
         }
         Ok(self)
     }
 }
 
 #[lacewing_sdk::http]
-fn picture(Query(view): Query<View>) -> Result<([(HeaderName, &'static str); 1], Vec<u8>)> {
+fn picture(Query(view): Query<View>) -> Result<impl IntoResponse> {
     let view = view.checked()?;
     Ok(([(header::CONTENT_TYPE, "image/png")], png(&view)?))
 }

@@ -312,7 +312,19 @@ fn report_to(log: Arc<GuestLog>) -> Report {
     })
 }
 
+/// Bytes that a guest may have in one piece of a body on its way out: the host holds up to two pieces for each body handle, so
+/// this times the handles is host memory that a guest can take.
+const BODY_PIECE_BYTES: usize = 64 << 10;
+
 impl WasiHttpHooks for Gate {
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        BODY_PIECE_BYTES
+    }
+
+    fn p3_outgoing_body_chunk_size(&mut self) -> usize {
+        BODY_PIECE_BYTES
+    }
+
     fn send_request(
         &mut self,
         request: Request<WasiBody>,

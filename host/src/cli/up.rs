@@ -49,7 +49,7 @@ pub struct UpArgs {
     #[arg(long, value_name = "FORMAT", env = "LACEWING_LOG_FORMAT")]
     pub log_format: Option<LogFormatArg>,
 
-    /// Which requests get a log line [default: all]
+    /// Which requests get a log line [default: all on a terminal, else errors]
     #[arg(long, value_name = "WHICH", env = "LACEWING_REQUEST_LOG")]
     pub request_log: Option<RequestLogArg>,
 

@@ -97,7 +97,7 @@ pub(crate) struct RawLog {
     #[schemars(extend("default" = "text"))]
     pub(crate) format: LogFormat,
     /// Which requests get a log line.
-    #[schemars(extend("default" = "all"))]
+    #[schemars(extend("default" = "errors"))]
     pub(crate) requests: RequestLog,
 }
 
@@ -139,9 +139,6 @@ pub(crate) struct RawTenant {
     pub(crate) quota: RawQuota,
     /// Upper bounds on its functions' limits.
     pub(crate) caps: RawCaps,
-    /// Its share where tenants wait for the same sandboxes.
-    #[schemars(range(min = 1, max = 1000), extend("default" = 1))]
-    pub(crate) weight: Option<At<Whole>>,
 }
 
 /// What all functions of a tenant together may use. Without a bound but the host's own by default.

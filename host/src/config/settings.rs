@@ -84,7 +84,7 @@ pub struct Admission {
 pub struct LogSettings {
     /// Key: `format`. Default `text`.
     pub format: LogFormat,
-    /// Key: `requests`. Default `all`.
+    /// Key: `requests`. Default `errors`: a line for each request costs as much as a small request. `up` on a terminal shows all.
     pub requests: RequestLog,
 }
 
@@ -104,9 +104,9 @@ pub enum LogFormat {
 #[serde(rename_all = "lowercase")]
 pub enum RequestLog {
     /// Every request.
-    #[default]
     All,
     /// Those whose outcome is not `ok`.
+    #[default]
     Errors,
     /// None.
     None,
@@ -128,7 +128,7 @@ impl Settings {
             connections: Connections::default(),
             admission: Admission::default(),
             grace_period: Duration::from_secs(30),
-            log: LogSettings { format: LogFormat::Text, requests: RequestLog::All },
+            log: LogSettings { format: LogFormat::Text, requests: RequestLog::Errors },
             caps,
         }
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::raw::{RawCaps, RawQuota, RawTenant};
-use super::settings::{number, small};
+use super::settings::small;
 use super::{CapViolation, Caps, Settings};
 use crate::{
     manifest::{
@@ -30,9 +30,6 @@ pub struct Tenant {
     pub quota: Quota,
     /// Upper bounds on its functions' limits, on top of the host's.
     pub caps: Caps,
-    /// Its share where tenants wait for the same slots: one of weight 2 gets twice as many as one of weight 1, which
-    /// is the default. Key: `weight`.
-    pub weight: u32,
     /// Where its name is written.
     pub place: Option<Place>,
 }
@@ -69,7 +66,6 @@ impl Tenant {
             apps: vec![app],
             quota: Quota::default(),
             caps: Caps::none(),
-            weight: 1,
             place: None,
         }
     }
@@ -83,20 +79,12 @@ impl Tenant {
         findings: &mut Findings,
     ) -> Option<Tenant> {
         let place = findings.place(&name.span);
-        let weight = small(number("weight", &raw.weight, 1..=1000, 1, findings));
         let hosts = read_hosts(&raw.hosts, findings);
         let quota = Quota::read(&raw.quota, findings);
         let caps = read_caps(&raw.caps, settings, findings);
         let apps = read_apps(&raw.apps, root, findings);
-        let tenant = Tenant {
-            name: findings.name(name)?,
-            hosts,
-            apps,
-            quota,
-            caps,
-            weight,
-            place: Some(place),
-        };
+        let tenant =
+            Tenant { name: findings.name(name)?, hosts, apps, quota, caps, place: Some(place) };
         tenant.check_routes(name, raw, findings);
         Some(tenant)
     }
@@ -108,7 +96,7 @@ impl Tenant {
 
     /// Routes of different apps may clash, and a route may be for a host that is not the tenant's.
     fn check_routes(&self, name: &At<String>, raw: &RawTenant, findings: &mut Findings) {
-        let mut routes = Routes::default();
+        let mut routes = Routes::under(&self.hosts);
         let mut has_routes = false;
         for (app, function) in self.functions() {
             let owner = format!("function `{}` of app `{}`", function.name, app.name);

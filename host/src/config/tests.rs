@@ -43,7 +43,6 @@ hosts = ["acme.example.com", "*.acme.example.com"]
 apps = ["shop", "huge/lacewing.toml"]
 quota = { concurrency = 50, rate_per_s = 1000, memory_mib = 2048 }
 caps = { cpu_ms = 100, fuel = 1000 }
-weight = 3
 
 [tenants.other]
 hosts = ["*"]
@@ -98,7 +97,7 @@ fn what_is_not_said_is_the_default() {
     assert_eq!(file.settings.conflict(), None);
     assert_eq!(file.settings.max_memory_bytes(), 256 << 20);
     let tenant = &file.tenants[0];
-    assert_eq!((&tenant.quota, &tenant.caps, tenant.weight), (&Quota::default(), &Caps::none(), 1));
+    assert_eq!((&tenant.quota, &tenant.caps), (&Quota::default(), &Caps::none()));
     assert!(tenant.apps.is_empty());
 }
 
@@ -106,7 +105,7 @@ fn what_is_not_said_is_the_default() {
 fn tenants_have_their_hosts_apps_and_quotas() {
     let file = load(&Hosts::new(), FULL);
     let [acme, other] = &file.tenants[..] else { panic!() };
-    assert_eq!((acme.name.as_str(), acme.weight), ("acme", 3));
+    assert_eq!(acme.name.as_str(), "acme");
     let hosts: Vec<String> = acme.hosts.iter().map(ToString::to_string).collect();
     assert_eq!(hosts, ["acme.example.com", "*.acme.example.com"]);
     let apps: Vec<&str> = acme.apps.iter().map(|app| app.name.as_str()).collect();
@@ -158,7 +157,7 @@ fn a_single_app_is_a_host_with_one_tenant() {
     assert_eq!((&file.settings, &file.path), (&settings, &None));
     let [tenant] = &file.tenants[..] else { panic!() };
     assert_eq!((tenant.name.as_str(), &tenant.hosts[..]), ("local", &[HostPattern::Any][..]));
-    assert_eq!((&tenant.quota, tenant.weight), (&Quota::default(), 1));
+    assert_eq!(tenant.quota, Quota::default());
     assert_eq!(tenant.apps, [app(&hosts, "api")]);
 
     let findings = HostFile::local(app(&hosts, "huge"), settings).unwrap_err();

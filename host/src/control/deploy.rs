@@ -3,23 +3,18 @@
 
 use std::{
     collections::HashMap,
-    io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Instant,
 };
 
-use super::{Deployed, Host};
+use super::{Deployed, Host, routes};
 use crate::{
     capability::egress::{self, Propagation},
     config::{HostFile, Quota as TenantQuota, Tenant as TenantConfig},
     engine::{LoadError, Profile},
     function::{Quota, Revision, Tenant},
-    ingress::{
-        BadCors, Cors, Endpoint,
-        route::{BadRoute, Conflict, Router},
-    },
-    manifest::{App, Function, LimitKey, Limits, Source},
+    manifest::{App, Function, HostPattern, LimitKey, Limits, Source},
     name::{AppName, FunctionName, TenantName},
     outcome::Outcome,
     sandbox::{LinkError, Program, Sandbox, Spec},
@@ -46,15 +41,22 @@ pub struct DeployError {
 /// What is wrong with a component, or with what it is to do.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// The file.
-    #[error("cannot be read: {0}")]
-    Read(#[source] io::Error),
-    /// The component itself.
+    /// The component itself, or its file.
     #[error(transparent)]
     Load(#[from] LoadError),
     /// The component against this host.
     #[error(transparent)]
     Link(#[from] LinkError),
+    /// A function that its tenant's quota never admits.
+    #[error(
+        "its memory limit is {memory_mib} MiB, and its tenant's sandboxes may have {quota_mib} MiB together: lower `memory_mib`, or raise the tenant's quota"
+    )]
+    OverQuota {
+        /// The function's limit.
+        memory_mib: u64,
+        /// The tenant's quota.
+        quota_mib: u32,
+    },
     /// More than the pool's slots hold, which were made when the host started: the caps have been raised since.
     #[error(
         "its limit `{key}` is {limit}, and the sandboxes of this host were made for {slot}: start the host again"
@@ -80,15 +82,39 @@ pub enum Refusal {
         /// For the author.
         detail: String,
     },
-    /// A route that is none.
-    #[error(transparent)]
-    Route(#[from] BadRoute),
-    /// Sharing with other origins that browsers would not accept.
-    #[error(transparent)]
-    Cors(#[from] BadCors),
-    /// Two routes that match the same requests.
-    #[error(transparent)]
-    Conflict(Conflict),
+    /// Two routes that would answer the same requests.
+    #[error(
+        "its route `{route}` and the route `{other_route}` of function {} of app {} of tenant {} match the same requests on {}: {}",
+        other.function, other.app, other.tenant, host_text(host), conflict_help(*same)
+    )]
+    Conflict {
+        /// The function's own route.
+        route: String,
+        /// Under which host.
+        host: HostPattern,
+        /// Whose the other route is.
+        other: Arc<Origin>,
+        /// The other route.
+        other_route: String,
+        /// Whether both fit the same paths. Otherwise one has a parameter for a segment where the other has one for all
+        /// the rest.
+        same: bool,
+    },
+}
+
+fn host_text(host: &HostPattern) -> String {
+    match host {
+        HostPattern::Any => "any host".to_owned(),
+        HostPattern::Exact(_) | HostPattern::Below(_) => host.to_string(),
+    }
+}
+
+fn conflict_help(same: bool) -> &'static str {
+    if same {
+        "give one of them another path, method or host"
+    } else {
+        "a parameter for one segment and one for all the rest cannot stand at the same place: put a literal segment before one of them"
+    }
 }
 
 impl Host {
@@ -100,6 +126,7 @@ impl Host {
         file: &HostFile,
         components: &Components,
     ) -> Result<(), Vec<DeployError>> {
+        let _one = self.deploying.lock().await;
         let current = self.deployed();
         let (mut revisions, mut errors) = (Vec::new(), Vec::new());
         for config in &file.tenants {
@@ -114,7 +141,7 @@ impl Host {
                 }
             }
         }
-        let router = match self.route(file, &revisions) {
+        let router = match routes::router(file, &revisions) {
             Ok(router) if errors.is_empty() => router,
             Ok(_) => return Err(errors),
             Err(conflicts) => {
@@ -131,14 +158,14 @@ impl Host {
 
     /// The tenant as it is, if its quota did not change: what its invocations hold stays counted.
     fn tenant(&self, config: &TenantConfig, current: &Deployed) -> Arc<Tenant> {
-        let TenantQuota { concurrency, rate_per_s, .. } = config.quota;
-        let concurrency = concurrency.unwrap_or(self.settings.max_sandboxes);
-        let known = current.revisions.iter().map(|revision| &revision.tenant).find(|tenant| {
-            *tenant.name() == config.name && tenant.quota().allows(concurrency, rate_per_s)
-        });
-        known.cloned().unwrap_or_else(|| {
-            Arc::new(Tenant::new(config.name.clone(), Quota::new(concurrency, rate_per_s)))
-        })
+        let TenantQuota { concurrency, rate_per_s, memory_bytes } = config.quota;
+        let memory_mib = memory_bytes.map(|bytes| u32::try_from(bytes >> 20).unwrap_or(u32::MAX));
+        // Without a quota nothing is the tenant's own: what it cannot have is what the host does not have.
+        let quota = Quota::new(concurrency.unwrap_or(u32::MAX), rate_per_s).with_memory(memory_mib);
+        let mut known = current.revisions.iter().map(|revision| &revision.tenant);
+        let known =
+            known.find(|tenant| *tenant.name() == config.name && tenant.quota().is_like(&quota));
+        known.cloned().unwrap_or_else(|| Arc::new(Tenant::new(config.name.clone(), quota)))
     }
 
     async fn revise(
@@ -149,7 +176,8 @@ impl Host {
         path: &Path,
         current: &Deployed,
     ) -> Result<Arc<Revision>, Refusal> {
-        let bytes = tokio::fs::read(path).await.map_err(Refusal::Read)?;
+        let (host, file) = (self.clone(), path.to_owned());
+        let bytes = spawn_blocking(move || Ok(host.loader.read(&file)?)).await?;
         let id = revision_id(&bytes, function);
         let known = current.revisions.iter().find(|revision| {
             revision.tenant.name() == tenant.name()
@@ -172,18 +200,22 @@ impl Host {
         })
         .await?;
         program.check_limits(limits)?;
+        if let Some((quota_mib, _)) = tenant.quota().memory()
+            && limits.memory_bytes > u64::from(quota_mib) << 20
+        {
+            return Err(Refusal::OverQuota { memory_mib: limits.memory_bytes >> 20, quota_mib });
+        }
         self.check_slot(limits)?;
         if !function.routes.is_empty() && !program.exports().serves_http() {
             return Err(Refusal::NoHttp);
         }
         let origin =
             Origin::new(tenant.name().clone(), app.name.clone(), function.name.clone(), id);
-        let quota = known
-            .filter(|known| known.quota.allows(limits.concurrency, limits.rate_per_s))
-            .map_or_else(
-                || Arc::new(Quota::new(limits.concurrency, limits.rate_per_s)),
-                |known| known.quota.clone(),
-            );
+        let quota = Quota::new(limits.concurrency, limits.rate_per_s);
+        let quota = match known {
+            Some(known) if known.quota.is_like(&quota) => known.quota.clone(),
+            _ => Arc::new(quota),
+        };
         let key = FunctionKey {
             tenant: tenant.name().clone(),
             app: app.name.clone(),
@@ -256,40 +288,6 @@ impl Host {
         };
         start.await.map_err(|fault| Refusal::Start { outcome: fault.outcome, detail: fault.detail })
     }
-
-    fn route(
-        &self,
-        file: &HostFile,
-        revisions: &[Arc<Revision>],
-    ) -> Result<Router<Endpoint<Arc<Revision>>>, Vec<DeployError>> {
-        let mut builder = Router::builder();
-        let mut owners = Vec::new();
-        for revision in revisions {
-            let hosts = file
-                .tenants
-                .iter()
-                .find(|tenant| tenant.name == *revision.tenant.name())
-                .map_or(&[][..], |tenant| &tenant.hosts);
-            for route in &revision.routes {
-                let key = super::routes::key(revision.tenant.name(), hosts, route);
-                let refuse = |refusal| vec![route_error(revision, refusal)];
-                let cors = revision.cors.as_deref().map(super::routes::cors);
-                let cors = cors.map(|config| Cors::new(&config)).transpose();
-                let endpoint = Endpoint {
-                    target: revision.clone(),
-                    cors: cors.map_err(|bad| refuse(bad.into()))?,
-                };
-                builder.route(key, endpoint).map_err(|bad| refuse(bad.into()))?;
-                owners.push(revision);
-            }
-        }
-        builder.build().map_err(|conflicts| {
-            conflicts
-                .into_iter()
-                .map(|conflict| route_error(owners[conflict.route], Refusal::Conflict(conflict)))
-                .collect()
-        })
-    }
 }
 
 async fn spawn_blocking<T: Send + 'static>(
@@ -338,11 +336,37 @@ fn error(app: &App, function: &Function, path: &Path, refusal: Refusal) -> Deplo
     }
 }
 
-fn route_error(revision: &Revision, refusal: Refusal) -> DeployError {
-    DeployError {
-        app: revision.origin.app.clone(),
-        function: revision.origin.function.clone(),
-        path: revision.source.clone(),
-        refusal,
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes_that_clash_are_named_with_their_functions() {
+        let text = |same: bool, host: &str| {
+            let name = |text: &str| text.parse().unwrap();
+            let other = Origin::new(
+                "acme".parse().unwrap(),
+                name("shop"),
+                "list".parse().unwrap(),
+                "1".into(),
+            );
+            let refusal = Refusal::Conflict {
+                route: "GET /items/{id}".to_owned(),
+                host: host.parse().unwrap(),
+                other: Arc::new(other),
+                other_route: "/items/{*rest}".to_owned(),
+                same,
+            };
+            let path = PathBuf::from("blog.wasm");
+            DeployError { app: name("blog"), function: "index".parse().unwrap(), path, refusal }
+                .to_string()
+        };
+        assert_eq!(
+            text(true, "*"),
+            "function index of app blog (blog.wasm): its route `GET /items/{id}` and the route `/items/{*rest}` of function list of app shop of tenant acme match the same requests on any host: give one of them another path, method or host"
+        );
+        assert!(text(false, "a.com").ends_with(
+            "match the same requests on a.com: a parameter for one segment and one for all the rest cannot stand at the same place: put a literal segment before one of them"
+        ));
     }
 }

@@ -27,6 +27,8 @@ pub struct Host {
     invoker: Arc<Invoker>,
     deployed: ArcSwap<Deployed>,
     routes: Arc<Routes<Arc<Revision>>>,
+    // One at a time: each starts from what the one before it left, and the pool has room for one that starts a component.
+    pub(super) deploying: tokio::sync::Mutex<()>,
 }
 
 /// What is deployed at one moment: immutable, swapped whole.
@@ -56,8 +58,14 @@ impl Host {
     /// A cache folder that cannot be written to is no error: artifacts are then kept in memory.
     pub fn new(settings: Settings, sink: Sink, log: InvocationLog) -> Result<Arc<Host>, HostError> {
         let metrics = Arc::new(Metrics::new());
+        let cap = |key: LimitKey| {
+            let cap = settings.caps.get(key).unwrap_or(*key.range().end());
+            u32::try_from(cap).unwrap_or(u32::MAX)
+        };
         let pool = PoolOptions {
             sandboxes: settings.max_sandboxes,
+            instances: cap(LimitKey::Instances),
+            memories: cap(LimitKey::Memories),
             memory_bytes: settings.max_memory_bytes(),
             table_elements: settings.caps.get(LimitKey::TableElements).unwrap_or(100_000),
             ..PoolOptions::default()
@@ -87,6 +95,7 @@ impl Host {
             invoker,
             deployed: ArcSwap::default(),
             routes: Arc::new(Routes::from_pointee(Router::empty())),
+            deploying: tokio::sync::Mutex::default(),
         }))
     }
 
@@ -148,7 +157,7 @@ fn watch_use(metrics: &Metrics, invoker: &Arc<Invoker>) {
             i.admission().waiting().into()
         }),
         ("sandboxes_capacity", "Sandboxes that may exist at once", |i| {
-            i.engines().usage().capacity
+            i.admission().capacity().into()
         }),
         ("pool_component_instances", "Component instances that exist", |i| {
             i.engines().usage().component_instances

@@ -1,55 +1,64 @@
-//! From the manifest's routes, and the tenant's host names, to the router's keys.
+//! From what is deployed to the table that requests are looked up in.
 
+use std::sync::Arc;
+
+use super::deploy::{DeployError, Refusal};
 use crate::{
+    config::HostFile,
+    function::Revision,
     ingress::{
-        CorsConfig,
-        route::{self, RouteKey},
+        Cors, Endpoint,
+        route::{Conflict, RouteKey, Router},
     },
-    manifest::{Cors, Headers, HostPattern, Methods, Origins, Route},
-    name::TenantName,
+    manifest::{HostPattern, Route},
 };
 
-/// The key of a tenant's route. A route that names no host is served under all of its tenant's.
-pub(super) fn key(tenant: &TenantName, hosts: &[HostPattern], route: &Route) -> RouteKey {
-    let hosts = match &route.host {
-        Some(host) => std::slice::from_ref(host),
-        None => hosts,
-    };
-    RouteKey {
-        owner: tenant.as_str().into(),
-        hosts: hosts.iter().map(pattern).collect(),
-        methods: match &route.methods {
-            Methods::Any => route::Methods::Any,
-            Methods::Only(methods) => route::Methods::These(methods.clone()),
-        },
-        path: route.path.as_str().to_owned(),
-    }
-}
-
-fn pattern(host: &HostPattern) -> route::HostPattern {
-    match host {
-        HostPattern::Exact(name) => route::HostPattern::Exact(name.to_string()),
-        HostPattern::Below(suffix) => {
-            route::HostPattern::Below(suffix.trim_start_matches('.').to_owned())
+/// The routes of all revisions, or why some of them cannot stand side by side.
+pub(super) fn router(
+    file: &HostFile,
+    revisions: &[Arc<Revision>],
+) -> Result<Router<Endpoint<Arc<Revision>>>, Vec<DeployError>> {
+    let mut builder = Router::builder();
+    let mut added = Vec::new();
+    for revision in revisions {
+        let tenant = file.tenants.iter().find(|tenant| tenant.name == *revision.tenant.name());
+        let hosts = tenant.map_or(&[][..], |tenant| &tenant.hosts);
+        let cors = revision.cors.as_deref().map(|cors| Arc::new(Cors::new(cors)));
+        for route in &revision.routes {
+            let endpoint = Endpoint { target: revision.clone(), cors: cors.clone() };
+            builder.route(key(revision, hosts, route), endpoint);
+            added.push((revision, route));
         }
-        HostPattern::Any => route::HostPattern::Any,
+    }
+    builder.build().map_err(|conflicts| {
+        conflicts.into_iter().map(|conflict| refusal(&conflict, &added)).collect()
+    })
+}
+
+/// A route that names no host is served under all of its tenant's.
+fn key(revision: &Revision, hosts: &[HostPattern], route: &Route) -> RouteKey {
+    RouteKey {
+        owner: revision.tenant.name().as_str().into(),
+        hosts: route.host.as_ref().map_or(hosts, std::slice::from_ref).to_vec(),
+        methods: route.methods.clone(),
+        path: route.path.clone(),
     }
 }
 
-pub(super) fn cors(cors: &Cors) -> CorsConfig {
-    let headers = |headers: &Headers| match headers {
-        Headers::Any => vec!["*".to_owned()],
-        Headers::Only(names) => names.iter().map(ToString::to_string).collect(),
+fn refusal(conflict: &Conflict, added: &[(&Arc<Revision>, &Route)]) -> DeployError {
+    let (revision, route) = added[conflict.route];
+    let (other, other_route) = added[conflict.with];
+    let refusal = Refusal::Conflict {
+        route: route.to_string(),
+        host: conflict.host.clone(),
+        other: other.origin.clone(),
+        other_route: other_route.to_string(),
+        same: conflict.same,
     };
-    CorsConfig {
-        origins: match &cors.origins {
-            Origins::Any => vec!["*".to_owned()],
-            Origins::Only(origins) => origins.iter().map(ToString::to_string).collect(),
-        },
-        methods: cors.methods.clone(),
-        headers: headers(&cors.headers),
-        expose: headers(&cors.expose),
-        credentials: cors.credentials,
-        max_age: cors.max_age.unwrap_or_default(),
+    DeployError {
+        app: revision.origin.app.clone(),
+        function: revision.origin.function.clone(),
+        path: revision.source.clone(),
+        refusal,
     }
 }

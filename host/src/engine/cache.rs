@@ -91,6 +91,7 @@ impl ArtifactCache {
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         builder.create(dir).map_err(unusable(dir))?;
+        own(dir).map_err(unusable(dir))?;
         let path = dir.join("host.key");
         let key = match read_key(&path) {
             Ok(key) => key,
@@ -101,6 +102,7 @@ impl ArtifactCache {
             }
             Err(error) => return Err(unusable(&path)(error)),
         };
+        own(&path).map_err(unusable(&path))?;
         Ok(ArtifactCache { dir: dir.to_owned(), key })
     }
 
@@ -151,6 +153,29 @@ impl ArtifactCache {
         // `blake3::Hash` compares in constant time.
         Ok(self.hash(name, artifact) == blake3::Hash::from_bytes(*stored))
     }
+}
+
+/// Whether only this process's user can change a file or folder. Whoever else could, could plant native code.
+#[cfg(unix)]
+fn own(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = fs::symlink_metadata(path)?;
+    let refuse = |what: &str| Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
+    if metadata.file_type().is_symlink() {
+        return refuse("it is a symbolic link: name the folder itself");
+    }
+    if metadata.uid() != rustix::process::geteuid().as_raw() {
+        return refuse("it belongs to another user: name a folder of your own with --cache-dir");
+    }
+    if metadata.mode() & 0o022 != 0 {
+        return refuse("others may write to it: take that right from them (chmod go-w)");
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn own(_: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 fn read_key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
@@ -231,6 +256,23 @@ mod tests {
         let (dir, _cache) = cache();
         let mode = fs::metadata(dir.path().join("host.key")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_or_key_that_others_may_write_to_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let (dir, _cache) = cache();
+        for path in [dir.path().join("host.key"), dir.path().to_owned()] {
+            let before = fs::metadata(&path).unwrap().permissions();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
+            let error = ArtifactCache::open(dir.path()).err().unwrap().to_string();
+            assert!(
+                error.ends_with("others may write to it: take that right from them (chmod go-w)"),
+                "{error}"
+            );
+            fs::set_permissions(&path, before).unwrap();
+        }
     }
 
     #[test]

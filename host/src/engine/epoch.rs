@@ -18,7 +18,7 @@ use std::{
 };
 
 /// Time between two ticks: how late an interruption may be, and how long a guest runs before others get a turn.
-pub(super) const TICK: Duration = Duration::from_millis(1);
+pub(crate) const TICK: Duration = Duration::from_millis(1);
 
 /// Ticks for which the thread goes on after the last sandbox is gone, so that a steady trickle of
 /// invocations does not wake it each time.
@@ -37,7 +37,8 @@ pub(super) struct Ticker {
 pub struct Running(Arc<Ticker>);
 
 impl Ticker {
-    pub(super) fn start() -> Arc<Ticker> {
+    /// Starts the thread. Without it no limit on time would hold: that is an error, not a warning.
+    pub(super) fn start() -> std::io::Result<Arc<Ticker>> {
         let ticker = Arc::new(Ticker {
             engines: Mutex::new(Vec::new()),
             running: AtomicUsize::new(0),
@@ -64,10 +65,9 @@ impl Ticker {
                 }
             }
         });
-        if let (Ok(handle), Ok(mut slot)) = (spawned, ticker.thread.lock()) {
-            *slot = Some(handle.thread().clone());
-        }
-        ticker
+        *ticker.thread.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(spawned?.thread().clone());
+        Ok(ticker)
     }
 
     pub(super) fn tick(&self, engine: wasmtime::Engine) {
@@ -143,7 +143,7 @@ mod tests {
         let mut config = wasmtime::Config::new();
         config.epoch_interruption(true);
         let engine = wasmtime::Engine::new(&config).unwrap();
-        let ticker = Ticker::start();
+        let ticker = Ticker::start().unwrap();
         ticker.tick(engine.clone());
         let running = ticker.running();
         assert!(epoch_moves(&engine));

@@ -33,7 +33,7 @@ pub enum ComponentError {
         version: String,
     },
     /// Over the size limit.
-    #[error("the component has {} MiB; the limit is {} MiB (`max_component_mib` in the host's settings)", .bytes.div_ceil(1 << 20), .limit_bytes >> 20)]
+    #[error("the file has {} MiB, and the largest component that this host takes has {} MiB", .bytes.div_ceil(1 << 20), .limit_bytes >> 20)]
     TooLarge {
         /// Its size in bytes.
         bytes: u64,
@@ -42,12 +42,17 @@ pub enum ComponentError {
     },
 }
 
+/// Looks at a file's size, before it is read.
+pub(super) fn inspect_size(bytes: u64, limit_bytes: u64) -> Result<(), ComponentError> {
+    if bytes > limit_bytes {
+        return Err(ComponentError::TooLarge { bytes, limit_bytes });
+    }
+    Ok(())
+}
+
 /// Looks at a file's first bytes and its size. What passes may still fail to compile.
 pub fn inspect_bytes(bytes: &[u8], limit_bytes: u64) -> Result<(), ComponentError> {
-    let size = bytes.len() as u64;
-    if size > limit_bytes {
-        return Err(ComponentError::TooLarge { bytes: size, limit_bytes });
-    }
+    inspect_size(bytes.len() as u64, limit_bytes)?;
     match bytes {
         [] => Err(ComponentError::Empty),
         [0, b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => Ok(()),
@@ -225,7 +230,7 @@ mod tests {
         );
         assert_eq!(
             refusal(&vec![0; (1 << 20) + 1]),
-            "the component has 2 MiB; the limit is 1 MiB (`max_component_mib` in the host's settings)"
+            "the file has 2 MiB, and the largest component that this host takes has 1 MiB"
         );
     }
 

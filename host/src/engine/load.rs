@@ -1,6 +1,8 @@
 //! From a component's bytes to a [`Component`], through the artifact cache.
 
 use std::{
+    fs::File,
+    io::{self, Read},
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -10,7 +12,8 @@ use wasmtime::component::Component;
 
 use super::{
     ArtifactCache, ComponentError, EngineError, Engines, Exports, Import, Profile,
-    cache::ArtifactName, inspect_bytes,
+    cache::ArtifactName,
+    inspect::{inspect_bytes, inspect_size},
 };
 
 /// Compiles components and keeps their artifacts.
@@ -39,6 +42,9 @@ pub struct Loaded {
 /// Why a component could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
+    /// The file.
+    #[error("cannot be read: {0}")]
+    Read(#[source] io::Error),
     /// Not a component.
     #[error(transparent)]
     Component(#[from] ComponentError),
@@ -48,6 +54,21 @@ pub enum LoadError {
     /// Invalid, cut short, or using a feature that this host does not have.
     #[error("the component does not compile: {0}")]
     Invalid(String),
+    /// More memory, tables or instances, before it starts, than the pool has for one sandbox.
+    #[error(
+        "the component needs more before it starts than this host has for any function (`caps` in its settings): {0}"
+    )]
+    OverPool(String),
+}
+
+/// Wasmtime's error has no type for these.
+fn invalid(error: &wasmtime::Error) -> LoadError {
+    let text = format!("{error:#}");
+    if text.contains("pooling allocator") {
+        return LoadError::OverPool(error.root_cause().to_string());
+    }
+    let cut = text.contains("unexpected end") || text.contains("is out of bounds");
+    LoadError::Invalid(text + if cut { " (is the file whole?)" } else { "" })
 }
 
 impl Loader {
@@ -59,6 +80,22 @@ impl Loader {
     /// The engines for which components are loaded.
     pub fn engines(&self) -> &Arc<Engines> {
         &self.engines
+    }
+
+    /// Reads a component's file, unless its size says that it cannot be one. Blocks, like [`Loader::load`].
+    pub fn read(&self, path: &Path) -> Result<Vec<u8>, LoadError> {
+        // Before it is opened: opening a pipe waits for whoever writes into it.
+        let is_file = path.metadata().map_err(LoadError::Read)?.is_file();
+        if !is_file {
+            return Err(LoadError::Read(io::Error::other("it is no regular file")));
+        }
+        let file = File::open(path).map_err(LoadError::Read)?;
+        let size = file.metadata().map_err(LoadError::Read)?.len();
+        inspect_size(size, self.limit_bytes)?;
+        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+        // One byte more tells a file that grows from one that is just as large as it may be.
+        file.take(self.limit_bytes + 1).read_to_end(&mut bytes).map_err(LoadError::Read)?;
+        Ok(bytes)
     }
 
     /// Loads a component, compiling it if its artifact is not in the cache. Blocks: for a thread that does not serve.
@@ -76,9 +113,7 @@ impl Loader {
             return Ok(loaded(component, digest, None));
         }
         let start = Instant::now();
-        let artifact = engine
-            .precompile_component(bytes)
-            .map_err(|error| LoadError::Invalid(format!("{error:#}")))?;
+        let artifact = engine.precompile_component(bytes).map_err(|error| invalid(&error))?;
         let took = start.elapsed();
         let component = self.keep(engine, &name, &artifact)?;
         Ok(loaded(component, digest, Some(took)))
@@ -122,7 +157,7 @@ impl Loader {
         // SAFETY: these bytes were made by this very engine a moment ago, and nobody else has held them.
         #[allow(unsafe_code)]
         let component = unsafe { Component::deserialize(engine, artifact) };
-        component.map_err(|error| LoadError::Invalid(format!("{error:#}")))
+        component.map_err(|error| invalid(&error))
     }
 }
 

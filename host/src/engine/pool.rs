@@ -11,8 +11,13 @@ use super::Profile;
 /// How large the pools are.
 #[derive(Clone, Debug)]
 pub struct PoolOptions {
-    /// Sandboxes that may exist at once, in each profile. Default 1,000: 4 TiB of address space.
+    /// Sandboxes that may exist at once, in each profile, besides the one that a deploy starts. Default 1,000: 4 TiB of address
+    /// space.
     pub sandboxes: u32,
+    /// The most core instances that any function's limits may allow. Default 64.
+    pub instances: u32,
+    /// The most linear memories that any function's limits may allow. Default 8.
+    pub memories: u32,
     /// The largest linear memory that any function's limits may allow, in bytes. Default 256 MiB.
     pub memory_bytes: u64,
     /// The largest table that any function's limits may allow, in elements. Default 100,000.
@@ -28,6 +33,8 @@ impl Default for PoolOptions {
     fn default() -> PoolOptions {
         PoolOptions {
             sandboxes: 1000,
+            instances: 64,
+            memories: 8,
             memory_bytes: 256 << 20,
             table_elements: 100_000,
             keep_resident_bytes: 1 << 20,
@@ -39,10 +46,12 @@ impl Default for PoolOptions {
 /// The fewest sandboxes with which a pool is worth its reservation.
 const SMALLEST_POOL: u32 = 8;
 
-/// Core instances, memories and tables for each sandbox: one component is several core modules, of which the adapter's
-/// and the shims' have no memory of their own.
-const CORE_INSTANCES: u32 = 4;
+/// Tables for each sandbox: one component is several core modules, of which the shims have a table too. Memories are one
+/// for each, because shims have none.
 const TABLES: u32 = 2;
+
+/// A deploy starts each component once, in a host that may be full: what it needs comes on top of what is admitted.
+const SPARE: u32 = 1;
 
 /// Makes an engine whose pool is as large as asked, or as large as the address space allows. Returns it with
 /// the number of sandboxes that it holds.
@@ -80,22 +89,25 @@ pub(super) fn build(profile: Profile, options: &PoolOptions) -> Result<(Engine, 
 
 fn pooling(options: &PoolOptions, sandboxes: u32) -> PoolingAllocationConfig {
     let bytes = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+    let slots = sandboxes.saturating_add(SPARE);
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(sandboxes)
-        .total_core_instances(sandboxes.saturating_mul(CORE_INSTANCES))
-        .total_memories(sandboxes)
-        .total_tables(sandboxes.saturating_mul(TABLES))
-        .total_stacks(sandboxes)
+    pool.total_component_instances(slots)
+        // A counter and no more: a function with many must not use up those of others.
+        .total_core_instances(slots.saturating_mul(options.instances))
+        .total_memories(sandboxes.saturating_add(SPARE * options.memories))
+        .total_tables(sandboxes.saturating_mul(TABLES).saturating_add(SPARE * options.instances))
+        .total_stacks(slots)
         .max_core_instances_per_component(1000)
         .max_memories_per_component(100)
+        .max_memories_per_module(100)
         .max_tables_per_component(1000)
+        .max_tables_per_module(1000)
         .max_component_instance_size(10 << 20)
         .max_core_instance_size(10 << 20)
         .max_memory_size(bytes(options.memory_bytes))
         .table_elements(bytes(options.table_elements))
         .linear_memory_keep_resident(bytes(options.keep_resident_bytes))
         .table_keep_resident(64 << 10)
-        .async_stack_keep_resident(64 << 10)
         .max_unused_warm_slots(options.warm_slots)
         .decommit_batch_size(1);
     pool
@@ -168,7 +180,7 @@ mod tests {
         // 200,000 slots of 4 GiB are 800 TiB, more than a process's 128 TiB.
         let options = PoolOptions { sandboxes: 200_000, ..PoolOptions::default() };
         let (engine, sandboxes) = build(Profile::Standard, &options).unwrap();
-        assert!(sandboxes < 200_000 && sandboxes >= SMALLEST_POOL, "{sandboxes}");
+        assert!((SMALLEST_POOL..200_000).contains(&sandboxes), "{sandboxes}");
         let usage = PoolUsage::of(&engine, sandboxes);
         assert!(usage.is_idle());
         assert_eq!(usage.capacity, u64::from(sandboxes));

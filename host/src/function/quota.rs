@@ -15,6 +15,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub struct Quota {
     concurrency: u32,
     slots: Arc<Semaphore>,
+    memory_mib: Option<u32>,
+    memory: Option<Arc<Semaphore>>,
     rate: Option<Rate>,
 }
 
@@ -24,14 +26,30 @@ impl Quota {
         Quota {
             concurrency,
             slots: Arc::new(Semaphore::new(concurrency as usize)),
+            memory_mib: None,
+            memory: None,
             rate: rate_per_s.map(Rate::per_second),
         }
     }
 
-    /// Whether this quota is what `new` with these arguments makes.
-    pub fn allows(&self, concurrency: u32, rate_per_s: Option<u32>) -> bool {
-        self.concurrency == concurrency
-            && self.rate.as_ref().map(|rate| rate.per_second) == rate_per_s
+    /// With a bound on the sum of the memory limits of the sandboxes that exist at once, in MiB.
+    pub fn with_memory(mut self, memory_mib: Option<u32>) -> Quota {
+        self.memory_mib = memory_mib;
+        self.memory = memory_mib.map(|mib| Arc::new(Semaphore::new(mib as usize)));
+        self
+    }
+
+    /// Whether `other`, which nobody has used yet, is the same quota.
+    pub fn is_like(&self, other: &Quota) -> bool {
+        self.concurrency == other.concurrency
+            && self.memory_mib == other.memory_mib
+            && self.rate.as_ref().map(|rate| rate.per_second)
+                == other.rate.as_ref().map(|rate| rate.per_second)
+    }
+
+    /// The memory that sandboxes may be made for at once, in MiB, where that is bounded, with what is free of it.
+    pub fn memory(&self) -> Option<(u32, &Arc<Semaphore>)> {
+        self.memory_mib.zip(self.memory.as_ref())
     }
 
     /// The slots for invocations at once.

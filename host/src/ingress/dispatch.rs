@@ -75,7 +75,7 @@ impl<H: Handler> Dispatch<H> {
                 let exchange = Exchange {
                     route,
                     params,
-                    parts: shown_to_function(parts, &request_id, &trace),
+                    parts: cleaned(parts),
                     body,
                     peer: connection.peer,
                     scheme: "http",
@@ -157,15 +157,13 @@ fn preflight<T>(
     let cors = found.route.value().cors.as_ref()?;
     let allow = routes.allow(target.authority, target.path)?;
     let mut response = respond::options(&allow);
-    cors.preflight(&parts.headers, &allow, response.headers_mut());
+    cors.preflight(&parts.headers, response.headers_mut());
     Some(response)
 }
 
-/// Makes the request's header what the function is to see.
-fn shown_to_function(mut parts: Parts, request_id: &RequestId, trace: &TraceContext) -> Parts {
+/// Takes out of the request's header what concerns the connection.
+fn cleaned(mut parts: Parts) -> Parts {
     strip(&mut parts.headers, Direction::Request);
-    parts.headers.insert(REQUEST_ID_HEADER, request_id.to_value());
-    trace.write_to(&mut parts.headers);
     parts
 }
 

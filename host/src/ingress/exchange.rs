@@ -12,7 +12,7 @@ use http::{Method, Response, StatusCode, Uri, header, request::Parts};
 use super::{
     body::{RequestBody, ResponseBody},
     cors::Cors,
-    request_id::RequestId,
+    request_id::{REQUEST_ID_HEADER, RequestId},
     respond::Problem,
     route::{Params, Route, Router},
     trace::TraceContext,
@@ -25,7 +25,7 @@ pub struct Endpoint<T> {
     /// What answers.
     pub target: T,
     /// What the route shares. None: nothing is said, and the function may say it itself.
-    pub cors: Option<Cors>,
+    pub cors: Option<Arc<Cors>>,
 }
 
 /// The routes that are served, swapped whole.
@@ -33,8 +33,8 @@ pub type Routes<T> = arc_swap::ArcSwap<Router<Endpoint<T>>>;
 
 /// One request on its way to a function, and its response on the way back.
 ///
-/// The request's header has been cleaned of what concerns the connection, and carries `x-request-id` and
-/// `traceparent` as the function is to see them.
+/// The request's header has been cleaned of what concerns the connection; [`Exchange::introduce`] adds what the host
+/// says of the request.
 #[derive(Debug)]
 pub struct Exchange<T> {
     /// The route that matched.
@@ -58,6 +58,14 @@ pub struct Exchange<T> {
 }
 
 impl<T> Exchange<T> {
+    /// Adds to the request's header what the function is to be told of it: `x-request-id` and `traceparent`. Limits on
+    /// what the client may send are looked at before.
+    pub fn introduce(&mut self) {
+        let headers = &mut self.parts.headers;
+        headers.insert(REQUEST_ID_HEADER, self.request_id.to_value());
+        self.trace.write_to(headers);
+    }
+
     /// What answers.
     pub fn target(&self) -> &T {
         &self.route.value().target

@@ -35,7 +35,7 @@ impl Gateway {
 
     async fn invoke(
         &self,
-        exchange: Exchange<Arc<Revision>>,
+        mut exchange: Exchange<Arc<Revision>>,
         context: &Arc<Context>,
         seen: &Seen,
     ) -> Result<Response<Body>, Problem> {
@@ -48,12 +48,14 @@ impl Gateway {
                 Some(seen),
                 problem.sentence(),
                 problem.outcome(),
+                Some(problem.status().as_u16()),
             );
             problem
         };
         HeaderLimits { count: limits.headers, bytes: limits.header_bytes }
             .check_request(&exchange.parts.headers)
             .map_err(refuse)?;
+        exchange.introduce();
         let authority = exchange.authority().to_owned();
         let Exchange { route, params, parts, mut body, scheme, .. } = exchange;
         let params: Vec<(&str, &str)> = route.params(&params).collect();

@@ -6,47 +6,27 @@
 //!    to the shortest, then any host. Where nothing there matches the path and method, the next wider pattern
 //!    is asked, but only for routes of an owner that also has routes at the narrowest: a name that one owner has
 //!    claimed is never answered by another owner's wildcard.
-//! 2. **Method and path.** Among the routes that serve the method: segment by segment, a literal over a parameter
-//!    over a wildcard. A route for `GET` serves `HEAD` as well, unless a route of the same shape names it.
-//!
-//! Paths are compared in normal form, case-sensitively, and nothing about them is guessed: `/users` and `/users/`
-//! are two paths, empty segments count, neither a parameter nor a wildcard is ever empty, and a path with a
-//! segment `.` or `..`, even encoded, is refused.
+//! 2. **Method.** Only routes that take the method are looked at. A route for `GET` serves `HEAD` as well, unless a
+//!    route of the same shape names it.
+//! 3. **Path.** Which patterns fit a path, and which of them wins, is said in `crate::manifest`, in `route.rs`.
 
 mod host;
-mod path;
 mod table;
 #[cfg(test)]
 mod tests;
 
 use std::{
     collections::{BTreeSet, HashMap},
-    fmt,
     sync::Arc,
 };
 
 use http::Method;
 
 pub(crate) use self::host::{host_key, port_of};
-pub use self::{
-    host::{BadHost, HostPattern},
-    path::{BadPath, BadPattern},
+use self::table::{Candidate, Table};
+use crate::manifest::{
+    Clash, Clashes, HostPattern, InvalidPath, Methods, RoutePath, canonical_path,
 };
-use self::{
-    path::Pattern,
-    table::{Candidate, Clash, Table},
-};
-
-/// The methods that a route serves.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Methods {
-    /// Every method, except that `OPTIONS` is answered from the routes.
-    Any,
-    /// Every method, `OPTIONS` too: for a function that answers it itself.
-    Every,
-    /// These. `GET` brings `HEAD` with it.
-    These(Vec<Method>),
-}
 
 /// What selects a route.
 #[derive(Clone, Debug)]
@@ -58,33 +38,28 @@ pub struct RouteKey {
     pub hosts: Vec<HostPattern>,
     /// The methods that it serves.
     pub methods: Methods,
-    /// Its path: literal segments, `{name}` for one segment, and `{*name}` at the end for all that is left.
-    pub path: String,
+    /// Its path.
+    pub path: RoutePath,
 }
 
 /// One route of a [`Router`].
 #[derive(Debug)]
 pub struct Route<T> {
-    pattern: String,
+    path: RoutePath,
     names: Box<[String]>,
-    wildcard: bool,
+    takes_rest: bool,
     value: T,
 }
 
 impl<T> Route<T> {
-    /// The route's path as its owner wrote it: `/users/{id}`.
+    /// The route's path: `/users/{id}`.
     pub fn pattern(&self) -> &str {
-        &self.pattern
+        self.path.as_str()
     }
 
     /// What the route leads to.
     pub fn value(&self) -> &T {
         &self.value
-    }
-
-    /// The names of its parameters, in the order of the pattern, which is the order of [`Params`].
-    pub fn param_names(&self) -> &[String] {
-        &self.names
     }
 
     /// The parameters' names and values, in the order of the pattern.
@@ -110,7 +85,7 @@ pub enum Found<'r, T> {
     /// No route.
     None,
     /// The path is one that no route is asked for.
-    BadPath(BadPath),
+    BadPath(InvalidPath),
 }
 
 /// A route that serves a request.
@@ -125,8 +100,9 @@ pub struct Match<'r, T> {
 /// An immutable table of routes.
 #[derive(Debug)]
 pub struct Router<T> {
-    exact: HashMap<String, Chain<T>>,
-    below: HashMap<String, Chain<T>>,
+    exact: HashMap<Arc<str>, Chain<T>>,
+    /// By what follows the star: `.example.com`.
+    below: HashMap<Arc<str>, Chain<T>>,
     any: Option<Chain<T>>,
 }
 
@@ -146,9 +122,9 @@ impl<T> Router<T> {
 
     /// The route for a request. `host` may have a port, which is ignored; a host that is none matches the routes
     /// of any host. Takes no lock, and allocates only for parameters and for a path or host that is
-    /// not in normal form.
+    /// not in canonical form.
     pub fn find(&self, host: &str, method: &Method, path: &str) -> Found<'_, T> {
-        let path = match path::normalize(path) {
+        let path = match canonical_path(path) {
             Ok(path) => path,
             Err(bad) => return Found::BadPath(bad),
         };
@@ -168,7 +144,7 @@ impl<T> Router<T> {
 
     /// The methods that are served at a path, as the value of `Allow`. None if it is not served at all.
     pub fn allow(&self, host: &str, path: &str) -> Option<String> {
-        allow(self.chain(host)?, &path::normalize(path).ok()?)
+        allow(self.chain(host)?, &canonical_path(path).ok()?)
     }
 
     fn chain(&self, host: &str) -> Option<&Chain<T>> {
@@ -179,18 +155,16 @@ impl<T> Router<T> {
         if let Some(chain) = self.exact.get(name.as_ref()) {
             return Some(chain);
         }
-        let mut rest = name.as_ref();
-        while let Some((_, parent)) = rest.split_once('.') {
-            if let Some(chain) = self.below.get(parent) {
+        for (dot, _) in name.match_indices('.') {
+            if let Some(chain) = self.below.get(&name[dot..]) {
                 return Some(chain);
             }
-            rest = parent;
         }
         self.any.as_ref()
     }
 }
 
-/// The value of `Allow` for a path in normal form, if anything is served there. `OPTIONS` is always allowed, because
+/// The value of `Allow` for a path in canonical form, if anything is served there. `OPTIONS` is always allowed, because
 /// it is answered from the routes.
 fn allow<T>(chain: &Chain<T>, path: &str) -> Option<String> {
     let mut methods = BTreeSet::new();
@@ -207,32 +181,7 @@ fn allow<T>(chain: &Chain<T>, path: &str) -> Option<String> {
     Some(allow.join(", "))
 }
 
-/// Why a route cannot be added. Displays as a sentence that names the route.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadRoute {
-    /// Its path is no pattern.
-    #[error("{path:?} is not a route's path: {reason}")]
-    Path {
-        /// The path as written.
-        path: String,
-        /// What is wrong with it.
-        reason: BadPattern,
-    },
-    /// It serves no method.
-    #[error("the route {path:?} names no method; leave `methods` out to serve all of them")]
-    NoMethods {
-        /// The path as written.
-        path: String,
-    },
-    /// It names `CONNECT`, which is no method for a path.
-    #[error("the route {path:?} names CONNECT, which asks for a tunnel and never has a path")]
-    Connect {
-        /// The path as written.
-        path: String,
-    },
-}
-
-/// Two routes that cannot both be there. Displays as a sentence that names both.
+/// Two routes that cannot both be there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conflict {
     /// Which route was added second: its place in the order of [`RouterBuilder::route`], from 0.
@@ -241,40 +190,15 @@ pub struct Conflict {
     pub with: usize,
     /// Under which host both are served.
     pub host: HostPattern,
-    /// The method that both serve; none if both serve all of them.
-    pub method: Option<Method>,
-    /// The paths as written, of the second and of the first.
-    pub paths: (String, String),
-    /// Whether both match exactly the same paths. Otherwise one is a parameter where the other is a wildcard.
+    /// Whether both fit exactly the same paths. Otherwise one has a parameter for a segment where the other has one
+    /// for all the rest.
     pub same: bool,
 }
-
-impl fmt::Display for Conflict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (second, first) = &self.paths;
-        let method = self.method.as_ref().map_or("all methods", Method::as_str);
-        let host = &self.host;
-        if self.same {
-            write!(
-                f,
-                "the routes {first:?} and {second:?} match the same paths, for {method} on {host}: give one of them another path, method or host"
-            )
-        } else {
-            write!(
-                f,
-                "the routes {first:?} and {second:?} have a parameter and a wildcard in the same place, for {method} on {host}: put a literal segment before one of them"
-            )
-        }
-    }
-}
-
-impl std::error::Error for Conflict {}
 
 struct Added<T> {
     owner: Arc<str>,
     hosts: Vec<HostPattern>,
     methods: Methods,
-    pattern: Pattern,
     route: Arc<Route<T>>,
 }
 
@@ -285,101 +209,69 @@ pub struct RouterBuilder<T> {
 
 impl<T> RouterBuilder<T> {
     /// Adds a route that leads to `value`.
-    pub fn route(&mut self, key: RouteKey, value: T) -> Result<&mut Self, BadRoute> {
+    pub fn route(&mut self, key: RouteKey, value: T) -> &mut Self {
         let RouteKey { owner, mut hosts, methods, path } = key;
-        let pattern = Pattern::parse(&path)
-            .map_err(|reason| BadRoute::Path { path: path.clone(), reason })?;
-        if let Methods::These(these) = &methods {
-            if these.is_empty() {
-                return Err(BadRoute::NoMethods { path });
-            }
-            if these.contains(&Method::CONNECT) {
-                return Err(BadRoute::Connect { path });
-            }
-        }
         if hosts.is_empty() {
             hosts.push(HostPattern::Any);
         }
         hosts.sort();
         hosts.dedup();
         let route = Arc::new(Route {
-            pattern: path,
-            names: pattern.names().map(str::to_owned).collect(),
-            wildcard: pattern.ends_in_wildcard(),
+            names: path.parameters().map(str::to_owned).collect(),
+            takes_rest: path.takes_rest(),
+            path,
             value,
         });
-        self.routes.push(Added { owner, hosts, methods, pattern, route });
-        Ok(self)
+        self.routes.push(Added { owner, hosts, methods, route });
+        self
     }
 
     /// Makes the router, or names every pair of routes that cannot both be there.
     pub fn build(&self) -> Result<Router<T>, Vec<Conflict>> {
-        let mut router = Router { exact: HashMap::new(), below: HashMap::new(), any: None };
-        let mut conflicts = Vec::new();
         let hosts: BTreeSet<&HostPattern> = self.routes.iter().flat_map(|r| &r.hosts).collect();
+        let conflicts: Vec<Conflict> = hosts.iter().flat_map(|host| self.conflicts(host)).collect();
+        if !conflicts.is_empty() {
+            return Err(conflicts);
+        }
+        let mut router = Router::empty();
         for host in &hosts {
-            let chain = self.chain(host, &hosts, &mut conflicts);
+            let chain = self.chain(host, &hosts);
             match host {
                 HostPattern::Exact(name) => drop(router.exact.insert(name.clone(), chain)),
-                HostPattern::Below(name) => drop(router.below.insert(name.clone(), chain)),
+                HostPattern::Below(suffix) => drop(router.below.insert(suffix.clone(), chain)),
                 HostPattern::Any => router.any = Some(chain),
             }
         }
-        if conflicts.is_empty() { Ok(router) } else { Err(conflicts) }
+        Ok(router)
     }
 
-    /// The tables for one host pattern: its own routes, then those that its owners have at wider ones.
-    fn chain(
-        &self,
-        host: &HostPattern,
-        hosts: &BTreeSet<&HostPattern>,
-        conflicts: &mut Vec<Conflict>,
-    ) -> Chain<T> {
-        let own = self.routes.iter().filter(|added| added.hosts.contains(host));
-        let owners: BTreeSet<&str> = own.map(|added| added.owner.as_ref()).collect();
-        let mut wider: Vec<&HostPattern> =
-            hosts.iter().copied().filter(|other| other.is_wider_than(host)).collect();
-        wider.sort_by_key(|pattern| pattern.narrowness());
-        let (table, clashes) = Table::build(&self.candidates(host, |_| true));
-        conflicts.extend(clashes.into_iter().map(|clash| self.conflict(host, clash)));
-        let mut chain = vec![table];
-        for pattern in wider {
-            let candidates = self.candidates(pattern, |owner| owners.contains(owner));
-            if !candidates.is_empty() {
-                // A clash here is also one of the pattern's own table, and reported there.
-                chain.push(Table::build(&candidates).0);
-            }
-        }
-        chain
-    }
-
-    /// The routes that are served under a host pattern, of the owners that are wanted.
-    fn candidates(
-        &self,
-        host: &HostPattern,
-        wanted: impl Fn(&str) -> bool,
-    ) -> Vec<Candidate<'_, T>> {
-        let served = |added: &Added<T>| added.hosts.contains(host) && wanted(&added.owner);
-        let all = self.routes.iter().enumerate();
-        all.filter(|(_, added)| served(added))
-            .map(|(index, added)| Candidate {
-                index,
-                pattern: &added.pattern,
-                methods: &added.methods,
-                route: &added.route,
+    /// The pairs of routes that cannot both be served under a host pattern.
+    fn conflicts(&self, host: &HostPattern) -> Vec<Conflict> {
+        let mut clashes = Clashes::default();
+        let served = self.routes.iter().enumerate().filter(|(_, added)| added.hosts.contains(host));
+        served
+            .filter_map(|(index, Added { methods, route, .. })| {
+                let Clash { with, same } = clashes.add(&route.path, methods, index).err()?;
+                Some(Conflict { route: index, with, host: host.clone(), same })
             })
             .collect()
     }
 
-    fn conflict(&self, host: &HostPattern, clash: Clash) -> Conflict {
-        let path = |index: usize| self.routes[index].route.pattern.clone();
-        Conflict {
-            route: clash.second,
-            with: clash.first,
-            host: host.clone(),
-            method: clash.method,
-            paths: (path(clash.second), path(clash.first)),
-            same: clash.same,
-        }
+    /// The tables for one host pattern: its own routes, then those that its owners have at wider ones.
+    fn chain(&self, host: &HostPattern, hosts: &BTreeSet<&HostPattern>) -> Chain<T> {
+        let at = |pattern: &HostPattern| {
+            let pattern = pattern.clone();
+            self.routes.iter().filter(move |added| added.hosts.contains(&pattern))
+        };
+        let owners: BTreeSet<&str> = at(host).map(|added| added.owner.as_ref()).collect();
+        let mut patterns: Vec<&HostPattern> =
+            hosts.iter().copied().filter(|pattern| pattern.covers(host)).collect();
+        patterns.sort_by_key(|pattern| pattern.narrowness());
+        let candidates = patterns.into_iter().map(|pattern| {
+            let wanted = at(pattern).filter(|added| owners.contains(added.owner.as_ref()));
+            wanted.map(|Added { methods, route, .. }| Candidate { methods, route }).collect()
+        });
+        let candidates = candidates.filter(|routes: &Vec<_>| !routes.is_empty());
+        candidates.map(|routes| Table::build(&routes)).collect()
     }
 }

@@ -28,10 +28,13 @@ use tokio::{
 };
 
 use super::{
-    route::{HostPattern, Methods, RouteKey, Router},
+    route::{RouteKey, Router},
     *,
 };
-use crate::outcome::Outcome;
+use crate::{
+    manifest::{self, Headers, HostPattern, Methods, Origins},
+    outcome::Outcome,
+};
 
 /// Longer than anything here may take. Passing it is a failure, never a condition.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -135,7 +138,11 @@ impl Doer {
 impl Handler for Doer {
     type Target = Deed;
 
-    async fn handle(&self, exchange: Exchange<Deed>) -> Result<Response<ResponseBody>, Problem> {
+    async fn handle(
+        &self,
+        mut exchange: Exchange<Deed>,
+    ) -> Result<Response<ResponseBody>, Problem> {
+        exchange.introduce();
         let body = match *exchange.target() {
             Deed::Hello => {
                 let params = exchange.route.params(&exchange.params);
@@ -251,14 +258,20 @@ fn routes() -> Router<Endpoint<Deed>> {
     let mut builder = Router::builder();
     let mut add = |methods: Methods, path: &str, target: Deed, cors: Option<Cors>| {
         let hosts = vec![HostPattern::Any];
-        let key = RouteKey { owner: "o".into(), hosts, methods, path: path.to_owned() };
-        builder.route(key, Endpoint { target, cors }).unwrap();
+        let key = RouteKey { owner: "o".into(), hosts, methods, path: path.parse().unwrap() };
+        builder.route(key, Endpoint { target, cors: cors.map(Arc::new) });
     };
-    let cors = CorsConfig { origins: vec!["https://a.com".to_owned()], ..CorsConfig::default() };
-    let cors = Cors::new(&cors).unwrap();
+    let cors = Cors::new(&manifest::Cors {
+        origins: Origins::Only(vec!["https://a.com".parse().unwrap()]),
+        methods: vec![Method::GET, Method::PUT],
+        headers: Headers::Only(Vec::new()),
+        expose: Headers::Only(Vec::new()),
+        credentials: false,
+        max_age: None,
+    });
     add(Methods::Any, "/", Deed::Hello, None);
     add(Methods::Any, "/u/{id}", Deed::Hello, None);
-    add(Methods::These(vec![Method::GET]), "/show", Deed::Show, None);
+    add(Methods::Only(vec![Method::GET]), "/show", Deed::Show, None);
     add(Methods::Any, "/echo", Deed::Echo, None);
     add(Methods::Any, "/relay", Deed::Relay, None);
     add(Methods::Any, "/wait", Deed::Wait, None);
@@ -268,8 +281,9 @@ fn routes() -> Router<Endpoint<Deed>> {
     add(Methods::Any, "/panic", Deed::Panic, None);
     add(Methods::Any, "/large", Deed::Large, None);
     add(Methods::Any, "/spin", Deed::Spin, Some(cors.clone()));
-    add(Methods::These(vec![Method::GET, Method::PUT]), "/shared", Deed::Hello, Some(cors));
-    add(Methods::These(vec![Method::OPTIONS]), "/own-options", Deed::Hello, None);
+    add(Methods::Only(vec![Method::GET, Method::PUT]), "/shared", Deed::Hello, Some(cors));
+    add(Methods::Only(vec![Method::OPTIONS]), "/own-options", Deed::Hello, None);
+    add(Methods::Every, "/every", Deed::Hello, None);
     builder.build().unwrap()
 }
 

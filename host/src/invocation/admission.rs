@@ -3,7 +3,7 @@
 //! ```text
 //!   rate of tenant, of function --over--> throttled, with the time until the next token
 //!        |
-//!   a slot of the function, of the tenant, of the host
+//!   a slot of the function, of the tenant, memory of the tenant, a slot of the host
 //!        |  all free            |  one is not: wait, no longer than the queue's time and only
 //!        v                      |  while the queue is not full
 //!     admitted  <---------------+--> throttled (function, tenant) or load_shed (host)
@@ -51,7 +51,7 @@ pub struct Admission {
 /// The slots that one invocation holds.
 #[derive(Debug)]
 pub struct Permit {
-    _slots: [OwnedSemaphorePermit; 3],
+    _slots: [Option<OwnedSemaphorePermit>; 4],
 }
 
 /// Why an invocation was not admitted.
@@ -71,6 +71,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 const FUNCTION_FULL: &str =
     "the function has as many invocations running as its concurrency limit allows";
 const TENANT_FULL: &str = "the tenant has as many invocations running as its quota allows";
+const TENANT_MEMORY: &str = "the tenant's sandboxes have as much memory as its quota allows";
 const HOST_FULL: &str = "the host has as many invocations running as it can hold";
 
 impl Admission {
@@ -82,6 +83,11 @@ impl Admission {
             queue,
             waiting: AtomicU32::new(0),
         }
+    }
+
+    /// Invocations that may run at once.
+    pub fn capacity(&self) -> u32 {
+        self.capacity
     }
 
     /// Invocations that run.
@@ -101,56 +107,93 @@ impl Admission {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// Waits for a slot, if need be.
-    pub async fn admit(&self, tenant: &Quota, function: &Quota) -> Result<Permit, Refused> {
+    /// Waits for a slot, if need be. `memory_mib` is the memory limit of the sandbox that is to be made.
+    pub async fn admit(
+        &self,
+        tenant: &Quota,
+        function: &Quota,
+        memory_mib: u32,
+    ) -> Result<Permit, Refused> {
         function.take_rate().map_err(|wait| rate("the function's rate is used up", wait))?;
         tenant.take_rate().map_err(|wait| rate("the tenant's rate is used up", wait))?;
         let stages = [
-            (function.slots(), Outcome::Throttled, FUNCTION_FULL),
-            (tenant.slots(), Outcome::Throttled, TENANT_FULL),
-            (&self.host, Outcome::LoadShed, HOST_FULL),
+            Some(Stage {
+                semaphore: function.slots(),
+                permits: 1,
+                outcome: Outcome::Throttled,
+                reason: FUNCTION_FULL,
+            }),
+            Some(Stage {
+                semaphore: tenant.slots(),
+                permits: 1,
+                outcome: Outcome::Throttled,
+                reason: TENANT_FULL,
+            }),
+            tenant.memory().map(|(_, semaphore)| Stage {
+                semaphore,
+                permits: memory_mib,
+                outcome: Outcome::Throttled,
+                reason: TENANT_MEMORY,
+            }),
+            Some(Stage {
+                semaphore: &self.host,
+                permits: 1,
+                outcome: Outcome::LoadShed,
+                reason: HOST_FULL,
+            }),
         ];
-        let mut taken = [None, None, None];
-        for (slot, (semaphore, ..)) in taken.iter_mut().zip(&stages) {
-            *slot = (*semaphore).clone().try_acquire_owned().ok();
+        let mut slots = [const { None }; 4];
+        let mut all = true;
+        for (slot, stage) in slots.iter_mut().zip(&stages) {
+            if let Some(stage) = stage {
+                *slot = stage.semaphore.clone().try_acquire_many_owned(stage.permits).ok();
+                all &= slot.is_some();
+            }
         }
-        if let [Some(function), Some(tenant), Some(host)] = taken {
-            return Ok(Permit { _slots: [function, tenant, host] });
+        if all {
+            return Ok(Permit { _slots: slots });
         }
         // Those that wait hold nothing of a later stage, or they would starve others of it.
-        drop(taken);
+        drop(slots);
         self.wait(stages).await
     }
 
-    async fn wait(
-        &self,
-        stages: [(&Arc<Semaphore>, Outcome, &'static str); 3],
-    ) -> Result<Permit, Refused> {
+    async fn wait(&self, stages: [Option<Stage<'_>>; 4]) -> Result<Permit, Refused> {
         let _place = Place::take(&self.waiting, self.queue.length).ok_or(Refused {
             outcome: Outcome::LoadShed,
             reason: "as many requests are waiting as the host lets wait",
             retry_after: RETRY_AFTER,
         })?;
         let until = Instant::now() + self.queue.wait;
-        let [function, tenant, host] = stages;
-        Ok(Permit {
-            _slots: [
-                slot(function, until).await?,
-                slot(tenant, until).await?,
-                slot(host, until).await?,
-            ],
-        })
+        let mut slots = [const { None }; 4];
+        for (slot, stage) in slots.iter_mut().zip(stages) {
+            if let Some(stage) = stage {
+                *slot = Some(stage.enter(until).await?);
+            }
+        }
+        Ok(Permit { _slots: slots })
     }
 }
 
-async fn slot(
-    (semaphore, outcome, reason): (&Arc<Semaphore>, Outcome, &'static str),
-    until: Instant,
-) -> Result<OwnedSemaphorePermit, Refused> {
-    match timeout_at(until, semaphore.clone().acquire_owned()).await {
-        Ok(Ok(permit)) => Ok(permit),
-        // Semaphores here are never closed; if one were, nobody could get in.
-        Ok(Err(_)) | Err(_) => Err(Refused { outcome, reason, retry_after: RETRY_AFTER }),
+/// Something that an invocation has to have a part of.
+struct Stage<'a> {
+    semaphore: &'a Arc<Semaphore>,
+    permits: u32,
+    outcome: Outcome,
+    reason: &'static str,
+}
+
+impl Stage<'_> {
+    async fn enter(self, until: Instant) -> Result<OwnedSemaphorePermit, Refused> {
+        match timeout_at(until, self.semaphore.clone().acquire_many_owned(self.permits)).await {
+            Ok(Ok(permit)) => Ok(permit),
+            // Semaphores here are never closed; if one were, nobody could get in.
+            Ok(Err(_)) | Err(_) => Err(Refused {
+                outcome: self.outcome,
+                reason: self.reason,
+                retry_after: RETRY_AFTER,
+            }),
+        }
     }
 }
 
@@ -189,11 +232,11 @@ mod tests {
         let admission = Admission::new(2, queue(1, 10));
         let (tenant, small, large) =
             (Quota::new(10, None), Quota::new(1, None), Quota::new(10, None));
-        let first = admission.admit(&tenant, &small).await.unwrap();
-        let refused = admission.admit(&tenant, &small).await.unwrap_err();
+        let first = admission.admit(&tenant, &small, 64).await.unwrap();
+        let refused = admission.admit(&tenant, &small, 64).await.unwrap_err();
         assert_eq!((refused.outcome, refused.reason), (Outcome::Throttled, FUNCTION_FULL));
-        let second = admission.admit(&tenant, &large).await.unwrap();
-        let refused = admission.admit(&tenant, &large).await.unwrap_err();
+        let second = admission.admit(&tenant, &large, 64).await.unwrap();
+        let refused = admission.admit(&tenant, &large, 64).await.unwrap_err();
         assert_eq!((refused.outcome, refused.reason), (Outcome::LoadShed, HOST_FULL));
         assert_eq!(admission.in_flight(), 2);
         drop((first, second));
@@ -206,20 +249,33 @@ mod tests {
         let admission = Admission::new(10, queue(1, 10));
         let (full, other, function) =
             (Quota::new(1, None), Quota::new(1, None), Quota::new(10, None));
-        let _permit = admission.admit(&full, &function).await.unwrap();
-        let refused = admission.admit(&full, &function).await.unwrap_err();
+        let _permit = admission.admit(&full, &function, 64).await.unwrap();
+        let refused = admission.admit(&full, &function, 64).await.unwrap_err();
         assert_eq!((refused.outcome, refused.reason), (Outcome::Throttled, TENANT_FULL));
-        assert!(admission.admit(&other, &function).await.is_ok());
+        assert!(admission.admit(&other, &function, 64).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_tenants_memory_is_the_sum_of_its_sandboxes_limits() {
+        let admission = Admission::new(10, queue(1, 10));
+        let (tenant, function) =
+            (Quota::new(10, None).with_memory(Some(100)), Quota::new(10, None));
+        let first = admission.admit(&tenant, &function, 64).await.unwrap();
+        let refused = admission.admit(&tenant, &function, 64).await.unwrap_err();
+        assert_eq!((refused.outcome, refused.reason), (Outcome::Throttled, TENANT_MEMORY));
+        assert!(admission.admit(&tenant, &function, 36).await.is_ok());
+        drop(first);
+        assert!(admission.admit(&tenant, &function, 64).await.is_ok());
     }
 
     #[tokio::test]
     async fn who_waits_gets_the_slot_that_comes_free() {
         let admission = Arc::new(Admission::new(1, queue(60_000, 10)));
         let quota = Arc::new(Quota::new(10, None));
-        let permit = admission.admit(&quota, &quota).await.unwrap();
+        let permit = admission.admit(&quota, &quota, 64).await.unwrap();
         let waiter = tokio::spawn({
             let (admission, quota) = (admission.clone(), quota.clone());
-            async move { admission.admit(&quota, &quota).await.map(drop) }
+            async move { admission.admit(&quota, &quota, 64).await.map(drop) }
         });
         while admission.waiting() == 0 {
             tokio::task::yield_now().await;
@@ -232,7 +288,7 @@ mod tests {
     async fn the_queue_is_bounded() {
         let admission = Admission::new(0, queue(60_000, 0));
         let quota = Quota::new(1, None);
-        let refused = admission.admit(&quota, &quota).await.unwrap_err();
+        let refused = admission.admit(&quota, &quota, 64).await.unwrap_err();
         assert_eq!(refused.reason, "as many requests are waiting as the host lets wait");
     }
 
@@ -240,8 +296,8 @@ mod tests {
     async fn a_rate_says_when() {
         let admission = Admission::new(10, queue(1, 10));
         let (tenant, function) = (Quota::new(10, None), Quota::new(10, Some(1)));
-        admission.admit(&tenant, &function).await.unwrap();
-        let refused = admission.admit(&tenant, &function).await.unwrap_err();
+        admission.admit(&tenant, &function, 64).await.unwrap();
+        let refused = admission.admit(&tenant, &function, 64).await.unwrap_err();
         assert_eq!(
             (refused.outcome, refused.reason),
             (Outcome::Throttled, "the function's rate is used up")

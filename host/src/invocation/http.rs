@@ -6,7 +6,7 @@ use std::{
 };
 
 use ::http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri,
     header::CONTENT_LENGTH,
     request::Parts,
     uri::{Authority, PathAndQuery, Scheme},
@@ -211,13 +211,20 @@ async fn run(
                         Some(ended) => ended,
                         None => run_on(guest, &progress, limits).await,
                     };
+                    // What a guest was to be stopped for explains how it ended, even where it ended before it was
+                    // stopped. But settling wakes the reader, who may leave at what it reads: that explains nothing.
+                    let left = progress.reader_is_gone();
                     let complete = outlet.settle().await;
-                    ended.and_then(|()| finished(complete, &progress, limits))
+                    match progress.reason() {
+                        Some(Stop::ReaderGone) if !left => finished(ended, complete),
+                        Some(stop) => Err(stopped(stop, limits)),
+                        None => finished(ended, complete),
+                    }
                 }
             },
         }
     };
-    live.end(result.as_ref().map(|()| ())).outcome
+    live.end(result.as_ref().copied()).outcome
 }
 
 /// Runs the guest to its end, or until one of its bodies says that it is to be stopped.
@@ -244,15 +251,14 @@ fn open(
     Ok((Response::from_parts(parts, ()), Arc::new(outlet)))
 }
 
-/// Whether a guest that says that it is done has left a whole response.
-fn finished(complete: bool, progress: &Progress, limits: &Limits) -> Result<(), Fault> {
-    match progress.reason() {
-        Some(stop) => Err(stopped(stop, limits)),
-        None if complete => Ok(()),
-        None => Err(bad_response(
-            "the guest ended without having finished the body of its response".to_owned(),
-        )),
+/// How a guest that had sent a head ended.
+fn finished(ended: Result<(), Fault>, complete: bool) -> Result<(), Fault> {
+    ended?;
+    if complete {
+        return Ok(());
     }
+    let detail = "the guest ended without having finished the body of its response";
+    Err(bad_response(detail.to_owned()))
 }
 
 fn bad_response(detail: String) -> Fault {
@@ -266,6 +272,9 @@ fn stopped(stop: &Stop, limits: &Limits) -> Fault {
             bad_response(format!(
                 "the body of the response has more than {limit_bytes} bytes (`response_body_kib`)"
             ))
+        }
+        Stop::ReaderGone => {
+            Fault { outcome: Outcome::Canceled, detail: "the client went away".to_owned() }
         }
         Stop::Request(error) => {
             let outcome = match error {
@@ -291,10 +300,13 @@ fn deliver(
     method: &Method,
     mut guard: AbortOnDrop,
 ) -> Response<Body> {
-    let declared = match *method {
+    let bodiless = *method == Method::HEAD
+        || matches!(head.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let declared = if bodiless {
         // Nobody reads this body, and that is no reason to stop the guest.
-        Method::HEAD => Some(0),
-        _ => head.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok()),
+        Some(0)
+    } else {
+        head.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok())
     };
     let guest = guard.0.take();
     head.map(|()| Body::Stream(GuestBody::new(outlet, declared, guest).boxed_unsync()))

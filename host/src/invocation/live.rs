@@ -57,11 +57,24 @@ impl Live {
         seen: Option<Seen>,
         propagation: Propagation,
     ) -> Result<Live, Failure> {
-        let quotas = (revision.tenant.quota(), &revision.quota);
-        let permit = match invoker.admission.admit(quotas.0, quotas.1).await {
+        let memory_mib =
+            u32::try_from(revision.spec.limits.memory_bytes.div_ceil(1 << 20)).unwrap_or(u32::MAX);
+        let permit = match invoker
+            .admission
+            .admit(revision.tenant.quota(), &revision.quota, memory_mib)
+            .await
+        {
             Ok(permit) => permit,
             Err(refused) => {
-                invoker.refused(revision, context, seen.as_ref(), refused.reason, refused.outcome);
+                let status = seen.as_ref().and_then(|_| refused.outcome.http_status());
+                invoker.refused(
+                    revision,
+                    context,
+                    seen.as_ref(),
+                    refused.reason,
+                    refused.outcome,
+                    status,
+                );
                 return Err(Failure::from(refused));
             }
         };
@@ -77,7 +90,8 @@ impl Live {
             started + limits.deadline,
         )
         .map_err(|fault| {
-            invoker.refused(revision, context, seen.as_ref(), &fault.detail, fault.outcome);
+            let status = seen.as_ref().and_then(|_| fault.outcome.http_status());
+            invoker.refused(revision, context, seen.as_ref(), &fault.detail, fault.outcome, status);
             Failure::of(fault.outcome)
         })?;
         Ok(Live {
@@ -153,17 +167,11 @@ impl Invoker {
         seen: Option<&Seen>,
         detail: &str,
         outcome: Outcome,
+        status: Option<u16>,
     ) {
         let usage = Usage::default();
         revision.metrics.observe(outcome, &usage);
-        self.emit(
-            context,
-            seen,
-            outcome,
-            seen.and_then(|_| outcome.http_status()),
-            Some(detail),
-            &usage,
-        );
+        self.emit(context, seen, outcome, status, Some(detail), &usage);
     }
 
     fn emit(

@@ -6,7 +6,7 @@
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
-    header::{CONNECTION, CONTENT_LENGTH, TE, TRAILER, TRANSFER_ENCODING, UPGRADE},
+    header::{CONNECTION, CONTENT_LENGTH, Entry, TE, TRAILER, TRANSFER_ENCODING, UPGRADE},
 };
 
 use crate::{body::Body, manifest::Limits, sandbox::LeanResponse};
@@ -64,27 +64,55 @@ pub(super) fn from_lean(
     if bytes > limit_bytes {
         return Err(BadResponse::Body { bytes, limit_bytes });
     }
-    let mut headers = HeaderMap::with_capacity(fields.len());
-    for (name, value) in fields {
-        let Ok(name) = HeaderName::try_from(&name) else { return Err(BadResponse::Name(name)) };
-        let value = header_value(&name, value)?;
-        if !is_the_hosts(&name) && name != TRAILER {
-            headers.append(name, value);
-        }
-    }
+    let mut headers = header_map(fields, limits)?;
     check_headers(&headers, limits)?;
-    // The host counts the bytes itself; what the guest says matters only where the body is not sent.
-    if *method != Method::HEAD
-        && let Some(declared) = headers.remove(CONTENT_LENGTH)
-        && declared.as_bytes() != bytes.to_string().as_bytes()
-    {
-        let declared = String::from_utf8_lossy(declared.as_bytes()).into_owned();
-        return Err(BadResponse::ContentLength { declared, bytes });
-    }
+    check_length(&mut headers, bytes, method)?;
     let mut response = Response::new(Body::Full(body.into()));
     *response.status_mut() = code;
     *response.headers_mut() = headers;
     Ok(response)
+}
+
+fn header_map(fields: Vec<(String, Vec<u8>)>, limits: &Limits) -> Result<HeaderMap, BadResponse> {
+    let (count, limit) = (fields.len(), limits.headers);
+    let mut headers = HeaderMap::with_capacity(count.min(limit as usize));
+    for (name, value) in fields {
+        let Ok(name) = HeaderName::try_from(&name) else { return Err(BadResponse::Name(name)) };
+        let value = header_value(&name, value)?;
+        if is_the_hosts(&name) || name == TRAILER {
+            continue;
+        }
+        // A map that is asked to hold more than some ten thousand panics.
+        if headers.len() == limit as usize {
+            return Err(BadResponse::HeaderCount { count, limit });
+        }
+        headers.append(name, value);
+    }
+    Ok(headers)
+}
+
+/// The host counts the bytes itself and takes out what the guest says. Only in answer to HEAD, where the body may be missing,
+/// is it the length of what GET would get; then it has to be one number all the same.
+fn check_length(headers: &mut HeaderMap, bytes: u64, method: &Method) -> Result<(), BadResponse> {
+    let Entry::Occupied(entry) = headers.entry(CONTENT_LENGTH) else { return Ok(()) };
+    let (_, declared) = entry.remove_entry_mult();
+    let declared: Vec<HeaderValue> = declared.collect();
+    let is_number = |value: &HeaderValue| {
+        let digits = value.as_bytes().iter().all(u8::is_ascii_digit);
+        digits && value.to_str().is_ok_and(|text| text.parse::<u64>().is_ok())
+    };
+    let is_right = |value: &HeaderValue| match *method {
+        Method::HEAD => is_number(value) && *value == declared[0],
+        _ => value.as_bytes() == bytes.to_string().as_bytes(),
+    };
+    if let Some(wrong) = declared.iter().find(|value| !is_right(value)) {
+        let declared = String::from_utf8_lossy(wrong.as_bytes()).into_owned();
+        return Err(BadResponse::ContentLength { declared, bytes });
+    }
+    if *method == Method::HEAD {
+        headers.extend(declared.into_iter().take(1).map(|value| (CONTENT_LENGTH, value)));
+    }
+    Ok(())
 }
 
 fn header_value(name: &HeaderName, value: Vec<u8>) -> Result<HeaderValue, BadResponse> {

@@ -45,6 +45,8 @@ pub(super) enum Stop {
     ResponseTooLarge,
     /// The request's body did not come to its end.
     Request(BodyError),
+    /// Nobody reads its response any more.
+    ReaderGone,
 }
 
 impl Progress {
@@ -66,6 +68,11 @@ impl Progress {
     /// The reason to stop the guest, if there is one.
     pub(super) fn reason(&self) -> Option<&Stop> {
         self.stop.get()
+    }
+
+    /// Whether nobody reads the response any more.
+    pub(super) fn reader_is_gone(&self) -> bool {
+        self.reason() == Some(&Stop::ReaderGone)
     }
 
     /// Comes with the reason to stop the guest. For one waiter.
@@ -291,9 +298,11 @@ impl http_body::Body for GuestBody {
 
 impl Drop for GuestBody {
     fn drop(&mut self) {
-        *self.outlet.lock() = State::Closed;
         if let Some(guest) = &self.guest {
+            // Noted first: a guest that finds its stream closed may end, well or not, before it is stopped.
+            self.outlet.progress.stop(Stop::ReaderGone);
             guest.abort();
         }
+        *self.outlet.lock() = State::Closed;
     }
 }

@@ -1,6 +1,6 @@
 //! Which pages of other origins may call a function from a browser.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, net::Ipv6Addr, str::FromStr, time::Duration};
 
 use http::{HeaderName, Method};
 
@@ -12,7 +12,8 @@ use super::{HostPattern, InvalidHost};
 pub struct Cors {
     /// The origins whose pages may call.
     pub origins: Origins,
-    /// The methods that they may use, beyond those that browsers allow without asking (`GET`, `HEAD`, `POST`).
+    /// The methods that they may use. `GET`, `HEAD` and `POST` where the manifest names none: those that browsers allow
+    /// without asking, as long as nothing else about the request has to be asked for.
     pub methods: Vec<Method>,
     /// The request headers that they may send, beyond those that browsers allow without asking.
     pub headers: Headers,
@@ -100,13 +101,24 @@ impl Origin {
         let host = match self.port {
             None => rest,
             Some(port) => match rest.rsplit_once(':') {
-                Some((host, digits)) if digits.parse() == Ok(port) => host,
+                Some((host, digits)) if is_port(digits) && digits.parse() == Ok(port) => host,
                 _ => return false,
             },
         };
-        // Nothing but a host may be matched by a star: no port, path or credentials.
-        (host.starts_with('[') || !host.contains([':', '/', '@'])) && self.host.matches(host)
+        is_host(host) && self.host.matches(host)
     }
+}
+
+/// Nothing but a host may be matched by a star: no port, path or credentials.
+fn is_host(text: &str) -> bool {
+    match text.strip_prefix('[').and_then(|address| address.strip_suffix(']')) {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)),
+    }
+}
+
+fn is_port(digits: &str) -> bool {
+    digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.starts_with('0')
 }
 
 impl fmt::Display for Origin {
@@ -180,6 +192,22 @@ mod tests {
         assert!(!origin("https://*.example.com").matches("https://evil.com/.example.com"));
         assert!(!origin("https://*.example.com").matches("https://evil.com:1.example.com"));
         assert!(!origin("https://example.com").matches("null"));
+        for other in [
+            "https://.a.com:8443",
+            "https://x.a.com",
+            "https://x.a.com:84430",
+            "https://x.a.com:+8443",
+            "https://x.a.com:08443",
+            "http://x.a.com:8443",
+            "https://u@x.a.com:8443",
+            "https://x y.a.com:8443",
+            "https://[::1].a.com:8443",
+        ] {
+            assert!(!origin("https://*.a.com:8443").matches(other), "{other}");
+        }
+        assert!(origin("https://*").matches("https://[::1]"));
+        assert!(!origin("https://*").matches("https://[::1]/a]"));
+        assert!(origin("https://A.com").matches("https://a.com"));
         assert_eq!(origin("https://*.Example.com:8443").to_string(), "https://*.example.com:8443");
     }
 
@@ -189,12 +217,19 @@ mod tests {
             ("example.com", "it begins with `https://` or `http://`, as in `https://example.com`"),
             ("null", "it begins with `https://` or `http://`, as in `https://example.com`"),
             ("https://example.com/", "nothing follows the host and port, not even a slash"),
+            (
+                "capacitor://localhost",
+                "it begins with `https://` or `http://`, as in `https://example.com`",
+            ),
             ("https://example.com:0", "its port is not a number from 1 to 65535"),
             ("https://example.com:x", "its port is not a number from 1 to 65535"),
         ];
         for (text, reason) in refusals {
             let error = text.parse::<Origin>().unwrap_err();
             assert_eq!(error.to_string(), format!("{text:?} is not an origin: {reason}"));
+        }
+        for bad in ["https://", "https://a.com.", "https://a.*.com", "https://u@a.com"] {
+            assert!(bad.parse::<Origin>().is_err(), "{bad}");
         }
         assert_eq!(
             "https://a b".parse::<Origin>().unwrap_err().to_string(),

@@ -3,7 +3,7 @@
 use std::{fmt, net::IpAddr, str::FromStr, sync::Arc};
 
 /// The longest host name, in bytes (RFC 1035, section 2.3.4, without the final dot).
-const MAX_HOST_BYTES: usize = 253;
+pub(crate) const MAX_HOST_BYTES: usize = 253;
 
 /// Which host names are meant. Host names are in lower case and without a port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -35,6 +35,15 @@ impl HostPattern {
             (HostPattern::Below(suffix), HostPattern::Below(other)) => other.ends_with(&**suffix),
             (HostPattern::Exact(_), HostPattern::Below(_)) => false,
             (pattern, HostPattern::Exact(host)) => pattern.matches(host),
+        }
+    }
+
+    /// Orders the patterns that mean the same host, the narrowest first.
+    pub fn narrowness(&self) -> usize {
+        match self {
+            HostPattern::Exact(_) => 0,
+            HostPattern::Below(suffix) => 1 + MAX_HOST_BYTES.saturating_sub(suffix.len()),
+            HostPattern::Any => usize::MAX,
         }
     }
 }
@@ -182,6 +191,20 @@ mod tests {
     }
 
     #[test]
+    fn of_two_patterns_for_a_host_the_covered_one_is_narrower() {
+        for (wide, narrow) in
+            [("*", "a.b"), ("*", "*.b"), ("*.b", "a.b"), ("*.b", "*.a.b"), ("*.b", "x.a.b")]
+        {
+            let (wide, narrow) = (host(wide), host(narrow));
+            assert!(wide.covers(&narrow) && !narrow.covers(&wide), "{wide} {narrow}");
+            assert!(narrow.narrowness() < wide.narrowness(), "{wide} {narrow}");
+        }
+        for (one, other) in [("*.b", "b"), ("*.b", "xb"), ("*.b", "a.c")] {
+            assert!(!host(one).covers(&host(other)), "{one} {other}");
+        }
+    }
+
+    #[test]
     fn every_refusal_says_why() {
         let refusals = [
             ("", "it is empty"),
@@ -205,7 +228,9 @@ mod tests {
             let error = text.parse::<HostPattern>().unwrap_err();
             assert_eq!(error.to_string(), format!("{text:?} is not a host name: {reason}"));
         }
-        assert!("a".repeat(254).parse::<HostPattern>().is_err());
+        for bad in ["**", "*.[::1]", "a b", "u@a", "*.", "-a.b", &"a".repeat(254)] {
+            assert!(bad.parse::<HostPattern>().is_err(), "{bad}");
+        }
     }
 
     proptest! {

@@ -62,7 +62,8 @@ pub(crate) struct RawFunction {
     pub(crate) env: Entries<At<String>>,
     /// What the function may reach. Nothing by default.
     pub(crate) grants: RawGrants,
-    /// Which pages of other origins may call the function from a browser. None by default.
+    /// Which pages of other origins may call the function from a browser: the host answers for it. By default it does
+    /// not, and the function may do so itself.
     pub(crate) cors: Option<At<RawCors>>,
 }
 
@@ -92,10 +93,12 @@ pub(crate) struct RawRoute {
 #[serde(deny_unknown_fields, expecting = "a path or a table")]
 #[schemars(rename = "Route")]
 struct RawRouteTable {
-    /// The path: literal segments, `{name}` for one segment, and at the end `{*name}` for all the rest.
+    /// The path: literal segments, `{name}` for one segment, and at the end `{*name}` for all the rest, which may be
+    /// empty.
     #[schemars(regex(pattern = "^/"))]
     path: At<String>,
-    /// The methods, such as `["GET", "POST"]`. All by default.
+    /// The methods, such as `["GET", "POST"]`; `GET` brings `HEAD`, and the host answers `OPTIONS` unless it is among
+    /// them. All by default, but for `OPTIONS` where the function has `cors`.
     methods: Option<At<Vec<At<String>>>>,
     /// The host name, such as `api.example.com`, or `*.example.com` for all below it. All of the tenant's by default.
     host: Option<At<String>>,
@@ -222,7 +225,7 @@ impl JsonSchema for RawRoute {
             "description": "A path, or a table with a path.",
             "anyOf": [
                 {
-                    "description": "The path: literal segments, `{name}` for one segment, and at the end `{*name}` for all the rest.",
+                    "description": "The path: literal segments, `{name}` for one segment, and at the end `{*name}` for all the rest, which may be empty.",
                     "type": "string",
                     "pattern": "^/",
                 },

@@ -1,17 +1,37 @@
 //! Routes: which requests a function answers.
 //!
-//! # How paths are compared
-//! Patterns and the paths of requests are brought to one form, the *canonical* one, before they are compared: each
-//! byte that may stand in a path (RFC 3986's `pchar`) stands for itself, and every other is `%XX` with upper-case
-//! digits. So `/caf%C3%A9`, `/caf%c3%a9` and a manifest's `/café` are the same, and so are `/%7Euser` and `/~user`,
-//! while an encoded slash, `%2F`, is part of a segment and never divides two. Parameters are decoded after matching, so
-//! that one of them may hold a slash. Dot segments and repeated slashes are not resolved: they match only a
-//! parameter.
+//! # Patterns
+//! A pattern begins with a slash. Each of its segments is a literal, or a parameter: `{name}` takes one segment, which is
+//! not empty, and `{*name}`, at the end only, takes all the rest of the path, which may be empty. So `/files/{*rest}`
+//! answers `/files/`, with an empty `rest`, and everything below it, but not `/files`. Nothing is guessed about slashes
+//! at the end: `/users` and `/users/` are two paths, and `/users/{id}` answers neither.
+//!
+//! Where several patterns fit a path, the first segment in which they differ decides: a literal is taken before a
+//! parameter. `/files/` is thus taken before `/files/{*rest}`.
+//!
+//! # Paths
+//! Patterns and the paths of requests are brought to one form, the *canonical* one, before they are compared,
+//! byte by byte: each byte that may stand in a path (RFC 3986's `pchar`) stands for itself, and every other is `%XX` with
+//! upper-case digits. So `/caf%C3%A9`, `/caf%c3%a9` and a manifest's `/café` are the same, and so are `/%40me` and `/@me`,
+//! while an encoded slash, `%2F`, is part of a segment and never divides two. Parameters are decoded after matching, once,
+//! so that one of them may hold a slash.
+//!
+//! A request whose path has a segment `.` or `..`, even encoded, is refused, because two readers of such a path can take it
+//! for two places; so is one whose `{*rest}` decodes to such a path, and one whose parameters are no UTF-8. Repeated
+//! slashes are not merged: an empty segment of a request's path fits only within `{*rest}`, or at the end of a pattern
+//! that ends in a slash.
+
+mod canonical;
+mod methods;
 
 use std::{borrow::Cow, fmt, str::FromStr, sync::Arc};
 
 use http::Method;
 
+pub use self::{
+    canonical::{InvalidPath, canonical_path, decode_parameter},
+    methods::Methods,
+};
 use super::{HostPattern, Place};
 
 /// The longest route pattern, in bytes of its canonical form.
@@ -47,52 +67,21 @@ impl fmt::Display for Route {
     }
 }
 
-/// The methods of a route.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Methods {
-    /// Every method.
-    Any,
-    /// These methods: at least one, each once, in the order of the manifest.
-    Only(Vec<Method>),
-}
-
-impl Methods {
-    /// Whether `method` is one of them.
-    pub fn contains(&self, method: &Method) -> bool {
-        match self {
-            Methods::Any => true,
-            Methods::Only(methods) => methods.contains(method),
-        }
-    }
-
-    /// Whether some method is in both.
-    pub fn overlap(&self, other: &Methods) -> bool {
-        match (self, other) {
-            (Methods::Any, _) | (_, Methods::Any) => true,
-            (Methods::Only(methods), other) => methods.iter().any(|method| other.contains(method)),
-        }
-    }
-}
-
-/// The pattern of a path: literal segments, `{name}` for one segment, and at the end `{*name}` for all the rest.
-///
-/// A parameter stands for at least one character. A pattern that ends in a slash is another than the one without.
+/// The pattern of a path, in canonical form. What it takes is in the module's documentation.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct RoutePath {
     pattern: Arc<str>,
 }
 
 impl RoutePath {
-    /// The pattern in `matchit`'s syntax, its literals in canonical form.
+    /// The pattern, its literals in canonical form.
     pub fn as_str(&self) -> &str {
         &self.pattern
     }
 
-    /// For a pattern that ends in `/{*rest}`, the pattern without it (ending in the slash), which the route should
-    /// answer too unless another route has it: `/files/{*rest}` is meant for `/files/`, which `matchit` leaves out.
-    pub fn empty_rest(&self) -> Option<&str> {
-        let (before, last) = self.pattern.rsplit_once('/')?;
-        last.starts_with("{*").then(|| &self.pattern[..=before.len()])
+    /// Whether its last parameter takes all the rest of a path.
+    pub fn takes_rest(&self) -> bool {
+        self.segments().last().is_some_and(|last| matches!(last, Segment::Rest(_)))
     }
 
     /// The names of the parameters, in order.
@@ -103,9 +92,8 @@ impl RoutePath {
         })
     }
 
-    /// The pattern with its parameters named by their number, as in `/users/{0}/{*1}`: still `matchit`'s syntax, and
-    /// equal for patterns that match the same paths, so that routes which differ in their methods can share an entry
-    /// of a router. [`RoutePath::parameters`] has the names, in the same order.
+    /// The pattern with its parameters named by their number, as in `/users/{0}/{*1}`, which is `matchit`'s syntax:
+    /// equal for patterns that fit the same paths. [`RoutePath::parameters`] has the names, in the same order.
     pub fn shape(&self) -> String {
         let mut shape = String::with_capacity(self.pattern.len());
         let mut numbers = 0..;
@@ -262,87 +250,17 @@ fn literal(segment: &str) -> Result<Cow<'_, str>, Refusal> {
         let help = "write `{*rest}` for all the rest of the path, `{name}` for one segment, `%2A` for a literal star";
         return Err(("a star stands in a parameter only".to_owned(), Some(help.to_owned())));
     }
-    if matches!(segment, "." | "..") {
-        return Err(("clients resolve `.` and `..` before they send a request".to_owned(), None));
-    }
     if let Some(c) = segment.chars().find(|c| c.is_control()) {
         return Err((format!("it has the control character {c:?}"), None));
     }
-    canonical_path(segment).map_err(|error| {
+    let literal = canonical::encoded(segment).map_err(|_| {
         let help = "write a literal percent sign as `%25`".to_owned();
-        (error.to_string(), Some(help))
-    })
-}
-
-/// Why a request's path cannot be compared or decoded: answered as a bad request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidPath {
-    /// A percent sign without two hexadecimal digits after it.
-    #[error("a percent sign is not followed by two hexadecimal digits")]
-    Percent,
-    /// What a parameter stands for, decoded, is no text.
-    #[error("the percent-encoding is not of UTF-8 text")]
-    NotUtf8,
-}
-
-/// The canonical form of a path as it came in a request, or of a part of it. Borrows where it is canonical already,
-/// as nearly all are.
-///
-/// # Errors
-/// [`InvalidPath::Percent`].
-pub fn canonical_path(path: &str) -> Result<Cow<'_, str>, InvalidPath> {
-    let bytes = path.as_bytes();
-    let Some(first) = bytes.iter().position(|byte| !is_literal(*byte)) else {
-        return Ok(Cow::Borrowed(path));
-    };
-    let mut canonical = String::with_capacity(path.len() + 8);
-    canonical.push_str(&path[..first]);
-    let mut at = first;
-    while let Some(&byte) = bytes.get(at) {
-        at += 1;
-        if byte == b'%' {
-            let decoded = hex_pair(bytes.get(at..at + 2)).ok_or(InvalidPath::Percent)?;
-            at += 2;
-            // A slash that was encoded stays so: it does not divide segments.
-            push(&mut canonical, decoded, decoded != b'/');
-        } else {
-            push(&mut canonical, byte, true);
-        }
+        ("a percent sign is not followed by two hexadecimal digits".to_owned(), Some(help))
+    })?;
+    match canonical::refuse_dot_segments(&literal) {
+        Ok(()) => Ok(literal),
+        Err(_) => Err(("clients resolve `.` and `..` before they send a request".to_owned(), None)),
     }
-    Ok(Cow::Owned(canonical))
-}
-
-/// What a parameter stands for, decoded.
-///
-/// # Errors
-/// [`InvalidPath::NotUtf8`].
-pub fn decode_parameter(value: &str) -> Result<Cow<'_, str>, InvalidPath> {
-    percent_encoding::percent_decode_str(value).decode_utf8().map_err(|_| InvalidPath::NotUtf8)
-}
-
-fn push(canonical: &mut String, byte: u8, may_be_literal: bool) {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    if may_be_literal && is_literal(byte) {
-        canonical.push(char::from(byte));
-    } else {
-        let digits = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
-        canonical.push('%');
-        canonical.extend(digits.map(char::from));
-    }
-}
-
-fn hex_pair(digits: Option<&[u8]>) -> Option<u8> {
-    let value =
-        |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
-    match digits? {
-        [high, low] => Some(value(*high)? << 4 | value(*low)?),
-        _ => None,
-    }
-}
-
-/// RFC 3986's `pchar` without the percent sign, and the slash.
-fn is_literal(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/".contains(&byte)
 }
 
 #[cfg(test)]
@@ -379,9 +297,8 @@ mod tests {
         let route = path("/users/{id}/files/{*rest}");
         assert_eq!(route.parameters().collect::<Vec<_>>(), ["id", "rest"]);
         assert_eq!(route.shape(), "/users/{0}/files/{*1}");
-        assert_eq!(route.empty_rest(), Some("/users/{id}/files/"));
-        assert_eq!(path("/{*all}").empty_rest(), Some("/"));
-        assert_eq!(path("/{id}").empty_rest(), None);
+        assert!(route.takes_rest() && path("/{*all}").takes_rest());
+        assert!(!path("/{id}").takes_rest() && !path("/").takes_rest());
         assert_eq!(path("/a").shape(), "/a");
     }
 
@@ -401,15 +318,20 @@ mod tests {
     }
 
     #[test]
-    fn paths_of_requests() {
-        assert!(matches!(canonical_path("/a/b-c_d.e~f!"), Ok(Cow::Borrowed("/a/b-c_d.e~f!"))));
-        assert_eq!(canonical_path("/caf\u{e9}").unwrap(), "/caf%C3%A9");
-        assert_eq!(canonical_path("/%ff%00").unwrap(), "/%FF%00");
-        for wrong in ["/%", "/%4", "/%4g", "/%g4", "/%%41", "/%+1"] {
-            assert_eq!(canonical_path(wrong), Err(InvalidPath::Percent), "{wrong}");
+    fn what_is_no_pattern_says_why() {
+        for (text, reason) in [
+            ("users", "it does not begin with a slash"),
+            ("/{1a}", "a parameter's name takes ASCII letters, digits and `_`, and \"1a\" is none"),
+            ("/a/{*}", "a parameter's name takes ASCII letters, digits and `_`, and \"\" is none"),
+            ("/a{b}", "a parameter, as in `{id}`, takes a whole segment"),
+            ("/a#b", "a route is a path without query or fragment"),
+            ("/a\u{7f}b", "it has the control character '\\u{7f}'"),
+            ("//", "it has an empty segment"),
+            ("/a/.", "clients resolve `.` and `..` before they send a request"),
+            ("/%2e%2E/b", "clients resolve `.` and `..` before they send a request"),
+        ] {
+            let error = text.parse::<RoutePath>().unwrap_err().to_string();
+            assert_eq!(error, format!("{text:?} is not a route: {reason}"));
         }
-        assert_eq!(decode_parameter("a%2Fb%20c").unwrap(), "a/b c");
-        assert_eq!(decode_parameter("%FF"), Err(InvalidPath::NotUtf8));
-        assert_eq!(InvalidPath::NotUtf8.to_string(), "the percent-encoding is not of UTF-8 text");
     }
 }

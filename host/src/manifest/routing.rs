@@ -1,68 +1,108 @@
 //! Which routes cannot stand side by side.
+//!
+//! Two routes under one host clash if some request could be answered by both and nothing prefers one of them:
+//!
+//! - They fit the same paths, and a method is in both. `HEAD` that comes with `GET` is not: a route that names it is
+//!   preferred.
+//! - One has a parameter for a segment where the other has one for all the rest, and both answer some method.
 
 use std::{collections::HashMap, fmt};
 
-use super::{Diagnostic, HostPattern, Methods, Route};
+use super::{Diagnostic, HostPattern, Methods, Route, RoutePath};
 
-/// The routes of an app, or of all apps of a tenant, as far as they were looked at.
-#[derive(Default)]
-pub(crate) struct Routes<'a> {
-    by_shape: HashMap<(Option<&'a HostPattern>, String), Vec<Entry<'a>>>,
-    /// The first route that has a parameter of a kind after a prefix: one segment, or all the rest.
-    by_prefix: HashMap<(Option<&'a HostPattern>, String, Kind), Entry<'a>>,
+/// Routes under one host that can stand side by side. `T` is how the caller calls them.
+#[derive(Debug)]
+pub(crate) struct Clashes<'a, T> {
+    by_shape: HashMap<String, Vec<(&'a Methods, T)>>,
+    /// The parameters after each prefix.
+    by_place: HashMap<String, Vec<(Kind, &'a Methods, T)>>,
 }
 
-type Entry<'a> = (String, &'a Route);
+/// What a route that was to be added clashes with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Clash<T> {
+    /// The route that was there before.
+    pub(crate) with: T,
+    /// Whether both fit the same paths. Otherwise one has a parameter for a segment where the other has one for all
+    /// the rest.
+    pub(crate) same: bool,
+}
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     One,
     Rest,
 }
 
+impl<T> Default for Clashes<'_, T> {
+    fn default() -> Self {
+        Clashes { by_shape: HashMap::new(), by_place: HashMap::new() }
+    }
+}
+
+impl<'a, T: Copy> Clashes<'a, T> {
+    /// Adds a route, unless it clashes with one that is there.
+    pub(crate) fn add(
+        &mut self,
+        path: &RoutePath,
+        methods: &'a Methods,
+        route: T,
+    ) -> Result<(), Clash<T>> {
+        let shape = path.shape();
+        let same = self.by_shape.get(&shape).map_or(&[][..], Vec::as_slice);
+        if let Some((_, with)) = same.iter().find(|(other, _)| other.overlap(methods)) {
+            return Err(Clash { with: *with, same: true });
+        }
+        for (prefix, kind) in parameters(&shape) {
+            let there = self.by_place.get(prefix).map_or(&[][..], Vec::as_slice);
+            let other = there.iter().find(|(other, of, _)| *other != kind && of.compete(methods));
+            if let Some((_, _, with)) = other {
+                return Err(Clash { with: *with, same: false });
+            }
+        }
+        for (prefix, kind) in parameters(&shape) {
+            self.by_place.entry(prefix.to_owned()).or_default().push((kind, methods, route));
+        }
+        self.by_shape.entry(shape).or_default().push((methods, route));
+        Ok(())
+    }
+}
+
+/// The routes of an app, or of all apps of a tenant, as far as they were looked at.
+#[derive(Default)]
+pub(crate) struct Routes<'a> {
+    hosts: &'a [HostPattern],
+    added: Vec<(String, &'a Route)>,
+    by_host: HashMap<Option<&'a HostPattern>, Clashes<'a, usize>>,
+}
+
 impl<'a> Routes<'a> {
+    /// No routes yet. Those that name no host are served under all of these; none are all that are not known yet.
+    pub(crate) fn under(hosts: &'a [HostPattern]) -> Routes<'a> {
+        Routes { hosts, ..Routes::default() }
+    }
+
     /// Adds a route of `owner` (such as "function `a`"), or says with what it clashes.
     pub(crate) fn add(
         &mut self,
         owner: &impl fmt::Display,
         route: &'a Route,
     ) -> Option<Diagnostic> {
-        let shape = route.path.shape();
-        let same = self.by_shape.entry((route.host.as_ref(), shape.clone())).or_default();
-        let clash = same.iter().find(|(_, other)| other.methods.overlap(&route.methods));
-        let finding = match clash {
-            Some((other_owner, other)) => Some(duplicate(route, other_owner, other)),
-            None => self.ambiguity(route, &shape),
+        let hosts: Vec<Option<&HostPattern>> = match (&route.host, self.hosts) {
+            (None, []) => vec![None],
+            (None, hosts) => hosts.iter().map(Some).collect(),
+            (Some(host), _) => vec![Some(host)],
         };
-        let entry = || (owner.to_string(), route);
-        if finding.is_none() {
-            self.by_shape.entry((route.host.as_ref(), shape.clone())).or_default().push(entry());
-            for (prefix, kind) in parameters(&shape) {
-                let key = (route.host.as_ref(), prefix.to_owned(), kind);
-                self.by_prefix.entry(key).or_insert_with(entry);
-            }
+        let mut clash = None;
+        for host in hosts {
+            let routes = self.by_host.entry(host).or_default();
+            let added = routes.add(&route.path, &route.methods, self.added.len());
+            clash = clash.or(added.err());
         }
-        finding
-    }
-
-    /// A parameter for one segment and one for all the rest cannot stand at the same place: no route is preferred.
-    fn ambiguity(&self, route: &Route, shape: &str) -> Option<Diagnostic> {
-        let (owner, other) = parameters(shape).find_map(|(prefix, kind)| {
-            let other_kind = match kind {
-                Kind::One => Kind::Rest,
-                Kind::Rest => Kind::One,
-            };
-            self.by_prefix.get(&(route.host.as_ref(), prefix.to_owned(), other_kind))
-        })?;
-        let message =
-            format!("route `{}` and `{}` of {owner} match the same paths", route.path, other.path);
-        let help = "a parameter for one segment and one for all the rest cannot stand at the same place: put a literal segment before one of them";
-        Some(
-            Diagnostic::error(message)
-                .help(help)
-                .at(&route.place)
-                .related(&other.place, "the other route is here"),
-        )
+        self.added.push((owner.to_string(), route));
+        let Clash { with, same } = clash?;
+        let (owner, other) = &self.added[with];
+        Some(if same { duplicate(route, owner, other) } else { ambiguous(route, owner, other) })
     }
 }
 
@@ -79,6 +119,17 @@ fn duplicate(route: &Route, owner: &str, other: &Route) -> Diagnostic {
         (Methods::Only(_), Methods::Only(_)) => finding,
         _ => finding.help("a route without `methods` takes every method"),
     }
+}
+
+/// A parameter for one segment and one for all the rest cannot stand at the same place: no route is preferred.
+fn ambiguous(route: &Route, owner: &str, other: &Route) -> Diagnostic {
+    let message =
+        format!("route `{}` and `{}` of {owner} match the same paths", route.path, other.path);
+    let help = "a parameter for one segment and one for all the rest cannot stand at the same place: put a literal segment before one of them";
+    Diagnostic::error(message)
+        .help(help)
+        .at(&route.place)
+        .related(&other.place, "the other route is here")
 }
 
 /// The parameters of a shape, each with what stands before it.
@@ -144,6 +195,26 @@ mod tests {
         assert!(routes.add(&"b", &post).is_none());
         assert_eq!(routes.add(&"c", &put).unwrap().message, "route `PUT /a` is taken by b");
         assert!(routes.add(&"d", &elsewhere).is_none());
+    }
+
+    #[test]
+    fn routes_without_a_request_in_common_stand_side_by_side() {
+        use http::Method;
+        let only = |methods: &[Method]| Methods::Only(methods.to_vec());
+        let clash = |first: (&str, Methods), second: (&str, Methods)| {
+            let (first, second) = (route(first.0, first.1), route(second.0, second.1));
+            let mut routes = Routes::default();
+            assert!(routes.add(&"a", &first).is_none());
+            routes.add(&"b", &second).is_some()
+        };
+        let (get, head, post) =
+            (only(&[Method::GET]), only(&[Method::HEAD]), only(&[Method::POST]));
+        assert!(!clash(("/a/{*r}", get.clone()), ("/a/{id}", post)));
+        assert!(!clash(("/a", get.clone()), ("/a", head.clone())));
+        assert!(clash(("/a/{*r}", get), ("/a/{id}", head)), "HEAD has no preference here");
+        let options = only(&[Method::OPTIONS]);
+        assert!(!clash(("/a", Methods::Any), ("/a", options.clone())));
+        assert!(clash(("/a", Methods::Every), ("/a", options)));
     }
 
     proptest! {

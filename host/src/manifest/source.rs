@@ -33,14 +33,12 @@ pub(super) fn app_of_component(path: &Path) -> Result<App, Diagnostic> {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let name = name_like(&stem);
     let place = ManifestText::new(path, "").place(0..0);
-    let route = |pattern: &str| {
-        let path: RoutePath = pattern.parse().ok()?;
-        Some(Route { path, methods: Methods::Any, host: None, place: place.clone() })
-    };
+    let path = "/{*path}".parse::<RoutePath>().map_err(|_| failed())?;
+    let route = Route { path, methods: Methods::Every, host: None, place: place.clone() };
     let function = Function {
         name: name.parse::<FunctionName>().map_err(|_| failed())?,
         source: Source::Component(file.clone()),
-        routes: ["/", "/{*path}"].into_iter().filter_map(route).collect(),
+        routes: vec![route],
         limits: Limits::default(),
         written_limits: Vec::new(),
         env: Vec::new(),

@@ -150,6 +150,22 @@ fn limits_come_from_the_function_then_the_app_then_the_defaults() {
 }
 
 #[test]
+fn options_are_the_functions_unless_the_host_does_its_cors() {
+    let app = parse(
+        r#"
+app = "shop"
+functions.own.component = "src/lib.rs"
+functions.own.routes = ["/own", { path = "/list", methods = ["GET"] }]
+functions.shared = { component = "src/lib.rs", routes = ["/shared"], cors.origins = ["*"] }
+"#,
+    );
+    let methods = |function: usize, route: usize| &app.functions[function].routes[route].methods;
+    assert_eq!(methods(0, 0), &Methods::Every);
+    assert_eq!(methods(0, 1), &Methods::Only(vec![Method::GET]));
+    assert_eq!(methods(1, 0), &Methods::Any);
+}
+
+#[test]
 fn environment_grants_and_cors() {
     let app = parse(FULL);
     let env = |function: &Function| {
@@ -314,8 +330,8 @@ fn a_bare_component_is_an_app() {
         (function.name.as_str(), &function.source),
         ("my-function-v2", &Source::Component(file))
     );
-    let routes: Vec<&str> = function.routes.iter().map(|route| route.path.as_str()).collect();
-    assert_eq!(routes, ["/", "/{*path}"]);
+    let [route] = &function.routes[..] else { panic!() };
+    assert_eq!((route.path.as_str(), &route.methods), ("/{*path}", &Methods::Every));
     assert_eq!(function.limits, Limits::default());
 
     let error = |path: &Path| print(&App::for_component(path).unwrap_err(), dir.path());

@@ -99,7 +99,9 @@ impl FunctionReader<'_> {
         let name = findings.name::<FunctionName>(self.name);
         let source = self.source(findings);
         let routes = findings.bounded("routes", &function.routes);
-        let routes = routes.iter().filter_map(|route| http::route(route, findings)).collect();
+        let has_cors = function.cors.is_some();
+        let routes = routes.iter().filter_map(|route| http::route(route, has_cors, findings));
+        let routes = routes.collect();
         let (limits, written_limits) = self.limits(findings);
         let env = self.env(findings);
         let grants = http::grants(&function.grants, findings);

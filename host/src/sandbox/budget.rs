@@ -1,9 +1,10 @@
 //! The CPU budget and the deadline.
 //!
 //! A guest runs only inside polls of its future, so the time of those polls is the CPU time it is charged: a guest
-//! that waits pays nothing. The first slice, which is all that most invocations have, is measured by the wall
-//! clock, which costs no system call. From the first epoch tick on, slices are measured by the thread's CPU clock, so that a
-//! guest does not pay for the time in which the kernel ran somebody else.
+//! that waits pays nothing. A poll that is shorter than a tick, which is all that most invocations have, is measured by the
+//! wall clock, which costs no system call. A longer one is measured by the thread's CPU clock, so that a guest does not pay for
+//! the time in which the kernel ran somebody else: the clock's reading from which it is measured may be a tick older than the
+//! poll, and the wall clock bounds what that adds.
 //!
 //! The epoch callback runs on the guest's stack, in the middle of a slice. It finds that slice in a thread-local,
 //! because everything else is borrowed by the call.
@@ -12,13 +13,15 @@ use std::{
     cell::Cell,
     future::Future,
     pin::Pin,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::atomic::{AtomicU64, Ordering},
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use rustix::time::{ClockId, clock_gettime};
 use tokio::time::Sleep;
+
+use crate::engine::TICK;
 
 /// Which limit ended the guest. Travels through Wasmtime as an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,8 +36,6 @@ pub(super) enum Stop {
 #[derive(Debug, Default)]
 pub(super) struct CpuClock {
     spent_ns: AtomicU64,
-    // Whether a slice has seen a tick: from then on the thread's CPU clock is worth its system call.
-    ticked: AtomicBool,
 }
 
 impl CpuClock {
@@ -51,33 +52,39 @@ impl CpuClock {
 /// One poll of a guest's future.
 #[derive(Clone, Copy)]
 struct Slice {
-    wall: Instant,
-    cpu: Option<Duration>,
+    start: Instant,
+    // The thread's CPU clock at the start, or up to a tick before it.
+    cpu: Duration,
     before: Duration,
-    ticked: bool,
 }
 
 thread_local! {
     static SLICE: Cell<Option<Slice>> = const { Cell::new(None) };
+    // The last reading of this thread's CPU clock, and when it was taken.
+    static READING: Cell<Option<(Instant, Duration)>> = const { Cell::new(None) };
 }
 
 impl Slice {
     fn begin(clock: &CpuClock) -> Slice {
-        let ticked = clock.ticked.load(Ordering::Relaxed);
-        Slice {
-            wall: Instant::now(),
-            cpu: ticked.then(thread_cpu),
-            before: clock.spent(),
-            ticked: false,
-        }
+        let start = Instant::now();
+        let cpu = match READING.get() {
+            Some((at, cpu)) if start.saturating_duration_since(at) < TICK => cpu,
+            _ => read_cpu(start),
+        };
+        Slice { start, cpu, before: clock.spent() }
     }
 
     fn elapsed(&self) -> Duration {
-        match self.cpu {
-            Some(start) => thread_cpu().saturating_sub(start),
-            None => self.wall.elapsed(),
-        }
+        let now = Instant::now();
+        let wall = now.saturating_duration_since(self.start);
+        if wall < TICK { wall } else { wall.min(read_cpu(now).saturating_sub(self.cpu)) }
     }
+}
+
+fn read_cpu(now: Instant) -> Duration {
+    let cpu = thread_cpu();
+    READING.set(Some((now, cpu)));
+    cpu
 }
 
 fn thread_cpu() -> Duration {
@@ -87,12 +94,7 @@ fn thread_cpu() -> Duration {
 
 /// The CPU time of the invocation that runs on this thread, up to now. For the epoch callback.
 pub(super) fn spent_at_tick() -> Duration {
-    SLICE.with(|cell| {
-        let Some(mut slice) = cell.get() else { return Duration::ZERO };
-        slice.ticked = true;
-        cell.set(Some(slice));
-        slice.before + slice.elapsed()
-    })
+    SLICE.with(|cell| cell.get().map_or(Duration::ZERO, |slice| slice.before + slice.elapsed()))
 }
 
 /// Runs `guest` until it is done or the deadline has passed, and charges `clock` for its polls.
@@ -121,9 +123,6 @@ impl<F: Future> Future for Limited<'_, F> {
         let poll = this.guest.poll(cx);
         if let Some(slice) = SLICE.take() {
             this.clock.add(slice.elapsed());
-            if slice.ticked {
-                this.clock.ticked.store(true, Ordering::Relaxed);
-            }
         }
         if let Poll::Ready(output) = poll {
             return Poll::Ready(Ok(output));
@@ -184,6 +183,19 @@ mod tests {
         let seen = limited(&clock, Instant::now() + Duration::from_secs(60), guest).await.unwrap();
         assert!(seen >= Duration::from_millis(4), "{seen:?}");
         assert!(clock.spent() >= seen);
-        assert!(clock.ticked.load(Ordering::Relaxed));
+    }
+
+    #[tokio::test]
+    async fn what_the_kernel_gave_to_others_is_not_charged() {
+        let clock = CpuClock::default();
+        // One poll, in which this thread does not run for most of the time.
+        let guest = async {
+            burn(Duration::from_millis(2));
+            std::thread::sleep(Duration::from_millis(100));
+            spent_at_tick()
+        };
+        let seen = limited(&clock, Instant::now() + Duration::from_secs(60), guest).await.unwrap();
+        assert!(seen >= Duration::from_millis(2) && seen < Duration::from_millis(50), "{seen:?}");
+        assert!(clock.spent() < Duration::from_millis(50), "{:?}", clock.spent());
     }
 }

@@ -71,7 +71,7 @@ impl ResourceLimiter for Limiter {
         &mut self,
         current: usize,
         desired: usize,
-        _maximum: Option<usize>,
+        maximum: Option<usize>,
     ) -> Result<bool> {
         let total = self.memory_bytes.saturating_sub(current).saturating_add(desired);
         if total > self.memory_limit_bytes {
@@ -79,6 +79,10 @@ impl ResourceLimiter for Limiter {
                 desired_bytes: total,
                 limit_bytes: self.memory_limit_bytes,
             });
+            return Ok(false);
+        }
+        // Wasmtime asks before it looks at the memory's own maximum. What that forbids must not be counted.
+        if maximum.is_some_and(|maximum| desired > maximum) {
             return Ok(false);
         }
         self.memory_bytes = total;
@@ -133,6 +137,16 @@ mod tests {
             Some(Refusal::Memory { desired_bytes: 4 << 16, limit_bytes: 3 << 16 })
         );
         assert_eq!(limiter.peak_bytes(), 3 << 16);
+    }
+
+    #[test]
+    fn what_the_module_itself_forbids_is_not_counted() {
+        let mut limiter = Limiter::new(&Limits { memory_bytes: 3 << 16, ..Limits::default() });
+        assert!(limiter.memory_growing(0, 1 << 16, Some(2 << 16)).unwrap());
+        assert!(!limiter.memory_growing(1 << 16, 3 << 16, Some(2 << 16)).unwrap());
+        assert!(!limiter.memory_growing(1 << 16, 3 << 16, Some(2 << 16)).unwrap());
+        assert_eq!((limiter.refused(), limiter.peak_bytes()), (None, 1 << 16));
+        assert!(limiter.memory_growing(1 << 16, 2 << 16, Some(2 << 16)).unwrap());
     }
 
     #[test]

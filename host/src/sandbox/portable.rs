@@ -100,7 +100,7 @@ async fn serve_02(
     let out = view.new_response_outparam_from_callback(move |result| {
         let sent = result.map(|response| {
             // Nobody listens any more: the guest will be stopped.
-            let _ = respond.send(response.map(|body| from_wasi(body)));
+            let _ = respond.send(response.map(from_wasi));
         });
         let _ = answered.send(sent);
     })?;

@@ -18,7 +18,7 @@ use crate::{
     },
     manifest::Limits,
     outcome::Outcome,
-    telemetry::GuestLog,
+    telemetry::{Context, GuestLog},
 };
 
 /// What all sandboxes of a revision have in common.
@@ -33,8 +33,20 @@ pub struct Spec {
     pub policy: Policy,
 }
 
-/// Host memory that one hostcall's arguments and results may take. Strings and lists are charged by their size.
-const HOSTCALL_BYTES: usize = 16 << 20;
+/// Bytes that a guest may hand over at least in one call, as arguments of a hostcall or as its own result. Strings and lists
+/// are charged by their size.
+const HOSTCALL_BYTES: u64 = 16 << 20;
+
+/// And at most, whatever the manifest says: a list of many entries that all point at the same bytes is held once for each.
+const MAX_HOSTCALL_BYTES: u64 = 128 << 20;
+
+/// What a call may hand over: a response of the lean path as large as its limits allow fits, with room for what it takes to
+/// be told that it is larger.
+pub(super) fn hostcall_bytes(limits: &Limits) -> usize {
+    let body = limits.response_body_bytes.unwrap_or(Limits::BUFFERED_BODY_BYTES);
+    let bytes = body.saturating_add(limits.header_bytes.into()).saturating_add(1 << 20);
+    usize::try_from(bytes.clamp(HOSTCALL_BYTES, MAX_HOSTCALL_BYTES)).unwrap_or(usize::MAX)
+}
 
 /// A store's data. Small, and made without allocating: most of it is there only once a guest asks.
 pub(crate) struct State {
@@ -74,7 +86,7 @@ pub(super) fn store(
     };
     let mut store = Store::new(engine, state);
     store.limiter(|state| &mut state.limiter);
-    store.set_hostcall_fuel(HOSTCALL_BYTES);
+    store.set_hostcall_fuel(hostcall_bytes(limits));
     store.set_max_component_handles(limits.handles as usize);
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(on_tick);
@@ -107,7 +119,8 @@ impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         let wasi = self.wasi.get_or_insert_with(|| {
             let mut wasi = WasiCtx::builder();
-            wasi.envs(&self.spec.env)
+            wasi.envs(&about(&self.spec, &self.log))
+                .envs(&self.spec.env)
                 .stdout(stdio::Output::stdout(&self.log))
                 .stderr(stdio::Output::stderr(&self.log))
                 .max_random_size(self.spec.limits.random_bytes)
@@ -118,6 +131,19 @@ impl WasiView for State {
         });
         WasiCtxView { ctx: wasi, table: &mut self.table }
     }
+}
+
+/// What a guest can know of its own invocation. First in the environment, so that the manifest's variables do not hide it.
+fn about(spec: &Spec, log: &GuestLog) -> [(&'static str, String); 6] {
+    let Context { origin, invocation, .. } = log.context();
+    [
+        ("LACEWING_INVOCATION", invocation.to_string()),
+        ("LACEWING_TENANT", origin.tenant.to_string()),
+        ("LACEWING_APP", origin.app.to_string()),
+        ("LACEWING_FUNCTION", origin.function.to_string()),
+        ("LACEWING_REVISION", origin.revision.to_string()),
+        ("LACEWING_DEADLINE_MS", spec.limits.deadline.as_millis().to_string()),
+    ]
 }
 
 impl WasiHttpView for State {

@@ -104,6 +104,11 @@ impl GuestLog {
         GuestLog { context, sink, limit_bytes, state: Mutex::default() }
     }
 
+    /// The invocation whose log this is.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
     /// Takes what the guest printed. Never fails and never waits.
     pub fn write(&self, stream: Stream, bytes: &[u8]) {
         let mut state = self.state();

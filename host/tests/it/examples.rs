@@ -169,8 +169,7 @@ fn assert_told(path: &str, detail: &str, lines: &[String]) {
         "/allocate" => {
             " KiB of linear memory were asked for, and the limit is 32 MiB (`memory_mib`)"
         }
-        // Rust's own stack, in linear memory, ends before the one that Wasmtime guards.
-        "/recurse" => "wasm trap: out of bounds memory access\n  at misbehave::recurse\n  at ",
+        "/recurse" => "at the end of a recursion: the stack in the guest's memory is used up",
         "/panic" => "wasm trap: wasm `unreachable` instruction executed\n  at ",
         "/bad-status" => "the response's status is 999; a final status is 200 to 599",
         "/bad-header" => {

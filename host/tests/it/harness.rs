@@ -74,7 +74,6 @@ pub(crate) struct Served {
     pub(crate) host: Arc<Host>,
     pub(crate) sink: Sink,
     pub(crate) address: SocketAddr,
-    server: Server,
     // What was taken from the sink and not yet looked at.
     captured: Mutex<VecDeque<Captured>>,
     _dir: tempfile::TempDir,
@@ -117,9 +116,13 @@ impl Served {
         // Address space for a hundred hosts at once: tests run side by side.
         settings.max_sandboxes = 64;
         change(&mut settings);
+        Served::file(HostFile::local(app, settings).unwrap(), dir).await
+    }
+
+    /// Serves what a host file names. `dir` lives as long as it is served.
+    pub(crate) async fn file(file: HostFile, dir: tempfile::TempDir) -> Served {
         let sink = Sink::memory();
-        let host = Host::new(settings.clone(), sink.clone(), InvocationLog::All).unwrap();
-        let file = HostFile::local(app, settings).unwrap();
+        let host = Host::new(file.settings.clone(), sink.clone(), InvocationLog::All).unwrap();
         host.deploy(&file, &components(&file)).await.unwrap_or_else(|errors| {
             panic!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
         });
@@ -131,7 +134,7 @@ impl Served {
         let server =
             Server::start(listener, Options::of(host.settings()), host.routes().clone(), gateway);
         let captured = Mutex::default();
-        Served { address: server.address(), host, sink, server, captured, _dir: dir }
+        Served { address: server.address(), host, sink, captured, _dir: dir }
     }
 
     /// One GET on a connection of its own.
@@ -200,7 +203,7 @@ impl Served {
                 }
             }
             assert!(Instant::now() < until, "no invocation was recorded");
-            tokio::task::yield_now().await;
+            pause().await;
         }
     }
 
@@ -208,11 +211,6 @@ impl Served {
         let mut captured = self.captured.lock().unwrap();
         captured.extend(self.sink.take());
         captured.pop_front()
-    }
-
-    /// Drains and stops.
-    pub(crate) async fn stop(self, grace: Duration) -> lacewing::ingress::Drained {
-        self.server.drain(grace).await
     }
 }
 
@@ -232,12 +230,18 @@ fn components(file: &HostFile) -> Components {
     components
 }
 
+/// Between two looks at a condition: tests run side by side, and one that looks without a pause takes the others' time.
+async fn pause() {
+    let soon = Instant::now() + Duration::from_millis(1);
+    tokio::time::interval_at(soon.into(), Duration::from_secs(1)).tick().await;
+}
+
 /// Waits for a condition, a minute at the most.
 pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let until = Instant::now() + Duration::from_secs(60);
     while !condition() {
         assert!(Instant::now() < until, "it did not come about that {what}");
-        tokio::task::yield_now().await;
+        pause().await;
     }
 }
 

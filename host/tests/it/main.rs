@@ -1,14 +1,24 @@
 //! Behaviour through the real engine and real sockets.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod bad_components;
+mod bad_requests;
+mod bad_responses;
 mod cli;
 mod client;
+mod components;
+mod deploy;
 mod egress;
 mod examples;
 mod harness;
 mod hello;
+mod limits;
+mod outcomes;
 mod portable;
 mod process;
 mod streaming;
 mod structure;
+mod tenants;
 mod up;
 mod upstream;

@@ -61,6 +61,8 @@ impl Up {
     /// As [`Up::start`], with changes to the command, and waits for nothing.
     pub(crate) fn spawn(args: &[&str], change: impl FnOnce(&mut Command)) -> Up {
         let mut command = command(&["up", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0"]);
+        // Unless a test says otherwise.
+        command.env("LACEWING_REQUEST_LOG", "all");
         command.args(args);
         change(&mut command);
         let mut child = command.spawn().unwrap();

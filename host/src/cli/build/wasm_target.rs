@@ -112,11 +112,13 @@ fn display(command: &Command) -> String {
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
-/// The last line with anything on it: the reason, below the log of attempts.
+/// What a program said last before it gave up: its first line that is an error, else its last one.
 fn last_words(stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
-    let last = text.lines().map(str::trim).rfind(|line| !line.is_empty());
-    last.unwrap_or("it said nothing").to_owned()
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let error = lines.clone().find(|line| line.starts_with("error"));
+    let said = error.or_else(|| lines.next_back()).unwrap_or("it said nothing");
+    said.trim_start_matches("error: ").to_owned()
 }
 
 #[cfg(test)]

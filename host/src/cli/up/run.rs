@@ -129,6 +129,11 @@ impl Up {
             }
             None => None,
         };
+        // From now on readiness says that it is starting.
+        let admin_address = admin.as_ref().map(Admin::address);
+        if let Some(admin) = admin {
+            tokio::spawn(admin.serve());
+        }
         let built = build(&file, console).await?;
         host.deploy(&file, &built.components).await.map_err(Error::Deploy)?;
         let watch = if args.watch { Some(Watch::new(built.sources)?) } else { None };
@@ -149,10 +154,6 @@ impl Up {
         host.metrics().add_gauge("connections_open", "Open client connections", move || {
             counters.iter().map(|count| u64::from(count())).sum()
         });
-        let admin_address = admin.as_ref().map(Admin::address);
-        if let Some(admin) = admin {
-            tokio::spawn(admin.serve());
-        }
         host.health().set_ready();
         let up = Up { args, project, console, host, servers, watch, _logs: logs };
         up.announce(admin_address);

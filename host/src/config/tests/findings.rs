@@ -39,7 +39,7 @@ error: unknown key `domains` in `[tenants.acme]`
   |
 8 | domains = ["acme.example.com"]
   | ^^^^^^^
-  = help: did you mean `hosts`? What is known here: `hosts`, `apps`, `quota`, `caps` and `weight`
+  = help: did you mean `hosts`? What is known here: `hosts`, `apps`, `quota` and `caps`
 
 error: unknown key `memory_mb` in `[tenants.acme.quota]`
  --> ROOT/host.toml:9:11
@@ -191,7 +191,6 @@ requests = 3
 memory_mib = 5000
 
 [tenants.acme]
-weight = 0
 quota.rate_per_s = -1
 "#,
     );
@@ -248,16 +247,10 @@ error: `memory_mib` takes 1 to 4096, not 5000
 16 | memory_mib = 5000
    |              ^^^^
 
-error: `weight` takes 1 to 1000, not 0
-  --> ROOT/host.toml:19:10
-   |
-19 | weight = 0
-   |          ^
-
 error: `rate_per_s` takes 1 to 10000000, not -1
-  --> ROOT/host.toml:20:20
+  --> ROOT/host.toml:19:20
    |
-20 | quota.rate_per_s = -1
+19 | quota.rate_per_s = -1
    |                    ^^"#
     );
 }
@@ -417,6 +410,30 @@ error: unknown key `color` in `[functions.a]`
 2 | functions.a = { component = "y.wasm", color = 1 }
   |                                       ^^^^^
   = help: what is known here: `crate`, `component`, `build`, `routes`, `limits`, `env`, `grants` and `cors`"#
+    );
+}
+
+#[test]
+fn a_route_for_every_host_clashes_with_one_for_this_host() {
+    let findings = Hosts::new().report(
+        r#"[tenants.acme]
+hosts = ["*.com", "other.org"]
+apps = ["blog", "api"]
+"#,
+    );
+    assert_eq!(
+        findings,
+        r#"error: route `other.org/` is taken by function `index` of app `blog`
+ --> ROOT/api/lacewing.toml:5:62
+  |
+5 | routes = [{ path = "/", host = "api.example.com" }, { path = "/", host = "other.org" }]
+  |                                                              ^^^
+  = help: a route without `methods` takes every method
+note: the route is here
+ --> ROOT/blog/lacewing.toml:2:53
+  |
+2 | functions.index = { component = "x.wasm", routes = ["/", "/items"] }
+  |                                                     ^^^"#
     );
 }
 

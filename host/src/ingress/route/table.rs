@@ -4,16 +4,14 @@
 //! parameter also where the literal's route is for any method and the parameter's for this one.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashSet},
     sync::Arc,
 };
 
 use http::Method;
 
-use super::{
-    BadPath, Match, Methods, Params, Route,
-    path::{Pattern, decode},
-};
+use super::{InvalidPath, Match, Methods, Params, Route};
+use crate::manifest::decode_parameter;
 
 /// What a route for any method allows, besides `OPTIONS`. Others are served too, but are not advertised.
 const ADVERTISED: [Method; 6] =
@@ -34,17 +32,19 @@ impl<T> Table<T> {
         &self,
         method: &Method,
         path: &str,
-    ) -> Result<Option<Match<'_, T>>, BadPath> {
+    ) -> Result<Option<Match<'_, T>>, InvalidPath> {
         let named = self.named.iter().find(|(name, _)| name == method);
         let tree = named.map_or(&self.other, |(_, tree)| tree);
         let Ok(found) = tree.at(path) else { return Ok(None) };
         let route = found.value;
         let mut params = Params::default();
-        if !route.names.is_empty() {
-            let last = route.names.len() - 1;
+        if let Some(last) = route.names.len().checked_sub(1) {
             params.0.reserve_exact(route.names.len());
-            for (index, (name, captured)) in found.params.iter().enumerate() {
-                params.0.push(decode(name, captured, route.wildcard && index == last)?);
+            // Where all the rest is empty, the path without it has matched, and nothing was captured for it.
+            let captured = found.params.iter().map(|(_, value)| value).chain([""]);
+            for (index, (name, captured)) in route.names.iter().zip(captured).enumerate() {
+                let rest = route.takes_rest && index == last;
+                params.0.push(decode_parameter(name, captured, rest)?);
             }
         }
         Ok(Some(Match { route, params }))
@@ -63,114 +63,58 @@ impl<T> Table<T> {
     }
 }
 
-/// Two routes of one table that cannot both be there, by their places in the order in which all were added.
-#[derive(Clone, Debug)]
-pub(super) struct Clash {
-    pub(super) first: usize,
-    pub(super) second: usize,
-    pub(super) method: Option<Method>,
-    pub(super) same: bool,
-}
-
 /// A route on its way into a table.
 #[derive(Debug)]
 pub(super) struct Candidate<'a, T> {
-    pub(super) index: usize,
-    pub(super) pattern: &'a Pattern,
     pub(super) methods: &'a Methods,
     pub(super) route: &'a Arc<Route<T>>,
 }
 
-/// How directly a route serves a method. Of two routes of the same shape, the more direct one is taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Claim {
-    Named,
-    HeadByGet,
-    Any,
-}
-
 impl<T> Table<T> {
-    pub(super) fn build(candidates: &[Candidate<'_, T>]) -> (Table<T>, Vec<Clash>) {
+    /// A table of routes that do not clash.
+    pub(super) fn build(candidates: &[Candidate<'_, T>]) -> Table<T> {
         let mut methods = vec![Method::OPTIONS];
         for candidate in candidates {
-            if let Methods::These(these) = candidate.methods {
-                let head = these.contains(&Method::GET).then_some(&Method::HEAD);
-                for method in these.iter().chain(head) {
+            if let Methods::Only(only) = candidate.methods {
+                let head = only.contains(&Method::GET).then_some(&Method::HEAD);
+                for method in only.iter().chain(head) {
                     if !methods.contains(method) {
                         methods.push(method.clone());
                     }
                 }
             }
         }
-        let mut clashes = Vec::new();
-        let other = tree(candidates, None, &mut clashes);
-        let named = methods
-            .into_iter()
-            .map(|method| {
-                let tree = tree(candidates, Some(&method), &mut clashes);
-                (method, tree)
-            })
-            .collect();
-        (Table { named, other }, clashes)
-    }
-}
-
-fn claim(methods: &Methods, method: Option<&Method>) -> Option<Claim> {
-    match (methods, method) {
-        (Methods::Any, Some(&Method::OPTIONS)) => None,
-        (Methods::Any | Methods::Every, _) => Some(Claim::Any),
-        (Methods::These(_), None) => None,
-        (Methods::These(these), Some(method)) if these.contains(method) => Some(Claim::Named),
-        (Methods::These(these), Some(&Method::HEAD)) if these.contains(&Method::GET) => {
-            Some(Claim::HeadByGet)
-        }
-        (Methods::These(_), Some(_)) => None,
-    }
-}
-
-/// The tree for one method, or for all that no route names.
-fn tree<T>(
-    candidates: &[Candidate<'_, T>],
-    method: Option<&Method>,
-    clashes: &mut Vec<Clash>,
-) -> Tree<T> {
-    let mut tree = Tree::new();
-    let mut shapes: HashMap<String, (Claim, usize)> = HashMap::new();
-    let mut places: HashMap<String, (bool, usize)> = HashMap::new();
-    let mut claims: Vec<(Claim, &Candidate<'_, T>)> = candidates
-        .iter()
-        .filter_map(|candidate| Some((claim(candidate.methods, method)?, candidate)))
-        .collect();
-    claims.sort_by_key(|(claim, _)| *claim);
-    for (claim, candidate) in claims {
-        let index = candidate.index;
-        let mut clash = |other: usize, same: bool| {
-            let (first, second) = (index.min(other), index.max(other));
-            if !clashes.iter().any(|known| (known.first, known.second) == (first, second)) {
-                clashes.push(Clash { first, second, method: method.cloned(), same });
-            }
+        let of = |keep: &dyn Fn(&Methods) -> bool| {
+            let kept = candidates.iter().filter(|candidate| keep(candidate.methods));
+            kept.map(|candidate| candidate.route).collect::<Vec<_>>()
         };
-        if let Some(&(taken, other)) = shapes.get(&candidate.pattern.shape()) {
-            if taken == claim {
-                clash(other, true);
-            }
-            continue;
-        }
-        let mut ambiguous = None;
-        for (place, wildcard) in candidate.pattern.captures() {
-            let (taken, other) = *places.entry(place).or_insert((wildcard, index));
-            if taken != wildcard {
-                ambiguous = Some(other);
-            }
-        }
-        if let Some(other) = ambiguous {
-            clash(other, false);
-            continue;
-        }
-        shapes.insert(candidate.pattern.shape(), (claim, index));
-        if tree.insert(candidate.pattern.to_string(), Arc::clone(candidate.route)).is_err() {
-            // Both rules of the tree are checked above; should it have another, no route is dropped in silence.
-            clash(shapes.values().map(|(_, other)| *other).min().unwrap_or(index), false);
+        let other = tree(&of(&|methods| !matches!(methods, Methods::Only(_))));
+        let named = methods.into_iter().map(|method| {
+            let mut routes = of(&|methods| methods.contains(&method));
+            routes.extend(of(&|methods| !methods.contains(&method) && methods.answers(&method)));
+            (method, tree(&routes))
+        });
+        Table { named: named.collect(), other }
+    }
+}
+
+/// The tree for one method, or for all that no route names. Of routes with the same shape, the first is taken.
+fn tree<T>(routes: &[&Arc<Route<T>>]) -> Tree<T> {
+    let mut tree = Tree::new();
+    let mut taken = HashSet::new();
+    let shapes = routes.iter().map(|route| (route.path.shape(), *route));
+    // `matchit` takes all the rest only where there is some.
+    let without_rest = routes.iter().filter(|route| route.takes_rest).map(|route| {
+        let mut shape = route.path.shape();
+        shape.truncate(shape.rfind('/').map_or(0, |slash| slash + 1));
+        (shape, *route)
+    });
+    for (shape, route) in shapes.chain(without_rest) {
+        if taken.insert(shape.clone())
+            && let Err(error) = tree.insert(shape, Arc::clone(route))
+        {
+            // What `Clashes` lets through, the tree takes; should it not, no route is dropped in silence.
+            tracing::error!(route = route.pattern(), %error, "a route is not served");
         }
     }
     tree

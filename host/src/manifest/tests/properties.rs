@@ -62,22 +62,13 @@ proptest! {
     #[test]
     fn no_route_is_too_odd(text in "\\PC{0,40}|(/|\\{|\\}|\\*|%|a|\\.|:){0,20}") {
         if let Ok(path) = text.parse::<RoutePath>() {
-            prop_assert_eq!(path.as_str().parse::<RoutePath>().unwrap(), path.clone());
             let mut router = matchit::Router::new();
             prop_assert!(router.insert(path.as_str(), 0).is_ok());
             prop_assert!(router.insert(path.shape(), 1).is_err(), "the shape matches the same paths");
-        }
-    }
-
-    #[test]
-    fn canonical_paths_stay_as_they_are(path in "(/|\\PC|%[0-9a-fA-F]{2}){0,20}") {
-        let canonical = canonical_path(&path);
-        if let Ok(canonical) = canonical {
-            prop_assert_eq!(canonical_path(&canonical), Ok(canonical.clone()));
-            let slashes = |text: &str| text.matches('/').count();
-            prop_assert_eq!(slashes(&canonical), slashes(&path));
-            let decoded = |text: &str| percent_encoding::percent_decode_str(text).collect::<Vec<u8>>();
-            prop_assert_eq!(decoded(&canonical), decoded(&path));
+            if path.parameters().next().is_none() {
+                let canonical = canonical_path(path.as_str());
+                prop_assert_eq!(canonical.as_deref(), Ok(path.as_str()));
+            }
         }
     }
 
@@ -180,7 +171,7 @@ impl Model {
 
 fn route_parts(route: &Route) -> (String, Option<String>, Vec<String>) {
     let methods = match &route.methods {
-        Methods::Any => Vec::new(),
+        Methods::Any | Methods::Every => Vec::new(),
         Methods::Only(methods) => methods.iter().map(ToString::to_string).collect(),
     };
     (route.path.to_string(), route.host.as_ref().map(ToString::to_string), methods)

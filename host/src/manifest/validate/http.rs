@@ -17,7 +17,8 @@ use super::super::{
 /// The methods that a name may be a misspelling of.
 const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"];
 
-pub(super) fn route(raw: &At<RawRoute>, findings: &mut Findings) -> Option<Route> {
+/// A route of a function that has `cors`, or has not.
+pub(super) fn route(raw: &At<RawRoute>, has_cors: bool, findings: &mut Findings) -> Option<Route> {
     let RawRoute { path, methods, host } = &raw.value;
     // A path that is not in a table has the place of the route.
     let span = if path.span.is_empty() { &raw.span } else { &path.span };
@@ -34,7 +35,8 @@ pub(super) fn route(raw: &At<RawRoute>, findings: &mut Findings) -> Option<Route
     };
     let place = findings.place(span);
     let methods = match methods {
-        None => Some(Methods::Any),
+        None if has_cors => Some(Methods::Any),
+        None => Some(Methods::Every),
         Some(methods) if methods.value.is_empty() => {
             let finding =
                 Diagnostic::error("`methods` is empty, so that the route would match nothing");

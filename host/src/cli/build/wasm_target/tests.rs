@@ -64,12 +64,13 @@ fn a_missing_target_is_added_once() {
 #[test]
 fn a_server_out_of_reach_is_named_with_the_script_that_helps() {
     let machine = Machine::new("toolchains/stable");
-    machine.program("rustup", "echo 'info: downloading' >&2; echo 'error: no route' >&2; exit 1");
+    machine
+        .program("rustup", "echo 'info: downloading\nerror: no route\nCaused by: x' >&2; exit 1");
     let rustup = machine.path("rustup");
     assert_eq!(
         machine.ensure().unwrap_err().to_string(),
         format!(
-            "the target wasm32-wasip2 is not installed, and `{} target add --toolchain stable wasm32-wasip2` did not add it: error: no route. Where rustup's server is out of reach, the script .ci/wasm-target-from-debian in Lacewing's source tree (Debian and its relatives; then set LACEWING_GUEST_RUSTC=/usr/bin/rustc) helps",
+            "the target wasm32-wasip2 is not installed, and `{} target add --toolchain stable wasm32-wasip2` did not add it: no route. Where rustup's server is out of reach, the script .ci/wasm-target-from-debian in Lacewing's source tree (Debian and its relatives; then set LACEWING_GUEST_RUSTC=/usr/bin/rustc) helps",
             rustup.display()
         )
     );
@@ -101,7 +102,7 @@ fn a_compiler_that_does_not_know_the_target_is_too_old() {
     assert_eq!(
         machine.ensure().unwrap_err().to_string(),
         format!(
-            "`{} --print target-libdir --target wasm32-wasip2` failed: error: could not find specification for target; functions need Rust 1.82 or newer",
+            "`{} --print target-libdir --target wasm32-wasip2` failed: could not find specification for target; functions need Rust 1.82 or newer",
             rustc.display()
         )
     );

@@ -1,0 +1,123 @@
+//! `async` handlers, bodies that stream, and requests to other servers.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use lacewing_sdk::{
+    Body, Error, IntoResponse, Json, Method, Path, Request, Response, Result, Routes, client, http,
+    sleep, spawn, test,
+};
+
+#[test]
+fn arguments_are_the_same_as_of_other_handlers() {
+    async fn handler(Path(id): Path<u8>, method: Method, Json(x): Json<u8>) -> Result<String> {
+        sleep(Duration::from_micros(1)).await;
+        Ok(format!("{method} {id} {x}"))
+    }
+    let response = test::put("/").param("id", "7").json(&8).call_async(handler);
+    assert_eq!(response.text(), "PUT 7 8");
+    assert_eq!(test::put("/").param("id", "x").call_async(handler).status(), 400);
+    assert_eq!(test::put("/").param("id", "7").call_async(handler).status(), 415);
+}
+
+#[test]
+fn a_body_is_awaited_only_where_it_is_taken_whole() {
+    let endless = || Body::from_stream(stream::pending::<Result<&str>>());
+    let ignores_it = |_: Method| async { "done" };
+    assert_eq!(test::post("/").body(endless()).call_async(ignores_it).text(), "done");
+    let has_it = |request: Request| async move { format!("{:?}", request.into_body()) };
+    assert_eq!(test::post("/").body(endless()).call_async(has_it).text(), "Body(stream)");
+}
+
+#[test]
+fn a_body_that_breaks_off_is_an_error_of_the_reader() {
+    let broken = Body::from_stream(stream::iter([Ok("some"), Err(Error::bad_request("no more"))]));
+    let handler = |body: String| async move { body };
+    let response = test::post("/").body(broken).call_async(handler);
+    assert_eq!(response.text(), r#"{"title":"Bad Request","status":400,"detail":"no more"}"#);
+}
+
+#[test]
+fn chunks_arrive_as_they_were_sent() {
+    let chunks = test::block_on(async {
+        let (mut sender, body) = Body::channel();
+        spawn(async move {
+            for chunk in ["one", "", "two"] {
+                sender.send(chunk).await.unwrap();
+            }
+        });
+        body.map(|chunk| chunk.unwrap()).collect::<Vec<_>>().await
+    });
+    assert_eq!(chunks, ["one", "two"]);
+}
+
+#[test]
+fn a_writer_learns_that_nobody_reads() {
+    let written = Rc::new(Cell::new(0));
+    let count = Rc::clone(&written);
+    test::block_on(async move {
+        let (mut sender, mut body) = Body::channel();
+        spawn(async move {
+            while sender.send("x").await.is_ok() {
+                count.set(count.get() + 1);
+            }
+            count.set(-1);
+        });
+        body.chunk().await.unwrap().unwrap();
+        drop(body);
+        sleep(Duration::from_micros(1)).await;
+    });
+    assert_eq!(written.get(), -1);
+}
+
+#[test]
+fn an_aborted_body_is_an_error_of_the_reader() {
+    let error = test::block_on(async {
+        let (mut sender, body) = Body::channel();
+        spawn(async move {
+            sender.send("some").await.unwrap();
+            sender.abort(Error::unavailable("gone"));
+        });
+        body.collect().await.unwrap_err()
+    });
+    assert_eq!(error.detail(), Some("gone"));
+}
+
+#[test]
+fn another_servers_answer_streams_through() {
+    async fn proxy(request: Request) -> Result<Response> {
+        let (head, body) = request.into_parts();
+        let request = http::Request::builder()
+            .method(head.method)
+            .uri(format!("https://example.com{}", head.uri.path()))
+            .body(body)?;
+        client::send(request).await
+    }
+    let _upstream = test::upstream(|request| {
+        assert_eq!((request.method(), request.uri().path()), (&Method::POST, "/path"));
+        (http::StatusCode::ACCEPTED, request.into_body()).into_response()
+    });
+    let response = test::post("/path").body("through").call_async(proxy);
+    assert_eq!((response.status().as_u16(), response.text()), (202, "through"));
+}
+
+#[test]
+fn a_url_without_a_host_is_an_error() {
+    let error = test::block_on(client::send("/path")).unwrap_err();
+    assert_eq!(error.to_string(), "`/path` is not a URL with scheme and host");
+    let error = client::fetch("not a url").unwrap_err();
+    assert_eq!(error.name(), "InvalidUri");
+}
+
+#[test]
+fn routes_work_in_async_handlers() {
+    async fn handler(routes: Routes) -> Routes {
+        routes.post("/{name}", |Path(name): Path<String>, body: String| format!("{name} {body}"))
+    }
+    assert_eq!(test::post("/a").body("b").call_async(handler).text(), "a b");
+    let head = test::request(Method::HEAD, "/a").call_async(handler);
+    assert_eq!((head.status().as_u16(), head.header("allow")), (405, Some("POST")));
+    assert_eq!(test::get("/a/b").call_async(handler).status(), 404);
+}

@@ -1,0 +1,115 @@
+//! A component for wasi:http 0.2 that answers on demand with what is no response, or with none.
+//!
+//! | path | what it does |
+//! |---|---|
+//! | `/status/N` | answers with the status N |
+//! | `/fields/N`, `/field-bytes/N` | answers with so many fields, or such a long one |
+//! | `/field/NAME/HEX` | answers with such a field, or says what became of it |
+//! | `/length/N/M` | declares a body of N bytes and writes M |
+//! | `/no-body` | answers with a head and never touches the body |
+//! | `/unfinished` | writes a piece of the body and drops it |
+//! | `/spin`, `/sleep`, `/allocate`, `/panic` | before any answer |
+//! | anything else | answers |
+
+#![cfg(target_os = "wasi")]
+
+use std::{hint::black_box, time::Duration};
+
+use wasip2::{
+    exports::http::incoming_handler::Guest,
+    http::types::{Fields, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam},
+};
+
+struct Hostile;
+
+wasip2::http::proxy::export!(Hostile);
+
+impl Guest for Hostile {
+    fn handle(request: IncomingRequest, out: ResponseOutparam) {
+        let path = request.path_with_query().unwrap_or_default();
+        let mut parts = path[1..].split('/');
+        let mut next = || parts.next().unwrap_or_default();
+        let (what, first, second) = (next(), next(), next());
+        let number = |text: &str| text.parse().unwrap_or(0);
+        match what {
+            "status" => answer(out, number(first) as u16, Fields::new(), "body"),
+            "fields" => {
+                let fields = Fields::new();
+                for n in 0..number(first) {
+                    let _ = fields.append(&format!("x-{n}"), b"v");
+                }
+                answer(out, 200, fields, "")
+            }
+            "field-bytes" => {
+                let fields = Fields::new();
+                let value = vec![b'v'; number(first) as usize - "x-long".len()];
+                match fields.append("x-long", &value) {
+                    Ok(()) => answer(out, 200, fields, ""),
+                    Err(error) => answer(out, 200, Fields::new(), &format!("refused: {error:?}")),
+                }
+            }
+            "field" => {
+                let fields = Fields::new();
+                match fields.append(&first.replace('_', " "), &bytes(second)) {
+                    Ok(()) => answer(out, 200, fields, "taken"),
+                    Err(error) => answer(out, 200, Fields::new(), &format!("refused: {error:?}")),
+                }
+            }
+            "length" => length(out, first, number(second) as usize),
+            "no-body" => {
+                ResponseOutparam::set(out, Ok(OutgoingResponse::new(Fields::new())));
+            }
+            "unfinished" => {
+                let response = OutgoingResponse::new(Fields::new());
+                let body = response.body().expect("a fresh response has its body");
+                ResponseOutparam::set(out, Ok(response));
+                let stream = body.write().expect("a fresh body has its stream");
+                stream.blocking_write_and_flush(b"half of ").expect("the reader is there");
+            }
+            "spin" => loop {
+                black_box(());
+            },
+            "sleep" => std::thread::sleep(Duration::from_secs(1 << 30)),
+            "allocate" => {
+                let mut held = Vec::new();
+                loop {
+                    held.push(black_box(vec![1_u8; 1 << 20]));
+                }
+            }
+            "panic" => panic!("this guest panics on demand"),
+            _ => answer(out, 200, Fields::new(), "fine\n"),
+        }
+    }
+}
+
+fn bytes(hex: &str) -> Vec<u8> {
+    let byte = |pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    hex.as_bytes().chunks(2).filter_map(byte).collect()
+}
+
+fn answer(out: ResponseOutparam, status: u16, headers: Fields, text: &str) {
+    let response = OutgoingResponse::new(headers);
+    if response.set_status_code(status).is_err() {
+        return answer(out, 200, Fields::new(), "refused");
+    }
+    let body = response.body().expect("a fresh response has its body");
+    ResponseOutparam::set(out, Ok(response));
+    let stream = body.write().expect("a fresh body has its stream");
+    let _ = stream.blocking_write_and_flush(text.as_bytes());
+    drop(stream);
+    let _ = OutgoingBody::finish(body, None);
+}
+
+fn length(out: ResponseOutparam, declared: &str, written: usize) {
+    let fields = Fields::new();
+    fields.append("content-length", declared.as_bytes()).expect("a valid field");
+    let response = OutgoingResponse::new(fields);
+    let Ok(body) = response.body() else {
+        return answer(out, 200, Fields::new(), "refused");
+    };
+    ResponseOutparam::set(out, Ok(response));
+    let stream = body.write().expect("a fresh body has its stream");
+    let _ = stream.blocking_write_and_flush(&vec![b'x'; written]);
+    drop(stream);
+    let _ = OutgoingBody::finish(body, None);
+}

@@ -1,0 +1,304 @@
+//! What guests answer that is no response: the client gets a whole answer of the host's, or a connection that is cut, and never
+//! something that it could take for the function's.
+
+use http::{HeaderMap, Method, Request};
+use http_body_util::{BodyExt, Empty};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::{
+    harness::{Reply, guest},
+    tenants::{Ended, SUSPECT, Tenants},
+};
+
+const BAD_RESPONSE: &str = "the function answered with something that is not a valid response";
+const NO_RESPONSE: &str = "the function ended without an answer";
+const TRAP: &str = "the function failed";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_status_that_is_no_final_one() {
+    let lean = Tenants::hostile("").await;
+    let portable = Tenants::with(&guest("hostile-02"), "", |_| {}).await;
+    for status in ["0", "99", "100", "101", "103", "199", "600", "999", "65535"] {
+        let path = format!("/status/{status}");
+        let ended = lean.fails(&path, "bad_response", 502, BAD_RESPONSE).await;
+        let detail = format!("the response's status is {status}; a final status is 200 to 599");
+        assert_eq!(ended.detail(), detail);
+        // wasi:http refuses some of them itself, and the guest says so.
+        if ["0", "99", "65535"].contains(&status) {
+            assert_eq!(portable.survives(&path).await.0.text(), "refused", "{status}");
+        } else {
+            let ended = portable.fails(&path, "bad_response", 502, BAD_RESPONSE).await;
+            assert_eq!(ended.detail(), detail);
+        }
+    }
+    for tenants in [lean, portable] {
+        for status in [200, 299, 302, 404, 418, 500, 503, 599] {
+            let reply = tenants.get(&format!("/status/{status}")).await;
+            assert_eq!((reply.status, reply.outcome(), reply.text()), (status, "ok", "body"));
+        }
+        tenants.served.assert_idle().await;
+    }
+}
+
+/// The next response on the connection begins where the client looks for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_status_that_has_no_body_gets_none() {
+    for suspect in ["hostile", "hostile-02"] {
+        let tenants = Tenants::with(&guest(suspect), "", |_| {}).await;
+        for status in [204, 304] {
+            let requests = format!(
+                "GET /status/{status} HTTP/1.1\r\nhost: {SUSPECT}\r\n\r\nGET /ok HTTP/1.1\r\nhost: {SUSPECT}\r\nconnection: close\r\n\r\n"
+            );
+            let replies = tenants.raw_reply(requests.as_bytes()).await.to_lowercase();
+            let (head, rest) = replies.split_once("\r\n\r\n").unwrap();
+            assert!(head.starts_with(&format!("http/1.1 {status} ")), "{replies}");
+            assert!(head.contains("\r\nlacewing-outcome: ok"), "{replies}");
+            assert!(
+                !head.contains("transfer-encoding") && !head.contains("content-length: 4"),
+                "{replies}"
+            );
+            assert!(rest.starts_with("http/1.1 200 ok\r\n"), "{suspect}: {replies}");
+        }
+        tenants.neighbour_is_served().await;
+        tenants.served.assert_idle().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn header_names_that_are_none() {
+    let tenants = Tenants::hostile("").await;
+    for (path, name) in [
+        ("", ""),
+        ("a_b", "a b"),
+        ("a:b", "a:b"),
+        ("a(b)", "a(b)"),
+        ("%C3%A9", "%C3%A9"),
+        (":status", ":status"),
+    ] {
+        let reply = format!("/name/{path}");
+        if name == "%C3%A9" {
+            // Percent signs are letters of names.
+            assert_eq!(tenants.survives(&reply).await.0.headers["%c3%a9"], "value");
+            continue;
+        }
+        let ended = tenants.fails(&reply, "bad_response", 502, BAD_RESPONSE).await;
+        assert_eq!(
+            ended.detail(),
+            format!(
+                "the response has a header named {name:?}, which is not a field name: letters, digits and !#$%&'*+-.^_`|~"
+            )
+        );
+    }
+    let (reply, _) = tenants.survives("/name/X-Upper-Case").await;
+    assert_eq!(reply.headers["x-upper-case"], "value");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn header_values_that_are_none() {
+    let tenants = Tenants::hostile("").await;
+    for (hex, byte) in [
+        ("610d0a7365742d636f6f6b69653a2062", "0d"),
+        ("610a62", "0a"),
+        ("6100", "00"),
+        ("7f", "7f"),
+        ("1b5b", "1b"),
+    ] {
+        let path = format!("/value/{hex}");
+        let ended = tenants.fails(&path, "bad_response", 502, BAD_RESPONSE).await;
+        assert_eq!(
+            ended.detail(),
+            format!(
+                "the value of the response's header x-value has the byte 0x{byte}, which no field value may have"
+            )
+        );
+    }
+    let (reply, _) = tenants.survives("/value/6109ffe9").await;
+    assert_eq!(reply.headers["x-value"].as_bytes(), b"a\t\xff\xe9");
+    // wasi:http refuses them itself.
+    let portable = Tenants::with(&guest("hostile-02"), "", |_| {}).await;
+    for path in ["/field/x/610d0a62", "/field/x/00", "/field/a_b/61", "/field/a:b/61"] {
+        assert_eq!(portable.survives(path).await.0.text(), "refused: HeaderError::InvalidSyntax");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fields_of_the_host_and_of_the_connection_are_no_functions_to_set() {
+    let lean = Tenants::hostile("").await;
+    for name in ["lacewing-outcome", "connection", "keep-alive", "transfer-encoding", "upgrade"] {
+        let (reply, _) = lean.survives(&format!("/name/{name}")).await;
+        let values: Vec<_> = reply.headers.get_all(name).iter().collect();
+        assert!(!values.iter().any(|value| *value == "value"), "{name}: {values:?}");
+    }
+    let (reply, _) = lean.survives("/name/x-request-id").await;
+    assert_eq!(reply.headers.get_all("x-request-id").iter().count(), 1);
+    assert_ne!(reply.headers["x-request-id"], "value");
+    lean.served.assert_idle().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_length_that_is_not_the_bodys() {
+    let lean = Tenants::hostile("").await;
+    assert_eq!(lean.survives("/length/5").await.0.headers["content-length"], "5");
+    for (declared, shown) in [("4", "4"), ("6", "6"), ("five", "five"), ("-5", "-5"), ("", "")] {
+        let path = format!("/length/{declared}");
+        let ended = lean.fails(&path, "bad_response", 502, BAD_RESPONSE).await;
+        assert_eq!(
+            ended.detail(),
+            format!("the response says content-length: {shown}, and its body has 5 bytes")
+        );
+    }
+    // To HEAD it may be the length of what GET would get, and has to be one.
+    let head =
+        async |path: &str| lean.send(SUSPECT, Method::HEAD, path, HeaderMap::new(), "").await;
+    assert_eq!(head("/length/70000").await.headers["content-length"], "70000");
+    for declared in ["five", "-5", "", "+5", "5,6"] {
+        let reply = head(&format!("/length/{declared}")).await;
+        assert_eq!((reply.status, reply.outcome()), (502, "bad_response"), "{declared:?}");
+    }
+    lean.served.assert_idle().await;
+}
+
+/// More than the type of a header can hold at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn fields_without_number() {
+    let limits = "headers = 1024\nheader_kib = 1024";
+    let lean = Tenants::hostile(limits).await;
+    let ended = lean.fails("/fields/40000", "bad_response", 502, BAD_RESPONSE).await;
+    assert_eq!(ended.detail(), "the response has 40000 headers; the limit is 1024 (`headers`)");
+    let portable = Tenants::with(&guest("hostile-02"), limits, |_| {}).await;
+    // Here the hostcall that adds one too many fails.
+    let ended = portable.fails("/fields/40000", "trap", 502, TRAP).await;
+    assert_eq!(ended.detail().lines().next(), Some("too many fields in the field map"));
+}
+
+/// Asks for something whose head is well and whose body is not: returns what came of the body before it was cut.
+async fn cut(tenants: &Tenants, path: &str) -> (String, Ended) {
+    tenants.served.sink.take();
+    let request = Request::builder().method(Method::GET).uri(path).header("host", SUSPECT);
+    let response = tenants.served.exchange(request.body(Empty::new()).unwrap()).await;
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()["lacewing-outcome"]),
+        (200, &http::HeaderValue::from_static("ok"))
+    );
+    let mut body = response.into_body();
+    let mut got = Vec::new();
+    let error = loop {
+        match body.frame().await {
+            Some(Ok(frame)) => got.extend_from_slice(&frame.into_data().unwrap()),
+            Some(Err(error)) => break Some(error),
+            None => break None,
+        }
+    };
+    let got = String::from_utf8(got).unwrap();
+    assert!(error.is_some(), "{path} ended as if it were whole: {got:?}");
+    let ended = tenants.ended().await;
+    tenants.neighbour_is_served().await;
+    tenants.served.assert_idle().await;
+    (got, ended)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_is_not_what_its_head_says_is_cut() {
+    let tenants = Tenants::with(&guest("hostile-02"), "", |_| {}).await;
+    let (got, ended) = cut(&tenants, "/length/10/4").await;
+    assert_eq!((got.as_str(), ended.outcome()), ("xxxx", "bad_response"), "{}", ended.record);
+    let (got, ended) = cut(&tenants, "/unfinished").await;
+    assert_eq!((got.as_str(), ended.outcome()), ("half of ", "bad_response"), "{}", ended.record);
+    assert_eq!(ended.record["status"], 200);
+    // More than it declared: nobody sees more than that.
+    let reply: Reply = tenants.get("/length/4/10").await;
+    assert!(reply.body.len() <= 4, "{reply:?}");
+    tenants.ended().await;
+    tenants.neighbour_is_served().await;
+    tenants.served.assert_idle().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_that_traps_after_its_head_is_cut() {
+    for suspect in ["portable-02", "portable-03"] {
+        let tenants = Tenants::with(&guest(suspect), "", |_| {}).await;
+        let head = "POST /trap-after-head HTTP/1.1\r\nhost: suspect.test\r\ntransfer-encoding: chunked\r\n\r\n";
+        let mut socket = tenants.raw(head.as_bytes()).await;
+        let mut got = Vec::new();
+        while !got.ends_with(b"half of \r\n") {
+            assert!(socket.read_buf(&mut got).await.unwrap() > 0, "{got:?}");
+        }
+        // The guest goes on when it has read the end of the request.
+        socket.write_all(b"0\r\n\r\n").await.unwrap();
+        let mut rest = Vec::new();
+        let _ = socket.read_to_end(&mut rest).await;
+        assert!(rest.is_empty(), "a chunked body that is cut has no last chunk: {rest:?}");
+        let ended = tenants.ended().await;
+        assert_eq!(ended.outcome(), "trap", "{suspect}: {}", ended.record);
+        assert_eq!(ended.record["status"], 200);
+        assert!(ended.lines.iter().any(|line| line.message == "after the head"));
+        tenants.neighbour_is_served().await;
+        tenants.served.assert_idle().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_that_answers_nothing_or_an_error() {
+    let tenants = Tenants::with(&guest("portable-02"), "", |_| {}).await;
+    let ended = tenants.fails("/nothing", "no_response", 502, NO_RESPONSE).await;
+    assert_eq!(ended.detail(), "the guest returned without having set a response");
+    for suspect in ["portable-02", "portable-03"] {
+        let tenants = Tenants::with(&guest(suspect), "", |_| {}).await;
+        let ended = tenants.fails("/error", "bad_response", 502, BAD_RESPONSE).await;
+        assert_eq!(
+            ended.detail(),
+            "the guest answered with the error code ErrorCode::ConfigurationError"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_streaming_guest_within_its_limits_and_over_them() {
+    let limits = "headers = 10\nheader_kib = 1\nresponse_body_kib = 100";
+    let tenants = Tenants::with(&guest("hostile-02"), limits, |_| {}).await;
+    assert_eq!(tenants.survives("/fields/10").await.0.headers["x-9"], "v");
+    let ended = tenants.fails("/fields/11", "bad_response", 502, BAD_RESPONSE).await;
+    assert_eq!(ended.detail(), "the response has 11 headers; the limit is 10 (`headers`)");
+    tenants.survives("/field-bytes/1024").await;
+    let ended = tenants.fails("/field-bytes/1025", "bad_response", 502, BAD_RESPONSE).await;
+    assert_eq!(
+        ended.detail(),
+        "the response's headers have 1025 bytes; the limit is 1 KiB (`header_kib`)"
+    );
+    assert_eq!(tenants.survives("/no-body").await.0.text(), "");
+    let tenants = Tenants::with(&guest("portable-02"), limits, |_| {}).await;
+    tenants.survives("/generate/102400").await;
+    let (got, ended) = cut(&tenants, "/generate/1024000").await;
+    assert!(got.len() <= 102_400, "{}", got.len());
+    assert_eq!(ended.outcome(), "bad_response");
+    assert_eq!(
+        ended.detail(),
+        "the body of the response has more than 102400 bytes (`response_body_kib`)"
+    );
+}
+
+/// On the portable path, before the head: as on the lean one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_streaming_guest_that_fails_before_its_head_is_answered_for() {
+    let limits = "cpu_ms = 30\ndeadline_ms = 100\nmemory_mib = 8";
+    let tenants = Tenants::with(&guest("hostile-02"), limits, |_| {}).await;
+    let ended = tenants
+        .fails(
+            "/sleep",
+            "deadline_exceeded",
+            504,
+            "the function did not answer before its deadline",
+        )
+        .await;
+    assert!(ended.number("duration_us") >= 100_000, "{}", ended.record);
+    let memory = "the function ran out of the memory that it may use";
+    let tenants = Tenants::with(&guest("hostile-02"), "cpu_ms = 30\nmemory_mib = 8", |_| {}).await;
+    tenants.fails("/allocate", "memory_exceeded", 502, memory).await;
+    let ended = tenants
+        .fails("/spin", "cpu_exceeded", 504, "the function used up its CPU time before it answered")
+        .await;
+    assert!(ended.number("cpu_us") >= 30_000, "{}", ended.record);
+    let ended = tenants.fails("/panic", "trap", 502, TRAP).await;
+    assert!(ended.lines.iter().any(|line| line.message == "this guest panics on demand"));
+}

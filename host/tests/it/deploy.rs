@@ -1,0 +1,200 @@
+//! Deploys beside traffic: nobody notices one that succeeds, and nothing changes by one that fails.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use http::{HeaderMap, Method};
+use http_body_util::{BodyExt, Empty};
+use hyper_util::rt::TokioIo;
+use tokio::{net::TcpStream, sync::watch};
+
+use crate::{
+    components::{Core, write_component},
+    harness::{component, eventually},
+    tenants::{NEIGHBOUR, SUSPECT, Tenants},
+};
+
+const BODIES: [&str; 2] = ["revision A", "revision B"];
+
+fn revisions(dir: &Path) -> [PathBuf; 2] {
+    BODIES.map(|body| {
+        let core = Core { body, ..Core::default() };
+        write_component(dir, &format!("{}.wasm", &body[9..]), &core.lean())
+    })
+}
+
+/// How often each body was answered; sent whenever it changes.
+type Answers = watch::Sender<BTreeMap<String, u64>>;
+
+/// Asks the suspect until it is told to stop, on connections that each carry a few requests.
+async fn ask(tenants: Arc<Tenants>, stop: Arc<AtomicBool>, answers: Answers) {
+    while !stop.load(Ordering::Relaxed) {
+        let socket = TcpStream::connect(tenants.served.address).await.unwrap();
+        let (mut client, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(socket)).await.unwrap();
+        let connection = tokio::spawn(connection);
+        for _ in 0..20 {
+            client.ready().await.unwrap();
+            let request = http::Request::get("/x").header("host", SUSPECT);
+            let request = request.body(Empty::<bytes::Bytes>::new()).unwrap();
+            let response = client.send_request(request).await.unwrap();
+            let status = response.status();
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            let body = String::from_utf8(body.to_vec()).unwrap();
+            assert_eq!(status, 200, "{body}");
+            assert!(BODIES.contains(&body.as_str()), "{body}");
+            answers.send_modify(|answers| *answers.entry(body).or_default() += 1);
+        }
+        drop(client);
+        connection.await.unwrap().unwrap();
+    }
+}
+
+async fn alternate(tenants: Tenants, revisions: &[PathBuf; 2], deploys: usize) {
+    let tenants = Arc::new(tenants);
+    let stop = Arc::new(AtomicBool::new(false));
+    let answers = Answers::default();
+    let clients: Vec<_> =
+        (0..8).map(|_| tokio::spawn(ask(tenants.clone(), stop.clone(), answers.clone()))).collect();
+    let mut seen = answers.subscribe();
+    for turn in 1..=deploys {
+        let (revision, body) = (&revisions[turn % 2], BODIES[turn % 2]);
+        tenants.deploy("suspect", revision, "").await.unwrap();
+        // From here on only the new one is asked; and some of the clients have been by before the next.
+        assert_eq!(tenants.get("/").await.text(), body);
+        let enough = |answers: &BTreeMap<String, u64>| {
+            answers.get(body).is_some_and(|count| *count >= 8 * turn as u64 / 2)
+        };
+        seen.wait_for(enough).await.unwrap();
+        let deployed = tenants.served.host.deployed();
+        assert_eq!(deployed.revisions.len(), 2);
+    }
+    stop.store(true, Ordering::Relaxed);
+    for client in clients {
+        client.await.expect("no request fails because of a deploy");
+    }
+    tenants.neighbour_is_served().await;
+    tenants.served.assert_idle().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_deploys_under_load_fail_no_request() {
+    let dir = tempfile::tempdir().unwrap();
+    let revisions = revisions(dir.path());
+    alternate(Tenants::with(&revisions[0], "", |_| {}).await, &revisions, 20).await;
+}
+
+/// As many requests as there are sandboxes: a deploy's own must not be one of theirs.
+#[tokio::test(flavor = "multi_thread")]
+async fn deploys_beside_a_host_that_is_full_fail_no_request() {
+    let dir = tempfile::tempdir().unwrap();
+    let revisions = revisions(dir.path());
+    let tenants = Tenants::with(&revisions[0], "", |file| {
+        file.settings.max_sandboxes = 1;
+        file.settings.admission.wait = Duration::from_secs(60);
+    })
+    .await;
+    alternate(tenants, &revisions, 6).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deploy_starts_its_component_while_every_sandbox_is_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let revisions = revisions(dir.path());
+    let spin = Core { handle: "(loop $for-ever (br $for-ever))", ..Core::default() };
+    let spin = write_component(dir.path(), "spin.wasm", &spin.lean());
+    let tenants = Tenants::with(&spin, "cpu_ms = 600000\ndeadline_ms = 600000", |file| {
+        file.settings.max_sandboxes = 1;
+    })
+    .await;
+    let running = tenants.begin("/").await;
+    tenants.deploy("suspect", &revisions[1], "").await.unwrap();
+    assert_eq!(tenants.in_flight(), 1, "the old revision's invocation goes on");
+    drop(running);
+    let ended = tenants.ended().await;
+    assert_eq!(ended.outcome(), "canceled");
+    assert_eq!(tenants.get("/").await.text(), BODIES[1]);
+    tenants.served.assert_idle().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deploys_at_once_come_one_after_the_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let [a, b] = revisions(dir.path());
+    let tenants = Tenants::with(&a, "", |file| file.settings.max_sandboxes = 1).await;
+    let deploys = [&b, &a, &b, &a, &b].map(|revision| tenants.deploy("suspect", revision, ""));
+    for deployed in futures_util::future::join_all(deploys).await {
+        deployed.unwrap();
+    }
+    let body = tenants.get("/").await;
+    assert!(BODIES.contains(&body.text()), "{}", body.text());
+    assert_eq!(tenants.served.host.deployed().revisions.len(), 2);
+    tenants.served.assert_idle().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deploy_changes_everything_that_it_names_or_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let [a, b] = revisions(dir.path());
+    let tenants = Tenants::with(&a, "", |_| {}).await;
+    let ids = || {
+        let deployed = tenants.served.host.deployed();
+        let ids = deployed.revisions.iter().map(|revision| revision.origin.revision.to_string());
+        ids.collect::<Vec<_>>()
+    };
+    let before = ids();
+    // The suspect is fine, and the neighbour is not: neither changes.
+    std::fs::write(dir.path().join("bad.wasm"), "not a component").unwrap();
+    tenants.deploy("suspect", &b, "").await.unwrap();
+    tenants.deploy("suspect", &a, "").await.unwrap();
+    assert_eq!(ids(), before, "a revision is what it is made of");
+    tenants.write("suspect", &b, "");
+    let error = tenants.deploy("neighbour", &dir.path().join("bad.wasm"), "").await.unwrap_err();
+    assert!(error.starts_with("function neighbour of app neighbour ("), "{error}");
+    assert!(!error.contains('\n'), "only what is wrong is named: {error}");
+    assert_eq!(ids(), before);
+    assert_eq!(tenants.get("/").await.text(), BODIES[0]);
+    tenants.neighbour_is_served().await;
+    // Both are wrong: both are named.
+    let bad = dir.path().join("bad.wasm");
+    tenants.write("suspect", &bad, "");
+    let error = tenants.deploy("neighbour", &bad, "").await.unwrap_err();
+    let lines: Vec<&str> = error.lines().collect();
+    assert!(
+        lines.len() == 2
+            && lines[0].starts_with("function suspect of app suspect (")
+            && lines[1].starts_with("function neighbour of app neighbour ("),
+        "{error}"
+    );
+    assert_eq!(ids(), before);
+    tenants.write("suspect", &a, "");
+    tenants.deploy("neighbour", &component("hello"), "").await.unwrap();
+    tenants.neighbour_is_served().await;
+    tenants.served.assert_idle().await;
+}
+
+/// What of a request is decided at its beginning stays: a limit's change does not reach invocations that run.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_limits_is_a_revision_that_counts_for_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let spin = Core { handle: "(loop $for-ever (br $for-ever))", ..Core::default() };
+    let spin = write_component(dir.path(), "spin.wasm", &spin.lean());
+    let tenants = Tenants::with(&spin, "cpu_ms = 600000\ndeadline_ms = 600000", |_| {}).await;
+    let running = tenants.begin("/").await;
+    tenants.deploy("suspect", &spin, "cpu_ms = 20").await.unwrap();
+    let reply = tenants.get("/").await;
+    assert_eq!((reply.status, reply.outcome()), (504, "cpu_exceeded"));
+    assert_eq!(tenants.in_flight(), 1);
+    drop(running);
+    eventually("the old invocation has ended", || tenants.in_flight() == 0).await;
+    let reply = tenants.send(NEIGHBOUR, Method::GET, "/", HeaderMap::new(), "").await;
+    assert_eq!(reply.status, 200);
+    tenants.served.assert_idle().await;
+}
