@@ -451,11 +451,7 @@ async fn much_that_streams_takes_little_memory() {
             let (sender, body) = upload();
             let request = Request::builder().method(Method::POST).uri("/echo");
             let request = request.header("host", "localhost").body(body).unwrap();
-            let sending = tokio::spawn(async move {
-                for _ in 0..mib {
-                    sender.send(vec![b'x'; MIB as usize]).await;
-                }
-            });
+            let sending = tokio::spawn(sender.mebibytes(mib));
             let mut answer = exchange(up.address, request).await.into_body();
             assert_eq!(drain(&mut answer).await, Some(mib * MIB));
             sending.await.unwrap();
