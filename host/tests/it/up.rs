@@ -266,6 +266,11 @@ async fn twenty_swaps_under_load_fail_no_request() {
     }
     load.more().await;
     assert_eq!(load.stop().await, ["200 ok hello from 0.2", "200 ok hello from 0.3"]);
+    // So does a change of the manifest.
+    let more = manifest.replace("[\"/\"]", "[\"/\", \"/more\"]");
+    fs::write(dir.path().join("lacewing.toml"), more).unwrap();
+    up.nth_line("Swapped local/swapped/it@", 20);
+    assert_eq!(get(up.address, "localhost", "/more").await.text(), "hello from 0.2");
     // What cannot be served is refused, and the old revision stays.
     fs::write(dir.path().join("x.new"), "not wasm").unwrap();
     fs::rename(dir.path().join("x.new"), &component).unwrap();
