@@ -2,6 +2,8 @@
 
 use std::process::{Command, Output};
 
+mod check;
+mod invoke;
 mod templates;
 
 fn lacewing(args: &[&str]) -> Command {

@@ -39,6 +39,14 @@ impl Sender {
         self.0.send(Frame::data(data.into())).await.unwrap();
     }
 
+    /// Sends so many MiB, then ends the body.
+    pub(crate) async fn mebibytes(self, count: u64) {
+        let piece = Bytes::from(vec![b'x'; 1 << 20]);
+        for _ in 0..count {
+            self.send(piece.clone()).await;
+        }
+    }
+
     /// Ends the body with trailers.
     pub(crate) async fn end_with(self, trailers: HeaderMap) {
         self.0.send(Frame::trailers(trailers)).await.unwrap();
@@ -107,6 +115,12 @@ pub(crate) struct Raw {
 
 static CHUNK: [u8; 64 * 1024] = [b'x'; 64 * 1024];
 
+/// The next piece of `left` bytes.
+fn chunk(left: u64) -> &'static [u8] {
+    let left = usize::try_from(left).unwrap_or(usize::MAX);
+    &CHUNK[..left.min(CHUNK.len())]
+}
+
 impl Raw {
     pub(crate) async fn connect(address: SocketAddr) -> Raw {
         let socket = TcpSocket::new_v4().unwrap();
@@ -122,10 +136,9 @@ impl Raw {
     /// Sends up to `bytes`, until the host takes nothing more while it answers 50 other requests.
     pub(crate) async fn push(&mut self, bytes: u64, served: &Served) {
         while self.sent < bytes {
-            let now = (bytes - self.sent).min(CHUNK.len() as u64) as usize;
             tokio::select! {
                 biased;
-                written = self.socket.write(&CHUNK[..now]) => self.sent += written.unwrap() as u64,
+                written = self.socket.write(chunk(bytes - self.sent)) => self.sent += written.unwrap() as u64,
                 () = answers(served, 50) => return,
             }
         }
@@ -136,9 +149,9 @@ impl Raw {
         let (mut read, mut write) = self.socket.split();
         let sending = async {
             while self.sent < bytes {
-                let now = (bytes - self.sent).min(CHUNK.len() as u64) as usize;
-                write.write_all(&CHUNK[..now]).await.unwrap();
-                self.sent += now as u64;
+                let chunk = chunk(bytes - self.sent);
+                write.write_all(chunk).await.unwrap();
+                self.sent += chunk.len() as u64;
             }
         };
         let reading = async {

@@ -203,11 +203,7 @@ async fn bodies_of_64_mib_pass_in_little_memory(name: &str) {
 
     let (sender, body) = upload();
     let request = request(Method::POST, "/echo").body(body).unwrap();
-    let sending = tokio::spawn(async move {
-        for _ in 0..bytes / MIB {
-            sender.send(vec![b'x'; MIB as usize]).await;
-        }
-    });
+    let sending = tokio::spawn(sender.mebibytes(bytes / MIB));
     let mut response = served.exchange(request).await.into_body();
     assert_eq!(drain(&mut response).await, Some(bytes));
     sending.await.unwrap();
@@ -220,11 +216,7 @@ async fn bodies_of_64_mib_pass_in_little_memory(name: &str) {
 
     let (sender, body) = upload();
     let request = self::request(Method::POST, "/count").body(body).unwrap();
-    let sending = tokio::spawn(async move {
-        for _ in 0..bytes / MIB {
-            sender.send(vec![b'x'; MIB as usize]).await;
-        }
-    });
+    let sending = tokio::spawn(sender.mebibytes(bytes / MIB));
     let counted = served.exchange(request).await.into_body().collect().await.unwrap();
     assert_eq!(counted.to_bytes(), bytes.to_string());
     sending.await.unwrap();

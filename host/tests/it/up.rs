@@ -266,6 +266,11 @@ async fn twenty_swaps_under_load_fail_no_request() {
     }
     load.more().await;
     assert_eq!(load.stop().await, ["200 ok hello from 0.2", "200 ok hello from 0.3"]);
+    // So does a change of the manifest.
+    let more = manifest.replace("[\"/\"]", "[\"/\", \"/more\"]");
+    fs::write(dir.path().join("lacewing.toml"), more).unwrap();
+    up.nth_line("Swapped local/swapped/it@", 20);
+    assert_eq!(get(up.address, "localhost", "/more").await.text(), "hello from 0.2");
     // What cannot be served is refused, and the old revision stays.
     fs::write(dir.path().join("x.new"), "not wasm").unwrap();
     fs::rename(dir.path().join("x.new"), &component).unwrap();
@@ -451,11 +456,7 @@ async fn much_that_streams_takes_little_memory() {
             let (sender, body) = upload();
             let request = Request::builder().method(Method::POST).uri("/echo");
             let request = request.header("host", "localhost").body(body).unwrap();
-            let sending = tokio::spawn(async move {
-                for _ in 0..mib {
-                    sender.send(vec![b'x'; MIB as usize]).await;
-                }
-            });
+            let sending = tokio::spawn(sender.mebibytes(mib));
             let mut answer = exchange(up.address, request).await.into_body();
             assert_eq!(drain(&mut answer).await, Some(mib * MIB));
             sending.await.unwrap();

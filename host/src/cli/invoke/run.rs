@@ -4,11 +4,13 @@
 //! are therefore an upper bound of what serving takes.
 
 use std::{
+    pin::pin,
     sync::Arc,
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use http::{Request, Response, StatusCode};
+use http_body::Frame;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
@@ -196,6 +198,12 @@ async fn request(
     host: &Arc<Host>,
     revision: &Arc<Revision>,
 ) -> Result<Outgoing, Error> {
+    if !args.path_with_query().starts_with('/') {
+        return Err(Error::NotThere(format!(
+            "{:?} is not a path: a path begins with a slash",
+            args.path_with_query()
+        )));
+    }
     let mut request = Request::builder().method(args.method()).uri(args.path_with_query());
     for header in &args.headers {
         request = request.header(&header.name, &header.value);
@@ -279,14 +287,19 @@ impl Outgoing {
                 (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
             })
             .collect();
-        let (outcome, body) = match body.collect().await {
-            Ok(body) => (Outcome::Ok, body.to_bytes().to_vec()),
-            // The record says why.
-            Err(_) => (Outcome::Trap, Vec::new()),
-        };
+        let (mut outcome, mut bytes, mut body) = (Outcome::Ok, Vec::new(), pin!(body));
+        while let Some(frame) = body.frame().await {
+            match frame.map(Frame::into_data) {
+                Ok(Ok(data)) => bytes.extend_from_slice(&data),
+                // Trailers.
+                Ok(Err(_)) => {}
+                // What came before it was the guest's all the same. The record says why there is no more.
+                Err(_) => outcome = Outcome::Trap,
+            }
+        }
         Ok(Outgoing {
             outcome,
-            body,
+            body: bytes,
             head: Some((parts.status, headers)),
             failed: outcome != Outcome::Ok,
         })

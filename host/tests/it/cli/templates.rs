@@ -1,4 +1,4 @@
-//! What `new` makes passes its own tests and becomes a component.
+//! What `new` makes passes its own tests, becomes a component, and does with `invoke` what its README says.
 //!
 //! All templates are put into one workspace below `target/tmp`, so that the SDK is compiled once for all of them, and
 //! not again by the next run.
@@ -6,6 +6,7 @@
 use std::{fs, path::Path, process::Command};
 
 use super::{lacewing, text};
+use crate::process::command;
 
 /// Each template, and the interface that its component exports.
 const TEMPLATES: [(&str, &str); 5] = [
@@ -25,7 +26,76 @@ fn every_template_passes_its_tests_and_builds() {
         let component = build(&workspace.join(template));
         let found = component.windows(interface.len()).any(|window| window == interface.as_bytes());
         assert!(found, "{template} does not export {interface}");
+        check(&workspace.join(template));
     }
+    invoke_http(&workspace.join("http"));
+    invoke_call(&workspace.join("call"));
+    invoke_event(&workspace.join("event"));
+}
+
+/// Without a finding.
+fn check(dir: &Path) {
+    let output = command(&["check", "--deny-warnings"]).arg(dir).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("Checked local/made-"), "{}", text(&output.stderr));
+}
+
+/// Runs `invoke`, and gives exit code, standard output and standard error.
+fn invoke(dir: &Path, args: &[&str]) -> (Option<i32>, String, String) {
+    let output = command(&["invoke"]).arg(dir).args(args).output().unwrap();
+    (output.status.code(), text(&output.stdout).to_owned(), text(&output.stderr).to_owned())
+}
+
+fn invoke_http(dir: &Path) {
+    let (code, stdout, stderr) = invoke(dir, &["--path", "/Ada"]);
+    assert_eq!((code, stdout.as_str()), (Some(0), "Hello, Ada!\n"), "{stderr}");
+}
+
+fn invoke_call(dir: &Path) {
+    let (code, stdout, stderr) = invoke(dir, &["--call", r#"{"numbers":[1,2,6]}"#]);
+    assert_eq!((code, stdout.as_str()), (Some(0), r#"{"mean":3.0}"#), "{stderr}");
+    assert!(stderr.contains("\nok in "), "{stderr}");
+
+    // An error of the function's own: its outcome is `ok`, and the call has failed.
+    let (code, stdout, _) = invoke(dir, &["--call", r#"{"numbers":[]}"#]);
+    let error = r#"{"error":"NoNumbers","message":"the mean of no numbers is not defined"}"#;
+    assert_eq!((code, stdout.as_str()), (Some(5), error));
+
+    let (code, stdout, _) = invoke(dir, &["--json", "--call", r#"{"numbers":[4]}"#]);
+    let result: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(
+        (code, &result["outcome"], &result["body"]["mean"]),
+        (Some(0), &"ok".into(), &4.0.into())
+    );
+
+    let (code, _, stderr) = invoke(dir, &[]);
+    assert_eq!(code, Some(2));
+    let expected = "error: `made-call` answers no HTTP: it does not export lacewing:function/http or wasi:http; use --call or --event\n";
+    assert!(stderr.ends_with(expected), "{stderr}");
+}
+
+fn invoke_event(dir: &Path) {
+    let one = r#"{"data":{"key":"a.png","bytes":7}}"#;
+    let (code, stdout, stderr) = invoke(dir, &["--event", one]);
+    assert_eq!((code, stdout.as_str()), (Some(0), r#"[{"id":"event-0","ok":true}]"#), "{stderr}");
+    assert!(stderr.contains("[stdout INFO] a.png: 7 bytes, attempt 1\n"), "{stderr}");
+
+    // Of a batch, the event that failed is named.
+    let batch = r#"[{"id":"a","data":{"key":"a.png","bytes":7}},{"id":"b","data":{"key":"b.png","bytes":0}}]"#;
+    let (code, stdout, _) = invoke(dir, &["--event", batch]);
+    let results: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(
+        (code, &results[0]["ok"], &results[1]["ok"]),
+        (Some(5), &true.into(), &false.into())
+    );
+    assert_eq!(
+        (&results[1]["id"], &results[1]["message"], &results[1]["retry"]),
+        (&"b".into(), &"b.png is empty".into(), &"never".into())
+    );
+
+    let (code, _, stderr) = invoke(dir, &["--event", "{"]);
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("error: the event is not JSON: "), "{stderr}");
 }
 
 fn make_workspace(workspace: &Path) {
