@@ -4,9 +4,10 @@ use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
 use super::{
     budget::Stop,
+    limiter::Refusal,
     state::{State, hostcall_bytes},
 };
-use crate::outcome::Outcome;
+use crate::{manifest::Limits, outcome::Outcome};
 
 /// Why an invocation did not end well.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +38,15 @@ impl From<Stop> for Fault {
 const DETAIL_BYTES: usize = 4096;
 
 pub(super) fn classify(error: &wasmtime::Error, state: &State) -> Fault {
+    classify_under(error, &state.spec.limits, state.limiter.refused())
+}
+
+/// The same for a store of another kind: its limits, and what its limiter has refused.
+pub(super) fn classify_under(
+    error: &wasmtime::Error,
+    limits: &Limits,
+    refused: Option<Refusal>,
+) -> Fault {
     if let Some(stop) = error.downcast_ref::<Stop>() {
         return Fault::from(*stop);
     }
@@ -50,9 +60,9 @@ pub(super) fn classify(error: &wasmtime::Error, state: &State) -> Fault {
         );
     }
     if error.root_cause().to_string().contains(HOSTCALL_FUEL) {
-        return too_much(error, state);
+        return too_much(error, limits);
     }
-    if let Some(fault) = too_many(error, state) {
+    if let Some(fault) = too_many(error, limits) {
         return fault;
     }
     let trap = error.downcast_ref::<Trap>();
@@ -67,7 +77,7 @@ pub(super) fn classify(error: &wasmtime::Error, state: &State) -> Fault {
         Some(trap) => *trap == Trap::UnreachableCodeReached,
         None => !error.is::<WasmBacktrace>(),
     };
-    if let Some(refusal) = state.limiter.refused()
+    if let Some(refusal) = refused
         && by_refusal
     {
         return Fault::new(Outcome::MemoryExceeded, refusal.to_string());
@@ -80,8 +90,8 @@ const HOSTCALL_FUEL: &str = "fuel allocated for hostcalls has been exhausted";
 
 /// More was handed over at once than a call may: as arguments of a hostcall, with the guest's frames below it, or as
 /// what the guest returned.
-fn too_much(error: &wasmtime::Error, state: &State) -> Fault {
-    let kib = hostcall_bytes(&state.spec.limits) >> 10;
+fn too_much(error: &wasmtime::Error, limits: &Limits) -> Fault {
+    let kib = hostcall_bytes(limits) >> 10;
     match error.downcast_ref::<WasmBacktrace>() {
         Some(_) => {
             let text = format!("more than {kib} KiB were handed over in one hostcall");
@@ -97,14 +107,14 @@ fn too_much(error: &wasmtime::Error, state: &State) -> Fault {
 }
 
 /// More core instances, or tables, of which each may have one, than the sandbox may have: known when it is instantiated.
-fn too_many(error: &wasmtime::Error, state: &State) -> Option<Fault> {
+fn too_many(error: &wasmtime::Error, limits: &Limits) -> Option<Fault> {
     let text = error.root_cause().to_string();
     let what = match text.strip_prefix("resource limit exceeded: ")?.split(' ').next()? {
         "instance" => "core instances",
         "table" => "tables",
         _ => return None,
     };
-    let limit = state.spec.limits.instances;
+    let limit = limits.instances;
     let detail =
         format!("more than {limit} {what} are needed, and {limit} is the limit (`instances`)");
     Some(Fault::new(Outcome::MemoryExceeded, detail))
