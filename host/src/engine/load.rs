@@ -14,6 +14,7 @@ use super::{
     ArtifactCache, ComponentError, EngineError, Engines, Exports, Import, Profile,
     cache::ArtifactName,
     inspect::{inspect_bytes, inspect_size},
+    names::names_wasi_03,
 };
 
 /// Compiles components and keeps their artifacts.
@@ -29,6 +30,8 @@ pub struct Loader {
 pub struct Loaded {
     /// The mapped artifact.
     pub component: Component,
+    /// What it was compiled for.
+    pub profile: Profile,
     /// What it exports.
     pub exports: Exports,
     /// What it imports.
@@ -98,25 +101,37 @@ impl Loader {
         Ok(bytes)
     }
 
-    /// Loads a component, compiling it if its artifact is not in the cache. Blocks: for a thread that does not serve.
-    pub fn load(&self, bytes: &[u8], profile: Profile) -> Result<Loaded, LoadError> {
+    /// Loads a component, compiling it if its artifact is not in the cache; `metered` if its fuel is to be counted. Blocks:
+    /// for a thread that does not serve.
+    pub fn load(&self, bytes: &[u8], metered: bool) -> Result<Loaded, LoadError> {
         inspect_bytes(bytes, self.limit_bytes)?;
+        let profile = Profile { metered, tasks: names_wasi_03(bytes) };
+        match self.load_for(profile, bytes) {
+            // It may have async types without WASI 0.3. If not, it is refused again, in the same words.
+            Err(LoadError::Invalid(_)) if !profile.tasks => {
+                self.load_for(Profile { tasks: true, ..profile }, bytes)
+            }
+            result => result,
+        }
+    }
+
+    fn load_for(&self, profile: Profile, bytes: &[u8]) -> Result<Loaded, LoadError> {
         let digest = blake3::hash(bytes);
         let engine = self.engines.get(profile)?;
         let name = ArtifactName::new(&digest, profile, engine);
         if let Some(component) = self.cached(engine, &name) {
-            return Ok(loaded(component, digest, None));
+            return Ok(loaded(component, profile, digest, None));
         }
         let _one = self.compiling.lock().unwrap_or_else(PoisonError::into_inner);
         // Whoever compiled while this thread waited may have compiled this.
         if let Some(component) = self.cached(engine, &name) {
-            return Ok(loaded(component, digest, None));
+            return Ok(loaded(component, profile, digest, None));
         }
         let start = Instant::now();
         let artifact = engine.precompile_component(bytes).map_err(|error| invalid(&error))?;
         let took = start.elapsed();
         let component = self.keep(engine, &name, &artifact)?;
-        Ok(loaded(component, digest, Some(took)))
+        Ok(loaded(component, profile, digest, Some(took)))
     }
 
     fn cached(&self, engine: &wasmtime::Engine, name: &ArtifactName) -> Option<Component> {
@@ -170,7 +185,12 @@ fn map(engine: &wasmtime::Engine, path: &Path) -> wasmtime::Result<Component> {
     }
 }
 
-fn loaded(component: Component, digest: blake3::Hash, compiled: Option<Duration>) -> Loaded {
+fn loaded(
+    component: Component,
+    profile: Profile,
+    digest: blake3::Hash,
+    compiled: Option<Duration>,
+) -> Loaded {
     let (exports, imports) = (Exports::of(&component), Import::of(&component));
-    Loaded { component, exports, imports, digest, compiled }
+    Loaded { component, profile, exports, imports, digest, compiled }
 }

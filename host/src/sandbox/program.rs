@@ -65,21 +65,18 @@ pub enum LinkError {
 /// Everything that this host can link a component against: one linker per profile, made when first needed.
 #[derive(Default)]
 pub struct Linkers {
-    standard: OnceLock<Linker<State>>,
-    metered: OnceLock<Linker<State>>,
+    linkers: [OnceLock<Linker<State>>; Profile::ALL.len()],
 }
 
 impl Linkers {
-    /// Links a component that was loaded for `profile`.
-    pub fn link(&self, loaded: Loaded, profile: Profile) -> Result<Program, LinkError> {
-        let cell = match profile {
-            Profile::Standard => &self.standard,
-            Profile::Metered => &self.metered,
-        };
+    /// Links a component.
+    pub fn link(&self, loaded: Loaded) -> Result<Program, LinkError> {
+        let cell = &self.linkers[loaded.profile.index()];
         let linker = match cell.get() {
             Some(linker) => linker,
             None => {
-                let linker = capability::linker(loaded.component.engine()).map_err(mismatch)?;
+                let linker = capability::linker(loaded.component.engine(), loaded.profile.tasks)
+                    .map_err(mismatch)?;
                 cell.get_or_init(|| linker)
             }
         };
