@@ -16,6 +16,7 @@ use super::{
     inspect::{inspect_bytes, inspect_size},
     names::names_wasi_03,
 };
+use crate::telemetry::shortened;
 
 /// Compiles components and keeps their artifacts.
 pub struct Loader {
@@ -64,14 +65,19 @@ pub enum LoadError {
     OverPool(String),
 }
 
+/// The most that is shown of what Wasmtime says of a component, in bytes: it quotes names, which may be of any length.
+const SHOWN_BYTES: usize = 1024;
+
 /// Wasmtime's error has no type for these.
 fn invalid(error: &wasmtime::Error) -> LoadError {
     let text = format!("{error:#}");
     if text.contains("pooling allocator") {
-        return LoadError::OverPool(error.root_cause().to_string());
+        return LoadError::OverPool(shortened(error.root_cause().to_string(), SHOWN_BYTES));
     }
     let cut = text.contains("unexpected end") || text.contains("is out of bounds");
-    LoadError::Invalid(text + if cut { " (is the file whole?)" } else { "" })
+    LoadError::Invalid(
+        shortened(text, SHOWN_BYTES) + if cut { " (is the file whole?)" } else { "" },
+    )
 }
 
 impl Loader {

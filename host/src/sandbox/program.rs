@@ -16,6 +16,7 @@ use crate::{
     capability,
     engine::{Exports, Import, Loaded, Profile},
     manifest::Limits,
+    telemetry::shortened,
 };
 
 /// The pre-instance of one component, with its exports looked up once.
@@ -84,8 +85,11 @@ impl Linkers {
     }
 }
 
+/// The most that is shown of a name, or of a text that quotes one, in bytes: a component's names may be of any length.
+const SHOWN_BYTES: usize = 1024;
+
 fn mismatch(error: wasmtime::Error) -> LinkError {
-    LinkError::Mismatch(format!("{error:#}"))
+    LinkError::Mismatch(shortened(format!("{error:#}"), SHOWN_BYTES))
 }
 
 impl Program {
@@ -96,7 +100,8 @@ impl Program {
         }
         for import in &imports {
             if let Some(why) = capability::missing(import) {
-                return Err(LinkError::NoImport { import: import.to_string(), why });
+                let import = shortened(import.to_string(), SHOWN_BYTES);
+                return Err(LinkError::NoImport { import, why });
             }
         }
         let instance = linker.instantiate_pre(&component).map_err(mismatch)?;
