@@ -21,7 +21,7 @@ mod snapshot;
 mod state;
 
 pub use contract::{CallError, Event, EventFailure, Extension, Retry};
-pub use fault::Fault;
+pub use fault::{DETAIL_BYTES, Fault};
 pub use lean::{LeanField, LeanParam, LeanRequest, LeanResponse};
 pub use program::{LinkError, Linkers, Program};
 pub use snapshot::{InitError, InitSpec, Snapshot, snapshot};

@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::ItemFn;
 
-use crate::signature::{Expected, check_result, checked};
+use crate::signature::{Expected, check_result, checked, only};
 
 const EXPECTED: Expected = Expected {
     attribute: "#[lacewing_sdk::init]",
@@ -19,7 +19,9 @@ pub(crate) fn expand(arguments: TokenStream, item: &ItemFn) -> TokenStream {
         }
         let name = &item.sig.ident;
         let result = check_result(item, inputs, &quote!(init_outcome));
+        let only = only("INIT");
         Ok(quote! {
+            #only
             const _: () = { #result };
             #[cfg(target_family = "wasm")]
             ::lacewing_sdk::__export_init!(#name);

@@ -43,8 +43,8 @@ pub(crate) fn for_init(name: &str) -> bool {
 /// What a store has whose guest runs its init.
 pub(crate) trait InitView: WasiView + IoView + 'static {}
 
-/// Adds what an init may use.
-pub(crate) fn link_for_init<T: InitView>(linker: &mut Linker<T>) -> Result<()> {
+/// Adds what an init may use; of WASI 0.3 too, if the engine has `tasks`.
+pub(crate) fn link_for_init<T: InitView>(linker: &mut Linker<T>, tasks: bool) -> Result<()> {
     wasmtime_wasi_io::add_to_linker_async(linker)?;
     let l = linker;
     cli::environment::add_to_linker::<T, WasiCli>(l, T::cli)?;
@@ -60,10 +60,12 @@ pub(crate) fn link_for_init<T: InitView>(linker: &mut Linker<T>) -> Result<()> {
     filesystem::preopens::add_to_linker::<T, WasiFilesystem>(l, T::filesystem)?;
     filesystem::types::add_to_linker::<T, WasiFilesystem>(l, T::filesystem)?;
     random::insecure_seed::add_to_linker::<T, WasiRandom>(l, |view| view.ctx().ctx.random())?;
-    p3::bindings::cli::environment::add_to_linker::<T, WasiCli>(l, T::cli)?;
-    p3::bindings::random::insecure_seed::add_to_linker::<T, WasiRandom>(l, |view| {
-        view.ctx().ctx.random()
-    })?;
+    if tasks {
+        p3::bindings::cli::environment::add_to_linker::<T, WasiCli>(l, T::cli)?;
+        p3::bindings::random::insecure_seed::add_to_linker::<T, WasiRandom>(l, |view| {
+            view.ctx().ctx.random()
+        })?;
+    }
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use super::{Deployed, Host, routes};
 use crate::{
     capability::egress::{self, Propagation},
     config::{HostFile, Quota as TenantQuota, Tenant as TenantConfig},
-    engine::{LoadError, Profile},
+    engine::LoadError,
     function::{Quota, Revision, Tenant},
     manifest::{App, Function, HostPattern, LimitKey, Limits, Source},
     name::{AppName, FunctionName, TenantName},
@@ -195,7 +195,7 @@ impl Host {
         }
         let limits = &function.limits;
         let host = self.clone();
-        let profile = Profile::with_fuel(limits.fuel);
+        let metered = limits.fuel.is_some();
         let origin =
             Origin::new(tenant.name().clone(), app.name.clone(), function.name.clone(), id);
         let origin = Arc::new(origin);
@@ -203,10 +203,10 @@ impl Host {
         let program = spawn_blocking(move || -> Result<Program, Refusal> {
             let digest = blake3::hash(&bytes);
             let bytes = host.snapshot(bytes, &whose, &what)?;
-            let mut loaded = host.loader.load(&bytes, profile)?;
+            let mut loaded = host.loader.load(&bytes, metered)?;
             loaded.digest = digest;
             host.observe_load(&loaded);
-            Ok(host.linkers.link(loaded, profile)?)
+            Ok(host.linkers.link(loaded)?)
         })
         .await?;
         program.check_limits(limits)?;

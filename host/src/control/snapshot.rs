@@ -6,7 +6,7 @@ use tokio::runtime::Handle;
 
 use super::{Host, deploy::Refusal};
 use crate::{
-    engine::{Instrumented, Profile, SnapshotName, has_init},
+    engine::{Instrumented, SnapshotName, has_init},
     manifest::Function,
     sandbox::{InitError, InitSpec, Snapshot, snapshot},
     telemetry::{Context, GuestLog, InvocationId, Origin},
@@ -46,7 +46,7 @@ impl Host {
         function: &Function,
     ) -> Result<Snapshot, Refusal> {
         let instrumented = Instrumented::new(bytes).map_err(InitError::from)?;
-        let loaded = self.loader.compile(instrumented.wasm(), Profile::Standard)?;
+        let loaded = self.loader.compile(instrumented.wasm())?;
         let context = Arc::new(Context {
             origin: origin.clone(),
             invocation: InvocationId(0),

@@ -20,6 +20,7 @@ use wasmtime_wizer::{ComponentContext, Wizer};
 pub(crate) use wasmtime_wizer::ComponentInstanceState as ReadState;
 
 use super::inspect::split_version;
+use crate::telemetry::shortened;
 
 /// Why no snapshot can be taken of a component.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,8 +30,11 @@ pub enum SnapshotError {
     Unsupported(String),
 }
 
+/// The most that is shown of what a library says, in bytes: it may quote names of any length.
+const SHOWN_BYTES: usize = 1024;
+
 fn unsupported(what: impl Into<String>) -> SnapshotError {
-    SnapshotError::Unsupported(what.into())
+    SnapshotError::Unsupported(shortened(what.into(), SHOWN_BYTES))
 }
 
 /// Whether a component asks for a snapshot: exports `lacewing:function/init`. Bytes that are no component do not.

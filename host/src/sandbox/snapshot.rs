@@ -32,7 +32,7 @@ use crate::{
     capability::{self, stdio},
     engine::{Engines, Instrumented, Loaded, ReadState, SnapshotError},
     manifest::Limits,
-    telemetry::GuestLog,
+    telemetry::{GuestLog, shortened},
 };
 
 /// What an init runs under.
@@ -111,6 +111,9 @@ struct Denied {
 /// Wall time for each unit of the CPU limit: an init has nothing to wait for, but the host may be busy.
 const PATIENCE: u32 = 10;
 
+/// The most that is shown of a name or a message, in bytes: a guest makes them as long as it likes.
+const SHOWN_BYTES: usize = 1024;
+
 /// What reading a memory adds to it.
 const READ_BYTES: usize = 64 << 10;
 
@@ -145,8 +148,8 @@ pub async fn snapshot(
     spec: InitSpec,
     log: &Arc<GuestLog>,
 ) -> Result<Snapshot, InitError> {
-    let component = loaded.component;
-    let linker = linker(&component).map_err(mismatch)?;
+    let Loaded { component, profile, .. } = loaded;
+    let linker = linker(&component, profile.tasks).map_err(mismatch)?;
     let _running = engines.running();
     let mut store = store(component.engine(), spec, log);
     let cpu = CpuClock::default();
@@ -161,7 +164,7 @@ pub async fn snapshot(
     let (instance, said) = result
         .map_err(|stop| stopped(stop, store.data()))?
         .map_err(|error| classify(&error, store.data()))?;
-    said.map_err(InitError::Failed)?;
+    said.map_err(|message| InitError::Failed(shortened(message, SHOWN_BYTES)))?;
     let open = store.data_mut().table.iter_mut().count();
     if open > 0 {
         return Err(InitError::OpenHandles(open));
@@ -171,7 +174,7 @@ pub async fn snapshot(
 }
 
 fn mismatch(error: wasmtime::Error) -> InitError {
-    InitError::Snapshot(SnapshotError::Unsupported(format!("{error:#}")))
+    InitError::Snapshot(SnapshotError::Unsupported(shortened(format!("{error:#}"), SHOWN_BYTES)))
 }
 
 fn classify(error: &wasmtime::Error, state: &State) -> InitError {
@@ -180,6 +183,7 @@ fn classify(error: &wasmtime::Error, state: &State) -> InitError {
             "" => function.clone(),
             interface => format!("{interface}#{function}"),
         };
+        let import = shortened(import, SHOWN_BYTES);
         return InitError::Denied { import, why: why_denied(interface) };
     }
     if let Some(stop) = error.downcast_ref::<Stop>() {
@@ -234,10 +238,10 @@ fn on_tick(ctx: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> 
 }
 
 /// What an init may use, and in the place of everything else that `component` imports a function that says so.
-fn linker(component: &Component) -> wasmtime::Result<Linker<State>> {
+fn linker(component: &Component, tasks: bool) -> wasmtime::Result<Linker<State>> {
     let engine = component.engine();
     let mut linker = Linker::new(engine);
-    capability::link_for_init(&mut linker)?;
+    capability::link_for_init(&mut linker, tasks)?;
     // Imports come after what they refer to, so a type that was seen is another interface's own.
     let mut seen = Vec::new();
     for (name, item) in component.component_type().imports(engine) {
