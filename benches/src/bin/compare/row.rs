@@ -1,0 +1,155 @@
+//! A row of the comparison: one server that answers a GET of `/` with [`HELLO`].
+
+use std::{
+    fs::File,
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+use lacewing::cli::bench::{
+    load::{Expect, Load, Measured},
+    probe::{Probe, free_address},
+    process::{Used, used},
+    target::Target,
+};
+
+/// What every row answers.
+pub(crate) const HELLO: &str = "Hello, world!\n";
+
+/// Connections that ask at once, in every part.
+pub(crate) const CONNECTIONS: u32 = 32;
+
+/// One server.
+pub(crate) struct Row {
+    /// Its name in results and on the command line.
+    pub(crate) id: &'static str,
+    /// For people.
+    pub(crate) title: String,
+    /// What has to be known to judge it.
+    pub(crate) note: String,
+    /// Whether it keeps compiled code on disk from one start to the next.
+    pub(crate) caches: bool,
+    /// How it is started.
+    pub(crate) command: Box<dyn Fn(&Place) -> io::Result<Command>>,
+}
+
+/// What a server is started with.
+pub(crate) struct Place {
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// A directory of its own, for configuration.
+    pub(crate) dir: PathBuf,
+    /// Where it may keep compiled code.
+    pub(crate) cache: PathBuf,
+}
+
+/// A server that runs. Killed when dropped.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    /// From the start of its process to its first answer.
+    pub(crate) started_in: Duration,
+    child: Child,
+    dir: tempfile::TempDir,
+}
+
+/// The longest that a start may take: one that compiles on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+impl Row {
+    /// Starts it, and waits for its first answer, which has to be right.
+    pub(crate) fn start(&self, cache: &Path, probe: &Probe) -> anyhow::Result<Server> {
+        self.start_on("/", HELLO, cache, probe)
+    }
+
+    /// As [`Row::start`], for a server that answers something else.
+    pub(crate) fn start_on(
+        &self,
+        path: &str,
+        answer: &str,
+        cache: &Path,
+        probe: &Probe,
+    ) -> anyhow::Result<Server> {
+        let dir = tempfile::tempdir()?;
+        let address = free_address()?;
+        let place = Place { address, dir: dir.path().to_owned(), cache: cache.to_owned() };
+        let mut command = (self.command)(&place)?;
+        let log = File::create(dir.path().join("log"))?;
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let program = command.get_program().to_owned();
+        let began = Instant::now();
+        let child = command.spawn().with_context(|| format!("cannot run {}", program.display()))?;
+        let mut server = Server { address, started_in: Duration::ZERO, child, dir };
+        loop {
+            // In slices, so that one that has ended is not waited for.
+            let until = (began + PATIENCE).min(Instant::now() + Duration::from_millis(200));
+            match probe.first(address, path, until) {
+                Ok(response) if response.body() == answer => break,
+                Ok(response) => bail!("{}: it answers {:?}", self.id, response.body()),
+                Err(error) => {
+                    let ended = server.child.try_wait()?.is_some();
+                    if ended || began.elapsed() >= PATIENCE {
+                        bail!("{}: it does not answer ({error}): {}", self.id, server.last_words());
+                    }
+                }
+            }
+        }
+        server.started_in = began.elapsed();
+        Ok(server)
+    }
+}
+
+impl Server {
+    /// What its processes have used so far.
+    pub(crate) fn used(&self) -> Used {
+        used(self.child.id()).unwrap_or_default()
+    }
+
+    /// A load whose every answer is looked at.
+    pub(crate) fn load(&self, duration: Duration, rate: Option<u32>) -> io::Result<Measured> {
+        Load {
+            target: Target::local(self.address, http::uri::PathAndQuery::from_static("/")),
+            method: Method::GET,
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            connections: CONNECTIONS,
+            threads: 1,
+            warmup: Duration::from_millis(300),
+            duration,
+            rate,
+            timeout: Duration::from_secs(5),
+            expect: Expect { status: Some(200), body: Some(Bytes::from_static(HELLO.as_bytes())) },
+        }
+        .run()
+    }
+
+    /// Looks at thousands of its answers; says how many were wrong.
+    pub(crate) fn verify(&self) -> anyhow::Result<u64> {
+        let measured = self.load(Duration::from_millis(300), None)?;
+        if let Some(error) = &measured.first_error {
+            eprintln!("  wrong: {error}");
+        }
+        // A server that answers nothing at all has no wrong answers either.
+        Ok(measured.error_count() + u64::from(measured.responses == 0))
+    }
+
+    /// The end of what it said.
+    pub(crate) fn last_words(&self) -> String {
+        let log = std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(5)..].join(" | ")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It has ended, or is ended here.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
