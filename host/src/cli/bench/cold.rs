@@ -12,6 +12,7 @@ use tokio::runtime::Runtime;
 
 use super::{
     child::Up,
+    load::histogram,
     machine::Noise,
     probe::Probe,
     request::{Routed, Template},
@@ -133,8 +134,7 @@ impl Bench<'_> {
     /// microseconds, and the times to the whole response, in nanoseconds.
     fn fresh(&self, cache_dir: &Path) -> Result<(Vec<f64>, Histogram<u64>), Error> {
         let host = self.host(cache_dir)?;
-        let mut times = Histogram::new(3)
-            .map_err(|error| Error::System(io::Error::other(error.to_string())))?;
+        let mut times = histogram().map_err(Error::System)?;
         let mut means = Vec::new();
         self.runtime.block_on(async {
             self.deploy_to(&host).await?;

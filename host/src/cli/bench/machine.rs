@@ -102,7 +102,7 @@ struct Cpu {
 }
 
 /// Steps of the loop: some milliseconds.
-const LOOP_STEPS: u64 = 4_000_000;
+const LOOP_STEPS: u64 = 2_000_000;
 /// Loops in one look.
 const LOOPS: usize = 10;
 /// Above this spread, differences of a tenth between two figures say nothing.

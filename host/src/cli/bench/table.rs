@@ -94,8 +94,10 @@ fn line(out: &mut String, speed: &Speed) {
         let _ = write!(notes, "  {} failed", speed.error_count());
     }
     if speed.unsent > 0 {
-        let _ =
-            write!(notes, "  {} were due and not sent: it is slower than this rate", speed.unsent);
+        let _ = write!(notes, "  {} were due and never sent", speed.unsent);
+        if speed.unsent * 100 > speed.responses {
+            notes += ": the server is slower than this rate";
+        }
     }
     let _ = writeln!(out, "{notes}");
 }
