@@ -36,8 +36,11 @@ pub(crate) struct Row {
     /// Whether it keeps compiled code on disk from one start to the next.
     pub(crate) caches: bool,
     /// How it is started.
-    pub(crate) command: Box<dyn Fn(&Place) -> io::Result<Command>>,
+    pub(crate) command: Start,
 }
+
+/// Makes the command that starts a server, and the files that it needs.
+type Start = Box<dyn Fn(&Place) -> io::Result<Command>>;
 
 /// What a server is started with.
 pub(crate) struct Place {
@@ -119,6 +122,7 @@ impl Server {
             body: Bytes::new(),
             connections: CONNECTIONS,
             threads: 1,
+            requests_each: None,
             warmup: Duration::from_millis(300),
             duration,
             rate,

@@ -44,6 +44,8 @@ pub struct Load {
     pub connections: u32,
     /// Threads that send.
     pub threads: u32,
+    /// Requests of each connection, at the most; `None` goes on to the end.
+    pub requests_each: Option<u32>,
     /// Sending before anything is counted.
     pub warmup: Duration,
     /// How long is counted.
@@ -281,6 +283,14 @@ async fn until_closed(connection: &mut Option<Pin<Box<Connection>>>) {
     *connection = None;
 }
 
+/// What one connection, or the one that takes its place, has before it.
+struct Turn {
+    /// Due, and not sent, because the connection had closed a moment before.
+    pending: Option<Instant>,
+    /// Requests.
+    left: u32,
+}
+
 /// After a refused connection: a server that is gone is not asked a million times a second.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -288,9 +298,8 @@ impl Generator {
     /// Sends on one connection until the end, and on a new one whenever it closes.
     async fn drive(&self, first: Open) {
         let mut open = Some(first);
-        // What is due and was not sent, because its connection had closed a moment before.
-        let mut pending = None;
-        while pending.is_some() || Instant::now() < self.end {
+        let mut turn = Turn { pending: None, left: self.load.requests_each.unwrap_or(u32::MAX) };
+        while turn.pending.is_some() || (turn.left > 0 && !self.pace.is_over()) {
             let opened = match open.take() {
                 Some(opened) => Ok(opened),
                 None => tokio::time::timeout(self.load.timeout, open_one(&self.connector))
@@ -298,9 +307,9 @@ impl Generator {
                     .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
             };
             match opened {
-                Ok(opened) => pending = self.drive_one(opened, pending).await,
+                Ok(opened) => self.drive_one(opened, &mut turn).await,
                 Err(error) => {
-                    let due = pending.take().unwrap_or_else(Instant::now);
+                    let due = turn.pending.take().unwrap_or_else(Instant::now);
                     self.count(due, Answer::Bad("connect", error.to_string()));
                     tokio::time::sleep(PAUSE).await;
                 }
@@ -308,20 +317,11 @@ impl Generator {
         }
     }
 
-    /// Until the connection closes, or the end. Gives back what was due and could not be sent any more.
-    async fn drive_one(&self, open: Open, mut pending: Option<Instant>) -> Option<Instant> {
+    /// Until the connection closes, or the end.
+    async fn drive_one(&self, open: Open, turn: &mut Turn) {
         let Open { mut sender, connection } = open;
         let mut connection = Some(Box::pin(connection));
-        loop {
-            let due = match pending.take() {
-                Some(due) => due,
-                None => tokio::select! {
-                    biased;
-                    due = self.pace.next() => due?,
-                    // Closed between two requests, which is a server's right.
-                    () = until_closed(&mut connection) => return None,
-                },
-            };
+        while let Some(due) = self.next(turn, &mut connection).await {
             let mut exchange =
                 pin!(tokio::time::timeout(self.load.timeout, self.exchange(&mut sender)));
             let answer = tokio::select! {
@@ -332,13 +332,35 @@ impl Generator {
             };
             let answer = answer.unwrap_or_else(|_| Answer::Bad("timeout", self.too_slow()));
             if matches!(answer, Answer::Unsent) {
-                return Some(due);
+                turn.pending = Some(due);
+                return;
             }
             let broken = matches!(answer, Answer::Bad("timeout" | "transport", _));
             self.count(due, answer);
+            turn.left = turn.left.saturating_sub(1);
             if broken || connection.is_none() {
-                return None;
+                return;
             }
+        }
+    }
+
+    /// When the connection's next request is due. `None` where it has no more, or closes before.
+    async fn next(
+        &self,
+        turn: &mut Turn,
+        connection: &mut Option<Pin<Box<Connection>>>,
+    ) -> Option<Instant> {
+        if let Some(due) = turn.pending.take() {
+            return Some(due);
+        }
+        if turn.left == 0 {
+            return None;
+        }
+        tokio::select! {
+            biased;
+            due = self.pace.next() => due,
+            // Closed between two requests, which is a server's right.
+            () = until_closed(connection) => None,
         }
     }
 
@@ -414,9 +436,10 @@ impl Generator {
 
     fn finish(&self) -> io::Result<Measured> {
         let mut measured = self.measured.replace(Measured::new(self.load.duration)?);
+        let now = Instant::now();
         for due in self.pace.left_over().filter(|due| *due >= self.from) {
             measured.unsent += 1;
-            measured.latency.saturating_record(nanos(self.end.saturating_duration_since(due)));
+            measured.latency.saturating_record(nanos(now.saturating_duration_since(due)));
         }
         Ok(measured)
     }
@@ -471,6 +494,7 @@ mod tests {
             body: Bytes::new(),
             connections: 1,
             threads: 1,
+            requests_each: None,
             warmup: Duration::ZERO,
             duration: Duration::from_millis(500),
             rate: None,
@@ -542,6 +566,14 @@ mod tests {
         let measured = run(Load { rate: Some(50), ..load(address) }).await;
         assert_eq!((measured.error_count(), measured.first_error.as_ref()), (0, None));
         assert_eq!(measured.responses + measured.unsent, 25);
+    }
+
+    #[tokio::test]
+    async fn so_many_requests_of_each_connection_and_no_more() {
+        let (address, _server) = server(ANSWER, Duration::ZERO).await;
+        let bounded = Load { connections: 3, requests_each: Some(2), ..load(address) };
+        let measured = run(Load { duration: Duration::from_secs(60), ..bounded }).await;
+        assert_eq!((measured.responses, measured.error_count()), (6, 0));
     }
 
     #[tokio::test]

@@ -53,8 +53,8 @@ pub(super) fn page(results: &Results, json: &Value) -> String {
     section(
         &mut out,
         "Latency",
-        "The share of requests on the right took longer than the time on the left. At a fixed rate, time counts from when a \
-         request was due, so that a stall is charged with all that it held up.",
+        "At p99, one request in a hundred took longer than the line says; each step to the right is one in ten of those before. At a \
+         fixed rate, time counts from when a request was due, so that a stall is charged with all that it held up.",
         &curves(&named),
     );
     section(

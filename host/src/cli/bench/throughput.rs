@@ -43,6 +43,7 @@ impl Loaded<'_> {
             body: self.template.body.clone(),
             connections: args.connections,
             threads: args.threads,
+            requests_each: None,
             warmup: WARMUP,
             duration: Duration::from_secs(args.duration_s.into()),
             rate,

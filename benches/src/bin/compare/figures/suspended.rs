@@ -42,8 +42,9 @@ pub(super) fn measure(options: &Options, peers: &Peers) -> anyhow::Result<Figure
         body: Bytes::new(),
         connections: count,
         threads: 1,
+        requests_each: Some(1),
         warmup: Duration::ZERO,
-        // Each connection sends one request: the answer comes when the time is over.
+        // The answers come when the time is over.
         duration: PATIENCE + Duration::from_secs(5),
         rate: None,
         timeout: Duration::from_secs(60),

@@ -137,7 +137,7 @@ pub(super) fn curves(speeds: &[(String, &Speed)]) -> String {
         if rarity(quantile) <= rarest {
             let name = format!("{:.6}", quantile * 100.0);
             let name = name.trim_end_matches('0').trim_end_matches('.').to_owned();
-            vertical(&mut out, x.at(rarity(quantile)), &format!("p{name}"));
+            vertical(&mut out, x.at(rarity(quantile)), ("middle", &format!("p{name}")));
         }
     }
     for (index, (name, speed)) in speeds.iter().enumerate() {
@@ -178,7 +178,7 @@ pub(super) fn timeline(speeds: &[(String, &Speed)], rounds: u32) -> String {
     }
     for round in 0..rounds {
         let from = steps as f64 * f64::from(round) / f64::from(rounds);
-        vertical(&mut out, x.at(from), &format!("round {}", round + 1));
+        vertical(&mut out, x.at(from), ("start", &format!("round {}", round + 1)));
     }
     for (index, (name, speed)) in speeds.iter().enumerate() {
         let mut path = String::new();
@@ -225,11 +225,11 @@ fn horizontal(out: &mut String, at: f64, label: &str) {
     );
 }
 
-fn vertical(out: &mut String, at: f64, label: &str) {
+fn vertical(out: &mut String, at: f64, (anchor, label): (&str, &str)) {
     let _ = writeln!(
         out,
         "<line class=\"grid\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{TOP}\" y2=\"{BOTTOM}\"/>\
-         <text class=\"tick\" x=\"{at:.1}\" y=\"{:.1}\">{label}</text>",
+         <text class=\"tick\" x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{label}</text>",
         BOTTOM + 20.0,
     );
 }
