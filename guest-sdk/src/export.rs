@@ -20,6 +20,13 @@ pub use stream::async_http;
 #[cfg(all(target_family = "wasm", feature = "stream"))]
 pub use wasip3;
 
+/// Sends what a `print!` left behind that no line feed ended: nobody else would, as the sandbox is gone after the
+/// invocation. What cannot be sent has nobody to be told of it.
+#[cfg(target_family = "wasm")]
+fn flush() {
+    let _ = std::io::Write::flush(&mut std::io::stdout());
+}
+
 /// Fails to compile, at the place of the type, if it cannot be an argument.
 pub const fn argument<T: FromRequest>() {}
 

@@ -93,7 +93,7 @@ pub use task::{sleep, spawn};
 /// assert_eq!(response.text(), r#"{"id":1,"name":"ADA"}"#);
 /// ```
 ///
-/// A component has one handler; [`Routes`] passes a request on to one of several functions.
+/// A component has one handler of each kind, and a second does not compile; [`Routes`] passes a request on to one of several functions.
 ///
 /// # Streaming
 /// An `async fn` exports `wasi:http/handler@0.3` instead of `lacewing:function/http`: the body of the request can be

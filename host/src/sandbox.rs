@@ -20,7 +20,7 @@ mod program;
 mod state;
 
 pub use contract::{CallError, Event, EventFailure, Extension, Retry};
-pub use fault::Fault;
+pub use fault::{DETAIL_BYTES, Fault};
 pub use lean::{LeanField, LeanParam, LeanRequest, LeanResponse};
 pub use program::{LinkError, Linkers, Program};
 pub use state::Spec;

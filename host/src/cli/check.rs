@@ -16,7 +16,10 @@ use crate::{
     control::{Deployed, Host, review},
     function::Revision,
     manifest::Diagnostic,
-    telemetry::{InvocationLog, Sink},
+    telemetry::{
+        InvocationLog, Sink,
+        logs::{self, LogOptions},
+    },
 };
 
 const EXAMPLES: &str = "\
@@ -66,6 +69,7 @@ fn findings(
     let built = project::build(&loaded.file, console)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::System)?;
+    let _logs = logs::init(&LogOptions::for_command())?;
     let host = Host::new(loaded.file.settings.clone(), Sink::nothing(), InvocationLog::None)?;
     runtime.block_on(host.deploy(&loaded.file, &built.components)).map_err(Error::Deploy)?;
     let deployed = host.deployed();

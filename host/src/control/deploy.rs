@@ -12,7 +12,7 @@ use super::{Deployed, Host, routes};
 use crate::{
     capability::egress::{self, Propagation},
     config::{HostFile, Quota as TenantQuota, Tenant as TenantConfig},
-    engine::{LoadError, Profile},
+    engine::LoadError,
     function::{Quota, Revision, Tenant},
     manifest::{App, Function, HostPattern, LimitKey, Limits, Source},
     name::{AppName, FunctionName, TenantName},
@@ -192,11 +192,11 @@ impl Host {
         }
         let limits = &function.limits;
         let host = self.clone();
-        let profile = Profile::with_fuel(limits.fuel);
+        let metered = limits.fuel.is_some();
         let program = spawn_blocking(move || -> Result<Program, Refusal> {
-            let loaded = host.loader.load(&bytes, profile)?;
+            let loaded = host.loader.load(&bytes, metered)?;
             host.observe_load(&loaded);
-            Ok(host.linkers.link(loaded, profile)?)
+            Ok(host.linkers.link(loaded)?)
         })
         .await?;
         program.check_limits(limits)?;

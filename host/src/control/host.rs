@@ -135,15 +135,6 @@ impl Host {
     }
 }
 
-impl Deployed {
-    /// The revision of a function, by its app's and its own name.
-    pub fn revision(&self, app: &str, function: &str) -> Option<&Arc<Revision>> {
-        self.revisions.iter().find(|revision| {
-            revision.origin.app.as_str() == app && revision.origin.function.as_str() == function
-        })
-    }
-}
-
 /// What is in use now, read when it is scraped.
 fn watch_use(metrics: &Metrics, invoker: &Arc<Invoker>) {
     type Read = fn(&Invoker) -> u64;

@@ -14,7 +14,9 @@ use super::{
     ArtifactCache, ComponentError, EngineError, Engines, Exports, Import, Profile,
     cache::ArtifactName,
     inspect::{inspect_bytes, inspect_size},
+    names::names_wasi_03,
 };
+use crate::telemetry::shortened;
 
 /// Compiles components and keeps their artifacts.
 pub struct Loader {
@@ -29,6 +31,8 @@ pub struct Loader {
 pub struct Loaded {
     /// The mapped artifact.
     pub component: Component,
+    /// What it was compiled for.
+    pub profile: Profile,
     /// What it exports.
     pub exports: Exports,
     /// What it imports.
@@ -61,14 +65,19 @@ pub enum LoadError {
     OverPool(String),
 }
 
+/// The most that is shown of what Wasmtime says of a component, in bytes: it quotes names, which may be of any length.
+const SHOWN_BYTES: usize = 1024;
+
 /// Wasmtime's error has no type for these.
 fn invalid(error: &wasmtime::Error) -> LoadError {
     let text = format!("{error:#}");
     if text.contains("pooling allocator") {
-        return LoadError::OverPool(error.root_cause().to_string());
+        return LoadError::OverPool(shortened(error.root_cause().to_string(), SHOWN_BYTES));
     }
     let cut = text.contains("unexpected end") || text.contains("is out of bounds");
-    LoadError::Invalid(text + if cut { " (is the file whole?)" } else { "" })
+    LoadError::Invalid(
+        shortened(text, SHOWN_BYTES) + if cut { " (is the file whole?)" } else { "" },
+    )
 }
 
 impl Loader {
@@ -98,25 +107,37 @@ impl Loader {
         Ok(bytes)
     }
 
-    /// Loads a component, compiling it if its artifact is not in the cache. Blocks: for a thread that does not serve.
-    pub fn load(&self, bytes: &[u8], profile: Profile) -> Result<Loaded, LoadError> {
+    /// Loads a component, compiling it if its artifact is not in the cache; `metered` if its fuel is to be counted. Blocks:
+    /// for a thread that does not serve.
+    pub fn load(&self, bytes: &[u8], metered: bool) -> Result<Loaded, LoadError> {
         inspect_bytes(bytes, self.limit_bytes)?;
+        let profile = Profile { metered, tasks: names_wasi_03(bytes) };
+        match self.load_for(profile, bytes) {
+            // It may have async types without WASI 0.3. If not, it is refused again, in the same words.
+            Err(LoadError::Invalid(_)) if !profile.tasks => {
+                self.load_for(Profile { tasks: true, ..profile }, bytes)
+            }
+            result => result,
+        }
+    }
+
+    fn load_for(&self, profile: Profile, bytes: &[u8]) -> Result<Loaded, LoadError> {
         let digest = blake3::hash(bytes);
         let engine = self.engines.get(profile)?;
         let name = ArtifactName::new(&digest, profile, engine);
         if let Some(component) = self.cached(engine, &name) {
-            return Ok(loaded(component, digest, None));
+            return Ok(loaded(component, profile, digest, None));
         }
         let _one = self.compiling.lock().unwrap_or_else(PoisonError::into_inner);
         // Whoever compiled while this thread waited may have compiled this.
         if let Some(component) = self.cached(engine, &name) {
-            return Ok(loaded(component, digest, None));
+            return Ok(loaded(component, profile, digest, None));
         }
         let start = Instant::now();
         let artifact = engine.precompile_component(bytes).map_err(|error| invalid(&error))?;
         let took = start.elapsed();
         let component = self.keep(engine, &name, &artifact)?;
-        Ok(loaded(component, digest, Some(took)))
+        Ok(loaded(component, profile, digest, Some(took)))
     }
 
     fn cached(&self, engine: &wasmtime::Engine, name: &ArtifactName) -> Option<Component> {
@@ -170,7 +191,12 @@ fn map(engine: &wasmtime::Engine, path: &Path) -> wasmtime::Result<Component> {
     }
 }
 
-fn loaded(component: Component, digest: blake3::Hash, compiled: Option<Duration>) -> Loaded {
+fn loaded(
+    component: Component,
+    profile: Profile,
+    digest: blake3::Hash,
+    compiled: Option<Duration>,
+) -> Loaded {
     let (exports, imports) = (Exports::of(&component), Import::of(&component));
-    Loaded { component, exports, imports, digest, compiled }
+    Loaded { component, profile, exports, imports, digest, compiled }
 }

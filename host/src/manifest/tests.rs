@@ -209,6 +209,19 @@ fn two_readings_of_the_same_are_equal_wherever_it_stands() {
 }
 
 #[test]
+fn the_hosts_own_variables_are_not_the_manifests() {
+    let text = "app = \"a\"\n[functions.f.env]\nLACEWING_TENANT = \"other\"\n";
+    assert_eq!(
+        report(text),
+        "error: `LACEWING_TENANT` is a name of the host's: it sets variables that begin with `LACEWING_` itself\n --> lacewing.toml:3:1\n  |\n3 | LACEWING_TENANT = \"other\"\n  | ^^^^^^^^^^^^^^^\n  = help: call the variable `TENANT` or `APP_TENANT`"
+    );
+    let text = "app = \"a\"\ndefaults.env.LACEWING_ = \"\"\nfunctions.f.env.LACEWING = \"mine\"\n";
+    let report = report(text);
+    assert!(report.contains("call the variable a name of your own"), "{report}");
+    assert_eq!(report.matches("error: ").count(), 1, "{report}");
+}
+
+#[test]
 fn an_environment_has_a_bound() {
     let text = format!("app = \"a\"\nfunctions.f.env.BIG = \"{}\"\n", "x".repeat(65_536));
     assert_eq!(

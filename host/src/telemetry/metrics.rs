@@ -92,10 +92,8 @@ impl OutcomeCounters {
 pub struct ArtifactCacheMetrics {
     /// The artifact was there and could be used.
     pub hits: Counter,
-    /// There was none: the component was compiled.
+    /// There was none that could be used: the component was compiled.
     pub misses: Counter,
-    /// There was one that is damaged or of another engine: the component was compiled anew.
-    pub rejected: Counter,
 }
 
 /// The figures of the host. The fields are added to where it happens.
@@ -250,9 +248,7 @@ impl Collected {
             None,
             MetricType::Counter,
         )?;
-        for (result, counter) in
-            [("hit", &cache.hits), ("miss", &cache.misses), ("rejected", &cache.rejected)]
-        {
+        for (result, counter) in [("hit", &cache.hits), ("miss", &cache.misses)] {
             lookups
                 .encode_family(&[("result", result)])?
                 .encode_counter::<NoLabelSet, _, u64>(&counter.get(), None)?;
