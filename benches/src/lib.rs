@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::Response;
+use http::{Response, Uri};
 use lacewing::{
     body::Body,
     config::{HostFile, Settings},
@@ -80,6 +80,9 @@ pub struct Called {
     host: Arc<Host>,
     revision: Arc<Revision>,
     count: Arc<AtomicU64>,
+    route: &'static str,
+    path: &'static str,
+    params: &'static [(&'static str, &'static str)],
 }
 
 impl Called {
@@ -89,7 +92,18 @@ impl Called {
     /// If it has none.
     pub fn only(host: Arc<Host>) -> Called {
         let revision = host.deployed().revisions[0].clone();
-        Called { host, revision, count: Arc::default() }
+        Called { host, revision, count: Arc::default(), route: "/", path: "/", params: &[] }
+    }
+
+    /// As if the route `route` had matched `path`, and captured `params`.
+    #[must_use]
+    pub fn at(
+        self,
+        route: &'static str,
+        path: &'static str,
+        params: &'static [(&'static str, &'static str)],
+    ) -> Called {
+        Called { route, path, params, ..self }
     }
 
     /// One request on the lean path, from admission to the response; each has a context of its own, as on a socket.
@@ -103,9 +117,15 @@ impl Called {
             request_id: None,
             trace_id: None,
         });
-        let (parts, ()) = http::Request::new(()).into_parts();
-        let request =
-            HttpRequest { parts, scheme: "http", authority: "localhost", route: "/", params: &[] };
+        let mut parts = http::Request::new(()).into_parts().0;
+        parts.uri = Uri::from_static(self.path);
+        let request = HttpRequest {
+            parts,
+            scheme: "http",
+            authority: "localhost",
+            route: self.route,
+            params: self.params,
+        };
         self.host.invoker().buffered(&self.revision, &context, request, body).await
     }
 }

@@ -68,8 +68,10 @@ impl Compute {
         let engines = Engines::new(options).map_err(Error::from)?;
         let engine = match how {
             Instrumented::Not => Engine::new(&raw::config())?,
-            Instrumented::Epochs => engines.get(Profile::Standard).map_err(Error::from)?.clone(),
-            Instrumented::Fuel => engines.get(Profile::Metered).map_err(Error::from)?.clone(),
+            Instrumented::Epochs | Instrumented::Fuel => {
+                let metered = how == Instrumented::Fuel;
+                engines.get(Profile { metered, tasks: false }).map_err(Error::from)?.clone()
+            }
         };
         let component = Component::from_file(&engine, component)?;
         let mut linker = Linker::new(&engine);

@@ -59,7 +59,9 @@ pub fn config() -> Config {
         .memory_reservation(4 << 30)
         .memory_guard_size(32 << 20)
         .memory_init_cow(true)
-        .wasm_component_model_async(true)
+        // As in the host's engine for functions without WASI 0.3.
+        .wasm_component_model_async(false)
+        .concurrency_support(false)
         .generate_address_map(false);
     config
 }

@@ -3,6 +3,7 @@
 mod compute;
 mod in_process;
 mod others;
+mod snapshot;
 mod suspended;
 mod threads;
 
@@ -28,6 +29,8 @@ pub(crate) enum Figure {
     Compute,
     /// Invocations that wait in a hostcall.
     Suspended,
+    /// A guest whose init was run at its deploy.
+    Snapshot,
     /// What other programs of this repository measure.
     Others,
 }
@@ -45,6 +48,7 @@ impl Figure {
             Figure::Threads => Part::Threads,
             Figure::Compute => Part::Compute,
             Figure::Suspended => Part::Suspended,
+            Figure::Snapshot => Part::Snapshot,
             Figure::Others => Part::Others,
         }
     }
@@ -63,6 +67,7 @@ pub(crate) fn run_here(figure: Figure) -> anyhow::Result<()> {
         Figure::InProcess => in_process::measure()?,
         Figure::Threads => threads::measure()?,
         Figure::Compute => compute::measure()?,
+        Figure::Snapshot => snapshot::measure()?,
         Figure::Suspended | Figure::Others => {
             anyhow::bail!("{} is measured from outside", figure.name())
         }
@@ -81,7 +86,9 @@ pub(crate) fn measure(
     let name = figure.name();
     eprintln!("figure {name}");
     let found = match figure {
-        Figure::InProcess | Figure::Threads | Figure::Compute => in_own_process(&name),
+        Figure::InProcess | Figure::Threads | Figure::Compute | Figure::Snapshot => {
+            in_own_process(&name)
+        }
         Figure::Suspended => suspended::measure(options, peers),
         Figure::Others => others::measure(peers, results),
     };

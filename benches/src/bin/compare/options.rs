@@ -79,6 +79,8 @@ pub(crate) enum Part {
     Compute,
     /// Invocations that wait in a hostcall
     Suspended,
+    /// A guest whose init was run at its deploy
+    Snapshot,
     /// What other programs of this repository measure
     Others,
 }
