@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io,
     net::SocketAddr,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -18,6 +19,7 @@ use lacewing::cli::bench::{
     process::{Used, used},
     target::Target,
 };
+use rustix::process::{Pid, Signal, kill_process_group};
 
 /// What every row answers.
 pub(crate) const HELLO: &str = "Hello, world!\n";
@@ -84,6 +86,8 @@ impl Row {
         let mut command = (self.command)(&place)?;
         let log = File::create(dir.path().join("log"))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        // Some start others: all of them go together.
+        command.process_group(0);
         let program = command.get_program().to_owned();
         let began = Instant::now();
         let child = command.spawn().with_context(|| format!("cannot run {}", program.display()))?;
@@ -152,8 +156,10 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It has ended, or is ended here.
-        let _ = self.child.kill();
+        // They have ended, or are ended here.
+        if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
         let _ = self.child.wait();
     }
 }

@@ -60,8 +60,12 @@ impl Up {
         let mut up = Up { address, started_in: Duration::ZERO, child, _dir: dir };
         loop {
             match probe.ask(address, template) {
-                Ok(_) => break,
-                Err(error) => {
+                Ok(answer) if answer.status().as_u16() < 400 => break,
+                answer => {
+                    let error = match answer {
+                        Ok(answer) => format!("it answers {}", answer.status()),
+                        Err(error) => error.to_string(),
+                    };
                     let ended = up.child.try_wait()?.is_some();
                     if ended || began.elapsed() >= PATIENCE {
                         let said = std::fs::read_to_string(&log).unwrap_or_default();
