@@ -53,6 +53,7 @@ fn main() -> ExitCode {
 }
 
 fn compare(options: &Options) -> anyhow::Result<()> {
+    row::end_with_this_process()?;
     raise_open_files();
     let mut noise = Noise::new();
     let peers = peers::find(options)?;

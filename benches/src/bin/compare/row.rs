@@ -7,6 +7,7 @@ use std::{
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicI32, Ordering},
     time::{Duration, Instant},
 };
 
@@ -20,6 +21,7 @@ use lacewing::cli::bench::{
     target::Target,
 };
 use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// What every row answers.
 pub(crate) const HELLO: &str = "Hello, world!\n";
@@ -91,6 +93,7 @@ impl Row {
         let program = command.get_program().to_owned();
         let began = Instant::now();
         let child = command.spawn().with_context(|| format!("cannot run {}", program.display()))?;
+        RUNNING.store(i32::try_from(child.id()).unwrap_or(0), Ordering::SeqCst);
         let mut server = Server { address, started_in: Duration::ZERO, child, dir };
         loop {
             // In slices, so that one that has ended is not waited for.
@@ -154,12 +157,41 @@ impl Server {
     }
 }
 
+/// The process group of the server that runs; there is one at a time. 0 where there is none.
+static RUNNING: AtomicI32 = AtomicI32::new(0);
+
+/// Ends the server that runs, and whatever it has started.
+fn end_running() {
+    if let Some(group) = Pid::from_raw(RUNNING.swap(0, Ordering::SeqCst)) {
+        // They may have ended by themselves.
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+}
+
+/// A server has a process group of its own, which the terminal's Ctrl-C does not reach: it ends with this process.
+pub(crate) fn end_with_this_process() -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (mut terminate, mut interrupt) = {
+        let _entered = runtime.enter();
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+    };
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        });
+        end_running();
+        // What a shell says of a program that Ctrl-C has ended.
+        std::process::exit(130);
+    })?;
+    Ok(())
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
-        // They have ended, or are ended here.
-        if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            let _ = kill_process_group(group, Signal::KILL);
-        }
+        end_running();
         let _ = self.child.wait();
     }
 }
