@@ -15,6 +15,7 @@
 
 mod cache;
 mod epoch;
+mod fold;
 mod inspect;
 mod load;
 mod names;

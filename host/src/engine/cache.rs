@@ -22,7 +22,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::Profile;
+use super::{Profile, fold};
 
 const KEY_BYTES: usize = 32;
 const HASH_BYTES: usize = 32;
@@ -53,6 +53,7 @@ impl ArtifactName {
         let mut hasher = CompatibilityHasher(blake3::Hasher::new());
         hasher.0.update(digest.as_bytes());
         hasher.0.update(profile.as_str().as_bytes());
+        hasher.0.update(&[fold::VERSION]);
         hasher.0.update(env!("CARGO_PKG_VERSION").as_bytes());
         engine.precompile_compatibility_hash().hash(&mut hasher);
         ArtifactName(hasher.0.finalize().to_hex().to_string())

@@ -13,6 +13,7 @@ use wasmtime::component::Component;
 use super::{
     ArtifactCache, ComponentError, EngineError, Engines, Exports, Import, Profile,
     cache::ArtifactName,
+    fold,
     inspect::{inspect_bytes, inspect_size},
     names::names_wasi_03,
 };
@@ -134,7 +135,7 @@ impl Loader {
             return Ok(loaded(component, profile, digest, None));
         }
         let start = Instant::now();
-        let artifact = engine.precompile_component(bytes).map_err(|error| invalid(&error))?;
+        let artifact = compile(engine, bytes).map_err(|error| invalid(&error))?;
         let took = start.elapsed();
         let component = self.keep(engine, &name, &artifact)?;
         Ok(loaded(component, profile, digest, Some(took)))
@@ -229,6 +230,16 @@ fn map(engine: &wasmtime::Engine, path: &Path) -> wasmtime::Result<Component> {
     unsafe {
         Component::deserialize_file(engine, path)
     }
+}
+
+/// Compiles a component, folded if it can be.
+fn compile(engine: &wasmtime::Engine, bytes: &[u8]) -> wasmtime::Result<Vec<u8>> {
+    if let Some(folded) = fold::folded(bytes)
+        && let Ok(artifact) = engine.precompile_component(&folded)
+    {
+        return Ok(artifact);
+    }
+    engine.precompile_component(bytes)
 }
 
 fn loaded(
