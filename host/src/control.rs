@@ -2,9 +2,11 @@
 
 mod deploy;
 mod host;
+mod ledger;
 mod review;
 mod routes;
 
 pub use deploy::{Components, DeployError, Refusal};
 pub use host::{Deployed, Host, HostError};
+pub use ledger::{Ledger, Malformed};
 pub use review::review;

@@ -21,11 +21,11 @@ mod load;
 mod pool;
 mod profile;
 
-pub use cache::{ArtifactCache, CacheError};
+pub use cache::{ArtifactCache, CacheError, Trimmed};
 pub use epoch::Running;
 pub(crate) use epoch::TICK;
 pub use inspect::{ComponentError, Exports, Import, inspect_bytes};
-pub use load::{LoadError, Loaded, Loader};
+pub use load::{ArtifactOrigin, LoadError, Loaded, Loader, Source};
 pub use pool::{PoolOptions, PoolUsage};
 pub use profile::Profile;
 

@@ -14,6 +14,7 @@ const FULL: &str = r##"
 listen = ["0.0.0.0:80", "[::]:0"]
 admin = "off"
 cache_dir = "cache"
+max_cache_mib = 100
 max_sandboxes = 200
 grace_period_s = 5
 
@@ -29,6 +30,10 @@ max_streams = 10
 [admission]
 wait_ms = 0
 queue = 7
+
+[residency]
+max_functions = 20
+memory_mib = 30
 
 [log]
 format = "json"
@@ -67,6 +72,8 @@ fn every_setting_is_taken() {
         listen: vec!["0.0.0.0:80".parse().unwrap(), "[::]:0".parse().unwrap()],
         admin: None,
         cache_dir: hosts.path().join("cache"),
+        max_cache_bytes: 100 << 20,
+        residency: Residency { max_functions: 20, memory_bytes: 30 << 20 },
         max_sandboxes: 200,
         connections: Connections {
             max: 500,

@@ -63,7 +63,7 @@ impl Gateway {
             route: route.pattern(),
             params: &params,
         };
-        let answer = if revision.program.exports().http {
+        let answer = if revision.exports().http {
             let limit_bytes = limits.request_body_bytes.unwrap_or(Limits::BUFFERED_BODY_BYTES);
             let body = body.collect(limit_bytes).await.map_err(|error| refuse(error.into()))?;
             self.invoker.buffered(&revision, context, request, body.bytes.clone()).await

@@ -5,12 +5,14 @@ use std::{
     time::{Instant, SystemTime},
 };
 
+use tokio::time::timeout_at;
+
 use super::{Failure, Invoker, Permit, stream::Progress};
 use crate::{
     capability::egress::Propagation,
     function::Revision,
     outcome::Outcome,
-    sandbox::{Fault, Sandbox, Spec},
+    sandbox::{Fault, Program, Sandbox, Spec},
     telemetry::{Context, GuestLog, Record, Usage},
 };
 
@@ -61,7 +63,7 @@ impl Live {
             u32::try_from(revision.spec.limits.memory_bytes.div_ceil(1 << 20)).unwrap_or(u32::MAX);
         let permit = match invoker
             .admission
-            .admit(revision.tenant.quota(), &revision.quota, memory_mib)
+            .admit(revision.tenant.quota(), revision.quota(), memory_mib)
             .await
         {
             Ok(permit) => permit,
@@ -80,20 +82,20 @@ impl Live {
         };
         let started = Instant::now();
         let limits = &revision.spec.limits;
-        let log = Arc::new(GuestLog::new(context.clone(), limits.log_bytes, invoker.sink.clone()));
-        let sandbox = Sandbox::new(
-            &invoker.engines,
-            &revision.program,
-            &revision.spec,
-            log.clone(),
-            propagation,
-            started + limits.deadline,
-        )
-        .map_err(|fault| {
+        let deadline = started + limits.deadline;
+        let failed = |fault: Fault| {
             let status = seen.as_ref().and_then(|_| fault.outcome.http_status());
             invoker.refused(revision, context, seen.as_ref(), &fault.detail, fault.outcome, status);
             Failure::of(fault.outcome)
-        })?;
+        };
+        let program = match revision.resident() {
+            Some(program) => program,
+            None => load(revision, deadline).await.map_err(failed)?,
+        };
+        let log = Arc::new(GuestLog::new(context.clone(), limits.log_bytes, invoker.sink.clone()));
+        let (engines, spec) = (&invoker.engines, &revision.spec);
+        let sandbox = Sandbox::new(engines, &program, spec, log.clone(), propagation, deadline)
+            .map_err(failed)?;
         Ok(Live {
             sandbox,
             bytes_in: 0,
@@ -145,6 +147,18 @@ impl Live {
         let status = self.status.or_else(|| self.seen.as_ref().and_then(|_| outcome.http_status()));
         self.invoker.emit(&self.context, self.seen.as_ref(), outcome, status, detail, &usage);
         usage
+    }
+}
+
+/// The program of a revision that is not resident. Waiting for it is part of the invocation's time.
+async fn load(revision: &Arc<Revision>, deadline: Instant) -> Result<Arc<Program>, Fault> {
+    match timeout_at(deadline.into(), revision.program()).await {
+        Ok(Ok(program)) => Ok(program),
+        Ok(Err(error)) => Err(Fault { outcome: Outcome::Internal, detail: error.to_string() }),
+        Err(_) => Err(Fault {
+            outcome: Outcome::DeadlineExceeded,
+            detail: "the deadline passed while the function was being loaded".to_owned(),
+        }),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
     name::{AppName, FunctionName, TenantName},
     outcome::Outcome,
     telemetry::{
-        LogTotals, Usage,
+        LogTotals, Origin, Usage,
         histogram::{self, Histogram, nanoseconds},
         metrics::{Counter, OutcomeCounters},
     },
@@ -34,6 +34,17 @@ pub struct FunctionKey {
     pub app: AppName,
     /// The function.
     pub function: FunctionName,
+}
+
+impl FunctionKey {
+    /// The function of an origin.
+    pub fn of(origin: &Origin) -> FunctionKey {
+        FunctionKey {
+            tenant: origin.tenant.clone(),
+            app: origin.app.clone(),
+            function: origin.function.clone(),
+        }
+    }
 }
 
 /// The figures of one function over all its revisions.
