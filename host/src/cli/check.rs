@@ -59,10 +59,7 @@ pub(super) fn run(args: &CheckArgs, console: &Console) -> Result<ExitCode, Error
 /// A revision that passed, with what its component imports.
 type Checked = (Arc<Revision>, Vec<Import>);
 
-fn findings(
-    args: &CheckArgs,
-    console: &Console,
-) -> Result<(Vec<Checked>, Vec<Diagnostic>), Error> {
+fn findings(args: &CheckArgs, console: &Console) -> Result<(Vec<Checked>, Vec<Diagnostic>), Error> {
     let mut settings = Settings::new(default_cache_dir());
     // Nothing is served: one sandbox at a time is enough.
     settings.max_sandboxes = 8;
@@ -77,7 +74,10 @@ fn findings(
         loaded.warnings.extend(review(&loaded.file, &deployed).await);
         let mut checked = Vec::new();
         for revision in &deployed.revisions {
-            let program = revision.program().await.map_err(|error| Error::System(std::io::Error::other(error)))?;
+            let program = revision
+                .program()
+                .await
+                .map_err(|error| Error::System(std::io::Error::other(error)))?;
             checked.push((revision.clone(), program.imports()));
         }
         Ok((checked, loaded.warnings))

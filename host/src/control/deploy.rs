@@ -180,7 +180,9 @@ impl Host {
                     "removed artifacts that nothing uses from the cache"
                 ),
                 Ok(_) => {}
-                Err(error) => tracing::warn!(%error, "the cache could not be brought down to its size"),
+                Err(error) => {
+                    tracing::warn!(%error, "the cache could not be brought down to its size")
+                }
             }
         });
     }

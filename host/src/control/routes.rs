@@ -13,6 +13,19 @@ use crate::{
     name::TenantName,
 };
 
+/// The routes of revisions that were deployed together before. `hosts` are the tenants' names.
+pub(super) fn known(
+    hosts: &HashMap<TenantName, Vec<HostPattern>>,
+    revisions: &[Arc<Revision>],
+) -> Router<Endpoint<Arc<Revision>>> {
+    let mut builder = Router::builder();
+    for (revision, route) in all(revisions) {
+        let hosts = hosts.get(revision.tenant.name()).map(Vec::as_slice).unwrap_or_default();
+        builder.route(key(revision, hosts, route), endpoint(revision));
+    }
+    builder.assemble()
+}
+
 /// The routes of all revisions, or why some of them cannot stand side by side. `hosts` are the tenants' names.
 pub(super) fn router(
     hosts: &HashMap<TenantName, &[HostPattern]>,

@@ -206,7 +206,10 @@ impl ArtifactCache {
         let mut hasher = self.hasher(name.as_bytes());
         hasher.update(sealed);
         if hasher.finalize() != blake3::Hash::from_bytes(*stored) {
-            tracing::warn!(name, "a file of the cache does not match its keyed hash; it is ignored");
+            tracing::warn!(
+                name,
+                "a file of the cache does not match its keyed hash; it is ignored"
+            );
             return None;
         }
         contents.truncate(contents.len() - HASH_BYTES);

@@ -182,9 +182,7 @@ impl Loader {
         let engine = self.engines.get(profile)?;
         let name = self.name(digest, profile)?;
         Ok(match self.find(engine, &name) {
-            Look::Mapped(component, verified) => {
-                Some(loaded(component, *digest, verified.bytes()))
-            }
+            Look::Mapped(component, verified) => Some(loaded(component, *digest, verified.bytes())),
             Look::Absent | Look::Rejected => None,
         })
     }

@@ -21,7 +21,7 @@
 //! - **What is asked for is never refused.** A program larger than the budget is loaded all the same, and is alone then.
 //!
 //! On the path of a request to a resident revision there is no lock: one load of a pointer, and the moment of use is
-//! noted where it has changed. Moments are counted in loads, because only a load evicts.
+//! noted where the clock, a coarse one, has gone on since.
 
 mod order;
 #[cfg(test)]
@@ -89,8 +89,8 @@ pub struct Residency {
     linkers: Linkers,
     options: ResidencyOptions,
     metrics: Arc<Metrics>,
-    /// How many loads there were: the clock of [`Place::used`].
-    now: AtomicU64,
+    /// How many loads there were.
+    loads: AtomicU64,
     resident: AtomicU64,
     resident_bytes: AtomicU64,
     /// By the revision's address, which stays its own as long as it is being loaded.
@@ -104,7 +104,7 @@ pub struct Place {
     residency: Arc<Residency>,
     program: ArcSwapOption<Program>,
     used: AtomicU64,
-    /// When it was last loaded: the name of its entry in [`Order`].
+    /// The number of its last load: the name of its entry in [`Order`].
     loaded: AtomicU64,
 }
 
@@ -120,7 +120,7 @@ impl Residency {
             linkers: Linkers::default(),
             options,
             metrics,
-            now: AtomicU64::new(0),
+            loads: AtomicU64::new(0),
             resident: AtomicU64::new(0),
             resident_bytes: AtomicU64::new(0),
             loading: Mutex::default(),
@@ -227,11 +227,11 @@ impl Residency {
         program.map(Arc::new).map_err(|error| lost(revision, &error))
     }
 
-    /// Puts a program into its place. Gives the moment.
+    /// Puts a program into its place. Gives the number of the load.
     fn install(&self, revision: &Arc<Revision>, program: Arc<Program>) -> u64 {
-        let loaded = self.now.fetch_add(1, Ordering::Relaxed) + 1;
+        let loaded = self.loads.fetch_add(1, Ordering::Relaxed) + 1;
         let place = &revision.place;
-        place.used.store(loaded, Ordering::Relaxed);
+        place.used.store(clock(), Ordering::Relaxed);
         place.loaded.store(loaded, Ordering::Relaxed);
         self.resident.fetch_add(1, Ordering::Relaxed);
         self.resident_bytes.fetch_add(bytes(&program), Ordering::Relaxed);
@@ -242,7 +242,7 @@ impl Residency {
         loaded
     }
 
-    /// Evicts until the rest is within the budget. What was loaded at `loaded` stays.
+    /// Evicts until the rest is within the budget. What was loaded by the load `loaded` stays.
     fn make_room(&self, loaded: u64) {
         let options = &self.options;
         while self.resident() > options.functions.into()
@@ -276,7 +276,7 @@ impl Place {
     /// The program, if it is resident. Notes that it was used.
     pub(super) fn get(&self) -> Option<Arc<Program>> {
         let program = self.program.load_full()?;
-        let now = self.residency.now.load(Ordering::Relaxed);
+        let now = clock();
         if self.used.load(Ordering::Relaxed) != now {
             self.used.store(now, Ordering::Relaxed);
         }
@@ -296,6 +296,21 @@ impl Drop for Place {
     }
 }
 
+/// The time that uses are ordered by: some milliseconds exact, and read without a system call.
+#[cfg(target_os = "linux")]
+fn clock() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
+    // Never negative: it is the time since the system's start.
+    now.tv_sec.cast_unsigned() * 1000 + now.tv_nsec.cast_unsigned() / 1_000_000
+}
+
+#[cfg(not(target_os = "linux"))]
+fn clock() -> u64 {
+    use std::sync::LazyLock;
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
 /// A load that is under way, and who waits for it.
 struct Flight {
     residency: Arc<Residency>,
@@ -305,7 +320,8 @@ struct Flight {
 
 impl Flight {
     fn load(self) {
-        let landing = Landing { residency: self.residency.clone(), address: address(&self.revision) };
+        let landing =
+            Landing { residency: self.residency.clone(), address: address(&self.revision) };
         let started = Instant::now();
         match self.residency.map(&self.revision) {
             Ok(Some(program)) => self.land(landing, Ok(program), started),
@@ -373,8 +389,5 @@ fn bytes(program: &Program) -> u64 {
 }
 
 fn lost(revision: &Revision, why: &dyn std::fmt::Display) -> ProgramError {
-    ProgramError::Lost {
-        path: revision.component.path.display().to_string(),
-        why: why.to_string(),
-    }
+    ProgramError::Lost { path: revision.component.path.display().to_string(), why: why.to_string() }
 }

@@ -18,6 +18,8 @@ mod limits;
 mod outcomes;
 mod portable;
 mod process;
+mod residency;
+mod restart;
 mod streaming;
 mod structure;
 mod tenants;

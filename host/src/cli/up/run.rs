@@ -14,8 +14,8 @@
 use std::{
     fmt::Write as _,
     io::IsTerminal,
-    sync::Arc,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 

@@ -234,11 +234,7 @@ impl<'a> Revise<'a> {
     }
 
     /// Instantiates once: a component that cannot start is found now and not by its first request.
-    async fn start(
-        &self,
-        revision: &Arc<Revision>,
-        program: &Arc<Program>,
-    ) -> Result<(), Refusal> {
+    async fn start(&self, revision: &Arc<Revision>, program: &Arc<Program>) -> Result<(), Refusal> {
         let context = Arc::new(Context {
             origin: revision.origin.clone(),
             invocation: InvocationId(0),

@@ -225,12 +225,7 @@ impl<'a> RouteForm<'a> {
                 MethodsForm::Any => Methods::Any,
                 MethodsForm::Only(only) => Methods::Only(methods(only)?),
             },
-            host: self
-                .host
-                .as_ref()
-                .map(|host| host.parse())
-                .transpose()
-                .map_err(Malformed::of)?,
+            host: self.host.as_ref().map(|host| host.parse()).transpose().map_err(Malformed::of)?,
             place: Place::none(),
         })
     }
@@ -334,9 +329,7 @@ pub(super) fn restore<'a>(
     for function in functions {
         revisions.push(Arc::new(make.revision(&function?)?));
     }
-    let hosts = hosts.iter().map(|(name, hosts)| (name.clone(), hosts.as_slice())).collect();
-    let router = routes::router(&hosts, &revisions);
-    let router = router.map_err(|_| Malformed::of("its routes clash"))?;
+    let router = routes::known(&hosts, &revisions);
     Ok(Restored { deployed: Deployed { revisions }, router })
 }
 

@@ -41,7 +41,7 @@ impl Order {
         self.entries.push(Entry { revision: Arc::downgrade(revision), loaded });
     }
 
-    /// The program that was used longest ago, but for the one that was loaded at `newest`.
+    /// The program that was used longest ago, but for the one of the load `newest`.
     pub(super) fn next(&mut self, newest: u64) -> Option<Arc<Revision>> {
         if let Some(victim) = self.pop() {
             return Some(victim);
