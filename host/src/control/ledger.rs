@@ -106,7 +106,7 @@ impl ComponentForm {
 
 /// What a process before this one had deployed for a project.
 pub struct Ledger {
-    head: Head,
+    head: Box<Head>,
     bytes: Vec<u8>,
     // Where the functions begin.
     functions: usize,
@@ -149,7 +149,7 @@ impl Ledger {
         }
         let (head, rest) = postcard::take_from_bytes::<Head>(rest).ok()?;
         let functions = bytes.len() - rest.len();
-        Some(Ledger { head, bytes, functions })
+        Some(Ledger { head: Box::new(head), bytes, functions })
     }
 
     /// Whether every file that it was made from is what it was, so that [`Host::restore`] can be done.

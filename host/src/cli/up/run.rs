@@ -87,9 +87,9 @@ fn read(args: &UpArgs, project: &Project, console: &Console) -> Result<Read, Err
 /// What is to be served.
 enum What {
     /// What the start before served: nothing has changed.
-    AsBefore(Settings, Ledger),
+    AsBefore(Box<Settings>, Ledger),
     /// What the files say, and what a start before had deployed, if there was one.
-    Project(Read, Option<Ledger>),
+    Project(Box<Read>, Option<Ledger>),
 }
 
 impl What {
@@ -101,9 +101,9 @@ impl What {
                 ledger.warnings().iter().for_each(|warning| console.line(warning));
                 let mut settings = ledger.settings().clone();
                 args.apply(&mut settings);
-                Ok(What::AsBefore(settings, ledger))
+                Ok(What::AsBefore(Box::new(settings), ledger))
             }
-            ledger => Ok(What::Project(read(args, project, console)?, ledger)),
+            ledger => Ok(What::Project(Box::new(read(args, project, console)?), ledger)),
         }
     }
 
@@ -356,7 +356,7 @@ async fn serve_what(
             Ok(()) => return Ok(None),
             Err(error) => {
                 tracing::warn!(%error, "deploying everything again");
-                (read(args, project, &console)?, None)
+                (Box::new(read(args, project, &console)?), None)
             }
         },
         What::Project(read, ledger) => (read, ledger),
@@ -364,7 +364,7 @@ async fn serve_what(
     let built = build(&read.file, console).await?;
     let deployed = host.deploy_after(&read.file, &built.components, ledger.as_ref()).await;
     deployed.map_err(Error::Deploy)?;
-    remember(host, project.path(), read);
+    remember(host, project.path(), *read);
     Ok(Some(built.sources))
 }
 
@@ -439,10 +439,13 @@ fn changed_revisions(before: &Deployed, after: &Deployed) -> Vec<String> {
     changed
 }
 
+/// Functions that are listed at the start.
+const LISTED: usize = 50;
+
 /// One line for each route, and one for each function's limits.
 fn routes(deployed: &Deployed) -> Vec<String> {
     let mut lines = Vec::new();
-    for revision in &deployed.revisions {
+    for revision in deployed.revisions.iter().take(LISTED) {
         for route in &revision.routes {
             lines.push(format!("  {route}  ->  {}", revision.origin));
         }
@@ -459,6 +462,9 @@ fn routes(deployed: &Deployed) -> Vec<String> {
             let _ = write!(line, ", fuel {fuel}");
         }
         lines.push(line);
+    }
+    if let Some(more @ 1..) = deployed.revisions.len().checked_sub(LISTED) {
+        lines.push(format!("  and {more} functions more"));
     }
     lines
 }

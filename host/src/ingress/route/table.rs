@@ -34,7 +34,9 @@ pub(super) struct Table<T> {
 #[derive(Debug)]
 enum Literal<T> {
     One(Arc<Route<T>>),
-    Several(Vec<Arc<Route<T>>>),
+    /// Boxed, because there seldom are: most entries shall be small.
+    #[expect(clippy::box_collection, reason = "a pointer is a third of a vector")]
+    Several(Box<Vec<Arc<Route<T>>>>),
 }
 
 impl<T> Literal<T> {
@@ -56,7 +58,9 @@ impl<T> Literal<T> {
 
     fn add(&mut self, route: Arc<Route<T>>) {
         match self {
-            Literal::One(first) => *self = Literal::Several(vec![Arc::clone(first), route]),
+            Literal::One(first) => {
+                *self = Literal::Several(Box::new(vec![Arc::clone(first), route]))
+            }
             Literal::Several(routes) => routes.push(route),
         }
     }

@@ -55,7 +55,7 @@ impl FunctionKey {
 pub struct FunctionMetrics {
     key: FunctionKey,
     figures: OnceLock<Box<Figures>>,
-    revisions: Mutex<Vec<Arc<str>>>,
+    revisions: Mutex<Box<[Arc<str>]>>,
     set: Weak<FunctionSet>,
 }
 
@@ -123,7 +123,7 @@ impl FunctionMetrics {
 
     /// Says which revisions the function serves now: the series of `lacewing_function_info`.
     pub fn set_revisions(&self, revisions: Vec<Arc<str>>) {
-        *self.revisions.lock().unwrap_or_else(PoisonError::into_inner) = revisions;
+        *self.revisions.lock().unwrap_or_else(PoisonError::into_inner) = revisions.into();
     }
 
     /// Invocations that ended like this.
