@@ -62,6 +62,24 @@ fn load(hosts: &Hosts, text: &str) -> HostFile {
 }
 
 #[test]
+fn the_cache_is_found_without_reading_everything() {
+    let hosts = Hosts::new();
+    let cache_dir = |text: &str| {
+        let path = hosts.path().join("host.toml");
+        std::fs::write(&path, text).unwrap();
+        let found = cache_dir_of(&path)?;
+        Some(found.strip_prefix(hosts.path()).unwrap_or(&found).display().to_string())
+    };
+    assert_eq!(cache_dir(FULL).as_deref(), Some("cache"));
+    assert_eq!(cache_dir("cache_dir = \"/var/c\"").as_deref(), Some("/var/c"));
+    assert_eq!(cache_dir("[tenants.a]\ncache_dir = \"x\""), None);
+    assert_eq!(cache_dir("listen = []\n[log]\n"), None);
+    // What looks like a table within a value is cut off there, and then is no TOML.
+    assert_eq!(cache_dir("x = \"\"\"\n[a]\n\"\"\"\ncache_dir = \"x\"\n"), None);
+    assert_eq!(cache_dir_of(&hosts.path().join("missing.toml")), None);
+}
+
+#[test]
 fn every_setting_is_taken() {
     let hosts = Hosts::new();
     let file = load(&hosts, FULL);

@@ -45,6 +45,7 @@ pub(in crate::cli) fn run(args: &UpArgs, console: &Console) -> Result<ExitCode, 
         Some(path) => Project::Host(path.clone()),
         None => Project::at(&args.path),
     };
+    raise_file_limit();
     let what = What::of(args, &project, console)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::System)?;
@@ -60,6 +61,15 @@ pub(in crate::cli) fn run(args: &UpArgs, console: &Console) -> Result<ExitCode, 
     // A build, or a guest, that is still under way is nobody's any more.
     runtime.shutdown_background();
     ended
+}
+
+/// Connections and resident programs take a file descriptor each, and by default a process may have 1,024 where the system
+/// lets it ask for more. Where it does not, the next one is not accepted before another is closed.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 /// A project that was read.
