@@ -23,7 +23,7 @@ use tokio::runtime::Runtime;
 fn host(runtime: &Runtime, resident: usize) -> (Arc<Host>, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
     let many = Many { functions: 2, components: 2, resident };
-    let path = many.write(dir.path(), &lacewing_benches::component("hello"));
+    let path = many.write(dir.path(), &lacewing_benches::guest::example("hello"));
     let path = path.unwrap_or_else(|error| panic!("{error}"));
     (runtime.block_on(lacewing_benches::deployed_file(&path)), dir)
 }

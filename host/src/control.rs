@@ -5,6 +5,7 @@ mod host;
 mod ledger;
 mod review;
 mod routes;
+mod snapshot;
 
 pub use deploy::{Components, DeployError, Refusal};
 pub use host::{Deployed, Host, HostError};

@@ -11,23 +11,27 @@
 //!                  Component  (of one profile's engine)
 //! ```
 //!
-//! There is one engine per [`Profile`], because fuel is instrumentation that is compiled in. All engines share
-//! one epoch thread.
+//! There is one engine per [`Profile`], because what a profile says is compiled in. All engines share one epoch thread.
 
 mod cache;
 mod epoch;
+mod fold;
 mod inspect;
 mod load;
+mod names;
 mod pool;
 mod profile;
+mod snapshot;
 
 pub use cache::{ArtifactCache, CacheError, Trimmed};
 pub use epoch::Running;
 pub(crate) use epoch::TICK;
 pub use inspect::{ComponentError, Exports, Import, inspect_bytes};
-pub use load::{ArtifactOrigin, LoadError, Loaded, Loader, Source};
+pub use load::{ArtifactOrigin, LoadError, Loaded, Loader, SnapshotName, Source};
 pub use pool::{PoolOptions, PoolUsage};
 pub use profile::Profile;
+pub(crate) use snapshot::ReadState;
+pub use snapshot::{Instrumented, SnapshotError, has_init};
 
 use std::sync::{Arc, OnceLock};
 
@@ -36,8 +40,7 @@ use epoch::Ticker;
 /// The engines of one host: one per profile, made when first needed.
 pub struct Engines {
     pool: PoolOptions,
-    standard: OnceLock<Slots>,
-    metered: OnceLock<Slots>,
+    slots: [OnceLock<Slots>; Profile::ALL.len()],
     ticker: Arc<Ticker>,
 }
 
@@ -58,25 +61,21 @@ pub enum EngineError {
 }
 
 impl Engines {
-    /// Makes the standard profile's engine and starts the epoch thread. The metered engine is made when a
-    /// revision first asks for fuel.
+    /// Makes the standard profile's engine and starts the epoch thread. The others are made when a revision first needs
+    /// them.
     pub fn new(pool: PoolOptions) -> Result<Arc<Engines>, EngineError> {
         let engines = Engines {
             pool,
-            standard: OnceLock::new(),
-            metered: OnceLock::new(),
+            slots: Default::default(),
             ticker: Ticker::start().map_err(EngineError::Ticker)?,
         };
-        engines.get(Profile::Standard)?;
+        engines.get(Profile::default())?;
         Ok(Arc::new(engines))
     }
 
     /// The engine of `profile`.
     pub fn get(&self, profile: Profile) -> Result<&wasmtime::Engine, EngineError> {
-        let cell = match profile {
-            Profile::Standard => &self.standard,
-            Profile::Metered => &self.metered,
-        };
+        let cell = &self.slots[profile.index()];
         if let Some(slots) = cell.get() {
             return Ok(&slots.engine);
         }
@@ -95,8 +94,8 @@ impl Engines {
 
     /// What the pools of all engines hold now.
     pub fn usage(&self) -> PoolUsage {
-        [&self.standard, &self.metered]
-            .into_iter()
+        self.slots
+            .iter()
             .filter_map(OnceLock::get)
             .map(|slots| PoolUsage::of(&slots.engine, slots.sandboxes))
             .fold(PoolUsage::default(), PoolUsage::plus)

@@ -5,5 +5,5 @@ mod residency;
 mod revision;
 
 pub use quota::Quota;
-pub use residency::{Place, ProgramError, Residency, ResidencyOptions};
+pub use residency::{Place, Prepare, ProgramError, Residency, ResidencyOptions};
 pub use revision::{Component, Revision, RevisionParts, Tenant};

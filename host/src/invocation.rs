@@ -1,15 +1,18 @@
 //! One run of a function: admitted, run in a sandbox, recorded.
 //!
 //! ```text
-//!   Admission --refused--> Failure                       recorded by the caller, who knows the request
-//!      | permit
+//!   Awaited (the body, admission) --refuse(outcome)--> record, metrics
+//!      |          |                                      ^
+//!      |          +-- dropped: canceled -----------------+
+//!      | permit, then a sandbox
 //!      v
-//!   Live (sandbox, permit, log) --end(outcome)--> record, metrics, usage
-//!      |                                            ^
-//!      +-- dropped before its end: canceled --------+
+//!   Live (sandbox, permit, log) --end(outcome)-----------> record, metrics, usage
+//!      |                                                 ^
+//!      +-- dropped before its end: canceled -------------+
 //! ```
 //!
-//! Whatever happens, an admitted invocation is recorded exactly once, and its sandbox is gone when it is.
+//! Whatever happens, what was asked of a function is recorded exactly once. That is done while the sandbox is still there,
+//! because what it used is read from it; the sandbox and the permit go a moment later.
 
 mod admission;
 mod call;
@@ -23,7 +26,7 @@ pub use admission::{Admission, Permit, QueueOptions, Refused};
 pub use call::Called;
 pub use headers::{Direction, Excess, strip};
 pub use http::{HttpRequest, PARAMS_HEADER, ROUTE_HEADER};
-pub use live::Seen;
+pub use live::{Awaited, Seen};
 
 use std::{sync::Arc, time::Duration};
 

@@ -47,6 +47,7 @@ pub use route::{
 pub use schema::json_schema;
 pub use source::Source;
 pub use text::{MAX_FILE_BYTES, ManifestText, Place, ReadError};
+pub(crate) use validate::RESERVED_ENV;
 
 use crate::name::{AppName, FunctionName};
 

@@ -1,8 +1,8 @@
 //! What is recorded of an invocation, and answered for a request that never became one.
 //!
 //! The word is the same everywhere: in the `lacewing-outcome` header, in the metric's label, in the log's
-//! field and in the problem document's type. Faults are classified in [`crate::sandbox`]; the HTTP status
-//! of each outcome is chosen in [`crate::ingress`].
+//! field and in the problem document's type. Faults are classified in [`crate::sandbox`]. The HTTP status of each outcome is
+//! chosen here, in [`Outcome::http_status`]; [`crate::ingress`] refines it where a request is at fault (413, 431, ...).
 
 use std::fmt;
 

@@ -23,11 +23,12 @@ pub mod sink;
 mod text;
 mod writer;
 
+pub(crate) use self::text::shortened;
 pub use self::{
     guest_log::{GuestLog, LogTotals, Stream},
     health::Health,
     identity::{Context, InvocationId, Origin, TraceId},
     metrics::{FunctionMetrics, Metrics},
-    record::{InvocationLog, Record, Usage},
+    record::{InvocationLog, Record, UnroutedRecord, Usage},
     sink::{Captured, GuestLine, Sink},
 };

@@ -227,7 +227,7 @@ fn main() -> io::Result<()> {
         Some(path) => PathBuf::from(path),
         None => env::current_exe()?.with_file_name("lacewing"),
     };
-    let component = lacewing_benches::component("hello");
+    let component = lacewing_benches::guest::example("hello");
     println!("{}", measure(&many, &lacewing, &component)?);
     Ok(())
 }

@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::{ItemFn, PatType};
 
-use crate::signature::{Expected, check_argument, check_result, checked};
+use crate::signature::{Expected, check_argument, check_result, checked, only};
 
 const EXPECTED: Expected = Expected {
     attribute: "#[lacewing_sdk::call]",
@@ -26,7 +26,9 @@ pub(crate) fn expand(arguments: TokenStream, item: &ItemFn) -> TokenStream {
             [_, _, third, ..] => return Err(too_many(third)),
         };
         let result = check_result(item, inputs, &quote!(call_outcome));
+        let only = only("CALL");
         Ok(quote! {
+            #only
             const _: () = {
                 #[allow(dead_code, clippy::all)]
                 fn arguments() { #arguments }

@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 use syn::ItemFn;
 
-use crate::signature::{Expected, check_argument, check_result, checked};
+use crate::signature::{Expected, check_argument, check_result, checked, only};
 
 /// What differs between one event and a batch.
 pub(crate) struct Kind {
@@ -54,7 +54,9 @@ pub(crate) fn expand(kind: &Kind, arguments: TokenStream, item: &ItemFn) -> Toke
             [_, _, third, ..] => return Err(kind.expected.error(third, kind.what)),
         };
         let result = check_result(item, inputs, &quote!(#outcome));
+        let only = only("EVENT");
         Ok(quote! {
+            #only
             const _: () = {
                 #[allow(dead_code, clippy::all)]
                 fn arguments() { #arguments }

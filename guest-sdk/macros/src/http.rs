@@ -5,7 +5,7 @@ use quote::{quote, quote_spanned};
 use syn::ItemFn;
 use syn::spanned::Spanned;
 
-use crate::signature::{Expected, check_argument, check_result, checked};
+use crate::signature::{Expected, check_argument, check_result, checked, only};
 
 const EXPECTED: Expected = Expected {
     attribute: "#[lacewing_sdk::http]",
@@ -33,7 +33,9 @@ pub(crate) fn expand(arguments: TokenStream, item: &ItemFn) -> TokenStream {
         } else {
             quote!(::lacewing_sdk::__export_http_handler!(#name);)
         };
+        let only = only("HTTP");
         Ok(quote! {
+            #only
             const _: () = {
                 #[allow(dead_code, clippy::all)]
                 fn arguments() { #(#types)* }

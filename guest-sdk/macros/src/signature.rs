@@ -90,6 +90,19 @@ pub(crate) fn checked(
     quote!(#item #rest)
 }
 
+/// A name that may be there only once. Where a second handler of a kind stands beside the first, this says what is wrong in
+/// words; elsewhere in the crate, the compiler says that the export's symbol is already defined.
+///
+/// Not on other targets: nothing is exported there, and tests have as many handlers as they like.
+pub(crate) fn only(kind: &str) -> TokenStream {
+    let name = format_ident!("A_COMPONENT_HAS_ONE_{kind}_HANDLER");
+    quote! {
+        #[cfg(target_family = "wasm")]
+        #[allow(dead_code)]
+        const #name: () = ();
+    }
+}
+
 /// Code that does nothing, and compiles only if the argument's type passes a check of `export`.
 ///
 /// Errors are where the type stands.

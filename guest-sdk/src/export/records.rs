@@ -2,6 +2,7 @@
 
 use http::HeaderMap;
 
+use super::flush;
 use crate::bindings::call::exports::lacewing::function::call as call_wit;
 use crate::bindings::events::exports::lacewing::function::events as events_wit;
 use crate::bindings::http::exports::lacewing::function::http as wit;
@@ -16,7 +17,9 @@ use crate::respond::{IntoResponse, Reply, Response};
 /// Runs a handler on one request.
 pub fn http<Args>(request: wit::Request, handler: impl HttpHandler<Args>) -> wit::Response {
     log::install();
-    match handler.reply(incoming(request)) {
+    let reply = handler.reply(incoming(request));
+    flush();
+    match reply {
         Reply::Plain { content_type, body } => match body.into_vec() {
             Ok(body) => {
                 let field = wit::Field { name: "content-type".into(), value: content_type.into() };
@@ -68,6 +71,7 @@ pub fn events<Args>(
 ) -> Vec<Result<(), events_wit::Failure>> {
     log::install();
     let results = handler.handle(batch.into_iter().map(event).collect());
+    flush();
     results.into_iter().map(|result| result.map_err(failure)).collect()
 }
 
@@ -107,7 +111,7 @@ pub fn call<Args>(
     handler: impl CallHandler<Args>,
 ) -> Result<Vec<u8>, call_wit::Error> {
     log::install();
-    handler
-        .call(payload)
-        .map_err(|failure| call_wit::Error { name: failure.name, message: failure.message })
+    let result = handler.call(payload);
+    flush();
+    result.map_err(|failure| call_wit::Error { name: failure.name, message: failure.message })
 }

@@ -3,6 +3,7 @@
 use http::header;
 use wasip3::http::types as wasi;
 
+use super::flush;
 use crate::extract::{Incoming, Raw, Route};
 use crate::handler::AsyncHttpHandler;
 use crate::log;
@@ -21,6 +22,7 @@ pub async fn async_http<Args>(
 ) -> Result<wasi::Response, wasi::ErrorCode> {
     log::install();
     let response = handler.reply(taken_apart(request)).await.into_response();
+    flush();
     put_together(response).map_err(|error| {
         error.log();
         wasi::ErrorCode::InternalError(None)

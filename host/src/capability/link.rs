@@ -19,12 +19,19 @@ const PACKAGES: &[(&str, &[&str])] = &[
 
 /// A linker with everything that this host has. Whether a guest may use it is decided by what stands behind it: no folder is
 /// preopened, no socket may be made, and outbound HTTP goes only where the manifest's grants allow.
-pub(crate) fn linker<T: WasiView + WasiHttpView + 'static>(engine: &Engine) -> Result<Linker<T>> {
+///
+/// WASI 0.3 is there if the engine has `tasks`.
+pub(crate) fn linker<T: WasiView + WasiHttpView + 'static>(
+    engine: &Engine,
+    tasks: bool,
+) -> Result<Linker<T>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    wasmtime_wasi::p3::add_to_linker(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
-    wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+    if tasks {
+        wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+        wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+    }
     Ok(linker)
 }
 

@@ -17,7 +17,10 @@ use crate::{
     engine::Import,
     function::Revision,
     manifest::Diagnostic,
-    telemetry::{InvocationLog, Sink},
+    telemetry::{
+        InvocationLog, Sink,
+        logs::{self, LogOptions},
+    },
 };
 
 const EXAMPLES: &str = "\
@@ -67,6 +70,7 @@ fn findings(args: &CheckArgs, console: &Console) -> Result<(Vec<Checked>, Vec<Di
     let built = project::build(&loaded.file, console)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::System)?;
+    let _logs = logs::init(&LogOptions::for_command())?;
     let host = Host::new(loaded.file.settings.clone(), Sink::nothing(), InvocationLog::None)?;
     runtime.block_on(async {
         host.deploy(&loaded.file, &built.components).await.map_err(Error::Deploy)?;

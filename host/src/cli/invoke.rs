@@ -12,6 +12,8 @@ use std::{
 use clap::{Args, ValueHint};
 use http::{HeaderName, HeaderValue, Method};
 
+use crate::manifest::RESERVED_ENV;
+
 pub(super) use run::run;
 
 const EXAMPLES: &str = "\
@@ -170,6 +172,9 @@ impl FromStr for EnvVar {
 
     fn from_str(text: &str) -> Result<EnvVar, String> {
         match text.split_once('=') {
+            Some((name, _)) if name.starts_with(RESERVED_ENV) => Err(format!(
+                "`{name}` is a name of the host's: it sets variables that begin with `{RESERVED_ENV}` itself"
+            )),
             Some((name, value)) if !name.is_empty() => {
                 Ok(EnvVar { name: name.to_owned(), value: value.to_owned() })
             }
@@ -243,6 +248,10 @@ mod tests {
         let variable: EnvVar = "A=b=c".parse().unwrap();
         assert_eq!((variable.name.as_str(), variable.value.as_str()), ("A", "b=c"));
         assert_eq!("A".parse::<EnvVar>().unwrap_err(), "an environment variable is `NAME=VALUE`");
+        assert_eq!(
+            "LACEWING_TENANT=x".parse::<EnvVar>().unwrap_err(),
+            "`LACEWING_TENANT` is a name of the host's: it sets variables that begin with `LACEWING_` itself"
+        );
     }
 
     #[test]

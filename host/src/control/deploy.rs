@@ -17,7 +17,7 @@ use crate::{
     manifest::{App, Function, HostPattern, LimitKey, Source},
     name::{AppName, FunctionName, TenantName},
     outcome::Outcome,
-    sandbox::LinkError,
+    sandbox::{InitError, LinkError},
     telemetry::Origin,
 };
 
@@ -47,6 +47,9 @@ pub enum Refusal {
     /// The component against this host.
     #[error(transparent)]
     Link(#[from] LinkError),
+    /// What it is to do before it is invoked.
+    #[error(transparent)]
+    Init(#[from] InitError),
     /// A function that its tenant's quota never admits.
     #[error(
         "its memory limit is {memory_mib} MiB, and its tenant's sandboxes may have {quota_mib} MiB together: lower `memory_mib`, or raise the tenant's quota"
@@ -171,7 +174,7 @@ impl Host {
         tokio::task::spawn_blocking(move || {
             let deployed = host.deployed();
             let registered = deployed.revisions.iter();
-            let registered = registered.map(|one| (one.component.digest, one.profile()));
+            let registered = registered.map(|one| (one.component.compiled, one.profile()));
             match host.residency().loader().trim(host.settings.max_cache_bytes, registered) {
                 Ok(trimmed) if trimmed.artifacts > 0 => tracing::info!(
                     removed = trimmed.artifacts,

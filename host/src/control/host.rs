@@ -12,6 +12,7 @@ use crate::{
     ingress::{Endpoint, Routes, route::Router},
     invocation::{Admission, Invoker, QueueOptions},
     manifest::LimitKey,
+    sandbox::Spec,
     telemetry::{Health, InvocationLog, Metrics, Sink},
 };
 
@@ -92,7 +93,7 @@ impl Host {
             metrics.clone(),
         );
         watch_residency(&metrics, &residency);
-        Ok(Arc::new(Host {
+        let host = Arc::new(Host {
             settings,
             metrics,
             residency,
@@ -102,7 +103,15 @@ impl Host {
             deployed: ArcSwap::default(),
             routes: Arc::new(Routes::from_pointee(Router::empty())),
             deploying: tokio::sync::Mutex::default(),
-        }))
+        });
+        let snapshots = Arc::downgrade(&host);
+        host.residency.prepare_with(Box::new(move |revision, bytes| {
+            let host = snapshots.upgrade().ok_or("the host has stopped")?;
+            let Spec { limits, env, .. } = &*revision.spec;
+            let snapshot = host.snapshot(bytes, &revision.origin, limits, env);
+            snapshot.map_err(|refusal| refusal.to_string())
+        }));
+        Ok(host)
     }
 
     /// Its settings.
@@ -146,15 +155,6 @@ impl Host {
         }
         self.deployed.store(Arc::new(deployed));
         self.routes.store(Arc::new(router));
-    }
-}
-
-impl Deployed {
-    /// The revision of a function, by its app's and its own name.
-    pub fn revision(&self, app: &str, function: &str) -> Option<&Arc<Revision>> {
-        self.revisions.iter().find(|revision| {
-            revision.origin.app.as_str() == app && revision.origin.function.as_str() == function
-        })
     }
 }
 

@@ -90,6 +90,8 @@ struct ComponentForm {
     path: PathBuf,
     stamp: Option<Stamp>,
     digest: [u8; 32],
+    compiled: [u8; 32],
+    tasks: bool,
     exports: Exports,
 }
 
@@ -97,6 +99,8 @@ impl ComponentForm {
     fn component(&self) -> Arc<Component> {
         Arc::new(Component {
             digest: self.digest.into(),
+            compiled: self.compiled.into(),
+            tasks: self.tasks,
             exports: self.exports,
             path: self.path.as_path().into(),
             stamp: self.stamp,
@@ -124,13 +128,17 @@ impl Proven {
         self.components.iter()
     }
 
-    /// What a revision exports that was checked and started with this component.
-    pub(super) fn exports(&self, origin: &Origin, digest: &blake3::Hash) -> Option<Exports> {
+    /// The component of a revision that was checked and started with it.
+    pub(super) fn component(
+        &self,
+        origin: &Origin,
+        digest: &blake3::Hash,
+    ) -> Option<&Arc<Component>> {
         if self.revisions.is_empty() {
             return None;
         }
         let component = &self.components[*self.revisions.get(&origin.to_string())?];
-        (component.digest == *digest).then_some(component.exports)
+        (component.digest == *digest).then_some(component)
     }
 }
 
@@ -294,11 +302,13 @@ fn builds(file: &HostFile) -> bool {
 
 impl ComponentForm {
     fn of(revision: &Revision) -> ComponentForm {
-        let Component { digest, exports, path, stamp } = &*revision.component;
+        let Component { digest, compiled, tasks, exports, path, stamp } = &*revision.component;
         ComponentForm {
             path: path.to_path_buf(),
             stamp: *stamp,
             digest: *digest.as_bytes(),
+            compiled: *compiled.as_bytes(),
+            tasks: *tasks,
             exports: *exports,
         }
     }

@@ -11,6 +11,7 @@
 //!   <dir>/<name>.cwasm                  artifact | keyed hash (32 bytes)
 //!   <dir>/<name>.ledger                 what was deployed | keyed hash
 //!   name = blake3(component bytes, profile, engine compatibility), in hex
+//!     or   blake3(component bytes, what its init could see), of a snapshot, which is a component
 //! ```
 //!
 //! The hash stands behind the artifact because an ELF image is found from its first bytes: the file is mapped
@@ -21,13 +22,13 @@ mod trim;
 use std::{
     fs::{self, File},
     hash::{Hash, Hasher},
-    io::{self, Read, Write},
+    io::{self, Read, Seek, Write},
     path::{Path, PathBuf},
 };
 
 pub use trim::Trimmed;
 
-use super::Profile;
+use super::{Profile, fold};
 use crate::file::Stamp;
 
 const KEY_BYTES: usize = 32;
@@ -57,6 +58,7 @@ impl Compatibility {
     pub(super) fn of(engine: &wasmtime::Engine, profile: Profile) -> Compatibility {
         let mut hasher = CompatibilityHasher(blake3::Hasher::new());
         hasher.0.update(profile.as_str().as_bytes());
+        hasher.0.update(&[fold::VERSION]);
         hasher.0.update(env!("CARGO_PKG_VERSION").as_bytes());
         engine.precompile_compatibility_hash().hash(&mut hasher);
         Compatibility(hasher.0.finalize())
@@ -87,6 +89,16 @@ impl ArtifactName {
         let mut hasher = blake3::Hasher::new();
         hasher.update(digest.as_bytes());
         hasher.update(compatibility.0.as_bytes());
+        ArtifactName(hasher.finalize())
+    }
+
+    /// The name of a component's snapshot: what was run, and all that it could see.
+    pub(super) fn snapshot(digest: &blake3::Hash, seen: &[u8]) -> ArtifactName {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(b"snapshot");
+        hasher.update(digest.as_bytes());
+        hasher.update(env!("CARGO_PKG_VERSION").as_bytes());
+        hasher.update(seen);
         ArtifactName(hasher.finalize())
     }
 
@@ -180,6 +192,17 @@ impl ArtifactCache {
                 Found::Rejected
             }
         }
+    }
+
+    /// The contents of a file whose keyed hash is right: what is not mapped.
+    pub(super) fn read(&self, name: &ArtifactName) -> Option<Vec<u8>> {
+        let Found::Artifact(Verified { mut file, .. }) = self.find(name) else { return None };
+        let mut contents = Vec::new();
+        ArtifactCache::touch(&file);
+        file.rewind().ok()?;
+        file.read_to_end(&mut contents).ok()?;
+        contents.truncate(contents.len().checked_sub(HASH_BYTES)?);
+        Some(contents)
     }
 
     /// Writes an artifact so that it is there whole or not at all, also after a crash.

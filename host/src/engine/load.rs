@@ -14,9 +14,11 @@ use wasmtime::component::Component;
 use super::{
     ArtifactCache, ComponentError, EngineError, Engines, Exports, Import, Profile, Trimmed,
     cache::{ArtifactName, Compatibility, Found, Verified},
+    fold,
     inspect::{inspect_bytes, inspect_size},
+    names::names_wasi_03,
 };
-use crate::file::Stamp;
+use crate::{file::Stamp, telemetry::shortened};
 
 /// Compiles components and keeps their artifacts.
 pub struct Loader {
@@ -25,15 +27,16 @@ pub struct Loader {
     limit_bytes: u64,
     // One compilation at a time: each uses all cores that compilation may have.
     compiling: Mutex<()>,
-    standard: OnceLock<Compatibility>,
-    metered: OnceLock<Compatibility>,
+    compatibility: [OnceLock<Compatibility>; Profile::ALL.len()],
 }
 
 /// A component that can be linked.
 pub struct Loaded {
     /// The mapped artifact.
     pub component: Component,
-    /// blake3 of the component's bytes: the identity of what runs.
+    /// What it was compiled for.
+    pub profile: Profile,
+    /// blake3 of the bytes that were compiled.
     pub digest: blake3::Hash,
     /// The artifact's size, in bytes.
     pub artifact_bytes: u64,
@@ -95,14 +98,19 @@ pub enum LoadError {
     OverPool(String),
 }
 
+/// The most that is shown of what Wasmtime says of a component, in bytes: it quotes names, which may be of any length.
+const SHOWN_BYTES: usize = 1024;
+
 /// Wasmtime's error has no type for these.
 fn invalid(error: &wasmtime::Error) -> LoadError {
     let text = format!("{error:#}");
     if text.contains("pooling allocator") {
-        return LoadError::OverPool(error.root_cause().to_string());
+        return LoadError::OverPool(shortened(error.root_cause().to_string(), SHOWN_BYTES));
     }
     let cut = text.contains("unexpected end") || text.contains("is out of bounds");
-    LoadError::Invalid(text + if cut { " (is the file whole?)" } else { "" })
+    LoadError::Invalid(
+        shortened(text, SHOWN_BYTES) + if cut { " (is the file whole?)" } else { "" },
+    )
 }
 
 impl Loader {
@@ -113,8 +121,7 @@ impl Loader {
             cache,
             limit_bytes,
             compiling: Mutex::new(()),
-            standard: OnceLock::new(),
-            metered: OnceLock::new(),
+            compatibility: Default::default(),
         }
     }
 
@@ -145,31 +152,69 @@ impl Loader {
         Ok(Source { bytes, stamp })
     }
 
-    /// Loads a component, compiling it if its artifact is not in the cache. Blocks: for a thread that does not serve.
-    pub fn load(&self, bytes: &[u8], profile: Profile) -> Result<Loaded, LoadError> {
+    /// Loads a component, compiling it if its artifact is not in the cache; `metered` if its fuel is to be counted. Blocks:
+    /// for a thread that does not serve.
+    pub fn load(&self, bytes: &[u8], metered: bool) -> Result<Loaded, LoadError> {
         inspect_bytes(bytes, self.limit_bytes)?;
+        let profile = Profile { metered, tasks: names_wasi_03(bytes) };
+        match self.load_for(profile, bytes) {
+            // It may have async types without WASI 0.3. If not, it is refused again, in the same words.
+            Err(LoadError::Invalid(_)) if !profile.tasks => {
+                self.load_for(Profile { tasks: true, ..profile }, bytes)
+            }
+            result => result,
+        }
+    }
+
+    fn load_for(&self, profile: Profile, bytes: &[u8]) -> Result<Loaded, LoadError> {
         let digest = blake3::hash(bytes);
         let engine = self.engines.get(profile)?;
         let name = self.name(&digest, profile)?;
         let found = self.find(engine, &name);
         if let Look::Mapped(component, verified) = &found {
             ArtifactCache::touch(&verified.file);
-            return Ok(loaded(component.clone(), digest, verified.bytes()));
+            return Ok(loaded(component.clone(), profile, digest, verified.bytes()));
         }
         let _one = self.compiling.lock().unwrap_or_else(PoisonError::into_inner);
         // Whoever compiled while this thread waited may have compiled this.
         if let Look::Mapped(component, verified) = self.find(engine, &name) {
-            return Ok(loaded(component, digest, verified.bytes()));
+            return Ok(loaded(component, profile, digest, verified.bytes()));
         }
         let start = Instant::now();
-        let artifact = engine.precompile_component(bytes).map_err(|error| invalid(&error))?;
+        let artifact = compile(engine, bytes).map_err(|error| invalid(&error))?;
         let took = start.elapsed();
         let component = self.keep(engine, &name, &artifact)?;
         let origin = match found {
             Look::Rejected => ArtifactOrigin::Replaced(took),
             Look::Absent | Look::Mapped(..) => ArtifactOrigin::Compiled(took),
         };
-        Ok(Loaded { component, digest, artifact_bytes: artifact.len() as u64, origin })
+        Ok(Loaded { component, profile, digest, artifact_bytes: artifact.len() as u64, origin })
+    }
+
+    /// Compiles a component that will be used once, and keeps no artifact of it. Blocks.
+    pub fn compile(&self, bytes: &[u8]) -> Result<Loaded, LoadError> {
+        let profile = Profile { metered: false, tasks: names_wasi_03(bytes) };
+        let engine = self.engines.get(profile)?;
+        let _one = self.compiling.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = Instant::now();
+        let artifact = engine.precompile_component(bytes).map_err(|error| invalid(&error))?;
+        let origin = ArtifactOrigin::Compiled(start.elapsed());
+        let component = deserialize(engine, &artifact)?;
+        let (digest, artifact_bytes) = (blake3::hash(bytes), artifact.len() as u64);
+        Ok(Loaded { component, profile, digest, artifact_bytes, origin })
+    }
+
+    /// A snapshot that was taken before. Blocks.
+    pub fn snapshot(&self, name: &SnapshotName) -> Option<Vec<u8>> {
+        self.cache.as_ref()?.read(&name.0)
+    }
+
+    /// Keeps a snapshot for the next start. Blocks.
+    pub fn keep_snapshot(&self, name: &SnapshotName, bytes: &[u8]) {
+        let Some(cache) = &self.cache else { return };
+        if let Err(error) = cache.put(&name.0, bytes) {
+            tracing::warn!(%error, "a snapshot cannot be written to the cache; the init will run again at the next start");
+        }
     }
 
     /// Maps the artifact of a component that was loaded before; `None` if it is not there any more, or must not be mapped.
@@ -182,7 +227,9 @@ impl Loader {
         let engine = self.engines.get(profile)?;
         let name = self.name(digest, profile)?;
         Ok(match self.find(engine, &name) {
-            Look::Mapped(component, verified) => Some(loaded(component, *digest, verified.bytes())),
+            Look::Mapped(component, verified) => {
+                Some(loaded(component, profile, *digest, verified.bytes()))
+            }
             Look::Absent | Look::Rejected => None,
         })
     }
@@ -203,10 +250,7 @@ impl Loader {
     }
 
     fn name(&self, digest: &blake3::Hash, profile: Profile) -> Result<ArtifactName, EngineError> {
-        let cell = match profile {
-            Profile::Standard => &self.standard,
-            Profile::Metered => &self.metered,
-        };
+        let cell = &self.compatibility[profile.index()];
         let engine = self.engines.get(profile)?;
         let compatibility = cell.get_or_init(|| Compatibility::of(engine, profile));
         Ok(ArtifactName::new(digest, compatibility))
@@ -256,10 +300,25 @@ impl Loader {
                 ),
             }
         }
-        // SAFETY: these bytes were made by this very engine a moment ago, and nobody else has held them.
-        #[allow(unsafe_code)]
-        let component = unsafe { Component::deserialize(engine, artifact) };
-        component.map_err(|error| invalid(&error))
+        deserialize(engine, artifact)
+    }
+}
+
+fn deserialize(engine: &wasmtime::Engine, artifact: &[u8]) -> Result<Component, LoadError> {
+    // SAFETY: both callers have had these bytes made by this very engine a moment ago, and nobody else has held them.
+    #[allow(unsafe_code)]
+    let component = unsafe { Component::deserialize(engine, artifact) };
+    component.map_err(|error| invalid(&error))
+}
+
+/// Under which name a snapshot is kept.
+#[derive(Clone, Debug)]
+pub struct SnapshotName(ArtifactName);
+
+impl SnapshotName {
+    /// `seen` is all that the init of the component with this digest could see.
+    pub fn new(digest: &blake3::Hash, seen: &[u8]) -> SnapshotName {
+        SnapshotName(ArtifactName::snapshot(digest, seen))
     }
 }
 
@@ -287,6 +346,21 @@ fn map(engine: &wasmtime::Engine, verified: &Verified) -> wasmtime::Result<Compo
     }
 }
 
-fn loaded(component: Component, digest: blake3::Hash, artifact_bytes: u64) -> Loaded {
-    Loaded { component, digest, artifact_bytes, origin: ArtifactOrigin::Cached }
+/// Compiles a component, folded if it can be.
+fn compile(engine: &wasmtime::Engine, bytes: &[u8]) -> wasmtime::Result<Vec<u8>> {
+    if let Some(folded) = fold::folded(bytes)
+        && let Ok(artifact) = engine.precompile_component(&folded)
+    {
+        return Ok(artifact);
+    }
+    engine.precompile_component(bytes)
+}
+
+fn loaded(
+    component: Component,
+    profile: Profile,
+    digest: blake3::Hash,
+    artifact_bytes: u64,
+) -> Loaded {
+    Loaded { component, profile, digest, artifact_bytes, origin: ArtifactOrigin::Cached }
 }

@@ -179,7 +179,7 @@ mod tests {
     fn a_pool_that_does_not_fit_is_made_smaller() {
         // 200,000 slots of 4 GiB are 800 TiB, more than a process's 128 TiB.
         let options = PoolOptions { sandboxes: 200_000, ..PoolOptions::default() };
-        let (engine, sandboxes) = build(Profile::Standard, &options).unwrap();
+        let (engine, sandboxes) = build(Profile::default(), &options).unwrap();
         assert!((SMALLEST_POOL..200_000).contains(&sandboxes), "{sandboxes}");
         let usage = PoolUsage::of(&engine, sandboxes);
         assert!(usage.is_idle());

@@ -2,29 +2,38 @@
 
 use wasmtime::{Config, OptLevel};
 
-/// Instrumentation is a compile-time choice: a revision's artifact belongs to one profile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Profile {
-    /// Interrupted by epochs.
-    Standard,
-    /// Interrupted by epochs, and counts fuel: deterministic, and slower on compute.
-    Metered,
+/// What is compiled in, and what the code may do: a revision's artifact belongs to one profile, and each profile has an
+/// engine of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Profile {
+    /// Whether fuel is counted besides the epoch's interruptions: deterministic, and slower on compute.
+    pub metered: bool,
+    /// Whether there are the component model's tasks, streams and futures, which WASI 0.3 is made of. Each call of
+    /// a function is then a task with its bookkeeping, which costs as much again as a small function's call.
+    pub tasks: bool,
 }
 
 impl Profile {
-    /// The profile that limits with or without fuel need.
-    pub fn with_fuel(fuel: Option<u64>) -> Profile {
-        match fuel {
-            Some(_) => Profile::Metered,
-            None => Profile::Standard,
-        }
+    /// All of them.
+    pub const ALL: [Profile; 4] = [
+        Profile { metered: false, tasks: false },
+        Profile { metered: true, tasks: false },
+        Profile { metered: false, tasks: true },
+        Profile { metered: true, tasks: true },
+    ];
+
+    /// Its place in [`Profile::ALL`].
+    pub fn index(self) -> usize {
+        usize::from(self.metered) + 2 * usize::from(self.tasks)
     }
 
     /// A short word for file names and messages.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Profile::Standard => "standard",
-            Profile::Metered => "metered",
+        match (self.metered, self.tasks) {
+            (false, false) => "standard",
+            (true, false) => "metered",
+            (false, true) => "standard with tasks",
+            (true, true) => "metered with tasks",
         }
     }
 
@@ -33,9 +42,10 @@ impl Profile {
         let mut config = Config::new();
         config
             .epoch_interruption(true)
-            .consume_fuel(self == Profile::Metered)
+            .consume_fuel(self.metered)
             .wasm_component_model(true)
-            .wasm_component_model_async(true)
+            .wasm_component_model_async(self.tasks)
+            .concurrency_support(self.tasks)
             .cranelift_opt_level(OptLevel::Speed)
             // 4 GiB of address space and a guard for each memory: no bounds checks in the compiled code.
             .memory_reservation(4 << 30)
@@ -49,5 +59,17 @@ impl Profile {
             .max_wasm_stack(512 << 10)
             .async_stack_size(1 << 20);
         config
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_profile_is_at_its_index() {
+        for (index, profile) in Profile::ALL.into_iter().enumerate() {
+            assert_eq!(profile.index(), index, "{}", profile.as_str());
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 /// The concurrency and the rate of one function or one tenant.
 #[derive(Debug)]
@@ -69,11 +69,6 @@ impl Quota {
             None => Ok(()),
         }
     }
-
-    /// A slot, if one is free now.
-    pub fn try_enter(&self) -> Option<OwnedSemaphorePermit> {
-        self.slots.clone().try_acquire_owned().ok()
-    }
 }
 
 /// A token bucket, kept as the one moment at which it will be full again (the generic cell rate algorithm of ITU-T I.371), so
@@ -125,17 +120,6 @@ mod tests {
         assert_eq!(rate.take(start), Err(Duration::from_millis(250)));
         assert_eq!(rate.take(start + Duration::from_millis(250)), Ok(()));
         assert_eq!(rate.take(start + Duration::from_millis(250)), Err(Duration::from_millis(250)));
-    }
-
-    #[test]
-    fn slots_come_back() {
-        let quota = Quota::new(1, None);
-        let slot = quota.try_enter();
-        assert!(slot.is_some() && quota.try_enter().is_none());
-        assert_eq!(quota.in_use(), 1);
-        drop(slot);
-        assert_eq!(quota.in_use(), 0);
-        assert!(quota.try_enter().is_some());
     }
 
     proptest! {

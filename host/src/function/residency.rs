@@ -30,7 +30,7 @@ mod tests;
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Instant,
@@ -81,6 +81,9 @@ pub enum ProgramError {
     Failed,
 }
 
+/// What is between a component's file and its compilation: the bytes of the file in, those that are compiled out.
+pub type Prepare = Box<dyn Fn(&Revision, Vec<u8>) -> Result<Vec<u8>, String> + Send + Sync>;
+
 type Loading = Shared<BoxFuture<'static, Result<Arc<Program>, ProgramError>>>;
 
 /// The programs of one host.
@@ -89,6 +92,7 @@ pub struct Residency {
     linkers: Linkers,
     options: ResidencyOptions,
     metrics: Arc<Metrics>,
+    prepare: OnceLock<Prepare>,
     /// How many loads there were.
     loads: AtomicU64,
     resident: AtomicU64,
@@ -120,6 +124,7 @@ impl Residency {
             linkers: Linkers::default(),
             options,
             metrics,
+            prepare: OnceLock::new(),
             loads: AtomicU64::new(0),
             resident: AtomicU64::new(0),
             resident_bytes: AtomicU64::new(0),
@@ -127,6 +132,12 @@ impl Residency {
             order: Mutex::default(),
             recompiling: Semaphore::new(1),
         })
+    }
+
+    /// Says what a component that has to be compiled again is to go through first, as at its deploy.
+    pub fn prepare_with(&self, prepare: Prepare) {
+        // Set once, when the host is put together.
+        let _ = self.prepare.set(prepare);
     }
 
     /// What loads components.
@@ -206,11 +217,11 @@ impl Residency {
     /// Maps and links the artifact; `None` if there is none that may be mapped.
     fn map(&self, revision: &Revision) -> Result<Option<Arc<Program>>, ProgramError> {
         let (component, profile) = (&revision.component, revision.profile());
-        let cached = self.loader.cached(&component.digest, profile).map_err(Arc::new)?;
+        let cached = self.loader.cached(&component.compiled, profile).map_err(Arc::new)?;
         let Some(loaded) = cached else { return Ok(None) };
         self.observe(&loaded);
         // What was linked once is linked again.
-        let program = self.linkers.relink(&loaded, component.exports, profile);
+        let program = self.linkers.relink(&loaded, component.exports);
         program.map(|program| Some(Arc::new(program))).map_err(|error| lost(revision, &error))
     }
 
@@ -220,10 +231,16 @@ impl Residency {
         if blake3::hash(&source.bytes) != component.digest {
             return Err(lost(revision, &"it is another one than was deployed"));
         }
-        let loaded = self.loader.load(&source.bytes, revision.profile());
+        let bytes = match self.prepare.get() {
+            Some(prepare) => {
+                prepare(revision, source.bytes).map_err(|error| lost(revision, &error))?
+            }
+            None => source.bytes,
+        };
+        let loaded = self.loader.load(&bytes, revision.profile().metered);
         let loaded = loaded.map_err(|error| lost(revision, &error))?;
         self.observe(&loaded);
-        let program = self.linkers.link(&loaded, revision.profile());
+        let program = self.linkers.link(&loaded);
         program.map(Arc::new).map_err(|error| lost(revision, &error))
     }
 

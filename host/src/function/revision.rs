@@ -42,8 +42,12 @@ impl Tenant {
 /// The component of a revision, as it was deployed.
 #[derive(Clone, Debug)]
 pub struct Component {
-    /// blake3 of its bytes.
+    /// blake3 of its file's bytes.
     pub digest: blake3::Hash,
+    /// blake3 of the bytes that were compiled: the same, or the snapshot that its init left.
+    pub compiled: blake3::Hash,
+    /// Whether it needs an engine [with tasks](Profile).
+    pub tasks: bool,
     /// What it exports.
     pub exports: Exports,
     /// The file that it was read from.
@@ -122,7 +126,7 @@ impl Revision {
 
     /// How its component is compiled.
     pub fn profile(&self) -> Profile {
-        Profile::with_fuel(self.spec.limits.fuel)
+        Profile { metered: self.spec.limits.fuel.is_some(), tasks: self.component.tasks }
     }
 
     /// What it exports.

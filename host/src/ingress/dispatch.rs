@@ -3,7 +3,7 @@
 //! target -> route -> (answered here: no route, wrong method, OPTIONS, preflight) -> the function's view of the
 //! request -> handler -> the client's view of the response
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{borrow::Cow, panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use futures_util::FutureExt;
 use http::{HeaderValue, Method, Request, Response, Version, header, request::Parts};
@@ -91,7 +91,7 @@ impl<H: Handler> Dispatch<H> {
                 answer.unwrap_or_else(|_| Err(Problem::new(Outcome::Internal)))
             }
         };
-        let (outcome, mut response) = finish(answer, &method, &request_id);
+        let (outcome, detail, mut response) = finish(answer, &method, &request_id);
         if let Some(cors) = matched.as_ref().and_then(|route| route.value().cors.as_ref()) {
             cors.decorate(origin.as_ref(), response.headers_mut());
         }
@@ -104,6 +104,7 @@ impl<H: Handler> Dispatch<H> {
             request_id: &request_id,
             request: Some((&method, &uri)),
             route: matched.as_ref().map(|route| route.pattern()),
+            detail: detail.as_deref(),
             peer: connection.peer,
             elapsed: received.elapsed(),
         });
@@ -170,15 +171,18 @@ fn cleaned(mut parts: Parts) -> Parts {
     parts
 }
 
-/// Makes an answer the response that the client is to see.
+/// Makes an answer the response that the client is to see; gives the outcome, and a problem's sentence.
 fn finish(
     answer: Result<Response<Body>, Problem>,
     method: &Method,
     request_id: &RequestId,
-) -> (Outcome, Response<Body>) {
-    let (outcome, mut response) = match answer {
-        Ok(response) => (Outcome::Ok, response),
-        Err(problem) => (problem.outcome(), problem.to_response(request_id.as_str())),
+) -> (Outcome, Option<Cow<'static, str>>, Response<Body>) {
+    let (outcome, detail, mut response) = match answer {
+        Ok(response) => (Outcome::Ok, None, response),
+        Err(problem) => {
+            let response = problem.to_response(request_id.as_str());
+            (problem.outcome(), Some(problem.into_sentence()), response)
+        }
     };
     if method == Method::HEAD {
         drop_body(&mut response);
@@ -186,7 +190,7 @@ fn finish(
     let headers = response.headers_mut();
     headers.insert(OUTCOME_HEADER, outcome_value(outcome));
     headers.insert(REQUEST_ID_HEADER, request_id.to_value());
-    (outcome, response)
+    (outcome, detail, response)
 }
 
 /// What HEAD gets: the header that GET would have got.

@@ -15,14 +15,17 @@ use std::{
     pin::{Pin, pin},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicU8, AtomicU32,
+            Ordering::{Relaxed, SeqCst},
+        },
     },
     task::Poll,
     time::Duration,
 };
 
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout_at},
 };
 
@@ -65,9 +68,9 @@ pub(super) struct Gate {
     /// Whether somebody waits for a place.
     full: AtomicBool,
     open: AtomicU32,
-    /// The same as in `changed`, but to be read for each request without a lock.
     phase: AtomicU8,
-    changed: watch::Sender<Phase>,
+    /// One for each phase, so that who waits for one is woken by it and by nothing else: see [`Gate::drive`].
+    begun: [Notify; Phase::ALL.len()],
     connections_cut: AtomicU32,
     requests_cut: AtomicU32,
 }
@@ -93,7 +96,7 @@ impl Gate {
             full: AtomicBool::new(false),
             open: AtomicU32::new(0),
             phase: AtomicU8::new(Phase::Serving as u8),
-            changed: watch::Sender::new(Phase::Serving),
+            begun: Default::default(),
             connections_cut: AtomicU32::new(0),
             requests_cut: AtomicU32::new(0),
         })
@@ -138,8 +141,11 @@ impl Gate {
 
     /// Ready once the phase is at least this one.
     pub(super) async fn reached(&self, phase: Phase) {
-        // The sender is ours, so that it cannot be gone.
-        let _ = self.changed.subscribe().wait_for(|now| *now >= phase).await;
+        // Made before the phase is looked at: it is woken by what happens from here on.
+        let begun = self.begun[phase as usize].notified();
+        if self.phase.load(SeqCst) < phase as u8 {
+            begun.await;
+        }
     }
 
     pub(super) fn note_cut(&self, requests: u32) {
@@ -148,8 +154,8 @@ impl Gate {
     }
 
     fn advance(&self, phase: Phase) {
-        self.phase.store(phase as u8, Relaxed);
-        self.changed.send_replace(phase);
+        self.phase.store(phase as u8, SeqCst);
+        self.begun[phase as usize].notify_waiters();
     }
 
     /// Ends all connections: see the module's drawing. `accepting` ends once nothing is accepted any more; `linger`
@@ -184,14 +190,15 @@ impl Gate {
 
     /// Drives a connection until it ends, or until the phase is another than `seen`.
     ///
-    /// The connection is polled at every wake-up; the watch, which takes a lock that connections share, only
-    /// when it has something to say.
+    /// The connection is polled at every wake-up; the phase's beginning, which takes a lock that connections share, only
+    /// when it has come. So it has to be what wakes: were it woken by anything else, and not polled then, nothing would
+    /// wake it again.
     pub(super) async fn drive<C: Future>(
         &self,
         seen: Phase,
         mut connection: Pin<&mut C>,
     ) -> Option<C::Output> {
-        let mut changed = pin!(self.reached(seen.next()));
+        let mut begun = pin!(self.reached(seen.next()));
         let mut registered = false;
         poll_fn(|cx| {
             if let Poll::Ready(output) = connection.as_mut().poll(cx) {
@@ -199,10 +206,53 @@ impl Gate {
             }
             if !registered || self.phase() > seen {
                 registered = true;
-                return changed.as_mut().poll(cx).map(|()| None);
+                return begun.as_mut().poll(cx).map(|()| None);
             }
             Poll::Pending
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Phases that follow upon each other at once, as they do without a grace period.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn no_connection_misses_a_phase() {
+        for turn in 0..5_000 {
+            let gate = Gate::new(1);
+            let connection = {
+                let gate = Arc::clone(&gate);
+                tokio::spawn(async move {
+                    let mut connection = pin!(std::future::pending::<()>());
+                    let mut seen = Phase::Serving;
+                    while seen != Phase::Cut {
+                        assert_eq!(gate.drive(seen, connection.as_mut()).await, None);
+                        seen = gate.phase();
+                    }
+                })
+            };
+            for _ in 0..turn % 3 {
+                tokio::task::yield_now().await;
+            }
+            for phase in [Phase::Draining, Phase::Closing, Phase::Cut] {
+                gate.advance(phase);
+            }
+            let cut = timeout_at(Instant::now() + Duration::from_secs(60), connection).await;
+            assert!(matches!(cut, Ok(Ok(()))), "turn {turn}: {cut:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_phase_that_has_been_is_reached() {
+        let gate = Gate::new(1);
+        gate.advance(Phase::Draining);
+        gate.advance(Phase::Closing);
+        gate.reached(Phase::Draining).await;
+        gate.reached(Phase::Closing).await;
+        let cut = timeout_at(Instant::now(), gate.reached(Phase::Cut)).await;
+        assert!(cut.is_err());
     }
 }

@@ -96,6 +96,8 @@ pub struct Answered<'a> {
     pub request: Option<(&'a Method, &'a Uri)>,
     /// The path of the route that matched.
     pub route: Option<&'a str>,
+    /// The sentence of a problem.
+    pub detail: Option<&'a str>,
     /// Where the connection comes from.
     pub peer: SocketAddr,
     /// From the request's header to the response's.

@@ -1,6 +1,6 @@
 //! From a routed request to an invocation, and back.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use http::Response;
 use http_body_util::BodyExt;
@@ -13,9 +13,9 @@ use super::{
 use crate::{
     body::Body,
     function::Revision,
-    invocation::{Excess, Failure, HttpRequest, Invoker, Seen},
+    invocation::{Awaited, Excess, Failure, HttpRequest, Invoker, Seen},
     manifest::Limits,
-    telemetry::{Context, InvocationId, Metrics, TraceId},
+    telemetry::{Context, InvocationId, Metrics, TraceId, UnroutedRecord},
 };
 
 /// Hands requests to the functions of their routes.
@@ -38,19 +38,9 @@ impl Gateway {
     ) -> Result<Response<Body>, Problem> {
         let revision = exchange.target().clone();
         let limits = &revision.spec.limits;
-        let refuse = |problem: Problem| {
-            self.invoker.refused(
-                &revision,
-                context,
-                Some(seen),
-                problem.sentence(),
-                problem.outcome(),
-                Some(problem.status().as_u16()),
-            );
-            problem
-        };
+        let awaited = self.invoker.awaited(&revision, context, Some(seen));
         if let Some(excess) = Excess::of_headers(&exchange.parts.headers, limits) {
-            return Err(refuse(too_large(excess)));
+            return Err(refuse(awaited, too_large(excess)));
         }
         exchange.introduce();
         let authority = exchange.authority().to_owned();
@@ -65,11 +55,18 @@ impl Gateway {
         };
         let answer = if revision.exports().http {
             let limit_bytes = limits.request_body_bytes.unwrap_or(Limits::BUFFERED_BODY_BYTES);
-            let body = body.collect(limit_bytes).await.map_err(|error| refuse(error.into()))?;
+            let body = match body.collect(limit_bytes).await {
+                Ok(body) => body,
+                Err(error) => return Err(refuse(awaited, error.into())),
+            };
+            awaited.over();
             self.invoker.buffered(&revision, context, request, body.bytes.clone()).await
         } else {
             let limit_bytes = limits.request_body_bytes.unwrap_or(Limits::STREAMED_BODY_BYTES);
-            body.limit(limit_bytes).map_err(|error| refuse(error.into()))?;
+            if let Err(error) = body.limit(limit_bytes) {
+                return Err(refuse(awaited, error.into()));
+            }
+            awaited.over();
             self.invoker.streaming(&revision, context, request, body.boxed_unsync()).await
         };
         answer.map_err(|failure| problem(failure, context))
@@ -91,10 +88,27 @@ impl Handler for Gateway {
     }
 
     fn answered(&self, answered: &Answered<'_>) {
-        if answered.route.is_none() {
-            self.metrics.host().unrouted_requests.inc(answered.outcome);
+        if answered.route.is_some() {
+            return;
         }
+        self.metrics.host().unrouted_requests.inc(answered.outcome);
+        self.invoker.log_unrouted(&UnroutedRecord {
+            time: SystemTime::now() - answered.elapsed,
+            request_id: answered.request_id.as_str(),
+            peer: answered.peer,
+            method: answered.request.map(|(method, _)| method.as_str()),
+            path: answered.request.map(|(_, uri)| uri.path()),
+            status: Some(answered.status.as_u16()),
+            outcome: answered.outcome,
+            duration: answered.elapsed,
+            detail: answered.detail,
+        });
     }
+}
+
+fn refuse(awaited: Awaited<'_>, problem: Problem) -> Problem {
+    awaited.refuse(problem.sentence(), problem.outcome(), Some(problem.status().as_u16()));
+    problem
 }
 
 fn problem(failure: Failure, context: &Context) -> Problem {

@@ -223,6 +223,11 @@ impl Problem {
         self.detail.as_deref().unwrap_or(self.cause.default_detail())
     }
 
+    /// The sentence for the client, by itself.
+    pub(super) fn into_sentence(self) -> Cow<'static, str> {
+        self.detail.unwrap_or(Cow::Borrowed(self.cause.default_detail()))
+    }
+
     /// The response, but for the headers that every response has.
     pub(super) fn to_response(&self, request_id: &str) -> Response<Body> {
         let mut response = Response::new(Body::full(self.document(request_id)));

@@ -280,6 +280,7 @@ async fn serve<H: Handler>(
             request_id,
             request: None,
             route: None,
+            detail: Some(problem.sentence()),
             peer,
             elapsed: Duration::ZERO,
         });

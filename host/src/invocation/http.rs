@@ -16,7 +16,7 @@ use tokio::{sync::oneshot, task::AbortHandle};
 
 use super::{
     Failure, Invoker,
-    live::{Live, Seen},
+    live::{CLIENT_GONE, Live, Seen},
     response,
     stream::{GuestBody, Outlet, Progress, RequestBody, Stop},
 };
@@ -163,11 +163,11 @@ impl Invoker {
         let body = RequestBody::new(body, progress.clone()).boxed_unsync();
         let request = request.portable(body);
         let (respond, head) = oneshot::channel();
-        let task = tokio::spawn(run(live, request, respond, progress.clone()));
+        let task = tokio::spawn(run(live, request, method, respond, progress.clone()));
         // Until the head is here, dropping this future is the client's going away.
         let guest = AbortOnDrop(Some(task.abort_handle()));
         match head.await {
-            Ok(head) => Ok(deliver(head, &method, guest)),
+            Ok(head) => Ok(deliver(head, guest)),
             Err(_) => {
                 let outcome = task.await.unwrap_or(Outcome::Internal);
                 let body = progress.reason().and_then(|reason| match reason {
@@ -186,12 +186,15 @@ struct Head {
     /// Bytes of the body, where the guest has said so.
     declared: Option<u64>,
     outlet: Arc<Outlet>,
+    /// Whether nobody gets the body: what the guest writes of it is thrown away, and the guest does not notice.
+    unread: bool,
 }
 
 /// Runs the guest to its end.
 async fn run(
     mut live: Live,
     request: Request<RequestStream>,
+    method: Method,
     respond: oneshot::Sender<Head>,
     progress: Arc<Progress>,
 ) -> Outcome {
@@ -212,15 +215,16 @@ async fn run(
             // While nothing was sent, a failure is still answered as one.
             (_, Some(Err(fault))) => Err(fault),
             (None, Some(Ok(()))) => Ok(()),
-            (Some(response), ended) => match open(response, &progress, limits) {
+            (Some(response), ended) => match open(response, &method, &progress, limits) {
                 Err(fault) => Err(fault),
                 Ok(head) => {
                     live.status = Some(head.response.status().as_u16());
-                    let outlet = head.outlet.clone();
+                    let (outlet, unread) = (head.outlet.clone(), head.unread);
                     // If nobody listens any more, this task is about to be aborted.
                     let _ = respond.send(head);
                     let ended = match ended {
                         Some(ended) => ended,
+                        None if unread => run_unread(guest, &outlet, &progress, limits).await,
                         None => run_on(guest, &progress, limits).await,
                     };
                     // What a guest was to be stopped for explains how it ended, even where it ended before it was
@@ -252,16 +256,38 @@ async fn run_on(
     }
 }
 
+/// As [`run_on`], for a guest whose body nobody gets. It need not notice; but one that writes on and on is told that nobody
+/// reads, and if it fails because of that, it has still answered.
+async fn run_unread(
+    mut guest: Pin<&mut impl Future<Output = Result<(), Fault>>>,
+    outlet: &Outlet,
+    progress: &Progress,
+    limits: &Limits,
+) -> Result<(), Fault> {
+    tokio::select! {
+        biased;
+        ended = run_on(guest.as_mut(), progress, limits) => return ended,
+        () = outlet.discard() => {}
+    }
+    match run_on(guest, progress, limits).await {
+        Err(Fault { outcome: Outcome::Trap, .. }) => Ok(()),
+        ended => ended,
+    }
+}
+
 fn open(
     mut response: Response<ResponseStream>,
+    method: &Method,
     progress: &Arc<Progress>,
     limits: &Limits,
 ) -> Result<Head, Fault> {
     let declared = response::check_head(&mut response, limits)
         .map_err(|error| bad_response(error.to_string()))?;
     let (parts, body) = response.into_parts();
+    let unread = *method == Method::HEAD || response::is_bodiless(parts.status);
     let outlet = Outlet::new(body, progress.clone(), streamed_limit(limits.response_body_bytes));
-    Ok(Head { response: Response::from_parts(parts, ()), declared, outlet: Arc::new(outlet) })
+    let response = Response::from_parts(parts, ());
+    Ok(Head { response, declared, outlet: Arc::new(outlet), unread })
 }
 
 /// How a guest that had sent a head ended.
@@ -275,7 +301,7 @@ fn finished(ended: Result<(), Fault>, complete: bool) -> Result<(), Fault> {
 }
 
 fn bad_response(detail: String) -> Fault {
-    Fault { outcome: Outcome::BadResponse, detail }
+    Fault::new(Outcome::BadResponse, detail)
 }
 
 fn stopped(stop: &Stop, limits: &Limits) -> Fault {
@@ -286,10 +312,8 @@ fn stopped(stop: &Stop, limits: &Limits) -> Fault {
                 "the body of the response has more than {limit_bytes} bytes (`response_body_kib`)"
             ))
         }
-        Stop::ReaderGone => {
-            Fault { outcome: Outcome::Canceled, detail: "the client went away".to_owned() }
-        }
-        Stop::Request(error) => Fault { outcome: outcome_of(error), detail: error.to_string() },
+        Stop::ReaderGone => Fault::new(Outcome::Canceled, CLIENT_GONE),
+        Stop::Request(error) => Fault::new(outcome_of(error), error.to_string()),
     }
 }
 
@@ -308,17 +332,14 @@ fn streamed_limit(limit_bytes: Option<u64>) -> u64 {
     limit_bytes.unwrap_or(Limits::STREAMED_BODY_BYTES)
 }
 
-/// Attaches the guest to its body.
-fn deliver(
-    Head { response, declared, outlet }: Head,
-    method: &Method,
-    mut guard: AbortOnDrop,
-) -> Response<Body> {
-    let bodiless = response::is_bodiless(response.status());
-    // Nobody reads such a body, or that in answer to HEAD, and that is no reason to stop the guest.
-    let declared = if bodiless || *method == Method::HEAD { Some(0) } else { declared };
-    let body = GuestBody::new(outlet, declared, guard.0.take());
-    response.map(|()| if bodiless { Body::EMPTY } else { Body::stream(body) })
+/// Attaches the guest to its body. Where nobody gets that, it runs on by itself.
+fn deliver(head: Head, mut guard: AbortOnDrop) -> Response<Body> {
+    let Head { response, declared, outlet, unread } = head;
+    let guest = guard.0.take();
+    if unread {
+        return response.map(|()| Body::EMPTY);
+    }
+    response.map(|()| Body::stream(GuestBody::new(outlet, declared, guest)))
 }
 
 /// Stops the guest when dropped, unless it was taken.

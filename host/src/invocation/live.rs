@@ -7,13 +7,13 @@ use std::{
 
 use tokio::time::timeout_at;
 
-use super::{Failure, Invoker, Permit, stream::Progress};
+use super::{Failure, Invoker, Permit, Refused, stream::Progress};
 use crate::{
     capability::egress::Propagation,
     function::Revision,
     outcome::Outcome,
     sandbox::{Fault, Program, Sandbox, Spec},
-    telemetry::{Context, GuestLog, Record, Usage},
+    telemetry::{Context, GuestLog, Record, UnroutedRecord, Usage},
 };
 
 /// The request that started an invocation, for its record.
@@ -23,6 +23,49 @@ pub struct Seen {
     pub method: http::Method,
     /// Its target; the record has the path only.
     pub uri: http::Uri,
+}
+
+/// Why a guest was stopped, or never started, that nobody waits for.
+pub(super) const CLIENT_GONE: &str = "the client went away";
+
+/// A request for a function that has no sandbox yet. Dropping it is its end: `canceled`, unless it was said otherwise.
+pub struct Awaited<'a> {
+    invoker: &'a Invoker,
+    revision: &'a Revision,
+    context: &'a Context,
+    seen: Option<&'a Seen>,
+    over: bool,
+}
+
+impl Awaited<'_> {
+    /// It goes on: what becomes of it is recorded elsewhere.
+    pub fn over(mut self) {
+        self.over = true;
+    }
+
+    /// Records that it gets no sandbox. `status` is what is answered, where somebody is there to be answered.
+    pub fn refuse(mut self, detail: &str, outcome: Outcome, status: Option<u16>) {
+        self.record(detail, outcome, status);
+    }
+
+    fn record(&mut self, detail: &str, outcome: Outcome, status: Option<u16>) {
+        self.over = true;
+        let status = status.filter(|_| self.seen.is_some() && outcome.http_status().is_some());
+        self.invoker.refused(self.revision, self.context, self.seen, detail, outcome, status);
+    }
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        if self.over {
+            return;
+        }
+        if std::thread::panicking() {
+            self.record("the host panicked", Outcome::Internal, Outcome::Internal.http_status());
+        } else {
+            self.record(CLIENT_GONE, Outcome::Canceled, None);
+        }
+    }
 }
 
 /// Everything that an invocation holds. Dropping it is its end: `canceled`, unless [`Live::end`] said otherwise.
@@ -61,6 +104,7 @@ impl Live {
     ) -> Result<Live, Failure> {
         let memory_mib =
             u32::try_from(revision.spec.limits.memory_bytes.div_ceil(1 << 20)).unwrap_or(u32::MAX);
+        let awaited = invoker.awaited(revision, context, seen.as_ref());
         let permit = match invoker
             .admission
             .admit(revision.tenant.quota(), revision.quota(), memory_mib)
@@ -68,34 +112,31 @@ impl Live {
         {
             Ok(permit) => permit,
             Err(refused) => {
-                let status = seen.as_ref().and_then(|_| refused.outcome.http_status());
-                invoker.refused(
-                    revision,
-                    context,
-                    seen.as_ref(),
-                    refused.reason,
-                    refused.outcome,
-                    status,
-                );
+                let Refused { outcome, reason, .. } = refused;
+                awaited.refuse(reason, outcome, outcome.http_status());
                 return Err(Failure::from(refused));
             }
         };
         let started = Instant::now();
         let limits = &revision.spec.limits;
         let deadline = started + limits.deadline;
-        let failed = |fault: Fault| {
-            let status = seen.as_ref().and_then(|_| fault.outcome.http_status());
-            invoker.refused(revision, context, seen.as_ref(), &fault.detail, fault.outcome, status);
-            Failure::of(fault.outcome)
-        };
-        let program = match revision.resident() {
-            Some(program) => program,
-            None => load(revision, deadline).await.map_err(failed)?,
-        };
         let log = Arc::new(GuestLog::new(context.clone(), limits.log_bytes, invoker.sink.clone()));
+        let program = match revision.resident() {
+            Some(program) => Ok(program),
+            None => load(revision, deadline).await,
+        };
         let (engines, spec) = (&invoker.engines, &revision.spec);
-        let sandbox = Sandbox::new(engines, &program, spec, log.clone(), propagation, deadline)
-            .map_err(failed)?;
+        let sandbox = program.and_then(|program| {
+            Sandbox::new(engines, &program, spec, log.clone(), propagation, deadline)
+        });
+        let sandbox = match sandbox {
+            Ok(sandbox) => sandbox,
+            Err(Fault { outcome, detail }) => {
+                awaited.refuse(&detail, outcome, outcome.http_status());
+                return Err(Failure::of(outcome));
+            }
+        };
+        awaited.over();
         Ok(Live {
             sandbox,
             bytes_in: 0,
@@ -164,17 +205,30 @@ async fn load(revision: &Arc<Revision>, deadline: Instant) -> Result<Arc<Program
 
 impl Drop for Live {
     fn drop(&mut self) {
-        if !self.ended {
-            let outcome =
-                if std::thread::panicking() { Outcome::Internal } else { Outcome::Canceled };
-            self.record(outcome, None);
+        if self.ended {
+            return;
+        }
+        if std::thread::panicking() {
+            self.record(Outcome::Internal, Some("the host panicked"));
+        } else {
+            self.record(Outcome::Canceled, Some(CLIENT_GONE));
         }
     }
 }
 
 impl Invoker {
+    /// Begins to wait for something without which a request gets no sandbox: its body, its admission.
+    pub fn awaited<'a>(
+        &'a self,
+        revision: &'a Revision,
+        context: &'a Context,
+        seen: Option<&'a Seen>,
+    ) -> Awaited<'a> {
+        Awaited { invoker: self, revision, context, seen, over: false }
+    }
+
     /// Records an invocation that never got a sandbox: what it was asked for is counted and logged like the others.
-    pub fn refused(
+    fn refused(
         &self,
         revision: &Revision,
         context: &Context,
@@ -186,6 +240,13 @@ impl Invoker {
         let usage = Usage::default();
         revision.metrics.observe(outcome, &usage);
         self.emit(context, seen, outcome, status, Some(detail), &usage);
+    }
+
+    /// Logs a request that reached no function.
+    pub fn log_unrouted(&self, request: &UnroutedRecord<'_>) {
+        if self.log.wants(request.outcome, request.status) {
+            request.emit(&self.sink);
+        }
     }
 
     fn emit(

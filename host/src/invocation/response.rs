@@ -119,9 +119,10 @@ pub(super) fn check_head<B>(
     Ok(declared)
 }
 
-/// Whether a response with this status never has a body (RFC 9110, section 6.4.1).
+/// Whether a response with this status never has a body (RFC 9110, sections 6.4.1 and 15.3.6).
 pub(super) fn is_bodiless(status: StatusCode) -> bool {
-    matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+    let statuses = [StatusCode::NO_CONTENT, StatusCode::RESET_CONTENT, StatusCode::NOT_MODIFIED];
+    statuses.contains(&status)
 }
 
 fn check_status(status: u16) -> Result<StatusCode, BadResponse> {
@@ -259,7 +260,7 @@ mod tests {
             ))
         };
         assert_eq!(answer(Method::GET, 200, b"12345"), Some((Some("5".to_owned()), Some(5))));
-        for status in [204, 304] {
+        for status in [204, 205, 304] {
             assert_eq!(answer(Method::GET, status, b"12345"), Some((None, Some(0))));
             assert_eq!(answer(Method::GET, status, b""), Some((None, Some(0))));
         }

@@ -17,7 +17,7 @@ use std::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::Bytes;
@@ -28,6 +28,10 @@ use tokio::{
 };
 
 use crate::body::{BodyError, CutShort, RequestStream, ResponseStream};
+
+/// How much of a body that nobody gets is taken all the same, in bytes: most pages, which then need not be written for the
+/// case, and no more than a moment's CPU time.
+const DISCARDED_BYTES: usize = 1 << 20;
 
 /// What the bodies of an invocation have seen; shared with the task that runs the guest.
 #[derive(Debug, Default)]
@@ -185,6 +189,32 @@ impl Outlet {
             reader.wake();
         }
         complete
+    }
+
+    /// Takes what the guest writes and throws it away: a body that nobody is to get, and that its guest need not know of. Comes
+    /// when that was [`DISCARDED_BYTES`], and then nothing more is taken. It is not counted, because it is not sent.
+    pub(super) async fn discard(&self) {
+        let mut left = DISCARDED_BYTES;
+        poll_fn(|cx| {
+            let mut state = self.lock();
+            loop {
+                let State::Open { body, .. } = &mut *state else { return Poll::Pending };
+                match ready!(Pin::new(&mut *body).poll_frame(cx)) {
+                    Some(Ok(frame)) => {
+                        left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+                        if left == 0 {
+                            *state = State::Closed;
+                            return Poll::Ready(());
+                        }
+                    }
+                    Some(Err(error)) => {
+                        *state = State::Settled { rest: VecDeque::new(), failed: Some(error) };
+                    }
+                    None => *state = State::Closed,
+                }
+            }
+        })
+        .await
     }
 
     fn poll_frame(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutShort>>> {

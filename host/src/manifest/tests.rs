@@ -42,6 +42,7 @@ routes = [
 [functions.api.limits]
 memory_mib = 64
 deadline_ms = 5000
+init_cpu_ms = 2_000
 fuel = 1_000_000
 table_elements = 1000
 instances = 10
@@ -117,6 +118,7 @@ fn limits_come_from_the_function_then_the_app_then_the_defaults() {
         memory_bytes: 64 << 20,
         cpu: Duration::from_millis(200),
         deadline: Duration::from_secs(5),
+        init_cpu: Duration::from_secs(2),
         fuel: Some(1_000_000),
         table_elements: 1000,
         instances: 10,
@@ -206,6 +208,19 @@ fn two_readings_of_the_same_are_equal_wherever_it_stands() {
         one,
         parse("app = \"a\"\nfunctions.f.routes = [\"/x\"]\nfunctions.f.limits.cpu_ms = 5\n")
     );
+}
+
+#[test]
+fn the_hosts_own_variables_are_not_the_manifests() {
+    let text = "app = \"a\"\n[functions.f.env]\nLACEWING_TENANT = \"other\"\n";
+    assert_eq!(
+        report(text),
+        "error: `LACEWING_TENANT` is a name of the host's: it sets variables that begin with `LACEWING_` itself\n --> lacewing.toml:3:1\n  |\n3 | LACEWING_TENANT = \"other\"\n  | ^^^^^^^^^^^^^^^\n  = help: call the variable `TENANT` or `APP_TENANT`"
+    );
+    let text = "app = \"a\"\ndefaults.env.LACEWING_ = \"\"\nfunctions.f.env.LACEWING = \"mine\"\n";
+    let report = report(text);
+    assert!(report.contains("call the variable a name of your own"), "{report}");
+    assert_eq!(report.matches("error: ").count(), 1, "{report}");
 }
 
 #[test]

@@ -314,6 +314,19 @@ fn warn_of_unused_cpu(raw: &RawLimits, findings: &mut Findings) {
     }
 }
 
+/// What the names of the variables begin with that the host sets in every sandbox: a function can believe them.
+pub(crate) const RESERVED_ENV: &str = "LACEWING_";
+
+fn reserved_env(name: &str) -> Diagnostic {
+    let own = name.trim_start_matches(RESERVED_ENV);
+    let own =
+        if own.is_empty() { "a name of your own" } else { &format!("`{own}` or `APP_{own}`") };
+    Diagnostic::error(format!(
+        "`{name}` is a name of the host's: it sets variables that begin with `{RESERVED_ENV}` itself"
+    ))
+    .help(format!("call the variable {own}"))
+}
+
 fn read_env(raw: &Entries<At<String>>, findings: &mut Findings) -> Vec<(String, String)> {
     let mut env = Vec::new();
     for (name, value) in &raw.0 {
@@ -329,6 +342,8 @@ fn read_env(raw: &Entries<At<String>>, findings: &mut Findings) -> Vec<(String, 
         };
         if let Some(problem) = problem {
             findings.at(&name.span, Diagnostic::error(problem));
+        } else if name.value.starts_with(RESERVED_ENV) {
+            findings.at(&name.span, reserved_env(&name.value));
         }
         if value.value.contains('\0') {
             findings.at(

@@ -1,25 +1,48 @@
 //! The one place where a trap, or any other error out of Wasmtime, is classified.
+//!
+//! What comes out of a call, and whose fault it is:
+//!
+//! | error | outcome |
+//! |---|---|
+//! | [`Stop`], fuel, the pool, more instances or tables than allowed, a result that is too large | the limit's own |
+//! | a refused growth, and then an abort or an exit that says failure | `memory_exceeded`, see [`gave_up`] |
+//! | any other [`Trap`], an exit, an exception that nobody caught | `trap` |
+//! | [`WasmtimeBug`], an [`OutOfMemory`](wasmtime::error::OutOfMemory), what the system said ([`std::io::Error`]), a task of the host's that panicked, an import that is not linked | `internal` |
+//! | everything else | `trap` |
+//!
+//! Everything else is text without a type: Wasmtime's canonical ABI (a pointer out of bounds, a handle that is none), its
+//! resource tables, wasmtime-wasi's refusal of a call that breaks its interface's rules (a write of more than was permitted, an
+//! empty list to poll). All of it is what a guest did. The host's own mistakes have types, which is how they are told apart.
 
-use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
+use std::io;
+
+use tokio::task::JoinError;
+use wasmtime::{
+    PoolConcurrencyLimitError, Trap, UnknownImportError, WasmBacktrace, WasmtimeBug,
+    error::OutOfMemory,
+};
+use wasmtime_wasi::I32Exit;
 
 use super::{
     budget::Stop,
+    limiter::Refusal,
     state::{State, hostcall_bytes},
 };
-use crate::outcome::Outcome;
+use crate::{manifest::Limits, outcome::Outcome, telemetry::shortened};
 
 /// Why an invocation did not end well.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// The classification.
     pub outcome: Outcome,
-    /// For the operator's and the author's log; never for the client.
+    /// For the operator's and the author's log; never for the client. At most [`DETAIL_BYTES`].
     pub detail: String,
 }
 
 impl Fault {
-    pub(super) fn new(outcome: Outcome, detail: impl Into<String>) -> Fault {
-        Fault { outcome, detail: detail.into() }
+    /// A fault whose detail is cut to [`DETAIL_BYTES`].
+    pub fn new(outcome: Outcome, detail: impl Into<String>) -> Fault {
+        Fault { outcome, detail: shortened(detail.into(), DETAIL_BYTES) }
     }
 }
 
@@ -33,26 +56,41 @@ impl From<Stop> for Fault {
     }
 }
 
-/// The longest detail, in bytes: a backtrace of a deep recursion is long.
-const DETAIL_BYTES: usize = 4096;
+/// The longest detail, in bytes: a backtrace of a deep recursion is long, and names are as long as a guest makes them.
+pub const DETAIL_BYTES: usize = 4096;
+
+/// The most of one frame's name, in bytes.
+const FRAME_BYTES: usize = 256;
 
 pub(super) fn classify(error: &wasmtime::Error, state: &State) -> Fault {
+    classify_under(error, &state.spec.limits, state.limiter.refused())
+}
+
+/// The same for a store of another kind: its limits, and what its limiter has refused.
+pub(super) fn classify_under(
+    error: &wasmtime::Error,
+    limits: &Limits,
+    refused: Option<Refusal>,
+) -> Fault {
     if let Some(stop) = error.downcast_ref::<Stop>() {
         return Fault::from(*stop);
     }
     if error.is::<PoolConcurrencyLimitError>() {
         return Fault::new(Outcome::LoadShed, "the pool of sandboxes is used up");
     }
-    if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
+    if let Some(refusal) = gave_up(error, refused) {
+        return Fault::new(Outcome::MemoryExceeded, refusal.to_string());
+    }
+    if let Some(exit) = error.downcast_ref::<I32Exit>() {
         return Fault::new(
             Outcome::Trap,
             format!("the guest called exit with the code {}", exit.0),
         );
     }
     if error.root_cause().to_string().contains(HOSTCALL_FUEL) {
-        return too_much(error, state);
+        return too_much(error, limits);
     }
-    if let Some(fault) = too_many(error, state) {
+    if let Some(fault) = too_many(error, limits) {
         return fault;
     }
     let trap = error.downcast_ref::<Trap>();
@@ -61,18 +99,47 @@ pub(super) fn classify(error: &wasmtime::Error, state: &State) -> Fault {
         Some(Trap::Interrupt) => return Fault::from(Stop::Deadline),
         _ => {}
     }
-    // An allocator that was refused memory aborts, and an abort is `unreachable`; without a trap, and without a frame of the
-    // guest's, it was an instantiation that could not get its first memory.
-    let by_refusal = match trap {
-        Some(trap) => *trap == Trap::UnreachableCodeReached,
-        None => !error.is::<WasmBacktrace>(),
+    let outcome = if trap.is_none() && is_ours(error) { Outcome::Internal } else { Outcome::Trap };
+    Fault::new(outcome, describe(error, trap))
+}
+
+/// Whether the guest ended itself, and said that all is well.
+pub(super) fn is_clean_exit(error: &wasmtime::Error) -> bool {
+    error.downcast_ref::<I32Exit>().is_some_and(|exit| exit.0 == 0)
+}
+
+/// The refused growth that the guest gave up over.
+///
+/// A guest says nothing of why it ends, so this is evidence: a growth was refused; since then none succeeded, and the guest
+/// neither asked for another server nor set to its response (an allocator that gives up prints at most); it ended as one does
+/// that gives up, by `unreachable` or by an exit that says failure; and its innermost frames, where they have names, are not a
+/// panic's that has nothing to do with allocating. A guest that lives with a refusal, does none of these, and aborts later
+/// over something else without a name is still taken for one that ran out of memory.
+fn gave_up(error: &wasmtime::Error, refused: Option<Refusal>) -> Option<Refusal> {
+    let refusal = refused?;
+    let gave_up = match (error.downcast_ref::<Trap>(), error.downcast_ref::<I32Exit>()) {
+        (Some(trap), _) => *trap == Trap::UnreachableCodeReached && !panicked(error),
+        (None, Some(exit)) => exit.0 != 0,
+        // An instantiation that could not get its first memory, and so has no frame of the guest's.
+        (None, None) => !error.is::<WasmBacktrace>() && !is_ours(error),
     };
-    if let Some(refusal) = state.limiter.refused()
-        && by_refusal
-    {
-        return Fault::new(Outcome::MemoryExceeded, refusal.to_string());
-    }
-    Fault::new(Outcome::Trap, describe(error, trap))
+    gave_up.then_some(refusal)
+}
+
+/// Whether the guest's innermost frames are those of a panic, and none is of an allocation that failed.
+fn panicked(error: &wasmtime::Error) -> bool {
+    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return false };
+    let names = || backtrace.frames().iter().take(24).filter_map(|frame| frame.func_name());
+    let has = |parts: &[&str]| names().any(|name| parts.iter().any(|part| name.contains(part)));
+    has(&["rust_panic", "panicking"]) && !has(&["alloc_error", "rust_oom", "handle_error"])
+}
+
+/// Whether this is a mistake of the host's, or of what it stands on.
+fn is_ours(error: &wasmtime::Error) -> bool {
+    error.is::<WasmtimeBug>()
+        || error.is::<OutOfMemory>()
+        || error.is::<UnknownImportError>()
+        || error.chain().any(|cause| cause.is::<io::Error>() || cause.is::<JoinError>())
 }
 
 /// Wasmtime's error has no type that others can name.
@@ -80,8 +147,8 @@ const HOSTCALL_FUEL: &str = "fuel allocated for hostcalls has been exhausted";
 
 /// More was handed over at once than a call may: as arguments of a hostcall, with the guest's frames below it, or as
 /// what the guest returned.
-fn too_much(error: &wasmtime::Error, state: &State) -> Fault {
-    let kib = hostcall_bytes(&state.spec.limits) >> 10;
+fn too_much(error: &wasmtime::Error, limits: &Limits) -> Fault {
+    let kib = hostcall_bytes(limits) >> 10;
     match error.downcast_ref::<WasmBacktrace>() {
         Some(_) => {
             let text = format!("more than {kib} KiB were handed over in one hostcall");
@@ -97,14 +164,14 @@ fn too_much(error: &wasmtime::Error, state: &State) -> Fault {
 }
 
 /// More core instances, or tables, of which each may have one, than the sandbox may have: known when it is instantiated.
-fn too_many(error: &wasmtime::Error, state: &State) -> Option<Fault> {
+fn too_many(error: &wasmtime::Error, limits: &Limits) -> Option<Fault> {
     let text = error.root_cause().to_string();
     let what = match text.strip_prefix("resource limit exceeded: ")?.split(' ').next()? {
         "instance" => "core instances",
         "table" => "tables",
         _ => return None,
     };
-    let limit = state.spec.limits.instances;
+    let limit = limits.instances;
     let detail =
         format!("more than {limit} {what} are needed, and {limit} is the limit (`instances`)");
     Some(Fault::new(Outcome::MemoryExceeded, detail))
@@ -137,7 +204,7 @@ fn backtrace(mut text: String, error: &wasmtime::Error) -> String {
             }
             let name = frame.func_name().unwrap_or("<unnamed>");
             text.push_str("\n  at ");
-            text.push_str(&demangle(name));
+            text.push_str(&shortened(demangle(name), FRAME_BYTES));
         }
     }
     text

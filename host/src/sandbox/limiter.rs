@@ -5,7 +5,8 @@ use wasmtime::{ResourceLimiter, Result};
 use crate::manifest::Limits;
 
 /// Sums the linear memories of one sandbox and refuses what is over the limit. A refusal is not yet a fault: `memory.grow`
-/// says -1 to the guest, and what the guest makes of it is its own affair.
+/// says -1 to the guest, and what the guest makes of it is its own affair. It is forgotten once the guest is seen to have
+/// lived with it: what then ends the guest is something else.
 #[derive(Debug)]
 pub(super) struct Limiter {
     memory_limit_bytes: usize,
@@ -17,7 +18,7 @@ pub(super) struct Limiter {
     refused: Option<Refusal>,
 }
 
-/// The last growth that was refused.
+/// A growth that was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
     Memory { desired_bytes: usize, limit_bytes: usize },
@@ -57,12 +58,23 @@ impl Limiter {
         }
     }
 
+    /// Lets each memory grow by a little more: by what it takes to read it out.
+    pub(super) fn raise(&mut self, bytes: usize) {
+        self.memory_limit_bytes = self.memory_limit_bytes.saturating_add(bytes);
+    }
+
     pub(super) fn peak_bytes(&self) -> u64 {
         self.peak_bytes as u64
     }
 
+    /// The last growth that was refused, unless the guest has gone on since.
     pub(super) fn refused(&self) -> Option<Refusal> {
         self.refused
+    }
+
+    /// Notes that the guest does something that no allocator does on its way to giving up.
+    pub(super) fn goes_on(&mut self) {
+        self.refused = None;
     }
 }
 
@@ -85,6 +97,7 @@ impl ResourceLimiter for Limiter {
         if maximum.is_some_and(|maximum| desired > maximum) {
             return Ok(false);
         }
+        self.goes_on();
         self.memory_bytes = total;
         self.peak_bytes = self.peak_bytes.max(total);
         Ok(true)
@@ -97,7 +110,9 @@ impl ResourceLimiter for Limiter {
         _maximum: Option<usize>,
     ) -> Result<bool> {
         let granted = desired <= self.table_limit_elements;
-        if !granted {
+        if granted {
+            self.goes_on();
+        } else {
             self.refused = Some(Refusal::Table {
                 desired_elements: desired,
                 limit_elements: self.table_limit_elements,
@@ -137,6 +152,13 @@ mod tests {
             Some(Refusal::Memory { desired_bytes: 4 << 16, limit_bytes: 3 << 16 })
         );
         assert_eq!(limiter.peak_bytes(), 3 << 16);
+        // Less would have been enough after all, or the guest did something else.
+        limiter.memory_limit_bytes = 4 << 16;
+        assert!(limiter.memory_growing(1 << 16, 2 << 16, None).unwrap());
+        assert_eq!(limiter.refused(), None);
+        assert!(!limiter.memory_growing(2 << 16, 3 << 16, None).unwrap());
+        limiter.goes_on();
+        assert_eq!(limiter.refused(), None);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::{
     capability,
     engine::{Exports, Import, Loaded, Profile},
     manifest::Limits,
+    telemetry::shortened,
 };
 
 /// The pre-instance of one component, with its exports looked up once.
@@ -64,40 +65,33 @@ pub enum LinkError {
 /// Everything that this host can link a component against: one linker per profile, made when first needed.
 #[derive(Default)]
 pub struct Linkers {
-    standard: OnceLock<Linker<State>>,
-    metered: OnceLock<Linker<State>>,
+    linkers: [OnceLock<Linker<State>>; Profile::ALL.len()],
 }
 
 impl Linkers {
-    /// Links a component that was loaded for `profile`, if it is a function and this host has what it imports.
-    pub fn link(&self, loaded: &Loaded, profile: Profile) -> Result<Program, LinkError> {
+    /// Links a component, if it is a function and this host has what it imports.
+    pub fn link(&self, loaded: &Loaded) -> Result<Program, LinkError> {
         let exports = loaded.exports();
         if !exports.any() {
             return Err(LinkError::NoExport);
         }
         for import in loaded.imports() {
             if let Some(why) = capability::missing(&import) {
-                return Err(LinkError::NoImport { import: import.to_string(), why });
+                let import = shortened(import.to_string(), SHOWN_BYTES);
+                return Err(LinkError::NoImport { import, why });
             }
         }
-        self.relink(loaded, exports, profile)
+        self.relink(loaded, exports)
     }
 
     /// Links a component that was linked before, whose exports are therefore known.
-    pub fn relink(
-        &self,
-        loaded: &Loaded,
-        exports: Exports,
-        profile: Profile,
-    ) -> Result<Program, LinkError> {
-        let cell = match profile {
-            Profile::Standard => &self.standard,
-            Profile::Metered => &self.metered,
-        };
+    pub fn relink(&self, loaded: &Loaded, exports: Exports) -> Result<Program, LinkError> {
+        let cell = &self.linkers[loaded.profile.index()];
         let linker = match cell.get() {
             Some(linker) => linker,
             None => {
-                let linker = capability::linker(loaded.component.engine()).map_err(mismatch)?;
+                let linker = capability::linker(loaded.component.engine(), loaded.profile.tasks)
+                    .map_err(mismatch)?;
                 cell.get_or_init(|| linker)
             }
         };
@@ -105,8 +99,11 @@ impl Linkers {
     }
 }
 
+/// The most that is shown of a name, or of a text that quotes one, in bytes: a component's names may be of any length.
+const SHOWN_BYTES: usize = 1024;
+
 fn mismatch(error: wasmtime::Error) -> LinkError {
-    LinkError::Mismatch(format!("{error:#}"))
+    LinkError::Mismatch(shortened(format!("{error:#}"), SHOWN_BYTES))
 }
 
 impl Program {

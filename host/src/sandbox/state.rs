@@ -148,6 +148,7 @@ fn about(spec: &Spec, log: &GuestLog) -> [(&'static str, String); 6] {
 
 impl WasiHttpView for State {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
+        self.limiter.goes_on();
         let (spec, log, propagation) = (&self.spec, &self.log, &mut self.propagation);
         let gate = self.gate.get_or_insert_with(|| {
             let limits = EgressLimits::from(&spec.limits);

@@ -23,7 +23,7 @@ pub struct Origin {
     /// The revision's identifier.
     pub revision: Arc<str>,
     /// `"tenant":"…","app":"…","function":"…","revision":"…"`
-    json: OnceLock<Box<String>>,
+    json: OnceLock<Box<str>>,
 }
 
 impl Origin {
@@ -38,7 +38,7 @@ impl Origin {
     }
 
     pub(super) fn json_fields(&self) -> &str {
-        self.json.get_or_init(|| Box::new(self.to_json()))
+        self.json.get_or_init(|| self.to_json().into())
     }
 
     fn to_json(&self) -> String {

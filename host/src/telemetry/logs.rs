@@ -63,15 +63,27 @@ pub struct LogOptions {
     pub ansi: bool,
 }
 
+/// What a command that ends by itself logs when nothing is said: it has its own way to say how it went.
+const COMMAND_FILTER: &str = "warn";
+
 impl LogOptions {
-    /// Options for this process: the filter from [`FILTER_VARIABLE`], colours if stderr is a terminal and
+    /// Options for a process that serves: the filter from [`FILTER_VARIABLE`], colours if stderr is a terminal and
     /// `NO_COLOR` is unset or empty.
     pub fn from_env(format: LogFormat) -> LogOptions {
+        LogOptions::with_default(format, DEFAULT_FILTER)
+    }
+
+    /// Options for a command that ends by itself: text, and warnings unless [`FILTER_VARIABLE`] says otherwise.
+    pub fn for_command() -> LogOptions {
+        LogOptions::with_default(LogFormat::Text, COMMAND_FILTER)
+    }
+
+    fn with_default(format: LogFormat, default: &str) -> LogOptions {
         let filter = std::env::var(FILTER_VARIABLE).ok().filter(|text| !text.trim().is_empty());
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|text| !text.is_empty());
         LogOptions {
             format,
-            filter: filter.unwrap_or_else(|| DEFAULT_FILTER.to_owned()),
+            filter: filter.unwrap_or_else(|| default.to_owned()),
             ansi: !no_color && io::stderr().is_terminal(),
         }
     }

@@ -92,9 +92,9 @@ impl OutcomeCounters {
 pub struct ArtifactCacheMetrics {
     /// The artifact was there and could be used.
     pub hits: Counter,
-    /// There was none: the component was compiled.
+    /// There was none that could be used: the component was compiled.
     pub misses: Counter,
-    /// There was one that is damaged or of another engine: the component was compiled anew.
+    /// There was one that must not be used: the component was compiled anew.
     pub rejected: Counter,
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     fmt::Write as _,
+    net::SocketAddr,
     str::FromStr,
     time::{Duration, SystemTime},
 };
@@ -60,7 +61,30 @@ pub struct Record<'a> {
     pub usage: &'a Usage,
 }
 
-/// Which invocations are logged.
+/// One request that reached no function, for the invocation log.
+#[derive(Clone, Copy, Debug)]
+pub struct UnroutedRecord<'a> {
+    /// When it had been read.
+    pub time: SystemTime,
+    /// Its name in logs.
+    pub request_id: &'a str,
+    /// Where its connection comes from.
+    pub peer: SocketAddr,
+    /// Its method, if it could be read that far.
+    pub method: Option<&'a str>,
+    /// Its path, without its query, if it could be read that far.
+    pub path: Option<&'a str>,
+    /// The status that was answered.
+    pub status: Option<u16>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// From its header to the response's.
+    pub duration: Duration,
+    /// What was wrong with it. At most [`MAX_DETAIL_BYTES`] are kept.
+    pub detail: Option<&'a str>,
+}
+
+/// Which invocations, and which requests that became none, are logged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum InvocationLog {
     /// Every one.
@@ -108,31 +132,11 @@ impl Record<'_> {
     }
 
     fn level(&self) -> Level {
-        match self.outcome {
-            Outcome::Internal => Level::ERROR,
-            Outcome::Ok if self.status.is_none_or(|status| status < 500) => Level::INFO,
-            // What its caller did, or did not wait for, says nothing about the function.
-            Outcome::NoRoute
-            | Outcome::BadRequest
-            | Outcome::Unauthorized
-            | Outcome::Forbidden
-            | Outcome::Throttled
-            | Outcome::Canceled => Level::INFO,
-            Outcome::Ok
-            | Outcome::LoadShed
-            | Outcome::CpuExceeded
-            | Outcome::FuelExhausted
-            | Outcome::DeadlineExceeded
-            | Outcome::MemoryExceeded
-            | Outcome::Trap
-            | Outcome::BadResponse
-            | Outcome::NoResponse => Level::WARN,
-        }
+        level(self.outcome, self.status)
     }
 
     fn detail(&self) -> Option<&str> {
-        let detail = self.detail?;
-        Some(&detail[..detail.floor_char_boundary(MAX_DETAIL_BYTES)])
+        self.detail.map(cut)
     }
 
     /// Numbers that both formats have, in one order.
@@ -189,6 +193,83 @@ impl Record<'_> {
         }
         push_text_context(out, self.context);
         if let Some(detail) = self.detail() {
+            out.push_str(" detail=");
+            text::push_json_string(out, detail);
+        }
+    }
+}
+
+/// How loud the log is about it.
+fn level(outcome: Outcome, status: Option<u16>) -> Level {
+    match outcome {
+        Outcome::Internal => Level::ERROR,
+        Outcome::Ok if status.is_none_or(|status| status < 500) => Level::INFO,
+        // What its caller did, or did not wait for, says nothing about the function.
+        Outcome::NoRoute
+        | Outcome::BadRequest
+        | Outcome::Unauthorized
+        | Outcome::Forbidden
+        | Outcome::Throttled
+        | Outcome::Canceled => Level::INFO,
+        Outcome::Ok
+        | Outcome::LoadShed
+        | Outcome::CpuExceeded
+        | Outcome::FuelExhausted
+        | Outcome::DeadlineExceeded
+        | Outcome::MemoryExceeded
+        | Outcome::Trap
+        | Outcome::BadResponse
+        | Outcome::NoResponse => Level::WARN,
+    }
+}
+
+fn cut(detail: &str) -> &str {
+    &detail[..detail.floor_char_boundary(MAX_DETAIL_BYTES)]
+}
+
+impl UnroutedRecord<'_> {
+    /// Emits the record into the log.
+    pub fn emit(&self, sink: &Sink) {
+        sink.unrouted(self);
+    }
+
+    pub(super) fn push_json(&self, out: &mut String) {
+        push_json_head(out, self.time, level(self.outcome, self.status), "request");
+        let _ = write!(out, ",\"request_id\":");
+        text::push_json_string(out, self.request_id);
+        let _ = write!(out, ",\"peer\":\"{}\"", self.peer);
+        for (key, value) in [("method", self.method), ("path", self.path)] {
+            if let Some(value) = value {
+                let _ = write!(out, ",\"{key}\":");
+                text::push_json_string(out, value);
+            }
+        }
+        if let Some(status) = self.status {
+            let _ = write!(out, ",\"status\":{status}");
+        }
+        let (outcome, us) = (self.outcome, micros(self.duration));
+        let _ = write!(out, ",\"outcome\":\"{outcome}\",\"duration_us\":{us}");
+        if let Some(detail) = self.detail.map(cut) {
+            out.push_str(",\"detail\":");
+            text::push_json_string(out, detail);
+        }
+        out.push('}');
+    }
+
+    pub(super) fn push_text(&self, out: &mut String, ansi: bool) {
+        push_text_head(out, ansi, self.time, level(self.outcome, self.status), "request");
+        let _ = write!(out, "{}", self.outcome);
+        if let Some(status) = self.status {
+            let _ = write!(out, " {status}");
+        }
+        for value in [self.method, self.path].into_iter().flatten() {
+            out.push(' ');
+            text::push_escaped(out, value);
+        }
+        let _ = write!(out, " duration_us={} peer={}", micros(self.duration), self.peer);
+        out.push_str(" request_id=");
+        text::push_escaped(out, self.request_id);
+        if let Some(detail) = self.detail.map(cut) {
             out.push_str(" detail=");
             text::push_json_string(out, detail);
         }
@@ -261,6 +342,41 @@ mod tests {
              duration_us=1234 cpu_us=987 memory_peak_bytes=524288 fuel=42 bytes_in=3 bytes_out=13 \
              invocation=00000000000000000000000000000abc request_id=req-1 \
              trace_id=4bf92f3577b34da6a3ce929d0e0e4736 detail=\"a\\nb\""
+        );
+    }
+
+    #[test]
+    fn a_request_without_a_function_has_its_own_record() {
+        let unrouted = UnroutedRecord {
+            time: UNIX_EPOCH,
+            request_id: "req-1",
+            peer: ([127, 0, 0, 1], 4000).into(),
+            method: Some("GET"),
+            path: Some("/a\x1b"),
+            status: Some(404),
+            outcome: Outcome::NoRoute,
+            duration: Duration::from_micros(17),
+            detail: Some("no function is served at this address"),
+        };
+        let sink = Sink::memory();
+        unrouted.emit(&sink);
+        let captured = sink.take();
+        let [Captured::Record(json)] = &captured[..] else { panic!("{captured:?}") };
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(json).unwrap(),
+            serde_json::json!({
+                "timestamp": "1970-01-01T00:00:00.000000Z", "level": "INFO", "target": "request",
+                "request_id": "req-1", "peer": "127.0.0.1:4000", "method": "GET", "path": "/a\x1b",
+                "status": 404, "outcome": "no_route", "duration_us": 17,
+                "detail": "no function is served at this address",
+            })
+        );
+        let mut text = String::new();
+        unrouted.push_text(&mut text, false);
+        assert_eq!(
+            text,
+            "1970-01-01T00:00:00.000000Z  INFO request: no_route 404 GET /a\\u{1b} duration_us=17 \
+             peer=127.0.0.1:4000 request_id=req-1 detail=\"no function is served at this address\""
         );
     }
 

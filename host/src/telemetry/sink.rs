@@ -8,9 +8,12 @@ use std::{
     time::SystemTime,
 };
 
+use tokio::sync::Notify;
 use tracing::Level;
 
-use crate::telemetry::{Context, Record, Stream, logs::LogFormat, text, writer::LogWriter};
+use crate::telemetry::{
+    Context, Record, Stream, UnroutedRecord, logs::LogFormat, text, writer::LogWriter,
+};
 
 /// Something that takes guests' lines and invocation records. Clones share the destination.
 #[derive(Clone, Debug)]
@@ -19,7 +22,7 @@ pub struct Sink(Arc<Destination>);
 #[derive(Debug)]
 enum Destination {
     Log { writer: LogWriter, format: LogFormat, ansi: bool, guest_levels: GuestLevels },
-    Memory(Mutex<Vec<Captured>>),
+    Memory { captured: Mutex<Vec<Captured>>, recorded: Notify },
     Nothing,
 }
 
@@ -87,7 +90,7 @@ impl Sink {
 
     /// A sink that keeps everything until [`Sink::take`].
     pub fn memory() -> Sink {
-        Sink(Arc::new(Destination::Memory(Mutex::default())))
+        Sink(Arc::new(Destination::Memory { captured: Mutex::default(), recorded: Notify::new() }))
     }
 
     /// A sink that drops everything.
@@ -98,8 +101,26 @@ impl Sink {
     /// Removes and returns what a sink in memory has taken so far. Empty for the other kinds.
     pub fn take(&self) -> Vec<Captured> {
         match &*self.0 {
-            Destination::Memory(captured) => std::mem::take(&mut *locked(captured)),
+            Destination::Memory { captured, .. } => std::mem::take(&mut *locked(captured)),
             Destination::Log { .. } | Destination::Nothing => Vec::new(),
+        }
+    }
+
+    /// As [`Sink::take`], once an invocation record is among it. Never comes for the other kinds.
+    pub async fn recorded(&self) -> Vec<Captured> {
+        let Destination::Memory { captured, recorded } = &*self.0 else {
+            return std::future::pending().await;
+        };
+        loop {
+            // Made before the look: it is woken by what is recorded from here on.
+            let more = recorded.notified();
+            {
+                let mut captured = locked(captured);
+                if captured.iter().any(|one| matches!(one, Captured::Record(_))) {
+                    return std::mem::take(&mut *captured);
+                }
+            }
+            more.await;
         }
     }
 
@@ -118,28 +139,40 @@ impl Sink {
                 LogFormat::Json => guest_json(out, time, context, level, stream, message),
                 LogFormat::Text => guest_text(out, *ansi, time, context, level, stream, message),
             }),
-            Destination::Memory(captured) => locked(captured).push(Captured::Line(GuestLine {
-                time,
-                context: context.clone(),
-                level,
-                stream,
-                message: message.to_owned(),
-            })),
+            Destination::Memory { captured, .. } => {
+                locked(captured).push(Captured::Line(GuestLine {
+                    time,
+                    context: context.clone(),
+                    level,
+                    stream,
+                    message: message.to_owned(),
+                }));
+            }
             Destination::Nothing => {}
         }
     }
 
     /// Emits one invocation record.
     pub(super) fn record(&self, record: &Record<'_>) {
+        self.push_record(|out| record.push_json(out), |out, ansi| record.push_text(out, ansi));
+    }
+
+    /// Emits the record of a request that reached no function.
+    pub(super) fn unrouted(&self, record: &UnroutedRecord<'_>) {
+        self.push_record(|out| record.push_json(out), |out, ansi| record.push_text(out, ansi));
+    }
+
+    fn push_record(&self, push_json: impl Fn(&mut String), push_text: impl Fn(&mut String, bool)) {
         match &*self.0 {
             Destination::Log { writer, format, ansi, .. } => send(writer, |out| match format {
-                LogFormat::Json => record.push_json(out),
-                LogFormat::Text => record.push_text(out, *ansi),
+                LogFormat::Json => push_json(out),
+                LogFormat::Text => push_text(out, *ansi),
             }),
-            Destination::Memory(captured) => {
+            Destination::Memory { captured, recorded } => {
                 let mut json = String::new();
-                record.push_json(&mut json);
+                push_json(&mut json);
                 locked(captured).push(Captured::Record(json));
+                recorded.notify_waiters();
             }
             Destination::Nothing => {}
         }

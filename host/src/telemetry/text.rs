@@ -6,6 +6,17 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+/// `text`, or as much of its beginning as fits with a mark that there was more: at most `max_bytes`, which are more than
+/// the mark's three.
+pub(crate) fn shortened(mut text: String, max_bytes: usize) -> String {
+    const MORE: &str = "\u{2026}";
+    if text.len() > max_bytes {
+        text.truncate(text.floor_char_boundary(max_bytes.saturating_sub(MORE.len())));
+        text.push_str(MORE);
+    }
+    text
+}
+
 /// Whether a character may act on a terminal or on the order of what is displayed: C0 (but not the tab),
 /// DEL, C1, line and paragraph separators, and the bidirectional embeddings, overrides and isolates.
 fn acts(c: char) -> bool {

@@ -192,6 +192,9 @@ async fn imports_that_this_host_does_not_have() {
     ] {
         assert_eq!(refusals.of_text(&importing(import), "").await, text);
     }
+    // A name is as long as its author makes it; what is said of it is not.
+    let text = refusals.of_text(&importing(&format!("acme:db/{}", "x".repeat(50_000))), "").await;
+    assert!(text.starts_with("the component imports acme:db/xxx") && text.len() < 2000, "{text}");
     let text = refusals.of_text(&importing("wasi:io/tea@0.2.0"), "").await;
     assert!(
         text.starts_with("the component does not fit this host: ")

@@ -13,6 +13,7 @@ use std::{
 use http::{HeaderMap, Method};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
+use lacewing::telemetry::metrics::Exposition;
 use tokio::{net::TcpStream, sync::watch};
 
 use crate::{
@@ -162,6 +163,19 @@ async fn a_deploy_changes_everything_that_it_names_or_nothing() {
     assert_eq!(ids(), before);
     assert_eq!(tenants.get("/").await.text(), BODIES[0]);
     tenants.neighbour_is_served().await;
+    // A new function beside one that is wrong: nothing of it stays, in the metrics either.
+    let manifest = format!(
+        "app = \"suspect\"\n[functions.new]\nroutes = [\"/new\"]\ncomponent = {b:?}\n[functions.bad]\ncomponent = {:?}\n",
+        dir.path().join("bad.wasm")
+    );
+    let error = tenants.deploy_manifest(&manifest).await.unwrap_err();
+    assert!(error.starts_with("function bad of app suspect ("), "{error}");
+    let metrics = tenants.served.host.metrics().expose(Exposition::OpenMetrics);
+    for series in ["\nlacewing_functions 2\n", &format!("revision=\"{}\"", before[0])] {
+        assert!(metrics.contains(series), "{series} is not in\n{metrics}");
+    }
+    assert_eq!(metrics.matches("\nlacewing_function_info{").count(), 2, "{metrics}");
+    assert!(!metrics.contains("function=\"new\""), "{metrics}");
     // Both are wrong: both are named.
     let bad = dir.path().join("bad.wasm");
     tenants.write("suspect", &bad, "");

@@ -78,6 +78,42 @@ async fn memory_is_refused_over_the_limit() {
     assert!(peak > 4 << 20 && peak <= 8 << 20, "{}", ended.record);
 }
 
+/// A refusal is not the reason of everything that comes after it.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_who_gives_up_over_a_refusal_ran_out_of_memory() {
+    let tenants = Tenants::hostile("memory_mib = 8").await;
+    let ended = tenants.fails("/allocate-then-panic", "trap", 502, TRAP).await;
+    let detail = ended.detail();
+    assert!(detail.starts_with("wasm trap: wasm `unreachable` instruction executed"), "{detail}");
+    let ended = tenants.fails("/allocate-then-exit", "memory_exceeded", 502, MEMORY).await;
+    assert!(ended.detail().contains("the limit is 8 MiB"), "{}", ended.detail());
+    // Without names there is only what happened since: nothing, or a growth that was granted.
+    let refused = "(drop (memory.grow (i32.const 1000)))";
+    let granted = "(drop (memory.grow (i32.const 1)))";
+    for (handle, outcome, sentence) in [
+        (format!("{refused} (unreachable)"), "memory_exceeded", MEMORY),
+        (format!("{refused} {granted} (unreachable)"), "trap", TRAP),
+        (format!("{refused} (drop (i32.load (i32.const -1)))"), "trap", TRAP),
+    ] {
+        let core = Core { handle: Box::leak(handle.into_boxed_str()), ..Core::default() };
+        let (_dir, path) = component_file(&core.lean());
+        let tenants = Tenants::with(&path, "memory_mib = 8", |_| {}).await;
+        tenants.fails("/", outcome, 502, sentence).await;
+    }
+}
+
+/// A guest names its functions, and a detail has at most 4 KiB.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_detail_of_a_trap_is_bounded() {
+    let fields = format!("(func ${} (unreachable))", "n".repeat(100_000));
+    let handle = Box::leak(format!("(call ${})", "n".repeat(100_000)).into_boxed_str());
+    let (_dir, path) = component_file(&Core { fields, handle, ..Core::default() }.lean());
+    let tenants = Tenants::with(&path, "", |_| {}).await;
+    let ended = tenants.fails("/", "trap", 502, TRAP).await;
+    let detail = ended.detail();
+    assert!(detail.contains("\n  at nnnn") && detail.len() < 1024, "{} bytes", detail.len());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_that_takes_no_for_an_answer_goes_on() {
     let tenants = Tenants::hostile("memory_mib = 8").await;
@@ -205,6 +241,14 @@ async fn an_exit_is_a_trap_with_its_code() {
         let code = code.min(1);
         assert_eq!(ended.detail(), format!("the guest called exit with the code {code}"));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_printed_without_a_line_feed_arrives() {
+    let tenants = Tenants::with(&guest("unended"), "", |_| {}).await;
+    let (_, ended) = tenants.survives("/").await;
+    let said: Vec<&str> = ended.lines.iter().map(|line| line.message.as_str()).collect();
+    assert_eq!(said, ["one line", "and the beginning of another"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -20,6 +20,7 @@ mod portable;
 mod process;
 mod residency;
 mod restart;
+mod snapshot;
 mod streaming;
 mod structure;
 mod tenants;

@@ -15,6 +15,7 @@ use http::{HeaderMap, Method, Request};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
 use lacewing::config::Quota;
+use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -22,7 +23,7 @@ use tokio::{
 
 use crate::{
     components::{Core, component_file},
-    harness::{Reply, Served, component, guest},
+    harness::{Reply, Served, component, eventually, guest},
     tenants::{NEIGHBOUR, SUSPECT, Tenants, assert_problem},
 };
 
@@ -121,6 +122,62 @@ async fn what_does_not_fit_into_the_host_is_shed() {
     tenants.served.assert_idle().await;
     tenants.neighbour_is_served().await;
     tenants.served.assert_idle().await;
+}
+
+/// Whoever leaves is recorded, wherever it was on its way.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_before_there_is_a_sandbox_is_recorded() {
+    let tenants = Tenants::with(&guest("hostile"), "concurrency = 1", |file| {
+        file.settings.admission.wait = Duration::from_secs(600);
+    })
+    .await;
+    // While its body is collected.
+    let half = format!("POST /body HTTP/1.1\r\nhost: {SUSPECT}\r\ncontent-length: 9\r\n\r\nhalf");
+    drop(tenants.raw(half.as_bytes()).await);
+    let ended = tenants.ended().await;
+    assert_eq!((ended.outcome(), ended.number("duration_us")), ("canceled", 0), "{}", ended.record);
+    assert_eq!((&ended.record["path"], &ended.record["status"]), (&"/body".into(), &Value::Null));
+    // While it waits for a slot.
+    let running = tenants.begin("/sleep").await;
+    let head = format!("GET /ok HTTP/1.1\r\nhost: {SUSPECT}\r\n\r\n");
+    let waiting = tenants.raw(head.as_bytes()).await;
+    let admission = tenants.served.host.invoker().admission();
+    eventually("it waits", || admission.waiting() == 1).await;
+    drop(waiting);
+    let ended = tenants.ended().await;
+    assert_eq!((ended.outcome(), ended.detail()), ("canceled", "the client went away"));
+    assert_eq!(ended.record["path"], "/ok");
+    assert_eq!(admission.waiting(), 0);
+    drop(running);
+    tenants.served.assert_idle().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_reaches_no_function_is_recorded() {
+    let tenants = Tenants::hostile("").await;
+    let reply = tenants.raw_reply(
+        b"GET /a?secret=1 HTTP/1.1\r\nhost: nobody.test\r\nx-request-id: r-1\r\nconnection: close\r\n\r\n",
+    );
+    assert!(reply.await.starts_with("HTTP/1.1 404 "));
+    let (record, _) = tenants.served.record().await;
+    for (key, value) in [
+        ("target", "request"),
+        ("outcome", "no_route"),
+        ("method", "GET"),
+        ("path", "/a"),
+        ("request_id", "r-1"),
+        ("detail", "no function is served at this address"),
+    ] {
+        assert_eq!(record[key], value, "{record}");
+    }
+    assert_eq!((&record["status"], &record["tenant"]), (&404.into(), &Value::Null));
+    assert!(record["peer"].as_str().unwrap().starts_with("127.0.0.1:"), "{record}");
+    // Bytes that are no request have neither method nor path.
+    let reply = tenants.raw_reply(b"what?\r\n\r\n").await;
+    assert!(reply.starts_with("HTTP/1.1 400 "), "{reply}");
+    let (record, _) = tenants.served.record().await;
+    assert_eq!((&record["outcome"], &record["status"]), (&"bad_request".into(), &400.into()));
+    assert_eq!((&record["method"], &record["path"]), (&Value::Null, &Value::Null));
 }
 
 /// A component that spins, and needs so many core instances, or memories, besides its own.

@@ -42,6 +42,8 @@ for_both! {
     bodies_of_64_mib_pass_in_little_memory
     a_client_that_does_not_read_is_not_read_from
     head_is_answered_without_a_body
+    a_body_that_nobody_gets_is_taken_all_the_same
+    an_exit_after_the_response_is_an_end
     an_error_code_is_a_bad_response
     a_trap_after_the_head_cuts_the_body
     a_client_that_leaves_stops_the_guest
@@ -110,6 +112,36 @@ async fn record_of(served: &Served, path: &str) -> Value {
             return record;
         }
     }
+}
+
+async fn a_body_that_nobody_gets_is_taken_all_the_same(name: &str) {
+    let served = serve(name, GENEROUS).await;
+    for (method, status) in
+        [(Method::HEAD, 200), (Method::GET, 204), (Method::GET, 205), (Method::GET, 304)]
+    {
+        // More than anything on the way buffers, and then more than is taken.
+        for (bytes, lines) in [(900_000, 0), (3_000_000, 1)] {
+            let path = format!("/insist/{status}/{bytes}");
+            let reply = served.send(method.clone(), &path, HeaderMap::new(), Bytes::new()).await;
+            assert_eq!((reply.status, reply.outcome(), reply.body.len()), (status, "ok", 0));
+            let (record, said) = served.record().await;
+            assert_eq!((&record["outcome"], &record["detail"]), (&"ok".into(), &Value::Null));
+            assert!(said.len() >= lines, "{method} {path}: {said:?}");
+            if lines == 0 {
+                assert_eq!(said, [""; 0], "the guest does not notice");
+            }
+            assert_well(&served, name).await;
+            served.record().await;
+        }
+    }
+}
+
+async fn an_exit_after_the_response_is_an_end(name: &str) {
+    let served = serve(name, GENEROUS).await;
+    let reply = served.get("/exit-after-response").await;
+    assert_eq!((reply.status, reply.outcome(), reply.text()), (200, "ok", "done"));
+    assert_eq!(ended(&served).await, ("ok".to_owned(), String::new()));
+    assert_well(&served, name).await;
 }
 
 async fn a_bare_component_answers(name: &str) {

@@ -101,7 +101,7 @@ async fn a_second_signal_stops_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_grace_period_ends() {
-    let up = Up::start(&[arg(&guest("portable-02")), "--grace-period-s=1"]);
+    let up = Up::start(&[arg(&guest("portable-02")), "--grace-period-s=0"]);
     let (sender, mut answer) = in_flight(&up).await;
     up.signal("TERM");
     let (status, said) = up.wait();

@@ -6,7 +6,7 @@
 use std::{
     pin::pin,
     sync::Arc,
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use http::{Request, Response, StatusCode};
@@ -27,14 +27,19 @@ use crate::{
     control::Host,
     function::Revision,
     ingress::route::{Found, Params},
-    invocation::{Failure, HttpRequest},
+    invocation::HttpRequest,
     outcome::Outcome,
-    telemetry::{Captured, Context, InvocationId, InvocationLog, Sink},
+    telemetry::{
+        Captured, Context, InvocationId, InvocationLog, Sink,
+        logs::{self, LogOptions},
+    },
 };
 
-/// What came back, before it is printed.
+/// How long after its deadline a guest may be recorded.
+const TAKEDOWN: Duration = Duration::from_secs(5);
+
+/// What came back, before it is printed. How it ended is in the invocation's record.
 struct Outgoing {
-    outcome: Outcome,
     /// The result, for people and for `--json`.
     body: Vec<u8>,
     head: Option<(StatusCode, Vec<(String, String)>)>,
@@ -52,6 +57,7 @@ pub(in crate::cli) fn run(args: &InvokeArgs, console: &Console) -> Result<ExitCo
     let built = project::build(&loaded.file, console)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::System)?;
+    let _logs = logs::init(&LogOptions::for_command())?;
     let sink = Sink::memory();
     let host = Host::new(loaded.file.settings.clone(), sink.clone(), InvocationLog::All)?;
     runtime.block_on(async {
@@ -155,15 +161,13 @@ async fn call(
 ) -> Result<Outgoing, Error> {
     let called = host.invoker().call(revision, &context(revision), payload).await;
     Ok(match called.result {
-        Ok(Ok(output)) => {
-            Outgoing { outcome: Outcome::Ok, body: output, head: None, failed: false }
-        }
+        Ok(Ok(output)) => Outgoing { body: output, head: None, failed: false },
         Ok(Err(error)) => {
             let body =
                 json!({ "error": error.name, "message": error.message }).to_string().into_bytes();
-            Outgoing { outcome: Outcome::Ok, body, head: None, failed: true }
+            Outgoing { body, head: None, failed: true }
         }
-        Err(failure) => Outgoing::failure(&failure),
+        Err(_) => Outgoing::nothing(),
     })
 }
 
@@ -182,14 +186,9 @@ async fn events(
                 .zip(&results)
                 .map(|(event, result)| event::describe(event, result))
                 .collect();
-            Outgoing {
-                outcome: Outcome::Ok,
-                body: json!(results).to_string().into_bytes(),
-                head: None,
-                failed,
-            }
+            Outgoing { body: json!(results).to_string().into_bytes(), head: None, failed }
         }
-        Err(failure) => Outgoing::failure(&failure),
+        Err(_) => Outgoing::nothing(),
     })
 }
 
@@ -239,7 +238,7 @@ async fn request(
     };
     match answered {
         Ok(response) => Outgoing::response(response).await,
-        Err(failure) => Ok(Outgoing::failure(&failure)),
+        Err(_) => Ok(Outgoing::nothing()),
     }
 }
 
@@ -274,8 +273,9 @@ fn route(
 }
 
 impl Outgoing {
-    fn failure(failure: &Failure) -> Outgoing {
-        Outgoing { outcome: failure.outcome, body: Vec::new(), head: None, failed: true }
+    /// The invocation failed, and its record says why.
+    fn nothing() -> Outgoing {
+        Outgoing { body: Vec::new(), head: None, failed: true }
     }
 
     async fn response(response: Response<crate::body::Body>) -> Result<Outgoing, Error> {
@@ -287,36 +287,25 @@ impl Outgoing {
                 (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
             })
             .collect();
-        let (mut outcome, mut bytes, mut body) = (Outcome::Ok, Vec::new(), pin!(body));
+        let (mut failed, mut bytes, mut body) = (false, Vec::new(), pin!(body));
         while let Some(frame) = body.frame().await {
             match frame.map(Frame::into_data) {
                 Ok(Ok(data)) => bytes.extend_from_slice(&data),
                 // Trailers.
                 Ok(Err(_)) => {}
                 // What came before it was the guest's all the same. The record says why there is no more.
-                Err(_) => outcome = Outcome::Trap,
+                Err(_) => failed = true,
             }
         }
-        Ok(Outgoing {
-            outcome,
-            body: bytes,
-            head: Some((parts.status, headers)),
-            failed: outcome != Outcome::Ok,
-        })
+        Ok(Outgoing { body: bytes, head: Some((parts.status, headers)), failed })
     }
 }
 
-/// What the invocation printed, and its record. A guest that streams is recorded a moment after its body has ended.
+/// What the invocation printed, and its record. A guest that streams is recorded when it has ended, which may be after its
+/// body has: no later than its deadline, and what it takes to take it down.
 async fn recorded(sink: &Sink, revision: &Revision) -> Vec<Captured> {
-    let until = Instant::now() + revision.spec.limits.deadline;
-    let mut captured = Vec::new();
-    loop {
-        captured.extend(sink.take());
-        if captured.iter().any(|one| matches!(one, Captured::Record(_))) || Instant::now() > until {
-            return captured;
-        }
-        tokio::task::yield_now().await;
-    }
+    let patience = revision.spec.limits.deadline + TAKEDOWN;
+    tokio::time::timeout(patience, sink.recorded()).await.unwrap_or_else(|_| sink.take())
 }
 
 fn report(
@@ -336,7 +325,8 @@ fn report(
         Captured::Line(line) => Some(line),
         Captured::Record(_) => None,
     });
-    let outcome = record["outcome"].as_str().unwrap_or(outgoing.outcome.as_str()).to_owned();
+    // Every invocation is recorded: that this one was not is a bug of the host.
+    let outcome = record["outcome"].as_str().unwrap_or(Outcome::Internal.as_str()).to_owned();
     if args.json {
         let mut document = json!({
             "outcome": outcome,
@@ -378,7 +368,7 @@ fn report(
             console.line(detail);
         }
     }
-    let failed = outcome != Outcome::Ok.as_str() || (outgoing.failed && outgoing.head.is_none());
+    let failed = outcome != Outcome::Ok.as_str() || outgoing.failed;
     Ok(if failed { ExitCode::Outcome } else { ExitCode::Success })
 }
 

@@ -20,7 +20,7 @@ use super::Refusal;
 use crate::{
     capability::egress::{self, Propagation},
     control::{Deployed, Host, Ledger, ledger::Proven},
-    engine::{Exports, LoadError, Profile},
+    engine::{Exports, LoadError},
     file::Stamp,
     function::{Component, Revision, RevisionParts, Tenant},
     manifest::{App, Cors, Function, Grants, HttpGrant, LimitKey, Limits, Place, Route},
@@ -37,8 +37,16 @@ pub(super) struct Revise<'a> {
     /// The components whose files were looked at, in this deploy or before.
     components: HashMap<Arc<Path>, Arc<Component>>,
     /// What was loaded, as long as it is resident: others with the same component are checked and started with it.
-    programs: HashMap<(blake3::Hash, Profile), Weak<Program>>,
+    programs: HashMap<(blake3::Hash, bool), (Weak<Program>, Compiled)>,
     specs: HashMap<String, Arc<Spec>>,
+}
+
+/// What became of a component.
+#[derive(Clone, Copy)]
+struct Compiled {
+    digest: blake3::Hash,
+    tasks: bool,
+    exports: Exports,
 }
 
 /// A component's file, as far as it had to be looked at.
@@ -89,27 +97,25 @@ impl<'a> Revise<'a> {
         let limits = &function.limits;
         let origin = |id: &str| {
             let (tenant, app, function) = (tenant.name(), &app.name, &function.name);
-            Origin::new(tenant.clone(), app.clone(), function.clone(), id.into())
+            Arc::new(Origin::new(tenant.clone(), app.clone(), function.clone(), id.into()))
         };
-        let proven = self.proven.exports(&origin(&id), &found.digest);
-        let (exports, program) = match proven {
-            Some(exports) => {
-                self.check(tenant, limits, exports, function)?;
-                (exports, None)
-            }
+        let proven = self.proven.component(&origin(&id), &found.digest);
+        let (compiled, program) = match proven.map(|component| Compiled::of(component)) {
+            Some(compiled) => (compiled, None),
             None => {
-                let program = self.program(path, &mut found, limits).await?;
+                let (program, compiled) =
+                    self.program(path, &mut found, &origin(&id), function).await?;
                 // Another one, if the file has changed in this moment.
                 id = revision_id(&found.digest, function);
                 program.check_limits(limits)?;
-                self.check(tenant, limits, program.exports(), function)?;
-                (program.exports(), Some(program))
+                (compiled, Some(program))
             }
         };
-        let origin = Arc::new(origin(&id));
+        self.check(tenant, limits, compiled.exports, function)?;
+        let origin = origin(&id);
         let revision = Arc::new(Revision::new(RevisionParts {
             tenant: tenant.clone(),
-            component: self.component(path, &found, exports),
+            component: self.component(path, &found, compiled),
             spec: self.spec(function),
             metrics: self.host.metrics.function(FunctionKey::of(&origin)),
             origin,
@@ -157,27 +163,38 @@ impl<'a> Revise<'a> {
         &mut self,
         path: &Path,
         found: &mut Found,
-        limits: &Limits,
-    ) -> Result<Arc<Program>, Refusal> {
-        let profile = Profile::with_fuel(limits.fuel);
-        let known = self.programs.get(&(found.digest, profile));
-        if let Some(program) = known.and_then(Weak::upgrade) {
-            return Ok(program);
+        origin: &Arc<Origin>,
+        function: &Function,
+    ) -> Result<(Arc<Program>, Compiled), Refusal> {
+        let metered = function.limits.fuel.is_some();
+        if let Some((program, compiled)) = self.programs.get(&(found.digest, metered))
+            && let Some(program) = program.upgrade()
+        {
+            return Ok((program, *compiled));
         }
         if found.bytes.is_none() {
             *found = self.read(path).await?;
         }
         let (host, bytes) = (self.host.clone(), found.bytes.take().unwrap_or_default());
-        let program = spawn_blocking(move || -> Result<Program, Refusal> {
+        let (origin, limits, env) = (origin.clone(), function.limits.clone(), function.env.clone());
+        let work = move || -> Result<(Program, Compiled), Refusal> {
             let residency = host.residency();
-            let loaded = residency.loader().load(&bytes, profile)?;
+            let bytes = host.snapshot(bytes, &origin, &limits, &env)?;
+            let loaded = residency.loader().load(&bytes, metered)?;
             residency.observe(&loaded);
-            Ok(residency.linkers().link(&loaded, profile)?)
-        })
-        .await?;
+            let program = residency.linkers().link(&loaded)?;
+            let (digest, tasks) = (loaded.digest, loaded.profile.tasks);
+            let exports = program.exports();
+            Ok((program, Compiled { digest, tasks, exports }))
+        };
+        let (program, compiled) = spawn_blocking(work).await?;
         let program = Arc::new(program);
-        self.programs.insert((found.digest, profile), Arc::downgrade(&program));
-        Ok(program)
+        // What an init left is the function's own.
+        if compiled.digest == found.digest {
+            let known = (Arc::downgrade(&program), compiled);
+            self.programs.insert((found.digest, metered), known);
+        }
+        Ok((program, compiled))
     }
 
     /// What can be told without running anything.
@@ -206,15 +223,18 @@ impl<'a> Revise<'a> {
     }
 
     /// The component of a revision: the same object for all that have it.
-    fn component(&mut self, path: &Path, found: &Found, exports: Exports) -> Arc<Component> {
+    fn component(&mut self, path: &Path, found: &Found, compiled: Compiled) -> Arc<Component> {
         let Found { digest, stamp, .. } = *found;
+        let Compiled { digest: compiled, tasks, exports } = compiled;
         if let Some(known) = self.components.get(path)
             && (known.digest, known.stamp) == (digest, stamp)
+            && (known.compiled, known.tasks) == (compiled, tasks)
         {
             return known.clone();
         }
         let path: Arc<Path> = path.into();
-        let component = Arc::new(Component { digest, exports, path: path.clone(), stamp });
+        let component =
+            Arc::new(Component { digest, compiled, tasks, exports, path: path.clone(), stamp });
         self.components.insert(path, component.clone());
         component
     }
@@ -258,6 +278,13 @@ impl<'a> Revise<'a> {
         if Arc::strong_count(&program) == 1 {
             self.host.residency().settle(revision, program);
         }
+    }
+}
+
+impl Compiled {
+    fn of(component: &Component) -> Compiled {
+        let Component { compiled, tasks, exports, .. } = *component;
+        Compiled { digest: compiled, tasks, exports }
     }
 }
 

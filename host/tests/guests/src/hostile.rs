@@ -13,6 +13,8 @@
 //! | `/sleep` | sleeps for ever |
 //! | `/poll` | waits in `wasi:io/poll` for two timers that never fire |
 //! | `/allocate` | takes memory until the allocator gives up |
+//! | `/allocate-then-panic` | is refused memory, goes on, and panics |
+//! | `/allocate-then-exit` | is refused memory, and exits with the code 2 |
 //! | `/grow` | grows its memory until it may not, and answers with what it got |
 //! | `/recurse` | calls itself until the stack ends |
 //! | `/recurse-calls` | the same, and prints and asks for memory at each depth |
@@ -55,7 +57,12 @@ impl Guest for Hostile {
             "body" => Response { status: 200, headers: Vec::new(), body: request.body },
             "spin" | "spin-calls" | "fill" | "work" => compute(what, number),
             "sleep" | "poll" => wait(what),
-            "allocate" | "grow" | "recurse" | "recurse-calls" => take(what),
+            "allocate"
+            | "allocate-then-panic"
+            | "allocate-then-exit"
+            | "grow"
+            | "recurse"
+            | "recurse-calls" => take(what),
             "reach" => text(&reach()),
             "panic" => panic!("this guest panics on demand"),
             "exit" => std::process::exit(i32::try_from(number).unwrap_or(1)),
@@ -129,6 +136,14 @@ fn take(what: &str) -> Response {
             loop {
                 held.push(black_box(vec![1_u8; 1 << 20]));
             }
+        }
+        "allocate-then-panic" => {
+            assert!(Vec::<u8>::new().try_reserve(1 << 30).is_err());
+            panic!("over something else");
+        }
+        "allocate-then-exit" => {
+            assert!(Vec::<u8>::new().try_reserve(1 << 30).is_err());
+            std::process::exit(2);
         }
         "grow" => {
             // No allocation between the refusal and the answer: what it has is enough for both.

@@ -12,6 +12,8 @@
 //! | `/error` | answers with an error code |
 //! | `/trap-after-head` | sends a head and a piece of the body, reads the request's body to its end, then traps |
 //! | `/forever` | writes until nobody reads |
+//! | `/exit-after-response` | finishes its response, then exits with the code 0 |
+//! | `/insist/STATUS/N` | answers with the status, and writes N bytes; traps where one of them is not taken |
 //! | `/spin-after-response` | finishes its response, then spins |
 //! | anything else | `hello from 0.2` |
 
@@ -49,6 +51,11 @@ impl Guest for Portable {
             "error" => ResponseOutparam::set(out, Err(ErrorCode::ConfigurationError)),
             "trap-after-head" => trap_after_head(&request, out),
             "forever" => generate(u64::MAX, out),
+            "exit-after-response" => {
+                text(out, "done");
+                std::process::exit(0);
+            }
+            "insist" => insist(&path, out),
             "spin-after-response" => {
                 text(out, "done");
                 loop {
@@ -134,6 +141,21 @@ fn generate(mut bytes: u64, out: ResponseOutparam) {
         bytes -= now;
     }
     let _ = stream.blocking_flush();
+    drop(stream);
+    OutgoingBody::finish(body, None).expect("nothing was declared");
+}
+
+fn insist(path: &str, out: ResponseOutparam) {
+    let numbers: Vec<u64> = path.split('/').filter_map(|part| part.parse().ok()).collect();
+    let response = OutgoingResponse::new(Fields::new());
+    response.set_status_code(numbers[0] as u16).expect("a status");
+    let body = response.body().expect("a fresh response has its body");
+    let stream = body.write().expect("a fresh body has its stream");
+    ResponseOutparam::set(out, Ok(response));
+    let bytes = vec![b'x'; numbers[1] as usize];
+    for chunk in bytes.chunks(4096) {
+        stream.blocking_write_and_flush(chunk).expect("every byte is taken");
+    }
     drop(stream);
     OutgoingBody::finish(body, None).expect("nothing was declared");
 }

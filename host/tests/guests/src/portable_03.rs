@@ -11,6 +11,8 @@
 //! | `/error` | answers with an error code |
 //! | `/trap-after-head` | sends a head and a piece of the body, reads the request's body to its end, then traps |
 //! | `/forever` | writes until nobody reads |
+//! | `/exit-after-response` | finishes its response, then exits with the code 0 |
+//! | `/insist/STATUS/N` | answers with the status, and writes N bytes; traps where one of them is not taken |
 //! | `/spin-after-response` | finishes its response, then spins |
 //! | anything else | `hello from 0.3` |
 
@@ -43,6 +45,15 @@ impl Guest for Portable {
             "request" => Ok(text(&describe(&request))),
             "fetch" => Ok(fetch(path.strip_prefix("/fetch/").unwrap_or_default()).await),
             "forever" => Ok(generate(u64::MAX)),
+            "exit-after-response" => Ok(respond_then(
+                Fields::new(),
+                async |mut body| {
+                    body.write_all(b"done".to_vec()).await;
+                    None
+                },
+                async || std::process::exit(0),
+            )),
+            "insist" => Ok(insist(&path)),
             "spin-after-response" => Ok(respond_then(
                 Fields::new(),
                 async |mut body| {
@@ -60,6 +71,18 @@ impl Guest for Portable {
             _ => Ok(text("hello from 0.3")),
         }
     }
+}
+
+fn insist(path: &str) -> Response {
+    let numbers: Vec<u64> = path.split('/').filter_map(|part| part.parse().ok()).collect();
+    let bytes = vec![b'x'; numbers[1] as usize];
+    let response = respond(async move |mut body| {
+        let left = body.write_all(bytes).await;
+        assert!(left.is_empty(), "every byte is taken");
+        None
+    });
+    response.set_status_code(numbers[0] as u16).expect("a status");
+    response
 }
 
 /// A response whose body `write` writes, after the head has been returned. Its trailers are what it returns.

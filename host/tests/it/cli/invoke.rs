@@ -62,6 +62,22 @@ fn a_request_prints_its_answer_and_what_it_took() {
 }
 
 #[test]
+fn the_hosts_own_warnings_are_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = dir.path().join("lacewing");
+    std::fs::create_dir(&cache).unwrap();
+    std::fs::write(cache.join("host.key"), [0; 33]).unwrap();
+    for subcommand in ["invoke", "check"] {
+        let mut run = command(&[subcommand]);
+        let output = run.arg(guest("unended")).env("XDG_CACHE_HOME", dir.path()).output().unwrap();
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{stderr}");
+        let warning = stderr.lines().find(|line| line.contains(" WARN lacewing::")).unwrap();
+        assert!(warning.contains("cannot use the artifact cache "), "{subcommand}: {warning}");
+    }
+}
+
+#[test]
 fn fuel_is_the_same_each_time() {
     let fuel = || json_of(&example("json-api", &["--json", "--path", "/users/1"]))["fuel"].clone();
     let first = fuel();
