@@ -23,11 +23,11 @@ mod pool;
 mod profile;
 mod snapshot;
 
-pub use cache::{ArtifactCache, CacheError};
+pub use cache::{ArtifactCache, CacheError, Trimmed};
 pub use epoch::Running;
 pub(crate) use epoch::TICK;
 pub use inspect::{ComponentError, Exports, Import, inspect_bytes};
-pub use load::{LoadError, Loaded, Loader, SnapshotName};
+pub use load::{ArtifactOrigin, LoadError, Loaded, Loader, SnapshotName, Source};
 pub use pool::{PoolOptions, PoolUsage};
 pub use profile::Profile;
 pub(crate) use snapshot::ReadState;

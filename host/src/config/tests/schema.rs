@@ -43,6 +43,7 @@ const TABLES: &[(&str, &str)] = &[
     ("", ""),
     ("connections.", "Connections"),
     ("admission.", "Admission"),
+    ("residency.", "Residency"),
     ("tenants.acme.", "Tenant"),
     ("tenants.acme.quota.", "Quota"),
     ("tenants.acme.caps.", "Caps"),
