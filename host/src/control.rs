@@ -2,6 +2,7 @@
 
 mod deploy;
 mod host;
+mod layout;
 mod provision;
 mod review;
 mod routes;
@@ -9,4 +10,5 @@ mod snapshot;
 
 pub use deploy::{Components, DeployError, Refusal};
 pub use host::{Deployed, Host, HostError};
+pub use layout::{layouts, review_layouts};
 pub use review::review;

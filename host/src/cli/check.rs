@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     config::{Settings, default_cache_dir},
-    control::{Deployed, Host, review},
+    control::{Deployed, Host, layouts, review, review_layouts},
     function::Revision,
     manifest::Diagnostic,
     telemetry::{
@@ -74,6 +74,7 @@ fn findings(
     runtime.block_on(host.deploy(&loaded.file, &built.components)).map_err(Error::Deploy)?;
     let deployed = host.deployed();
     loaded.warnings.extend(review(&loaded.file, &deployed));
+    loaded.warnings.extend(review_layouts(&deployed));
     Ok((deployed, loaded.warnings))
 }
 
@@ -109,6 +110,7 @@ fn describe(revision: &Revision) -> serde_json::Value {
         "digest": format!("blake3:{}", revision.program.digest()),
         "exports": revision.program.exports().names(),
         "imports": imports,
+        "memories": layouts(revision),
     })
 }
 

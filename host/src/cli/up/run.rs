@@ -24,7 +24,7 @@ use crate::{
         watch::Watch,
     },
     config::{self, RequestLog, Settings},
-    control::{Deployed, Host},
+    control::{Deployed, Host, review_layouts},
     ingress::{Gateway, Listener, Options, Server},
     telemetry::{
         InvocationLog,
@@ -136,6 +136,10 @@ impl Up {
         }
         let built = build(&file, console).await?;
         host.deploy(&file, &built.components).await.map_err(Error::Deploy)?;
+        // For whoever develops an app: a host of many would read every component again.
+        if args.host.is_none() {
+            review_layouts(&host.deployed()).iter().for_each(|slow| console.finding(slow));
+        }
         let watch = if args.watch { Some(Watch::new(built.sources)?) } else { None };
 
         let gateway = Arc::new(Gateway::new(host.invoker().clone(), host.metrics().clone()));
