@@ -194,21 +194,13 @@ impl Host {
             return Ok(known.clone());
         }
         let limits = &function.limits;
-        let host = self.clone();
-        let metered = limits.fuel.is_some();
-        let origin =
-            Origin::new(tenant.name().clone(), app.name.clone(), function.name.clone(), id);
-        let origin = Arc::new(origin);
-        let (whose, what) = (origin.clone(), function.clone());
-        let program = spawn_blocking(move || -> Result<Program, Refusal> {
-            let digest = blake3::hash(&bytes);
-            let bytes = host.snapshot(bytes, &whose, &what)?;
-            let mut loaded = host.loader.load(&bytes, metered)?;
-            loaded.digest = digest;
-            host.observe_load(&loaded);
-            Ok(host.linkers.link(loaded)?)
-        })
-        .await?;
+        let origin = Arc::new(Origin::new(
+            tenant.name().clone(),
+            app.name.clone(),
+            function.name.clone(),
+            id,
+        ));
+        let program = self.program(bytes, &origin, function).await?;
         program.check_limits(limits)?;
         if let Some((quota_mib, _)) = tenant.quota().memory()
             && limits.memory_bytes > u64::from(quota_mib) << 20
@@ -252,6 +244,25 @@ impl Host {
         });
         self.try_start(&revision).await?;
         Ok(revision)
+    }
+
+    /// From a component's bytes to its pre-instance: init, compilation, linking.
+    async fn program(
+        self: &Arc<Self>,
+        bytes: Vec<u8>,
+        origin: &Arc<Origin>,
+        function: &Function,
+    ) -> Result<Program, Refusal> {
+        let (host, origin, function) = (self.clone(), origin.clone(), function.clone());
+        spawn_blocking(move || {
+            let digest = blake3::hash(&bytes);
+            let bytes = host.snapshot(bytes, &origin, &function)?;
+            let mut loaded = host.loader.load(&bytes, function.limits.fuel.is_some())?;
+            loaded.digest = digest;
+            host.observe_load(&loaded);
+            Ok(host.linkers.link(loaded)?)
+        })
+        .await
     }
 
     fn check_slot(&self, limits: &Limits) -> Result<(), Refusal> {
