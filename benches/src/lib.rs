@@ -7,7 +7,7 @@ use lacewing::{
         build::{self, Toolchain},
         console::Console,
     },
-    config::{HostFile, Settings},
+    config::{CompilerProgram, HostFile, Settings},
     control::{Components, Host},
     manifest::App,
     telemetry::{InvocationLog, Sink},
@@ -23,7 +23,9 @@ pub async fn deployed(example: &str, cache_dir: &Path) -> Arc<Host> {
         build::build_crate(&dir, &Toolchain::from_env(), &Console::for_stderr(Default::default()));
     let component = built.unwrap_or_else(|error| panic!("{error}")).component;
     let (app, _) = App::for_component(&component).unwrap_or_else(|findings| panic!("{findings:?}"));
-    let settings = Settings::new(cache_dir.to_owned());
+    let mut settings = Settings::new(cache_dir.to_owned());
+    // A bench is no `lacewing` that could be its own compiler.
+    settings.compilation.program = CompilerProgram::InProcess;
     let host = Host::new(settings.clone(), Sink::nothing(), InvocationLog::Errors)
         .unwrap_or_else(|error| panic!("{error}"));
     let file = HostFile::local(app, settings).unwrap_or_else(|findings| panic!("{findings:?}"));

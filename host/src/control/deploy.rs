@@ -12,7 +12,7 @@ use super::{Deployed, Host, routes};
 use crate::{
     capability::egress::{self, Propagation},
     config::{HostFile, Quota as TenantQuota, Tenant as TenantConfig},
-    engine::LoadError,
+    engine::{CompileError, LoadError},
     function::{Quota, Revision, Tenant},
     manifest::{App, Function, HostPattern, LimitKey, Limits, Source},
     name::{AppName, FunctionName, TenantName},
@@ -296,7 +296,8 @@ async fn spawn_blocking<T: Send + 'static>(
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(panic) => {
-            Err(Refusal::Load(LoadError::Invalid(format!("the compiler failed: {panic}"))))
+            let (status, said) = ("in this process".to_owned(), panic.to_string());
+            Err(Refusal::Load(CompileError::Crashed { status, said }.into()))
         }
     }
 }

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use crate::{
     capability::egress::{Egress, EgressOptions, EgressSetupError},
     config::Settings,
-    engine::{ArtifactCache, EngineError, Engines, Loader, PoolOptions},
+    engine::{ArtifactCache, Compiler, EngineError, Engines, Loader, PoolOptions},
     function::Revision,
     ingress::{Endpoint, Routes, route::Router},
     invocation::{Admission, Invoker, QueueOptions},
@@ -78,6 +78,7 @@ impl Host {
                 None
             }
         };
+        let compiler = Compiler::new(settings.compilation.clone());
         let queue =
             QueueOptions { wait: settings.admission.wait, length: settings.admission.queue };
         let capacity =
@@ -88,7 +89,7 @@ impl Host {
         Ok(Arc::new(Host {
             settings,
             metrics,
-            loader: Loader::new(engines, cache, MAX_COMPONENT_BYTES),
+            loader: Loader::new(engines, cache, MAX_COMPONENT_BYTES, compiler),
             linkers: Linkers::default(),
             egress: Arc::new(Egress::new(EgressOptions::default())?),
             health: Arc::new(Health::new()),

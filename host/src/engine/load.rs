@@ -4,14 +4,15 @@ use std::{
     fs::File,
     io::{self, Read},
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use wasmtime::component::Component;
 
 use super::{
-    ArtifactCache, ComponentError, EngineError, Engines, Exports, Import, Profile,
+    ArtifactCache, CompileError, Compiler, ComponentError, EngineError, Engines, Exports, Import,
+    Profile,
     cache::ArtifactName,
     inspect::{inspect_bytes, inspect_size},
     names::names_wasi_03,
@@ -23,8 +24,7 @@ pub struct Loader {
     engines: Arc<Engines>,
     cache: Option<ArtifactCache>,
     limit_bytes: u64,
-    // One compilation at a time: each uses all cores that compilation may have.
-    compiling: Mutex<()>,
+    compiler: Compiler,
 }
 
 /// A component that can be linked.
@@ -55,9 +55,9 @@ pub enum LoadError {
     /// The engine could not be made.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// Invalid, cut short, or using a feature that this host does not have.
-    #[error("the component does not compile: {0}")]
-    Invalid(String),
+    /// There is no artifact.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
     /// More memory, tables or instances, before it starts, than the pool has for one sandbox.
     #[error(
         "the component needs more before it starts than this host has for any function (`caps` in its settings): {0}"
@@ -74,16 +74,18 @@ fn invalid(error: &wasmtime::Error) -> LoadError {
     if text.contains("pooling allocator") {
         return LoadError::OverPool(shortened(error.root_cause().to_string(), SHOWN_BYTES));
     }
-    let cut = text.contains("unexpected end") || text.contains("is out of bounds");
-    LoadError::Invalid(
-        shortened(text, SHOWN_BYTES) + if cut { " (is the file whole?)" } else { "" },
-    )
+    CompileError::Invalid(shortened(text, SHOWN_BYTES)).into()
 }
 
 impl Loader {
     /// A loader without a cache compiles each time.
-    pub fn new(engines: Arc<Engines>, cache: Option<ArtifactCache>, limit_bytes: u64) -> Loader {
-        Loader { engines, cache, limit_bytes, compiling: Mutex::new(()) }
+    pub fn new(
+        engines: Arc<Engines>,
+        cache: Option<ArtifactCache>,
+        limit_bytes: u64,
+        compiler: Compiler,
+    ) -> Loader {
+        Loader { engines, cache, limit_bytes, compiler }
     }
 
     /// The engines for which components are loaded.
@@ -114,7 +116,7 @@ impl Loader {
         let profile = Profile { metered, tasks: names_wasi_03(bytes) };
         match self.load_for(profile, bytes) {
             // It may have async types without WASI 0.3. If not, it is refused again, in the same words.
-            Err(LoadError::Invalid(_)) if !profile.tasks => {
+            Err(LoadError::Compile(CompileError::Invalid(_))) if !profile.tasks => {
                 self.load_for(Profile { tasks: true, ..profile }, bytes)
             }
             result => result,
@@ -128,13 +130,13 @@ impl Loader {
         if let Some(component) = self.cached(engine, &name) {
             return Ok(loaded(component, profile, digest, None));
         }
-        let _one = self.compiling.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = self.compiler.enter()?;
         // Whoever compiled while this thread waited may have compiled this.
         if let Some(component) = self.cached(engine, &name) {
             return Ok(loaded(component, profile, digest, None));
         }
         let start = Instant::now();
-        let artifact = engine.precompile_component(bytes).map_err(|error| invalid(&error))?;
+        let artifact = self.compiler.compile(&place, engine, profile, bytes)?;
         let took = start.elapsed();
         let component = self.keep(engine, &name, &artifact)?;
         Ok(loaded(component, profile, digest, Some(took)))

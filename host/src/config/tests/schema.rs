@@ -43,6 +43,7 @@ const TABLES: &[(&str, &str)] = &[
     ("", ""),
     ("connections.", "Connections"),
     ("admission.", "Admission"),
+    ("compiler.", "Compiler"),
     ("tenants.acme.", "Tenant"),
     ("tenants.acme.quota.", "Quota"),
     ("tenants.acme.caps.", "Caps"),
