@@ -1,28 +1,46 @@
-//! What the benches share: a host of this process with one component deployed.
+//! What the benches share: guests, a host of this process with one component deployed, and Wasmtime without any host.
 
-use std::{path::Path, sync::Arc};
+pub mod guest;
+pub mod profiles;
+pub mod raw;
 
-use lacewing::{
-    cli::{
-        build::{self, Toolchain},
-        console::Console,
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
     },
+};
+
+use bytes::Bytes;
+use http::{Response, Uri};
+use lacewing::{
+    body::Body,
     config::{CompilerProgram, HostFile, Settings},
     control::{Components, Host},
+    function::Revision,
+    invocation::{Failure, HttpRequest},
     manifest::App,
-    telemetry::{InvocationLog, Sink},
+    telemetry::{Context, InvocationId, InvocationLog, Sink},
 };
+use raw::Raw;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
 
 /// Builds an example and deploys it as `lacewing up` does, with every default limit on and nothing logged.
 ///
 /// # Panics
 /// If it cannot be built or deployed: there is nothing to measure then.
 pub async fn deployed(example: &str, cache_dir: &Path) -> Arc<Host> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(example);
-    let built =
-        build::build_crate(&dir, &Toolchain::from_env(), &Console::for_stderr(Default::default()));
-    let component = built.unwrap_or_else(|error| panic!("{error}")).component;
-    let (app, _) = App::for_component(&component).unwrap_or_else(|findings| panic!("{findings:?}"));
+    deployed_component(&guest::example(example), cache_dir).await
+}
+
+/// As [`deployed`], for a component that is there already.
+///
+/// # Panics
+/// If it cannot be deployed.
+pub async fn deployed_component(component: &Path, cache_dir: &Path) -> Arc<Host> {
+    let (app, _) = App::for_component(component).unwrap_or_else(|findings| panic!("{findings:?}"));
     let mut settings = Settings::new(cache_dir.to_owned());
     // A bench is no `lacewing` that could be its own compiler.
     settings.compilation.program = CompilerProgram::InProcess;
@@ -31,4 +49,85 @@ pub async fn deployed(example: &str, cache_dir: &Path) -> Arc<Host> {
     let file = HostFile::local(app, settings).unwrap_or_else(|findings| panic!("{findings:?}"));
     host.deploy(&file, &Components::new()).await.unwrap_or_else(|errors| panic!("{errors:?}"));
     host
+}
+
+/// The example `hello` for Wasmtime without a host.
+///
+/// # Panics
+/// If it does not build or compile.
+pub fn raw_hello() -> Raw {
+    Raw::new(&guest::example("hello")).unwrap_or_else(|error| panic!("{error:#}"))
+}
+
+/// A runtime that needs no more than the thread that it is made on.
+///
+/// # Panics
+/// If the system refuses what it needs.
+pub fn runtime() -> Runtime {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A directory that is gone when it is dropped.
+///
+/// # Panics
+/// If it cannot be made.
+pub fn temporary_dir() -> TempDir {
+    tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A function of a host of this process, called without a socket.
+#[derive(Clone)]
+pub struct Called {
+    host: Arc<Host>,
+    revision: Arc<Revision>,
+    count: Arc<AtomicU64>,
+    route: &'static str,
+    path: &'static str,
+    params: &'static [(&'static str, &'static str)],
+}
+
+impl Called {
+    /// The host's only function.
+    ///
+    /// # Panics
+    /// If it has none.
+    pub fn only(host: Arc<Host>) -> Called {
+        let revision = host.deployed().revisions[0].clone();
+        Called { host, revision, count: Arc::default(), route: "/", path: "/", params: &[] }
+    }
+
+    /// As if the route `route` had matched `path`, and captured `params`.
+    #[must_use]
+    pub fn at(
+        self,
+        route: &'static str,
+        path: &'static str,
+        params: &'static [(&'static str, &'static str)],
+    ) -> Called {
+        Called { route, path, params, ..self }
+    }
+
+    /// One request on the lean path, from admission to the response; each has a context of its own, as on a socket.
+    ///
+    /// # Errors
+    /// Whatever the invocation ends as, if that is not `ok`.
+    pub async fn get(&self, body: Bytes) -> Result<Response<Body>, Failure> {
+        let context = Arc::new(Context {
+            origin: self.revision.origin.clone(),
+            invocation: InvocationId(self.count.fetch_add(1, Ordering::Relaxed).into()),
+            request_id: None,
+            trace_id: None,
+        });
+        let mut parts = http::Request::new(()).into_parts().0;
+        parts.uri = Uri::from_static(self.path);
+        let request = HttpRequest {
+            parts,
+            scheme: "http",
+            authority: "localhost",
+            route: self.route,
+            params: self.params,
+        };
+        self.host.invoker().buffered(&self.revision, &context, request, body).await
+    }
 }

@@ -6,13 +6,18 @@ use crate::Context;
 use crate::call::CallOutcome;
 use crate::event::{BatchOutcome, Event, EventOutcome};
 use crate::extract::{BodyUse, FromRequest};
+use crate::init::InitOutcome;
 use crate::respond::IntoResponse;
 
+#[cfg(target_family = "wasm")]
+mod init;
 #[cfg(target_family = "wasm")]
 mod records;
 #[cfg(all(target_family = "wasm", feature = "stream"))]
 mod stream;
 
+#[cfg(target_family = "wasm")]
+pub use init::init;
 #[cfg(target_family = "wasm")]
 pub use records::{call, events, http};
 #[cfg(all(target_family = "wasm", feature = "stream"))]
@@ -53,6 +58,9 @@ pub fn event_outcome<T: EventOutcome>(_: T) {}
 
 /// Fails to compile, at the place of the value, if it cannot be the outcome of a batch.
 pub fn batch_outcome<T: BatchOutcome>(_: T) {}
+
+/// Fails to compile, at the place of the value, if it cannot be the outcome of an init.
+pub fn init_outcome<T: InitOutcome>(_: T) {}
 
 #[diagnostic::on_unimplemented(
     message = "the first of two arguments is `lacewing_sdk::Context`, not `{Self}`",
@@ -180,6 +188,27 @@ macro_rules! __export_call_handler {
             }
 
     $crate::bindings::call::__export_call!(Export with_types_in $crate::bindings::call);
+        };
+    };
+}
+
+/// Exports what runs once, before the snapshot.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! __export_init {
+    ($init:ident) => {
+        const _: () = {
+            use $crate::bindings::init::exports::lacewing::function::init as wit;
+
+            struct Export;
+
+            impl wit::Guest for Export {
+                fn init() -> Result<(), String> {
+                    $crate::export::init($init)
+                }
+            }
+
+    $crate::bindings::init::__export_init!(Export with_types_in $crate::bindings::init);
         };
     };
 }

@@ -15,6 +15,8 @@ pub mod bindings {
     pub mod events;
     #[rustfmt::skip]
     pub mod http;
+    #[rustfmt::skip]
+    pub mod init;
 }
 
 pub mod body;
@@ -28,6 +30,8 @@ pub mod event;
 pub mod extract;
 #[doc(hidden)]
 pub mod handler;
+#[doc(hidden)]
+pub mod init;
 mod json;
 pub mod log;
 pub mod respond;
@@ -220,6 +224,62 @@ pub use lacewing_sdk_macros::event;
 /// assert_eq!(results.iter().map(|result| result.is_ok()).collect::<Vec<_>>(), [true, false, false]);
 /// ```
 pub use lacewing_sdk_macros::events;
+
+/// Makes a function the component's init: what is run once when a revision is deployed, and by no invocation.
+///
+/// Every request starts the component anew, so what is slow to prepare, such as a dictionary that is parsed or patterns that are
+/// compiled, would be prepared for each. With an init, the host prepares it once, takes a snapshot of the component's memory, and
+/// every sandbox of the revision starts as a copy of that. It takes no arguments, and returns nothing or a [`Result<()>`](Result),
+/// whose error refuses the deployment. What it prepares stays in a `static`:
+///
+/// ```
+/// use std::{collections::HashMap, sync::OnceLock};
+///
+/// use lacewing_sdk::{Error, Path, Result};
+///
+/// static CAPITALS: OnceLock<HashMap<&str, &str>> = OnceLock::new();
+///
+/// fn capitals() -> &'static HashMap<&'static str, &'static str> {
+///     CAPITALS.get_or_init(|| "France: Paris\nJapan: Tokyo".lines().filter_map(|line| line.split_once(": ")).collect())
+/// }
+///
+/// #[lacewing_sdk::init]
+/// fn prepare() -> Result<()> {
+///     if capitals().is_empty() {
+///         return Err(Error::fatal("there is no capital"));
+///     }
+///     println!("{} capitals", capitals().len()); // once, in the log of the deployment
+///     Ok(())
+/// }
+///
+/// #[lacewing_sdk::http]
+/// fn capital(Path(country): Path<String>) -> Result<&'static str> {
+///     capitals().get(&*country).copied().ok_or_else(|| Error::not_found("no such country"))
+/// }
+///
+/// # use lacewing_sdk::test;
+/// # prepare().unwrap();
+/// assert_eq!(test::get("/Japan").param("country", "Japan").call(capital).text(), "Tokyo");
+/// ```
+///
+/// As above, let the handler prepare what is missing: then a host without snapshots, and a native test, need no init.
+///
+/// # What an init can do
+/// What has the same result wherever and whenever it is done: compute, read the variables that the manifest sets
+/// (`LACEWING_*`, which describe an invocation, are not there), and print. It is refused, with the reason, if it
+///
+/// - reads a clock: the time would stand still in every sandbox;
+/// - asks for random numbers, for a token or a key: they would be the same in every sandbox. The seed that [`HashMap`]
+///   asks for is given: it is another for each snapshot, and the same in all sandboxes of it, as it is in all requests to an
+///   ordinary server;
+/// - sends a request, or asks the host for anything else;
+/// - keeps a handle of the host's open, panics, or takes more time (`init_cpu_ms` in the manifest) or memory than its limits.
+///
+/// What it has seen of the environment is in the snapshot, and so in the host's cache directory, secrets included: a function with
+/// another environment is another revision, with an init and a snapshot of its own.
+///
+/// [`HashMap`]: std::collections::HashMap
+pub use lacewing_sdk_macros::init;
 
 /// A request: that of the `http` crate.
 pub type Request = ::http::Request<Body>;

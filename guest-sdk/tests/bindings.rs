@@ -10,8 +10,12 @@ use wit_bindgen_core::wit_parser::Resolve;
 use wit_bindgen_core::{Files, WorldGenerator};
 
 /// One world per exported interface, so that a component exports only what it has a handler for.
-const WORLDS: [(&str, &str); 3] =
-    [("http-function", "http"), ("events-function", "events"), ("call-function", "call")];
+const WORLDS: [(&str, &str); 4] = [
+    ("http-function", "http"),
+    ("events-function", "events"),
+    ("call-function", "call"),
+    ("init-function", "init"),
+];
 
 fn generate(world: &str, module: &str) -> Result<String> {
     let mut resolve = Resolve::default();

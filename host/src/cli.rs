@@ -3,6 +3,7 @@
 //! One file per command. A command returns [`Result<ExitCode, Error>`]; what it was asked for goes to standard
 //! output, everything else (progress, warnings, the error) to standard error.
 
+pub mod bench;
 pub mod build;
 pub mod check;
 mod completions;
@@ -92,6 +93,9 @@ pub enum Error {
     /// A file, or standard input, that the command was to read.
     #[error(transparent)]
     Input(io::Error),
+    /// What `bench` was to measure.
+    #[error("no load can be put on it")]
+    Load(#[source] io::Error),
     /// The result could not be written.
     #[error("cannot write to standard output")]
     Stdout(#[source] io::Error),
@@ -121,6 +125,7 @@ impl Error {
             | Error::Watch(_)
             | Error::System(_)
             | Error::Input(_)
+            | Error::Load(_)
             | Error::Stdout(_) => ExitCode::Failure,
         }
     }
@@ -160,6 +165,8 @@ pub enum Command {
     Invoke(invoke::InvokeArgs),
     /// Check an app's manifest and components against each other.
     Check(check::CheckArgs),
+    /// Measure a function's cold starts and throughput, or put a URL under load.
+    Bench(bench::BenchArgs),
     /// Make a new function from a template.
     New(new::NewArgs),
     /// Compile an app's functions.
@@ -176,6 +183,7 @@ impl Command {
             Command::Up(args) => up::run(&args, console),
             Command::Invoke(args) => invoke::run(&args, console),
             Command::Check(args) => check::run(&args, console),
+            Command::Bench(args) => bench::run(&args, console),
             Command::New(args) => new::run(&args, console),
             Command::Build(args) => build::run(&args, console),
             Command::Completions(args) => completions::run(&args),

@@ -4,6 +4,7 @@ mod deploy;
 mod host;
 mod review;
 mod routes;
+mod snapshot;
 
 pub use deploy::{Components, DeployError, Refusal};
 pub use host::{Deployed, Host, HostError};

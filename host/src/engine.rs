@@ -16,11 +16,13 @@
 mod cache;
 mod compiler;
 mod epoch;
+mod fold;
 mod inspect;
 mod load;
 mod names;
 mod pool;
 mod profile;
+mod snapshot;
 
 pub use cache::{ArtifactCache, CacheError};
 pub use compiler::{
@@ -29,9 +31,11 @@ pub use compiler::{
 pub use epoch::Running;
 pub(crate) use epoch::TICK;
 pub use inspect::{ComponentError, Exports, Import, inspect_bytes};
-pub use load::{LoadError, Loaded, Loader};
+pub use load::{LoadError, Loaded, Loader, SnapshotName};
 pub use pool::{PoolOptions, PoolUsage};
 pub use profile::Profile;
+pub(crate) use snapshot::ReadState;
+pub use snapshot::{Instrumented, SnapshotError, has_init};
 
 use std::sync::{Arc, OnceLock};
 

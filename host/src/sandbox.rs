@@ -17,12 +17,14 @@ mod lean;
 mod limiter;
 mod portable;
 mod program;
+mod snapshot;
 mod state;
 
 pub use contract::{CallError, Event, EventFailure, Extension, Retry};
 pub use fault::{DETAIL_BYTES, Fault};
 pub use lean::{LeanField, LeanParam, LeanRequest, LeanResponse};
 pub use program::{LinkError, Linkers, Program};
+pub use snapshot::{InitError, InitSpec, Snapshot, snapshot};
 pub use state::Spec;
 
 use std::{

@@ -6,6 +6,7 @@ use syn::{ItemFn, parse_macro_input};
 mod call;
 mod event;
 mod http;
+mod init;
 mod signature;
 
 #[allow(missing_docs)] // The documentation stands where they are re-exported.
@@ -34,6 +35,13 @@ pub fn event(arguments: TokenStream, item: TokenStream) -> TokenStream {
 pub fn events(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let item = parse_macro_input!(item as ItemFn);
     event::expand(&event::BATCH, arguments.into(), &item).into()
+}
+
+#[allow(missing_docs)]
+#[proc_macro_attribute]
+pub fn init(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let item = parse_macro_input!(item as ItemFn);
+    init::expand(arguments.into(), &item).into()
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::{
     manifest::{App, Function, HostPattern, LimitKey, Limits, Source},
     name::{AppName, FunctionName, TenantName},
     outcome::Outcome,
-    sandbox::{LinkError, Program, Sandbox, Spec},
+    sandbox::{InitError, LinkError, Program, Sandbox, Spec},
     telemetry::{Context, GuestLog, InvocationId, Origin, metrics::FunctionKey},
 };
 
@@ -47,6 +47,9 @@ pub enum Refusal {
     /// The component against this host.
     #[error(transparent)]
     Link(#[from] LinkError),
+    /// What it is to do before it is invoked.
+    #[error(transparent)]
+    Init(#[from] InitError),
     /// A function that its tenant's quota never admits.
     #[error(
         "its memory limit is {memory_mib} MiB, and its tenant's sandboxes may have {quota_mib} MiB together: lower `memory_mib`, or raise the tenant's quota"
@@ -193,8 +196,15 @@ impl Host {
         let limits = &function.limits;
         let host = self.clone();
         let metered = limits.fuel.is_some();
+        let origin =
+            Origin::new(tenant.name().clone(), app.name.clone(), function.name.clone(), id);
+        let origin = Arc::new(origin);
+        let (whose, what) = (origin.clone(), function.clone());
         let program = spawn_blocking(move || -> Result<Program, Refusal> {
-            let loaded = host.loader.load(&bytes, metered)?;
+            let digest = blake3::hash(&bytes);
+            let bytes = host.snapshot(bytes, &whose, &what)?;
+            let mut loaded = host.loader.load(&bytes, metered)?;
+            loaded.digest = digest;
             host.observe_load(&loaded);
             Ok(host.linkers.link(loaded)?)
         })
@@ -209,8 +219,6 @@ impl Host {
         if !function.routes.is_empty() && !program.exports().serves_http() {
             return Err(Refusal::NoHttp);
         }
-        let origin =
-            Origin::new(tenant.name().clone(), app.name.clone(), function.name.clone(), id);
         let quota = Quota::new(limits.concurrency, limits.rate_per_s);
         let quota = match known {
             Some(known) if known.quota.is_like(&quota) => known.quota.clone(),
@@ -223,7 +231,7 @@ impl Host {
         };
         let revision = Arc::new(Revision {
             tenant: tenant.clone(),
-            origin: Arc::new(origin),
+            origin,
             program: Arc::new(program),
             spec: Arc::new(Spec {
                 limits: limits.clone(),

@@ -9,6 +9,7 @@
 //!   <dir>/host.key                      32 random bytes, mode 0600
 //!   <dir>/<name>.cwasm                  artifact | keyed hash (32 bytes)
 //!   name = blake3(component bytes, profile, engine compatibility), in hex
+//!     or   blake3(component bytes, what its init could see), of a snapshot, which is a component
 //! ```
 //!
 //! The hash stands behind the artifact because an ELF image is found from its first bytes: the file is mapped
@@ -21,7 +22,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::Profile;
+use super::{Profile, fold};
 
 const KEY_BYTES: usize = 32;
 const HASH_BYTES: usize = 32;
@@ -52,9 +53,20 @@ impl ArtifactName {
         let mut hasher = CompatibilityHasher(blake3::Hasher::new());
         hasher.0.update(digest.as_bytes());
         hasher.0.update(profile.as_str().as_bytes());
+        hasher.0.update(&[fold::VERSION]);
         hasher.0.update(env!("CARGO_PKG_VERSION").as_bytes());
         engine.precompile_compatibility_hash().hash(&mut hasher);
         ArtifactName(hasher.0.finalize().to_hex().to_string())
+    }
+
+    /// The name of a component's snapshot: what was run, and all that it could see.
+    pub(super) fn snapshot(digest: &blake3::Hash, seen: &[u8]) -> ArtifactName {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(b"snapshot");
+        hasher.update(digest.as_bytes());
+        hasher.update(env!("CARGO_PKG_VERSION").as_bytes());
+        hasher.update(seen);
+        ArtifactName(hasher.finalize().to_hex().to_string())
     }
 }
 
@@ -121,6 +133,13 @@ impl ArtifactCache {
                 None
             }
         }
+    }
+
+    /// The contents of a file whose keyed hash is right: what is not mapped.
+    pub(super) fn read(&self, name: &ArtifactName) -> Option<Vec<u8>> {
+        let mut contents = fs::read(self.find(name)?).ok()?;
+        contents.truncate(contents.len().checked_sub(HASH_BYTES)?);
+        Some(contents)
     }
 
     /// Writes an artifact so that it is there whole or not at all, also after a crash.

@@ -24,7 +24,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 pub use child::{ARGUMENT, child};
 
-use super::Profile;
+use super::{Profile, fold};
 use crate::{
     config::{Compilation, CompilerProgram},
     telemetry::shortened,
@@ -186,9 +186,9 @@ impl Compiler {
         component: &[u8],
     ) -> Result<Vec<u8>, CompileError> {
         match &self.settings.program {
-            CompilerProgram::InProcess => engine
-                .precompile_component(component)
-                .map_err(|error| invalid(format!("{error:#}"))),
+            CompilerProgram::InProcess => {
+                emit(engine, component).map_err(|error| invalid(format!("{error:#}")))
+            }
             CompilerProgram::This => process::run(this(), &self.settings, profile, component),
             CompilerProgram::At(path) => process::run(path, &self.settings, profile, component),
         }
@@ -209,6 +209,16 @@ fn this() -> &'static std::path::Path {
 #[cfg(not(target_os = "linux"))]
 fn this() -> std::path::PathBuf {
     std::env::current_exe().unwrap_or_else(|_| "lacewing".into())
+}
+
+/// Compiles a component, folded if it can be.
+fn emit(engine: &wasmtime::Engine, bytes: &[u8]) -> wasmtime::Result<Vec<u8>> {
+    if let Some(folded) = fold::folded(bytes)
+        && let Ok(artifact) = engine.precompile_component(&folded)
+    {
+        return Ok(artifact);
+    }
+    engine.precompile_component(bytes)
 }
 
 fn shown(text: String) -> String {

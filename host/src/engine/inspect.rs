@@ -187,7 +187,7 @@ impl std::fmt::Display for Import {
     }
 }
 
-fn split_version(name: &str) -> (&str, Option<&str>) {
+pub(super) fn split_version(name: &str) -> (&str, Option<&str>) {
     match name.split_once('@') {
         Some((interface, version)) => (interface, Some(version)),
         None => (name, None),

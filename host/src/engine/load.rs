@@ -37,7 +37,7 @@ pub struct Loaded {
     pub exports: Exports,
     /// What it imports.
     pub imports: Vec<Import>,
-    /// blake3 of the component's bytes: the identity of what runs.
+    /// blake3 of the component's bytes.
     pub digest: blake3::Hash,
     /// How long compiling took, or `None` if the artifact was cached.
     pub compiled: Option<Duration>,
@@ -142,6 +142,31 @@ impl Loader {
         Ok(loaded(component, profile, digest, Some(took)))
     }
 
+    /// Compiles a component that will be used once, and keeps no artifact of it. Blocks.
+    pub fn compile(&self, bytes: &[u8]) -> Result<Loaded, LoadError> {
+        let profile = Profile { metered: false, tasks: names_wasi_03(bytes) };
+        let engine = self.engines.get(profile)?;
+        let place = self.compiler.enter()?;
+        let start = Instant::now();
+        let artifact = self.compiler.compile(&place, engine, profile, bytes)?;
+        let took = start.elapsed();
+        let component = deserialize(engine, &artifact)?;
+        Ok(loaded(component, profile, blake3::hash(bytes), Some(took)))
+    }
+
+    /// A snapshot that was taken before. Blocks.
+    pub fn snapshot(&self, name: &SnapshotName) -> Option<Vec<u8>> {
+        self.cache.as_ref()?.read(&name.0)
+    }
+
+    /// Keeps a snapshot for the next start. Blocks.
+    pub fn keep_snapshot(&self, name: &SnapshotName, bytes: &[u8]) {
+        let Some(cache) = &self.cache else { return };
+        if let Err(error) = cache.put(&name.0, bytes) {
+            tracing::warn!(%error, "a snapshot cannot be written to the cache; the init will run again at the next start");
+        }
+    }
+
     fn cached(&self, engine: &wasmtime::Engine, name: &ArtifactName) -> Option<Component> {
         let path = self.cache.as_ref()?.find(name)?;
         match map(engine, &path) {
@@ -177,10 +202,26 @@ impl Loader {
                 ),
             }
         }
-        // SAFETY: these bytes were made by this very engine a moment ago, and nobody else has held them.
-        #[allow(unsafe_code)]
-        let component = unsafe { Component::deserialize(engine, artifact) };
-        component.map_err(|error| invalid(&error))
+        deserialize(engine, artifact)
+    }
+}
+
+fn deserialize(engine: &wasmtime::Engine, artifact: &[u8]) -> Result<Component, LoadError> {
+    // SAFETY: both callers have had these bytes made by this host's own compiler a moment ago, for this very engine, and
+    // nobody else has held them.
+    #[allow(unsafe_code)]
+    let component = unsafe { Component::deserialize(engine, artifact) };
+    component.map_err(|error| invalid(&error))
+}
+
+/// Under which name a snapshot is kept.
+#[derive(Clone, Debug)]
+pub struct SnapshotName(ArtifactName);
+
+impl SnapshotName {
+    /// `seen` is all that the init of the component with this digest could see.
+    pub fn new(digest: &blake3::Hash, seen: &[u8]) -> SnapshotName {
+        SnapshotName(ArtifactName::snapshot(digest, seen))
     }
 }
 

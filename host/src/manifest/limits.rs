@@ -22,6 +22,9 @@ pub struct Limits {
     /// Wall time from admission to the end of the response. Manifest: `deadline_ms`. Default 30 s.
     /// `deadline_exceeded`.
     pub deadline: Duration,
+    /// Time spent running the function's init, if it has one, when a revision is made. Manifest: `init_cpu_ms`. Default
+    /// 10 s, and ten times that of wall time. The deploy is refused.
+    pub init_cpu: Duration,
     /// Deterministic fuel units; `Some` compiles the revision in the metered profile. Manifest: `fuel`.
     /// Default none. `fuel_exhausted`.
     pub fuel: Option<u64>,
@@ -78,6 +81,7 @@ impl Default for Limits {
             memory_bytes: 64 * MIB,
             cpu: Duration::from_secs(1),
             deadline: Duration::from_secs(30),
+            init_cpu: Duration::from_secs(10),
             fuel: None,
             table_elements: 20_000,
             instances: 64,
@@ -158,6 +162,9 @@ limit_keys! {
     cpu_ms = CpuMs, 1..=900_000, default 1000;
     /// Wall time from admission to the end of the response, in milliseconds.
     deadline_ms = DeadlineMs, 1..=86_400_000, default 30_000;
+    /// Time spent running the function's init, which prepares it when it is deployed, in milliseconds. Its memory is limited as
+    /// that of an invocation.
+    init_cpu_ms = InitCpuMs, 1..=900_000, default 10_000;
     /// Fuel, a deterministic measure of the work that the guest does, in wasmtime's units (about one per Wasm
     /// instruction). Setting it compiles the function so that fuel is counted, which makes it slower. None by default.
     fuel = Fuel, 1..=9_223_372_036_854_775_807u64;
@@ -208,6 +215,7 @@ impl Limits {
             LimitKey::MemoryMib => self.memory_bytes.div_ceil(MIB),
             LimitKey::CpuMs => milliseconds(self.cpu),
             LimitKey::DeadlineMs => milliseconds(self.deadline),
+            LimitKey::InitCpuMs => milliseconds(self.init_cpu),
             LimitKey::Fuel => self.fuel?,
             LimitKey::TableElements => self.table_elements,
             LimitKey::Instances => self.instances.into(),
@@ -236,6 +244,7 @@ impl Limits {
             LimitKey::MemoryMib => self.memory_bytes = value * MIB,
             LimitKey::CpuMs => self.cpu = Duration::from_millis(value),
             LimitKey::DeadlineMs => self.deadline = Duration::from_millis(value),
+            LimitKey::InitCpuMs => self.init_cpu = Duration::from_millis(value),
             LimitKey::Fuel => self.fuel = Some(value),
             LimitKey::TableElements => self.table_elements = value,
             LimitKey::Instances => self.instances = small,

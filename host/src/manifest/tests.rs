@@ -42,6 +42,7 @@ routes = [
 [functions.api.limits]
 memory_mib = 64
 deadline_ms = 5000
+init_cpu_ms = 2_000
 fuel = 1_000_000
 table_elements = 1000
 instances = 10
@@ -117,6 +118,7 @@ fn limits_come_from_the_function_then_the_app_then_the_defaults() {
         memory_bytes: 64 << 20,
         cpu: Duration::from_millis(200),
         deadline: Duration::from_secs(5),
+        init_cpu: Duration::from_secs(2),
         fuel: Some(1_000_000),
         table_elements: 1000,
         instances: 10,

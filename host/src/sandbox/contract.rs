@@ -29,6 +29,14 @@ pub(super) mod call {
     });
 }
 
+pub(super) mod init {
+    wasmtime::component::bindgen!({
+        path: "../guest-sdk/wit",
+        world: "init-function",
+        exports: { default: async },
+    });
+}
+
 pub use call::exports::lacewing::function::call::Error as CallError;
 pub use events::exports::lacewing::function::events::{
     Event, Extension, Failure as EventFailure, Retry,

@@ -28,7 +28,7 @@ use super::{
     limiter::Refusal,
     state::{State, hostcall_bytes},
 };
-use crate::{outcome::Outcome, telemetry::shortened};
+use crate::{manifest::Limits, outcome::Outcome, telemetry::shortened};
 
 /// Why an invocation did not end well.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,13 +63,22 @@ pub const DETAIL_BYTES: usize = 4096;
 const FRAME_BYTES: usize = 256;
 
 pub(super) fn classify(error: &wasmtime::Error, state: &State) -> Fault {
+    classify_under(error, &state.spec.limits, state.limiter.refused())
+}
+
+/// The same for a store of another kind: its limits, and what its limiter has refused.
+pub(super) fn classify_under(
+    error: &wasmtime::Error,
+    limits: &Limits,
+    refused: Option<Refusal>,
+) -> Fault {
     if let Some(stop) = error.downcast_ref::<Stop>() {
         return Fault::from(*stop);
     }
     if error.is::<PoolConcurrencyLimitError>() {
         return Fault::new(Outcome::LoadShed, "the pool of sandboxes is used up");
     }
-    if let Some(refusal) = gave_up(error, state) {
+    if let Some(refusal) = gave_up(error, refused) {
         return Fault::new(Outcome::MemoryExceeded, refusal.to_string());
     }
     if let Some(exit) = error.downcast_ref::<I32Exit>() {
@@ -79,9 +88,9 @@ pub(super) fn classify(error: &wasmtime::Error, state: &State) -> Fault {
         );
     }
     if error.root_cause().to_string().contains(HOSTCALL_FUEL) {
-        return too_much(error, state);
+        return too_much(error, limits);
     }
-    if let Some(fault) = too_many(error, state) {
+    if let Some(fault) = too_many(error, limits) {
         return fault;
     }
     let trap = error.downcast_ref::<Trap>();
@@ -106,8 +115,8 @@ pub(super) fn is_clean_exit(error: &wasmtime::Error) -> bool {
 /// that gives up, by `unreachable` or by an exit that says failure; and its innermost frames, where they have names, are not a
 /// panic's that has nothing to do with allocating. A guest that lives with a refusal, does none of these, and aborts later
 /// over something else without a name is still taken for one that ran out of memory.
-fn gave_up(error: &wasmtime::Error, state: &State) -> Option<Refusal> {
-    let refusal = state.limiter.refused()?;
+fn gave_up(error: &wasmtime::Error, refused: Option<Refusal>) -> Option<Refusal> {
+    let refusal = refused?;
     let gave_up = match (error.downcast_ref::<Trap>(), error.downcast_ref::<I32Exit>()) {
         (Some(trap), _) => *trap == Trap::UnreachableCodeReached && !panicked(error),
         (None, Some(exit)) => exit.0 != 0,
@@ -138,8 +147,8 @@ const HOSTCALL_FUEL: &str = "fuel allocated for hostcalls has been exhausted";
 
 /// More was handed over at once than a call may: as arguments of a hostcall, with the guest's frames below it, or as
 /// what the guest returned.
-fn too_much(error: &wasmtime::Error, state: &State) -> Fault {
-    let kib = hostcall_bytes(&state.spec.limits) >> 10;
+fn too_much(error: &wasmtime::Error, limits: &Limits) -> Fault {
+    let kib = hostcall_bytes(limits) >> 10;
     match error.downcast_ref::<WasmBacktrace>() {
         Some(_) => {
             let text = format!("more than {kib} KiB were handed over in one hostcall");
@@ -155,14 +164,14 @@ fn too_much(error: &wasmtime::Error, state: &State) -> Fault {
 }
 
 /// More core instances, or tables, of which each may have one, than the sandbox may have: known when it is instantiated.
-fn too_many(error: &wasmtime::Error, state: &State) -> Option<Fault> {
+fn too_many(error: &wasmtime::Error, limits: &Limits) -> Option<Fault> {
     let text = error.root_cause().to_string();
     let what = match text.strip_prefix("resource limit exceeded: ")?.split(' ').next()? {
         "instance" => "core instances",
         "table" => "tables",
         _ => return None,
     };
-    let limit = state.spec.limits.instances;
+    let limit = limits.instances;
     let detail =
         format!("more than {limit} {what} are needed, and {limit} is the limit (`instances`)");
     Some(Fault::new(Outcome::MemoryExceeded, detail))

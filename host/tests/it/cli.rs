@@ -2,6 +2,7 @@
 
 use std::process::{Command, Output};
 
+mod bench;
 mod check;
 mod invoke;
 mod templates;

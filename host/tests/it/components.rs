@@ -16,6 +16,8 @@ pub(crate) struct Core {
     pub(crate) realloc: &'static str,
     /// What it does after its result was read.
     pub(crate) post_return: &'static str,
+    /// What its `lacewing:function/init` does before it succeeds. Empty: it has none.
+    pub(crate) init: &'static str,
     /// More definitions of the component, before the module is instantiated.
     pub(crate) outer: String,
 }
@@ -29,6 +31,7 @@ impl Default for Core {
             body: "",
             realloc: "",
             post_return: "",
+            init: "",
             outer: String::new(),
         }
     }
@@ -50,9 +53,15 @@ const RECORDS: [(&str, &str); 4] = [
     ),
 ];
 
+/// The export that is called once, when a revision is made.
+const INIT: &str = r#"(func $init (result (result (error string)))
+        (canon lift (core func $i "init") (memory (core memory $i "memory"))))
+    (instance $init-instance (export "init" (func $init)))
+    (export "lacewing:function/init@0.1.0" (instance $init-instance))"#;
+
 impl Core {
     fn module(&self) -> String {
-        let Core { memory, fields, handle, body, realloc, post_return, .. } = self;
+        let Core { memory, fields, handle, body, realloc, post_return, init, .. } = self;
         // At 0 the response: status, no headers, and the body, which lies at 1024. Arguments go behind it.
         format!(
             r#"(core module $core
@@ -72,6 +81,7 @@ impl Core {
                     {handle}
                     (i32.const 0))
                 (func (export "post-return") (param i32) {post_return})
+                (func (export "init") (result i32) {init} (i32.const 64))
             )"#,
             length = u32::try_from(body.len())
                 .unwrap()
@@ -84,6 +94,7 @@ impl Core {
     /// The component's text, with `lacewing:function/http` as its export.
     pub(crate) fn lean(&self) -> String {
         let (outer, module) = (&self.outer, self.module());
+        let init = if self.init.is_empty() { "" } else { INIT };
         let types =
             RECORDS.map(|(name, fields)| format!("(type ${name} (record {fields}))\n")).concat();
         // Records can be exported by name only, which takes a component that gives them their names.
@@ -118,7 +129,8 @@ impl Core {
                     (export "handle" (func $handle)
                         (func (param "request" $request-named) (result $response-named))))
                 (instance $http (instantiate $interface {with} (with "handle" (func $handle))))
-                (export "lacewing:function/http@0.1.0" (instance $http)))"#,
+                (export "lacewing:function/http@0.1.0" (instance $http))
+                {init})"#,
             imports = imports.concat(),
             exports = exports.concat(),
             with = with.concat(),

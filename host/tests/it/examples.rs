@@ -67,6 +67,24 @@ fn body(reply: &Reply) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn dictionary_is_made_once() {
+    // Less CPU time than making the dictionary takes, for each request.
+    let (served, dir) = (Served::example("dictionary").await, root().join("examples/dictionary"));
+    readme::check("dictionary", &served, |text| text).await;
+    drop(served);
+    let manifest = std::fs::read_to_string(dir.join("lacewing.toml")).unwrap();
+    let header = "[functions.dictionary]\n";
+    let limits = "\n[functions.dictionary.limits]\ncpu_ms = 5\n";
+    let manifest = manifest.replace(header, &format!("{header}crate = {dir:?}\n")) + limits;
+    let served = Served::manifest(&manifest).await;
+    for (name, number) in [("one", "1\n"), ("ninety-nine-thousand", "99000\n")] {
+        let reply = served.get(&format!("/{name}")).await;
+        assert_eq!((reply.outcome(), reply.text()), ("ok", number));
+    }
+    served.assert_idle().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn picture_is_a_png() {
     let served = Served::example("picture").await;
     readme::check("picture", &served, |text| text).await;

@@ -125,8 +125,7 @@ impl Served {
         let mut settings = file.settings.clone();
         // Unless a test names another: this program is not `lacewing`.
         if settings.compilation.program == CompilerProgram::This {
-            settings.compilation.program =
-                CompilerProgram::At(env!("CARGO_BIN_EXE_lacewing").into());
+            settings.compilation.program = compiler();
         }
         let host = Host::new(settings, sink.clone(), InvocationLog::All).unwrap();
         host.deploy(&file, &components(&file)).await.unwrap_or_else(|errors| {
@@ -280,6 +279,11 @@ impl Reply {
         assert_eq!(self.headers["content-type"], "application/problem+json");
         serde_json::from_slice(&self.body).unwrap()
     }
+}
+
+/// The compiler of a host in this process.
+pub(crate) fn compiler() -> CompilerProgram {
+    CompilerProgram::At(env!("CARGO_BIN_EXE_lacewing").into())
 }
 
 /// The binary under test.

@@ -3,7 +3,7 @@
 use std::io::{self, BufReader};
 
 use super::{
-    jail,
+    emit, jail,
     protocol::{Reply, ReplyKind, Request, read_bytes, read_line, send},
     shown,
 };
@@ -30,7 +30,7 @@ pub fn child() -> io::Result<()> {
     let engine = wasmtime::Engine::new(&config);
     let filtered = jail::filter();
     let component = read_bytes(&mut input, request.component_bytes)?;
-    match engine.and_then(|engine| engine.precompile_component(&component)) {
+    match engine.and_then(|engine| emit(&engine, &component)) {
         Ok(artifact) => reply(ReplyKind::Artifact, filtered, &artifact),
         Err(error) if is_out_of_memory(&error) => reply(ReplyKind::Memory, filtered, &[]),
         Err(error) => reply(ReplyKind::Invalid, filtered, shown(format!("{error:#}")).as_bytes()),

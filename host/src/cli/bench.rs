@@ -1,0 +1,111 @@
+//! `lacewing bench`: what cold starts and throughput of a function are, on this machine.
+//!
+//! ```text
+//!   an app  -> build -> cold starts in this process        -> `lacewing up` as a child -> load
+//!   a URL   --------------------------------------------------------------------------> load
+//!                                                                                         |
+//!                      table, --json, --report FILE.html  <-------------------------------+
+//! ```
+
+mod child;
+mod cold;
+pub mod load;
+pub mod machine;
+mod pace;
+pub mod probe;
+pub mod process;
+mod report;
+mod request;
+mod results;
+mod run;
+pub mod series;
+mod table;
+pub mod target;
+mod throughput;
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+use http::Method;
+
+pub(super) use run::run;
+
+use super::invoke::{Header, Payload};
+use target::Target;
+
+const EXAMPLES: &str = "\
+Examples:
+  lacewing bench                                     the app in this directory: GET / to its only function
+  lacewing bench hello.wasm --report bench.html      a component, and a page with the plots
+  lacewing bench . shop --path '/items?max=3'        one function of several
+  lacewing bench --url https://example.com/ --rate 100 --duration-s 30
+
+An app is measured by a host of its own on this machine: its cold starts first, then `lacewing up` under load. Only measure a URL \
+whose owner agrees to it.";
+
+/// Arguments of `bench`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct BenchArgs {
+    /// The app: a directory with a lacewing.toml, such a file, or a component (.wasm).
+    #[arg(default_value = ".", value_hint = ValueHint::AnyPath, conflicts_with = "url")]
+    pub path: PathBuf,
+
+    /// The function; not needed where the app has only one.
+    #[arg(conflicts_with = "url")]
+    pub function: Option<String>,
+
+    /// Put this URL under load instead, whatever serves it.
+    #[arg(long, value_hint = ValueHint::Url)]
+    pub url: Option<Target>,
+
+    /// The request's method [default: GET, or POST with --data]
+    #[arg(short = 'X', long, value_name = "METHOD")]
+    pub method: Option<Method>,
+
+    /// The request's path and query [default: the function's first route without parameters]
+    #[arg(long = "path", value_name = "PATH", conflicts_with = "url")]
+    pub request_path: Option<String>,
+
+    /// A header field of the request; may be given several times.
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    pub headers: Vec<Header>,
+
+    /// The request's body: text, @FILE, or - for standard input.
+    #[arg(short, long, value_name = "DATA")]
+    pub data: Option<Payload>,
+
+    /// Connections, each with one request under way.
+    #[arg(short, long, value_name = "N", default_value_t = 32,
+        value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub connections: u32,
+
+    /// Threads that send.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub threads: u32,
+
+    /// Seconds that each round takes, once at full speed and once at the fixed rate.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=600))]
+    pub duration_s: u32,
+
+    /// Rounds; medians over them are what is said, and their spread is how steady it was.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=20))]
+    pub rounds: u32,
+
+    /// Requests per second of the fixed rate, whatever comes back. With --url nothing is sent at full speed then
+    /// [default: half of what full speed has found]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub rate: Option<u32>,
+
+    /// How often each cold start is measured; 0 leaves them out.
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub starts: u32,
+
+    /// Print the results as one JSON object.
+    #[arg(long)]
+    pub json: bool,
+
+    /// Write a page with plots that stands alone: HTML, with nothing to load from elsewhere.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub report: Option<PathBuf>,
+}

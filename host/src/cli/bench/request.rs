@@ -1,0 +1,174 @@
+//! The request that is sent again and again, to a function in this process or over a socket.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode, header::HOST, uri::PathAndQuery};
+use http_body_util::{BodyExt, Full};
+
+use super::BenchArgs;
+use crate::{
+    body::empty_stream,
+    cli::Error,
+    control::Host,
+    function::Revision,
+    ingress::route::Found,
+    invocation::HttpRequest,
+    manifest::Route,
+    telemetry::{Context, InvocationId},
+};
+
+/// Method, path, header fields, body.
+#[derive(Clone, Debug)]
+pub(super) struct Template {
+    pub(super) method: Method,
+    pub(super) path: PathAndQuery,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+/// How a request in this process went.
+pub(super) struct Answered {
+    pub(super) status: StatusCode,
+    pub(super) body: Bytes,
+}
+
+impl Template {
+    /// What the arguments say, for this path.
+    pub(super) fn new(args: &BenchArgs, path: PathAndQuery) -> Result<Template, Error> {
+        let body = args.data.as_ref().map(crate::cli::invoke::Payload::read).transpose();
+        let body = body.map_err(Error::Input)?;
+        let implied = if body.is_some() { Method::POST } else { Method::GET };
+        let mut headers = HeaderMap::new();
+        for header in &args.headers {
+            headers.append(&header.name, header.value.clone());
+        }
+        Ok(Template {
+            method: args.method.clone().unwrap_or(implied),
+            path,
+            headers,
+            body: body.unwrap_or_default().into(),
+        })
+    }
+
+    /// The path that was asked for, or else that of the function's first route that has no parameters.
+    pub(super) fn path(args: &BenchArgs, revision: &Revision) -> Result<PathAndQuery, Error> {
+        let name = &revision.origin.function;
+        let path = match &args.request_path {
+            Some(path) => path.clone(),
+            None => revision.routes.iter().find_map(plain_path).ok_or_else(|| {
+                let routes: Vec<String> = revision.routes.iter().map(ToString::to_string).collect();
+                let routes = routes.join(", ");
+                Error::NotThere(match routes.is_empty() {
+                    true => format!("`{name}` has no route, and bench measures requests: give it one"),
+                    false => format!(
+                        "the routes of `{name}` have parameters: {routes}; choose a path with --path"
+                    ),
+                })
+            })?,
+        };
+        if !path.starts_with('/') {
+            return Err(Error::NotThere(format!(
+                "{path:?} is not a path: a path begins with a slash"
+            )));
+        }
+        path.parse().map_err(|error| Error::NotThere(format!("{path:?} is not a path: {error}")))
+    }
+
+    fn host(&self) -> &str {
+        self.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost")
+    }
+
+    /// The function's own route for it.
+    pub(super) fn route(&self, host: &Host, revision: &Arc<Revision>) -> Result<Routed, Error> {
+        let routes = host.routes().load();
+        if let Found::Match(found) = routes.find(self.host(), &self.method, self.path.path())
+            && Arc::ptr_eq(&found.route.value().target, revision)
+        {
+            let params = found.route.params(&found.params);
+            return Ok(Routed {
+                pattern: found.route.pattern().to_owned(),
+                params: params.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            });
+        }
+        let own: Vec<String> = revision.routes.iter().map(ToString::to_string).collect();
+        Err(Error::NotThere(format!(
+            "no route of `{}` matches {} {}; its routes are: {} (choose with --path and --method)",
+            revision.origin.function,
+            self.method,
+            self.path.path(),
+            own.join(", ")
+        )))
+    }
+
+    /// Sends it to a function in this process, and reads the answer to its end.
+    pub(super) async fn invoke(
+        &self,
+        host: &Host,
+        revision: &Arc<Revision>,
+        routed: &Routed,
+    ) -> Result<Answered, Error> {
+        let failed = |why: String| {
+            let function = &revision.origin.function;
+            Error::NotThere(format!(
+                "`{function}` does not answer {} {}: {why}",
+                self.method, self.path
+            ))
+        };
+        let context = Arc::new(Context {
+            origin: revision.origin.clone(),
+            invocation: InvocationId(0),
+            request_id: None,
+            trace_id: None,
+        });
+        let params: Vec<(&str, &str)> =
+            routed.params.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let request = HttpRequest {
+            parts: self.parts(),
+            scheme: "http",
+            authority: self.host(),
+            route: &routed.pattern,
+            params: &params,
+        };
+        let invoker = host.invoker();
+        let answered = if revision.program.exports().http {
+            invoker.buffered(revision, &context, request, self.body.clone()).await
+        } else {
+            let body = match self.body.is_empty() {
+                true => empty_stream(),
+                false => {
+                    Full::new(self.body.clone()).map_err(|never| match never {}).boxed_unsync()
+                }
+            };
+            invoker.streaming(revision, &context, request, body).await
+        };
+        let response = answered.map_err(|failure| failed(failure.outcome.to_string()))?;
+        let (head, body) = response.into_parts();
+        let body = body.collect().await.map_err(|error| failed(error.to_string()))?;
+        Ok(Answered { status: head.status, body: body.to_bytes() })
+    }
+
+    fn parts(&self) -> http::request::Parts {
+        let mut request = Request::new(());
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.path.clone().into();
+        request.headers_mut().clone_from(&self.headers);
+        request.into_parts().0
+    }
+}
+
+/// A route's pattern, and what it captured.
+pub(super) struct Routed {
+    pattern: String,
+    params: Vec<(String, String)>,
+}
+
+/// The path of a route that fits exactly one, or that takes all the rest, which may be empty.
+fn plain_path(route: &Route) -> Option<String> {
+    let pattern = route.path.as_str();
+    match route.path.parameters().count() {
+        0 => Some(pattern.to_owned()),
+        1 if route.path.takes_rest() => Some(pattern.split('{').next()?.to_owned()),
+        _ => None,
+    }
+}

@@ -1,0 +1,254 @@
+//! Where load goes: one URL, and the connections to it.
+
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    pin::Pin,
+    str::FromStr,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{HeaderValue, Uri, uri::PathAndQuery};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+use tokio_rustls::{
+    TlsConnector,
+    client::TlsStream,
+    rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName},
+};
+
+/// A URL that can be put under load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    host: String,
+    port: u16,
+    tls: bool,
+    path: PathAndQuery,
+    authority: HeaderValue,
+}
+
+/// Why a text is no such URL.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TargetError {
+    /// It does not parse.
+    #[error("{0:?} is not a URL: write one such as http://127.0.0.1:8080/")]
+    NotAUrl(String),
+    /// Neither http nor https.
+    #[error("{0:?} has no scheme that can be measured: it begins with http:// or https://")]
+    Scheme(String),
+    /// With a user name or a password.
+    #[error(
+        "a URL with a user name is not supported: give the header with -H 'authorization: ...'"
+    )]
+    UserInfo,
+}
+
+impl FromStr for Target {
+    type Err = TargetError;
+
+    fn from_str(text: &str) -> Result<Target, TargetError> {
+        let not_a_url = || TargetError::NotAUrl(text.to_owned());
+        let uri: Uri = text.parse().map_err(|_| not_a_url())?;
+        let tls = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            Some(_) | None => return Err(TargetError::Scheme(text.to_owned())),
+        };
+        let authority = uri.authority().ok_or_else(not_a_url)?;
+        if authority.as_str().contains('@') {
+            return Err(TargetError::UserInfo);
+        }
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        if host.is_empty() {
+            return Err(not_a_url());
+        }
+        // What `Authority` says of a port that is none is that there is none.
+        let port = match (authority.as_str().strip_prefix(authority.host()), tls) {
+            (None | Some(""), true) => 443,
+            (None | Some(""), false) => 80,
+            (Some(port), _) => port.trim_start_matches(':').parse().map_err(|_| not_a_url())?,
+        };
+        let path = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let authority = HeaderValue::from_str(authority.as_str()).map_err(|_| not_a_url())?;
+        Ok(Target { host, port, tls, path, authority })
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls { "https" } else { "http" };
+        let authority = self.authority.to_str().unwrap_or_default();
+        write!(f, "{scheme}://{authority}{}", self.path)
+    }
+}
+
+impl Target {
+    /// A path of a server on this machine, without TLS.
+    pub fn local(address: SocketAddr, path: PathAndQuery) -> Target {
+        let authority = HeaderValue::from_str(&address.to_string())
+            .unwrap_or(HeaderValue::from_static("localhost"));
+        Target { host: address.ip().to_string(), port: address.port(), tls: false, path, authority }
+    }
+
+    /// What the request's first line names.
+    pub fn path(&self) -> &PathAndQuery {
+        &self.path
+    }
+
+    /// What the header `host` says.
+    pub fn authority(&self) -> &HeaderValue {
+        &self.authority
+    }
+
+    /// Looks the name up, once for all connections.
+    ///
+    /// # Errors
+    /// The name has no address.
+    pub async fn resolve(&self) -> io::Result<Connector> {
+        let mut addresses: Vec<SocketAddr> =
+            tokio::net::lookup_host((self.host.as_str(), self.port)).await?.collect();
+        addresses.dedup();
+        if addresses.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+        }
+        let tls = match self.tls {
+            true => Some((connector()?, server_name(&self.host)?)),
+            false => None,
+        };
+        Ok(Connector { addresses, tls })
+    }
+}
+
+fn connector() -> io::Result<TlsConnector> {
+    let mut roots = RootCertStore::empty();
+    roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+fn server_name(host: &str) -> io::Result<ServerName<'static>> {
+    ServerName::try_from(host.to_owned())
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))
+}
+
+/// A target whose addresses are known.
+#[derive(Clone)]
+pub struct Connector {
+    addresses: Vec<SocketAddr>,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+}
+
+impl Connector {
+    /// The addresses, for people.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Opens a connection to the first address that takes one.
+    ///
+    /// # Errors
+    /// None does, or TLS fails.
+    pub async fn connect(&self) -> io::Result<Stream> {
+        let stream = TcpStream::connect(&self.addresses[..]).await?;
+        stream.set_nodelay(true)?;
+        match &self.tls {
+            None => Ok(Stream::Plain(stream)),
+            Some((tls, name)) => {
+                Ok(Stream::Tls(Box::new(tls.connect(name.clone(), stream).await?)))
+            }
+        }
+    }
+}
+
+/// A connection, with or without TLS.
+pub enum Stream {
+    /// TCP.
+    Plain(TcpStream),
+    /// TLS over TCP.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Target, String> {
+        text.parse::<Target>().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_url_says_where_and_what() {
+        let target = parse("http://[::1]:8080/a?b=c").unwrap();
+        assert_eq!(
+            (target.host.as_str(), target.port, target.tls, target.path.as_str()),
+            ("::1", 8080, false, "/a?b=c")
+        );
+        assert_eq!(target.authority, "[::1]:8080");
+        let target = parse("https://example.com").unwrap();
+        assert_eq!((target.port, target.tls, target.path.as_str()), (443, true, "/"));
+    }
+
+    #[test]
+    fn what_is_no_url_is_told_what_one_is() {
+        let not =
+            |text: &str| format!("{text:?} is not a URL: write one such as http://127.0.0.1:8080/");
+        let scheme = |text: &str| {
+            format!(
+                "{text:?} has no scheme that can be measured: it begins with http:// or https://"
+            )
+        };
+        assert_eq!(parse("http://"), Err(not("http://")));
+        assert_eq!(parse("http://a b/"), Err(not("http://a b/")));
+        assert_eq!(parse("http://a:99999/"), Err(not("http://a:99999/")));
+        assert_eq!(parse("127.0.0.1:8080"), Err(scheme("127.0.0.1:8080")));
+        assert_eq!(parse("ftp://a/"), Err(scheme("ftp://a/")));
+        assert!(parse("http://me:secret@a/").unwrap_err().contains("-H 'authorization: ...'"));
+    }
+}

@@ -1,0 +1,78 @@
+//! Rounds of load: at full speed, then at a fixed rate.
+
+use std::time::Duration;
+
+use super::{
+    BenchArgs,
+    child::Up,
+    load::{Expect, Load},
+    machine::Noise,
+    request::Template,
+    results::{Round, Speed},
+    target::Target,
+};
+use crate::cli::{Error, console::Console};
+
+/// What is put under load.
+pub(super) struct Loaded<'a> {
+    pub(super) target: Target,
+    pub(super) template: &'a Template,
+    /// The status of good answers.
+    pub(super) status: u16,
+    /// The server, where it is ours.
+    pub(super) up: Option<&'a Up>,
+}
+
+/// Before each round, uncounted.
+const WARMUP: Duration = Duration::from_millis(500);
+/// The longest that one answer may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Loaded<'_> {
+    /// All rounds of one kind; `rate` as in [`Load::rate`].
+    pub(super) fn measure(
+        &self,
+        args: &BenchArgs,
+        rate: Option<u32>,
+        (console, noise): (&Console, &mut Noise),
+    ) -> Result<Speed, Error> {
+        let load = Load {
+            target: self.target.clone(),
+            method: self.template.method.clone(),
+            headers: self.template.headers.clone(),
+            body: self.template.body.clone(),
+            connections: args.connections,
+            threads: args.threads,
+            requests_each: None,
+            warmup: WARMUP,
+            duration: Duration::from_secs(args.duration_s.into()),
+            rate,
+            timeout: TIMEOUT,
+            expect: Expect { status: Some(self.status), body: None },
+        };
+        let what = rate.map_or("at full speed".to_owned(), |rate| format!("at {rate} requests/s"));
+        let mut rounds = Vec::new();
+        for round in 1..=args.rounds {
+            noise.look();
+            let _shown = console.progress(format!("round {round} of {} {what}", args.rounds));
+            rounds.push(self.round(&load)?);
+        }
+        Ok(Speed::of(rate, &rounds))
+    }
+
+    #[allow(clippy::cast_precision_loss)]
+    fn round(&self, load: &Load) -> Result<Round, Error> {
+        let before = self.up.and_then(Up::used);
+        let measured = load.run().map_err(Error::Load)?;
+        let after = self.up.and_then(Up::used);
+        let cpu = before.zip(after).map(|(before, after)| after.cpu.saturating_sub(before.cpu));
+        // The warm-up's requests used CPU time as well: it is spread over the whole of the round.
+        let warm = (load.warmup + load.duration).as_secs_f64() / load.duration.as_secs_f64();
+        let requests = measured.responses.max(1) as f64 * warm;
+        Ok(Round {
+            cpu_us: cpu.map(|cpu| cpu.as_secs_f64() * 1e6 / requests),
+            peak_bytes: after.map(|after| after.peak_bytes),
+            measured,
+        })
+    }
+}

@@ -1,0 +1,69 @@
+//! Between a component's file and its compilation: the init, and the snapshot in which every sandbox of the revision starts.
+
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+use super::{Host, deploy::Refusal};
+use crate::{
+    engine::{Instrumented, SnapshotName, has_init},
+    manifest::Function,
+    sandbox::{InitError, InitSpec, Snapshot, snapshot},
+    telemetry::{Context, GuestLog, InvocationId, Origin},
+};
+
+impl Host {
+    /// The component as its init leaves it; as it is, where it has none. An init that was run before, by this process or an
+    /// earlier one, is not run again. Blocks: for a thread that does not serve.
+    pub(super) fn snapshot(
+        &self,
+        bytes: Vec<u8>,
+        origin: &Arc<Origin>,
+        function: &Function,
+    ) -> Result<Vec<u8>, Refusal> {
+        if !has_init(&bytes) {
+            return Ok(bytes);
+        }
+        let name = SnapshotName::new(&blake3::hash(&bytes), seen(origin, function).as_bytes());
+        if let Some(snapshot) = self.loader.snapshot(&name) {
+            return Ok(snapshot);
+        }
+        let Snapshot { bytes, cpu } = self.run_init(&bytes, origin, function)?;
+        tracing::info!(
+            function = %origin,
+            cpu_ms = cpu.as_millis(),
+            component_kib = bytes.len() >> 10,
+            "the init has run; every sandbox starts from what it left"
+        );
+        self.loader.keep_snapshot(&name, &bytes);
+        Ok(bytes)
+    }
+
+    fn run_init(
+        &self,
+        bytes: &[u8],
+        origin: &Arc<Origin>,
+        function: &Function,
+    ) -> Result<Snapshot, Refusal> {
+        let instrumented = Instrumented::new(bytes).map_err(InitError::from)?;
+        let loaded = self.loader.compile(instrumented.wasm())?;
+        let context = Arc::new(Context {
+            origin: origin.clone(),
+            invocation: InvocationId(0),
+            request_id: None,
+            trace_id: None,
+        });
+        let Function { limits, env, .. } = function;
+        let log = Arc::new(GuestLog::new(context, limits.log_bytes, self.invoker().sink().clone()));
+        let spec = InitSpec { limits: limits.clone(), env: env.clone() };
+        let taken = snapshot(self.invoker().engines(), &instrumented, loaded, spec, &log);
+        Ok(Handle::current().block_on(taken)?)
+    }
+}
+
+/// All that the result of an init can depend on, beside the component. Tenants have nothing in common, not even the seed of
+/// their hash maps.
+fn seen(origin: &Origin, function: &Function) -> String {
+    let Function { limits, env, .. } = function;
+    format!("{:?}", (&origin.tenant, env, limits.memory_bytes, limits.table_elements))
+}
