@@ -2,6 +2,7 @@
 
 mod deploy;
 mod host;
+mod provision;
 mod review;
 mod routes;
 mod snapshot;

@@ -39,12 +39,15 @@ pub use snapshot::{Instrumented, SnapshotError, has_init};
 
 use std::sync::{Arc, OnceLock};
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
 use epoch::Ticker;
 
 /// The engines of one host: one per profile, made when first needed.
 pub struct Engines {
     pool: PoolOptions,
     slots: [OnceLock<Slots>; Profile::ALL.len()],
+    provisioned: Arc<Semaphore>,
     ticker: Arc<Ticker>,
 }
 
@@ -69,6 +72,7 @@ impl Engines {
     /// them.
     pub fn new(pool: PoolOptions) -> Result<Arc<Engines>, EngineError> {
         let engines = Engines {
+            provisioned: Arc::new(Semaphore::new(pool.provisioned() as usize)),
             pool,
             slots: Default::default(),
             ticker: Ticker::start().map_err(EngineError::Ticker)?,
@@ -94,6 +98,11 @@ impl Engines {
     /// To be held while a guest may run: the epoch ticks only while somebody holds one.
     pub fn running(&self) -> Running {
         self.ticker.running()
+    }
+
+    /// A slot for a sandbox that is made ahead, if one is left.
+    pub fn provision(&self) -> Option<OwnedSemaphorePermit> {
+        self.provisioned.clone().try_acquire_owned().ok()
     }
 
     /// What the pools of all engines hold now.

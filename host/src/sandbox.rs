@@ -17,6 +17,7 @@ mod lean;
 mod limiter;
 mod portable;
 mod program;
+mod provisioned;
 mod snapshot;
 mod state;
 
@@ -24,6 +25,7 @@ pub use contract::{CallError, Event, EventFailure, Extension, Retry};
 pub use fault::{DETAIL_BYTES, Fault};
 pub use lean::{LeanField, LeanParam, LeanRequest, LeanResponse};
 pub use program::{LinkError, Linkers, Program};
+pub use provisioned::Provisioned;
 pub use snapshot::{InitError, InitSpec, Snapshot, snapshot};
 pub use state::Spec;
 
@@ -32,7 +34,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use wasmtime::Store;
+use wasmtime::{Store, component::Instance};
 
 use crate::{
     capability::egress::Propagation,
@@ -40,11 +42,14 @@ use crate::{
     telemetry::GuestLog,
 };
 use budget::CpuClock;
+use provisioned::Made;
 use state::State;
 
 /// A sandbox that did not exist before its invocation and is gone after it.
 pub struct Sandbox {
     store: Store<State>,
+    // Where it was instantiated ahead.
+    made: Option<Made>,
     program: Arc<Program>,
     cpu: Arc<CpuClock>,
     deadline: Instant,
@@ -83,12 +88,29 @@ impl Sandbox {
         let store = state::store(program.engine(), spec, log, propagation, deadline)?;
         Ok(Sandbox {
             store,
+            made: None,
             program: program.clone(),
             cpu,
             deadline,
             instantiated: None,
             _running: running,
         })
+    }
+
+    /// A sandbox that was made ahead, where there is one, and otherwise a new one.
+    pub fn provisioned(
+        provisioned: Option<&Arc<Provisioned>>,
+        engines: &Engines,
+        program: &Arc<Program>,
+        spec: &Arc<Spec>,
+        log: Arc<GuestLog>,
+        mut propagation: Propagation,
+        deadline: Instant,
+    ) -> Result<Sandbox, Fault> {
+        match provisioned.and_then(|ahead| ahead.take(&log, &mut propagation, deadline)) {
+            Some(sandbox) => Ok(sandbox),
+            None => Sandbox::new(engines, program, spec, log, propagation, deadline),
+        }
     }
 
     /// What was used so far.
@@ -108,8 +130,12 @@ impl Sandbox {
 
     /// Instantiates and calls nothing: what a deploy does to see whether a component can start within its limits.
     pub async fn start(&mut self) -> Result<(), Fault> {
+        self.instantiate().await.map(drop)
+    }
+
+    async fn instantiate(&mut self) -> Result<Instance, Fault> {
         let program = self.program.clone();
-        self.run(async |store| program.instance().instantiate_async(store).await.map(drop)).await
+        self.run(async |store| program.instance().instantiate_async(store).await).await
     }
 
     /// Runs a part of the guest under the CPU budget and the deadline.

@@ -17,8 +17,8 @@ use crate::{
     manifest::{App, Function, HostPattern, LimitKey, Limits, Source},
     name::{AppName, FunctionName, TenantName},
     outcome::Outcome,
-    sandbox::{InitError, LinkError, Program, Sandbox, Spec},
-    telemetry::{Context, GuestLog, InvocationId, Origin, metrics::FunctionKey},
+    sandbox::{InitError, LinkError, Program, Provisioned, Sandbox, Spec},
+    telemetry::{Origin, metrics::FunctionKey},
 };
 
 /// Where the component of each function that is built lies: what building has made.
@@ -229,18 +229,23 @@ impl Host {
             app: app.name.clone(),
             function: function.name.clone(),
         };
+        let program = Arc::new(program);
+        let spec = Arc::new(Spec {
+            limits: limits.clone(),
+            env: function.env.clone(),
+            egress: self.egress.clone(),
+            policy: egress::Policy::new(&function.grants),
+        });
+        let metrics = self.metrics.function(key);
+        let provisioned = Provisioned::new(self.invoker().engines(), &program, &spec, &metrics);
         let revision = Arc::new(Revision {
             tenant: tenant.clone(),
             origin,
-            program: Arc::new(program),
-            spec: Arc::new(Spec {
-                limits: limits.clone(),
-                env: function.env.clone(),
-                egress: self.egress.clone(),
-                policy: egress::Policy::new(&function.grants),
-            }),
+            program,
+            spec,
             quota,
-            metrics: self.metrics.function(key),
+            metrics,
+            provisioned,
             routes: function.routes.clone(),
             cors: function.cors.clone().map(Arc::new),
             source: path.to_owned(),
@@ -272,14 +277,8 @@ impl Host {
 
     /// Instantiates once: a component that cannot start is found now and not by its first request.
     async fn try_start(&self, revision: &Arc<Revision>) -> Result<(), Refusal> {
-        let context = Arc::new(Context {
-            origin: revision.origin.clone(),
-            invocation: InvocationId(0),
-            request_id: None,
-            trace_id: None,
-        });
         let limits = &revision.spec.limits;
-        let log = Arc::new(GuestLog::new(context, limits.log_bytes, self.invoker().sink().clone()));
+        let log = self.deploy_log(&revision.origin, limits);
         let deadline = Instant::now() + limits.deadline;
         let start = async {
             let engines = self.invoker().engines();

@@ -131,8 +131,9 @@ impl Host {
     }
 
     pub(super) fn swap(&self, deployed: Deployed, router: Router<Endpoint<Arc<Revision>>>) {
-        self.deployed.store(Arc::new(deployed));
+        let before = self.deployed.swap(Arc::new(deployed));
         self.routes.store(Arc::new(router));
+        self.provision(&before);
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 use super::{Host, deploy::Refusal};
 use crate::{
     engine::{Instrumented, SnapshotName, has_init},
-    manifest::Function,
+    manifest::{Function, Limits},
     sandbox::{InitError, InitSpec, Snapshot, snapshot},
     telemetry::{Context, GuestLog, InvocationId, Origin},
 };
@@ -47,17 +47,24 @@ impl Host {
     ) -> Result<Snapshot, Refusal> {
         let instrumented = Instrumented::new(bytes).map_err(InitError::from)?;
         let loaded = self.loader.compile(instrumented.wasm())?;
+        let Function { limits, env, .. } = function;
+        let log = self.deploy_log(origin, limits);
+        let spec = InitSpec { limits: limits.clone(), env: env.clone() };
+        let taken = snapshot(self.invoker().engines(), &instrumented, loaded, spec, &log);
+        Ok(Handle::current().block_on(taken)?)
+    }
+}
+
+impl Host {
+    /// For what a guest prints before it is invoked.
+    pub(super) fn deploy_log(&self, origin: &Arc<Origin>, limits: &Limits) -> Arc<GuestLog> {
         let context = Arc::new(Context {
             origin: origin.clone(),
             invocation: InvocationId(0),
             request_id: None,
             trace_id: None,
         });
-        let Function { limits, env, .. } = function;
-        let log = Arc::new(GuestLog::new(context, limits.log_bytes, self.invoker().sink().clone()));
-        let spec = InitSpec { limits: limits.clone(), env: env.clone() };
-        let taken = snapshot(self.invoker().engines(), &instrumented, loaded, spec, &log);
-        Ok(Handle::current().block_on(taken)?)
+        Arc::new(GuestLog::new(context, limits.log_bytes, self.invoker().sink().clone()))
     }
 }
 

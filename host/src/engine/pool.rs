@@ -43,6 +43,13 @@ impl Default for PoolOptions {
     }
 }
 
+impl PoolOptions {
+    /// Sandboxes that may be made ahead, over all functions and profiles, besides those: a quarter of them.
+    pub(super) fn provisioned(&self) -> u32 {
+        self.sandboxes.div_ceil(4)
+    }
+}
+
 /// The fewest sandboxes with which a pool is worth its reservation.
 const SMALLEST_POOL: u32 = 8;
 
@@ -89,6 +96,7 @@ pub(super) fn build(profile: Profile, options: &PoolOptions) -> Result<(Engine, 
 
 fn pooling(options: &PoolOptions, sandboxes: u32) -> PoolingAllocationConfig {
     let bytes = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+    let sandboxes = sandboxes.saturating_add(options.provisioned().min(sandboxes));
     let slots = sandboxes.saturating_add(SPARE);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)

@@ -6,7 +6,7 @@ use super::Quota;
 use crate::{
     manifest::{Cors, Route},
     name::TenantName,
-    sandbox::{Program, Spec},
+    sandbox::{Program, Provisioned, Spec},
     telemetry::{FunctionMetrics, Origin},
 };
 
@@ -48,6 +48,8 @@ pub struct Revision {
     pub quota: Arc<Quota>,
     /// The function's metrics, over all its revisions.
     pub metrics: Arc<FunctionMetrics>,
+    /// Its sandboxes that are made ahead, if there are to be any.
+    pub provisioned: Option<Arc<Provisioned>>,
     /// Where it answers.
     pub routes: Vec<Route>,
     /// Which other origins' pages may call it.

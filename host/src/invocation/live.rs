@@ -118,7 +118,8 @@ impl Live {
         let started = Instant::now();
         let limits = &revision.spec.limits;
         let log = Arc::new(GuestLog::new(context.clone(), limits.log_bytes, invoker.sink.clone()));
-        let sandbox = match Sandbox::new(
+        let sandbox = match Sandbox::provisioned(
+            revision.provisioned.as_ref(),
             &invoker.engines,
             &revision.program,
             &revision.spec,

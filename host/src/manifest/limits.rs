@@ -53,6 +53,9 @@ pub struct Limits {
     /// Invocations of this function in a second, with a burst of the same size. Manifest: `rate_per_s`.
     /// Default none. `throttled`.
     pub rate_per_s: Option<u32>,
+    /// Sandboxes that are kept instantiated and unused, for the next invocations. Manifest: `provisioned`. Default 0. They take
+    /// the host's slots for these, a quarter of `max_sandboxes` for all functions together; where none is left there are fewer.
+    pub provisioned: u32,
     /// Resource handles (requests, bodies, timers, ...) that one sandbox holds at once. Manifest: `handles`.
     /// Default 1,024. The hostcall that goes over it traps.
     pub handles: u32,
@@ -93,6 +96,7 @@ impl Default for Limits {
             log_bytes: 64 * KIB,
             concurrency: 256,
             rate_per_s: None,
+            provisioned: 0,
             handles: 1024,
             random_bytes: 64 * KIB,
             outbound_concurrency: 16,
@@ -188,6 +192,9 @@ limit_keys! {
     concurrency = Concurrency, 1..=100_000, default 256;
     /// Invocations of this function in a second, with a burst of the same size. Not limited by default.
     rate_per_s = RatePerS, 1..=10_000_000;
+    /// Sandboxes that are kept ready: instantiated, initialised, never used. The next invocation takes one instead of
+    /// making its own, and another is made meanwhile.
+    provisioned = Provisioned, 0..=10_000, default 0;
     /// Resource handles (requests, bodies, timers, ...) that one sandbox holds at once.
     handles = Handles, 1..=1_000_000, default 1024;
     /// Random bytes in one call of the host, in KiB.
@@ -227,6 +234,7 @@ impl Limits {
             LimitKey::LogKib => self.log_bytes.div_ceil(KIB),
             LimitKey::Concurrency => self.concurrency.into(),
             LimitKey::RatePerS => self.rate_per_s?.into(),
+            LimitKey::Provisioned => self.provisioned.into(),
             LimitKey::Handles => self.handles.into(),
             LimitKey::RandomKib => self.random_bytes.div_ceil(KIB),
             LimitKey::OutboundConcurrency => self.outbound_concurrency.into(),
@@ -256,6 +264,7 @@ impl Limits {
             LimitKey::LogKib => self.log_bytes = value * KIB,
             LimitKey::Concurrency => self.concurrency = small,
             LimitKey::RatePerS => self.rate_per_s = Some(small),
+            LimitKey::Provisioned => self.provisioned = small,
             LimitKey::Handles => self.handles = small,
             LimitKey::RandomKib => self.random_bytes = value * KIB,
             LimitKey::OutboundConcurrency => self.outbound_concurrency = small,

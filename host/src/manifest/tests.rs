@@ -54,6 +54,7 @@ header_kib = 8
 log_kib = 1
 concurrency = 10
 rate_per_s = 100
+provisioned = 3
 handles = 64
 random_kib = 1
 outbound_concurrency = 2
@@ -130,6 +131,7 @@ fn limits_come_from_the_function_then_the_app_then_the_defaults() {
         log_bytes: 1 << 10,
         concurrency: 10,
         rate_per_s: Some(100),
+        provisioned: 3,
         handles: 64,
         random_bytes: 1 << 10,
         outbound_concurrency: 2,

@@ -4,7 +4,11 @@ use std::time::{Duration, Instant};
 
 use super::{
     CallError, Event, EventFailure, Fault, Sandbox,
-    contract::http::exports::lacewing::function::http::{FieldParam, Param, Request},
+    contract::{
+        call::CallFunction,
+        events::EventsFunction,
+        http::exports::lacewing::function::http::{FieldParam, Param, Request},
+    },
 };
 use crate::outcome::Outcome;
 
@@ -31,10 +35,14 @@ impl Sandbox {
     pub async fn http(&mut self, request: LeanRequest<'_>) -> Result<LeanResponse, Fault> {
         let program = self.program.clone();
         let pre = program.http.as_ref().ok_or_else(|| not_exported("lacewing:function/http"))?;
+        let made = self.made.take();
         let mut start = Start::now();
         let result = self
             .run(async |store| {
-                let instance = pre.instantiate_async(&mut *store).await?;
+                let instance = match made {
+                    Some(made) => made.http(store)?,
+                    None => pre.instantiate_async(&mut *store).await?,
+                };
                 start.done();
                 instance.lacewing_function_http().call_handle(store, request).await
             })
@@ -52,10 +60,14 @@ impl Sandbox {
     pub async fn call(&mut self, payload: &[u8]) -> Result<Result<Vec<u8>, CallError>, Fault> {
         let program = self.program.clone();
         let pre = program.call.as_ref().ok_or_else(|| not_exported("lacewing:function/call"))?;
+        let made = self.made.take();
         let mut start = Start::now();
         let result = self
             .run(async |store| {
-                let instance = pre.instantiate_async(&mut *store).await?;
+                let instance = match made {
+                    Some(made) => CallFunction::new(&mut *store, &made.instance)?,
+                    None => pre.instantiate_async(&mut *store).await?,
+                };
                 start.done();
                 instance.lacewing_function_call().call_call(store, &payload.to_vec()).await
             })
@@ -72,10 +84,14 @@ impl Sandbox {
         let program = self.program.clone();
         let pre =
             program.events.as_ref().ok_or_else(|| not_exported("lacewing:function/events"))?;
+        let made = self.made.take();
         let mut start = Start::now();
         let result = self
             .run(async |store| {
-                let instance = pre.instantiate_async(&mut *store).await?;
+                let instance = match made {
+                    Some(made) => EventsFunction::new(&mut *store, &made.instance)?,
+                    None => pre.instantiate_async(&mut *store).await?,
+                };
                 start.done();
                 instance.lacewing_function_events().call_handle(store, batch).await
             })

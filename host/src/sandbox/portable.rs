@@ -21,18 +21,19 @@ use wasmtime::{Store, component::Accessor};
 use wasmtime_wasi_http::{
     Error as WasiHttpError, WasiBody, WasiHttpView,
     p2::bindings::{
-        ProxyPre,
+        Proxy, ProxyPre,
         http::types::{ErrorCode as ErrorCode02, Scheme},
     },
     p3::{
         self,
-        bindings::{ServicePre, http::types::ErrorCode as ErrorCode03},
+        bindings::{Service, ServicePre, http::types::ErrorCode as ErrorCode03},
     },
 };
 
 use super::{
     Fault, Sandbox, fault,
     lean::{Start, not_exported},
+    provisioned::Made,
     state::State,
 };
 use crate::{
@@ -57,16 +58,21 @@ impl Sandbox {
         respond: oneshot::Sender<http::Response<ResponseStream>>,
     ) -> Result<(), Fault> {
         let program = self.program.clone();
+        let made = self.made.take();
         let mut start = Start::now();
         let request = request.map(|body| body.map_err(to_wasi).boxed_unsync());
         let result = match (&program.wasi_03, &program.wasi_02) {
             (Some(pre), _) => {
-                self.run(async |store| serve_03(store, pre, request, respond, &mut start).await)
-                    .await
+                self.run(async |store| {
+                    serve_03(store, pre, made, request, respond, &mut start).await
+                })
+                .await
             }
             (None, Some(pre)) => {
-                self.run(async |store| serve_02(store, pre, request, respond, &mut start).await)
-                    .await
+                self.run(async |store| {
+                    serve_02(store, pre, made, request, respond, &mut start).await
+                })
+                .await
             }
             (None, None) => Err(not_exported("wasi:http")),
         };
@@ -88,11 +94,15 @@ impl Sandbox {
 async fn serve_02(
     store: &mut Store<State>,
     pre: &ProxyPre<State>,
+    made: Option<Made>,
     request: http::Request<WasiBody>,
     respond: oneshot::Sender<http::Response<ResponseStream>>,
     start: &mut Start,
 ) -> wasmtime::Result<Answer> {
-    let proxy = pre.instantiate_async(&mut *store).await?;
+    let proxy = match made {
+        Some(made) => Proxy::new(&mut *store, &made.instance)?,
+        None => pre.instantiate_async(&mut *store).await?,
+    };
     start.done();
     let scheme = match request.uri().scheme_str() {
         Some("https") => Scheme::Https,
@@ -126,11 +136,15 @@ async fn serve_02(
 async fn serve_03(
     store: &mut Store<State>,
     pre: &ServicePre<State>,
+    made: Option<Made>,
     request: http::Request<WasiBody>,
     respond: oneshot::Sender<http::Response<ResponseStream>>,
     start: &mut Start,
 ) -> wasmtime::Result<Answer> {
-    let service = pre.instantiate_async(&mut *store).await?;
+    let service = match made {
+        Some(made) => Service::new(&mut *store, &made.instance)?,
+        None => pre.instantiate_async(&mut *store).await?,
+    };
     start.done();
     let sent = Arc::new(AtomicBool::new(false));
     let noted = sent.clone();

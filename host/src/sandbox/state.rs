@@ -61,6 +61,23 @@ pub(crate) struct State {
     gate: Option<Box<Gate>>,
 }
 
+impl State {
+    /// Whether the guest has asked the host for nothing yet that is answered for an invocation.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.wasi.is_none() && self.gate.is_none() && self.table.is_empty()
+    }
+
+    /// Makes it the state of the invocation of `log`. Nothing was made for another one yet.
+    pub(super) fn adopt(
+        &mut self,
+        log: Arc<GuestLog>,
+        propagation: Propagation,
+        deadline: Instant,
+    ) {
+        (self.log, self.propagation, self.deadline) = (log, propagation, deadline);
+    }
+}
+
 pub(super) fn store(
     engine: &Engine,
     spec: &Arc<Spec>,

@@ -19,6 +19,7 @@ mod limits;
 mod outcomes;
 mod portable;
 mod process;
+mod provisioned;
 mod snapshot;
 mod streaming;
 mod structure;

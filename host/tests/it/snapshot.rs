@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// A manifest for the guest whose init does what `init` says.
-fn manifest(init: &str, limits: &str) -> String {
+pub(crate) fn manifest(init: &str, limits: &str) -> String {
     format!(
         "app = \"suspect\"
         [functions.suspect]

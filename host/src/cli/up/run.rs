@@ -225,6 +225,7 @@ impl Up {
     async fn drain(mut self, signals: &mut Signals) -> Result<ExitCode, Error> {
         let grace = self.host.settings().grace_period;
         self.host.health().set_draining();
+        self.host.stop_provisioning();
         self.console.status(
             "Draining",
             format_args!(

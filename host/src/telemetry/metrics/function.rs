@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use prometheus_client::{
@@ -44,8 +47,20 @@ pub struct FunctionKey {
 pub struct FunctionMetrics {
     key: FunctionKey,
     figures: OnceLock<Box<Figures>>,
+    provisioned: OnceLock<Box<ProvisionedFigures>>,
     revisions: Mutex<Vec<Arc<str>>>,
     set: Weak<FunctionSet>,
+}
+
+/// The figures of a function's provisioned sandboxes.
+#[derive(Debug, Default)]
+pub struct ProvisionedFigures {
+    /// Sandboxes that are ready now, of all revisions that are there.
+    pub ready: AtomicU64,
+    /// Invocations that took one.
+    pub taken: Counter,
+    /// Invocations that found none and made their own.
+    pub missed: Counter,
 }
 
 #[derive(Debug)]
@@ -110,6 +125,11 @@ impl FunctionMetrics {
         figures.log_dropped_bytes.add(totals.dropped_bytes);
     }
 
+    /// The figures of its provisioned sandboxes, which have series once somebody asked for them.
+    pub fn provisioned(&self) -> &ProvisionedFigures {
+        self.provisioned.get_or_init(Box::default)
+    }
+
     /// Says which revisions the function serves now: the series of `lacewing_function_info`.
     pub fn set_revisions(&self, revisions: Vec<Arc<str>>) {
         *self.revisions.lock().unwrap_or_else(PoisonError::into_inner) = revisions;
@@ -142,6 +162,7 @@ impl FunctionSet {
         let function = Arc::new(FunctionMetrics {
             key: key.clone(),
             figures: OnceLock::new(),
+            provisioned: OnceLock::new(),
             revisions: Mutex::default(),
             set: Arc::downgrade(self),
         });
@@ -217,6 +238,7 @@ pub(super) fn encode_functions(
             }
         })?;
     }
+    encode_provisioned(&functions, encoder)?;
     for (name, help, unit, read) in HISTOGRAMS {
         let kind = MetricType::Histogram;
         let mut metric = encoder.encode_descriptor(name, help, Some(unit), kind)?;
@@ -307,6 +329,48 @@ fn encode_info(
         for revision in function.revisions.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             let labels = Labels { key: &function.key, more: Some(("revision", revision)) };
             metric.encode_info(&labels)?;
+        }
+    }
+    Ok(())
+}
+
+fn encode_provisioned(
+    functions: &[Arc<FunctionMetrics>],
+    encoder: &mut DescriptorEncoder<'_>,
+) -> fmt::Result {
+    type Read = fn(&ProvisionedFigures) -> u64;
+    let families: [(&str, &str, MetricType, Read); 3] = [
+        (
+            "provisioned_ready",
+            "Sandboxes that were made ahead and are not taken yet",
+            MetricType::Gauge,
+            |figures| figures.ready.load(Ordering::Relaxed),
+        ),
+        (
+            "provisioned_taken",
+            "Invocations that took a sandbox that was made ahead",
+            MetricType::Counter,
+            |figures| figures.taken.get(),
+        ),
+        (
+            "provisioned_missed",
+            "Invocations that found no sandbox made ahead, and made their own",
+            MetricType::Counter,
+            |figures| figures.missed.get(),
+        ),
+    ];
+    for (name, help, kind, read) in families {
+        let mut metric = encoder.encode_descriptor(name, help, None, kind)?;
+        for function in functions {
+            let Some(figures) = function.provisioned.get() else { continue };
+            let labels = Labels { key: &function.key, more: None };
+            let mut metric = metric.encode_family(&labels)?;
+            match kind {
+                MetricType::Counter => {
+                    metric.encode_counter::<NoLabelSet, _, u64>(&read(figures), None)?;
+                }
+                _ => metric.encode_gauge(&read(figures))?,
+            }
         }
     }
     Ok(())

@@ -85,6 +85,10 @@ fn found(Path(what): Path<String>) -> String {
         }
         "views" => format!("init: {}; handler: {}", SEEN.lock().unwrap(), view()),
         "hash" => RandomState::new().hash_one("word").to_string(),
+        "invocation" => env::var("LACEWING_INVOCATION").unwrap_or_default(),
+        "spin" => loop {
+            std::hint::black_box(());
+        },
         "print" => {
             println!("this is printed by an invocation");
             eprintln!("and so is this");

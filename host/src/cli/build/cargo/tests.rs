@@ -83,7 +83,7 @@ fn a_library_becomes_a_component_whatever_its_crate_type() {
 fn the_memory_has_room_for_a_first_allocation_after_the_static_data() {
     let tiny = Crate::new("", HELLO);
     let component = fs::read(tiny.build().unwrap().component).unwrap();
-    assert_eq!(initial_memory_bytes(&component), [512 * 1024]);
+    assert_eq!(initial_memory_bytes(&component), [256 * 1024]);
 
     let with_static = format!("pub static BIG: [u8; 4 << 20] = [7; 4 << 20];\n{HELLO}")
         .replace(".len() }", ".len() + usize::from(BIG[n]) }");
