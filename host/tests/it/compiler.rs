@@ -382,6 +382,8 @@ fn descriptors_that_were_left_open_are_closed() {
         .args(["-c", &format!("exec 9</dev/null; exec {program} --compiler-of-the-host")])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        // Not the tests' own, which may be a file: it may write none.
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     let mut stdin = compiler.stdin.take().unwrap();
