@@ -17,7 +17,7 @@ use bytes::Bytes;
 use http::{Response, Uri};
 use lacewing::{
     body::Body,
-    config::{HostFile, Settings},
+    config::{CompilerProgram, HostFile, Settings},
     control::{Components, Host},
     function::Revision,
     invocation::{Failure, HttpRequest},
@@ -42,7 +42,9 @@ pub async fn deployed(example: &str, cache_dir: &Path) -> Arc<Host> {
 /// If it cannot be deployed.
 pub async fn deployed_component(component: &Path, cache_dir: &Path) -> Arc<Host> {
     let (app, _) = App::for_component(component).unwrap_or_else(|findings| panic!("{findings:?}"));
-    let settings = Settings::new(cache_dir.to_owned());
+    let mut settings = Settings::new(cache_dir.to_owned());
+    // A bench is no `lacewing` that could be its own compiler.
+    settings.compilation.program = CompilerProgram::InProcess;
     let host = Host::new(settings.clone(), Sink::nothing(), InvocationLog::Errors)
         .unwrap_or_else(|error| panic!("{error}"));
     let file = HostFile::local(app, settings).unwrap_or_else(|findings| panic!("{findings:?}"));

@@ -23,6 +23,7 @@ use console::Console;
 
 use crate::{
     control::{DeployError, HostError},
+    engine,
     ingress::ListenError,
     telemetry::{admin::AdminError, logs::LogsError},
 };
@@ -194,6 +195,9 @@ impl Command {
 /// Parses the arguments (the program's name first), runs the command, reports its error.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
+    if args.get(1).is_some_and(|argument| argument == engine::COMPILER_ARGUMENT) {
+        return compile();
+    }
     let parsed = Cli::command()
         .color(color_before_parsing(&args))
         .try_get_matches_from(args)
@@ -207,6 +211,18 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         error.report(&console);
         error.exit_code()
     })
+}
+
+/// What the host starts itself for, to compile a component in a process of its own.
+fn compile() -> ExitCode {
+    match engine::compiler_child() {
+        Ok(()) => ExitCode::Success,
+        Err(error) => {
+            let argument = engine::COMPILER_ARGUMENT;
+            eprintln!("{argument} is how lacewing runs its compiler, and not for people: {error}");
+            ExitCode::Failure
+        }
+    }
 }
 
 /// Help and version are printed through the same type as errors; only the latter fail.

@@ -15,12 +15,14 @@
 //! `up` on a single app is the same with one tenant, `local`, and the default settings: [`HostFile::local`].
 
 mod caps;
+mod compilation;
 mod host_file;
 mod raw;
 mod settings;
 mod tenant;
 
 pub use caps::{CapViolation, Caps};
+pub use compilation::{Compilation, CompilerProgram};
 pub use host_file::{HostFile, cache_dir_of, json_schema};
 pub use settings::{
     Admission, Connections, LogFormat, LogSettings, RequestLog, Residency, Settings,

@@ -4,8 +4,8 @@
 //!            component bytes
 //!                  |  inspect: is this a component at all?
 //!                  v
-//!   cache --miss--> compile ----> artifact (.cwasm, keyed hash)
-//!     |  hit                          |
+//!   cache --miss--> compiler ---> artifact (.cwasm, keyed hash)
+//!     |  hit        (a process)       |
 //!     +-------------> load <----------+
 //!                      |
 //!                  Component  (of one profile's engine)
@@ -14,6 +14,7 @@
 //! There is one engine per [`Profile`], because what a profile says is compiled in. All engines share one epoch thread.
 
 mod cache;
+mod compiler;
 mod epoch;
 mod fold;
 mod inspect;
@@ -25,6 +26,9 @@ mod profile;
 mod snapshot;
 
 pub use cache::{ArtifactCache, CacheError, Trimmed};
+pub use compiler::{
+    ARGUMENT as COMPILER_ARGUMENT, CompileError, Compiler, child as compiler_child,
+};
 pub use epoch::Running;
 pub(crate) use epoch::TICK;
 pub use inspect::{ComponentError, Exports, Import, inspect_bytes};

@@ -43,6 +43,8 @@ pub(crate) struct RawHostFile {
     pub(crate) connections: RawConnections,
     /// The wait for a free sandbox.
     pub(crate) admission: RawAdmission,
+    /// What compiling a component may take.
+    pub(crate) compiler: RawCompiler,
     /// What is logged, and how.
     pub(crate) log: RawLog,
     /// Upper bounds on the limits of every function.
@@ -107,6 +109,32 @@ pub(crate) struct RawResidency {
     /// What their compiled components may take together, in MiB.
     #[schemars(range(min = 1, max = 1_048_576), extend("default" = 512))]
     pub(crate) memory_mib: Option<At<Whole>>,
+}
+
+/// What compiling a component may take: each is for one compilation, which is a process of its own.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+#[schemars(rename = "Compiler")]
+pub(crate) struct RawCompiler {
+    /// Address space, in MiB.
+    #[schemars(range(min = 256, max = 1_048_576), extend("default" = 2048))]
+    pub(crate) memory_mib: Option<At<Whole>>,
+    /// CPU time, over all threads, in seconds.
+    #[schemars(range(min = 1, max = 86_400), extend("default" = 60))]
+    pub(crate) cpu_s: Option<At<Whole>>,
+    /// Wall time, without the wait for a place, in seconds.
+    #[schemars(range(min = 1, max = 86_400), extend("default" = 120))]
+    pub(crate) wall_s: Option<At<Whole>>,
+    /// The compiled component, in MiB.
+    #[schemars(range(min = 1, max = 16_384), extend("default" = 512))]
+    pub(crate) artifact_mib: Option<At<Whole>>,
+    /// Compilations at once, in the whole host; no more than there are cores but one. 1 by default, and 2 where there are four
+    /// cores or more.
+    #[schemars(range(min = 1, max = 1024))]
+    pub(crate) concurrency: Option<At<Whole>>,
+    /// Compilations that wait for a place, in the whole host.
+    #[schemars(range(min = 0, max = 1024), extend("default" = 16))]
+    pub(crate) queue: Option<At<Whole>>,
 }
 
 /// What is logged, and how.

@@ -9,8 +9,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::Caps;
 use super::raw::{RawAdmission, RawConnections, RawHostFile, RawResidency};
+use super::{Caps, Compilation};
 use crate::manifest::raw::{At, Whole};
 use crate::manifest::{Diagnostic, Findings, LimitKey};
 
@@ -42,6 +42,8 @@ pub struct Settings {
     pub connections: Connections,
     /// The wait for a free slot. Table: `admission`.
     pub admission: Admission,
+    /// What compiling a component may take. Table: `compiler`.
+    pub compilation: Compilation,
     /// How long invocations that were accepted may go on after the host was told to stop. Key: `grace_period_s`. Default
     /// 30 s: what process supervisors wait before they kill.
     pub grace_period: Duration,
@@ -155,6 +157,7 @@ impl Settings {
             max_sandboxes: 1000,
             connections: Connections::default(),
             admission: Admission::default(),
+            compilation: Compilation::default(),
             grace_period: Duration::from_secs(30),
             log: LogSettings { format: LogFormat::Text, requests: RequestLog::Errors },
             caps,
@@ -246,6 +249,7 @@ impl Settings {
         settings.connections = Connections::read(&raw.connections, findings);
         settings.admission = Admission::read(&raw.admission, findings);
         settings.residency = Residency::read(&raw.residency, findings);
+        settings.compilation = Compilation::read(&raw.compiler, findings);
         settings.log = LogSettings { format: raw.log.format, requests: raw.log.requests };
         settings.caps.read(&raw.caps, findings);
         settings

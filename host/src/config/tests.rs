@@ -35,6 +35,14 @@ queue = 7
 max_functions = 20
 memory_mib = 30
 
+[compiler]
+memory_mib = 1024
+cpu_s = 7
+wall_s = 9
+artifact_mib = 64
+concurrency = 3
+queue = 0
+
 [log]
 format = "json"
 requests = "errors"
@@ -103,6 +111,15 @@ fn every_setting_is_taken() {
             max_streams: 10,
         },
         admission: Admission { wait: Duration::ZERO, queue: 7 },
+        compilation: Compilation {
+            memory_bytes: 1 << 30,
+            cpu: Duration::from_secs(7),
+            wall: Duration::from_secs(9),
+            artifact_bytes: 64 << 20,
+            concurrency: 3,
+            queue: 0,
+            program: CompilerProgram::This,
+        },
         grace_period: Duration::from_secs(5),
         log: LogSettings { format: LogFormat::Json, requests: RequestLog::Errors },
         caps: file.settings.caps.clone(),

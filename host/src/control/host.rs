@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use crate::{
     capability::egress::{Egress, EgressOptions, EgressSetupError},
     config::Settings,
-    engine::{ArtifactCache, EngineError, Engines, Loader, PoolOptions},
+    engine::{ArtifactCache, Compiler, EngineError, Engines, Loader, PoolOptions},
     function::{Residency, ResidencyOptions, Revision},
     ingress::{Endpoint, Routes, route::Router},
     invocation::{Admission, Invoker, QueueOptions},
@@ -77,6 +77,7 @@ impl Host {
                 None
             }
         };
+        let compiler = Compiler::new(settings.compilation.clone());
         let queue =
             QueueOptions { wait: settings.admission.wait, length: settings.admission.queue };
         let capacity =
@@ -85,7 +86,7 @@ impl Host {
             Arc::new(Invoker::new(engines.clone(), Admission::new(capacity, queue), sink, log));
         watch_use(&metrics, &invoker);
         let residency = Residency::new(
-            Loader::new(engines, cache, MAX_COMPONENT_BYTES),
+            Loader::new(engines, cache, MAX_COMPONENT_BYTES, compiler),
             ResidencyOptions {
                 functions: settings.residency.max_functions,
                 memory_bytes: settings.residency.memory_bytes,

@@ -5,16 +5,16 @@ use std::{
     fs::File,
     io::{self, Read},
     path::Path,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
 use wasmtime::component::Component;
 
 use super::{
-    ArtifactCache, ComponentError, EngineError, Engines, Exports, Import, Profile, Trimmed,
+    ArtifactCache, CompileError, Compiler, ComponentError, EngineError, Engines, Exports, Import,
+    Profile, Trimmed,
     cache::{ArtifactName, Compatibility, Found, Verified},
-    fold,
     inspect::{inspect_bytes, inspect_size},
     names::names_wasi_03,
 };
@@ -25,8 +25,7 @@ pub struct Loader {
     engines: Arc<Engines>,
     cache: Option<ArtifactCache>,
     limit_bytes: u64,
-    // One compilation at a time: each uses all cores that compilation may have.
-    compiling: Mutex<()>,
+    compiler: Compiler,
     compatibility: [OnceLock<Compatibility>; Profile::ALL.len()],
 }
 
@@ -88,9 +87,9 @@ pub enum LoadError {
     /// The engine could not be made.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// Invalid, cut short, or using a feature that this host does not have.
-    #[error("the component does not compile: {0}")]
-    Invalid(String),
+    /// There is no artifact.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
     /// More memory, tables or instances, before it starts, than the pool has for one sandbox.
     #[error(
         "the component needs more before it starts than this host has for any function (`caps` in its settings): {0}"
@@ -107,22 +106,18 @@ fn invalid(error: &wasmtime::Error) -> LoadError {
     if text.contains("pooling allocator") {
         return LoadError::OverPool(shortened(error.root_cause().to_string(), SHOWN_BYTES));
     }
-    let cut = text.contains("unexpected end") || text.contains("is out of bounds");
-    LoadError::Invalid(
-        shortened(text, SHOWN_BYTES) + if cut { " (is the file whole?)" } else { "" },
-    )
+    CompileError::Invalid(shortened(text, SHOWN_BYTES)).into()
 }
 
 impl Loader {
     /// A loader without a cache compiles each time.
-    pub fn new(engines: Arc<Engines>, cache: Option<ArtifactCache>, limit_bytes: u64) -> Loader {
-        Loader {
-            engines,
-            cache,
-            limit_bytes,
-            compiling: Mutex::new(()),
-            compatibility: Default::default(),
-        }
+    pub fn new(
+        engines: Arc<Engines>,
+        cache: Option<ArtifactCache>,
+        limit_bytes: u64,
+        compiler: Compiler,
+    ) -> Loader {
+        Loader { engines, cache, limit_bytes, compiler, compatibility: Default::default() }
     }
 
     /// The engines for which components are loaded.
@@ -159,7 +154,7 @@ impl Loader {
         let profile = Profile { metered, tasks: names_wasi_03(bytes) };
         match self.load_for(profile, bytes) {
             // It may have async types without WASI 0.3. If not, it is refused again, in the same words.
-            Err(LoadError::Invalid(_)) if !profile.tasks => {
+            Err(LoadError::Compile(CompileError::Invalid(_))) if !profile.tasks => {
                 self.load_for(Profile { tasks: true, ..profile }, bytes)
             }
             result => result,
@@ -175,13 +170,13 @@ impl Loader {
             ArtifactCache::touch(&verified.file);
             return Ok(loaded(component.clone(), profile, digest, verified.bytes()));
         }
-        let _one = self.compiling.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = self.compiler.enter()?;
         // Whoever compiled while this thread waited may have compiled this.
         if let Look::Mapped(component, verified) = self.find(engine, &name) {
             return Ok(loaded(component, profile, digest, verified.bytes()));
         }
         let start = Instant::now();
-        let artifact = compile(engine, bytes).map_err(|error| invalid(&error))?;
+        let artifact = self.compiler.compile(&place, engine, profile, bytes)?;
         let took = start.elapsed();
         let component = self.keep(engine, &name, &artifact)?;
         let origin = match found {
@@ -195,9 +190,9 @@ impl Loader {
     pub fn compile(&self, bytes: &[u8]) -> Result<Loaded, LoadError> {
         let profile = Profile { metered: false, tasks: names_wasi_03(bytes) };
         let engine = self.engines.get(profile)?;
-        let _one = self.compiling.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = self.compiler.enter()?;
         let start = Instant::now();
-        let artifact = engine.precompile_component(bytes).map_err(|error| invalid(&error))?;
+        let artifact = self.compiler.compile(&place, engine, profile, bytes)?;
         let origin = ArtifactOrigin::Compiled(start.elapsed());
         let component = deserialize(engine, &artifact)?;
         let (digest, artifact_bytes) = (blake3::hash(bytes), artifact.len() as u64);
@@ -305,7 +300,8 @@ impl Loader {
 }
 
 fn deserialize(engine: &wasmtime::Engine, artifact: &[u8]) -> Result<Component, LoadError> {
-    // SAFETY: both callers have had these bytes made by this very engine a moment ago, and nobody else has held them.
+    // SAFETY: both callers have had these bytes made by this host's own compiler a moment ago, for this very engine, and
+    // nobody else has held them.
     #[allow(unsafe_code)]
     let component = unsafe { Component::deserialize(engine, artifact) };
     component.map_err(|error| invalid(&error))
@@ -344,16 +340,6 @@ fn map(engine: &wasmtime::Engine, verified: &Verified) -> wasmtime::Result<Compo
     unsafe {
         Component::deserialize_file(engine, path)
     }
-}
-
-/// Compiles a component, folded if it can be.
-fn compile(engine: &wasmtime::Engine, bytes: &[u8]) -> wasmtime::Result<Vec<u8>> {
-    if let Some(folded) = fold::folded(bytes)
-        && let Ok(artifact) = engine.precompile_component(&folded)
-    {
-        return Ok(artifact);
-    }
-    engine.precompile_component(bytes)
 }
 
 fn loaded(

@@ -19,7 +19,7 @@ use lacewing::{
         build::{self, Toolchain},
         console::Console,
     },
-    config::{HostFile, Settings},
+    config::{CompilerProgram, HostFile, Settings},
     control::{Components, Host},
     ingress::{Gateway, Listener, Options, Server},
     manifest::{App, Source},
@@ -122,7 +122,12 @@ impl Served {
     /// Serves what a host file names. `dir` lives as long as it is served.
     pub(crate) async fn file(file: HostFile, dir: tempfile::TempDir) -> Served {
         let sink = Sink::memory();
-        let host = Host::new(file.settings.clone(), sink.clone(), InvocationLog::All).unwrap();
+        let mut settings = file.settings.clone();
+        // Unless a test names another: this program is not `lacewing`.
+        if settings.compilation.program == CompilerProgram::This {
+            settings.compilation.program = compiler();
+        }
+        let host = Host::new(settings, sink.clone(), InvocationLog::All).unwrap();
         host.deploy(&file, &components(&file)).await.unwrap_or_else(|errors| {
             panic!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
         });
@@ -279,6 +284,11 @@ impl Reply {
         assert_eq!(self.headers["content-type"], "application/problem+json");
         serde_json::from_slice(&self.body).unwrap()
     }
+}
+
+/// The compiler of a host in this process.
+pub(crate) fn compiler() -> CompilerProgram {
+    CompilerProgram::At(env!("CARGO_BIN_EXE_lacewing").into())
 }
 
 /// The binary under test.

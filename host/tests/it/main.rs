@@ -8,6 +8,7 @@ mod bad_requests;
 mod bad_responses;
 mod cli;
 mod client;
+mod compiler;
 mod components;
 mod deploy;
 mod egress;

@@ -83,6 +83,11 @@ impl Up {
         Up { address: nowhere, admin: nowhere, child, stderr }
     }
 
+    /// Its number.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it has said on standard error so far.
     pub(crate) fn said(&self) -> String {
         self.stderr.said.lock().unwrap().lines.join("\n")

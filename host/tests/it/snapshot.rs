@@ -11,7 +11,7 @@ use lacewing::{
 
 use crate::{
     components::{Core, write_component},
-    harness::{Served, guest},
+    harness::{Served, compiler, guest},
     tenants::Tenants,
 };
 
@@ -79,6 +79,7 @@ async fn deploy(dir: &tempfile::TempDir, init: &str, variable: &str) -> (Vec<Str
     let (app, _) = App::load(&path).unwrap();
     let mut settings = Settings::new(dir.path().join("cache"));
     settings.max_sandboxes = 8;
+    settings.compilation.program = compiler();
     let sink = Sink::memory();
     let host = Host::new(settings.clone(), sink.clone(), InvocationLog::All).unwrap();
     let file = HostFile::local(app, settings).unwrap();

@@ -405,6 +405,7 @@ fn fixed_settings(now: &Settings, new: &Settings) -> Vec<&'static str> {
         ("`max_sandboxes`", now.max_sandboxes != new.max_sandboxes),
         ("`connections`", now.connections != new.connections),
         ("`admission`", now.admission != new.admission),
+        ("`compiler`", now.compilation != new.compilation),
         ("`grace_period_s`", now.grace_period != new.grace_period),
         ("`log`", now.log != new.log),
     ];

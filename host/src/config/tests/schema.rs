@@ -44,6 +44,7 @@ const TABLES: &[(&str, &str)] = &[
     ("connections.", "Connections"),
     ("admission.", "Admission"),
     ("residency.", "Residency"),
+    ("compiler.", "Compiler"),
     ("tenants.acme.", "Tenant"),
     ("tenants.acme.quota.", "Quota"),
     ("tenants.acme.caps.", "Caps"),

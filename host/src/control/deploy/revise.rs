@@ -20,7 +20,7 @@ use super::Refusal;
 use crate::{
     capability::egress::{self, Propagation},
     control::{Deployed, Host, Ledger, ledger::Proven},
-    engine::{Exports, LoadError},
+    engine::{CompileError, Exports},
     file::Stamp,
     function::{Component, Revision, RevisionParts, Tenant},
     manifest::{App, Cors, Function, Grants, HttpGrant, LimitKey, Limits, Place, Route},
@@ -294,7 +294,8 @@ async fn spawn_blocking<T: Send + 'static>(
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(panic) => {
-            Err(Refusal::Load(LoadError::Invalid(format!("the compiler failed: {panic}"))))
+            let (status, said) = ("in this process".to_owned(), panic.to_string());
+            Err(Refusal::Load(CompileError::Crashed { status, said }.into()))
         }
     }
 }

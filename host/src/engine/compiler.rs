@@ -1,0 +1,266 @@
+//! Compilation, in a process of its own: what a stranger's component makes the compiler do ends with that process.
+//!
+//! ```text
+//!   Loader --enter--> Place (so many at once, so many wait)
+//!      |
+//!      +--compile--> `lacewing` again ── request ──> limits, filter of system calls
+//!                          |                              | then the component is read
+//!                          +<── artifact, or why not ─────+
+//!                          +<── nothing: it crashed, was killed, took too much: a `CompileError`
+//! ```
+//!
+//! The child has nothing but its three pipes. It is niced, in a process group of its own, and dies with the host. Its
+//! limits are on address space, CPU time and files, and set by itself before it reads a byte of the component; wall time and the
+//! artifact's size are the parent's to watch. It knows neither the cache nor its key: what it made is hashed and written by
+//! the parent. What the artifact holds is native code and the host runs it: whoever could make the compiler emit what
+//! it should not is not stopped by any of this, only by the compiler.
+
+mod child;
+mod jail;
+mod process;
+mod protocol;
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+pub use child::{ARGUMENT, child};
+
+use super::{Profile, fold};
+use crate::{
+    config::{Compilation, CompilerProgram},
+    telemetry::shortened,
+};
+
+/// The most that is shown of what Wasmtime, or a compiler that crashed, says: names are as long as their authors make them.
+const SHOWN_BYTES: usize = 1024;
+
+/// Compiles components, so many at once.
+#[derive(Debug)]
+pub struct Compiler {
+    settings: Compilation,
+    in_use: Mutex<InUse>,
+    freed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct InUse {
+    running: u32,
+    waiting: u32,
+}
+
+/// Why there is no artifact.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CompileError {
+    /// The component: invalid, cut short, or using a feature that this host does not have.
+    #[error("the component does not compile: {0}")]
+    Invalid(String),
+    /// Address space.
+    #[error(
+        "compiling the component takes more than {limit_mib} MiB of memory, which is the limit (`compiler.memory_mib` of the host)"
+    )]
+    Memory {
+        /// In MiB.
+        limit_mib: u64,
+    },
+    /// CPU time.
+    #[error(
+        "compiling the component takes more than {limit_s} s of CPU time, which is the limit (`compiler.cpu_s` of the host)"
+    )]
+    Cpu {
+        /// In seconds.
+        limit_s: u64,
+    },
+    /// Wall time.
+    #[error(
+        "compiling the component takes more than {limit_s} s, which is the limit (`compiler.wall_s` of the host)"
+    )]
+    Wall {
+        /// In seconds.
+        limit_s: u64,
+    },
+    /// The artifact.
+    #[error(
+        "the compiled component has {mib} MiB, and {limit_mib} MiB is the limit (`compiler.artifact_mib` of the host)"
+    )]
+    Artifact {
+        /// In MiB.
+        mib: u64,
+        /// In MiB.
+        limit_mib: u64,
+    },
+    /// It went down.
+    #[error("the compiler crashed on the component ({status}){}", last_words(.said))]
+    Crashed {
+        /// How the process ended.
+        status: String,
+        /// The end of what it said.
+        said: String,
+    },
+    /// Somebody else ended it.
+    #[error(
+        "the compiler was killed while it compiled the component: by somebody, or by the system because the machine had no memory left; deploy again"
+    )]
+    Killed,
+    /// More wait than may.
+    #[error(
+        "{waiting} components wait to be compiled, and no more may (`compiler.queue` of the host): deploy again later"
+    )]
+    Busy {
+        /// How many wait.
+        waiting: u32,
+    },
+    /// There is no compiler.
+    #[error("cannot start the compiler {program}: {reason}; nothing is compiled without it")]
+    Start {
+        /// Its path.
+        program: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// The program is something else.
+    #[error("{program} is not the compiler of lacewing {}: it {answered}", env!("CARGO_PKG_VERSION"))]
+    Stranger {
+        /// Its path.
+        program: String,
+        /// What it did instead.
+        answered: String,
+    },
+    /// The child could not limit itself, and so read nothing.
+    #[error("the compiler cannot limit itself, and compiles nothing without its limits: {0}")]
+    Unlimited(String),
+}
+
+fn last_words(said: &str) -> String {
+    if said.is_empty() { String::new() } else { format!(": {said}") }
+}
+
+/// The leave to compile. Given back when dropped.
+#[derive(Debug)]
+pub(super) struct Place<'a>(&'a Compiler);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.lock().running -= 1;
+        self.0.freed.notify_one();
+    }
+}
+
+impl Compiler {
+    /// A compiler with these limits. No process is started before there is something to compile.
+    pub fn new(settings: Compilation) -> Compiler {
+        Compiler { settings, in_use: Mutex::default(), freed: Condvar::new() }
+    }
+
+    /// Compilations that run.
+    pub fn running(&self) -> u32 {
+        self.lock().running
+    }
+
+    /// Compilations that wait.
+    pub fn waiting(&self) -> u32 {
+        self.lock().waiting
+    }
+
+    /// Waits for a place. Blocks.
+    pub(super) fn enter(&self) -> Result<Place<'_>, CompileError> {
+        let places = self.settings.places();
+        let mut in_use = self.lock();
+        if in_use.running >= places {
+            if in_use.waiting >= self.settings.queue {
+                return Err(CompileError::Busy { waiting: in_use.waiting });
+            }
+            in_use.waiting += 1;
+            let waited = self.freed.wait_while(in_use, |in_use| in_use.running >= places);
+            in_use = waited.unwrap_or_else(PoisonError::into_inner);
+            in_use.waiting -= 1;
+        }
+        in_use.running += 1;
+        Ok(Place(self))
+    }
+
+    /// Compiles a component for `engine`, which is of `profile`. Blocks, no longer than the wall time and a moment.
+    pub(super) fn compile(
+        &self,
+        _: &Place<'_>,
+        engine: &wasmtime::Engine,
+        profile: Profile,
+        component: &[u8],
+    ) -> Result<Vec<u8>, CompileError> {
+        match &self.settings.program {
+            CompilerProgram::InProcess => {
+                emit(engine, component).map_err(|error| invalid(format!("{error:#}")))
+            }
+            CompilerProgram::This => process::run(this(), &self.settings, profile, component),
+            CompilerProgram::At(path) => process::run(path, &self.settings, profile, component),
+        }
+    }
+
+    /// What the state guards is valid after every statement.
+    fn lock(&self) -> MutexGuard<'_, InUse> {
+        self.in_use.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// This very program, also where its file was replaced or removed since it was started.
+#[cfg(target_os = "linux")]
+fn this() -> &'static std::path::Path {
+    std::path::Path::new("/proc/self/exe")
+}
+
+#[cfg(not(target_os = "linux"))]
+fn this() -> std::path::PathBuf {
+    std::env::current_exe().unwrap_or_else(|_| "lacewing".into())
+}
+
+/// Compiles a component, folded if it can be.
+fn emit(engine: &wasmtime::Engine, bytes: &[u8]) -> wasmtime::Result<Vec<u8>> {
+    if let Some(folded) = fold::folded(bytes)
+        && let Ok(artifact) = engine.precompile_component(&folded)
+    {
+        return Ok(artifact);
+    }
+    engine.precompile_component(bytes)
+}
+
+fn shown(text: String) -> String {
+    shortened(text, SHOWN_BYTES)
+}
+
+/// What is wrong with a component, in Wasmtime's words.
+fn invalid(text: String) -> CompileError {
+    let cut = text.contains("unexpected end") || text.contains("is out of bounds");
+    CompileError::Invalid(shown(text) + if cut { " (is the file whole?)" } else { "" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compiler(queue: u32) -> Compiler {
+        Compiler::new(Compilation {
+            concurrency: 1,
+            queue,
+            program: CompilerProgram::InProcess,
+            ..Compilation::default()
+        })
+    }
+
+    #[test]
+    fn who_finds_no_place_waits_and_who_finds_no_place_to_wait_is_refused() {
+        let compiler = compiler(1);
+        let first = compiler.enter().unwrap();
+        std::thread::scope(|scope| {
+            let second = scope.spawn(|| compiler.enter().map(drop));
+            while compiler.waiting() == 0 {
+                std::thread::yield_now();
+            }
+            assert_eq!(
+                compiler.enter().unwrap_err().to_string(),
+                "1 components wait to be compiled, and no more may (`compiler.queue` of the host): deploy again later"
+            );
+            assert_eq!(compiler.running(), 1);
+            drop(first);
+            assert_eq!(second.join().unwrap(), Ok(()));
+        });
+        assert_eq!((compiler.running(), compiler.waiting()), (0, 0));
+    }
+}
