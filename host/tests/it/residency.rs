@@ -21,7 +21,7 @@ use lacewing::{
 use crate::{
     bad_components::replace,
     components::{Core, write_component},
-    harness::{Reply, Served, eventually},
+    harness::{Reply, Served, compiler, eventually},
 };
 
 /// More than the coarsest tick of the clock that uses are ordered by.
@@ -63,8 +63,9 @@ pub(crate) fn write_many(root: &Path, functions: usize, limits: &str) {
 
 pub(crate) fn load(root: &Path) -> HostFile {
     let loaded = HostFile::load(&root.join("host.toml"));
-    let (file, warnings) = loaded.unwrap_or_else(|findings| panic!("{findings:?}"));
+    let (mut file, warnings) = loaded.unwrap_or_else(|findings| panic!("{findings:?}"));
     assert!(warnings.is_empty(), "{warnings:?}");
+    file.settings.compilation.program = compiler();
     file
 }
 
