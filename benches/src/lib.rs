@@ -1,6 +1,7 @@
 //! What the benches share: guests, a host of this process with one component deployed, and Wasmtime without any host.
 
 pub mod guest;
+pub mod many;
 pub mod profiles;
 pub mod raw;
 
@@ -130,4 +131,17 @@ impl Called {
         };
         self.host.invoker().buffered(&self.revision, &context, request, body).await
     }
+}
+
+/// Deploys a host file, nothing logged.
+///
+/// # Panics
+/// If it cannot be deployed.
+pub async fn deployed_file(path: &Path) -> Arc<Host> {
+    let (mut file, _) = HostFile::load(path).unwrap_or_else(|findings| panic!("{findings:?}"));
+    file.settings.compilation.program = CompilerProgram::InProcess;
+    let host = Host::new(file.settings.clone(), Sink::nothing(), InvocationLog::None)
+        .unwrap_or_else(|error| panic!("{error}"));
+    host.deploy(&file, &Components::new()).await.unwrap_or_else(|errors| panic!("{errors:?}"));
+    host
 }

@@ -23,9 +23,10 @@ mod tenant;
 
 pub use caps::{CapViolation, Caps};
 pub use compilation::{Compilation, CompilerProgram};
-pub use host_file::{HostFile, json_schema};
+pub use host_file::{HostFile, cache_dir_of, json_schema};
 pub use settings::{
-    Admission, Connections, LogFormat, LogSettings, RequestLog, Settings, default_cache_dir,
+    Admission, Connections, LogFormat, LogSettings, RequestLog, Residency, Settings,
+    default_cache_dir,
 };
 pub use tenant::{Quota, Tenant};
 

@@ -2,6 +2,7 @@
 
 mod deploy;
 mod host;
+mod ledger;
 mod provision;
 mod review;
 mod routes;
@@ -9,4 +10,5 @@ mod snapshot;
 
 pub use deploy::{Components, DeployError, Refusal};
 pub use host::{Deployed, Host, HostError};
+pub use ledger::{Ledger, Malformed};
 pub use review::review;

@@ -24,14 +24,14 @@ mod pool;
 mod profile;
 mod snapshot;
 
-pub use cache::{ArtifactCache, CacheError};
+pub use cache::{ArtifactCache, CacheError, Trimmed};
 pub use compiler::{
     ARGUMENT as COMPILER_ARGUMENT, CompileError, Compiler, child as compiler_child,
 };
 pub use epoch::Running;
 pub(crate) use epoch::TICK;
 pub use inspect::{ComponentError, Exports, Import, inspect_bytes};
-pub use load::{LoadError, Loaded, Loader, SnapshotName};
+pub use load::{ArtifactOrigin, LoadError, Loaded, Loader, SnapshotName, Source};
 pub use pool::{PoolOptions, PoolUsage};
 pub use profile::Profile;
 pub(crate) use snapshot::ReadState;

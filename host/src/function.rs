@@ -1,7 +1,9 @@
-//! Functions: what is registered, in which revision, under which quota.
+//! Functions: what is registered, in which revision, under which quota, and which of it is in memory.
 
 mod quota;
+mod residency;
 mod revision;
 
 pub use quota::Quota;
-pub use revision::{Revision, Tenant};
+pub use residency::{Place, Prepare, ProgramError, Residency, ResidencyOptions};
+pub use revision::{Component, Revision, RevisionParts, Tenant};

@@ -97,22 +97,6 @@ impl Sandbox {
         })
     }
 
-    /// A sandbox that was made ahead, where there is one, and otherwise a new one.
-    pub fn provisioned(
-        provisioned: Option<&Arc<Provisioned>>,
-        engines: &Engines,
-        program: &Arc<Program>,
-        spec: &Arc<Spec>,
-        log: Arc<GuestLog>,
-        mut propagation: Propagation,
-        deadline: Instant,
-    ) -> Result<Sandbox, Fault> {
-        match provisioned.and_then(|ahead| ahead.take(&log, &mut propagation, deadline)) {
-            Some(sandbox) => Ok(sandbox),
-            None => Sandbox::new(engines, program, spec, log, propagation, deadline),
-        }
-    }
-
     /// What was used so far.
     pub fn usage(&self) -> Usage {
         let state = self.store.data();

@@ -1,6 +1,6 @@
 //! `lacewing check`: an app's manifest and components against each other, without a server.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use clap::{Args, ValueHint};
 use serde_json::json;
@@ -13,7 +13,8 @@ use super::{
 };
 use crate::{
     config::{Settings, default_cache_dir},
-    control::{Deployed, Host, review},
+    control::{Host, review},
+    engine::Import,
     function::Revision,
     manifest::Diagnostic,
     telemetry::{
@@ -48,7 +49,7 @@ pub struct CheckArgs {
 /// Runs `check`: everything that `up` does before it binds a port.
 pub(super) fn run(args: &CheckArgs, console: &Console) -> Result<ExitCode, Error> {
     match findings(args, console) {
-        Ok((deployed, warnings)) => report(args, console, Some(&deployed), &warnings, &[]),
+        Ok((checked, warnings)) => report(args, console, Some(&checked[..]), &warnings, &[]),
         Err(Error::Manifest(findings)) if args.json => report(args, console, None, &findings, &[]),
         Err(Error::Deploy(errors)) if args.json => {
             let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
@@ -58,10 +59,10 @@ pub(super) fn run(args: &CheckArgs, console: &Console) -> Result<ExitCode, Error
     }
 }
 
-fn findings(
-    args: &CheckArgs,
-    console: &Console,
-) -> Result<(std::sync::Arc<Deployed>, Vec<Diagnostic>), Error> {
+/// A revision that passed, with what its component imports.
+type Checked = (Arc<Revision>, Vec<Import>);
+
+fn findings(args: &CheckArgs, console: &Console) -> Result<(Vec<Checked>, Vec<Diagnostic>), Error> {
     let mut settings = Settings::new(default_cache_dir());
     // Nothing is served: one sandbox at a time is enough.
     settings.max_sandboxes = 8;
@@ -71,22 +72,32 @@ fn findings(
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::System)?;
     let _logs = logs::init(&LogOptions::for_command())?;
     let host = Host::new(loaded.file.settings.clone(), Sink::nothing(), InvocationLog::None)?;
-    runtime.block_on(host.deploy(&loaded.file, &built.components)).map_err(Error::Deploy)?;
-    let deployed = host.deployed();
-    loaded.warnings.extend(review(&loaded.file, &deployed));
-    Ok((deployed, loaded.warnings))
+    runtime.block_on(async {
+        host.deploy(&loaded.file, &built.components).await.map_err(Error::Deploy)?;
+        let deployed = host.deployed();
+        loaded.warnings.extend(review(&loaded.file, &deployed).await);
+        let mut checked = Vec::new();
+        for revision in &deployed.revisions {
+            let program = revision
+                .program()
+                .await
+                .map_err(|error| Error::System(std::io::Error::other(error)))?;
+            checked.push((revision.clone(), program.imports()));
+        }
+        Ok((checked, loaded.warnings))
+    })
 }
 
 fn report(
     args: &CheckArgs,
     console: &Console,
-    deployed: Option<&Deployed>,
+    checked: Option<&[Checked]>,
     findings: &[Diagnostic],
     errors: &[String],
 ) -> Result<ExitCode, Error> {
-    let revisions = deployed.map_or(&[][..], |deployed| &deployed.revisions);
+    let revisions = checked.unwrap_or_default();
     if args.json {
-        let functions: Vec<_> = revisions.iter().map(|revision| describe(revision)).collect();
+        let functions: Vec<_> = revisions.iter().map(describe).collect();
         let document = json!({ "functions": functions, "findings": findings, "errors": errors });
         print_result(&format!("{document:#}\n"))?;
     } else {
@@ -95,25 +106,25 @@ fn report(
             console.status("Checked", summary(revision));
         }
     }
-    let failed = deployed.is_none() || (args.deny_warnings && !findings.is_empty());
+    let failed = checked.is_none() || (args.deny_warnings && !findings.is_empty());
     Ok(if failed { ExitCode::Invalid } else { ExitCode::Success })
 }
 
-fn describe(revision: &Revision) -> serde_json::Value {
-    let imports: Vec<String> = revision.program.imports().iter().map(ToString::to_string).collect();
+fn describe((revision, imports): &Checked) -> serde_json::Value {
+    let imports: Vec<String> = imports.iter().map(ToString::to_string).collect();
     json!({
         "app": revision.origin.app.as_str(),
         "function": revision.origin.function.as_str(),
         "revision": &*revision.origin.revision,
-        "component": revision.source,
-        "digest": format!("blake3:{}", revision.program.digest()),
-        "exports": revision.program.exports().names(),
+        "component": &*revision.component.path,
+        "digest": format!("blake3:{}", revision.component.digest),
+        "exports": revision.exports().names(),
         "imports": imports,
     })
 }
 
-fn summary(revision: &Revision) -> String {
-    let exports = revision.program.exports().names().join(", ");
-    let imports = revision.program.imports().len();
+fn summary((revision, imports): &Checked) -> String {
+    let exports = revision.exports().names().join(", ");
+    let imports = imports.len();
     format!("{}: exports {exports}; imports {imports} interfaces", revision.origin)
 }

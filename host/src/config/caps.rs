@@ -7,9 +7,11 @@ use crate::manifest::{Findings, Function, LimitKey, Limits, Place};
 ///
 /// Where there is no limit by default (`fuel`, `rate_per_s`), a cap sets one: a cap on `fuel` makes every function
 /// count it. A cap on bodies holds for buffered and for streaming ones alike.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Caps {
     caps: [Option<u64>; LimitKey::COUNT],
+    // Says where, for findings about the file; nothing depends on it once the file was read.
+    #[serde(skip)]
     places: Vec<(LimitKey, Place)>,
 }
 

@@ -2,6 +2,8 @@
 
 use std::{num::NonZero, path::PathBuf, thread, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use super::raw::RawCompiler;
 use super::settings::{number, small};
 use crate::manifest::Findings;
@@ -11,7 +13,7 @@ const MIB: u64 = 1024 * 1024;
 
 /// What compiling a component may take. Each is for one compilation, in a process of its own, unless said otherwise; who
 /// goes over it has its deploy refused, with the reason, and what was served is served on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Compilation {
     /// Address space, in bytes. Key: `memory_mib`. Default 2 GiB: a JavaScript engine of 12 MiB takes half of it.
     pub memory_bytes: u64,
@@ -33,7 +35,7 @@ pub struct Compilation {
 }
 
 /// The program that compiles.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CompilerProgram {
     /// The program of this process, which has to be `lacewing`.
     #[default]

@@ -122,3 +122,19 @@ fn check_hosts(tenants: &Entries<RawTenant>, findings: &mut Findings) {
         }
     }
 }
+
+/// The `cache_dir` that a host file names, without reading all of it: keys that stand in no table stand before the first one.
+/// `None` where there is none, or where it takes more to tell.
+pub fn cache_dir_of(path: &Path) -> Option<PathBuf> {
+    #[derive(serde::Deserialize)]
+    struct Top {
+        cache_dir: Option<PathBuf>,
+    }
+    let text = ManifestText::read(path).ok()?;
+    let text = text.text();
+    let tables = text.starts_with('[').then_some(0).or_else(|| text.find("\n["));
+    // What is cut off within a value is no TOML any more.
+    let top: Top = toml::from_str(&text[..tables.unwrap_or(text.len())]).ok()?;
+    let path = absolute(path).ok()?;
+    Some(path.parent()?.join(top.cache_dir?))
+}

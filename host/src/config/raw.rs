@@ -27,6 +27,12 @@ pub(crate) struct RawHostFile {
     /// The directory of compiled components, relative to the host file. `lacewing` in the user's cache directory by
     /// default.
     pub(crate) cache_dir: Option<At<String>>,
+    /// What the compiled components in `cache_dir` may take together, in MiB. Over it, those that this host does not serve
+    /// are removed, the one that was deployed longest ago first.
+    #[schemars(range(min = 1, max = 16_777_216), extend("default" = 4096))]
+    pub(crate) max_cache_mib: Option<At<Whole>>,
+    /// Which functions are kept in memory.
+    pub(crate) residency: RawResidency,
     /// Sandboxes that exist at once.
     #[schemars(range(min = 1, max = 100_000), extend("default" = 1000))]
     pub(crate) max_sandboxes: Option<At<Whole>>,
@@ -115,6 +121,20 @@ pub(crate) struct RawCompiler {
     /// Compilations that wait for a place, in the whole host.
     #[schemars(range(min = 0, max = 1024), extend("default" = 16))]
     pub(crate) queue: Option<At<Whole>>,
+}
+
+/// Which functions are kept in memory. Over these bounds the one that was used longest ago goes, and is loaded again when
+/// it is next asked for.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+#[schemars(rename = "Residency")]
+pub(crate) struct RawResidency {
+    /// Functions that are in memory at once.
+    #[schemars(range(min = 1, max = 10_000), extend("default" = 1000))]
+    pub(crate) max_functions: Option<At<Whole>>,
+    /// What their compiled components may take together, in MiB.
+    #[schemars(range(min = 1, max = 1_048_576), extend("default" = 512))]
+    pub(crate) memory_mib: Option<At<Whole>>,
 }
 
 /// What is logged, and how.

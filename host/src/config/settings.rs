@@ -7,7 +7,9 @@ use std::{
     time::Duration,
 };
 
-use super::raw::{RawAdmission, RawConnections, RawHostFile};
+use serde::{Deserialize, Serialize};
+
+use super::raw::{RawAdmission, RawConnections, RawHostFile, RawResidency};
 use super::{Caps, Compilation};
 use crate::manifest::raw::{At, Whole};
 use crate::manifest::{Diagnostic, Findings, LimitKey};
@@ -15,7 +17,7 @@ use crate::manifest::{Diagnostic, Findings, LimitKey};
 const MIB: u64 = 1024 * 1024;
 
 /// The settings of a host.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// Where requests come in. Key: `listen`. Default 127.0.0.1:8080: nothing is open to a network unless asked for.
     /// Each address once; port 0 takes a free one.
@@ -26,6 +28,12 @@ pub struct Settings {
     /// The directory of compiled components. Key: `cache_dir`, relative to the host file. Default
     /// [`default_cache_dir`].
     pub cache_dir: PathBuf,
+    /// What the artifacts in [`Settings::cache_dir`] may take together, in bytes. Key: `max_cache_mib`. Default 4 GiB: some
+    /// ten thousand functions. Over it, artifacts that this host does not serve go, the one that was deployed longest ago
+    /// first; those that it serves stay.
+    pub max_cache_bytes: u64,
+    /// Which functions are kept in memory. Table: `residency`.
+    pub residency: Residency,
     /// Sandboxes that exist at once: the pool's slots. Key: `max_sandboxes`. Default 1,000: with a 4 GiB reservation
     /// each, that is 4 TiB of the 128 TiB of address space that a process has. What does not find a slot waits as
     /// [`Settings::admission`] says, then ends as `load_shed`.
@@ -47,7 +55,7 @@ pub struct Settings {
 }
 
 /// Bounds on connections and on what is read from them, per connection unless said otherwise.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connections {
     /// Connections open at once, for each address of [`Settings::listen`]. Key: `max`. Default 10,000: an idle one holds
     /// some 10 KiB and a file descriptor. The next one is accepted when one closes.
@@ -74,7 +82,7 @@ pub struct Connections {
 }
 
 /// The wait for a free slot of the pool, and for the concurrency of functions and tenants.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Admission {
     /// The longest wait. Key: `wait_ms`. Default 100 ms: enough to ride out a burst, too little to pile up. 0 never
     /// waits. `load_shed` or `throttled`.
@@ -83,8 +91,20 @@ pub struct Admission {
     pub queue: u32,
 }
 
+/// Which functions are kept in memory. Beyond these bounds the one that was used longest ago goes, and is loaded from
+/// the cache again when it is next asked for, in less than a millisecond.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Residency {
+    /// Functions that are resident at once. Key: `max_functions`. Default 1,000: each takes a file descriptor and some five
+    /// mappings, of which Linux gives a process 65,530.
+    pub max_functions: u32,
+    /// What their programs may take together, in bytes: an artifact's size, and 64 KiB for each. Key: `memory_mib`. Default
+    /// 512 MiB: about as many as `max_functions`, where they are small. One that is larger is alone.
+    pub memory_bytes: u64,
+}
+
 /// What is logged, and how.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogSettings {
     /// Key: `format`. Default `text`.
     pub format: LogFormat,
@@ -93,7 +113,9 @@ pub struct LogSettings {
 }
 
 /// How log lines look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// For people.
@@ -104,7 +126,9 @@ pub enum LogFormat {
 }
 
 /// Which requests get a log line.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum RequestLog {
     /// Every request.
@@ -128,6 +152,8 @@ impl Settings {
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))],
             admin: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9180))),
             cache_dir,
+            max_cache_bytes: 4096 * MIB,
+            residency: Residency::default(),
             max_sandboxes: 1000,
             connections: Connections::default(),
             admission: Admission::default(),
@@ -198,6 +224,14 @@ impl Settings {
             findings.at(key.unwrap_or(&(0..0)), Diagnostic::error(conflict).help(help));
         }
         let grace_s = settings.grace_period.as_secs();
+        settings.max_cache_bytes = MIB
+            * number(
+                "max_cache_mib",
+                &raw.max_cache_mib,
+                1..=16_777_216,
+                settings.max_cache_bytes / MIB,
+                findings,
+            );
         settings.max_sandboxes = small(number(
             "max_sandboxes",
             &raw.max_sandboxes,
@@ -215,6 +249,7 @@ impl Settings {
         settings.connections = Connections::read(&raw.connections, findings);
         settings.admission = Admission::read(&raw.admission, findings);
         settings.compilation = Compilation::read(&raw.compiler, findings);
+        settings.residency = Residency::read(&raw.residency, findings);
         settings.log = LogSettings { format: raw.log.format, requests: raw.log.requests };
         settings.caps.read(&raw.caps, findings);
         settings
@@ -290,6 +325,25 @@ impl Admission {
                 default.queue.into(),
                 findings,
             )),
+        }
+    }
+}
+
+impl Residency {
+    fn read(raw: &RawResidency, findings: &mut Findings) -> Residency {
+        let Residency { max_functions, memory_bytes } = Residency::default();
+        let mut get = |key: &str, raw: &Option<At<Whole>>, range, default: u64| {
+            number(key, raw, range, default, findings)
+        };
+        Residency {
+            max_functions: small(get(
+                "max_functions",
+                &raw.max_functions,
+                1..=10_000,
+                max_functions.into(),
+            )),
+            memory_bytes: MIB
+                * get("memory_mib", &raw.memory_mib, 1..=1_048_576, memory_bytes / MIB),
         }
     }
 }
@@ -379,6 +433,12 @@ impl Default for Connections {
 impl Default for Admission {
     fn default() -> Admission {
         Admission { wait: Duration::from_millis(100), queue: 1000 }
+    }
+}
+
+impl Default for Residency {
+    fn default() -> Residency {
+        Residency { max_functions: 1000, memory_bytes: 512 * MIB }
     }
 }
 

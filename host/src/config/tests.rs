@@ -14,6 +14,7 @@ const FULL: &str = r##"
 listen = ["0.0.0.0:80", "[::]:0"]
 admin = "off"
 cache_dir = "cache"
+max_cache_mib = 100
 max_sandboxes = 200
 grace_period_s = 5
 
@@ -37,6 +38,10 @@ wall_s = 9
 artifact_mib = 64
 concurrency = 3
 queue = 0
+
+[residency]
+max_functions = 20
+memory_mib = 30
 
 [log]
 format = "json"
@@ -65,6 +70,24 @@ fn load(hosts: &Hosts, text: &str) -> HostFile {
 }
 
 #[test]
+fn the_cache_is_found_without_reading_everything() {
+    let hosts = Hosts::new();
+    let cache_dir = |text: &str| {
+        let path = hosts.path().join("host.toml");
+        std::fs::write(&path, text).unwrap();
+        let found = cache_dir_of(&path)?;
+        Some(found.strip_prefix(hosts.path()).unwrap_or(&found).display().to_string())
+    };
+    assert_eq!(cache_dir(FULL).as_deref(), Some("cache"));
+    assert_eq!(cache_dir("cache_dir = \"/var/c\"").as_deref(), Some("/var/c"));
+    assert_eq!(cache_dir("[tenants.a]\ncache_dir = \"x\""), None);
+    assert_eq!(cache_dir("listen = []\n[log]\n"), None);
+    // What looks like a table within a value is cut off there, and then is no TOML.
+    assert_eq!(cache_dir("x = \"\"\"\n[a]\n\"\"\"\ncache_dir = \"x\"\n"), None);
+    assert_eq!(cache_dir_of(&hosts.path().join("missing.toml")), None);
+}
+
+#[test]
 fn every_setting_is_taken() {
     let hosts = Hosts::new();
     let file = load(&hosts, FULL);
@@ -75,6 +98,8 @@ fn every_setting_is_taken() {
         listen: vec!["0.0.0.0:80".parse().unwrap(), "[::]:0".parse().unwrap()],
         admin: None,
         cache_dir: hosts.path().join("cache"),
+        max_cache_bytes: 100 << 20,
+        residency: Residency { max_functions: 20, memory_bytes: 30 << 20 },
         max_sandboxes: 200,
         connections: Connections {
             max: 500,

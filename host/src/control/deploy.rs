@@ -1,24 +1,24 @@
 //! Deploying: every component of a host file is loaded, linked, checked against its limits and triggers, and started
 //! once, before any of it is served. Either all of it becomes current, in one swap, or nothing changes.
+//!
+//! What was deployed before is not looked at again: a component whose file is the one that it was is not read, and a revision
+//! that passed is not started, in this process or, as far as its [`Ledger`] says so, in one before it.
 
-use std::{
-    collections::HashMap,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Instant,
-};
+mod revise;
 
-use super::{Deployed, Host, routes};
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
+
+use self::revise::Revise;
+use super::{Deployed, Host, Ledger, routes};
 use crate::{
-    capability::egress::{self, Propagation},
-    config::{HostFile, Quota as TenantQuota, Tenant as TenantConfig},
-    engine::{CompileError, LoadError},
-    function::{Quota, Revision, Tenant},
-    manifest::{App, Function, HostPattern, LimitKey, Limits, Source},
+    config::{HostFile, Quota as TenantQuota},
+    engine::LoadError,
+    function::{Quota, Tenant},
+    manifest::{App, Function, HostPattern, LimitKey, Source},
     name::{AppName, FunctionName, TenantName},
     outcome::Outcome,
-    sandbox::{InitError, LinkError, Program, Provisioned, Sandbox, Spec},
-    telemetry::{Origin, metrics::FunctionKey},
+    sandbox::{InitError, LinkError},
+    telemetry::Origin,
 };
 
 /// Where the component of each function that is built lies: what building has made.
@@ -129,22 +129,33 @@ impl Host {
         file: &HostFile,
         components: &Components,
     ) -> Result<(), Vec<DeployError>> {
+        self.deploy_after(file, components, None).await
+    }
+
+    /// As [`Host::deploy`], after a process that has left a ledger of what it had deployed.
+    pub async fn deploy_after(
+        self: &Arc<Self>,
+        file: &HostFile,
+        components: &Components,
+        ledger: Option<&Ledger>,
+    ) -> Result<(), Vec<DeployError>> {
         let _one = self.deploying.lock().await;
         let current = self.deployed();
+        let mut revise = Revise::new(self, &current, ledger);
         let (mut revisions, mut errors) = (Vec::new(), Vec::new());
+        let (mut hosts, tenants) = (HashMap::new(), Tenants::of(&current));
         for config in &file.tenants {
-            let tenant = self.tenant(config, &current);
-            for (app, function) in
-                config.apps.iter().flat_map(|app| app.functions.iter().map(move |f| (app, f)))
-            {
-                let path = component_path(config, app, function, components);
-                match self.revise(&tenant, app, function, &path, &current).await {
+            let tenant = tenants.get(&config.name, &config.quota);
+            hosts.insert(config.name.clone(), config.hosts.as_slice());
+            for (app, function) in config.functions() {
+                let path = component_path(&config.name, app, function, components);
+                match revise.function(&tenant, app, function, &path).await {
                     Ok(revision) => revisions.push(revision),
-                    Err(refusal) => errors.push(error(app, function, &path, refusal)),
+                    Err(refusal) => errors.push(error(app, function, path, refusal)),
                 }
             }
         }
-        let router = match routes::router(file, &revisions) {
+        let router = match routes::router(&hosts, &revisions) {
             Ok(router) if errors.is_empty() => router,
             Ok(_) => return Err(errors),
             Err(conflicts) => {
@@ -152,170 +163,63 @@ impl Host {
                 return Err(errors);
             }
         };
-        for revision in &revisions {
-            revision.metrics.set_revisions(vec![revision.origin.revision.clone()]);
-        }
         self.swap(Deployed { revisions }, router);
+        self.trim_cache();
         Ok(())
     }
 
-    /// The tenant as it is, if its quota did not change: what its invocations hold stays counted.
-    fn tenant(&self, config: &TenantConfig, current: &Deployed) -> Arc<Tenant> {
-        let TenantQuota { concurrency, rate_per_s, memory_bytes } = config.quota;
-        let memory_mib = memory_bytes.map(|bytes| u32::try_from(bytes >> 20).unwrap_or(u32::MAX));
-        // Without a quota nothing is the tenant's own: what it cannot have is what the host does not have.
-        let quota = Quota::new(concurrency.unwrap_or(u32::MAX), rate_per_s).with_memory(memory_mib);
-        let mut known = current.revisions.iter().map(|revision| &revision.tenant);
-        let known =
-            known.find(|tenant| *tenant.name() == config.name && tenant.quota().is_like(&quota));
-        known.cloned().unwrap_or_else(|| Arc::new(Tenant::new(config.name.clone(), quota)))
-    }
-
-    async fn revise(
-        self: &Arc<Self>,
-        tenant: &Arc<Tenant>,
-        app: &App,
-        function: &Function,
-        path: &Path,
-        current: &Deployed,
-    ) -> Result<Arc<Revision>, Refusal> {
-        let (host, file) = (self.clone(), path.to_owned());
-        let bytes = spawn_blocking(move || Ok(host.loader.read(&file)?)).await?;
-        let id = revision_id(&bytes, function);
-        let known = current.revisions.iter().find(|revision| {
-            revision.tenant.name() == tenant.name()
-                && revision.origin.app == app.name
-                && revision.origin.function == function.name
-        });
-        if let Some(known) = known
-            && *known.origin.revision == *id
-            && Arc::ptr_eq(&known.tenant, tenant)
-        {
-            return Ok(known.clone());
-        }
-        let limits = &function.limits;
+    /// Brings the cache down to its size, beside whatever else goes on.
+    fn trim_cache(self: &Arc<Self>) {
         let host = self.clone();
-        let metered = limits.fuel.is_some();
-        let origin =
-            Origin::new(tenant.name().clone(), app.name.clone(), function.name.clone(), id);
-        let origin = Arc::new(origin);
-        let (whose, what) = (origin.clone(), function.clone());
-        let program = spawn_blocking(move || -> Result<Program, Refusal> {
-            let digest = blake3::hash(&bytes);
-            let bytes = host.snapshot(bytes, &whose, &what)?;
-            let mut loaded = host.loader.load(&bytes, metered)?;
-            loaded.digest = digest;
-            host.observe_load(&loaded);
-            Ok(host.linkers.link(loaded)?)
-        })
-        .await?;
-        program.check_limits(limits)?;
-        if let Some((quota_mib, _)) = tenant.quota().memory()
-            && limits.memory_bytes > u64::from(quota_mib) << 20
-        {
-            return Err(Refusal::OverQuota { memory_mib: limits.memory_bytes >> 20, quota_mib });
-        }
-        self.check_slot(limits)?;
-        if !function.routes.is_empty() && !program.exports().serves_http() {
-            return Err(Refusal::NoHttp);
-        }
-        let quota = Quota::new(limits.concurrency, limits.rate_per_s);
-        let quota = match known {
-            Some(known) if known.quota.is_like(&quota) => known.quota.clone(),
-            _ => Arc::new(quota),
-        };
-        let key = FunctionKey {
-            tenant: tenant.name().clone(),
-            app: app.name.clone(),
-            function: function.name.clone(),
-        };
-        let program = Arc::new(program);
-        let spec = Arc::new(Spec {
-            limits: limits.clone(),
-            env: function.env.clone(),
-            egress: self.egress.clone(),
-            policy: egress::Policy::new(&function.grants),
-        });
-        let metrics = self.metrics.function(key);
-        let provisioned = Provisioned::new(self.invoker().engines(), &program, &spec, &metrics);
-        let revision = Arc::new(Revision {
-            tenant: tenant.clone(),
-            origin,
-            program,
-            spec,
-            quota,
-            metrics,
-            provisioned,
-            routes: function.routes.clone(),
-            cors: function.cors.clone().map(Arc::new),
-            source: path.to_owned(),
-        });
-        self.try_start(&revision).await?;
-        Ok(revision)
-    }
-
-    fn check_slot(&self, limits: &Limits) -> Result<(), Refusal> {
-        for key in [LimitKey::MemoryMib, LimitKey::TableElements] {
-            let Some(slot) = self.settings.caps.get(key) else { continue };
-            if let Some(limit) = limits.get(key).filter(|limit| *limit > slot) {
-                return Err(Refusal::OverSlot { key, limit, slot });
+        tokio::task::spawn_blocking(move || {
+            let deployed = host.deployed();
+            let registered = deployed.revisions.iter();
+            let registered = registered.map(|one| (one.component.compiled, one.profile()));
+            match host.residency().loader().trim(host.settings.max_cache_bytes, registered) {
+                Ok(trimmed) if trimmed.artifacts > 0 => tracing::info!(
+                    removed = trimmed.artifacts,
+                    removed_bytes = trimmed.bytes,
+                    left_bytes = trimmed.left_bytes,
+                    "removed artifacts that nothing uses from the cache"
+                ),
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "the cache could not be brought down to its size")
+                }
             }
-        }
-        Ok(())
-    }
-
-    fn observe_load(&self, loaded: &crate::engine::Loaded) {
-        let host = self.metrics.host();
-        match loaded.compiled {
-            Some(took) => {
-                host.artifact_cache.misses.inc();
-                host.compilation.observe_duration(took);
-            }
-            None => host.artifact_cache.hits.inc(),
-        }
-    }
-
-    /// Instantiates once: a component that cannot start is found now and not by its first request.
-    async fn try_start(&self, revision: &Arc<Revision>) -> Result<(), Refusal> {
-        let limits = &revision.spec.limits;
-        let log = self.deploy_log(&revision.origin, limits);
-        let deadline = Instant::now() + limits.deadline;
-        let start = async {
-            let engines = self.invoker().engines();
-            Sandbox::new(
-                engines,
-                &revision.program,
-                &revision.spec,
-                log,
-                Propagation::default(),
-                deadline,
-            )?
-            .start()
-            .await
-        };
-        start.await.map_err(|fault| Refusal::Start { outcome: fault.outcome, detail: fault.detail })
+        });
     }
 }
 
-async fn spawn_blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
-) -> Result<T, Refusal> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(panic) => {
-            let (status, said) = ("in this process".to_owned(), panic.to_string());
-            Err(Refusal::Load(CompileError::Crashed { status, said }.into()))
+/// The tenants of what is deployed.
+pub(super) struct Tenants<'a>(HashMap<&'a TenantName, &'a Arc<Tenant>>);
+
+impl Tenants<'_> {
+    pub(super) fn of(current: &Deployed) -> Tenants<'_> {
+        let tenants = current.revisions.iter().map(|revision| &revision.tenant);
+        Tenants(tenants.map(|tenant| (tenant.name(), tenant)).collect())
+    }
+
+    /// The tenant as it is, if its quota did not change: what its invocations hold stays counted.
+    pub(super) fn get(&self, name: &TenantName, quota: &TenantQuota) -> Arc<Tenant> {
+        let TenantQuota { concurrency, rate_per_s, memory_bytes } = *quota;
+        let memory_mib = memory_bytes.map(|bytes| u32::try_from(bytes >> 20).unwrap_or(u32::MAX));
+        // Without a quota nothing is the tenant's own: what it cannot have is what the host does not have.
+        let quota = Quota::new(concurrency.unwrap_or(u32::MAX), rate_per_s).with_memory(memory_mib);
+        match self.0.get(name) {
+            Some(tenant) if tenant.quota().is_like(&quota) => Arc::clone(tenant),
+            _ => Arc::new(Tenant::new(name.clone(), quota)),
         }
     }
 }
 
 fn component_path(
-    tenant: &TenantConfig,
+    tenant: &TenantName,
     app: &App,
     function: &Function,
     components: &Components,
 ) -> PathBuf {
-    let key = (tenant.name.clone(), app.name.clone(), function.name.clone());
+    let key = (tenant.clone(), app.name.clone(), function.name.clone());
     match (components.get(&key), &function.source) {
         (Some(path), _) => path.clone(),
         (None, Source::Component(path) | Source::Build { output: path, .. }) => path.clone(),
@@ -323,25 +227,8 @@ fn component_path(
     }
 }
 
-/// Twelve hexadecimal digits of what makes a revision: its component and everything that it is run with.
-fn revision_id(bytes: &[u8], function: &Function) -> Arc<str> {
-    let Function { limits, env, grants, cors, routes, .. } = function;
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(blake3::hash(bytes).as_bytes());
-    let limits: &Limits = limits;
-    let routes: Vec<_> =
-        routes.iter().map(|route| (&route.path, &route.methods, &route.host)).collect();
-    hasher.update(format!("{limits:?}{env:?}{grants:?}{cors:?}{routes:?}").as_bytes());
-    hasher.finalize().to_hex()[..12].into()
-}
-
-fn error(app: &App, function: &Function, path: &Path, refusal: Refusal) -> DeployError {
-    DeployError {
-        app: app.name.clone(),
-        function: function.name.clone(),
-        path: path.to_owned(),
-        refusal,
-    }
+fn error(app: &App, function: &Function, path: PathBuf, refusal: Refusal) -> DeployError {
+    DeployError { app: app.name.clone(), function: function.name.clone(), path, refusal }
 }
 
 #[cfg(test)]

@@ -8,11 +8,11 @@ use crate::{
     capability::egress::{Egress, EgressOptions, EgressSetupError},
     config::Settings,
     engine::{ArtifactCache, Compiler, EngineError, Engines, Loader, PoolOptions},
-    function::Revision,
+    function::{Residency, ResidencyOptions, Revision},
     ingress::{Endpoint, Routes, route::Router},
     invocation::{Admission, Invoker, QueueOptions},
     manifest::LimitKey,
-    sandbox::Linkers,
+    sandbox::Spec,
     telemetry::{Health, InvocationLog, Metrics, Sink},
 };
 
@@ -20,9 +20,8 @@ use crate::{
 pub struct Host {
     pub(super) settings: Settings,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) loader: Loader,
-    pub(super) linkers: Linkers,
     pub(super) egress: Arc<Egress>,
+    residency: Arc<Residency>,
     health: Arc<Health>,
     invoker: Arc<Invoker>,
     deployed: ArcSwap<Deployed>,
@@ -86,18 +85,34 @@ impl Host {
         let invoker =
             Arc::new(Invoker::new(engines.clone(), Admission::new(capacity, queue), sink, log));
         watch_use(&metrics, &invoker);
-        Ok(Arc::new(Host {
+        let residency = Residency::new(
+            Loader::new(engines, cache, MAX_COMPONENT_BYTES, compiler),
+            ResidencyOptions {
+                functions: settings.residency.max_functions,
+                memory_bytes: settings.residency.memory_bytes,
+            },
+            metrics.clone(),
+        );
+        watch_residency(&metrics, &residency);
+        let host = Arc::new(Host {
             settings,
             metrics,
-            loader: Loader::new(engines, cache, MAX_COMPONENT_BYTES, compiler),
-            linkers: Linkers::default(),
+            residency,
             egress: Arc::new(Egress::new(EgressOptions::default())?),
             health: Arc::new(Health::new()),
             invoker,
             deployed: ArcSwap::default(),
             routes: Arc::new(Routes::from_pointee(Router::empty())),
             deploying: tokio::sync::Mutex::default(),
-        }))
+        });
+        let snapshots = Arc::downgrade(&host);
+        host.residency.prepare_with(Box::new(move |revision, bytes| {
+            let host = snapshots.upgrade().ok_or("the host has stopped")?;
+            let Spec { limits, env, .. } = &*revision.spec;
+            let snapshot = host.snapshot(bytes, &revision.origin, limits, env);
+            snapshot.map_err(|refusal| refusal.to_string())
+        }));
+        Ok(host)
     }
 
     /// Its settings.
@@ -120,6 +135,11 @@ impl Host {
         &self.invoker
     }
 
+    /// Which programs are in memory.
+    pub fn residency(&self) -> &Arc<Residency> {
+        &self.residency
+    }
+
     /// What is deployed now.
     pub fn deployed(&self) -> Arc<Deployed> {
         self.deployed.load_full()
@@ -131,6 +151,9 @@ impl Host {
     }
 
     pub(super) fn swap(&self, deployed: Deployed, router: Router<Endpoint<Arc<Revision>>>) {
+        for revision in &deployed.revisions {
+            revision.metrics.set_revisions(vec![revision.origin.revision.clone()]);
+        }
         let before = self.deployed.swap(Arc::new(deployed));
         self.routes.store(Arc::new(router));
         self.provision(&before);
@@ -166,5 +189,22 @@ fn watch_use(metrics: &Metrics, invoker: &Arc<Invoker>) {
         let invoker = Arc::downgrade(invoker);
         metrics
             .add_gauge(name, help, move || invoker.upgrade().map_or(0, |invoker| read(&invoker)));
+    }
+}
+
+/// What is resident now, read when it is scraped.
+fn watch_residency(metrics: &Metrics, residency: &Arc<Residency>) {
+    type Read = fn(&Residency) -> u64;
+    let gauges: [(&'static str, &'static str, Read); 2] = [
+        ("programs_resident", "Functions whose program is in memory", Residency::resident),
+        (
+            "programs_resident_bytes",
+            "What the programs in memory take, as far as it is counted",
+            Residency::resident_bytes,
+        ),
+    ];
+    for (name, help, read) in gauges {
+        let residency = Arc::downgrade(residency);
+        metrics.add_gauge(name, help, move || residency.upgrade().map_or(0, |one| read(&one)));
     }
 }

@@ -3,19 +3,19 @@
 use std::sync::Arc;
 
 use super::{Deployed, Host};
+use crate::{function::Revision, telemetry::GuestLog};
 
 impl Host {
     /// Those of what is deployed now are made; those of what was deployed `before` and is no more are dropped.
     pub(super) fn provision(&self, before: &Deployed) {
         let now = self.deployed();
-        for revision in &now.revisions {
-            if let Some(provisioned) = &revision.provisioned {
-                provisioned.start(self.deploy_log(&revision.origin, &revision.spec.limits));
-            }
+        for revision in now.revisions.iter().filter(|revision| revision.provisioned.is_some()) {
+            let log = self.deploy_log(&revision.origin, &revision.spec.limits);
+            tokio::spawn(start(revision.clone(), log));
         }
         for old in &before.revisions {
-            if !now.revisions.iter().any(|new| Arc::ptr_eq(new, old))
-                && let Some(provisioned) = &old.provisioned
+            if let Some(provisioned) = &old.provisioned
+                && !now.revisions.iter().any(|new| Arc::ptr_eq(new, old))
             {
                 provisioned.close();
             }
@@ -29,5 +29,18 @@ impl Host {
                 provisioned.close();
             }
         }
+    }
+}
+
+/// Has them made of the revision's program, which they keep as long as they are made.
+async fn start(revision: Arc<Revision>, log: Arc<GuestLog>) {
+    let Some(provisioned) = &revision.provisioned else { return };
+    match revision.program().await {
+        Ok(program) => provisioned.start(program, log),
+        Err(error) => tracing::warn!(
+            function = %revision.origin,
+            %error,
+            "no sandbox of it is provisioned: its program could not be loaded"
+        ),
     }
 }

@@ -4,7 +4,6 @@ use super::Deployed;
 use crate::{
     config::HostFile,
     engine::Import,
-    function::Revision,
     manifest::{Diagnostic, Function},
 };
 
@@ -12,7 +11,7 @@ use crate::{
 const OUTBOUND_HTTP: [&str; 2] = ["wasi:http/outgoing-handler", "wasi:http/client"];
 
 /// Warnings for each function of `file`: grants that its component never uses, and imports that nothing is granted to.
-pub fn review(file: &HostFile, deployed: &Deployed) -> Vec<Diagnostic> {
+pub async fn review(file: &HostFile, deployed: &Deployed) -> Vec<Diagnostic> {
     let mut warnings = Vec::new();
     for tenant in &file.tenants {
         for app in &tenant.apps {
@@ -22,19 +21,19 @@ pub fn review(file: &HostFile, deployed: &Deployed) -> Vec<Diagnostic> {
                         && revision.origin.app == app.name
                         && revision.origin.function == function.name
                 });
-                if let Some(revision) = revision {
-                    warnings.extend(review_function(function, revision, app.manifest.is_none()));
-                }
+                let Some(revision) = revision else { continue };
+                // What cannot be loaded a moment after its deploy is found by its first request.
+                let Ok(program) = revision.program().await else { continue };
+                let bare = app.manifest.is_none();
+                warnings.extend(review_function(function, &program.imports(), bare));
             }
         }
     }
     warnings
 }
 
-fn review_function(function: &Function, revision: &Revision, bare: bool) -> Vec<Diagnostic> {
-    let outbound: Vec<&Import> = revision
-        .program
-        .imports()
+fn review_function(function: &Function, imports: &[Import], bare: bool) -> Vec<Diagnostic> {
+    let outbound: Vec<&Import> = imports
         .iter()
         .filter(|import| OUTBOUND_HTTP.contains(&import.interface.as_str()))
         .collect();

@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 use super::{Host, deploy::Refusal};
 use crate::{
     engine::{Instrumented, SnapshotName, has_init},
-    manifest::{Function, Limits},
+    manifest::Limits,
     sandbox::{InitError, InitSpec, Snapshot, snapshot},
     telemetry::{Context, GuestLog, InvocationId, Origin},
 };
@@ -19,23 +19,25 @@ impl Host {
         &self,
         bytes: Vec<u8>,
         origin: &Arc<Origin>,
-        function: &Function,
+        limits: &Limits,
+        env: &[(String, String)],
     ) -> Result<Vec<u8>, Refusal> {
         if !has_init(&bytes) {
             return Ok(bytes);
         }
-        let name = SnapshotName::new(&blake3::hash(&bytes), seen(origin, function).as_bytes());
-        if let Some(snapshot) = self.loader.snapshot(&name) {
+        let name = SnapshotName::new(&blake3::hash(&bytes), seen(origin, limits, env).as_bytes());
+        let loader = self.residency().loader();
+        if let Some(snapshot) = loader.snapshot(&name) {
             return Ok(snapshot);
         }
-        let Snapshot { bytes, cpu } = self.run_init(&bytes, origin, function)?;
+        let Snapshot { bytes, cpu } = self.run_init(&bytes, origin, limits, env)?;
         tracing::info!(
             function = %origin,
             cpu_ms = cpu.as_millis(),
             component_kib = bytes.len() >> 10,
             "the init has run; every sandbox starts from what it left"
         );
-        self.loader.keep_snapshot(&name, &bytes);
+        loader.keep_snapshot(&name, &bytes);
         Ok(bytes)
     }
 
@@ -43,13 +45,13 @@ impl Host {
         &self,
         bytes: &[u8],
         origin: &Arc<Origin>,
-        function: &Function,
+        limits: &Limits,
+        env: &[(String, String)],
     ) -> Result<Snapshot, Refusal> {
         let instrumented = Instrumented::new(bytes).map_err(InitError::from)?;
-        let loaded = self.loader.compile(instrumented.wasm())?;
-        let Function { limits, env, .. } = function;
+        let loaded = self.residency().loader().compile(instrumented.wasm())?;
         let log = self.deploy_log(origin, limits);
-        let spec = InitSpec { limits: limits.clone(), env: env.clone() };
+        let spec = InitSpec { limits: limits.clone(), env: env.to_vec() };
         let taken = snapshot(self.invoker().engines(), &instrumented, loaded, spec, &log);
         Ok(Handle::current().block_on(taken)?)
     }
@@ -70,7 +72,6 @@ impl Host {
 
 /// All that the result of an init can depend on, beside the component. Tenants have nothing in common, not even the seed of
 /// their hash maps.
-fn seen(origin: &Origin, function: &Function) -> String {
-    let Function { limits, env, .. } = function;
+fn seen(origin: &Origin, limits: &Limits, env: &[(String, String)]) -> String {
     format!("{:?}", (&origin.tenant, env, limits.memory_bytes, limits.table_elements))
 }

@@ -91,7 +91,7 @@ fn hint(bytes: &[u8]) -> &'static str {
 }
 
 /// Which of the four contracts a component exports.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Exports {
     /// `lacewing:function/http`: the lean path.
     pub http: bool,
@@ -158,7 +158,8 @@ pub struct Import {
 }
 
 impl Import {
-    pub(super) fn of(component: &Component) -> Vec<Import> {
+    /// The imports of a component.
+    pub(crate) fn of(component: &Component) -> Vec<Import> {
         let engine = component.engine();
         component
             .component_type()

@@ -1,10 +1,11 @@
 //! From a component's bytes to a [`Component`], through the artifact cache.
 
 use std::{
+    collections::HashSet,
     fs::File,
     io::{self, Read},
     path::Path,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -12,12 +13,12 @@ use wasmtime::component::Component;
 
 use super::{
     ArtifactCache, CompileError, Compiler, ComponentError, EngineError, Engines, Exports, Import,
-    Profile,
-    cache::ArtifactName,
+    Profile, Trimmed,
+    cache::{ArtifactName, Compatibility, Found, Verified},
     inspect::{inspect_bytes, inspect_size},
     names::names_wasi_03,
 };
-use crate::telemetry::shortened;
+use crate::{file::Stamp, telemetry::shortened};
 
 /// Compiles components and keeps their artifacts.
 pub struct Loader {
@@ -25,6 +26,7 @@ pub struct Loader {
     cache: Option<ArtifactCache>,
     limit_bytes: u64,
     compiler: Compiler,
+    compatibility: [OnceLock<Compatibility>; Profile::ALL.len()],
 }
 
 /// A component that can be linked.
@@ -33,14 +35,44 @@ pub struct Loaded {
     pub component: Component,
     /// What it was compiled for.
     pub profile: Profile,
-    /// What it exports.
-    pub exports: Exports,
-    /// What it imports.
-    pub imports: Vec<Import>,
-    /// blake3 of the component's bytes.
+    /// blake3 of the bytes that were compiled.
     pub digest: blake3::Hash,
-    /// How long compiling took, or `None` if the artifact was cached.
-    pub compiled: Option<Duration>,
+    /// The artifact's size, in bytes.
+    pub artifact_bytes: u64,
+    /// Where it came from.
+    pub origin: ArtifactOrigin,
+}
+
+/// Where an artifact came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArtifactOrigin {
+    /// The cache had it.
+    Cached,
+    /// There was none: it was compiled, in this time.
+    Compiled(Duration),
+    /// There was one that must not be mapped: it was compiled anew, in this time.
+    Replaced(Duration),
+}
+
+impl Loaded {
+    /// What it exports.
+    pub fn exports(&self) -> Exports {
+        Exports::of(&self.component)
+    }
+
+    /// What it imports.
+    pub fn imports(&self) -> Vec<Import> {
+        Import::of(&self.component)
+    }
+}
+
+/// A component's file as it was read.
+#[derive(Debug)]
+pub struct Source {
+    /// The component.
+    pub bytes: Vec<u8>,
+    /// What the file was when it was opened.
+    pub stamp: Stamp,
 }
 
 /// Why a component could not be loaded.
@@ -85,7 +117,7 @@ impl Loader {
         limit_bytes: u64,
         compiler: Compiler,
     ) -> Loader {
-        Loader { engines, cache, limit_bytes, compiler }
+        Loader { engines, cache, limit_bytes, compiler, compatibility: Default::default() }
     }
 
     /// The engines for which components are loaded.
@@ -93,20 +125,26 @@ impl Loader {
         &self.engines
     }
 
+    /// Where artifacts are kept.
+    pub fn cache(&self) -> Option<&ArtifactCache> {
+        self.cache.as_ref()
+    }
+
     /// Reads a component's file, unless its size says that it cannot be one. Blocks, like [`Loader::load`].
-    pub fn read(&self, path: &Path) -> Result<Vec<u8>, LoadError> {
+    pub fn read(&self, path: &Path) -> Result<Source, LoadError> {
         // Before it is opened: opening a pipe waits for whoever writes into it.
         let is_file = path.metadata().map_err(LoadError::Read)?.is_file();
         if !is_file {
             return Err(LoadError::Read(io::Error::other("it is no regular file")));
         }
         let file = File::open(path).map_err(LoadError::Read)?;
-        let size = file.metadata().map_err(LoadError::Read)?.len();
+        let stamp = Stamp::of_file(&file).map_err(LoadError::Read)?;
+        let size = stamp.bytes();
         inspect_size(size, self.limit_bytes)?;
         let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
         // One byte more tells a file that grows from one that is just as large as it may be.
         file.take(self.limit_bytes + 1).read_to_end(&mut bytes).map_err(LoadError::Read)?;
-        Ok(bytes)
+        Ok(Source { bytes, stamp })
     }
 
     /// Loads a component, compiling it if its artifact is not in the cache; `metered` if its fuel is to be counted. Blocks:
@@ -126,20 +164,26 @@ impl Loader {
     fn load_for(&self, profile: Profile, bytes: &[u8]) -> Result<Loaded, LoadError> {
         let digest = blake3::hash(bytes);
         let engine = self.engines.get(profile)?;
-        let name = ArtifactName::new(&digest, profile, engine);
-        if let Some(component) = self.cached(engine, &name) {
-            return Ok(loaded(component, profile, digest, None));
+        let name = self.name(&digest, profile)?;
+        let found = self.find(engine, &name);
+        if let Look::Mapped(component, verified) = &found {
+            ArtifactCache::touch(&verified.file);
+            return Ok(loaded(component.clone(), profile, digest, verified.bytes()));
         }
         let place = self.compiler.enter()?;
         // Whoever compiled while this thread waited may have compiled this.
-        if let Some(component) = self.cached(engine, &name) {
-            return Ok(loaded(component, profile, digest, None));
+        if let Look::Mapped(component, verified) = self.find(engine, &name) {
+            return Ok(loaded(component, profile, digest, verified.bytes()));
         }
         let start = Instant::now();
         let artifact = self.compiler.compile(&place, engine, profile, bytes)?;
         let took = start.elapsed();
         let component = self.keep(engine, &name, &artifact)?;
-        Ok(loaded(component, profile, digest, Some(took)))
+        let origin = match found {
+            Look::Rejected => ArtifactOrigin::Replaced(took),
+            Look::Absent | Look::Mapped(..) => ArtifactOrigin::Compiled(took),
+        };
+        Ok(Loaded { component, profile, digest, artifact_bytes: artifact.len() as u64, origin })
     }
 
     /// Compiles a component that will be used once, and keeps no artifact of it. Blocks.
@@ -149,9 +193,10 @@ impl Loader {
         let place = self.compiler.enter()?;
         let start = Instant::now();
         let artifact = self.compiler.compile(&place, engine, profile, bytes)?;
-        let took = start.elapsed();
+        let origin = ArtifactOrigin::Compiled(start.elapsed());
         let component = deserialize(engine, &artifact)?;
-        Ok(loaded(component, profile, blake3::hash(bytes), Some(took)))
+        let (digest, artifact_bytes) = (blake3::hash(bytes), artifact.len() as u64);
+        Ok(Loaded { component, profile, digest, artifact_bytes, origin })
     }
 
     /// A snapshot that was taken before. Blocks.
@@ -167,17 +212,65 @@ impl Loader {
         }
     }
 
-    fn cached(&self, engine: &wasmtime::Engine, name: &ArtifactName) -> Option<Component> {
-        let path = self.cache.as_ref()?.find(name)?;
-        match map(engine, &path) {
-            Ok(component) => Some(component),
+    /// Maps the artifact of a component that was loaded before; `None` if it is not there any more, or must not be mapped.
+    /// Blocks for as long as it takes to read and hash the artifact.
+    pub fn cached(
+        &self,
+        digest: &blake3::Hash,
+        profile: Profile,
+    ) -> Result<Option<Loaded>, EngineError> {
+        let engine = self.engines.get(profile)?;
+        let name = self.name(digest, profile)?;
+        Ok(match self.find(engine, &name) {
+            Look::Mapped(component, verified) => {
+                Some(loaded(component, profile, *digest, verified.bytes()))
+            }
+            Look::Absent | Look::Rejected => None,
+        })
+    }
+
+    /// Brings the cache down to `limit_bytes`, where it is larger: artifacts of components that are not `registered` go, the
+    /// one that was used longest ago first. Blocks.
+    pub fn trim(
+        &self,
+        limit_bytes: u64,
+        registered: impl IntoIterator<Item = (blake3::Hash, Profile)>,
+    ) -> io::Result<Trimmed> {
+        let Some(cache) = &self.cache else { return Ok(Trimmed::default()) };
+        let mut names = HashSet::new();
+        for (digest, profile) in registered {
+            names.insert(self.name(&digest, profile).map_err(io::Error::other)?);
+        }
+        cache.trim(limit_bytes, &names)
+    }
+
+    fn name(&self, digest: &blake3::Hash, profile: Profile) -> Result<ArtifactName, EngineError> {
+        let cell = &self.compatibility[profile.index()];
+        let engine = self.engines.get(profile)?;
+        let compatibility = cell.get_or_init(|| Compatibility::of(engine, profile));
+        Ok(ArtifactName::new(digest, compatibility))
+    }
+
+    fn find(&self, engine: &wasmtime::Engine, name: &ArtifactName) -> Look {
+        let Some(cache) = &self.cache else { return Look::Absent };
+        let verified = match cache.find(name) {
+            Found::Artifact(verified) => verified,
+            Found::Absent => return Look::Absent,
+            Found::Rejected => return Look::Rejected,
+        };
+        match map(engine, &verified) {
+            Ok(component) if verified.is_unchanged() => Look::Mapped(component, verified),
+            Ok(_) => {
+                tracing::warn!(path = %verified.path.display(), "an artifact changed while it was mapped; compiling it again");
+                Look::Rejected
+            }
             Err(error) => {
                 tracing::warn!(
-                    path = %path.display(),
+                    path = %verified.path.display(),
                     error = format!("{error:#}"),
                     "an artifact cannot be mapped; compiling it again"
                 );
-                None
+                Look::Rejected
             }
         }
     }
@@ -191,14 +284,14 @@ impl Loader {
     ) -> Result<Component, LoadError> {
         if let Some(cache) = &self.cache {
             match cache.put(name, artifact) {
-                Ok(path) => {
-                    if let Ok(component) = map(engine, &path) {
+                Ok(_) => {
+                    if let Look::Mapped(component, _) = self.find(engine, name) {
                         return Ok(component);
                     }
                 }
                 Err(error) => tracing::warn!(
                     %error,
-                    "an artifact cannot be written to the cache; it is kept in memory and will be compiled again at the next start"
+                    "an artifact cannot be written to the cache; it is kept in memory and will be compiled again when it is needed again"
                 ),
             }
         }
@@ -225,9 +318,24 @@ impl SnapshotName {
     }
 }
 
-fn map(engine: &wasmtime::Engine, path: &Path) -> wasmtime::Result<Component> {
-    // SAFETY: the path comes from the cache, which hands out only files whose keyed hash it has just checked or
-    // written, in a folder that only this host's user can write to.
+/// How looking for an artifact, and mapping it, ended.
+enum Look {
+    Mapped(Component, Verified),
+    Absent,
+    Rejected,
+}
+
+fn map(engine: &wasmtime::Engine, verified: &Verified) -> wasmtime::Result<Component> {
+    // The name may lead to another file by now; this one was hashed.
+    #[cfg(target_os = "linux")]
+    let path = {
+        use std::os::fd::AsRawFd;
+        std::path::PathBuf::from(format!("/proc/self/fd/{}", verified.file.as_raw_fd()))
+    };
+    #[cfg(not(target_os = "linux"))]
+    let path = &verified.path;
+    // SAFETY: the file's keyed hash has just been checked, it is in a folder that only this host's user can write to, and the
+    // caller drops what is mapped, without running it, if it was written into since.
     #[allow(unsafe_code)]
     unsafe {
         Component::deserialize_file(engine, path)
@@ -238,8 +346,7 @@ fn loaded(
     component: Component,
     profile: Profile,
     digest: blake3::Hash,
-    compiled: Option<Duration>,
+    artifact_bytes: u64,
 ) -> Loaded {
-    let (exports, imports) = (Exports::of(&component), Import::of(&component));
-    Loaded { component, profile, exports, imports, digest, compiled }
+    Loaded { component, profile, digest, artifact_bytes, origin: ArtifactOrigin::Cached }
 }

@@ -1,10 +1,15 @@
 //! An immutable revision of a function, and the tenant it belongs to.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::Path,
+    sync::{Arc, OnceLock},
+};
 
-use super::Quota;
+use super::{Place, ProgramError, Quota};
 use crate::{
-    manifest::{Cors, Route},
+    engine::{Exports, Profile},
+    file::Stamp,
+    manifest::{Cors, Limits, Route},
     name::TenantName,
     sandbox::{Program, Provisioned, Spec},
     telemetry::{FunctionMetrics, Origin},
@@ -34,26 +39,126 @@ impl Tenant {
     }
 }
 
+/// The component of a revision, as it was deployed.
+#[derive(Clone, Debug)]
+pub struct Component {
+    /// blake3 of its file's bytes.
+    pub digest: blake3::Hash,
+    /// blake3 of the bytes that were compiled: the same, or the snapshot that its init left.
+    pub compiled: blake3::Hash,
+    /// Whether it needs an engine [with tasks](Profile).
+    pub tasks: bool,
+    /// What it exports.
+    pub exports: Exports,
+    /// The file that it was read from.
+    pub path: Arc<Path>,
+    /// What the file was then; `None` if it had only just been written, so that a later change might not show.
+    pub stamp: Option<Stamp>,
+}
+
 /// An artifact with limits, grants and triggers. Nothing in it changes; a deploy makes another one.
+///
+/// A host may hold a hundred thousand that nobody asks for: what is the same in many is shared, and what an invocation needs
+/// is made for the first one. Its program is there while it is resident.
 pub struct Revision {
     /// Whose it is.
     pub tenant: Arc<Tenant>,
     /// Names, and the revision's identifier.
     pub origin: Arc<Origin>,
     /// What runs.
-    pub program: Arc<Program>,
+    pub component: Arc<Component>,
     /// Limits, environment, grants.
     pub spec: Arc<Spec>,
-    /// The function's own quota: the same object for all revisions with the same limits.
-    pub quota: Arc<Quota>,
     /// The function's metrics, over all its revisions.
     pub metrics: Arc<FunctionMetrics>,
-    /// Its sandboxes that are made ahead, if there are to be any.
-    pub provisioned: Option<Arc<Provisioned>>,
     /// Where it answers.
-    pub routes: Vec<Route>,
+    pub routes: Box<[Route]>,
     /// Which other origins' pages may call it.
     pub cors: Option<Arc<Cors>>,
-    /// The file that its component was read from.
-    pub source: PathBuf,
+    /// Where its program is while it is resident.
+    pub place: Place,
+    /// Its sandboxes that are made ahead, if there are to be any.
+    pub provisioned: Option<Arc<Provisioned>>,
+    pub(super) quota: OnceLock<Arc<Quota>>,
+}
+
+/// What a revision is made of: its fields, but for those that it makes itself.
+pub struct RevisionParts {
+    /// Whose it is.
+    pub tenant: Arc<Tenant>,
+    /// Names, and the revision's identifier.
+    pub origin: Arc<Origin>,
+    /// What runs.
+    pub component: Arc<Component>,
+    /// Limits, environment, grants.
+    pub spec: Arc<Spec>,
+    /// The function's metrics.
+    pub metrics: Arc<FunctionMetrics>,
+    /// Where it answers.
+    pub routes: Box<[Route]>,
+    /// Which other origins' pages may call it.
+    pub cors: Option<Arc<Cors>>,
+    /// Where its program will be.
+    pub place: Place,
+}
+
+impl Revision {
+    /// A revision that nobody has asked for.
+    pub fn new(parts: RevisionParts) -> Revision {
+        let RevisionParts { tenant, origin, component, spec, metrics, routes, cors, place } = parts;
+        let engines = place.residency().loader().engines();
+        let provisioned = Provisioned::new(engines, &spec, &metrics);
+        let quota = OnceLock::new();
+        Revision {
+            tenant,
+            origin,
+            component,
+            spec,
+            metrics,
+            routes,
+            cors,
+            place,
+            provisioned,
+            quota,
+        }
+    }
+
+    /// Goes on with the quota of the function's revision before, if it is the same: what its invocations hold stays counted.
+    pub fn continues(&self, before: &Revision) {
+        let Limits { concurrency, rate_per_s, .. } = before.spec.limits;
+        let (now, limits) = (&self.spec.limits, (concurrency, rate_per_s));
+        if (now.concurrency, now.rate_per_s) == limits {
+            // Nobody has asked for this revision yet.
+            let _ = self.quota.set(before.quota().clone());
+        }
+    }
+
+    /// The function's own quota: the same object for all revisions with the same limits.
+    pub fn quota(&self) -> &Arc<Quota> {
+        let limits = &self.spec.limits;
+        self.quota.get_or_init(|| Arc::new(Quota::new(limits.concurrency, limits.rate_per_s)))
+    }
+
+    /// How its component is compiled.
+    pub fn profile(&self) -> Profile {
+        Profile { metered: self.spec.limits.fuel.is_some(), tasks: self.component.tasks }
+    }
+
+    /// What it exports.
+    pub fn exports(&self) -> Exports {
+        self.component.exports
+    }
+
+    /// Its program, if it is resident. Takes no lock.
+    pub fn resident(&self) -> Option<Arc<Program>> {
+        self.place.get()
+    }
+
+    /// Its program; where it is not resident, it is loaded now, and is afterwards.
+    pub async fn program(self: &Arc<Self>) -> Result<Arc<Program>, ProgramError> {
+        match self.resident() {
+            Some(program) => Ok(program),
+            None => self.place.residency().load(self).await,
+        }
+    }
 }

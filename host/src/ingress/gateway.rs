@@ -53,7 +53,7 @@ impl Gateway {
             route: route.pattern(),
             params: &params,
         };
-        let answer = if revision.program.exports().http {
+        let answer = if revision.exports().http {
             let limit_bytes = limits.request_body_bytes.unwrap_or(Limits::BUFFERED_BODY_BYTES);
             let body = match body.collect(limit_bytes).await {
                 Ok(body) => body,

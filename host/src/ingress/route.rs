@@ -16,14 +16,14 @@ mod table;
 mod tests;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
 use http::Method;
 
 pub(crate) use self::host::{host_key, port_of};
-use self::table::{Candidate, Table};
+use self::table::Table;
 use crate::manifest::{
     Clash, Clashes, HostPattern, InvalidPath, Methods, RoutePath, canonical_path,
 };
@@ -48,6 +48,7 @@ pub struct Route<T> {
     path: RoutePath,
     names: Box<[String]>,
     takes_rest: bool,
+    methods: Methods,
     value: T,
 }
 
@@ -107,7 +108,7 @@ pub struct Router<T> {
 }
 
 /// The tables that are asked for one host pattern, the narrowest first.
-type Chain<T> = Vec<Table<T>>;
+type Chain<T> = Box<[Arc<Table<T>>]>;
 
 impl<T> Router<T> {
     /// A router without routes.
@@ -198,7 +199,6 @@ pub struct Conflict {
 struct Added<T> {
     owner: Arc<str>,
     hosts: Vec<HostPattern>,
-    methods: Methods,
     route: Arc<Route<T>>,
 }
 
@@ -206,6 +206,9 @@ struct Added<T> {
 pub struct RouterBuilder<T> {
     routes: Vec<Added<T>>,
 }
+
+/// The places of routes in the order in which they were added.
+type Places = Vec<usize>;
 
 impl<T> RouterBuilder<T> {
     /// Adds a route that leads to `value`.
@@ -220,58 +223,97 @@ impl<T> RouterBuilder<T> {
             names: path.parameters().map(str::to_owned).collect(),
             takes_rest: path.takes_rest(),
             path,
+            methods,
             value,
         });
-        self.routes.push(Added { owner, hosts, methods, route });
+        self.routes.push(Added { owner, hosts, route });
         self
     }
 
     /// Makes the router, or names every pair of routes that cannot both be there.
     pub fn build(&self) -> Result<Router<T>, Vec<Conflict>> {
-        let hosts: BTreeSet<&HostPattern> = self.routes.iter().flat_map(|r| &r.hosts).collect();
-        let conflicts: Vec<Conflict> = hosts.iter().flat_map(|host| self.conflicts(host)).collect();
-        if !conflicts.is_empty() {
-            return Err(conflicts);
+        let conflicts = self.conflicts();
+        if conflicts.is_empty() { Ok(self.assemble()) } else { Err(conflicts) }
+    }
+
+    /// Makes the router of routes that have been together in one before: that they do not clash is known.
+    pub fn assemble(&self) -> Router<T> {
+        // By host and owner.
+        let mut places: BTreeMap<&HostPattern, BTreeMap<&str, Places>> = BTreeMap::new();
+        for (index, added) in self.routes.iter().enumerate() {
+            for host in &added.hosts {
+                places.entry(host).or_default().entry(&added.owner).or_default().push(index);
+            }
         }
+        let mut tables = HashMap::new();
         let mut router = Router::empty();
-        for host in &hosts {
-            let chain = self.chain(host, &hosts);
+        for host in places.keys() {
+            let chain = self.chain(host, &places, &mut tables);
             match host {
                 HostPattern::Exact(name) => drop(router.exact.insert(name.clone(), chain)),
                 HostPattern::Below(suffix) => drop(router.below.insert(suffix.clone(), chain)),
                 HostPattern::Any => router.any = Some(chain),
             }
         }
-        Ok(router)
+        router
     }
 
-    /// The pairs of routes that cannot both be served under a host pattern.
-    fn conflicts(&self, host: &HostPattern) -> Vec<Conflict> {
-        let mut clashes = Clashes::default();
-        let served = self.routes.iter().enumerate().filter(|(_, added)| added.hosts.contains(host));
-        served
-            .filter_map(|(index, Added { methods, route, .. })| {
-                let Clash { with, same } = clashes.add(&route.path, methods, index).err()?;
+    /// The pairs of routes that cannot both be served under some host pattern.
+    fn conflicts(&self) -> Vec<Conflict> {
+        let mut places: BTreeMap<&HostPattern, Places> = BTreeMap::new();
+        for (index, added) in self.routes.iter().enumerate() {
+            for host in &added.hosts {
+                places.entry(host).or_default().push(index);
+            }
+        }
+        let under = |(host, places): (&HostPattern, Places)| {
+            let mut clashes = Clashes::default();
+            let clash = |index: usize| {
+                let route = &self.routes[index].route;
+                let Clash { with, same } = clashes.add(&route.path, &route.methods, index).err()?;
                 Some(Conflict { route: index, with, host: host.clone(), same })
-            })
-            .collect()
+            };
+            places.into_iter().filter_map(clash).collect::<Vec<_>>()
+        };
+        places.into_iter().flat_map(under).collect()
     }
 
-    /// The tables for one host pattern: its own routes, then those that its owners have at wider ones.
-    fn chain(&self, host: &HostPattern, hosts: &BTreeSet<&HostPattern>) -> Chain<T> {
-        let at = |pattern: &HostPattern| {
-            let pattern = pattern.clone();
-            self.routes.iter().filter(move |added| added.hosts.contains(&pattern))
-        };
-        let owners: BTreeSet<&str> = at(host).map(|added| added.owner.as_ref()).collect();
-        let mut patterns: Vec<&HostPattern> =
-            hosts.iter().copied().filter(|pattern| pattern.covers(host)).collect();
-        patterns.sort_by_key(|pattern| pattern.narrowness());
-        let candidates = patterns.into_iter().map(|pattern| {
-            let wanted = at(pattern).filter(|added| owners.contains(added.owner.as_ref()));
-            wanted.map(|Added { methods, route, .. }| Candidate { methods, route }).collect()
+    /// The tables for one host pattern: its own routes, then those that its owners have at wider ones. Patterns with the
+    /// same routes share a table.
+    fn chain(
+        &self,
+        host: &HostPattern,
+        places: &BTreeMap<&HostPattern, BTreeMap<&str, Places>>,
+        tables: &mut HashMap<Places, Arc<Table<T>>>,
+    ) -> Chain<T> {
+        let owners: Vec<&str> = places[host].keys().copied().collect();
+        let wider = wider(host);
+        let chain = std::iter::once(host).chain(&wider).filter_map(|pattern| {
+            let at = places.get(pattern)?;
+            let mut routes: Places =
+                owners.iter().filter_map(|owner| at.get(owner)).flatten().copied().collect();
+            if routes.is_empty() {
+                return None;
+            }
+            routes.sort_unstable();
+            let table = tables.entry(routes).or_insert_with_key(|routes| {
+                Arc::new(Table::build(routes.iter().map(|index| &self.routes[*index].route)))
+            });
+            Some(Arc::clone(table))
         });
-        let candidates = candidates.filter(|routes: &Vec<_>| !routes.is_empty());
-        candidates.map(|routes| Table::build(&routes)).collect()
+        chain.collect()
     }
+}
+
+/// The patterns that cover another one, the narrowest first.
+fn wider(host: &HostPattern) -> Vec<HostPattern> {
+    let name = match host {
+        HostPattern::Exact(name) => name,
+        // Its own suffix is itself.
+        HostPattern::Below(suffix) => suffix,
+        HostPattern::Any => return Vec::new(),
+    };
+    let dots = name.match_indices('.').filter(|(at, _)| *at > 0);
+    let below = dots.map(|(at, _)| HostPattern::Below(name[at..].into()));
+    below.chain([HostPattern::Any]).collect()
 }

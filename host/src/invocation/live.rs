@@ -5,12 +5,14 @@ use std::{
     time::{Instant, SystemTime},
 };
 
+use tokio::time::timeout_at;
+
 use super::{Failure, Invoker, Permit, Refused, stream::Progress};
 use crate::{
     capability::egress::Propagation,
     function::Revision,
     outcome::Outcome,
-    sandbox::{Fault, Sandbox, Spec},
+    sandbox::{Fault, Program, Sandbox, Spec},
     telemetry::{Context, GuestLog, Record, UnroutedRecord, Usage},
 };
 
@@ -105,7 +107,7 @@ impl Live {
         let awaited = invoker.awaited(revision, context, seen.as_ref());
         let permit = match invoker
             .admission
-            .admit(revision.tenant.quota(), &revision.quota, memory_mib)
+            .admit(revision.tenant.quota(), revision.quota(), memory_mib)
             .await
         {
             Ok(permit) => permit,
@@ -117,16 +119,24 @@ impl Live {
         };
         let started = Instant::now();
         let limits = &revision.spec.limits;
+        let deadline = started + limits.deadline;
         let log = Arc::new(GuestLog::new(context.clone(), limits.log_bytes, invoker.sink.clone()));
-        let sandbox = match Sandbox::provisioned(
-            revision.provisioned.as_ref(),
-            &invoker.engines,
-            &revision.program,
-            &revision.spec,
-            log.clone(),
-            propagation,
-            started + limits.deadline,
-        ) {
+        let (engines, spec) = (&invoker.engines, &revision.spec);
+        let mut propagation = propagation;
+        let ahead = revision.provisioned.as_ref();
+        let sandbox = match ahead.and_then(|all| all.take(&log, &mut propagation, deadline)) {
+            Some(sandbox) => Ok(sandbox),
+            None => {
+                let program = match revision.resident() {
+                    Some(program) => Ok(program),
+                    None => load(revision, deadline).await,
+                };
+                program.and_then(|program| {
+                    Sandbox::new(engines, &program, spec, log.clone(), propagation, deadline)
+                })
+            }
+        };
+        let sandbox = match sandbox {
             Ok(sandbox) => sandbox,
             Err(Fault { outcome, detail }) => {
                 awaited.refuse(&detail, outcome, outcome.http_status());
@@ -185,6 +195,18 @@ impl Live {
         let status = self.status.or_else(|| self.seen.as_ref().and_then(|_| outcome.http_status()));
         self.invoker.emit(&self.context, self.seen.as_ref(), outcome, status, detail, &usage);
         usage
+    }
+}
+
+/// The program of a revision that is not resident. Waiting for it is part of the invocation's time.
+async fn load(revision: &Arc<Revision>, deadline: Instant) -> Result<Arc<Program>, Fault> {
+    match timeout_at(deadline.into(), revision.program()).await {
+        Ok(Ok(program)) => Ok(program),
+        Ok(Err(error)) => Err(Fault { outcome: Outcome::Internal, detail: error.to_string() }),
+        Err(_) => Err(Fault {
+            outcome: Outcome::DeadlineExceeded,
+            detail: "the deadline passed while the function was being loaded".to_owned(),
+        }),
     }
 }
 

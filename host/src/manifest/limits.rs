@@ -12,7 +12,7 @@ const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
 /// The limits of one revision.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Limits {
     /// Bytes of linear memory of one sandbox, over all its memories. Manifest: `memory_mib`. Default 64 MiB.
     /// A growth over it is refused to the guest; a guest that does not survive that ends as `memory_exceeded`.

@@ -79,6 +79,11 @@ impl RoutePath {
         &self.pattern
     }
 
+    /// The same text, shared.
+    pub(crate) fn to_shared(&self) -> Arc<str> {
+        Arc::clone(&self.pattern)
+    }
+
     /// Whether its last parameter takes all the rest of a path.
     pub fn takes_rest(&self) -> bool {
         self.segments().last().is_some_and(|last| matches!(last, Segment::Rest(_)))

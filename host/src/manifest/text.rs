@@ -6,8 +6,10 @@ use std::{
     io::{self, Read},
     ops::Range,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, LazyLock},
 };
+
+use crate::file::Stamp;
 
 /// The longest manifest or host file, in bytes: a bound on what one file can make the host hold and parse.
 pub const MAX_FILE_BYTES: u32 = 1024 * 1024;
@@ -17,12 +19,13 @@ pub const MAX_FILE_BYTES: u32 = 1024 * 1024;
 pub struct ManifestText {
     path: PathBuf,
     text: String,
+    stamp: Option<Stamp>,
 }
 
 impl ManifestText {
     /// Text that is at hand already. `path` is what diagnostics call it.
     pub fn new(path: impl Into<PathBuf>, text: impl Into<String>) -> Arc<ManifestText> {
-        Arc::new(ManifestText { path: path.into(), text: text.into() })
+        Arc::new(ManifestText { path: path.into(), text: text.into(), stamp: None })
     }
 
     /// Reads a file.
@@ -38,8 +41,10 @@ impl ManifestText {
             return Err(ReadError::Special);
         }
         let mut bytes = Vec::new();
-        File::open(path)?.take(u64::from(MAX_FILE_BYTES) + 1).read_to_end(&mut bytes)?;
-        Ok(ManifestText::new(path, decode(bytes)?))
+        let file = File::open(path)?;
+        let stamp = Stamp::of_file(&file).ok();
+        file.take(u64::from(MAX_FILE_BYTES) + 1).read_to_end(&mut bytes)?;
+        Ok(Arc::new(ManifestText { path: path.to_owned(), text: decode(bytes)?, stamp }))
     }
 
     /// The path as it was given.
@@ -50,6 +55,11 @@ impl ManifestText {
     /// The whole text.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// What the file was when it was read; `None` for text that was at hand.
+    pub(crate) fn stamp(&self) -> Option<Stamp> {
+        self.stamp
     }
 
     /// The place of some bytes of the text.
@@ -130,6 +140,17 @@ pub struct Place {
 }
 
 impl Place {
+    /// No place: for what outlives the file that it was written in, whose text a place holds.
+    pub(crate) fn none() -> Place {
+        static NOTHING: LazyLock<Arc<ManifestText>> = LazyLock::new(|| ManifestText::new("", ""));
+        NOTHING.place(0..0)
+    }
+
+    /// The text that it is in.
+    pub(crate) fn text(&self) -> &ManifestText {
+        &self.text
+    }
+
     /// The file, as its path was given.
     pub fn file(&self) -> &Path {
         self.text.path()

@@ -23,8 +23,7 @@ use crate::{
 pub struct Program {
     instance: InstancePre<State>,
     exports: Exports,
-    imports: Vec<Import>,
-    digest: blake3::Hash,
+    artifact_bytes: u64,
     pub(super) http: Option<HttpFunctionPre<State>>,
     pub(super) events: Option<EventsFunctionPre<State>>,
     pub(super) call: Option<CallFunctionPre<State>>,
@@ -70,8 +69,23 @@ pub struct Linkers {
 }
 
 impl Linkers {
-    /// Links a component.
-    pub fn link(&self, loaded: Loaded) -> Result<Program, LinkError> {
+    /// Links a component, if it is a function and this host has what it imports.
+    pub fn link(&self, loaded: &Loaded) -> Result<Program, LinkError> {
+        let exports = loaded.exports();
+        if !exports.any() {
+            return Err(LinkError::NoExport);
+        }
+        for import in loaded.imports() {
+            if let Some(why) = capability::missing(&import) {
+                let import = shortened(import.to_string(), SHOWN_BYTES);
+                return Err(LinkError::NoImport { import, why });
+            }
+        }
+        self.relink(loaded, exports)
+    }
+
+    /// Links a component that was linked before, whose exports are therefore known.
+    pub fn relink(&self, loaded: &Loaded, exports: Exports) -> Result<Program, LinkError> {
         let cell = &self.linkers[loaded.profile.index()];
         let linker = match cell.get() {
             Some(linker) => linker,
@@ -81,7 +95,7 @@ impl Linkers {
                 cell.get_or_init(|| linker)
             }
         };
-        Program::link(loaded, linker)
+        Program::link(loaded, exports, linker)
     }
 }
 
@@ -93,18 +107,12 @@ fn mismatch(error: wasmtime::Error) -> LinkError {
 }
 
 impl Program {
-    fn link(loaded: Loaded, linker: &Linker<State>) -> Result<Program, LinkError> {
-        let Loaded { component, exports, imports, digest, .. } = loaded;
-        if !exports.any() {
-            return Err(LinkError::NoExport);
-        }
-        for import in &imports {
-            if let Some(why) = capability::missing(import) {
-                let import = shortened(import.to_string(), SHOWN_BYTES);
-                return Err(LinkError::NoImport { import, why });
-            }
-        }
-        let instance = linker.instantiate_pre(&component).map_err(mismatch)?;
+    fn link(
+        loaded: &Loaded,
+        exports: Exports,
+        linker: &Linker<State>,
+    ) -> Result<Program, LinkError> {
+        let instance = linker.instantiate_pre(&loaded.component).map_err(mismatch)?;
         let pre = || instance.clone();
         Ok(Program {
             http: exports
@@ -134,8 +142,7 @@ impl Program {
                 .map_err(mismatch)?,
             instance,
             exports,
-            imports,
-            digest,
+            artifact_bytes: loaded.artifact_bytes,
         })
     }
 
@@ -145,13 +152,13 @@ impl Program {
     }
 
     /// What it imports.
-    pub fn imports(&self) -> &[Import] {
-        &self.imports
+    pub fn imports(&self) -> Vec<Import> {
+        Import::of(self.instance.component())
     }
 
-    /// blake3 of the component's bytes.
-    pub fn digest(&self) -> blake3::Hash {
-        self.digest
+    /// The artifact's size, in bytes.
+    pub fn artifact_bytes(&self) -> u64 {
+        self.artifact_bytes
     }
 
     /// Whether what the component needs before it runs fits its limits.

@@ -44,7 +44,6 @@ pub struct Provisioned {
     started: AtomicBool,
     closed: AtomicBool,
     engines: Arc<Engines>,
-    program: Arc<Program>,
     spec: Arc<Spec>,
     metrics: Arc<FunctionMetrics>,
 }
@@ -52,6 +51,7 @@ pub struct Provisioned {
 struct Ready {
     store: Store<State>,
     made: Made,
+    program: Arc<Program>,
     _slot: OwnedSemaphorePermit,
 }
 
@@ -89,7 +89,6 @@ impl Provisioned {
     /// [`Provisioned::start`].
     pub fn new(
         engines: &Arc<Engines>,
-        program: &Arc<Program>,
         spec: &Arc<Spec>,
         metrics: &Arc<FunctionMetrics>,
     ) -> Option<Arc<Provisioned>> {
@@ -100,17 +99,16 @@ impl Provisioned {
                 started: AtomicBool::new(false),
                 closed: AtomicBool::new(false),
                 engines: engines.clone(),
-                program: program.clone(),
                 spec: spec.clone(),
                 metrics: metrics.clone(),
             })
         })
     }
 
-    /// Makes them from now on, in a task of its own. `log` is for what a guest prints before it is anybody's.
-    pub fn start(self: &Arc<Self>, log: Arc<GuestLog>) {
+    /// Makes them from now on, of `program`, in a task of its own. `log` is for what a guest prints before it is anybody's.
+    pub fn start(self: &Arc<Self>, program: Arc<Program>, log: Arc<GuestLog>) {
         if !self.started.swap(true, Ordering::Relaxed) {
-            tokio::spawn(keep_filled(Arc::downgrade(self), self.wake.clone(), log));
+            tokio::spawn(keep_filled(Arc::downgrade(self), self.wake.clone(), program, log));
         }
     }
 
@@ -122,7 +120,7 @@ impl Provisioned {
     }
 
     /// A sandbox that is ready, for the invocation of `log` and until `deadline`.
-    pub(super) fn take(
+    pub fn take(
         &self,
         log: &Arc<GuestLog>,
         propagation: &mut Propagation,
@@ -131,7 +129,7 @@ impl Provisioned {
         let taken = self.ready().pop();
         self.wake.notify_one();
         let figures = self.metrics.provisioned();
-        let Some(Ready { mut store, made, _slot }) = taken else {
+        let Some(Ready { mut store, made, program, _slot }) = taken else {
             figures.missed.inc();
             return None;
         };
@@ -143,7 +141,7 @@ impl Provisioned {
         Some(Sandbox {
             store,
             made: Some(made),
-            program: self.program.clone(),
+            program,
             cpu: Arc::new(CpuClock::default()),
             deadline,
             instantiated: None,
@@ -165,11 +163,11 @@ impl Provisioned {
     }
 
     /// Makes one more.
-    async fn fill(&self, log: &Arc<GuestLog>) -> Result<(), Obstacle> {
+    async fn fill(&self, program: &Arc<Program>, log: &Arc<GuestLog>) -> Result<(), Obstacle> {
         let slot = self.engines.provision().ok_or_else(|| {
             Obstacle::Now("the host's slots for provisioned sandboxes are taken".to_owned())
         })?;
-        let ready = self.make(log, slot).await?;
+        let ready = self.make(program, log, slot).await?;
         let mut all = self.ready();
         if !self.closed.load(Ordering::Acquire) {
             all.push(ready);
@@ -180,13 +178,14 @@ impl Provisioned {
 
     async fn make(
         &self,
+        program: &Arc<Program>,
         log: &Arc<GuestLog>,
         slot: OwnedSemaphorePermit,
     ) -> Result<Ready, Obstacle> {
         let deadline = Instant::now() + self.spec.limits.deadline;
         let mut sandbox = Sandbox::new(
             &self.engines,
-            &self.program,
+            program,
             &self.spec,
             log.clone(),
             Propagation::default(),
@@ -197,9 +196,9 @@ impl Provisioned {
         if !store.data().is_untouched() {
             return Err(Obstacle::Ever);
         }
-        let http = self.program.exports().http.then(|| HttpFunction::new(&mut store, &instance));
+        let http = program.exports().http.then(|| HttpFunction::new(&mut store, &instance));
         let made = Made { instance, http: http.and_then(Result::ok) };
-        Ok(Ready { store, made, _slot: slot })
+        Ok(Ready { store, made, program: program.clone(), _slot: slot })
     }
 }
 
@@ -211,7 +210,12 @@ impl Drop for Provisioned {
 }
 
 /// Fills up whenever one was taken, until the revision is gone.
-async fn keep_filled(provisioned: Weak<Provisioned>, wake: Arc<Notify>, log: Arc<GuestLog>) {
+async fn keep_filled(
+    provisioned: Weak<Provisioned>,
+    wake: Arc<Notify>,
+    program: Arc<Program>,
+    log: Arc<GuestLog>,
+) {
     let mut told = false;
     loop {
         let Some(one) = provisioned.upgrade() else { return };
@@ -223,7 +227,7 @@ async fn keep_filled(provisioned: Weak<Provisioned>, wake: Arc<Notify>, log: Arc
             wake.notified().await;
             continue;
         }
-        match one.fill(&log).await {
+        match one.fill(&program, &log).await {
             Ok(()) => told = false,
             Err(Obstacle::Ever) => {
                 tracing::warn!(

@@ -93,6 +93,25 @@ pub static INSTANTIATION: Buckets = Buckets {
     ],
 };
 
+/// For loading a program: 50 us to 10 s.
+pub static PROGRAM_LOAD: Buckets = Buckets {
+    unit: Unit::Nanoseconds,
+    bounds: &[
+        50 * US,
+        100 * US,
+        200 * US,
+        300 * US,
+        500 * US,
+        MS,
+        2 * MS,
+        5 * MS,
+        10 * MS,
+        100 * MS,
+        S,
+        10 * S,
+    ],
+};
+
 /// For a sandbox's memory: 128 KiB to 4 GiB.
 pub static MEMORY: Buckets = Buckets {
     unit: Unit::Bytes,
@@ -214,7 +233,7 @@ mod tests {
 
     #[test]
     fn bounds_ascend() {
-        for buckets in [&DURATION, &INSTANTIATION, &MEMORY, &COMPILATION] {
+        for buckets in [&DURATION, &INSTANTIATION, &MEMORY, &COMPILATION, &PROGRAM_LOAD] {
             assert!(buckets.bounds.is_sorted_by(|a, b| a < b), "{buckets:?}");
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{
     fmt::{self, Write as _},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use crate::{
@@ -10,7 +10,8 @@ use crate::{
     telemetry::text,
 };
 
-/// A revision of a function, with its place in a log line rendered once, at deploy.
+/// A revision of a function, with its place in a log line, which is rendered once, for the first line: a host may hold many
+/// that never say anything.
 #[derive(Debug)]
 pub struct Origin {
     /// Who is charged.
@@ -22,9 +23,7 @@ pub struct Origin {
     /// The revision's identifier.
     pub revision: Arc<str>,
     /// `"tenant":"…","app":"…","function":"…","revision":"…"`
-    json: String,
-    /// `tenant/app/function@revision`
-    text: String,
+    json: OnceLock<Box<str>>,
 }
 
 impl Origin {
@@ -35,31 +34,37 @@ impl Origin {
         function: FunctionName,
         revision: Arc<str>,
     ) -> Origin {
+        Origin { tenant, app, function, revision, json: OnceLock::new() }
+    }
+
+    pub(super) fn json_fields(&self) -> &str {
+        self.json.get_or_init(|| self.to_json().into())
+    }
+
+    fn to_json(&self) -> String {
         let mut json = String::new();
         let pairs = [
-            ("tenant", tenant.as_str()),
-            ("app", app.as_str()),
-            ("function", function.as_str()),
-            ("revision", &revision),
+            ("tenant", self.tenant.as_str()),
+            ("app", self.app.as_str()),
+            ("function", self.function.as_str()),
+            ("revision", &self.revision),
         ];
         for (index, (key, value)) in pairs.into_iter().enumerate() {
             let comma = if index == 0 { "" } else { "," };
             let _ = write!(json, "{comma}\"{key}\":");
             text::push_json_string(&mut json, value);
         }
-        let mut line = format!("{tenant}/{app}/{function}@");
-        text::push_escaped(&mut line, &revision);
-        Origin { tenant, app, function, revision, json, text: line }
-    }
-
-    pub(super) fn json_fields(&self) -> &str {
-        &self.json
+        json
     }
 }
 
 impl fmt::Display for Origin {
+    /// `tenant/app/function@revision`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        let Origin { tenant, app, function, revision, .. } = self;
+        let mut escaped = String::new();
+        text::push_escaped(&mut escaped, revision);
+        write!(f, "{tenant}/{app}/{function}@{escaped}")
     }
 }
 

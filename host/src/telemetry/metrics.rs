@@ -39,7 +39,7 @@ use self::{
 use crate::{
     outcome::Outcome,
     telemetry::{
-        histogram::{COMPILATION, Histogram},
+        histogram::{COMPILATION, Histogram, PROGRAM_LOAD},
         process::Process,
     },
 };
@@ -94,6 +94,21 @@ pub struct ArtifactCacheMetrics {
     pub hits: Counter,
     /// There was none that could be used: the component was compiled.
     pub misses: Counter,
+    /// There was one that must not be used: the component was compiled anew.
+    pub rejected: Counter,
+}
+
+/// Which programs are in memory.
+#[derive(Debug)]
+pub struct ResidencyMetrics {
+    /// Programs that were loaded because they were asked for.
+    pub loads: Counter,
+    /// Programs that had to go for others.
+    pub evictions: Counter,
+    /// Loads whose artifact was gone or damaged, so that the component was compiled again.
+    pub recompilations: Counter,
+    /// Time to load a program.
+    pub load: Histogram,
 }
 
 /// The figures of the host. The fields are added to where it happens.
@@ -105,6 +120,8 @@ pub struct HostMetrics {
     pub artifact_cache: ArtifactCacheMetrics,
     /// Time to compile a component.
     pub compilation: Histogram,
+    /// Which programs are in memory.
+    pub residency: ResidencyMetrics,
 }
 
 /// A figure that is read when it is scraped.
@@ -148,6 +165,12 @@ impl Metrics {
             unrouted_requests: OutcomeCounters::default(),
             artifact_cache: ArtifactCacheMetrics::default(),
             compilation: Histogram::new(&COMPILATION),
+            residency: ResidencyMetrics {
+                loads: Counter::default(),
+                evictions: Counter::default(),
+                recompilations: Counter::default(),
+                load: Histogram::new(&PROGRAM_LOAD),
+            },
         };
         let collected =
             Arc::new(Collected { host, functions: Arc::default(), sources: Mutex::default() });
@@ -215,14 +238,14 @@ impl Collector for Collected {
             .encode_info(&build)?;
         encode_functions(&self.functions, &mut encoder)?;
         self.encode_counters(&mut encoder)?;
-        let help = "Time to compile a component";
-        let metric = encoder.encode_descriptor(
-            "compilation",
-            help,
-            Some(&Unit::Seconds),
-            MetricType::Histogram,
-        )?;
-        self.host.compilation.encode(metric)?;
+        let HostMetrics { compilation, residency, .. } = &self.host;
+        for (name, help, histogram) in [
+            ("compilation", "Time to compile a component", compilation),
+            ("program_load", "Time to load a program that was asked for", &residency.load),
+        ] {
+            let (unit, kind) = (Some(&Unit::Seconds), MetricType::Histogram);
+            histogram.encode(encoder.encode_descriptor(name, help, unit, kind)?)?;
+        }
         self.encode_sources(&mut encoder)
     }
 }
@@ -248,9 +271,25 @@ impl Collected {
             None,
             MetricType::Counter,
         )?;
-        for (result, counter) in [("hit", &cache.hits), ("miss", &cache.misses)] {
+        for (result, counter) in
+            [("hit", &cache.hits), ("miss", &cache.misses), ("rejected", &cache.rejected)]
+        {
             lookups
                 .encode_family(&[("result", result)])?
+                .encode_counter::<NoLabelSet, _, u64>(&counter.get(), None)?;
+        }
+        let residency = &self.host.residency;
+        for (name, help, counter) in [
+            ("program_loads", "Programs loaded because they were asked for", &residency.loads),
+            ("program_evictions", "Programs that had to go for others", &residency.evictions),
+            (
+                "program_recompilations",
+                "Programs whose artifact was gone or damaged when they were asked for",
+                &residency.recompilations,
+            ),
+        ] {
+            encoder
+                .encode_descriptor(name, help, None, MetricType::Counter)?
                 .encode_counter::<NoLabelSet, _, u64>(&counter.get(), None)?;
         }
         Ok(())

@@ -133,6 +133,11 @@ impl Served {
         });
         // What starting once at deploy printed is no test's.
         sink.take();
+        Served::host(host, sink, dir).await
+    }
+
+    /// Serves what a host has deployed.
+    pub(crate) async fn host(host: Arc<Host>, sink: Sink, dir: tempfile::TempDir) -> Served {
         let listener =
             Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)), "--listen").await.unwrap();
         let gateway = Arc::new(Gateway::new(host.invoker().clone(), host.metrics().clone()));

@@ -20,6 +20,8 @@ mod outcomes;
 mod portable;
 mod process;
 mod provisioned;
+mod residency;
+mod restart;
 mod snapshot;
 mod streaming;
 mod structure;

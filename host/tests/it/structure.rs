@@ -20,7 +20,7 @@ const LAYERS: &[&[&str]] = &[
     &["telemetry"],
     &["config"],
     &["manifest"],
-    &["body", "name", "outcome"],
+    &["body", "file", "name", "outcome"],
 ];
 
 fn src() -> PathBuf {

@@ -24,6 +24,11 @@ impl Policy {
         Policy(Arc::new(grants.clone()))
     }
 
+    /// What it allows.
+    pub fn grants(&self) -> &Grants {
+        &self.0
+    }
+
     /// The grant for a target.
     pub(super) fn grant(&self, target: &Target) -> Result<&HttpGrant, EgressError> {
         self.0

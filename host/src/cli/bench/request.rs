@@ -131,7 +131,7 @@ impl Template {
             params: &params,
         };
         let invoker = host.invoker();
-        let answered = if revision.program.exports().http {
+        let answered = if revision.exports().http {
             invoker.buffered(revision, &context, request, self.body.clone()).await
         } else {
             let body = match self.body.is_empty() {

@@ -224,7 +224,7 @@ fn choose(args: &BenchArgs, host: &Host) -> Result<Arc<Revision>, Error> {
         let names = deployed.revisions.iter().map(|revision| revision.origin.function.as_str());
         Error::NotThere(format!("{why}: {}", names.collect::<Vec<_>>().join(", ")))
     })?;
-    if !revision.program.exports().serves_http() {
+    if !revision.exports().serves_http() {
         return Err(Error::NotThere(format!(
             "`{}` answers no HTTP, and bench measures requests",
             revision.origin.function

@@ -114,7 +114,7 @@ async fn invoke(
     host: &Arc<Host>,
     revision: &Arc<Revision>,
 ) -> Result<Outgoing, Error> {
-    let exports = revision.program.exports();
+    let exports = revision.exports();
     let needs = |there: bool, what: &str, interface: &str| {
         let name = &revision.origin.function;
         if there {
@@ -225,7 +225,7 @@ async fn request(
         params: &params,
     };
     let context = context(revision);
-    let answered = if revision.program.exports().http {
+    let answered = if revision.exports().http {
         host.invoker().buffered(revision, &context, request, body.into()).await
     } else {
         let stream = match body.is_empty() {

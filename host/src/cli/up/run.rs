@@ -2,15 +2,21 @@
 //!
 //! ```text
 //! load -> bind -> build -> deploy -> serve --SIGTERM, Ctrl-C--> drain -> exit
-//!                   ^                  |
+//!   |               ^        |  ^      |
+//!   |               |        v  |      |
+//!   |               |      ledger      |
+//!   +-- as it was: bind -> restore --> |
 //!                   +--SIGHUP, --watch-+   what is wrong is reported, and the old state stays
 //! ```
+//!
+//! Where nothing has changed since the start before, the ledger of that start says what is served, and nothing else is read.
 
 use std::{
     fmt::Write as _,
     io::IsTerminal,
+    path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -20,11 +26,11 @@ use crate::{
     cli::{
         Error, ExitCode,
         console::Console,
-        project::{self, Loaded, Project},
-        watch::Watch,
+        project::{self, Project},
+        watch::{Sources, Watch},
     },
     config::{self, RequestLog, Settings},
-    control::{Deployed, Host},
+    control::{Deployed, Host, Ledger},
     ingress::{Gateway, Listener, Options, Server},
     telemetry::{
         InvocationLog,
@@ -39,14 +45,14 @@ pub(in crate::cli) fn run(args: &UpArgs, console: &Console) -> Result<ExitCode, 
         Some(path) => Project::Host(path.clone()),
         None => Project::at(&args.path),
     };
-    let loaded = load(args, &project)?;
-    loaded.warnings.iter().for_each(|warning| console.finding(warning));
+    raise_file_limit();
+    let what = What::of(args, &project, console)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::System)?;
     let ended = runtime.block_on(async {
         let mut signals = Signals::new()?;
         let up = tokio::select! {
-            up = Up::start(args.clone(), project, loaded, *console) => up?,
+            up = Up::start(args.clone(), project, what, *console) => up?,
             // Nobody was served yet.
             () = signals.stop() => return Ok(ExitCode::Success),
         };
@@ -57,13 +63,75 @@ pub(in crate::cli) fn run(args: &UpArgs, console: &Console) -> Result<ExitCode, 
     ended
 }
 
+/// Connections and resident programs take a file descriptor each, and by default a process may have 1,024 where the system
+/// lets it ask for more. Where it does not, the next one is not accepted before another is closed.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+/// A project that was read.
+struct Read {
+    file: config::HostFile,
+    /// Without what was given as an argument.
+    settings: Settings,
+    /// As they were shown.
+    warnings: Vec<String>,
+    /// Before anything of it was read.
+    began: SystemTime,
+}
+
 /// Reads the project; what was given as an argument is stronger than the host file.
-fn load(args: &UpArgs, project: &Project) -> Result<Loaded, Error> {
-    let mut settings = Settings::new(config::default_cache_dir());
-    args.apply(&mut settings);
-    let mut loaded = project.load(settings)?;
+fn read(args: &UpArgs, project: &Project, console: &Console) -> Result<Read, Error> {
+    let began = SystemTime::now();
+    let mut loaded = project.load(Settings::new(config::default_cache_dir()))?;
+    let settings = loaded.file.settings.clone();
     args.apply(&mut loaded.file.settings);
-    Ok(loaded)
+    loaded.warnings.iter().for_each(|warning| console.finding(warning));
+    let warnings = loaded.warnings.iter().map(ToString::to_string).collect();
+    Ok(Read { file: loaded.file, settings, warnings, began })
+}
+
+/// What is to be served.
+enum What {
+    /// What the start before served: nothing has changed.
+    AsBefore(Box<Settings>, Ledger),
+    /// What the files say, and what a start before had deployed, if there was one.
+    Project(Box<Read>, Option<Ledger>),
+}
+
+impl What {
+    fn of(args: &UpArgs, project: &Project, console: &Console) -> Result<What, Error> {
+        let ledger = Ledger::find(&cache_dir(args, project), project.path());
+        match ledger {
+            // Sources are watched only as far as building knows them.
+            Some(ledger) if !args.watch && ledger.is_current() => {
+                ledger.warnings().iter().for_each(|warning| console.line(warning));
+                let mut settings = ledger.settings().clone();
+                args.apply(&mut settings);
+                Ok(What::AsBefore(Box::new(settings), ledger))
+            }
+            ledger => Ok(What::Project(Box::new(read(args, project, console)?), ledger)),
+        }
+    }
+
+    fn settings(&self) -> &Settings {
+        match self {
+            What::AsBefore(settings, _) => settings,
+            What::Project(read, _) => &read.file.settings,
+        }
+    }
+}
+
+/// Where the ledger of a start before is, as far as that can be told without reading everything.
+fn cache_dir(args: &UpArgs, project: &Project) -> PathBuf {
+    let named = match project {
+        Project::Host(path) => config::cache_dir_of(path),
+        Project::App(_) | Project::Component(_) => None,
+    };
+    args.cache_dir.clone().or(named).unwrap_or_else(config::default_cache_dir)
 }
 
 /// A host that serves.
@@ -106,11 +174,10 @@ impl Up {
     async fn start(
         args: UpArgs,
         project: Project,
-        loaded: Loaded,
+        what: What,
         console: Console,
     ) -> Result<Up, Error> {
-        let file = loaded.file;
-        let settings = &file.settings;
+        let settings = &what.settings().clone();
         let logs = logs::init(&LogOptions::from_env(log_format(settings.log.format)))?;
         let host = Host::new(settings.clone(), logs.sink(), request_log(&args, settings))?;
         host.metrics().add_counter(
@@ -134,9 +201,11 @@ impl Up {
         if let Some(admin) = admin {
             tokio::spawn(admin.serve());
         }
-        let built = build(&file, console).await?;
-        host.deploy(&file, &built.components).await.map_err(Error::Deploy)?;
-        let watch = if args.watch { Some(Watch::new(built.sources)?) } else { None };
+        let sources = serve_what(&host, what, &args, &project, console).await?;
+        let watch = match sources {
+            Some(sources) if args.watch => Some(Watch::new(sources)?),
+            _ => None,
+        };
 
         let gateway = Arc::new(Gateway::new(host.invoker().clone(), host.metrics().clone()));
         let servers: Vec<Server> = listeners
@@ -206,20 +275,21 @@ impl Up {
     }
 
     async fn try_redeploy(&mut self) -> Result<(), Error> {
-        let loaded = load(&self.args, &self.project)?;
-        loaded.warnings.iter().for_each(|warning| self.console.finding(warning));
-        let fixed = fixed_settings(self.host.settings(), &loaded.file.settings);
+        let read = read(&self.args, &self.project, &self.console)?;
+        let fixed = fixed_settings(self.host.settings(), &read.file.settings);
         if !fixed.is_empty() {
             self.console.warning(format_args!(
                 "what changed of {} takes effect when the host is started again",
                 fixed.join(", ")
             ));
         }
-        let built = build(&loaded.file, self.console).await?;
+        let built = build(&read.file, self.console).await?;
         if let Some(watch) = &mut self.watch {
             watch.set(built.sources)?;
         }
-        self.host.deploy(&loaded.file, &built.components).await.map_err(Error::Deploy)
+        self.host.deploy(&read.file, &built.components).await.map_err(Error::Deploy)?;
+        remember(&self.host, self.project.path(), read);
+        Ok(())
     }
 
     async fn drain(mut self, signals: &mut Signals) -> Result<ExitCode, Error> {
@@ -284,12 +354,50 @@ impl Up {
     }
 }
 
+/// Deploys what is to be served, or takes it as it was. Gives what building it was made of.
+async fn serve_what(
+    host: &Arc<Host>,
+    what: What,
+    args: &UpArgs,
+    project: &Project,
+    console: Console,
+) -> Result<Option<Sources>, Error> {
+    let (read, ledger) = match what {
+        What::AsBefore(_, ledger) => match host.restore(&ledger) {
+            Ok(()) => return Ok(None),
+            Err(error) => {
+                tracing::warn!(%error, "deploying everything again");
+                (Box::new(read(args, project, &console)?), None)
+            }
+        },
+        What::Project(read, ledger) => (read, ledger),
+    };
+    let built = build(&read.file, console).await?;
+    let deployed = host.deploy_after(&read.file, &built.components, ledger.as_ref()).await;
+    deployed.map_err(Error::Deploy)?;
+    remember(host, project.path(), *read);
+    Ok(Some(built.sources))
+}
+
+/// Leaves a ledger for the next start, beside whatever else goes on.
+fn remember(host: &Arc<Host>, project: &Path, read: Read) {
+    let (host, deployed, project) = (host.clone(), host.deployed(), project.to_owned());
+    tokio::task::spawn_blocking(move || {
+        let Read { file, settings, warnings, began } = read;
+        if let Err(error) = host.remember(&project, &deployed, &file, settings, warnings, began) {
+            tracing::warn!(%error, "what was deployed could not be written down: the next start deploys it again");
+        }
+    });
+}
+
 /// The settings that differ, and that a host has from its start to its end.
 fn fixed_settings(now: &Settings, new: &Settings) -> Vec<&'static str> {
     let differ = [
         ("`listen`", now.listen != new.listen),
         ("`admin`", now.admin != new.admin),
         ("`cache_dir`", now.cache_dir != new.cache_dir),
+        ("`max_cache_mib`", now.max_cache_bytes != new.max_cache_bytes),
+        ("`residency`", now.residency != new.residency),
         ("`max_sandboxes`", now.max_sandboxes != new.max_sandboxes),
         ("`connections`", now.connections != new.connections),
         ("`admission`", now.admission != new.admission),
@@ -343,10 +451,13 @@ fn changed_revisions(before: &Deployed, after: &Deployed) -> Vec<String> {
     changed
 }
 
+/// Functions that are listed at the start.
+const LISTED: usize = 50;
+
 /// One line for each route, and one for each function's limits.
 fn routes(deployed: &Deployed) -> Vec<String> {
     let mut lines = Vec::new();
-    for revision in &deployed.revisions {
+    for revision in deployed.revisions.iter().take(LISTED) {
         for route in &revision.routes {
             lines.push(format!("  {route}  ->  {}", revision.origin));
         }
@@ -363,6 +474,9 @@ fn routes(deployed: &Deployed) -> Vec<String> {
             let _ = write!(line, ", fuel {fuel}");
         }
         lines.push(line);
+    }
+    if let Some(more @ 1..) = deployed.revisions.len().checked_sub(LISTED) {
+        lines.push(format!("  and {more} functions more"));
     }
     lines
 }

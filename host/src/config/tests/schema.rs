@@ -44,6 +44,7 @@ const TABLES: &[(&str, &str)] = &[
     ("connections.", "Connections"),
     ("admission.", "Admission"),
     ("compiler.", "Compiler"),
+    ("residency.", "Residency"),
     ("tenants.acme.", "Tenant"),
     ("tenants.acme.quota.", "Quota"),
     ("tenants.acme.caps.", "Caps"),

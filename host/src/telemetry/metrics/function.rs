@@ -22,7 +22,7 @@ use crate::{
     name::{AppName, FunctionName, TenantName},
     outcome::Outcome,
     telemetry::{
-        LogTotals, Usage,
+        LogTotals, Origin, Usage,
         histogram::{self, Histogram, nanoseconds},
         metrics::{Counter, OutcomeCounters},
     },
@@ -39,6 +39,17 @@ pub struct FunctionKey {
     pub function: FunctionName,
 }
 
+impl FunctionKey {
+    /// The function of an origin.
+    pub fn of(origin: &Origin) -> FunctionKey {
+        FunctionKey {
+            tenant: origin.tenant.clone(),
+            app: origin.app.clone(),
+            function: origin.function.clone(),
+        }
+    }
+}
+
 /// The figures of one function over all its revisions.
 ///
 /// A host may hold many functions that nobody calls: until the first invocation this is a few words, and has no
@@ -48,7 +59,7 @@ pub struct FunctionMetrics {
     key: FunctionKey,
     figures: OnceLock<Box<Figures>>,
     provisioned: OnceLock<Box<ProvisionedFigures>>,
-    revisions: Mutex<Vec<Arc<str>>>,
+    revisions: Mutex<Box<[Arc<str>]>>,
     set: Weak<FunctionSet>,
 }
 
@@ -132,7 +143,7 @@ impl FunctionMetrics {
 
     /// Says which revisions the function serves now: the series of `lacewing_function_info`.
     pub fn set_revisions(&self, revisions: Vec<Arc<str>>) {
-        *self.revisions.lock().unwrap_or_else(PoisonError::into_inner) = revisions;
+        *self.revisions.lock().unwrap_or_else(PoisonError::into_inner) = revisions.into();
     }
 
     /// Invocations that ended like this.

@@ -1,0 +1,335 @@
+//! From one function of a host file to its revision.
+//!
+//! ```text
+//!   path --stamp known--> digest ---> identifier --current----> the revision as it is
+//!     |                     ^             |
+//!     +--otherwise: read ---+             +-------in ledger--> a revision that is not resident
+//!                                         |
+//!                                         +-------new--------> load, link, limits, triggers, one start
+//! ```
+
+use std::{
+    collections::HashMap,
+    fmt::Write as _,
+    path::Path,
+    sync::{Arc, Weak},
+    time::{Instant, SystemTime},
+};
+
+use super::Refusal;
+use crate::{
+    capability::egress::{self, Propagation},
+    control::{Deployed, Host, Ledger, ledger::Proven},
+    engine::{CompileError, Exports},
+    file::Stamp,
+    function::{Component, Revision, RevisionParts, Tenant},
+    manifest::{App, Cors, Function, Grants, HttpGrant, LimitKey, Limits, Place, Route},
+    name::{AppName, FunctionName, TenantName},
+    sandbox::{Program, Sandbox, Spec},
+    telemetry::{Context, GuestLog, InvocationId, Origin, metrics::FunctionKey},
+};
+
+/// One deploy's knowledge.
+pub(super) struct Revise<'a> {
+    host: &'a Arc<Host>,
+    current: HashMap<(&'a TenantName, &'a AppName, &'a FunctionName), &'a Arc<Revision>>,
+    proven: Proven,
+    /// The components whose files were looked at, in this deploy or before.
+    components: HashMap<Arc<Path>, Arc<Component>>,
+    /// What was loaded, as long as it is resident: others with the same component are checked and started with it.
+    programs: HashMap<(blake3::Hash, bool), (Weak<Program>, Compiled)>,
+    specs: HashMap<String, Arc<Spec>>,
+}
+
+/// What became of a component.
+#[derive(Clone, Copy)]
+struct Compiled {
+    digest: blake3::Hash,
+    tasks: bool,
+    exports: Exports,
+}
+
+/// A component's file, as far as it had to be looked at.
+struct Found {
+    digest: blake3::Hash,
+    stamp: Option<Stamp>,
+    bytes: Option<Vec<u8>>,
+}
+
+impl<'a> Revise<'a> {
+    pub(super) fn new(
+        host: &'a Arc<Host>,
+        current: &'a Deployed,
+        ledger: Option<&Ledger>,
+    ) -> Revise<'a> {
+        let key = |one: &'a Arc<Revision>| {
+            ((&one.origin.tenant, &one.origin.app, &one.origin.function), one)
+        };
+        let proven = ledger.and_then(Ledger::proven).unwrap_or_default();
+        let components = current.revisions.iter().map(|revision| &revision.component);
+        let components = proven.components().chain(components);
+        Revise {
+            host,
+            current: current.revisions.iter().map(key).collect(),
+            components: components.map(|one| (one.path.clone(), one.clone())).collect(),
+            proven,
+            programs: HashMap::new(),
+            specs: HashMap::new(),
+        }
+    }
+
+    pub(super) async fn function(
+        &mut self,
+        tenant: &Arc<Tenant>,
+        app: &App,
+        function: &Function,
+        path: &Path,
+    ) -> Result<Arc<Revision>, Refusal> {
+        let mut found = self.look(path).await?;
+        let mut id = revision_id(&found.digest, function);
+        let known = self.current.get(&(tenant.name(), &app.name, &function.name)).copied();
+        if let Some(known) = known
+            && *known.origin.revision == *id
+            && Arc::ptr_eq(&known.tenant, tenant)
+        {
+            return Ok(known.clone());
+        }
+        let limits = &function.limits;
+        let origin = |id: &str| {
+            let (tenant, app, function) = (tenant.name(), &app.name, &function.name);
+            Arc::new(Origin::new(tenant.clone(), app.clone(), function.clone(), id.into()))
+        };
+        let proven = self.proven.component(&origin(&id), &found.digest);
+        let (compiled, program) = match proven.map(|component| Compiled::of(component)) {
+            Some(compiled) => (compiled, None),
+            None => {
+                let (program, compiled) =
+                    self.program(path, &mut found, &origin(&id), function).await?;
+                // Another one, if the file has changed in this moment.
+                id = revision_id(&found.digest, function);
+                program.check_limits(limits)?;
+                (compiled, Some(program))
+            }
+        };
+        self.check(tenant, limits, compiled.exports, function)?;
+        let origin = origin(&id);
+        let revision = Arc::new(Revision::new(RevisionParts {
+            tenant: tenant.clone(),
+            component: self.component(path, &found, compiled),
+            spec: self.spec(function),
+            metrics: self.host.metrics.function(FunctionKey::of(&origin)),
+            origin,
+            routes: function.routes.iter().map(placeless).collect(),
+            cors: function.cors.clone().map(Arc::<Cors>::new),
+            place: self.host.residency().place(),
+        }));
+        if let Some(known) = known {
+            revision.continues(known);
+        }
+        if let Some(program) = program {
+            self.start(&revision, &program).await?;
+            self.settle(&revision, program);
+        }
+        Ok(revision)
+    }
+
+    /// The digest of a file: known, if it is the file that it was.
+    async fn look(&self, path: &Path) -> Result<Found, Refusal> {
+        if let Some(known) = self.components.get(path)
+            && let Some(stamp) = known.stamp
+            && Stamp::of_path(path).is_ok_and(|now| now == stamp)
+        {
+            return Ok(Found { digest: known.digest, stamp: Some(stamp), bytes: None });
+        }
+        self.read(path).await
+    }
+
+    async fn read(&self, path: &Path) -> Result<Found, Refusal> {
+        let (host, path) = (self.host.clone(), path.to_owned());
+        spawn_blocking(move || {
+            let moment = SystemTime::now();
+            let source = host.residency().loader().read(&path)?;
+            Ok(Found {
+                digest: blake3::hash(&source.bytes),
+                stamp: Some(source.stamp).filter(|stamp| stamp.is_settled(moment)),
+                bytes: Some(source.bytes),
+            })
+        })
+        .await
+    }
+
+    /// The program of a component: the same one for all functions of this deploy that have the same component.
+    async fn program(
+        &mut self,
+        path: &Path,
+        found: &mut Found,
+        origin: &Arc<Origin>,
+        function: &Function,
+    ) -> Result<(Arc<Program>, Compiled), Refusal> {
+        let metered = function.limits.fuel.is_some();
+        if let Some((program, compiled)) = self.programs.get(&(found.digest, metered))
+            && let Some(program) = program.upgrade()
+        {
+            return Ok((program, *compiled));
+        }
+        if found.bytes.is_none() {
+            *found = self.read(path).await?;
+        }
+        let (host, bytes) = (self.host.clone(), found.bytes.take().unwrap_or_default());
+        let (origin, limits, env) = (origin.clone(), function.limits.clone(), function.env.clone());
+        let work = move || -> Result<(Program, Compiled), Refusal> {
+            let residency = host.residency();
+            let bytes = host.snapshot(bytes, &origin, &limits, &env)?;
+            let loaded = residency.loader().load(&bytes, metered)?;
+            residency.observe(&loaded);
+            let program = residency.linkers().link(&loaded)?;
+            let (digest, tasks) = (loaded.digest, loaded.profile.tasks);
+            let exports = program.exports();
+            Ok((program, Compiled { digest, tasks, exports }))
+        };
+        let (program, compiled) = spawn_blocking(work).await?;
+        let program = Arc::new(program);
+        // What an init left is the function's own.
+        if compiled.digest == found.digest {
+            let known = (Arc::downgrade(&program), compiled);
+            self.programs.insert((found.digest, metered), known);
+        }
+        Ok((program, compiled))
+    }
+
+    /// What can be told without running anything.
+    fn check(
+        &self,
+        tenant: &Tenant,
+        limits: &Limits,
+        exports: Exports,
+        function: &Function,
+    ) -> Result<(), Refusal> {
+        if let Some((quota_mib, _)) = tenant.quota().memory()
+            && limits.memory_bytes > u64::from(quota_mib) << 20
+        {
+            return Err(Refusal::OverQuota { memory_mib: limits.memory_bytes >> 20, quota_mib });
+        }
+        for key in [LimitKey::MemoryMib, LimitKey::TableElements] {
+            let Some(slot) = self.host.settings.caps.get(key) else { continue };
+            if let Some(limit) = limits.get(key).filter(|limit| *limit > slot) {
+                return Err(Refusal::OverSlot { key, limit, slot });
+            }
+        }
+        if !function.routes.is_empty() && !exports.serves_http() {
+            return Err(Refusal::NoHttp);
+        }
+        Ok(())
+    }
+
+    /// The component of a revision: the same object for all that have it.
+    fn component(&mut self, path: &Path, found: &Found, compiled: Compiled) -> Arc<Component> {
+        let Found { digest, stamp, .. } = *found;
+        let Compiled { digest: compiled, tasks, exports } = compiled;
+        if let Some(known) = self.components.get(path)
+            && (known.digest, known.stamp) == (digest, stamp)
+            && (known.compiled, known.tasks) == (compiled, tasks)
+        {
+            return known.clone();
+        }
+        let path: Arc<Path> = path.into();
+        let component =
+            Arc::new(Component { digest, compiled, tasks, exports, path: path.clone(), stamp });
+        self.components.insert(path, component.clone());
+        component
+    }
+
+    /// Limits, environment and grants: the same object for all functions of this deploy that have the same.
+    fn spec(&mut self, function: &Function) -> Arc<Spec> {
+        let egress = &self.host.egress;
+        let spec = self.specs.entry(spec_text(function)).or_insert_with(|| {
+            Arc::new(Spec {
+                limits: function.limits.clone(),
+                env: function.env.clone(),
+                egress: egress.clone(),
+                policy: egress::Policy::new(&grants(&function.grants)),
+            })
+        });
+        spec.clone()
+    }
+
+    /// Instantiates once: a component that cannot start is found now and not by its first request.
+    async fn start(&self, revision: &Arc<Revision>, program: &Arc<Program>) -> Result<(), Refusal> {
+        let context = Arc::new(Context {
+            origin: revision.origin.clone(),
+            invocation: InvocationId(0),
+            request_id: None,
+            trace_id: None,
+        });
+        let (limits, invoker) = (&revision.spec.limits, self.host.invoker());
+        let log = Arc::new(GuestLog::new(context, limits.log_bytes, invoker.sink().clone()));
+        let deadline = Instant::now() + limits.deadline;
+        let start = async {
+            let (engines, spec) = (invoker.engines(), &revision.spec);
+            Sandbox::new(engines, program, spec, log, Propagation::default(), deadline)?
+                .start()
+                .await
+        };
+        start.await.map_err(|fault| Refusal::Start { outcome: fault.outcome, detail: fault.detail })
+    }
+
+    /// Makes the first of those that share a program resident: it is loaded anyway.
+    fn settle(&self, revision: &Arc<Revision>, program: Arc<Program>) {
+        if Arc::strong_count(&program) == 1 {
+            self.host.residency().settle(revision, program);
+        }
+    }
+}
+
+impl Compiled {
+    fn of(component: &Component) -> Compiled {
+        let Component { compiled, tasks, exports, .. } = *component;
+        Compiled { digest: compiled, tasks, exports }
+    }
+}
+
+async fn spawn_blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(panic) => {
+            let (status, said) = ("in this process".to_owned(), panic.to_string());
+            Err(Refusal::Load(CompileError::Crashed { status, said }.into()))
+        }
+    }
+}
+
+/// A route without the place that it was written at, which holds its whole file.
+fn placeless(route: &Route) -> Route {
+    Route { place: Place::none(), ..route.clone() }
+}
+
+fn grants(grants: &Grants) -> Grants {
+    let http = grants.http.iter();
+    let http = http.map(|grant| HttpGrant { place: Place::none(), ..grant.clone() }).collect();
+    Grants { http, networks: grants.networks.clone() }
+}
+
+/// What a function is run with, as text.
+fn spec_text(function: &Function) -> String {
+    let Function { limits, env, grants, .. } = function;
+    let limits: &Limits = limits;
+    let mut text = format!("{limits:?}{env:?}{:?}", grants.networks);
+    for grant in &grants.http {
+        let _ = write!(text, " {grant}");
+    }
+    text
+}
+
+/// Twelve hexadecimal digits of what makes a revision: its component and everything that it is run with.
+fn revision_id(digest: &blake3::Hash, function: &Function) -> Arc<str> {
+    let Function { cors, routes, .. } = function;
+    let routes: Vec<_> =
+        routes.iter().map(|route| (&route.path, &route.methods, &route.host)).collect();
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(digest.as_bytes());
+    hasher.update(spec_text(function).as_bytes());
+    hasher.update(format!("{cors:?}{routes:?}").as_bytes());
+    hasher.finalize().to_hex()[..12].into()
+}
