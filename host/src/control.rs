@@ -2,6 +2,7 @@
 
 mod deploy;
 mod host;
+mod layout;
 mod ledger;
 mod provision;
 mod review;
@@ -10,5 +11,6 @@ mod snapshot;
 
 pub use deploy::{Components, DeployError, Refusal};
 pub use host::{Deployed, Host, HostError};
+pub use layout::{layouts, review_layouts};
 pub use ledger::{Ledger, Malformed};
 pub use review::review;

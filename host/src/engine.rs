@@ -18,6 +18,7 @@ mod compiler;
 mod epoch;
 mod fold;
 mod inspect;
+mod layout;
 mod load;
 mod names;
 mod pool;
@@ -31,6 +32,9 @@ pub use compiler::{
 pub use epoch::Running;
 pub(crate) use epoch::TICK;
 pub use inspect::{ComponentError, Exports, Import, inspect_bytes};
+#[cfg(test)]
+pub(crate) use layout::HELP as LAYOUT_HELP;
+pub use layout::{MemoryLayout, SlowLayout, memory_layouts};
 pub use load::{ArtifactOrigin, LoadError, Loaded, Loader, SnapshotName, Source};
 pub use pool::{PoolOptions, PoolUsage};
 pub use profile::Profile;

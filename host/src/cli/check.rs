@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     config::{Settings, default_cache_dir},
-    control::{Host, review},
+    control::{Host, layouts, review, review_layouts},
     engine::Import,
     function::Revision,
     manifest::Diagnostic,
@@ -76,6 +76,7 @@ fn findings(args: &CheckArgs, console: &Console) -> Result<(Vec<Checked>, Vec<Di
         host.deploy(&loaded.file, &built.components).await.map_err(Error::Deploy)?;
         let deployed = host.deployed();
         loaded.warnings.extend(review(&loaded.file, &deployed).await);
+        loaded.warnings.extend(review_layouts(&deployed));
         let mut checked = Vec::new();
         for revision in &deployed.revisions {
             let program = revision
@@ -120,6 +121,7 @@ fn describe((revision, imports): &Checked) -> serde_json::Value {
         "digest": format!("blake3:{}", revision.component.digest),
         "exports": revision.exports().names(),
         "imports": imports,
+        "memories": layouts(revision),
     })
 }
 

@@ -97,6 +97,20 @@ pub(crate) struct RawAdmission {
     pub(crate) queue: Option<At<Whole>>,
 }
 
+/// Which functions are kept in memory. Over these bounds the one that was used longest ago goes, and is loaded again when
+/// it is next asked for.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+#[schemars(rename = "Residency")]
+pub(crate) struct RawResidency {
+    /// Functions that are in memory at once.
+    #[schemars(range(min = 1, max = 10_000), extend("default" = 1000))]
+    pub(crate) max_functions: Option<At<Whole>>,
+    /// What their compiled components may take together, in MiB.
+    #[schemars(range(min = 1, max = 1_048_576), extend("default" = 512))]
+    pub(crate) memory_mib: Option<At<Whole>>,
+}
+
 /// What compiling a component may take: each is for one compilation, which is a process of its own.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a table")]
@@ -121,20 +135,6 @@ pub(crate) struct RawCompiler {
     /// Compilations that wait for a place, in the whole host.
     #[schemars(range(min = 0, max = 1024), extend("default" = 16))]
     pub(crate) queue: Option<At<Whole>>,
-}
-
-/// Which functions are kept in memory. Over these bounds the one that was used longest ago goes, and is loaded again when
-/// it is next asked for.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default, expecting = "a table")]
-#[schemars(rename = "Residency")]
-pub(crate) struct RawResidency {
-    /// Functions that are in memory at once.
-    #[schemars(range(min = 1, max = 10_000), extend("default" = 1000))]
-    pub(crate) max_functions: Option<At<Whole>>,
-    /// What their compiled components may take together, in MiB.
-    #[schemars(range(min = 1, max = 1_048_576), extend("default" = 512))]
-    pub(crate) memory_mib: Option<At<Whole>>,
 }
 
 /// What is logged, and how.

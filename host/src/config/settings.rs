@@ -248,8 +248,8 @@ impl Settings {
         ));
         settings.connections = Connections::read(&raw.connections, findings);
         settings.admission = Admission::read(&raw.admission, findings);
-        settings.compilation = Compilation::read(&raw.compiler, findings);
         settings.residency = Residency::read(&raw.residency, findings);
+        settings.compilation = Compilation::read(&raw.compiler, findings);
         settings.log = LogSettings { format: raw.log.format, requests: raw.log.requests };
         settings.caps.read(&raw.caps, findings);
         settings

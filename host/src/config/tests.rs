@@ -31,6 +31,10 @@ max_streams = 10
 wait_ms = 0
 queue = 7
 
+[residency]
+max_functions = 20
+memory_mib = 30
+
 [compiler]
 memory_mib = 1024
 cpu_s = 7
@@ -38,10 +42,6 @@ wall_s = 9
 artifact_mib = 64
 concurrency = 3
 queue = 0
-
-[residency]
-max_functions = 20
-memory_mib = 30
 
 [log]
 format = "json"

@@ -76,6 +76,15 @@ mod tests {
     }
 
     #[test]
+    fn what_deploying_says_of_a_slow_layout_names_these_flags() {
+        for flag in layout_flags() {
+            assert!(crate::engine::LAYOUT_HELP.contains(&flag), "{flag}");
+            let flag = flag.trim_start_matches("-Clink-arg=");
+            assert!(crate::engine::LAYOUT_HELP.contains(flag), "{flag}");
+        }
+    }
+
+    #[test]
     fn the_initial_heap_is_whole_pages() {
         assert_eq!(INITIAL_HEAP_BYTES % 65_536, 0);
     }

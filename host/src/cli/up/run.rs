@@ -30,7 +30,7 @@ use crate::{
         watch::{Sources, Watch},
     },
     config::{self, RequestLog, Settings},
-    control::{Deployed, Host, Ledger},
+    control::{Deployed, Host, Ledger, review_layouts},
     ingress::{Gateway, Listener, Options, Server},
     telemetry::{
         InvocationLog,
@@ -375,6 +375,10 @@ async fn serve_what(
     let built = build(&read.file, console).await?;
     let deployed = host.deploy_after(&read.file, &built.components, ledger.as_ref()).await;
     deployed.map_err(Error::Deploy)?;
+    // For whoever develops an app: a host of many would read every component again.
+    if args.host.is_none() {
+        review_layouts(&host.deployed()).iter().for_each(|slow| console.finding(slow));
+    }
     remember(host, project.path(), *read);
     Ok(Some(built.sources))
 }

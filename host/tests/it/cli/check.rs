@@ -87,7 +87,16 @@ fn findings_are_json_for_programs() {
     let places: Vec<_> =
         findings.iter().map(|f| (&f["severity"], &f["line"], &f["column"])).collect();
     let warning = json!("warning");
-    assert_eq!(places, [(&warning, &json!(8), &json!(9)), (&warning, &json!(10), &json!(12))]);
+    let nowhere = (&warning, &Value::Null, &Value::Null);
+    assert_eq!(
+        places,
+        [(&warning, &json!(8), &json!(9)), (&warning, &json!(10), &json!(12)), nowhere]
+    );
+    // The guest was linked without `lacewing build`.
+    assert!(
+        findings[2]["message"].as_str().unwrap().starts_with("`two` starts slowly: "),
+        "{findings:?}"
+    );
     assert_eq!(found["functions"][0]["exports"], json!(["lacewing:function/http"]));
     assert_eq!(found["functions"][1]["function"], "two");
 
@@ -123,4 +132,14 @@ fn a_component_alone_is_checked() {
     let help = "  = help: a component without a manifest is granted nothing: give it a lacewing.toml with `grants.http`\n";
     assert!(stderr.contains(help), "{stderr}");
     assert!(stderr.contains(": exports wasi:http/handler@0.3; imports "), "{stderr}");
+    // Nobody told its linker.
+    let slow = "warning: `portable-03` starts slowly: its stack has 1024 KiB, ";
+    assert!(stderr.contains(slow), "{stderr}");
+    let flags = "RUSTFLAGS=\"-Clink-arg=-zstack-size=131072 -Clink-arg=--initial-heap=65536\"";
+    assert!(stderr.contains(flags), "{stderr}");
+
+    let output = check(&guest("portable-03"), &["--json"]);
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let memory = &found["functions"][0]["memories"][0];
+    assert_eq!((&memory["stack_bytes"], &memory["grows"]), (&json!(1 << 20), &json!(true)));
 }

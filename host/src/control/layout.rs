@@ -1,0 +1,29 @@
+//! What of a function's memory makes its sandboxes slow.
+
+use super::Deployed;
+use crate::{
+    engine::{MemoryLayout, PoolOptions, memory_layouts},
+    function::Revision,
+    manifest::Diagnostic,
+};
+
+/// The memories of a revision's component, as its file has them. Blocks.
+pub fn layouts(revision: &Revision) -> Vec<MemoryLayout> {
+    // Whoever changes the file now has it looked at when it is deployed again.
+    std::fs::read(&revision.component.path)
+        .map_or_else(|_| Vec::new(), |bytes| memory_layouts(&bytes))
+}
+
+/// A warning for each function whose memory is laid out so that every sandbox pays for it. Blocks.
+pub fn review_layouts(deployed: &Deployed) -> Vec<Diagnostic> {
+    let resident_bytes = PoolOptions::default().keep_resident_bytes;
+    let slow = |revision: &Revision| {
+        let slow = layouts(revision).iter().find_map(|memory| memory.slow(resident_bytes))?;
+        let function = &revision.origin.function;
+        Some(
+            Diagnostic::warning(format!("`{function}` starts slowly: {}", slow.why))
+                .help(slow.help),
+        )
+    };
+    deployed.revisions.iter().filter_map(|revision| slow(revision)).collect()
+}
