@@ -138,7 +138,8 @@ impl Called {
 /// # Panics
 /// If it cannot be deployed.
 pub async fn deployed_file(path: &Path) -> Arc<Host> {
-    let (file, _) = HostFile::load(path).unwrap_or_else(|findings| panic!("{findings:?}"));
+    let (mut file, _) = HostFile::load(path).unwrap_or_else(|findings| panic!("{findings:?}"));
+    file.settings.compilation.program = CompilerProgram::InProcess;
     let host = Host::new(file.settings.clone(), Sink::nothing(), InvocationLog::None)
         .unwrap_or_else(|error| panic!("{error}"));
     host.deploy(&file, &Components::new()).await.unwrap_or_else(|errors| panic!("{errors:?}"));

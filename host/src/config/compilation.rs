@@ -1,7 +1,8 @@
 //! What compiling a component may take.
 
-use serde::{Deserialize, Serialize};
 use std::{num::NonZero, path::PathBuf, thread, time::Duration};
+
+use serde::{Deserialize, Serialize};
 
 use super::raw::RawCompiler;
 use super::settings::{number, small};
