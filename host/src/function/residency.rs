@@ -150,7 +150,7 @@ impl Residency {
         &self.linkers
     }
 
-    /// Programs that are resident.
+    /// Programs that are resident. Each load may be one more than the options allow, until it has evicted another.
     pub fn resident(&self) -> u64 {
         self.resident.load(Ordering::Relaxed)
     }
