@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Latencies are kept in an HDR histogram. In a closed loop a latency runs from the request's sending, in an open one
-//! from when it was due (see [`pace`](super::pace)), each to the last byte of the body.
+//! from when it was due, each to the last byte of the body.
 
 use std::{
     collections::BTreeMap,
