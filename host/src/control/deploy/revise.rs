@@ -26,7 +26,7 @@ use crate::{
     manifest::{App, Cors, Function, Grants, HttpGrant, LimitKey, Limits, Place, Route},
     name::{AppName, FunctionName, TenantName},
     sandbox::{Program, Sandbox, Spec},
-    telemetry::{Context, GuestLog, InvocationId, Origin, metrics::FunctionKey},
+    telemetry::{Origin, metrics::FunctionKey},
 };
 
 /// One deploy's knowledge.
@@ -255,14 +255,8 @@ impl<'a> Revise<'a> {
 
     /// Instantiates once: a component that cannot start is found now and not by its first request.
     async fn start(&self, revision: &Arc<Revision>, program: &Arc<Program>) -> Result<(), Refusal> {
-        let context = Arc::new(Context {
-            origin: revision.origin.clone(),
-            invocation: InvocationId(0),
-            request_id: None,
-            trace_id: None,
-        });
         let (limits, invoker) = (&revision.spec.limits, self.host.invoker());
-        let log = Arc::new(GuestLog::new(context, limits.log_bytes, invoker.sink().clone()));
+        let log = self.host.deploy_log(&revision.origin, limits);
         let deadline = Instant::now() + limits.deadline;
         let start = async {
             let (engines, spec) = (invoker.engines(), &revision.spec);
