@@ -31,11 +31,13 @@ pub use compiler::{
 };
 pub use epoch::Running;
 pub(crate) use epoch::TICK;
+pub(crate) use fold::folded;
 pub use inspect::{ComponentError, Exports, Import, inspect_bytes};
 #[cfg(test)]
 pub(crate) use layout::HELP as LAYOUT_HELP;
 pub use layout::{MemoryLayout, SlowLayout, memory_layouts};
 pub use load::{ArtifactOrigin, LoadError, Loaded, Loader, SnapshotName, Source};
+pub(crate) use names::names_wasi_03;
 pub use pool::{PoolOptions, PoolUsage};
 pub use profile::Profile;
 pub(crate) use snapshot::ReadState;
@@ -52,12 +54,21 @@ pub struct Engines {
     pool: PoolOptions,
     slots: [OnceLock<Slots>; Profile::ALL.len()],
     provisioned: Arc<Semaphore>,
+    more_memories: Arc<Semaphore>,
+    more_tables: Arc<Semaphore>,
     ticker: Arc<Ticker>,
 }
 
 struct Slots {
     engine: wasmtime::Engine,
     sandboxes: u32,
+}
+
+/// Memories and tables that a sandbox has over what every one has. Given back when dropped.
+#[derive(Debug, Default)]
+pub(crate) struct Claim {
+    _memories: Option<OwnedSemaphorePermit>,
+    _tables: Option<OwnedSemaphorePermit>,
 }
 
 /// Why an engine could not be made.
@@ -77,6 +88,8 @@ impl Engines {
     pub fn new(pool: PoolOptions) -> Result<Arc<Engines>, EngineError> {
         let engines = Engines {
             provisioned: Arc::new(Semaphore::new(pool.provisioned() as usize)),
+            more_memories: Arc::new(Semaphore::new(pool.more_memories() as usize)),
+            more_tables: Arc::new(Semaphore::new(pool.more_tables() as usize)),
             pool,
             slots: Default::default(),
             ticker: Ticker::start().map_err(EngineError::Ticker)?,
@@ -107,6 +120,19 @@ impl Engines {
     /// A slot for a sandbox that is made ahead, if one is left.
     pub fn provision(&self) -> Option<OwnedSemaphorePermit> {
         self.provisioned.clone().try_acquire_owned().ok()
+    }
+
+    /// Leave to have as many memories and tables as a component needs, if there are so many left: none has to be given for
+    /// what every sandbox has.
+    pub(crate) fn claim(&self, memories: u32, tables: u32) -> Option<Claim> {
+        let claim = |stock: &Arc<Semaphore>, more: u32| match more {
+            0 => Some(None),
+            more => stock.clone().try_acquire_many_owned(more).ok().map(Some),
+        };
+        Some(Claim {
+            _memories: claim(&self.more_memories, memories.saturating_sub(1))?,
+            _tables: claim(&self.more_tables, tables.saturating_sub(pool::TABLES))?,
+        })
     }
 
     /// What the pools of all engines hold now.

@@ -31,6 +31,7 @@ mod tests;
 mod trace;
 mod transport;
 
+pub(crate) use self::target::read as read_target;
 pub use self::{
     body::{Buffered, RequestBody},
     cors::Cors,

@@ -25,8 +25,10 @@ mod stream;
 pub use admission::{Admission, Permit, QueueOptions, Refused};
 pub use call::Called;
 pub use headers::{Direction, Excess, strip};
+pub(crate) use http::fields as lean_fields;
 pub use http::{HttpRequest, PARAMS_HEADER, ROUTE_HEADER};
 pub use live::{Awaited, Seen};
+pub(crate) use response::{check_head, from_lean};
 
 use std::{sync::Arc, time::Duration};
 

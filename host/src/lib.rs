@@ -10,6 +10,8 @@ pub mod control;
 pub mod engine;
 pub mod file;
 pub mod function;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod ingress;
 pub mod invocation;
 pub mod manifest;

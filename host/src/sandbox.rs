@@ -36,6 +36,7 @@ use std::{
 
 use wasmtime::{Store, component::Instance};
 
+use crate::outcome::Outcome;
 use crate::{
     capability::egress::Propagation,
     engine::{Engines, Running},
@@ -44,6 +45,10 @@ use crate::{
 use budget::CpuClock;
 use provisioned::Made;
 use state::State;
+
+/// What a function needs several of is what others hold.
+const POOL_USED_UP: &str =
+    "the memories and tables that the pool has for functions with several are used up";
 
 /// A sandbox that did not exist before its invocation and is gone after it.
 pub struct Sandbox {
@@ -95,6 +100,19 @@ impl Sandbox {
             instantiated: None,
             _running: running,
         })
+    }
+
+    /// Claims what the component needs of the pool over what every sandbox has. A deploy's one start needs no claim: the pool
+    /// has a spare for it.
+    ///
+    /// # Errors
+    /// Others hold it: load shed.
+    pub fn claim(mut self, engines: &Engines) -> Result<Sandbox, Fault> {
+        let (memories, tables) = self.program.memories_and_tables();
+        let claim = engines.claim(memories, tables);
+        self.store.data_mut().claim =
+            claim.ok_or_else(|| Fault::new(Outcome::LoadShed, POOL_USED_UP))?;
+        Ok(self)
     }
 
     /// What was used so far.

@@ -18,6 +18,7 @@ mod error;
 mod exchange;
 mod policy;
 mod resolve;
+mod share;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -46,6 +47,7 @@ use self::{
     body::{Budget, Report},
     error::EgressError,
     exchange::{Driver, Shared},
+    share::Shares,
 };
 use crate::telemetry::GuestLog;
 
@@ -79,7 +81,7 @@ pub struct EgressOptions {
     /// How long the host waits for others.
     pub timeouts: Timeouts,
     /// Outbound connections of the whole host at once. Default 1,024, because each takes a file descriptor. A
-    /// request waits for one as long as for a connection.
+    /// request waits for one as long as for a connection. A tenant may hold half of them.
     pub connections: usize,
     /// Certificates that are trusted besides those of Mozilla's programme.
     pub extra_roots: Vec<CertificateDer<'static>>,
@@ -117,6 +119,7 @@ pub struct EgressSetupError(#[from] rustls::Error);
 pub struct Egress {
     timeouts: Timeouts,
     connections: Arc<Semaphore>,
+    shares: Shares,
     resolver: Arc<dyn Resolve>,
     tls: TlsConnector,
 }
@@ -144,11 +147,11 @@ impl Egress {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         // A ticket would tell the server that two tenants share this host.
         config.resumption = rustls::client::Resumption::disabled();
+        let connections = options.connections.clamp(1, Semaphore::MAX_PERMITS);
         Ok(Egress {
             timeouts: options.timeouts,
-            connections: Arc::new(Semaphore::new(
-                options.connections.clamp(1, Semaphore::MAX_PERMITS),
-            )),
+            connections: Arc::new(Semaphore::new(connections)),
+            shares: Shares::of(connections),
             resolver: options.resolver,
             tls: TlsConnector::from(Arc::new(config)),
         })
@@ -283,6 +286,7 @@ impl Gate {
         self.shared.get_or_insert_with(|| {
             Arc::new(Shared {
                 egress: egress.clone(),
+                share: egress.shares.get(&log.context().origin.tenant),
                 policy: policy.clone(),
                 propagation: propagation.clone(),
                 // Of none, the first would wait for ever.

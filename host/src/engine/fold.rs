@@ -36,7 +36,7 @@ pub(super) const VERSION: u8 = 1;
 const TABLE: &str = "$imports";
 
 /// The component with its shim folded in, if it has one of the shape above.
-pub(super) fn folded(bytes: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn folded(bytes: &[u8]) -> Option<Vec<u8>> {
     let shape = Shape::of(bytes)?;
     let mut component = Component::new();
     let mut folder = Folder { shape: &shape, modules: 0, instances: 0, lost: false };

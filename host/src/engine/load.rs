@@ -16,7 +16,7 @@ use super::{
     Profile, Trimmed,
     cache::{ArtifactName, Compatibility, Found, Verified},
     inspect::{inspect_bytes, inspect_size},
-    names::names_wasi_03,
+    names_wasi_03,
 };
 use crate::{file::Stamp, telemetry::shortened};
 

@@ -4,7 +4,7 @@ use wasmparser::{Parser, Payload};
 
 /// Whether a component, or one inside it, imports or exports an interface of WASI 0.3. Bytes that cannot be parsed name nothing:
 /// the compiler says what is wrong with them.
-pub(super) fn names_wasi_03(bytes: &[u8]) -> bool {
+pub(crate) fn names_wasi_03(bytes: &[u8]) -> bool {
     Parser::new(0).parse_all(bytes).map_while(Result::ok).any(|payload| match payload {
         Payload::ComponentImportSection(imports) => {
             imports.into_iter().flatten().any(|import| is_wasi_03(import.name.name))

@@ -48,14 +48,25 @@ impl PoolOptions {
     pub(super) fn provisioned(&self) -> u32 {
         self.sandboxes.div_ceil(4)
     }
+
+    /// Memories for sandboxes that have more than one, besides those that every sandbox has: the sandboxes of two functions that
+    /// have as many as any may, or more.
+    pub(super) fn more_memories(&self) -> u32 {
+        self.sandboxes.div_ceil(4).max(self.memories.saturating_mul(2))
+    }
+
+    /// The same for tables over [`TABLES`].
+    pub(super) fn more_tables(&self) -> u32 {
+        self.sandboxes.saturating_mul(TABLES).max(self.instances.saturating_mul(2))
+    }
 }
 
 /// The fewest sandboxes with which a pool is worth its reservation.
 const SMALLEST_POOL: u32 = 8;
 
 /// Tables for each sandbox: one component is several core modules, of which the shims have a table too. Memories are one
-/// for each, because shims have none.
-const TABLES: u32 = 2;
+/// for each, because shims have none. What has more takes it from a stock of its own, and nothing from its neighbours.
+pub(super) const TABLES: u32 = 2;
 
 /// A deploy starts each component once, in a host that may be full: what it needs comes on top of what is admitted.
 const SPARE: u32 = 1;
@@ -102,8 +113,17 @@ fn pooling(options: &PoolOptions, sandboxes: u32) -> PoolingAllocationConfig {
     pool.total_component_instances(slots)
         // A counter and no more: a function with many must not use up those of others.
         .total_core_instances(slots.saturating_mul(options.instances))
-        .total_memories(sandboxes.saturating_add(SPARE * options.memories))
-        .total_tables(sandboxes.saturating_mul(TABLES).saturating_add(SPARE * options.instances))
+        .total_memories(
+            sandboxes
+                .saturating_add(options.more_memories())
+                .saturating_add(SPARE * options.memories),
+        )
+        .total_tables(
+            sandboxes
+                .saturating_mul(TABLES)
+                .saturating_add(options.more_tables())
+                .saturating_add(SPARE * options.instances),
+        )
         .total_stacks(slots)
         .max_core_instances_per_component(1000)
         .max_memories_per_component(100)

@@ -13,15 +13,15 @@ use super::{
 
 /// Which host and path a request is for.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Target<'a> {
+pub(crate) struct Target<'a> {
     /// The authority as the client wrote it. Empty in HTTP/1.0 without `Host`.
-    pub(super) authority: &'a str,
+    pub(crate) authority: &'a str,
     /// The path as the client wrote it. `*` in `OPTIONS *`.
-    pub(super) path: &'a str,
+    pub(crate) path: &'a str,
 }
 
 /// Reads the target, and refuses a request that two readers could take for two targets.
-pub(super) fn read(parts: &Parts, max_bytes: usize) -> Result<Target<'_>, Problem> {
+pub(crate) fn read(parts: &Parts, max_bytes: usize) -> Result<Target<'_>, Problem> {
     if parts.method == Method::CONNECT {
         return Err(Problem::bad_input(BadInput::Connect));
     }

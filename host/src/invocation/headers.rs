@@ -29,18 +29,26 @@ pub enum Excess {
 impl Excess {
     /// How so many fields, with so many bytes of names and values, are over a function's limits, if they are.
     pub(super) fn of(count: usize, bytes: usize, limits: &Limits) -> Option<Excess> {
+        Excess::over(count, bytes, limits.headers, limits.header_bytes)
+    }
+
+    fn over(count: usize, bytes: usize, limit: u32, limit_bytes: u32) -> Option<Excess> {
         let over = |measure: usize, limit: u32| u32::try_from(measure).map_or(true, |m| m > limit);
-        if over(count, limits.headers) {
-            return Some(Excess::Count { count, limit: limits.headers });
+        if over(count, limit) {
+            return Some(Excess::Count { count, limit });
         }
-        over(bytes, limits.header_bytes)
-            .then_some(Excess::Bytes { bytes, limit_bytes: limits.header_bytes })
+        over(bytes, limit_bytes).then_some(Excess::Bytes { bytes, limit_bytes })
     }
 
     /// How a header is over a function's limits, if it is.
     pub fn of_headers(headers: &HeaderMap, limits: &Limits) -> Option<Excess> {
+        Excess::of_fields(headers, limits.headers, limits.header_bytes)
+    }
+
+    /// The same for a header that may have so many fields, and bytes of names and values.
+    pub(super) fn of_fields(headers: &HeaderMap, limit: u32, limit_bytes: u32) -> Option<Excess> {
         let bytes = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-        Excess::of(headers.len(), bytes, limits)
+        Excess::over(headers.len(), bytes, limit, limit_bytes)
     }
 }
 

@@ -16,6 +16,7 @@ use tokio::{sync::oneshot, task::AbortHandle};
 
 use super::{
     Failure, Invoker,
+    headers::Excess,
     live::{CLIENT_GONE, Live, Seen},
     response,
     stream::{GuestBody, Outlet, Progress, RequestBody, Stop},
@@ -85,7 +86,7 @@ pub const ROUTE_HEADER: HeaderName = HeaderName::from_static("lacewing-route");
 
 impl HttpRequest<'_> {
     /// As wasi:http has it: an absolute URI, and the route in header fields of the host's.
-    fn portable(self, body: RequestStream) -> Request<RequestStream> {
+    pub(crate) fn portable(self, body: RequestStream) -> Request<RequestStream> {
         let mut parts = self.parts;
         let mut uri = std::mem::take(&mut parts.uri).into_parts();
         uri.scheme = Some(if self.scheme == "https" { Scheme::HTTPS } else { Scheme::HTTP });
@@ -108,7 +109,7 @@ impl HttpRequest<'_> {
     }
 }
 
-fn fields(headers: &HeaderMap) -> Vec<LeanField<'_>> {
+pub(crate) fn fields(headers: &HeaderMap) -> Vec<LeanField<'_>> {
     headers
         .iter()
         .map(|(name, value)| LeanField { name: name.as_str(), value: value.as_bytes() })
@@ -172,7 +173,10 @@ impl Invoker {
                 let outcome = task.await.unwrap_or(Outcome::Internal);
                 let body = progress.reason().and_then(|reason| match reason {
                     Stop::Request(error) if outcome == outcome_of(error) => Some(error.clone()),
-                    Stop::Request(_) | Stop::ResponseTooLarge | Stop::ReaderGone => None,
+                    Stop::Request(_)
+                    | Stop::ResponseTooLarge
+                    | Stop::TrailersTooLarge(_)
+                    | Stop::ReaderGone => None,
                 });
                 Err(Failure { body, ..Failure::of(outcome) })
             }
@@ -285,7 +289,8 @@ fn open(
         .map_err(|error| bad_response(error.to_string()))?;
     let (parts, body) = response.into_parts();
     let unread = *method == Method::HEAD || response::is_bodiless(parts.status);
-    let outlet = Outlet::new(body, progress.clone(), streamed_limit(limits.response_body_bytes));
+    let outlet =
+        Outlet::new(body, progress.clone(), streamed_limit(limits.response_body_bytes), limits);
     let response = Response::from_parts(parts, ());
     Ok(Head { response, declared, outlet: Arc::new(outlet), unread })
 }
@@ -312,6 +317,13 @@ fn stopped(stop: &Stop, limits: &Limits) -> Fault {
                 "the body of the response has more than {limit_bytes} bytes (`response_body_kib`)"
             ))
         }
+        Stop::TrailersTooLarge(Excess::Count { count, limit }) => bad_response(format!(
+            "the response has {count} trailers; the limit is {limit} (`headers`)"
+        )),
+        Stop::TrailersTooLarge(Excess::Bytes { bytes, limit_bytes }) => bad_response(format!(
+            "the response's trailers have {bytes} bytes; the limit is {} KiB (`header_kib`)",
+            limit_bytes >> 10
+        )),
         Stop::ReaderGone => Fault::new(Outcome::Canceled, CLIENT_GONE),
         Stop::Request(error) => Fault::new(outcome_of(error), error.to_string()),
     }

@@ -132,7 +132,8 @@ impl Live {
                     None => load(revision, deadline).await,
                 };
                 program.and_then(|program| {
-                    Sandbox::new(engines, &program, spec, log.clone(), propagation, deadline)
+                    Sandbox::new(engines, &program, spec, log.clone(), propagation, deadline)?
+                        .claim(engines)
                 })
             }
         };

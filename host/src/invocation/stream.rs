@@ -21,13 +21,18 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, TRAILER};
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::{
     sync::Notify,
     task::{AbortHandle, unconstrained},
 };
 
-use crate::body::{BodyError, CutShort, RequestStream, ResponseStream};
+use super::headers::{Direction, Excess, strip};
+use crate::{
+    body::{BodyError, CutShort, RequestStream, ResponseStream},
+    manifest::Limits,
+};
 
 /// How much of a body that nobody gets is taken all the same, in bytes: most pages, which then need not be written for the
 /// case, and no more than a moment's CPU time.
@@ -47,6 +52,8 @@ pub(super) struct Progress {
 pub(super) enum Stop {
     /// Its response has more bytes than its limit.
     ResponseTooLarge,
+    /// Its trailers are more than a header of its function's may be.
+    TrailersTooLarge(Excess),
     /// The request's body did not come to its end.
     Request(BodyError),
     /// Nobody reads its response any more.
@@ -115,7 +122,11 @@ impl http_body::Body for RequestBody {
             return Poll::Pending;
         }
         match Pin::new(&mut self.body).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => {
+            Poll::Ready(Some(Ok(mut frame))) => {
+                // As from the header: what only the host may say is not a client's to say.
+                if let Some(trailers) = frame.trailers_mut() {
+                    strip(trailers, Direction::Request);
+                }
                 let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
                 self.progress.bytes_in.fetch_add(bytes, Ordering::Relaxed);
                 Poll::Ready(Some(Ok(frame)))
@@ -143,6 +154,8 @@ pub(super) struct Outlet {
     state: Mutex<State>,
     progress: Arc<Progress>,
     limit_bytes: u64,
+    trailer_fields: u32,
+    trailer_bytes: u32,
 }
 
 #[derive(Debug)]
@@ -156,8 +169,19 @@ enum State {
 }
 
 impl Outlet {
-    pub(super) fn new(body: ResponseStream, progress: Arc<Progress>, limit_bytes: u64) -> Outlet {
-        Outlet { state: Mutex::new(State::Open { body, reader: None }), progress, limit_bytes }
+    pub(super) fn new(
+        body: ResponseStream,
+        progress: Arc<Progress>,
+        limit_bytes: u64,
+        limits: &Limits,
+    ) -> Outlet {
+        Outlet {
+            state: Mutex::new(State::Open { body, reader: None }),
+            progress,
+            limit_bytes,
+            trailer_fields: limits.headers,
+            trailer_bytes: limits.header_bytes,
+        }
     }
 
     /// Takes out what the guest has written, while its store is still there, and says whether that is all of it. At
@@ -173,8 +197,8 @@ impl Outlet {
         let (mut rest, reader) = (VecDeque::new(), reader.take());
         let failed = loop {
             match Pin::new(&mut *body).poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) => match self.count(&frame) {
-                    Ok(()) => rest.push_back(frame),
+                Poll::Ready(Some(Ok(frame))) => match self.checked(frame) {
+                    Ok(frame) => rest.push_back(frame),
                     Err(error) => break Some(error),
                 },
                 Poll::Ready(Some(Err(error))) => break Some(error),
@@ -220,9 +244,7 @@ impl Outlet {
     fn poll_frame(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutShort>>> {
         match &mut *self.lock() {
             State::Open { body, reader } => match Pin::new(body).poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) => {
-                    Poll::Ready(Some(self.count(&frame).map(|()| frame)))
-                }
+                Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(self.checked(frame))),
                 Poll::Pending => {
                     if reader.as_ref().is_none_or(|reader| !reader.will_wake(cx.waker())) {
                         *reader = Some(cx.waker().clone());
@@ -238,11 +260,24 @@ impl Outlet {
         }
     }
 
-    fn count(&self, frame: &Frame<Bytes>) -> Result<(), CutShort> {
+    /// Counts data, and looks at trailers as at a header: they have its limits, and say nothing in the host's name.
+    fn checked(&self, mut frame: Frame<Bytes>) -> Result<Frame<Bytes>, CutShort> {
+        if let Some(trailers) = frame.trailers_mut() {
+            if let Some(excess) =
+                Excess::of_fields(trailers, self.trailer_fields, self.trailer_bytes)
+            {
+                self.progress.stop(Stop::TrailersTooLarge(excess));
+                return Err(CutShort("its trailers are over their limits".to_owned()));
+            }
+            strip(trailers, Direction::Response);
+            for name in [CONTENT_LENGTH, TRAILER] {
+                trailers.remove(name);
+            }
+        }
         let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
         let total = self.progress.bytes_out.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if total <= self.limit_bytes {
-            return Ok(());
+            return Ok(frame);
         }
         self.progress.stop(Stop::ResponseTooLarge);
         Err(CutShort(format!("it has more than {} bytes", self.limit_bytes)))

@@ -24,6 +24,7 @@ pub struct Program {
     instance: InstancePre<State>,
     exports: Exports,
     artifact_bytes: u64,
+    needs: (u32, u32),
     pub(super) http: Option<HttpFunctionPre<State>>,
     pub(super) events: Option<EventsFunctionPre<State>>,
     pub(super) call: Option<CallFunctionPre<State>>,
@@ -140,6 +141,7 @@ impl Program {
                 .then(|| ServicePre::new(pre()))
                 .transpose()
                 .map_err(mismatch)?,
+            needs: needs(&loaded.component),
             instance,
             exports,
             artifact_bytes: loaded.artifact_bytes,
@@ -197,6 +199,11 @@ impl Program {
         Ok(())
     }
 
+    /// Memories and tables of one sandbox.
+    pub(super) fn memories_and_tables(&self) -> (u32, u32) {
+        self.needs
+    }
+
     pub(super) fn engine(&self) -> &Engine {
         self.instance.engine()
     }
@@ -204,6 +211,11 @@ impl Program {
     pub(super) fn instance(&self) -> &InstancePre<State> {
         &self.instance
     }
+}
+
+/// Memories and tables. What cannot be told is not for this host: only components that import modules are like that.
+fn needs(component: &wasmtime::component::Component) -> (u32, u32) {
+    component.resources_required().map_or((0, 0), |needs| (needs.num_memories, needs.num_tables))
 }
 
 const PAGE_BYTES: u64 = 64 << 10;

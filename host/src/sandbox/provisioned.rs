@@ -190,7 +190,8 @@ impl Provisioned {
             log.clone(),
             Propagation::default(),
             deadline,
-        )?;
+        )?
+        .claim(&self.engines)?;
         let instance = sandbox.instantiate().await?;
         let mut store = sandbox.store;
         if !store.data().is_untouched() {

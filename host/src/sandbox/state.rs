@@ -16,6 +16,7 @@ use crate::{
         egress::{Egress, EgressLimits, Gate, Policy, Propagation},
         stdio,
     },
+    engine::Claim,
     manifest::Limits,
     outcome::Outcome,
     telemetry::{Context, GuestLog},
@@ -59,6 +60,8 @@ pub(crate) struct State {
     http: WasiHttpCtx,
     propagation: Propagation,
     gate: Option<Box<Gate>>,
+    /// What the sandbox has of the pool over what every one has.
+    pub(super) claim: Claim,
 }
 
 impl State {
@@ -100,6 +103,7 @@ pub(super) fn store(
         http,
         propagation,
         gate: None,
+        claim: Claim::default(),
     };
     let mut store = Store::new(engine, state);
     store.limiter(|state| &mut state.limiter);

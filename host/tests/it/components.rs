@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Core {
     /// Limits of its memory, in pages.
     pub(crate) memory: &'static str,
+    /// Imports of the module.
+    pub(crate) imports: &'static str,
     /// More fields of the module.
     pub(crate) fields: String,
     /// What it does before it answers.
@@ -20,12 +22,17 @@ pub(crate) struct Core {
     pub(crate) init: &'static str,
     /// More definitions of the component, before the module is instantiated.
     pub(crate) outer: String,
+    /// What the module is instantiated with.
+    pub(crate) with: &'static str,
+    /// How its strings are encoded.
+    pub(crate) encoding: &'static str,
 }
 
 impl Default for Core {
     fn default() -> Core {
         Core {
             memory: "1",
+            imports: "",
             fields: String::new(),
             handle: "",
             body: "",
@@ -33,6 +40,8 @@ impl Default for Core {
             post_return: "",
             init: "",
             outer: String::new(),
+            with: "",
+            encoding: "utf8",
         }
     }
 }
@@ -61,10 +70,11 @@ const INIT: &str = r#"(func $init (result (result (error string)))
 
 impl Core {
     fn module(&self) -> String {
-        let Core { memory, fields, handle, body, realloc, post_return, init, .. } = self;
+        let Core { memory, imports, fields, handle, body, realloc, post_return, init, .. } = self;
         // At 0 the response: status, no headers, and the body, which lies at 1024. Arguments go behind it.
         format!(
             r#"(core module $core
+                {imports}
                 (memory (export "memory") {memory})
                 {fields}
                 (data (i32.const 0) "\c8\00\00\00\00\00\00\00\00\00\00\00\00\04\00\00{length}")
@@ -93,7 +103,8 @@ impl Core {
 
     /// The component's text, with `lacewing:function/http` as its export.
     pub(crate) fn lean(&self) -> String {
-        let (outer, module) = (&self.outer, self.module());
+        let (outer, module, with) = (&self.outer, self.module(), self.with);
+        let encoding = self.encoding;
         let init = if self.init.is_empty() { "" } else { INIT };
         let types =
             RECORDS.map(|(name, fields)| format!("(type ${name} (record {fields}))\n")).concat();
@@ -111,29 +122,29 @@ impl Core {
                 (export ${name}-named \"{name}\" (type ${name}-again))\n"
             )
         });
-        let with = RECORDS.map(|(name, _)| format!("(with \"type-{name}\" (type ${name}))\n"));
+        let named = RECORDS.map(|(name, _)| format!("(with \"type-{name}\" (type ${name}))\n"));
         format!(
             r#"(component
                 {outer}
                 {module}
-                (core instance $i (instantiate $core))
+                (core instance $i (instantiate $core {with}))
                 {types}
                 (func $handle (param "request" $request) (result $response)
                     (canon lift (core func $i "handle")
                         (memory (core memory $i "memory")) (realloc (core func $i "realloc"))
-                        (post-return (core func $i "post-return"))))
+                        (post-return (core func $i "post-return")) string-encoding={encoding}))
                 (component $interface
                     {imports}
                     (import "handle" (func $handle (param "request" $request) (result $response)))
                     {exports}
                     (export "handle" (func $handle)
                         (func (param "request" $request-named) (result $response-named))))
-                (instance $http (instantiate $interface {with} (with "handle" (func $handle))))
+                (instance $http (instantiate $interface {named} (with "handle" (func $handle))))
                 (export "lacewing:function/http@0.1.0" (instance $http))
                 {init})"#,
             imports = imports.concat(),
             exports = exports.concat(),
-            with = with.concat(),
+            named = named.concat(),
         )
     }
 }

@@ -241,7 +241,7 @@ fn components(file: &HostFile) -> Components {
 }
 
 /// Between two looks at a condition: tests run side by side, and one that looks without a pause takes the others' time.
-async fn pause() {
+pub(crate) async fn pause() {
     let soon = Instant::now() + Duration::from_millis(1);
     tokio::time::interval_at(soon.into(), Duration::from_secs(1)).tick().await;
 }

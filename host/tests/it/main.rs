@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(clippy::cast_possible_truncation, reason = "sizes of tests are small")]
 
+mod attacks;
 mod bad_components;
 mod bad_requests;
 mod bad_responses;
@@ -13,6 +14,7 @@ mod components;
 mod deploy;
 mod egress;
 mod examples;
+mod fuzz;
 mod harness;
 mod hello;
 mod limits;

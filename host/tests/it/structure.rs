@@ -9,7 +9,7 @@ use std::{
 
 /// The modules of the host, from the top down. A module may name those below it, never one beside or above.
 const LAYERS: &[&[&str]] = &[
-    &["cli"],
+    &["cli", "fuzzing"],
     &["control"],
     &["ingress"],
     &["invocation"],

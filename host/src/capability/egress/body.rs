@@ -92,7 +92,7 @@ pub(super) struct ResponseBody {
     /// Runs while the guest waits, not while it is the guest that does not read.
     timer: Pin<Box<Sleep>>,
     waiting: bool,
-    permits: Option<[OwnedSemaphorePermit; 2]>,
+    permits: Option<[OwnedSemaphorePermit; 3]>,
 }
 
 impl ResponseBody {
@@ -101,7 +101,7 @@ impl ResponseBody {
         budget: Arc<Budget>,
         report: Report,
         between_bytes: Duration,
-        permits: [OwnedSemaphorePermit; 2],
+        permits: [OwnedSemaphorePermit; 3],
     ) -> ResponseBody {
         let timer = Box::pin(sleep(between_bytes));
         let permits = Some(permits);

@@ -8,6 +8,7 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -22,7 +23,9 @@ use tokio_rustls::{client::TlsStream, rustls::pki_types::ServerName};
 use super::{
     Egress,
     error::EgressError,
+    exchange::Shared,
     policy::{Policy, Target, TargetHost, TargetScheme},
+    share::Share,
 };
 
 /// Addresses of one name that are tried, at most.
@@ -37,12 +40,12 @@ pub(super) enum Transport {
 /// Opens a connection. One is made per request: a pool would sit here, keyed by tenant, scheme, authority and the
 /// address that was judged, and be asked after [`allowed_addresses`].
 pub(super) async fn open(
-    egress: &Egress,
-    policy: &Policy,
+    shared: &Shared,
     target: &Target,
     connect_timeout: Duration,
 ) -> Result<Transport, EgressError> {
-    let addresses = allowed_addresses(egress, policy, target).await?;
+    let egress = &shared.egress;
+    let addresses = allowed_addresses(egress, &shared.share, &shared.policy, target).await?;
     let deadline = Instant::now() + connect_timeout;
     let stream = connect(target, &addresses, deadline).await?;
     // Small chunks would otherwise wait for the peer's acknowledgment, 40 ms mostly.
@@ -66,13 +69,14 @@ pub(super) async fn open(
 /// The addresses that may be connected to, in the resolver's order; at least one.
 pub(super) async fn allowed_addresses(
     egress: &Egress,
+    share: &Share,
     policy: &Policy,
     target: &Target,
 ) -> Result<Vec<SocketAddr>, EgressError> {
     let grant = policy.grant(target)?;
     let addresses = match &target.host {
         TargetHost::Address(address) => vec![*address],
-        TargetHost::Name(name) => resolve(egress, target, name).await?,
+        TargetHost::Name(name) => resolve(egress, share, target, name).await?,
     };
     let mut allowed = Vec::new();
     let mut prohibited = None;
@@ -96,8 +100,25 @@ pub(super) async fn allowed_addresses(
     }
 }
 
-async fn resolve(egress: &Egress, target: &Target, name: &str) -> Result<Vec<IpAddr>, EgressError> {
-    match timeout(egress.timeouts.dns, egress.resolver.resolve(name.into())).await {
+/// A look-up that takes too long is not waited for, and still counts as one of its tenant's until it ends.
+async fn resolve(
+    egress: &Egress,
+    share: &Share,
+    target: &Target,
+    name: &str,
+) -> Result<Vec<IpAddr>, EgressError> {
+    let (lookups, resolver) = (share.lookups.clone(), egress.resolver.clone());
+    let name: Arc<str> = name.into();
+    let lookup = async move {
+        let permit = lookups.acquire_owned().await.map_err(io::Error::other)?;
+        let lookup = async move {
+            let addresses = resolver.resolve(name).await;
+            drop(permit);
+            addresses
+        };
+        tokio::spawn(lookup).await.map_err(io::Error::other)?
+    };
+    match timeout(egress.timeouts.dns, lookup).await {
         Ok(Ok(addresses)) => Ok(addresses),
         Ok(Err(source)) => Err(EgressError::Dns { target: target.clone(), source }),
         Err(_) => Err(EgressError::DnsTimeout { target: target.clone() }),

@@ -33,6 +33,10 @@ pub(super) enum EgressError {
     #[error("outbound http to {target}: all of the host's outbound connections are in use")]
     HostBusy { target: Target },
     #[error(
+        "outbound http to {target}: all of the outbound connections that one tenant may have at once are in use"
+    )]
+    TenantBusy { target: Target },
+    #[error(
         "outbound http: an invocation of this function may send and receive {limit_bytes} bytes: raise limits.egress_kib"
     )]
     TooManyBytes { limit_bytes: u64, direction: Direction },
@@ -87,9 +91,9 @@ impl EgressError {
             EgressError::Tunnel => Code::HttpRequestMethodInvalid,
             EgressError::NotGranted { .. } => Code::HttpRequestDenied,
             EgressError::Prohibited { .. } => Code::DestinationIpProhibited,
-            EgressError::TooManyRequests { .. } | EgressError::HostBusy { .. } => {
-                Code::ConnectionLimitReached
-            }
+            EgressError::TooManyRequests { .. }
+            | EgressError::HostBusy { .. }
+            | EgressError::TenantBusy { .. } => Code::ConnectionLimitReached,
             EgressError::TooManyBytes { limit_bytes, direction: Direction::Sent } => {
                 Code::HttpRequestBodySize(Some(*limit_bytes))
             }

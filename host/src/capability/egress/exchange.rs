@@ -6,7 +6,10 @@ use http::{HeaderValue, Method, Request, Response, Uri, Version, header, uri::Pa
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout, timeout_at},
+};
 use wasmtime_wasi_http::{Error as Code, RequestOptions, WasiBody};
 
 use super::{
@@ -15,6 +18,7 @@ use super::{
     connect,
     error::{EgressError, http_code},
     policy::{Policy, Target},
+    share::Share,
 };
 
 /// Header fields of a response, and of its trailers.
@@ -30,6 +34,7 @@ pub(super) type Driver = Box<dyn Future<Output = Result<(), Code>> + Send>;
 /// What all requests of one invocation share.
 pub(super) struct Shared {
     pub(super) egress: Arc<Egress>,
+    pub(super) share: Share,
     pub(super) policy: Policy,
     pub(super) propagation: Propagation,
     pub(super) open_requests: Arc<Semaphore>,
@@ -53,14 +58,18 @@ pub(super) async fn exchange(
     prepare(&mut request, &shared.propagation)?;
 
     let busy = || EgressError::HostBusy { target: target.clone() };
-    // Waits for this invocation's own requests, then for the whole host's; neither is ever closed.
+    // Waits for this invocation's own requests, then for its tenant's, then for the whole host's; none is ever closed.
     let own = shared.open_requests.clone().acquire_owned().await.map_err(|_| busy())?;
-    let connections = shared.egress.connections.clone().acquire_owned();
-    let hosts = timeout(timeouts.connect, connections).await.ok().and_then(Result::ok);
-    let permits = [own, hosts.ok_or_else(busy)?];
+    let until = Instant::now() + timeouts.connect;
+    let place = async |places: &Arc<Semaphore>| {
+        timeout_at(until, places.clone().acquire_owned()).await.ok().and_then(Result::ok)
+    };
+    let tenants = place(&shared.share.connections).await;
+    let tenants = tenants.ok_or_else(|| EgressError::TenantBusy { target: target.clone() })?;
+    let hosts = place(&shared.egress.connections).await.ok_or_else(busy)?;
+    let permits = [own, tenants, hosts];
 
-    let transport =
-        connect::open(&shared.egress, &shared.policy, &target, timeouts.connect).await?;
+    let transport = connect::open(&shared, &target, timeouts.connect).await?;
     let request = request.map(|inner| RequestBody {
         inner,
         budget: shared.budget.clone(),

@@ -100,8 +100,25 @@ impl Setup {
         limits: EgressLimits,
         propagation: Propagation,
     ) -> Setup {
-        let name = || "x".parse().unwrap();
-        let origin = Origin::new(name(), "x".parse().unwrap(), "x".parse().unwrap(), "r1".into());
+        let egress = Arc::new(Egress::new(options).unwrap());
+        Setup::of_tenant("x", egress, policy, limits, propagation)
+    }
+
+    /// A gate of another tenant's, on the same way out.
+    pub(super) fn neighbour(&self, policy: Policy) -> Setup {
+        let egress = self.egress.clone();
+        Setup::of_tenant("neighbour", egress, policy, limits(), Propagation::default())
+    }
+
+    fn of_tenant(
+        tenant: &str,
+        egress: Arc<Egress>,
+        policy: Policy,
+        limits: EgressLimits,
+        propagation: Propagation,
+    ) -> Setup {
+        let (app, function) = ("x".parse().unwrap(), "x".parse().unwrap());
+        let origin = Origin::new(tenant.parse().unwrap(), app, function, "r1".into());
         let context = Arc::new(Context {
             origin: Arc::new(origin),
             invocation: InvocationId(1),
@@ -110,7 +127,6 @@ impl Setup {
         });
         let sink = Sink::memory();
         let log = Arc::new(GuestLog::new(context, 64 * 1024, sink.clone()));
-        let egress = Arc::new(Egress::new(options).unwrap());
         let gate = Gate::new(egress.clone(), policy, limits, propagation, log);
         Setup { egress, gate, sink }
     }

@@ -317,6 +317,43 @@ async fn a_host_without_free_connections_says_so() {
 }
 
 #[tokio::test]
+async fn a_tenant_that_holds_all_it_may_leaves_the_others_theirs() {
+    let (server, _heads) = Server::answering(HELLO).await;
+    let uri = format!("http://api.test:{}/", server.port());
+    let options = EgressOptions { connections: 4, ..impatient(&[("api.test", &["127.0.0.1"])]) };
+    let mut setup = loopback_setup(options, limits());
+    let held = [setup.open(get(&uri)).await.unwrap(), setup.open(get(&uri)).await.unwrap()];
+    assert_code!(setup.open(get(&uri)).await, Code::ConnectionLimitReached);
+    let said = setup.said();
+    assert!(
+        said[0].ends_with(
+            "all of the outbound connections that one tenant may have at once are in use"
+        ),
+        "{said:?}"
+    );
+    let mut neighbour = setup.neighbour(policy(&["http://api.test:*"], &["127.0.0.0/8"]));
+    neighbour.open(get(&uri)).await.unwrap();
+    drop(held);
+    assert_eq!(setup.egress.free_connections(), 4);
+}
+
+/// A name server that never answers keeps a thread of the system's resolver for as long as that waits.
+#[tokio::test]
+async fn a_tenant_whose_names_are_never_resolved_leaves_the_others_theirs() {
+    let (server, _heads) = Server::answering(HELLO).await;
+    let names: [(&str, &[&str]); 2] = [("api.test", &["127.0.0.1"]), ("slow.test", &[])];
+    let granted = policy(&["http://slow.test"], &[]);
+    let mut setup = Setup::new(impatient(&names), granted, limits());
+    for _ in 0..40 {
+        assert_code!(setup.open(get("http://slow.test/")).await, Code::DnsTimeout);
+    }
+    let counted = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    assert!(counted < 40, "look-ups that nobody waits for are bounded too: {counted}");
+    let mut neighbour = setup.neighbour(policy(&["http://api.test:*"], &["127.0.0.0/8"]));
+    neighbour.open(get(&format!("http://api.test:{}/", server.port()))).await.unwrap();
+}
+
+#[tokio::test]
 async fn dropping_everything_closes_the_connection() {
     let (closed, mut was_closed) = mpsc::unbounded_channel();
     let server = Server::start(move |mut stream| {

@@ -223,6 +223,10 @@ impl Up {
         host.metrics().add_gauge("connections_open", "Open client connections", move || {
             counters.iter().map(|count| u64::from(count())).sum()
         });
+        let runtime = tokio::runtime::Handle::current().metrics();
+        host.metrics().add_gauge("tasks", "Tasks of the runtime that have not ended", move || {
+            runtime.num_alive_tasks() as u64
+        });
         host.health().set_ready();
         let up = Up { args, project, console, host, servers, watch, _logs: logs };
         up.announce(admin_address);

@@ -8,10 +8,12 @@
 //! | `/body` | answers with the request's body |
 //! | `/spin` | computes for ever, without a call |
 //! | `/spin-calls` | asks for the time for ever |
+//! | `/spin-random` | asks for 64 KiB of random bytes for ever |
 //! | `/fill` | fills 16 MiB of memory for ever, in single instructions |
 //! | `/work/N` | goes round a loop N times, and answers with the result |
 //! | `/sleep` | sleeps for ever |
 //! | `/poll` | waits in `wasi:io/poll` for two timers that never fire |
+//! | `/timers/N` | waits so for N timers |
 //! | `/allocate` | takes memory until the allocator gives up |
 //! | `/allocate-then-panic` | is refused memory, goes on, and panics |
 //! | `/allocate-then-exit` | is refused memory, and exits with the code 2 |
@@ -22,6 +24,7 @@
 //! | `/panic` | panics with a message |
 //! | `/exit/N` | exits with the code N |
 //! | `/flood/N` | prints N lines of 100 bytes, and answers |
+//! | `/line/N` | prints one line of N bytes, and answers |
 //! | `/handles/N` | holds N timers at once, and answers |
 //! | `/random/N` | asks for N random bytes in one call, and answers with how many it got |
 //! | `/status/N` | answers with the status N, and a body |
@@ -55,8 +58,8 @@ impl Guest for Hostile {
         match what {
             "echo" => text(&echo(&request)),
             "body" => Response { status: 200, headers: Vec::new(), body: request.body },
-            "spin" | "spin-calls" | "fill" | "work" => compute(what, number),
-            "sleep" | "poll" => wait(what),
+            "spin" | "spin-calls" | "spin-random" | "fill" | "work" => compute(what, number),
+            "sleep" | "poll" | "timers" => wait(what, number),
             "allocate"
             | "allocate-then-panic"
             | "allocate-then-exit"
@@ -67,6 +70,10 @@ impl Guest for Hostile {
             "panic" => panic!("this guest panics on demand"),
             "exit" => std::process::exit(i32::try_from(number).unwrap_or(1)),
             "flood" => flood(number),
+            "line" => {
+                println!("{}", "x".repeat(number as usize));
+                text("said it\n")
+            }
             "handles" => {
                 let timers: Vec<_> = (0..number).map(|_| subscribe_duration(NEVER)).collect();
                 text(&format!("{} timers\n", timers.len()))
@@ -113,6 +120,7 @@ fn compute(how: &str, turns: u64) -> Response {
     for turn in 0_u64.. {
         match how {
             "fill" => black_box(&mut memory).fill(turn as u8),
+            "spin-random" => drop(black_box(get_random_bytes(64 << 10))),
             "spin-calls" => drop(black_box(std::time::Instant::now())),
             _ => drop(black_box(turn)),
         }
@@ -120,7 +128,11 @@ fn compute(how: &str, turns: u64) -> Response {
     text("the numbers came to an end\n")
 }
 
-fn wait(how: &str) -> Response {
+fn wait(how: &str, number: u64) -> Response {
+    if how == "timers" {
+        let timers: Vec<_> = (0..number).map(|_| subscribe_duration(NEVER)).collect();
+        poll::poll(&timers.iter().collect::<Vec<_>>());
+    }
     if how == "poll" {
         let timers = [subscribe_duration(NEVER), subscribe_duration(NEVER)];
         poll::poll(&[&timers[0], &timers[1]]);

@@ -7,6 +7,7 @@
 //! | `/field/NAME/HEX` | answers with such a field, or says what became of it |
 //! | `/length/N/M` | declares a body of N bytes and writes M |
 //! | `/no-body` | answers with a head and never touches the body |
+//! | `/trailers/N/M` | answers with N trailers of M bytes |
 //! | `/unfinished` | writes a piece of the body and drops it |
 //! | `/spin`, `/sleep`, `/allocate`, `/panic` | before any answer |
 //! | anything else | answers |
@@ -59,6 +60,7 @@ impl Guest for Hostile {
             "no-body" => {
                 ResponseOutparam::set(out, Ok(OutgoingResponse::new(Fields::new())));
             }
+            "trailers" => trailers(out, number(first), number(second) as usize),
             "unfinished" => {
                 let response = OutgoingResponse::new(Fields::new());
                 let body = response.body().expect("a fresh response has its body");
@@ -98,6 +100,22 @@ fn answer(out: ResponseOutparam, status: u16, headers: Fields, text: &str) {
     let _ = stream.blocking_write_and_flush(text.as_bytes());
     drop(stream);
     let _ = OutgoingBody::finish(body, None);
+}
+
+fn trailers(out: ResponseOutparam, count: u64, bytes: usize) {
+    let names: Vec<String> = (0..count).map(|n| format!("x-{n}")).collect();
+    let fields = Fields::from_list(&[("trailer".to_owned(), b"x-0".to_vec())]).expect("a field");
+    let response = OutgoingResponse::new(fields);
+    let body = response.body().expect("a fresh response has its body");
+    ResponseOutparam::set(out, Ok(response));
+    let stream = body.write().expect("a fresh body has its stream");
+    stream.blocking_write_and_flush(b"body").expect("the reader is there");
+    drop(stream);
+    let trailers = Fields::new();
+    for name in names {
+        trailers.append(&name, &vec![b'v'; bytes]).expect("there is room for a trailer");
+    }
+    let _ = OutgoingBody::finish(body, Some(trailers));
 }
 
 fn length(out: ResponseOutparam, declared: &str, written: usize) {

@@ -8,6 +8,7 @@
 //! | `/trailers` | reads the request's body and answers with its trailers, `name: value` |
 //! | `/request` | answers with the request's method, URL and headers, one to a line |
 //! | `/fetch/URL` | answers with what the URL answers |
+//! | `/follow/URL` | the same, and what a redirect of it leads to |
 //! | `/nothing` | returns without a response |
 //! | `/error` | answers with an error code |
 //! | `/trap-after-head` | sends a head and a piece of the body, reads the request's body to its end, then traps |
@@ -24,8 +25,8 @@ use wasip2::{
     http::{
         outgoing_handler,
         types::{
-            ErrorCode, Fields, FutureTrailers, IncomingBody, IncomingRequest, OutgoingBody,
-            OutgoingRequest, OutgoingResponse, ResponseOutparam, Scheme,
+            ErrorCode, Fields, FutureTrailers, IncomingBody, IncomingRequest, IncomingResponse,
+            OutgoingBody, OutgoingRequest, OutgoingResponse, ResponseOutparam, Scheme,
         },
     },
     io::streams::{InputStream, OutputStream, StreamError},
@@ -47,6 +48,7 @@ impl Guest for Portable {
             "trailers" => trailers(&request, out),
             "request" => text(out, &describe(&request)),
             "fetch" => fetch(path.strip_prefix("/fetch/").unwrap_or_default(), out),
+            "follow" => follow(path.strip_prefix("/follow/").unwrap_or_default(), out),
             "nothing" => drop(out),
             "error" => ResponseOutparam::set(out, Err(ErrorCode::ConfigurationError)),
             "trap-after-head" => trap_after_head(&request, out),
@@ -200,30 +202,49 @@ fn lines(fields: Vec<(String, Vec<u8>)>) -> String {
     fields.iter().map(line).collect()
 }
 
+fn follow(url: &str, out: ResponseOutparam) {
+    let location = send(url).ok().and_then(|response| {
+        response
+            .headers()
+            .get("location")
+            .into_iter()
+            .next()
+            .and_then(|to| String::from_utf8(to).ok())
+    });
+    match location {
+        Some(location) => fetch(&location, out),
+        None => text(out, "no redirect"),
+    }
+}
+
 fn fetch(url: &str, out: ResponseOutparam) {
+    let response = match send(url) {
+        Ok(response) => response,
+        Err(error) => return text(out, &error),
+    };
+    let incoming = response.consume().expect("the body is still there");
+    let input = incoming.stream().expect("the stream is still there");
+    let mut answer = format!("{} ", response.status()).into_bytes();
+    while let Some(chunk) = read(&input) {
+        answer.extend(chunk);
+    }
+    text(out, &String::from_utf8_lossy(&answer));
+}
+
+fn send(url: &str) -> Result<IncomingResponse, String> {
     let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     let request = OutgoingRequest::new(Fields::new());
     let scheme = if scheme == "https" { Scheme::Https } else { Scheme::Http };
-    request.set_scheme(Some(&scheme)).expect("a valid scheme");
-    request.set_authority(Some(authority)).expect("a valid authority");
-    request.set_path_with_query(Some(&format!("/{path}"))).expect("a valid path");
-    let pending = match outgoing_handler::handle(request, None) {
-        Ok(pending) => pending,
-        Err(error) => return text(out, &format!("refused: {error:?}")),
-    };
+    request.set_scheme(Some(&scheme)).map_err(|()| "no scheme")?;
+    request.set_authority(Some(authority)).map_err(|()| "no authority")?;
+    request.set_path_with_query(Some(&format!("/{path}"))).map_err(|()| "no path")?;
+    let pending =
+        outgoing_handler::handle(request, None).map_err(|error| format!("refused: {error:?}"))?;
     pending.subscribe().block();
     match pending.get() {
-        Some(Ok(Ok(response))) => {
-            let incoming = response.consume().expect("the body is still there");
-            let input = incoming.stream().expect("the stream is still there");
-            let mut answer = format!("{} ", response.status()).into_bytes();
-            while let Some(chunk) = read(&input) {
-                answer.extend(chunk);
-            }
-            text(out, &String::from_utf8_lossy(&answer));
-        }
-        other => text(out, &format!("failed: {other:?}")),
+        Some(Ok(Ok(response))) => Ok(response),
+        other => Err(format!("failed: {other:?}")),
     }
 }
 

@@ -1,0 +1,43 @@
+//! A tenant's share of what the host has for outbound HTTP: what one tenant holds, however it does it, leaves some for others.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use crate::name::TenantName;
+
+/// A tenant's look-ups of names at once, those included that nobody waits for any more: the system's resolver goes on until it
+/// gives up. A quarter of what the host does at once.
+const LOOKUPS: usize = 16;
+
+/// What the invocations of one tenant may hold together.
+#[derive(Clone, Debug)]
+pub(super) struct Share {
+    pub(super) connections: Arc<Semaphore>,
+    pub(super) lookups: Arc<Semaphore>,
+}
+
+/// The shares of the tenants that have called out.
+#[derive(Debug)]
+pub(super) struct Shares {
+    connections: usize,
+    shares: dashmap::DashMap<TenantName, Share>,
+}
+
+impl Shares {
+    /// Of so many connections of the host, a tenant may hold half.
+    pub(super) fn of(connections: usize) -> Shares {
+        Shares { connections: connections.div_ceil(2), shares: dashmap::DashMap::new() }
+    }
+
+    pub(super) fn get(&self, tenant: &TenantName) -> Share {
+        if let Some(share) = self.shares.get(tenant) {
+            return share.clone();
+        }
+        let share = || Share {
+            connections: Arc::new(Semaphore::new(self.connections)),
+            lookups: Arc::new(Semaphore::new(LOOKUPS)),
+        };
+        self.shares.entry(tenant.clone()).or_insert_with(share).clone()
+    }
+}

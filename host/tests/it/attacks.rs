@@ -1,0 +1,326 @@
+//! The adversary's suite: whatever a tenant, a client or a stranger's component does to a host, it ends within its limit, a
+//! neighbour is served meanwhile, and afterwards the host holds what it held before.
+//!
+//! Each test is an attack on a host in a process of its own, whose descriptors, tasks and memory are therefore nobody else's.
+//! `SECURITY.md` lists them all; `table` keeps that true.
+
+mod artifacts;
+mod egress;
+mod ingress;
+mod isolation;
+mod resources;
+mod stop;
+mod table;
+
+use std::{
+    cell::Cell,
+    collections::BTreeMap,
+    fmt::Write as _,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request};
+use http_body_util::Full;
+use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use crate::{
+    client,
+    components::{Core, component_file},
+    harness::{Reply, component, guest, pause},
+    process::{Up, cache_dir},
+    tenants::{NEIGHBOUR, SUSPECT},
+};
+
+/// Far longer than anything takes: only a failing test waits for it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How much more memory a process may have after an attack: what stays warm in the pool, and what its allocator keeps.
+const WARM_BYTES: u64 = 96 << 20;
+
+/// What a host has to hold as much of as before, as its admin address says it.
+const HELD: [&str; 11] = [
+    "lacewing_invocations_in_flight",
+    "lacewing_invocations_waiting",
+    "lacewing_pool_component_instances",
+    "lacewing_pool_core_instances",
+    "lacewing_pool_memories",
+    "lacewing_pool_tables",
+    "lacewing_pool_stacks",
+    "lacewing_connections_open",
+    "lacewing_tasks",
+    "lacewing_programs_resident",
+    "process_open_fds",
+];
+
+/// A host of two tenants that is to be attacked.
+pub(super) struct Target {
+    suspect: PathBuf,
+    limits: String,
+    grants: String,
+    settings: String,
+    cache: Option<PathBuf>,
+    /// The folder of a component that was made for the test.
+    _made: Option<tempfile::TempDir>,
+}
+
+impl Target {
+    /// Whose suspect is this component.
+    pub(super) fn of(suspect: &Path) -> Target {
+        Target {
+            suspect: suspect.to_owned(),
+            limits: String::new(),
+            grants: String::new(),
+            settings: String::new(),
+            cache: None,
+            _made: None,
+        }
+    }
+
+    /// Whose suspect is a test guest.
+    pub(super) fn guest(name: &str) -> Target {
+        Target::of(&guest(name))
+    }
+
+    /// Whose suspect is a component that was written by hand.
+    pub(super) fn core(core: &Core) -> Target {
+        Target::text(&core.lean())
+    }
+
+    /// The same in the text format.
+    pub(super) fn text(text: &str) -> Target {
+        let (dir, path) = component_file(text);
+        Target { _made: Some(dir), ..Target::of(&path) }
+    }
+
+    /// With these lines of its manifest's limits.
+    pub(super) fn limits(self, lines: &str) -> Target {
+        Target { limits: lines.to_owned(), ..self }
+    }
+
+    /// With these lines of its manifest's grants.
+    pub(super) fn grants(self, lines: &str) -> Target {
+        Target { grants: lines.to_owned(), ..self }
+    }
+
+    /// With these lines of the host's file.
+    pub(super) fn settings(self, lines: &str) -> Target {
+        Target { settings: lines.to_owned(), ..self }
+    }
+
+    /// With a folder of artifacts of its own.
+    pub(super) fn cached_in(self, cache: &Path) -> Target {
+        Target { cache: Some(cache.to_owned()), ..self }
+    }
+
+    /// Runs an attack, and asks a neighbour all the while, once at the least. Then waits until the host holds what it held
+    /// before.
+    pub(super) async fn attacked<T>(self, attack: impl AsyncFnOnce(&Host) -> T) -> T {
+        let host = Host::start(&self);
+        host.neighbour_is_served().await;
+        let before = host.at_rest(&BTreeMap::new()).await;
+        let memory = host.up.memory_bytes("VmRSS:");
+        let over = Cell::new(false);
+        let attacking = async {
+            let result = attack(&host).await;
+            over.set(true);
+            result
+        };
+        let asking = async {
+            while !over.get() {
+                host.neighbour_is_served().await;
+                pause().await;
+            }
+        };
+        let (result, ()) = tokio::join!(attacking, asking);
+        host.neighbour_is_served().await;
+        host.at_rest(&before).await;
+        let grown = host.up.memory_bytes("VmRSS:").saturating_sub(memory);
+        assert!(grown <= WARM_BYTES, "{} MiB more than before", grown >> 20);
+        result
+    }
+}
+
+/// What was asked, and how it ended.
+pub(super) struct Ended {
+    pub(super) reply: Reply,
+    pub(super) record: Value,
+}
+
+impl Ended {
+    pub(super) fn detail(&self) -> &str {
+        self.record["detail"].as_str().unwrap_or_default()
+    }
+
+    /// The status and the outcome, for the client and in the record.
+    pub(super) fn is(self, status: u16, outcome: &str) -> Ended {
+        let told = (self.reply.status, self.reply.outcome().to_owned());
+        assert_eq!(told, (status, outcome.to_owned()), "{}", self.record);
+        assert_eq!(self.record["outcome"], outcome, "{}", self.record);
+        self
+    }
+
+    /// What is said of the limit that was hit.
+    pub(super) fn because(self, detail: &str) -> Ended {
+        assert!(self.detail().starts_with(detail), "{:?}", self.detail());
+        self
+    }
+}
+
+/// A host under attack.
+pub(super) struct Host {
+    up: Up,
+    _dir: tempfile::TempDir,
+}
+
+impl Host {
+    fn start(target: &Target) -> Host {
+        let dir = tempfile::tempdir().unwrap();
+        let mut file = format!("max_sandboxes = 64\n{}\n", target.settings);
+        for (name, component, limits, grants) in [
+            ("suspect", &target.suspect, &*target.limits, &*target.grants),
+            ("neighbour", &component("hello"), "", ""),
+        ] {
+            std::fs::create_dir(dir.path().join(name)).unwrap();
+            let manifest = format!(
+                "app = \"{name}\"\n[functions.{name}]\ncomponent = {component:?}\nroutes = [\"/\", \"/{{*path}}\"]\n[functions.{name}.limits]\n{limits}\n[functions.{name}.grants]\n{grants}\n"
+            );
+            std::fs::write(dir.path().join(name).join("lacewing.toml"), manifest).unwrap();
+            write!(file, "[tenants.{name}]\nhosts = [\"{name}.test\"]\napps = [\"{name}\"]\n")
+                .unwrap();
+        }
+        let path = dir.path().join("host.toml");
+        std::fs::write(&path, file).unwrap();
+        let cache = target.cache.clone().unwrap_or_else(cache_dir);
+        let arguments = ["--host", path.to_str().unwrap(), "--log-format=json", "--cache-dir"];
+        let up = Up::start(&[&arguments[..], &[cache.to_str().unwrap()]].concat());
+        Host { up, _dir: dir }
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.up.address
+    }
+
+    /// One GET of the suspect's, and its record.
+    pub(super) async fn get(&self, path: &str) -> Ended {
+        self.send(Method::GET, path, HeaderMap::new(), Bytes::new()).await
+    }
+
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        body: impl Into<Bytes>,
+    ) -> Ended {
+        let before = self.records().len();
+        let mut request = Request::builder().method(method).uri(path).header("host", SUSPECT);
+        request.headers_mut().unwrap().extend(headers);
+        let request = request.body(Full::new(body.into())).unwrap();
+        let reply = Reply::read(client::exchange(self.up.address, request).await).await;
+        Ended { reply, record: self.record(before).await }
+    }
+
+    /// The record of the suspect's that is the `nth`, from 0.
+    pub(super) async fn record(&self, nth: usize) -> Value {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(record) = self.records().into_iter().nth(nth) {
+                return record;
+            }
+            assert!(Instant::now() < until, "no record {nth}:\n{}", self.up.said());
+            pause().await;
+        }
+    }
+
+    /// The suspect's records so far.
+    pub(super) fn records(&self) -> Vec<Value> {
+        let said = self.up.said();
+        let records = said.lines().filter(|line| line.contains("\"outcome\":"));
+        let parsed = records.filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        parsed.filter(|record| record["tenant"] == "suspect").collect()
+    }
+
+    /// What the suspect's guest said so far, with what the host adds to it.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let said = self.up.said();
+        let parsed = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let lines = parsed.filter(|line| line["tenant"] == "suspect" && line["outcome"].is_null());
+        lines.filter_map(|line| line["message"].as_str().map(str::to_owned)).collect()
+    }
+
+    pub(super) async fn neighbour_is_served(&self) {
+        let reply = client::get(self.up.address, NEIGHBOUR, "/").await;
+        assert_eq!((reply.status, reply.outcome()), (200, "ok"), "{}", reply.text());
+        assert_eq!(reply.text(), "Hello, world!\n");
+    }
+
+    /// A connection to which bytes were sent.
+    pub(super) async fn raw(&self, bytes: impl AsRef<[u8]>) -> TcpStream {
+        let mut socket = TcpStream::connect(self.up.address).await.unwrap();
+        socket.set_nodelay(true).unwrap();
+        // Whoever is refused in the middle of it is not told by its socket.
+        let _ = socket.write_all(bytes.as_ref()).await;
+        socket
+    }
+
+    /// What comes back for bytes until the connection's end.
+    pub(super) async fn raw_reply(&self, bytes: impl AsRef<[u8]>) -> String {
+        rest(self.raw(bytes).await).await
+    }
+
+    /// One figure of the admin address.
+    pub(super) async fn figure(&self, name: &str) -> u64 {
+        self.figures().await.get(name).copied().unwrap_or_else(|| panic!("no figure {name}"))
+    }
+
+    /// Waits for a figure of the admin address.
+    pub(super) async fn until(&self, name: &str, condition: impl Fn(u64) -> bool) {
+        let until = Instant::now() + PATIENCE;
+        while !condition(self.figure(name).await) {
+            assert!(Instant::now() < until, "{name} is {}", self.figure(name).await);
+            pause().await;
+        }
+    }
+
+    async fn figures(&self) -> BTreeMap<String, u64> {
+        let mut socket = TcpStream::connect(self.up.admin).await.unwrap();
+        let request = "GET /metrics HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n";
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let text = rest(socket).await;
+        let lines = text.lines().filter_map(|line| line.split_once(' '));
+        lines.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect()
+    }
+
+    /// Waits until two looks in a row show the same, and no more of anything than before. Gives what is held.
+    async fn at_rest(&self, before: &BTreeMap<&'static str, u64>) -> BTreeMap<&'static str, u64> {
+        let until = Instant::now() + PATIENCE;
+        let mut last = BTreeMap::new();
+        loop {
+            let figures = self.figures().await;
+            let held: BTreeMap<_, _> = HELD.map(|name| (name, figures[name])).into();
+            let more = before.iter().any(|(name, count)| held[name] > *count);
+            if !more && held == last {
+                return held;
+            }
+            assert!(Instant::now() < until, "held before: {before:#?}\nand now: {held:#?}");
+            last = held;
+            pause().await;
+        }
+    }
+}
+
+/// Everything that a socket brings until its end, whichever way that comes.
+pub(super) async fn rest(mut socket: TcpStream) -> String {
+    let mut bytes = Vec::new();
+    let _ = tokio::time::timeout(PATIENCE, socket.read_to_end(&mut bytes))
+        .await
+        .expect("the connection ends");
+    String::from_utf8_lossy(&bytes).into_owned()
+}

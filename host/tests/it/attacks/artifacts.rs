@@ -1,0 +1,119 @@
+//! Whoever can write into the folder of artifacts, and what a host makes of it: never code that it did not compile.
+//!
+//! The host keeps one program in memory, so that each request of the suspect's, between the neighbour's, maps its artifact anew.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::{Host, Target};
+use crate::{bad_components::replace, client, components::Core, tenants::SUSPECT};
+
+/// One function in memory.
+const ONE: &str = "[residency]\nmax_functions = 1";
+
+/// The suspect, whose answer is `body`, in this folder.
+fn target(cache: &Path, body: &'static str) -> Target {
+    Target::core(&Core { body, ..Core::default() }).settings(ONE).cached_in(cache)
+}
+
+fn artifacts(cache: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(cache).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.extension().is_some_and(|e| e == "cwasm")).collect()
+}
+
+async fn answers(host: &Host, body: &str) {
+    let reply = client::get(host.address(), SUSPECT, "/").await;
+    assert_eq!((reply.status, reply.text()), (200, body));
+}
+
+/// Puts something in the place of every artifact while the host serves, again and again.
+async fn tampers(with: impl Fn(&[u8]) -> Vec<u8>) {
+    let dir = tempfile::tempdir().unwrap();
+    target(dir.path(), "mine")
+        .attacked(async |host| {
+            for _ in 0..5 {
+                answers(host, "mine").await;
+                for artifact in artifacts(dir.path()) {
+                    let Ok(good) = fs::read(&artifact) else { continue };
+                    replace(&artifact, &with(&good));
+                }
+                host.neighbour_is_served().await;
+                answers(host, "mine").await;
+            }
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_artifact_with_one_bit_changed() {
+    tampers(|good| {
+        let mut bad = good.to_vec();
+        bad[good.len() / 2] ^= 1;
+        bad
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_artifact_that_is_cut_short() {
+    tampers(|good| good[..good.len() / 2].to_vec()).await;
+    tampers(|_| Vec::new()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn artifacts_that_are_swapped() {
+    let dir = tempfile::tempdir().unwrap();
+    target(dir.path(), "mine")
+        .attacked(async |host| {
+            answers(host, "mine").await;
+            let all = artifacts(dir.path());
+            let [one, other] = &all[..] else { panic!("{all:?}") };
+            let contents = [fs::read(one).unwrap(), fs::read(other).unwrap()];
+            for _ in 0..3 {
+                replace(one, &contents[1]);
+                replace(other, &contents[0]);
+                host.neighbour_is_served().await;
+                answers(host, "mine").await;
+            }
+        })
+        .await;
+}
+
+/// Another host's artifact of another component is whole, and has that host's hash.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_artifact_of_another_host() {
+    let [dir, other] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let theirs = target(other.path(), "evil")
+        .attacked(async |host| {
+            answers(host, "evil").await;
+            artifacts(other.path())
+        })
+        .await;
+    target(dir.path(), "mine")
+        .attacked(async |host| {
+            answers(host, "mine").await;
+            for artifact in artifacts(dir.path()) {
+                for evil in &theirs {
+                    replace(&artifact, &fs::read(evil).unwrap());
+                    host.neighbour_is_served().await;
+                    answers(host, "mine").await;
+                }
+            }
+        })
+        .await;
+}
+
+/// An artifact of a Wasmtime that was another, under the name of this one's.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_artifact_of_another_version() {
+    tampers(|good| {
+        let version = b"48.0.8";
+        let mut old = good.to_vec();
+        let at = good.windows(version.len()).position(|part| part == version);
+        old[at.unwrap_or(64)] = b'3';
+        old
+    })
+    .await;
+}

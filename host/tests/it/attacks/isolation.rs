@@ -1,0 +1,171 @@
+//! One tenant's secrets, hunted for by another across the slots that both have had.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Method};
+
+use super::Target;
+use crate::{
+    client,
+    components::{Core, write_component},
+    harness::guest,
+    tenants::{NEIGHBOUR, SUSPECT, Tenants},
+};
+
+/// Invocations of each tenant, in each of the settings.
+const INVOCATIONS: usize = 2000;
+
+/// At once, of each tenant.
+const AT_ONCE: usize = 8;
+
+/// What both have: a memory that grows over what stays resident of a slot, two tables and globals.
+const SHAPE: &str = "
+    (table $small 10 funcref)
+    (table $large 6000 funcref)
+    (global $secret (mut i64) (i64.const 0))
+    (func $f)
+    (elem declare func $f)";
+
+/// Leaves a secret wherever it can: in all of its memory, its tables, globals, and the stack under it.
+fn planter() -> Core {
+    Core {
+        memory: "4",
+        fields: format!(
+            "{SHAPE}
+            (func $deep (param i64 i32) (result i64)
+                (if (result i64) (local.get 1)
+                    (then (i64.add (local.get 0) (call $deep (local.get 0) (i32.sub (local.get 1) (i32.const 1)))))
+                    (else (local.get 0))))"
+        ),
+        handle: "(drop (memory.grow (i32.const 20)))
+            (memory.fill (i32.const 65536) (i32.const 0x5e) (i32.const 1507328))
+            (drop (table.grow $small (ref.func $f) (i32.const 100)))
+            (table.fill $large (i32.const 0) (ref.func $f) (i32.const 6000))
+            (global.set $secret (call $deep (i64.const 0x5e5e5e5e5e5e5e5e) (i32.const 1000)))",
+        body: "planted",
+        ..Core::default()
+    }
+}
+
+/// Looks at all of its memory that nobody has written to, its tables and globals, and traps if there is anything.
+fn hunter() -> Core {
+    Core {
+        memory: "4",
+        fields: SHAPE.to_owned(),
+        handle: "(local $at i32) (local $found i64)
+            (drop (memory.grow (i32.const 20)))
+            (local.set $at (i32.const 65536))
+            (loop $next
+                (local.set $found (i64.or (local.get $found) (i64.load (local.get $at))))
+                (local.set $at (i32.add (local.get $at) (i32.const 8)))
+                (br_if $next (i32.lt_u (local.get $at) (i32.const 1572864))))
+            (if (i64.ne (local.get $found) (i64.const 0)) (then (unreachable)))
+            (if (i64.ne (global.get $secret) (i64.const 0)) (then (unreachable)))
+            (drop (table.grow $small (ref.null func) (i32.const 100)))
+            (local.set $at (i32.const 0))
+            (loop $next
+                (if (i32.eqz (ref.is_null (table.get $large (local.get $at)))) (then (unreachable)))
+                (local.set $at (i32.add (local.get $at) (i32.const 1)))
+                (br_if $next (i32.lt_u (local.get $at) (i32.const 6000))))
+            (local.set $at (i32.const 0))
+            (loop $next
+                (if (i32.eqz (ref.is_null (table.get $small (local.get $at)))) (then (unreachable)))
+                (local.set $at (i32.add (local.get $at) (i32.const 1)))
+                (br_if $next (i32.lt_u (local.get $at) (i32.const 110))))",
+        body: "nothing",
+        ..Core::default()
+    }
+}
+
+/// Both tenants at once, with few slots between them, so that each slot is had by both.
+async fn hunts(limits: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    let planter = write_component(dir.path(), "planter.wasm", &planter().lean());
+    let hunter = write_component(dir.path(), "hunter.wasm", &hunter().lean());
+    let tenants = Tenants::with(&planter, limits, |file| {
+        file.settings.max_sandboxes = 8;
+        file.settings.admission.wait = std::time::Duration::from_secs(60);
+    })
+    .await;
+    tenants.deploy("neighbour", &hunter, limits).await.unwrap();
+    let tenants = Arc::new(tenants);
+    let mut all = tokio::task::JoinSet::new();
+    for (host, said) in [(SUSPECT, "planted"), (NEIGHBOUR, "nothing")] {
+        for _ in 0..AT_ONCE {
+            let tenants = tenants.clone();
+            all.spawn(async move {
+                for _ in 0..INVOCATIONS / AT_ONCE {
+                    let reply = tenants.send(host, Method::GET, "/", HeaderMap::new(), "").await;
+                    assert_eq!((reply.status, reply.text()), (200, said));
+                }
+            });
+        }
+    }
+    while let Some(ended) = all.join_next().await {
+        ended.unwrap();
+    }
+    tenants.served.sink.take();
+    tenants.served.host.stop_provisioning();
+    tenants.served.assert_idle().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hunt_through_reused_slots() {
+    hunts("").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hunt_through_provisioned_sandboxes() {
+    hunts("provisioned = 4").await;
+}
+
+/// A function that leaves much of its slot is followed by itself, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_kept_from_one_invocation_to_the_next() {
+    let core = Core {
+        fields: "(global $count (mut i32) (i32.const 0)) (table $t 10 funcref) (func $f) (elem declare func $f)".to_owned(),
+        handle: "(if (global.get $count) (then (unreachable)))
+            (if (i32.load (i32.const 40000)) (then (unreachable)))
+            (if (i32.eqz (ref.is_null (table.get $t (i32.const 3)))) (then (unreachable)))
+            (global.set $count (i32.const 1))
+            (i32.store (i32.const 40000) (i32.const 1))
+            (table.set $t (i32.const 3) (ref.func $f))",
+        ..Core::default()
+    };
+    for limits in ["", "provisioned = 4"] {
+        Target::core(&core)
+            .limits(limits)
+            .attacked(async |host| {
+                for _ in 0..200 {
+                    let reply = client::get(host.address(), SUSPECT, "/").await;
+                    assert_eq!((reply.status, reply.outcome()), (200, "ok"));
+                }
+            })
+            .await;
+    }
+}
+
+/// What one tenant's manifest and log hold, the other's guest finds nowhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn environment_and_log_of_another() {
+    const SECRET: &str = "hunter2-of-the-neighbour";
+    let tenants = Tenants::hostile("").await;
+    let env = format!("[functions.neighbour.env]\nTOKEN = {SECRET:?}");
+    tenants.deploy("neighbour", &guest("hostile"), &env).await.unwrap();
+    let ask = async |host: &str, path: &str| {
+        tenants.send(host, Method::GET, path, HeaderMap::new(), "").await.text().to_owned()
+    };
+    for _ in 0..100 {
+        assert!(ask(NEIGHBOUR, "/reach").await.contains(SECRET));
+        let theirs = ask(SUSPECT, "/reach").await;
+        assert!(!theirs.contains(SECRET) && !theirs.contains("TOKEN"), "{theirs}");
+        assert!(theirs.contains("LACEWING_TENANT=suspect"), "{theirs}");
+    }
+    ask(NEIGHBOUR, "/flood/10").await;
+    for one in tenants.served.sink.take() {
+        if let lacewing::telemetry::Captured::Line(line) = one {
+            assert_eq!(line.context.origin.tenant.as_str(), "neighbour", "{}", line.message);
+        }
+    }
+    tenants.served.assert_idle().await;
+}

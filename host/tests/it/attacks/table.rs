@@ -1,0 +1,91 @@
+//! The table of `SECURITY.md` says what is true: each test that it names is in the sources, and each attack of this suite is in it.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use crate::harness::root;
+
+/// The rows of the table of attacks: what is between the bars.
+fn rows() -> Vec<Vec<String>> {
+    let text = fs::read_to_string(root().join("SECURITY.md")).unwrap();
+    let (_, attacks) = text.split_once("\n## Attacks\n").expect("there is a table of attacks");
+    let attacks = attacks.split("\n## ").next().unwrap();
+    let cells = |line: &str| {
+        line.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect()
+    };
+    let lines = attacks.lines().filter(|line| line.starts_with("| ") && line.contains('`'));
+    lines.map(cells).collect()
+}
+
+/// What is in backquotes.
+fn quoted(cell: &str) -> impl Iterator<Item = &str> {
+    cell.split('`').skip(1).step_by(2)
+}
+
+fn source(module: &str) -> PathBuf {
+    let parts: Vec<&str> = module.split("::").collect();
+    let (top, rest) = parts.split_first().unwrap();
+    let base = if *top == "src" {
+        root().join("host/src")
+    } else {
+        root().join("host/tests/it").join(top)
+    };
+    let file = rest.iter().fold(base, |path, part| path.join(part));
+    file.with_extension("rs")
+}
+
+fn has_test(file: &Path, name: &str) -> bool {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    [format!("fn {name}()"), format!("fn {name}(\n")]
+        .iter()
+        .any(|text_of| text.contains(text_of.as_str()))
+}
+
+#[test]
+fn every_test_of_the_table_exists() {
+    let rows = rows();
+    assert!(rows.len() >= 40, "{} attacks", rows.len());
+    for row in rows {
+        assert_eq!(row.len(), 4, "attack, outcome, limit, test: {row:?}");
+        assert!(row.iter().all(|cell| !cell.is_empty()), "{row:?}");
+        let mut tests = 0;
+        for path in quoted(&row[3]) {
+            let (module, name) = path.rsplit_once("::").unwrap_or_else(|| panic!("{path}"));
+            assert!(
+                has_test(&source(module), name),
+                "{path} is no test in {}",
+                source(module).display()
+            );
+            tests += 1;
+        }
+        assert!(tests > 0, "no test: {row:?}");
+    }
+}
+
+#[test]
+fn every_attack_of_this_suite_is_in_the_table() {
+    let named: BTreeSet<String> = rows()
+        .iter()
+        .flat_map(|row| quoted(&row[3]).map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    let mut missing = Vec::new();
+    for entry in fs::read_dir(root().join("host/tests/it/attacks")).unwrap() {
+        let path = entry.unwrap().path();
+        let module = path.file_stem().unwrap().to_string_lossy().into_owned();
+        if module == "table" {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        for (_, rest) in text.match_indices("#[tokio::test(").map(|(at, _)| text.split_at(at)) {
+            let name = rest.split("async fn ").nth(1).unwrap().split('(').next().unwrap();
+            let path = format!("attacks::{module}::{name}");
+            if !named.contains(&path) {
+                missing.push(path);
+            }
+        }
+    }
+    assert!(missing.is_empty(), "not in SECURITY.md: {missing:#?}");
+}
