@@ -156,28 +156,32 @@ impl IntoResponse for Routes {
 /// ```
 #[cfg(feature = "stream")]
 #[must_use = "nothing is answered unless it is awaited"]
-pub struct AsyncRoutes<'a> {
+pub struct AsyncRoutes {
     search: Search,
     /// What is on its way to be the answer, once a route fitted.
-    reply: Option<Replying<'a>>,
+    reply: Option<Replying>,
 }
 
 #[cfg(feature = "stream")]
-type Replying<'a> = Pin<Box<dyn Future<Output = Reply> + 'a>>;
+type Replying = Pin<Box<dyn Future<Output = Reply>>>;
 
 /// Makes the functions of the usual methods.
 #[cfg(feature = "stream")]
 macro_rules! async_methods {
     ($($function:ident $method:ident;)*) => {$(
         #[doc = concat!("Adds a handler for ", stringify!($method), " and a pattern.")]
-        pub fn $function<How>(self, pattern: &str, handler: impl AnyHttpHandler<How> + 'a) -> Self {
+        pub fn $function<How: 'static>(
+            self,
+            pattern: &str,
+            handler: impl AnyHttpHandler<How> + 'static,
+        ) -> AsyncRoutes {
             self.on(Method::$method, pattern, handler)
         }
     )*};
 }
 
 #[cfg(feature = "stream")]
-impl<'a> AsyncRoutes<'a> {
+impl AsyncRoutes {
     async_methods! {
         get GET;
         post POST;
@@ -187,12 +191,12 @@ impl<'a> AsyncRoutes<'a> {
     }
 
     /// Adds a handler for a method and a pattern.
-    pub fn on<How>(
+    pub fn on<How: 'static>(
         mut self,
         method: Method,
         pattern: &str,
-        handler: impl AnyHttpHandler<How> + 'a,
-    ) -> Self {
+        handler: impl AnyHttpHandler<How> + 'static,
+    ) -> AsyncRoutes {
         if self.reply.is_none() && self.search.finds(method, pattern) {
             let request = self.search.take();
             self.reply = Some(Box::pin(async move { handler.reply(request).await }));
@@ -202,18 +206,18 @@ impl<'a> AsyncRoutes<'a> {
 }
 
 #[cfg(feature = "stream")]
-impl FromRequest for AsyncRoutes<'_> {
+impl FromRequest for AsyncRoutes {
     const BODY: BodyUse = BodyUse::Stream;
 
-    fn from_request(request: &mut Incoming) -> Result<Self> {
+    fn from_request(request: &mut Incoming) -> Result<AsyncRoutes> {
         Ok(AsyncRoutes { search: Search::of(request)?, reply: None })
     }
 }
 
 #[cfg(feature = "stream")]
-impl<'a> IntoFuture for AsyncRoutes<'a> {
+impl IntoFuture for AsyncRoutes {
     type Output = Response;
-    type IntoFuture = Pin<Box<dyn Future<Output = Response> + 'a>>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Response>>>;
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
@@ -227,7 +231,7 @@ impl<'a> IntoFuture for AsyncRoutes<'a> {
 }
 
 #[cfg(feature = "stream")]
-impl fmt::Debug for AsyncRoutes<'_> {
+impl fmt::Debug for AsyncRoutes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AsyncRoutes").field("search", &self.search).finish_non_exhaustive()
     }

@@ -124,7 +124,7 @@ fn routes_work_in_async_handlers() {
 
 #[test]
 fn async_routes_take_handlers_of_both_kinds() {
-    async fn handler(routes: AsyncRoutes<'_>) -> Response {
+    async fn handler(routes: AsyncRoutes) -> Response {
         let prefix = "said: ".to_owned();
         routes
             .get("/", || "at once")

@@ -16,7 +16,7 @@ use lacewing_sdk::{
 };
 
 #[lacewing_sdk::http]
-async fn streams(routes: AsyncRoutes<'_>) -> Response {
+async fn streams(routes: AsyncRoutes) -> Response {
     routes
         .get("/", || "at once")
         .post("/whole", |body: String| body)
