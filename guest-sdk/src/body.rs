@@ -41,8 +41,8 @@ type Next = Result<Frame<Bytes>, Error>;
 #[derive(Default)]
 pub struct Body {
     content: Inner,
-    /// Those that arrived with the end of the stream.
-    trailers: Option<HeaderMap>,
+    /// Those that arrived with the end of the stream. Rare, and a body is passed on often.
+    trailers: Option<Box<HeaderMap>>,
 }
 
 #[derive(Default)]
@@ -185,7 +185,7 @@ impl Body {
     /// ```
     #[must_use]
     pub fn trailers(&self) -> Option<&HeaderMap> {
-        self.trailers.as_ref()
+        self.trailers.as_deref()
     }
 
     fn poll_next_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Next>> {
@@ -232,7 +232,7 @@ impl Stream for Body {
             };
             match frame.into_data() {
                 Ok(chunk) => return Poll::Ready(Some(Ok(chunk))),
-                Err(frame) => this.trailers = frame.into_trailers().ok(),
+                Err(frame) => this.trailers = frame.into_trailers().ok().map(Box::new),
             }
         }
     }
