@@ -308,8 +308,9 @@ async fn a_changed_source_is_built_and_swapped() {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("templates/target");
     fs::create_dir_all(&target).unwrap();
     std::os::unix::fs::symlink(&target, dir.path().join("target")).unwrap();
-    let up = Up::start(&[arg(dir.path()), "--watch"]);
+    let up = Up::start(&[arg(dir.path()), "--watch", "--request-log=none"]);
     assert_eq!(get(up.address, "localhost", "/").await.text(), "Hello, world!\n");
+    let load = Load::start(up.address);
 
     fs::write(dir.path().join("src/lib.rs"), handler.replace("world", "watcher")).unwrap();
     up.line("Swapped local/watched/it@");
@@ -324,6 +325,10 @@ async fn a_changed_source_is_built_and_swapped() {
     fs::write(dir.path().join("src/lib.rs"), handler.replace("world", "again")).unwrap();
     up.nth_line("Swapped local/watched/it@", 1);
     assert_eq!(get(up.address, "localhost", "/").await.text(), "Hello, again!\n");
+    load.more().await;
+    // Meanwhile nobody was told anything but what one of the three revisions says.
+    let said = ["again", "watcher", "world"].map(|name| format!("200 ok Hello, {name}!\n"));
+    assert_eq!(load.stop().await, said);
 }
 
 /// A host file's directory: two apps with a component each.

@@ -295,7 +295,8 @@ impl Up {
         if let Some(watch) = &mut self.watch {
             watch.set(built.sources)?;
         }
-        self.host.deploy(&read.file, &built.components).await.map_err(Error::Deploy)?;
+        let deploy = self.host.deploy(&read.file, &built.components);
+        project::deploying(&self.console, deploy).await?;
         remember(&self.host, self.project.path(), read);
         Ok(())
     }
@@ -381,8 +382,8 @@ async fn serve_what(
         What::Project(read, ledger) => (read, ledger),
     };
     let built = build(&read.file, console).await?;
-    let deployed = host.deploy_after(&read.file, &built.components, ledger.as_ref()).await;
-    deployed.map_err(Error::Deploy)?;
+    let deploy = host.deploy_after(&read.file, &built.components, ledger.as_ref());
+    project::deploying(&console, deploy).await?;
     // For whoever develops an app: a host of many would read every component again.
     if args.host.is_none() {
         review_layouts(&host.deployed()).iter().for_each(|slow| console.finding(slow));
