@@ -21,12 +21,10 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::future::AbortHandle;
 use http::header::{CONTENT_LENGTH, TRAILER};
 use http_body::{Body as _, Frame, SizeHint};
-use tokio::{
-    sync::Notify,
-    task::{AbortHandle, unconstrained},
-};
+use tokio::{sync::Notify, task::unconstrained};
 
 use super::headers::{Direction, Excess, strip};
 use crate::{

@@ -15,6 +15,7 @@ mod deploy;
 mod egress;
 mod examples;
 mod fuzz;
+mod guest_logs;
 mod harness;
 mod hello;
 mod limits;
