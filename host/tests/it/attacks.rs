@@ -141,8 +141,7 @@ impl Target {
         let (result, ()) = tokio::join!(attacking, asking);
         host.neighbour_is_served().await;
         host.at_rest(&before).await;
-        let grown = host.up.memory_bytes("VmRSS:").saturating_sub(memory);
-        assert!(grown <= WARM_BYTES, "{} MiB more than before", grown >> 20);
+        host.memory_is_given_back(memory).await;
         result
     }
 }
@@ -296,6 +295,19 @@ impl Host {
         let text = rest(socket).await;
         let lines = text.lines().filter_map(|line| line.split_once(' '));
         lines.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect()
+    }
+
+    /// Waits until the process has hardly more memory than before. Its allocator gives back what it has when it is asked for some.
+    async fn memory_is_given_back(&self, before: u64) {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let grown = self.up.memory_bytes("VmRSS:").saturating_sub(before);
+            if grown <= WARM_BYTES {
+                return;
+            }
+            assert!(Instant::now() < until, "{} MiB more than before", grown >> 20);
+            self.neighbour_is_served().await;
+        }
     }
 
     /// Waits until two looks in a row show the same, and no more of anything than before. Gives what is held.

@@ -154,7 +154,7 @@ async fn targets_of_other_forms() {
                 (format!("CONNECT {SUSPECT}:80 HTTP/1.1\r\nhost: {SUSPECT}:80\r\nconnection: close\r\n\r\n"), "405"),
                 (format!("GET {SUSPECT}:80 HTTP/1.1\r\nhost: {SUSPECT}:80\r\nconnection: close\r\n\r\n"), "400"),
                 (format!("GET * HTTP/1.1\r\nhost: {SUSPECT}\r\nconnection: close\r\n\r\n"), "400"),
-                (format!("GET /%2e%2e/%00 HTTP/1.1\r\nhost: {SUSPECT}\r\nconnection: close\r\n\r\n"), "400"),
+                (format!("GET /%zz HTTP/1.1\r\nhost: {SUSPECT}\r\nconnection: close\r\n\r\n"), "400"),
                 (format!("GET http://{SUSPECT}/ok HTTP/1.1\r\nhost: {SUSPECT}\r\nconnection: close\r\n\r\n"), "200"),
             ] {
                 let reply = host.raw_reply(&request).await;
@@ -273,7 +273,7 @@ async fn more_connections_than_there_are_places() {
         .settings("[connections]\nmax = 40\nheader_timeout_s = 1\nkeep_alive_s = 1")
         .attacked(async |host| {
             let mut idle = Vec::new();
-            for _ in 0..100 {
+            for _ in 0..60 {
                 idle.push(host.raw("").await);
             }
             // Each gets its turn, and is closed for saying nothing.
@@ -440,24 +440,19 @@ async fn streams_over_the_limit() {
 async fn windows_that_are_not_kept() {
     Target::guest("portable-02")
         .settings(IMPATIENT)
-        .limits("deadline_ms = 500\ncpu_ms = 60_000")
+        .limits("deadline_ms = 300")
         .attacked(async |host| {
-            let open = h2::frame(h2::HEADERS, h2::END_HEADERS, 1, &h2::get(SUSPECT, "/forever"));
-            let data = h2::frame(h2::DATA, 0, 1, &[b'x'; 16 << 10]);
-            assert!(
-                refuses(host, std::iter::once(open).chain(std::iter::repeat_n(data, 1000))).await
-            );
             let shut = h2::frame(h2::SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
-            let open = h2::frame(
-                h2::HEADERS,
-                h2::END_STREAM | h2::END_HEADERS,
-                1,
-                &h2::get(SUSPECT, "/forever"),
-            );
-            let socket = host.raw([h2::PREFACE, &shut, &open].concat()).await;
-            let record = host.record(1).await;
+            let open = |flags| h2::frame(h2::HEADERS, flags, 1, &h2::get(SUSPECT, "/forever"));
+            let whole = open(h2::END_STREAM | h2::END_HEADERS);
+            let socket = host.raw([h2::PREFACE, &shut, &whole].concat()).await;
+            let record = host.record(0).await;
             assert_eq!(record["outcome"], "deadline_exceeded", "{record}");
             drop(socket);
+            let data = h2::frame(h2::DATA, 0, 1, &[b'x'; 16 << 10]);
+            let flood =
+                std::iter::once(open(h2::END_HEADERS)).chain(std::iter::repeat_n(data, 1000));
+            assert!(refuses(host, flood).await);
         })
         .await;
 }

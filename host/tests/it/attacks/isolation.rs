@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Invocations of each tenant, in each of the settings.
-const INVOCATIONS: usize = 2000;
+const INVOCATIONS: usize = 1200;
 
 /// At once, of each tenant.
 const AT_ONCE: usize = 8;

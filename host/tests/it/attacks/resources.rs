@@ -18,16 +18,16 @@ async fn memory_without_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_up_to_the_limit_by_dozens_at_once() {
-    // 60 times 60 MiB, touched, are more than may stay.
+    // 24 times 30 MiB, touched, are more than may stay.
     let core = Core {
-        memory: "960",
-        handle: "(memory.fill (i32.const 4096) (i32.const 1) (i32.const 60000000))",
+        memory: "480",
+        handle: "(memory.fill (i32.const 4096) (i32.const 1) (i32.const 30000000))",
         ..Core::default()
     };
     let target = Target::core(&core).limits("cpu_ms = 60_000");
     target
         .attacked(async |host| {
-            let all = (0..60).map(|_| host.raw_reply(GET));
+            let all = (0..24).map(|_| host.raw_reply(GET));
             for reply in futures_util::future::join_all(all).await {
                 assert!(reply.starts_with("HTTP/1.1 200 OK\r\n"), "{reply}");
             }
@@ -132,32 +132,27 @@ async fn streams_futures_and_tasks_without_number() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fields_without_number() {
-    let target = Target::guest("hostile-02");
+    let target = Target::guest("hostile-02").limits("headers = 1024\nheader_kib = 1024");
     traps(target, "/fields/100000", "too many fields in the field map").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_field_without_end() {
-    let target = Target::guest("hostile-02").limits("header_kib = 1\nmemory_mib = 64");
-    target
-        .attacked(async |host| {
-            let ended = host.get("/field-bytes/10000000").await;
-            assert!(ended.reply.text().starts_with("refused: "), "{}", ended.reply.text());
-        })
-        .await;
+    let target = Target::guest("hostile-02").limits("header_kib = 1");
+    traps(target, "/field-bytes/10000000", "").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn trailers_without_number() {
     for guest in ["hostile-02", "hostile-03"] {
-        let target = Target::guest(guest).limits("headers = 16\nheader_kib = 1");
+        let target = Target::guest(guest).limits("headers = 16\nheader_kib = 8");
         target
             .attacked(async |host| {
                 let get = |path: &str| GET.replace(" / ", &format!(" {path} "));
                 let fine = host.raw_reply(get("/trailers/1/10")).await;
                 assert!(fine.starts_with("HTTP/1.1 200 OK\r\n"), "{fine}");
                 assert_eq!(host.record(0).await["outcome"], "ok");
-                for (nth, path) in ["/trailers/500/2", "/trailers/10/900"].into_iter().enumerate() {
+                for (nth, path) in ["/trailers/100/2", "/trailers/10/900"].into_iter().enumerate() {
                     let reply = host.raw_reply(get(path)).await;
                     let record = host.record(nth + 1).await;
                     assert_eq!(record["outcome"], "bad_response", "{guest}{path}: {record}");
