@@ -16,10 +16,10 @@ pub(crate) fn run(data: &[u8]) {
     for layout in memory_layouts(data) {
         assert!(layout.initial_heap_bytes <= layout.initial_bytes || !is_valid());
     }
-    if has_init(data) {
-        if let Err(error) = Instrumented::new(data) {
-            assert!(error.to_string().len() < 4096, "{error}");
-        }
+    if has_init(data)
+        && let Err(error) = Instrumented::new(data)
+    {
+        assert!(error.to_string().len() < 4096, "{error}");
     }
     if let Some(folded) = fuzzing::folded(data) {
         // Each trampoline is a few bytes: folding is no way to make the compiler work on much more than was uploaded.

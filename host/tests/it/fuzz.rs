@@ -15,9 +15,12 @@ use std::fs;
 
 use crate::harness::root;
 
+/// What a fuzzer calls with bytes.
+type Run = fn(&[u8]);
+
 #[test]
 fn every_seed_passes_its_target() {
-    let targets: [(&str, fn(&[u8])); 5] = [
+    let targets: [(&str, Run); 5] = [
         ("inspection", inspection::run),
         ("manifest", manifest::run),
         ("request", request::run),
