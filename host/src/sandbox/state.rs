@@ -129,7 +129,8 @@ fn on_tick(ctx: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> 
         return Err(Stop::Deadline.into());
     }
     // Wasmtime's own yield would be polled again at once, before anybody else on this thread.
-    Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+    let others = tokio::task::yield_now();
+    Ok(UpdateDeadline::YieldCustom(1, Box::pin(budget::interrupted(others))))
 }
 
 impl WasiView for State {

@@ -21,7 +21,7 @@ const LAYERS: &[&[&str]] = &[
     &["telemetry"],
     &["config"],
     &["manifest"],
-    &["body", "file", "name", "outcome"],
+    &["body", "event_loop", "file", "name", "outcome"],
 ];
 
 fn src() -> PathBuf {

@@ -31,6 +31,7 @@ use crate::{
     },
     config::{self, RequestLog, Settings},
     control::{Deployed, Host, Ledger, review_layouts},
+    event_loop::EventLoops,
     ingress::{Gateway, Listener, Options, Server},
     telemetry::{
         InvocationLog,
@@ -47,8 +48,12 @@ pub(in crate::cli) fn run(args: &UpArgs, console: &Console) -> Result<ExitCode, 
     };
     raise_file_limit();
     let what = What::of(args, &project, console)?;
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::System)?;
+    // Sockets and clocks are looked at after so few turns because each may be a guest's, and last a tick.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .event_interval(4)
+        .enable_all()
+        .build()
+        .map_err(Error::System)?;
     let ended = runtime.block_on(async {
         let mut signals = Signals::new()?;
         let up = tokio::select! {
@@ -142,6 +147,7 @@ struct Up {
     host: Arc<Host>,
     servers: Vec<Server>,
     watch: Option<Watch>,
+    _loops: EventLoops,
     _logs: Logs,
 }
 
@@ -208,12 +214,14 @@ impl Up {
         };
 
         let gateway = Arc::new(Gateway::new(host.invoker().clone(), host.metrics().clone()));
+        let loops = EventLoops::per_core().map_err(Error::System)?;
         let servers: Vec<Server> = listeners
             .into_iter()
             .map(|listener| {
                 Server::start(
                     listener,
                     Options::of(settings),
+                    loops.handle(),
                     host.routes().clone(),
                     gateway.clone(),
                 )
@@ -224,7 +232,7 @@ impl Up {
             counters.iter().map(|count| u64::from(count())).sum()
         });
         host.health().set_ready();
-        let up = Up { args, project, console, host, servers, watch, _logs: logs };
+        let up = Up { args, project, console, host, servers, watch, _loops: loops, _logs: logs };
         up.announce(admin_address);
         Ok(up)
     }
