@@ -88,13 +88,18 @@ impl Engines {
     pub fn new(pool: PoolOptions) -> Result<Arc<Engines>, EngineError> {
         let engines = Engines {
             provisioned: Arc::new(Semaphore::new(pool.provisioned() as usize)),
-            more_memories: Arc::new(Semaphore::new(pool.more_memories() as usize)),
-            more_tables: Arc::new(Semaphore::new(pool.more_tables() as usize)),
+            more_memories: Arc::new(Semaphore::new(0)),
+            more_tables: Arc::new(Semaphore::new(0)),
             pool,
             slots: Default::default(),
             ticker: Ticker::start().map_err(EngineError::Ticker)?,
         };
         engines.get(Profile::default())?;
+        // As many as the pool was made for, which may be smaller than asked.
+        let sandboxes = engines.slots[Profile::default().index()].get();
+        let sandboxes = sandboxes.map_or(engines.pool.sandboxes, |slots| slots.sandboxes);
+        engines.more_memories.add_permits(engines.pool.more_memories(sandboxes) as usize);
+        engines.more_tables.add_permits(engines.pool.more_tables(sandboxes) as usize);
         Ok(Arc::new(engines))
     }
 

@@ -49,15 +49,15 @@ impl PoolOptions {
         self.sandboxes.div_ceil(4)
     }
 
-    /// Memories for sandboxes that have more than one, besides those that every sandbox has: the sandboxes of two functions that
-    /// have as many as any may, or more.
-    pub(super) fn more_memories(&self) -> u32 {
-        self.sandboxes.div_ceil(4).max(self.memories.saturating_mul(2))
+    /// Memories for those of so many sandboxes that have more than one, besides the one that each has: for two that have as many
+    /// as any may, at the least.
+    pub(super) fn more_memories(&self, sandboxes: u32) -> u32 {
+        sandboxes.div_ceil(4).max(self.memories.saturating_mul(2))
     }
 
     /// The same for tables over [`TABLES`].
-    pub(super) fn more_tables(&self) -> u32 {
-        self.sandboxes.saturating_mul(TABLES).max(self.instances.saturating_mul(2))
+    pub(super) fn more_tables(&self, sandboxes: u32) -> u32 {
+        sandboxes.saturating_mul(TABLES).max(self.instances.saturating_mul(2))
     }
 }
 
@@ -107,21 +107,18 @@ pub(super) fn build(profile: Profile, options: &PoolOptions) -> Result<(Engine, 
 
 fn pooling(options: &PoolOptions, sandboxes: u32) -> PoolingAllocationConfig {
     let bytes = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+    let (memories, tables) = (options.more_memories(sandboxes), options.more_tables(sandboxes));
     let sandboxes = sandboxes.saturating_add(options.provisioned().min(sandboxes));
     let slots = sandboxes.saturating_add(SPARE);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
         // A counter and no more: a function with many must not use up those of others.
         .total_core_instances(slots.saturating_mul(options.instances))
-        .total_memories(
-            sandboxes
-                .saturating_add(options.more_memories())
-                .saturating_add(SPARE * options.memories),
-        )
+        .total_memories(sandboxes.saturating_add(memories).saturating_add(SPARE * options.memories))
         .total_tables(
             sandboxes
                 .saturating_mul(TABLES)
-                .saturating_add(options.more_tables())
+                .saturating_add(tables)
                 .saturating_add(SPARE * options.instances),
         )
         .total_stacks(slots)
