@@ -24,6 +24,7 @@ mod names;
 mod pool;
 mod profile;
 mod snapshot;
+mod turns;
 
 pub use cache::{ArtifactCache, CacheError, Trimmed};
 pub use compiler::{
@@ -40,6 +41,7 @@ pub use pool::{PoolOptions, PoolUsage};
 pub use profile::Profile;
 pub(crate) use snapshot::ReadState;
 pub use snapshot::{Instrumented, SnapshotError, has_init};
+pub use turns::{Lane, Turn, Turns, Waiting};
 
 use std::sync::{Arc, OnceLock};
 
@@ -53,6 +55,7 @@ pub struct Engines {
     slots: [OnceLock<Slots>; Profile::ALL.len()],
     provisioned: Arc<Semaphore>,
     ticker: Arc<Ticker>,
+    turns: Arc<Turns>,
 }
 
 struct Slots {
@@ -75,11 +78,13 @@ impl Engines {
     /// Makes the standard profile's engine and starts the epoch thread. The others are made when a revision first needs
     /// them.
     pub fn new(pool: PoolOptions) -> Result<Arc<Engines>, EngineError> {
+        let turns = Turns::new();
         let engines = Engines {
             provisioned: Arc::new(Semaphore::new(pool.provisioned() as usize)),
             pool,
             slots: Default::default(),
-            ticker: Ticker::start().map_err(EngineError::Ticker)?,
+            ticker: Ticker::start(turns.clone()).map_err(EngineError::Ticker)?,
+            turns,
         };
         engines.get(Profile::default())?;
         Ok(Arc::new(engines))
@@ -102,6 +107,11 @@ impl Engines {
     /// To be held while a guest may run: the epoch ticks only while somebody holds one.
     pub fn running(&self) -> Running {
         self.ticker.running()
+    }
+
+    /// Whose guests run, when there are more than cores.
+    pub fn turns(&self) -> &Arc<Turns> {
+        &self.turns
     }
 
     /// A slot for a sandbox that is made ahead, if one is left.

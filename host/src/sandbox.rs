@@ -38,7 +38,7 @@ use wasmtime::{Store, component::Instance};
 
 use crate::{
     capability::egress::Propagation,
-    engine::{Engines, Running},
+    engine::{Engines, Lane, Running, Turn},
     telemetry::GuestLog,
 };
 use budget::CpuClock;
@@ -85,7 +85,7 @@ impl Sandbox {
     ) -> Result<Sandbox, Fault> {
         let running = engines.running();
         let cpu = Arc::new(CpuClock::default());
-        let store = state::store(program.engine(), spec, log, propagation, deadline)?;
+        let store = state::store(program.engine(), spec, cpu.clone(), log, propagation, deadline)?;
         Ok(Sandbox {
             store,
             made: None,
@@ -95,6 +95,12 @@ impl Sandbox {
             instantiated: None,
             _running: running,
         })
+    }
+
+    /// Charges the CPU time of what it runs to a lane. `turn` is the one that it begins with, if it has one. To be called
+    /// once, before anything runs.
+    pub fn charge_to(&self, lane: Arc<Lane>, turn: Option<Turn>) {
+        self.cpu.charge_to(lane, turn);
     }
 
     /// What was used so far.

@@ -81,14 +81,18 @@ pub struct Connections {
     pub max_streams: u32,
 }
 
-/// The wait for a free slot of the pool, and for the concurrency of functions and tenants.
+/// Who is let in, and the wait for it: for a free slot of the pool, a turn on a core, and the concurrency and rate of functions
+/// and tenants.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Admission {
-    /// The longest wait. Key: `wait_ms`. Default 100 ms: enough to ride out a burst, too little to pile up. 0 never
-    /// waits. `load_shed` or `throttled`.
+    /// The longest wait. Key: `wait_ms`. Default 50 ms: enough to ride out a burst, too little to pile up, and who is refused
+    /// hears of it within 100 ms. 0 never waits. `load_shed` or `throttled`.
     pub wait: Duration,
-    /// Invocations that wait at once. Key: `queue`. Default 1,000, one for each slot. `load_shed`.
+    /// Invocations of one tenant that wait at once. Key: `queue`. Default 1,000, one for each slot. `load_shed` or `throttled`,
+    /// as what they wait for.
     pub queue: u32,
+    /// Invocations in a second, in the whole host, with a burst of the same size. Key: `rate_per_s`. None by default. `load_shed`.
+    pub rate_per_s: Option<u32>,
 }
 
 /// Which functions are kept in memory. Beyond these bounds the one that was used longest ago goes, and is loaded from
@@ -325,6 +329,11 @@ impl Admission {
                 default.queue.into(),
                 findings,
             )),
+            rate_per_s: raw
+                .rate_per_s
+                .as_ref()
+                .and_then(|raw| findings.number("rate_per_s", raw, 1..=10_000_000))
+                .map(small),
         }
     }
 }
@@ -432,7 +441,7 @@ impl Default for Connections {
 
 impl Default for Admission {
     fn default() -> Admission {
-        Admission { wait: Duration::from_millis(100), queue: 1000 }
+        Admission { wait: Duration::from_millis(50), queue: 1000, rate_per_s: None }
     }
 }
 

@@ -30,6 +30,7 @@ max_streams = 10
 [admission]
 wait_ms = 0
 queue = 7
+rate_per_s = 90
 
 [residency]
 max_functions = 20
@@ -54,7 +55,7 @@ log_kib = 8
 [tenants.acme]
 hosts = ["acme.example.com", "*.acme.example.com"]
 apps = ["shop", "huge/lacewing.toml"]
-quota = { concurrency = 50, rate_per_s = 1000, memory_mib = 2048 }
+quota = { concurrency = 50, rate_per_s = 1000, memory_mib = 2048, weight = 3 }
 caps = { cpu_ms = 100, fuel = 1000 }
 
 [tenants.other]
@@ -110,7 +111,7 @@ fn every_setting_is_taken() {
             max_headers: 32,
             max_streams: 10,
         },
-        admission: Admission { wait: Duration::ZERO, queue: 7 },
+        admission: Admission { wait: Duration::ZERO, queue: 7, rate_per_s: Some(90) },
         compilation: Compilation {
             memory_bytes: 1 << 30,
             cpu: Duration::from_secs(7),
@@ -152,9 +153,14 @@ fn tenants_have_their_hosts_apps_and_quotas() {
     assert_eq!(hosts, ["acme.example.com", "*.acme.example.com"]);
     let apps: Vec<&str> = acme.apps.iter().map(|app| app.name.as_str()).collect();
     assert_eq!(apps, ["shop", "huge"]);
-    let quota =
-        Quota { concurrency: Some(50), rate_per_s: Some(1000), memory_bytes: Some(2048 << 20) };
+    let quota = Quota {
+        concurrency: Some(50),
+        rate_per_s: Some(1000),
+        memory_bytes: Some(2048 << 20),
+        weight: 3,
+    };
     assert_eq!(acme.quota, quota);
+    assert_eq!(other.quota.weight, 1);
     assert_eq!(other.hosts, [HostPattern::Any]);
     assert_eq!(other.functions().count(), 1);
 }

@@ -13,6 +13,7 @@ mod components;
 mod deploy;
 mod egress;
 mod examples;
+mod fairness;
 mod harness;
 mod hello;
 mod limits;

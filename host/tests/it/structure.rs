@@ -20,7 +20,7 @@ const LAYERS: &[&[&str]] = &[
     &["telemetry"],
     &["config"],
     &["manifest"],
-    &["body", "file", "name", "outcome"],
+    &["body", "fair", "file", "name", "outcome"],
 ];
 
 fn src() -> PathBuf {

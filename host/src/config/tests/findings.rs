@@ -46,7 +46,7 @@ error: unknown key `memory_mb` in `[tenants.acme.quota]`
   |
 9 | quota = { memory_mb = 64 }
   |           ^^^^^^^^^
-  = help: did you mean `memory_mib`? What is known here: `concurrency`, `rate_per_s` and `memory_mib`"#
+  = help: did you mean `memory_mib`? What is known here: `concurrency`, `rate_per_s`, `memory_mib` and `weight`"#
     );
 }
 
