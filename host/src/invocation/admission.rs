@@ -31,6 +31,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{
     engine::{Lane, Turn},
+    event_loop,
     function::{Held, Quota, Rate, Tenant, WaitingPlace},
     outcome::Outcome,
 };
@@ -271,8 +272,8 @@ impl Queued<'_> {
         }
         let refused = || load_shed(CORES_FULL)(RETRY_AFTER);
         let turn = self.enter(lane.try_turn(), || lane.turn(), refused).await?;
-        // What else there is to do on this thread comes first, reading from sockets among it.
-        tokio::task::yield_now().await;
+        // Its guests compute for long: where they are in the way of others, on the thread of a connection, they are not to begin.
+        event_loop::compute().await;
         Ok(Some(turn))
     }
 

@@ -28,7 +28,10 @@ use std::{
 use rustix::time::{ClockId, clock_gettime};
 use tokio::time::Sleep;
 
-use crate::engine::{Lane, TICK, Turn};
+use crate::{
+    engine::{Lane, TICK, Turn},
+    event_loop,
+};
 
 /// Which limit ended the guest. Travels through Wasmtime as an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -106,11 +109,11 @@ impl CpuClock {
         let turn = self.take_turn(spent);
         match self.lane.get() {
             Some(lane) if !lane.has_credit() => {
-                Box::pin(next_turn(self.clone(), lane.clone(), turn))
+                Box::pin(interrupted(next_turn(self.clone(), lane.clone(), turn)))
             }
-            Some(lane) if spent >= LONG => Box::pin(yield_in_sight_of(lane.clone())),
+            Some(lane) if spent >= LONG => Box::pin(interrupted(yield_in_sight_of(lane.clone()))),
             // Wasmtime's own yield would be polled again at once, before anybody else on this thread.
-            _ => Box::pin(tokio::task::yield_now()),
+            _ => Box::pin(interrupted(tokio::task::yield_now())),
         }
     }
 }
@@ -145,6 +148,8 @@ struct Slice {
     // The thread's CPU clock at the start, or up to a tick before it.
     cpu: Duration,
     before: Duration,
+    // Whether the guest is in the middle of a computation that a tick has interrupted.
+    interrupted: bool,
 }
 
 thread_local! {
@@ -154,13 +159,13 @@ thread_local! {
 }
 
 impl Slice {
-    fn begin(clock: &CpuClock) -> Slice {
+    fn begin(clock: &CpuClock, interrupted: bool) -> Slice {
         let start = Instant::now();
         let cpu = match READING.get() {
             Some((at, cpu)) if start.saturating_duration_since(at) < TICK => cpu,
             _ => read_cpu(start),
         };
-        Slice { start, cpu, before: clock.spent() }
+        Slice { start, cpu, before: clock.spent(), interrupted }
     }
 
     fn elapsed(&self) -> Duration {
@@ -186,9 +191,20 @@ pub(super) fn spent_at_tick() -> Duration {
     SLICE.with(|cell| cell.get().map_or(Duration::ZERO, |slice| slice.before + slice.elapsed()))
 }
 
+/// What a guest that a tick has interrupted waits for.
+async fn interrupted(until: impl Future<Output = ()>) {
+    set_interrupted(true);
+    until.await;
+    set_interrupted(false);
+}
+
+fn set_interrupted(interrupted: bool) {
+    SLICE.set(SLICE.get().map(|slice| Slice { interrupted, ..slice }));
+}
+
 /// Runs `guest` until it is done or the deadline has passed, and charges `clock` for its polls.
 pub(super) fn limited<F: Future>(clock: &CpuClock, deadline: Instant, guest: F) -> Limited<'_, F> {
-    Limited { guest, clock, deadline, timer: None }
+    Limited { guest, clock, deadline, timer: None, interrupted: false }
 }
 
 pin_project_lite::pin_project! {
@@ -200,6 +216,7 @@ pin_project_lite::pin_project! {
         deadline: Instant,
         // Made when the guest first waits: most never do.
         timer: Option<Pin<Box<Sleep>>>,
+        interrupted: bool,
     }
 }
 
@@ -208,15 +225,19 @@ impl<F: Future> Future for Limited<'_, F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        SLICE.set(Some(Slice::begin(this.clock)));
+        SLICE.set(Some(Slice::begin(this.clock, *this.interrupted)));
         let poll = this.guest.poll(cx);
         if let Some(slice) = SLICE.take() {
             this.clock.add(slice.elapsed());
+            *this.interrupted = slice.interrupted;
         }
         // Done, or waiting for something else than its turn: then that is not here.
         drop(this.clock.take_turn(this.clock.spent()));
         if let Poll::Ready(output) = poll {
             return Poll::Ready(Ok(output));
+        }
+        if *this.interrupted {
+            event_loop::computing();
         }
         let deadline = *this.deadline;
         let timer =

@@ -14,6 +14,7 @@ mod deploy;
 mod egress;
 mod examples;
 mod fairness;
+mod guest_logs;
 mod harness;
 mod hello;
 mod limits;
