@@ -47,6 +47,7 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::memory::Memory;
 use epoch::Ticker;
 
 /// The engines of one host: one per profile, made when first needed.
@@ -56,6 +57,8 @@ pub struct Engines {
     provisioned: Arc<Semaphore>,
     ticker: Arc<Ticker>,
     turns: Arc<Turns>,
+    guests: Arc<Memory>,
+    bodies: Arc<Memory>,
 }
 
 struct Slots {
@@ -81,10 +84,12 @@ impl Engines {
         let turns = Turns::new();
         let engines = Engines {
             provisioned: Arc::new(Semaphore::new(pool.provisioned() as usize)),
-            pool,
             slots: Default::default(),
             ticker: Ticker::start(turns.clone()).map_err(EngineError::Ticker)?,
             turns,
+            guests: Memory::new(pool.guest_bytes),
+            bodies: Memory::new(pool.body_bytes),
+            pool,
         };
         engines.get(Profile::default())?;
         Ok(Arc::new(engines))
@@ -112,6 +117,22 @@ impl Engines {
     /// Whose guests run, when there are more than cores.
     pub fn turns(&self) -> &Arc<Turns> {
         &self.turns
+    }
+
+    /// Says how many tenants there are: where there are more than one, none may have all of the memory.
+    pub fn set_tenants(&self, tenants: usize) {
+        self.guests.set_tenants(tenants);
+        self.bodies.set_tenants(tenants);
+    }
+
+    /// What the linear memories of sandboxes take.
+    pub fn guests(&self) -> &Arc<Memory> {
+        &self.guests
+    }
+
+    /// What is held of bodies.
+    pub fn bodies(&self) -> &Arc<Memory> {
+        &self.bodies
     }
 
     /// A slot for a sandbox that is made ahead, if one is left.

@@ -15,6 +15,7 @@ pub mod function;
 pub mod ingress;
 pub mod invocation;
 pub mod manifest;
+pub mod memory;
 pub mod name;
 pub mod outcome;
 pub mod sandbox;

@@ -97,9 +97,10 @@ impl Sandbox {
         })
     }
 
-    /// Charges the CPU time of what it runs to a lane. `turn` is the one that it begins with, if it has one. To be called
-    /// once, before anything runs.
-    pub fn charge_to(&self, lane: Arc<Lane>, turn: Option<Turn>) {
+    /// Charges the CPU time and the memory of what it runs to a lane. `turn` is the one that it begins with, if it has one. To be
+    /// called once, before anything runs.
+    pub fn charge_to(&mut self, lane: Arc<Lane>, turn: Option<Turn>) {
+        self.store.data_mut().limiter.charge_to(lane.memory());
         self.cpu.charge_to(lane, turn);
     }
 

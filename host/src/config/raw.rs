@@ -36,6 +36,14 @@ pub(crate) struct RawHostFile {
     /// Sandboxes that exist at once.
     #[schemars(range(min = 1, max = 100_000), extend("default" = 1000))]
     pub(crate) max_sandboxes: Option<At<Whole>>,
+    /// What the memories of all sandboxes may have together, in MiB, besides the first of each. Three quarters of what the machine,
+    /// or the container, has by default.
+    #[schemars(range(min = 1, max = 16_777_216))]
+    pub(crate) memory_mib: Option<At<Whole>>,
+    /// What may be held of bodies over 16 KiB together, in MiB: of requests until their function has them, of responses until their
+    /// client has them.
+    #[schemars(range(min = 1, max = 1_048_576), extend("default" = 256))]
+    pub(crate) body_memory_mib: Option<At<Whole>>,
     /// How long invocations that were accepted may go on after the host was told to stop, in seconds.
     #[schemars(range(min = 0, max = 3600), extend("default" = 30))]
     pub(crate) grace_period_s: Option<At<Whole>>,

@@ -16,6 +16,8 @@ admin = "off"
 cache_dir = "cache"
 max_cache_mib = 100
 max_sandboxes = 200
+memory_mib = 2048
+body_memory_mib = 64
 grace_period_s = 5
 
 [connections]
@@ -102,6 +104,8 @@ fn every_setting_is_taken() {
         max_cache_bytes: 100 << 20,
         residency: Residency { max_functions: 20, memory_bytes: 30 << 20 },
         max_sandboxes: 200,
+        guest_memory_bytes: Some(2 << 30),
+        body_memory_bytes: 64 << 20,
         connections: Connections {
             max: 500,
             header_timeout: Duration::from_secs(1),
@@ -138,6 +142,7 @@ fn what_is_not_said_is_the_default() {
     let file = load(&Hosts::new(), "tenants.acme.hosts = [\"*\"]\n");
     assert_eq!(file.settings, Settings::new(default_cache_dir()));
     assert_eq!(file.settings.conflict(), None);
+    assert!(file.settings.guest_bytes() > 64 << 20, "this machine has some memory");
     assert_eq!(file.settings.max_memory_bytes(), 256 << 20);
     let tenant = &file.tenants[0];
     assert_eq!((&tenant.quota, &tenant.caps), (&Quota::default(), &Caps::none()));

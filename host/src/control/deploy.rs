@@ -12,7 +12,7 @@ use self::revise::Revise;
 use super::{Deployed, Host, Ledger, routes};
 use crate::{
     config::{HostFile, Quota as TenantQuota},
-    engine::{LoadError, Turns},
+    engine::{Engines, LoadError},
     function::{Allotment, QuotaLimits, Tenant},
     manifest::{App, Function, HostPattern, LimitKey, Source},
     name::{AppName, FunctionName, TenantName},
@@ -194,7 +194,7 @@ impl Host {
 
 /// The tenants of what is deployed, and of what is being.
 pub(super) struct Tenants {
-    turns: Arc<Turns>,
+    engines: Arc<Engines>,
     current: HashMap<TenantName, Arc<Tenant>>,
     /// What they may have once it is deployed.
     next: Vec<(Arc<Tenant>, Allotment)>,
@@ -204,7 +204,7 @@ impl Tenants {
     pub(super) fn of(host: &Host, current: &Deployed) -> Tenants {
         let tenants = current.revisions.iter().map(|revision| &revision.tenant);
         Tenants {
-            turns: host.invoker().engines().turns().clone(),
+            engines: host.invoker().engines().clone(),
             current: tenants.map(|tenant| (tenant.name().clone(), tenant.clone())).collect(),
             next: Vec::new(),
         }
@@ -215,7 +215,7 @@ impl Tenants {
         let allotment = allotment(quota);
         let tenant = match self.current.get(name) {
             Some(tenant) => tenant.clone(),
-            None => Tenant::new(name.clone(), allotment, &self.turns),
+            None => Tenant::new(name.clone(), allotment, &self.engines),
         };
         self.next.push((tenant.clone(), allotment));
         tenant

@@ -67,6 +67,8 @@ impl Host {
             instances: cap(LimitKey::Instances),
             memories: cap(LimitKey::Memories),
             memory_bytes: settings.max_memory_bytes(),
+            guest_bytes: settings.guest_bytes(),
+            body_bytes: settings.body_memory_bytes,
             table_elements: settings.caps.get(LimitKey::TableElements).unwrap_or(100_000),
             ..PoolOptions::default()
         };
@@ -160,7 +162,9 @@ impl Host {
         router: Router<Endpoint<Arc<Revision>>>,
         tenants: Tenants,
     ) {
-        self.invoker.admission().set_tenants(tenants.enforce());
+        let tenants = tenants.enforce();
+        self.invoker.admission().set_tenants(tenants);
+        self.invoker.engines().set_tenants(tenants);
         for revision in &deployed.revisions {
             revision.enforce();
             revision.metrics.set_revisions(vec![revision.origin.revision.clone()]);
@@ -174,7 +178,7 @@ impl Host {
 /// What is in use now, read when it is scraped.
 fn watch_use(metrics: &Metrics, invoker: &Arc<Invoker>) {
     type Read = fn(&Invoker) -> u64;
-    let gauges: [(&'static str, &'static str, Read); 9] = [
+    let gauges: [(&'static str, &'static str, Read); 11] = [
         (
             "invocations_in_flight",
             "Invocations between admission and the end of the response",
@@ -185,6 +189,12 @@ fn watch_use(metrics: &Metrics, invoker: &Arc<Invoker>) {
         }),
         ("guests_waiting_for_a_core", "Guests that wait for a turn on a core", |i| {
             i.engines().turns().waiting()
+        }),
+        ("guest_memory_bytes", "What guests' memories take, besides the first MiB of each", |i| {
+            i.engines().guests().used_bytes()
+        }),
+        ("bodies_bytes", "What is held of large bodies of requests and responses", |i| {
+            i.engines().bodies().used_bytes()
         }),
         ("sandboxes_capacity", "Sandboxes that may exist at once", |i| {
             i.admission().capacity().into()

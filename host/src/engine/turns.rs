@@ -36,7 +36,10 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use crate::fair::{FairQueue, Share, Ticket};
+use crate::{
+    fair::{FairQueue, Share, Ticket},
+    memory::Account,
+};
 
 /// The CPU time that a lane may save up, in nanoseconds: how long the guests of one that did nothing for a while run before they
 /// have to take turns. Over all cores; so much longer may others wait for the first time.
@@ -85,10 +88,11 @@ struct Active {
     refilled: Instant,
 }
 
-/// What one tenant has of the cores.
+/// What one tenant has of the cores, and of the memory of what runs on them.
 #[derive(Debug)]
 pub struct Lane {
     turns: Arc<Turns>,
+    memory: Arc<Account>,
     share: Arc<Share>,
     credit_ns: AtomicI64,
     /// What it was after the last refill.
@@ -130,10 +134,11 @@ impl Turns {
         })
     }
 
-    /// A lane of its own for a tenant.
-    pub fn lane(self: &Arc<Turns>, weight: u32) -> Arc<Lane> {
+    /// A lane of its own for a tenant, whose guests' memory goes on an account.
+    pub fn lane(self: &Arc<Turns>, weight: u32, memory: Arc<Account>) -> Arc<Lane> {
         Arc::new(Lane {
             turns: self.clone(),
+            memory,
             share: Share::new(weight),
             credit_ns: AtomicI64::new(MOST_CREDIT_NS),
             refilled_ns: AtomicI64::new(MOST_CREDIT_NS),
@@ -216,6 +221,12 @@ impl Lane {
     /// Changes its share.
     pub fn set_weight(&self, weight: u32) {
         self.share.set_weight(weight);
+        self.memory.set_weight(weight);
+    }
+
+    /// What the memories of its guests are charged to.
+    pub fn memory(&self) -> &Arc<Account> {
+        &self.memory
     }
 
     /// Whether its guests run without taking turns.
@@ -355,11 +366,16 @@ mod tests {
     use proptest::{collection::vec, prelude::*};
 
     use super::*;
+    use crate::memory::Memory;
 
     const MS: Duration = Duration::from_millis(1);
 
+    fn lane(turns: &Arc<Turns>, weight: u32) -> Arc<Lane> {
+        turns.lane(weight, Memory::new(0).account(1))
+    }
+
     fn poor(turns: &Arc<Turns>, weight: u32) -> Arc<Lane> {
-        let lane = turns.lane(weight);
+        let lane = lane(turns, weight);
         lane.charge(Duration::from_secs(1));
         lane
     }
@@ -367,7 +383,7 @@ mod tests {
     #[test]
     fn who_has_credit_runs_and_who_has_none_takes_turns() {
         let turns = Turns::of(1);
-        let lane = turns.lane(1);
+        let lane = lane(&turns, 1);
         assert!(lane.has_credit());
         lane.charge(Duration::from_millis(11));
         assert!(!lane.has_credit());
@@ -387,7 +403,7 @@ mod tests {
     #[test]
     fn under_pressure_lanes_share_what_they_get() {
         let turns = Turns::of(2);
-        let (greedy, modest) = (turns.lane(1), turns.lane(1));
+        let (greedy, modest) = (lane(&turns, 1), lane(&turns, 1));
         let mut now = turns.active.lock().unwrap().refilled;
         // Nobody is late: each has half of three quarters of two cores, and that is more than both take.
         let mut run = |greedy_ran: Duration, modest_ran: Duration| {
@@ -414,7 +430,7 @@ mod tests {
     #[test]
     fn a_lane_that_runs_nothing_leaves_its_share_to_the_others() {
         let turns = Turns::of(4);
-        let (busy, idle) = (turns.lane(1), turns.lane(1));
+        let (busy, idle) = (lane(&turns, 1), lane(&turns, 1));
         busy.charge(MS);
         idle.charge(MS);
         let mut now = turns.active.lock().unwrap().refilled;

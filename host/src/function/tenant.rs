@@ -7,8 +7,9 @@ use std::sync::{
 
 use super::{Quota, QuotaLimits};
 use crate::{
-    engine::{Lane, Turns},
+    engine::{Engines, Lane},
     fair::Share,
+    memory::Account,
     name::TenantName,
 };
 
@@ -20,6 +21,7 @@ pub struct Tenant {
     quota: Arc<Quota>,
     share: Arc<Share>,
     lane: Arc<Lane>,
+    bodies: Arc<Account>,
     running: AtomicU32,
     waiting: AtomicU32,
 }
@@ -35,13 +37,14 @@ pub struct Allotment {
 
 impl Tenant {
     /// A tenant of which nothing runs.
-    pub fn new(name: TenantName, allotment: Allotment, turns: &Arc<Turns>) -> Arc<Tenant> {
+    pub fn new(name: TenantName, allotment: Allotment, engines: &Engines) -> Arc<Tenant> {
         let Allotment { quota, weight } = allotment;
         Arc::new(Tenant {
             name,
             quota: Quota::new(quota),
             share: Share::new(weight),
-            lane: turns.lane(weight),
+            lane: engines.turns().lane(weight, engines.guests().account(weight)),
+            bodies: engines.bodies().account(weight),
             running: AtomicU32::new(0),
             waiting: AtomicU32::new(0),
         })
@@ -53,6 +56,7 @@ impl Tenant {
         self.quota.set(quota);
         self.share.set_weight(weight);
         self.lane.set_weight(weight);
+        self.bodies.set_weight(weight);
     }
 
     /// Its name.
@@ -73,6 +77,11 @@ impl Tenant {
     /// Its share of the cores.
     pub fn lane(&self) -> &Arc<Lane> {
         &self.lane
+    }
+
+    /// What is held of its requests' and responses' bodies.
+    pub fn bodies(&self) -> &Arc<Account> {
+        &self.bodies
     }
 
     /// Its invocations that have a slot of the host.

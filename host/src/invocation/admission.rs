@@ -102,6 +102,7 @@ const TENANT_FULL: &str = "the tenant has as many invocations running as its quo
 const TENANT_MEMORY: &str = "the tenant's sandboxes have as much memory as its quota allows";
 const HOST_FULL: &str = "the host has as many invocations running as it can hold";
 const CORES_FULL: &str = "the host's cores have as much to do as they can";
+const MEMORY_FULL: &str = "the host has no memory left for the tenant now";
 const QUEUE_FULL: &str = "as many of the tenant's requests are waiting as the host lets wait";
 const DRAINING: &str = "the host is stopping";
 
@@ -148,6 +149,10 @@ impl Admission {
         function: &Arc<Quota>,
         memory_mib: u32,
     ) -> Result<Permit, Refused> {
+        // Whatever it is, it will need some, and what is refused memory has been begun in vain.
+        if !tenant.lane().memory().has_room(0) {
+            return Err(load_shed(MEMORY_FULL)(RETRY_AFTER));
+        }
         let pause = self.take_rates(tenant, function)?;
         if pause.is_zero()
             && let Some(permit) = self.try_enter(tenant, function, memory_mib)

@@ -138,7 +138,7 @@ impl Live {
                 })
             }
         };
-        let sandbox = match sandbox {
+        let mut sandbox = match sandbox {
             Ok(sandbox) => sandbox,
             Err(Fault { outcome, detail }) => {
                 awaited.refuse(&detail, outcome, outcome.http_status());

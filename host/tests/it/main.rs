@@ -6,6 +6,7 @@
 mod bad_components;
 mod bad_requests;
 mod bad_responses;
+mod budgets;
 mod cli;
 mod client;
 mod compiler;

@@ -21,7 +21,8 @@ const LAYERS: &[&[&str]] = &[
     &["telemetry"],
     &["config"],
     &["manifest"],
-    &["body", "event_loop", "fair", "file", "name", "outcome"],
+    &["body", "event_loop", "file", "name", "outcome"],
+    &["fair", "memory"],
 ];
 
 fn src() -> PathBuf {

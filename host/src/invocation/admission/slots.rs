@@ -1,7 +1,7 @@
 //! The host's slots for sandboxes, and the fair queue of those that wait for one.
 //!
 //! Where there is more than one tenant, one may have no more slots than [`HELD`] times those that are free, times its
-//! weight: one alone has four fifths of them, two have four ninths each, and there are always some for another one (dynamic
+//! weight: the first has four fifths of them, the next four fifths of the rest, and there are some for another one (dynamic
 //! thresholds: Choudhury and Hahne, IEEE/ACM Transactions on Networking, 1998).
 
 use std::{

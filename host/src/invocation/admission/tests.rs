@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    engine::{Engines, PoolOptions, Turns},
+    engine::{Engines, PoolOptions},
     function::{Allotment, QuotaLimits},
 };
 
@@ -8,14 +8,14 @@ fn queue(wait_ms: u64, length: u32) -> QueueOptions {
     QueueOptions { wait: Duration::from_millis(wait_ms), length, rate_per_s: None }
 }
 
-fn turns() -> Arc<Turns> {
+fn engines() -> &'static Arc<Engines> {
     static ENGINES: std::sync::OnceLock<Arc<Engines>> = std::sync::OnceLock::new();
     let pool = PoolOptions { sandboxes: 1, ..PoolOptions::default() };
-    ENGINES.get_or_init(|| Engines::new(pool).unwrap()).turns().clone()
+    ENGINES.get_or_init(|| Engines::new(pool).unwrap())
 }
 
 fn tenant_with(quota: QuotaLimits, weight: u32) -> Arc<Tenant> {
-    Tenant::new("acme".parse().unwrap(), Allotment { quota, weight }, &turns())
+    Tenant::new("acme".parse().unwrap(), Allotment { quota, weight }, engines())
 }
 
 fn at_once(concurrency: u32) -> QuotaLimits {
@@ -217,8 +217,8 @@ async fn who_has_taken_its_share_of_the_cores_begins_with_a_turn() {
     let pool = PoolOptions { sandboxes: 1, ..PoolOptions::default() };
     let engines = Engines::new(pool).unwrap();
     let allotment = Allotment { quota: QuotaLimits::NONE, weight: 1 };
-    let busy = Tenant::new("busy".parse().unwrap(), allotment, engines.turns());
-    let other = Tenant::new("other".parse().unwrap(), allotment, engines.turns());
+    let busy = Tenant::new("busy".parse().unwrap(), allotment, &engines);
+    let other = Tenant::new("other".parse().unwrap(), allotment, &engines);
     let (admission, function) = (Admission::new(1000, queue(20, 1000)), function(1000));
     busy.lane().charge(Duration::from_secs(1));
     let mut turns = Vec::new();
