@@ -93,6 +93,18 @@ pub const fn leaves_body<T: FromRequest>() {
     );
 }
 
+/// Has a symbol that a crate can have only once.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! __only {
+    ($symbol:literal) => {
+        const _: () = {
+            #[unsafe(export_name = $symbol)]
+            extern "C" fn only() {}
+        };
+    };
+}
+
 /// Exports a handler that is not `async`.
 #[macro_export]
 #[doc(hidden)]

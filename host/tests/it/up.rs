@@ -322,6 +322,12 @@ async fn a_changed_source_is_built_and_swapped() {
     assert!(up.said().contains("src/lib.rs:"), "{}", up.said());
     assert_eq!(get(up.address, "localhost", "/").await.text(), "Hello, watcher!\n");
 
+    // A component has one handler of a kind, `async` or not, wherever they stand.
+    let second = "mod other {\n    #[lacewing_sdk::http]\n    async fn other() {}\n}\n";
+    fs::write(dir.path().join("src/lib.rs"), format!("{handler}{second}")).unwrap();
+    up.line("error: symbol `a component has one HTTP handler` is already defined");
+    up.nth_line("the previous revisions stay in place", 1);
+
     fs::write(dir.path().join("src/lib.rs"), handler.replace("world", "again")).unwrap();
     up.nth_line("Swapped local/watched/it@", 1);
     assert_eq!(get(up.address, "localhost", "/").await.text(), "Hello, again!\n");
