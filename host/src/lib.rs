@@ -9,6 +9,7 @@ pub mod config;
 pub mod control;
 pub mod engine;
 pub mod event_loop;
+pub mod fair;
 pub mod file;
 pub mod function;
 #[doc(hidden)]
@@ -16,6 +17,7 @@ pub mod fuzzing;
 pub mod ingress;
 pub mod invocation;
 pub mod manifest;
+pub mod memory;
 pub mod name;
 pub mod outcome;
 pub mod sandbox;

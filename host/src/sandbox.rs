@@ -39,7 +39,7 @@ use wasmtime::{Store, component::Instance};
 use crate::outcome::Outcome;
 use crate::{
     capability::egress::Propagation,
-    engine::{Engines, Running},
+    engine::{Engines, Lane, Running, Turn},
     telemetry::GuestLog,
 };
 use budget::CpuClock;
@@ -90,7 +90,7 @@ impl Sandbox {
     ) -> Result<Sandbox, Fault> {
         let running = engines.running();
         let cpu = Arc::new(CpuClock::default());
-        let store = state::store(program.engine(), spec, log, propagation, deadline)?;
+        let store = state::store(program.engine(), spec, cpu.clone(), log, propagation, deadline)?;
         Ok(Sandbox {
             store,
             made: None,
@@ -113,6 +113,13 @@ impl Sandbox {
         self.store.data_mut().claim =
             claim.ok_or_else(|| Fault::new(Outcome::LoadShed, POOL_USED_UP))?;
         Ok(self)
+    }
+
+    /// Charges the CPU time and the memory of what it runs to a lane. `turn` is the one that it begins with, if it has one. To be
+    /// called once, before anything runs.
+    pub fn charge_to(&mut self, lane: Arc<Lane>, turn: Option<Turn>) {
+        self.store.data_mut().limiter.charge_to(lane.memory());
+        self.cpu.charge_to(lane, turn);
     }
 
     /// What was used so far.

@@ -105,31 +105,33 @@ impl Live {
         let memory_mib =
             u32::try_from(revision.spec.limits.memory_bytes.div_ceil(1 << 20)).unwrap_or(u32::MAX);
         let awaited = invoker.awaited(revision, context, seen.as_ref());
-        let permit = match invoker
-            .admission
-            .admit(revision.tenant.quota(), revision.quota(), memory_mib)
-            .await
-        {
-            Ok(permit) => permit,
-            Err(refused) => {
-                let Refused { outcome, reason, .. } = refused;
-                awaited.refuse(reason, outcome, outcome.http_status());
-                return Err(Failure::from(refused));
-            }
-        };
+        let mut permit =
+            match invoker.admission.admit(&revision.tenant, revision.quota(), memory_mib).await {
+                Ok(permit) => permit,
+                Err(refused) => {
+                    let Refused { outcome, reason, .. } = refused;
+                    awaited.refuse(reason, outcome, outcome.http_status());
+                    return Err(Failure::from(refused));
+                }
+            };
         let started = Instant::now();
         let limits = &revision.spec.limits;
         let deadline = started + limits.deadline;
         let log = Arc::new(GuestLog::new(context.clone(), limits.log_bytes, invoker.sink.clone()));
         let (engines, spec) = (&invoker.engines, &revision.spec);
         let mut propagation = propagation;
+        let mut turn = permit.take_turn();
         let ahead = revision.provisioned.as_ref();
         let sandbox = match ahead.and_then(|all| all.take(&log, &mut propagation, deadline)) {
             Some(sandbox) => Ok(sandbox),
             None => {
                 let program = match revision.resident() {
                     Some(program) => Ok(program),
-                    None => load(revision, deadline).await,
+                    None => {
+                        // Nothing runs meanwhile.
+                        turn = None;
+                        load(revision, deadline).await
+                    }
                 };
                 program.and_then(|program| {
                     Sandbox::new(engines, &program, spec, log.clone(), propagation, deadline)?
@@ -137,13 +139,14 @@ impl Live {
                 })
             }
         };
-        let sandbox = match sandbox {
+        let mut sandbox = match sandbox {
             Ok(sandbox) => sandbox,
             Err(Fault { outcome, detail }) => {
                 awaited.refuse(&detail, outcome, outcome.http_status());
                 return Err(Failure::of(outcome));
             }
         };
+        sandbox.charge_to(revision.tenant.lane().clone(), turn);
         awaited.over();
         Ok(Live {
             sandbox,
