@@ -46,8 +46,8 @@ pub struct Component {
     pub digest: blake3::Hash,
     /// blake3 of the bytes that were compiled: the same, or the snapshot that its init left.
     pub compiled: blake3::Hash,
-    /// Whether it needs an engine [with tasks](Profile).
-    pub tasks: bool,
+    /// Which engine it needs, but for whether fuel is counted: that is the revision's.
+    pub profile: Profile,
     /// What it exports.
     pub exports: Exports,
     /// The file that it was read from.
@@ -141,7 +141,7 @@ impl Revision {
 
     /// How its component is compiled.
     pub fn profile(&self) -> Profile {
-        Profile { metered: self.spec.limits.fuel.is_some(), tasks: self.component.tasks }
+        Profile { metered: self.spec.limits.fuel.is_some(), ..self.component.profile }
     }
 
     /// What it exports.

@@ -20,7 +20,7 @@ use super::Refusal;
 use crate::{
     capability::egress::{self, Propagation},
     control::{Deployed, Host, Ledger, ledger::Proven},
-    engine::{CompileError, Exports},
+    engine::{CompileError, Exports, Profile},
     file::Stamp,
     function::{Component, Revision, RevisionParts, Tenant},
     manifest::{App, Cors, Function, Grants, HttpGrant, LimitKey, Limits, Place, Route},
@@ -45,7 +45,8 @@ pub(super) struct Revise<'a> {
 #[derive(Clone, Copy)]
 struct Compiled {
     digest: blake3::Hash,
-    tasks: bool,
+    // But for whether fuel is counted.
+    profile: Profile,
     exports: Exports,
 }
 
@@ -183,9 +184,9 @@ impl<'a> Revise<'a> {
             let loaded = residency.loader().load(&bytes, metered)?;
             residency.observe(&loaded);
             let program = residency.linkers().link(&loaded)?;
-            let (digest, tasks) = (loaded.digest, loaded.profile.tasks);
-            let exports = program.exports();
-            Ok((program, Compiled { digest, tasks, exports }))
+            let profile = Profile { metered: false, ..loaded.profile };
+            let (digest, exports) = (loaded.digest, program.exports());
+            Ok((program, Compiled { digest, profile, exports }))
         };
         let (program, compiled) = spawn_blocking(work).await?;
         let program = Arc::new(program);
@@ -225,16 +226,16 @@ impl<'a> Revise<'a> {
     /// The component of a revision: the same object for all that have it.
     fn component(&mut self, path: &Path, found: &Found, compiled: Compiled) -> Arc<Component> {
         let Found { digest, stamp, .. } = *found;
-        let Compiled { digest: compiled, tasks, exports } = compiled;
+        let Compiled { digest: compiled, profile, exports } = compiled;
         if let Some(known) = self.components.get(path)
             && (known.digest, known.stamp) == (digest, stamp)
-            && (known.compiled, known.tasks) == (compiled, tasks)
+            && (known.compiled, known.profile) == (compiled, profile)
         {
             return known.clone();
         }
         let path: Arc<Path> = path.into();
         let component =
-            Arc::new(Component { digest, compiled, tasks, exports, path: path.clone(), stamp });
+            Arc::new(Component { digest, compiled, profile, exports, path: path.clone(), stamp });
         self.components.insert(path, component.clone());
         component
     }
