@@ -11,7 +11,7 @@ use crate::{
     file::Stamp,
     manifest::{Cors, Limits, Route},
     name::TenantName,
-    sandbox::{Program, Provisioned, Spec},
+    sandbox::{Program, Provisioned, Reused, Spec},
     telemetry::{FunctionMetrics, Origin},
 };
 
@@ -79,6 +79,8 @@ pub struct Revision {
     pub place: Place,
     /// Its sandboxes that are made ahead, if there are to be any.
     pub provisioned: Option<Arc<Provisioned>>,
+    /// Its instances that serve more than one invocation, if there are to be any.
+    pub reused: Option<Arc<Reused>>,
     pub(super) quota: OnceLock<Arc<Quota>>,
 }
 
@@ -108,6 +110,7 @@ impl Revision {
         let RevisionParts { tenant, origin, component, spec, metrics, routes, cors, place } = parts;
         let engines = place.residency().loader().engines();
         let provisioned = Provisioned::new(engines, &spec, &metrics);
+        let reused = Reused::new(engines, &spec, &metrics);
         let quota = OnceLock::new();
         Revision {
             tenant,
@@ -119,6 +122,7 @@ impl Revision {
             cors,
             place,
             provisioned,
+            reused,
             quota,
         }
     }

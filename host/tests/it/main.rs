@@ -22,6 +22,7 @@ mod process;
 mod provisioned;
 mod residency;
 mod restart;
+mod reuse;
 mod snapshot;
 mod streaming;
 mod structure;

@@ -220,7 +220,7 @@ impl<'a> Revise<'a> {
         if !function.routes.is_empty() && !exports.serves_http() {
             return Err(Refusal::NoHttp);
         }
-        Ok(())
+        check_reuse(limits, exports)
     }
 
     /// The component of a revision: the same object for all that have it.
@@ -278,8 +278,23 @@ impl<'a> Revise<'a> {
 
 impl Compiled {
     fn of(component: &Component) -> Compiled {
-        let Component { compiled, tasks, exports, .. } = *component;
-        Compiled { digest: compiled, tasks, exports }
+        let Component { compiled, profile, exports, .. } = *component;
+        Compiled { digest: compiled, profile, exports }
+    }
+}
+
+/// Whether what is to be used again can be, and would be.
+fn check_reuse(limits: &Limits, exports: Exports) -> Result<(), Refusal> {
+    if limits.reuse <= 1 {
+        Ok(())
+    } else if exports.http {
+        Err(Refusal::ReuseLean)
+    } else if !exports.serves_http() {
+        Err(Refusal::ReuseNoHttp)
+    } else if limits.provisioned > 0 {
+        Err(Refusal::ReuseProvisioned)
+    } else {
+        Ok(())
     }
 }
 
