@@ -6,10 +6,12 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use futures_core::Stream;
+use http::HeaderMap;
+use http_body::Frame;
 
 use crate::Error;
 
@@ -17,8 +19,8 @@ mod channel;
 
 pub use channel::{Closed, Sender};
 
-/// What a body that is a stream yields.
-type Chunk = Result<Bytes, Error>;
+/// What a body that is a stream yields: chunks, and perhaps trailers at its end.
+type Next = Result<Frame<Bytes>, Error>;
 
 /// The body of a [`Request`](crate::Request) or a [`Response`](crate::Response).
 ///
@@ -32,8 +34,16 @@ type Chunk = Result<Bytes, Error>;
 /// ```
 ///
 /// It is a [`Stream`] of [`Bytes`] and an [`http_body::Body`], so the adapters of `futures` work on it.
+///
+/// # Trailers
+/// Header fields that follow a body that is a stream: see [`trailers`](Body::trailers) for those that arrive, and
+/// [`Sender::finish`] for those that are sent.
 #[derive(Default)]
-pub struct Body(Inner);
+pub struct Body {
+    content: Inner,
+    /// Those that arrived with the end of the stream. Rare, and a body is passed on often.
+    trailers: Option<Box<HeaderMap>>,
+}
 
 #[derive(Default)]
 enum Inner {
@@ -42,14 +52,14 @@ enum Inner {
     Static(&'static [u8]),
     Owned(Vec<u8>),
     Shared(Bytes),
-    Stream(Pin<Box<dyn Stream<Item = Chunk>>>),
+    Stream(Pin<Box<dyn Stream<Item = Next>>>),
 }
 
 impl Body {
     /// A body of no bytes.
     #[must_use]
     pub const fn empty() -> Body {
-        Body(Inner::Empty)
+        Body { content: Inner::Empty, trailers: None }
     }
 
     /// A body whose chunks come from a stream.
@@ -70,23 +80,23 @@ impl Body {
         B: Into<Bytes>,
         E: Into<Error>,
     {
-        Body::from_chunks(Chunks(Box::pin(stream)))
+        Body::from_frames(Chunks(Box::pin(stream)))
     }
 
-    pub(crate) fn from_chunks(chunks: impl Stream<Item = Chunk> + 'static) -> Body {
-        Body(Inner::Stream(Box::pin(chunks)))
+    pub(crate) fn from_frames(frames: impl Stream<Item = Next> + 'static) -> Body {
+        Inner::Stream(Box::pin(frames)).into()
     }
 
     /// Whether the bytes are in memory already, so that [`as_bytes`](Body::as_bytes) has them.
     #[must_use]
     pub fn is_buffered(&self) -> bool {
-        !matches!(self.0, Inner::Stream(_))
+        !matches!(self.content, Inner::Stream(_))
     }
 
     /// The bytes, if the body is in memory; `None` for a stream.
     #[must_use]
     pub fn as_bytes(&self) -> Option<&[u8]> {
-        match &self.0 {
+        match &self.content {
             Inner::Empty => Some(&[]),
             Inner::Static(bytes) => Some(bytes),
             Inner::Owned(bytes) => Some(bytes),
@@ -106,7 +116,7 @@ impl Body {
 
     /// [`into_bytes`](Body::into_bytes) as a vector.
     pub(crate) fn into_vec(self) -> Result<Vec<u8>, Error> {
-        match self.0 {
+        match self.content {
             Inner::Empty => Ok(Vec::new()),
             Inner::Static(bytes) => Ok(bytes.to_vec()),
             Inner::Owned(bytes) => Ok(bytes),
@@ -154,15 +164,53 @@ impl Body {
     pub async fn chunk(&mut self) -> Option<Result<Bytes, Error>> {
         std::future::poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
     }
+
+    /// The trailers: header fields that the other side sent after the last chunk. There are none before
+    /// [`chunk`](Body::chunk) has returned `None`, and most bodies have none at all.
+    ///
+    /// ```
+    /// use lacewing_sdk::{Body, test};
+    ///
+    /// #[lacewing_sdk::http]
+    /// async fn checked(mut body: Body) -> String {
+    ///     let mut bytes = 0;
+    ///     while let Some(Ok(chunk)) = body.chunk().await {
+    ///         bytes += chunk.len();
+    ///     }
+    ///     let sum = body.trailers().and_then(|trailers| trailers.get("x-sum"));
+    ///     format!("{bytes} bytes, checksum {sum:?}")
+    /// }
+    ///
+    /// assert_eq!(test::post("/").body("abc").call_async(checked).text(), "3 bytes, checksum None");
+    /// ```
+    #[must_use]
+    pub fn trailers(&self) -> Option<&HeaderMap> {
+        self.trailers.as_deref()
+    }
+
+    fn poll_next_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Next>> {
+        if let Inner::Stream(stream) = &mut self.content {
+            return stream.as_mut().poll_next(context);
+        }
+        let bytes = match std::mem::take(&mut self.content) {
+            Inner::Empty | Inner::Stream(_) => Bytes::new(),
+            Inner::Static(bytes) => Bytes::from_static(bytes),
+            Inner::Owned(bytes) => bytes.into(),
+            Inner::Shared(bytes) => bytes,
+        };
+        Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+    }
 }
 
 /// All of a stream that never waits.
-fn drain(mut stream: Pin<Box<dyn Stream<Item = Chunk>>>) -> Result<Vec<u8>, Error> {
+fn drain(mut stream: Pin<Box<dyn Stream<Item = Next>>>) -> Result<Vec<u8>, Error> {
     let mut context = Context::from_waker(Waker::noop());
     let mut all = Vec::new();
     loop {
         match stream.as_mut().poll_next(&mut context) {
-            Poll::Ready(Some(chunk)) => all.extend_from_slice(&chunk?),
+            Poll::Ready(Some(frame)) => {
+                all.extend_from_slice(&frame?.into_data().unwrap_or_default());
+            }
             Poll::Ready(None) => return Ok(all),
             Poll::Pending => {
                 return Err(Error::msg(
@@ -178,16 +226,15 @@ impl Stream for Body {
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
-        if let Inner::Stream(stream) = &mut this.0 {
-            return stream.as_mut().poll_next(context);
+        loop {
+            let Some(frame) = ready!(this.poll_next_frame(context)).transpose()? else {
+                return Poll::Ready(None);
+            };
+            match frame.into_data() {
+                Ok(chunk) => return Poll::Ready(Some(Ok(chunk))),
+                Err(frame) => this.trailers = frame.into_trailers().ok().map(Box::new),
+            }
         }
-        let bytes = match std::mem::take(&mut this.0) {
-            Inner::Empty | Inner::Stream(_) => Bytes::new(),
-            Inner::Static(bytes) => Bytes::from_static(bytes),
-            Inner::Owned(bytes) => bytes.into(),
-            Inner::Shared(bytes) => bytes,
-        };
-        Poll::Ready((!bytes.is_empty()).then_some(Ok(bytes)))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -206,7 +253,7 @@ impl http_body::Body for Body {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<http_body::Frame<Bytes>, Error>>> {
-        self.poll_next(context).map(|next| next.map(|chunk| chunk.map(http_body::Frame::data)))
+        self.get_mut().poll_next_frame(context)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -230,33 +277,39 @@ impl fmt::Debug for Body {
     }
 }
 
+impl From<Inner> for Body {
+    fn from(content: Inner) -> Body {
+        Body { content, trailers: None }
+    }
+}
+
 impl From<&'static str> for Body {
     fn from(text: &'static str) -> Body {
-        Body(Inner::Static(text.as_bytes()))
+        Inner::Static(text.as_bytes()).into()
     }
 }
 
 impl From<&'static [u8]> for Body {
     fn from(bytes: &'static [u8]) -> Body {
-        Body(Inner::Static(bytes))
+        Inner::Static(bytes).into()
     }
 }
 
 impl From<String> for Body {
     fn from(text: String) -> Body {
-        Body(Inner::Owned(text.into_bytes()))
+        Inner::Owned(text.into_bytes()).into()
     }
 }
 
 impl From<Vec<u8>> for Body {
     fn from(bytes: Vec<u8>) -> Body {
-        Body(Inner::Owned(bytes))
+        Inner::Owned(bytes).into()
     }
 }
 
 impl From<Bytes> for Body {
     fn from(bytes: Bytes) -> Body {
-        Body(Inner::Shared(bytes))
+        Inner::Shared(bytes).into()
     }
 }
 
@@ -284,12 +337,10 @@ where
     B: Into<Bytes>,
     E: Into<Error>,
 {
-    type Item = Chunk;
+    type Item = Next;
 
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Chunk>> {
-        self.0
-            .as_mut()
-            .poll_next(context)
-            .map(|next| next.map(|item| item.map(Into::into).map_err(Into::into)))
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Next>> {
+        let chunk = |item: Result<B, E>| item.map(|b| Frame::data(b.into())).map_err(Into::into);
+        self.0.as_mut().poll_next(context).map(|next| next.map(chunk))
     }
 }

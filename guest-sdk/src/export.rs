@@ -28,7 +28,7 @@ pub use wasip3;
 /// Sends what a `print!` left behind that no line feed ended: nobody else would, as the sandbox is gone after the
 /// invocation. What cannot be sent has nobody to be told of it.
 #[cfg(target_family = "wasm")]
-fn flush() {
+pub(crate) fn flush() {
     let _ = std::io::Write::flush(&mut std::io::stdout());
 }
 
@@ -91,6 +91,18 @@ pub const fn leaves_body<T: FromRequest>() {
         matches!(T::BODY, BodyUse::Untouched),
         "only the last argument of a handler may take the request's body: move this one to the end"
     );
+}
+
+/// Has a symbol that a crate can have only once.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! __only {
+    ($symbol:literal) => {
+        const _: () = {
+            #[unsafe(export_name = $symbol)]
+            extern "C" fn only() {}
+        };
+    };
 }
 
 /// Exports a handler that is not `async`.

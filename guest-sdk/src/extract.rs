@@ -9,7 +9,7 @@
 //! | [`Method`], [`Uri`], [`HeaderMap`] | that part of the request |
 //! | [`Route`] | the pattern that matched, and its parameters as text |
 //! | [`Context`] | which invocation this is |
-//! | [`Routes`](crate::Routes) | all of it, to be passed on to one of several handlers |
+//! | [`Routes`](crate::Routes), `AsyncRoutes` | all of it, to be passed on to one of several handlers |
 //! | [`Request`], [`Body`] | all of it; the body in a form that can be streamed |
 //! | `Result<T>` | any of the above, where the handler itself decides what to do about a request that does not fit |
 //!

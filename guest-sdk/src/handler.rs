@@ -4,6 +4,7 @@
 //! signature argument by argument, which gives better messages than a bound on the whole function does.
 
 use std::future::Future;
+use std::marker::PhantomData;
 
 use crate::extract::{BodyUse, FromRequest, Incoming};
 use crate::respond::{IntoResponse, Reply};
@@ -26,6 +27,40 @@ pub trait HttpHandler<Args> {
 pub trait AsyncHttpHandler<Args> {
     /// Answers one request.
     fn reply(&self, request: Incoming) -> impl Future<Output = Reply>;
+}
+
+/// A function that answers HTTP requests, `async` or not. `How` tells the two apart.
+#[diagnostic::on_unimplemented(
+    message = "this is not an HTTP handler",
+    note = "a handler takes up to eight arguments that implement `FromRequest` and returns a type that implements `IntoResponse`"
+)]
+pub trait AnyHttpHandler<How> {
+    /// Answers one request.
+    fn reply(&self, request: Incoming) -> impl Future<Output = Reply>;
+}
+
+/// Marks a handler that answers at once, and its arguments.
+#[derive(Debug)]
+pub struct AtOnce<Args>(PhantomData<Args>);
+
+/// Marks a handler that is `async`, and its arguments.
+#[derive(Debug)]
+pub struct InTime<Args>(PhantomData<Args>);
+
+impl<Args, F: HttpHandler<Args>> AnyHttpHandler<AtOnce<Args>> for F {
+    async fn reply(&self, mut request: Incoming) -> Reply {
+        // It cannot wait for its body, whatever it does with it.
+        match request.buffer().await {
+            Ok(()) => HttpHandler::reply(self, request),
+            Err(error) => error.into_reply(),
+        }
+    }
+}
+
+impl<Args, F: AsyncHttpHandler<Args>> AnyHttpHandler<InTime<Args>> for F {
+    async fn reply(&self, request: Incoming) -> Reply {
+        AsyncHttpHandler::reply(self, request).await
+    }
 }
 
 macro_rules! handlers {

@@ -61,6 +61,8 @@ pub use error::{Error, Result};
 pub use event::Event;
 pub use extract::{FromRequest, Json, Path, Query, Route};
 pub use respond::{Html, IntoResponse, Response};
+#[cfg(feature = "stream")]
+pub use routes::AsyncRoutes;
 pub use routes::Routes;
 #[cfg(feature = "stream")]
 pub use sse::Sse;
@@ -97,7 +99,8 @@ pub use task::{sleep, spawn};
 /// assert_eq!(response.text(), r#"{"id":1,"name":"ADA"}"#);
 /// ```
 ///
-/// A component has one handler of each kind, and a second does not compile; [`Routes`] passes a request on to one of several functions.
+/// A component has one handler of each kind, and a second does not compile; [`Routes`] and [`AsyncRoutes`] pass a request on to one of
+/// several functions.
 ///
 /// # Streaming
 /// An `async fn` exports `wasi:http/handler@0.3` instead of `lacewing:function/http`: the body of the request can be

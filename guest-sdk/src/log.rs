@@ -22,8 +22,8 @@
 //! With the feature `log` (on by default) the macros of the [`log`](https://docs.rs/log) crate write such lines,
 //! with the feature `tracing` those of [`tracing`](https://docs.rs/tracing); nothing has to be set up. `trace` is off until
 //! [`set_max_level`] turns it on. A panic is
-//! an `error` record with the place it happened at. A `print!` that no line feed ends arrives when the handler returns; from
-//! the task of a body that streams, it does not arrive.
+//! an `error` record with the place it happened at. A `print!` that no line feed ends arrives when the handler returns, or at
+//! the end of a body that streams.
 //!
 #![cfg_attr(feature = "log", doc = "```")]
 #![cfg_attr(not(feature = "log"), doc = "```ignore")]

@@ -159,7 +159,7 @@ impl Sse {
         S: Stream<Item = std::result::Result<Event, E>> + 'static,
         E: Into<Error>,
     {
-        Sse { body: Body::from_chunks(Events(Box::pin(events))), keep_alive: None }
+        Sse { body: Body::from_stream(Events(Box::pin(events))), keep_alive: None }
     }
 
     /// Sends a comment whenever nothing was sent for this long, so that nothing on the way gives up.
@@ -175,7 +175,7 @@ impl IntoResponse for Sse {
         let body = match self.keep_alive {
             None => self.body,
             Some(every) => {
-                Body::from_chunks(KeepAlive { body: self.body, every, timer: timer(every) })
+                Body::from_stream(KeepAlive { body: self.body, every, timer: timer(every) })
             }
         };
         let mut response = Response::new(body);

@@ -121,9 +121,13 @@ pub fn call_http_async<Args>(
 ) -> TestResponse {
     block_on(async {
         let response = handler.reply(Incoming::from(request)).await.into_response();
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await.unwrap_or_else(|error| panic!("{error}"));
-        TestResponse::of(Response::from_parts(parts, body.into()))
+        let (parts, mut body) = response.into_parts();
+        let mut bytes = Vec::new();
+        while let Some(chunk) = body.chunk().await {
+            bytes.extend_from_slice(&chunk.unwrap_or_else(|error| panic!("{error}")));
+        }
+        let trailers = body.trailers().cloned().unwrap_or_default();
+        TestResponse { status: parts.status, headers: parts.headers, body: bytes.into(), trailers }
     })
 }
 
@@ -291,13 +295,17 @@ pub struct TestResponse {
     status: StatusCode,
     headers: HeaderMap,
     body: Bytes,
+    trailers: HeaderMap,
 }
 
 impl TestResponse {
     fn of(response: Response) -> TestResponse {
         let (parts, body) = response.into_parts();
         match body.into_bytes() {
-            Ok(body) => TestResponse { status: parts.status, headers: parts.headers, body },
+            Ok(body) => {
+                let (status, headers) = (parts.status, parts.headers);
+                TestResponse { status, headers, body, trailers: HeaderMap::new() }
+            }
             Err(error) => TestResponse::of(error.into_response()),
         }
     }
@@ -320,8 +328,16 @@ impl TestResponse {
     /// If it is not text.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        let value = self.headers.get(name)?;
-        Some(value.to_str().unwrap_or_else(|_| panic!("the header `{name}` is not text")))
+        field(&self.headers, name)
+    }
+
+    /// The value of one trailer: a header field behind a body that is a stream.
+    ///
+    /// # Panics
+    /// If it is not text.
+    #[must_use]
+    pub fn trailer(&self, name: &str) -> Option<&str> {
+        field(&self.trailers, name)
     }
 
     /// The body.
@@ -349,4 +365,9 @@ impl TestResponse {
             panic!("the body is not the JSON expected: {error}: {}", self.text())
         })
     }
+}
+
+fn field<'a>(fields: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let value = fields.get(name)?;
+    Some(value.to_str().unwrap_or_else(|_| panic!("the field `{name}` is not text")))
 }

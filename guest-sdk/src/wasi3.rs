@@ -7,12 +7,15 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures_core::Stream;
 use http::HeaderMap;
+use http_body::Frame;
 use wasip3::http::types::{ErrorCode, Fields, Trailers};
 use wasip3::{wit_future, wit_stream};
 use wit_bindgen::rt::async_support::{
     FutureReader, FutureWriter, StreamReader, StreamResult, StreamWriter,
 };
 
+use crate::export::flush;
+use crate::extract::header_map;
 use crate::{Body, Error, Result};
 
 /// The most that is read at once, in bytes.
@@ -28,11 +31,11 @@ type Verdict = std::result::Result<(), ErrorCode>;
 pub(crate) fn incoming(
     consume: impl FnOnce(FutureReader<Verdict>) -> (StreamReader<u8>, FutureReader<End>) + 'static,
 ) -> Body {
-    Body::from_chunks(Incoming::New(Some(Box::new(consume))))
+    Body::from_frames(Incoming::New(Some(Box::new(consume))))
 }
 
 type Consume = Box<dyn FnOnce(FutureReader<Verdict>) -> (StreamReader<u8>, FutureReader<End>)>;
-type Reading = Pin<Box<dyn Future<Output = (Option<Source>, Option<Result<Bytes>>)>>>;
+type Reading = Pin<Box<dyn Future<Output = (Option<Source>, Option<Result<Frame<Bytes>>>)>>>;
 
 enum Incoming {
     New(Option<Consume>),
@@ -49,23 +52,30 @@ struct Source {
 }
 
 impl Source {
-    async fn read(mut self) -> (Option<Source>, Option<Result<Bytes>>) {
+    async fn read(mut self) -> (Option<Source>, Option<Result<Frame<Bytes>>>) {
         loop {
             let (result, chunk) = self.stream.read(Vec::with_capacity(READ_BYTES)).await;
             if !chunk.is_empty() {
-                return (Some(self), Some(Ok(chunk.into())));
+                return (Some(self), Some(Ok(Frame::data(chunk.into()))));
             }
             if let StreamResult::Dropped | StreamResult::Cancelled = result {
-                let end = self.end.await;
-                let error = end.err().map(|code| Err(failure(&code, "the body broke off")));
-                return (None, error);
+                return (None, ended(self.end.await));
             }
         }
     }
 }
 
+/// The last that a body yields, if its end is more than an end.
+fn ended(end: End) -> Option<Result<Frame<Bytes>>> {
+    match end {
+        Ok(None) => None,
+        Ok(Some(trailers)) => Some(header_map(trailers.copy_all()).map(Frame::trailers)),
+        Err(code) => Some(Err(failure(&code, "the body broke off"))),
+    }
+}
+
 impl Stream for Incoming {
-    type Item = Result<Bytes>;
+    type Item = Result<Frame<Bytes>>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
@@ -107,25 +117,28 @@ pub(crate) fn outgoing(body: Body) -> (Option<StreamReader<u8>>, FutureReader<En
 }
 
 async fn write(mut body: Body, mut stream: StreamWriter<u8>, end: FutureWriter<End>) {
-    let mut result = Ok(None);
-    while let Some(chunk) = body.chunk().await {
-        match chunk {
-            Ok(chunk) => {
-                if !stream.write_all(chunk.into()).await.is_empty() {
-                    break; // Nobody reads it any more.
-                }
-            }
-            Err(error) => {
-                error.log();
-                result = Err(ErrorCode::InternalError(None));
-                break;
-            }
-        }
-    }
+    let written = write_chunks(&mut body, &mut stream).await;
+    let result = written.and_then(|()| body.trailers().map(fields).transpose());
     drop(body);
     drop(stream);
+    flush();
     // Whoever does not read the end does not want to know it.
-    drop(end.write(result).await);
+    drop(
+        end.write(result.map_err(|error| {
+            error.log();
+            ErrorCode::InternalError(None)
+        }))
+        .await,
+    );
+}
+
+async fn write_chunks(body: &mut Body, stream: &mut StreamWriter<u8>) -> Result<()> {
+    while let Some(chunk) = body.chunk().await {
+        if !stream.write_all(chunk?.into()).await.is_empty() {
+            break; // Nobody reads it any more.
+        }
+    }
+    Ok(())
 }
 
 /// Our headers as theirs.

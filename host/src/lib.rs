@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod engine;
+pub mod event_loop;
 pub mod file;
 pub mod function;
 pub mod ingress;

@@ -90,16 +90,20 @@ pub(crate) fn checked(
     quote!(#item #rest)
 }
 
-/// A name that may be there only once. Where a second handler of a kind stands beside the first, this says what is wrong in
-/// words; elsewhere in the crate, the compiler says that the export's symbol is already defined.
+/// A name, and a symbol, that may be there only once. Where a second handler of a kind stands beside the first, the name says what
+/// is wrong and where both are; elsewhere in the crate, the symbol does, which sorts before those of the exports themselves. A handler
+/// that is `async` and one that is not are two exports, of which a host would ask one.
 ///
 /// Not on other targets: nothing is exported there, and tests have as many handlers as they like.
 pub(crate) fn only(kind: &str) -> TokenStream {
     let name = format_ident!("A_COMPONENT_HAS_ONE_{kind}_HANDLER");
+    let symbol = format!("a component has one {kind} handler");
     quote! {
         #[cfg(target_family = "wasm")]
         #[allow(dead_code)]
         const #name: () = ();
+        #[cfg(target_family = "wasm")]
+        ::lacewing_sdk::__only!(#symbol);
     }
 }
 

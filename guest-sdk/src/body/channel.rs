@@ -9,8 +9,10 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use futures_core::Stream;
+use http::HeaderMap;
+use http_body::Frame;
 
-use super::{Body, Chunk};
+use super::{Body, Next};
 use crate::Error;
 
 /// As many chunks may wait to be sent before [`Sender::send`] waits too.
@@ -35,7 +37,7 @@ impl std::error::Error for Closed {}
 
 #[derive(Default)]
 struct Shared {
-    chunks: VecDeque<Chunk>,
+    frames: VecDeque<Next>,
     writer_gone: bool,
     reader_gone: bool,
     writer: Option<Waker>,
@@ -80,7 +82,7 @@ impl Body {
     #[must_use]
     pub fn channel() -> (Sender, Body) {
         let shared = Rc::new(RefCell::new(Shared::default()));
-        let body = Body::from_chunks(Receiver(Rc::clone(&shared)));
+        let body = Body::from_frames(Receiver(Rc::clone(&shared)));
         (Sender(shared), body)
     }
 }
@@ -97,12 +99,12 @@ impl Sender {
             if shared.reader_gone {
                 return Poll::Ready(Err(Closed));
             }
-            if shared.chunks.len() >= CAPACITY {
+            if shared.frames.len() >= CAPACITY {
                 shared.writer = Some(context.waker().clone());
                 return Poll::Pending;
             }
             if let Some(chunk) = chunk.take().filter(|chunk: &Bytes| !chunk.is_empty()) {
-                shared.chunks.push_back(Ok(chunk));
+                shared.frames.push_back(Ok(Frame::data(chunk)));
                 shared.wake_reader();
             }
             Poll::Ready(Ok(()))
@@ -110,9 +112,34 @@ impl Sender {
         .await
     }
 
+    /// Ends the body with trailers: header fields that follow the last chunk, such as a checksum of all of them.
+    ///
+    /// Over HTTP/1.1 a client gets only those that the response's `trailer` header names, and only if its request said
+    /// `te: trailers`; over HTTP/2 all of them.
+    ///
+    /// ```
+    /// use lacewing_sdk::{Body, HeaderMap, http::HeaderValue, test};
+    ///
+    /// #[lacewing_sdk::http]
+    /// async fn counted() -> ([(&'static str, &'static str); 1], Body) {
+    ///     let (mut sender, body) = Body::channel();
+    ///     lacewing_sdk::spawn(async move {
+    ///         let _ = sender.send("three").await;
+    ///         sender.finish(HeaderMap::from_iter([("x-bytes".parse().unwrap(), HeaderValue::from(5))]));
+    ///     });
+    ///     ([("trailer", "x-bytes")], body)
+    /// }
+    ///
+    /// let response = test::get("/").call_async(counted);
+    /// assert_eq!((response.text(), response.trailer("x-bytes")), ("three", Some("5")));
+    /// ```
+    pub fn finish(self, trailers: HeaderMap) {
+        self.0.borrow_mut().frames.push_back(Ok(Frame::trailers(trailers)));
+    }
+
     /// Breaks the body off: the client sees that it is incomplete.
     pub fn abort(self, error: impl Into<Error>) {
-        self.0.borrow_mut().chunks.push_back(Err(error.into()));
+        self.0.borrow_mut().frames.push_back(Err(error.into()));
     }
 
     /// Whether nobody reads the body any more.
@@ -139,13 +166,13 @@ impl fmt::Debug for Sender {
 struct Receiver(Rc<RefCell<Shared>>);
 
 impl Stream for Receiver {
-    type Item = Chunk;
+    type Item = Next;
 
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Chunk>> {
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Next>> {
         let mut shared = self.0.borrow_mut();
-        if let Some(chunk) = shared.chunks.pop_front() {
+        if let Some(frame) = shared.frames.pop_front() {
             shared.wake_writer();
-            return Poll::Ready(Some(chunk));
+            return Poll::Ready(Some(frame));
         }
         if shared.writer_gone {
             return Poll::Ready(None);
@@ -159,7 +186,7 @@ impl Drop for Receiver {
     fn drop(&mut self) {
         let mut shared = self.0.borrow_mut();
         shared.reader_gone = true;
-        shared.chunks.clear();
+        shared.frames.clear();
         shared.wake_writer();
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use lacewing_sdk::{
-    Body, Error, IntoResponse, Json, Method, Path, Request, Response, Result, Routes, client, http,
-    sleep, spawn, test,
+    AsyncRoutes, Body, Bytes, Error, HeaderMap, IntoResponse, Json, Method, Path, Request,
+    Response, Result, Routes, client, http, sleep, spawn, test,
 };
 
 #[test]
@@ -120,4 +120,68 @@ fn routes_work_in_async_handlers() {
     let head = test::request(Method::HEAD, "/a").call_async(handler);
     assert_eq!((head.status().as_u16(), head.header("allow")), (405, Some("POST")));
     assert_eq!(test::get("/a/b").call_async(handler).status(), 404);
+}
+
+#[test]
+fn async_routes_take_handlers_of_both_kinds() {
+    async fn handler(routes: AsyncRoutes) -> Response {
+        let prefix = "said: ".to_owned();
+        routes
+            .get("/", || "at once")
+            .get("/{name}", |Path(name): Path<String>| async move { format!("in time, {name}") })
+            .post("/whole", move |body: String| format!("{prefix}{body}"))
+            .put("/whole", |body: Bytes| async move { body })
+            .put("/stream", |request: Request| async move { format!("{:?}", request.into_body()) })
+            .await
+    }
+    let waits = || Body::from_stream(stream::iter([Ok::<_, Error>("some"), Ok("thing")]));
+    assert_eq!(test::get("/").call_async(handler).text(), "at once");
+    assert_eq!(test::get("/Ada").call_async(handler).text(), "in time, Ada");
+    assert_eq!(test::request(Method::HEAD, "/Ada").call_async(handler).status(), 200);
+    assert_eq!(test::post("/whole").body(waits()).call_async(handler).text(), "said: something");
+    assert_eq!(test::put("/whole").body(waits()).call_async(handler).text(), "something");
+    assert_eq!(test::put("/stream").body(waits()).call_async(handler).text(), "Body(stream)");
+    let wrong = test::delete("/whole").call_async(handler);
+    assert_eq!(
+        (wrong.status().as_u16(), wrong.header("allow")),
+        (405, Some("GET, HEAD, POST, PUT"))
+    );
+    assert_eq!(test::get("/a/b").call_async(handler).status(), 404);
+}
+
+#[test]
+fn trailers_arrive_behind_the_chunks() {
+    test::block_on(async {
+        let (mut sender, mut body) = Body::channel();
+        spawn(async move {
+            sender.send("some").await.unwrap();
+            sender.finish(HeaderMap::from_iter([(
+                http::header::ETAG,
+                http::HeaderValue::from_static("x"),
+            )]));
+        });
+        assert_eq!(body.chunk().await.unwrap().unwrap(), "some");
+        assert_eq!(body.trailers(), None);
+        assert!(body.chunk().await.is_none());
+        assert_eq!(body.trailers().unwrap()["etag"], "x");
+        // They are no part of what the body holds.
+        let (mut sender, body) = Body::channel();
+        spawn(async move {
+            sender.send("all").await.unwrap();
+            sender.finish(HeaderMap::new());
+        });
+        assert_eq!(body.collect().await.unwrap(), "all");
+    });
+}
+
+#[test]
+fn trailers_go_through_a_body_that_is_passed_on() {
+    async fn echo(body: Body) -> Body {
+        body
+    }
+    let (sender, body) = Body::channel();
+    let name = http::HeaderName::from_static("x-sum");
+    sender.finish(HeaderMap::from_iter([(name, http::HeaderValue::from(42))]));
+    let response = test::post("/").body(body).call_async(echo);
+    assert_eq!((response.text(), response.trailer("x-sum")), ("", Some("42")));
 }

@@ -73,7 +73,7 @@ fn findings(args: &CheckArgs, console: &Console) -> Result<(Vec<Checked>, Vec<Di
     let _logs = logs::init(&LogOptions::for_command())?;
     let host = Host::new(loaded.file.settings.clone(), Sink::nothing(), InvocationLog::None)?;
     runtime.block_on(async {
-        host.deploy(&loaded.file, &built.components).await.map_err(Error::Deploy)?;
+        project::deploying(console, host.deploy(&loaded.file, &built.components)).await?;
         let deployed = host.deployed();
         loaded.warnings.extend(review(&loaded.file, &deployed).await);
         loaded.warnings.extend(review_layouts(&deployed));

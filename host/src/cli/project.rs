@@ -1,6 +1,9 @@
 //! What a command works on: an app's directory, a manifest, a bare component, or a host file.
 
-use std::path::{Path, PathBuf};
+use std::{
+    future::Future,
+    path::{Path, PathBuf},
+};
 
 use super::{
     Error,
@@ -10,7 +13,7 @@ use super::{
 };
 use crate::{
     config::{HostFile, Settings},
-    control::Components,
+    control::{Components, DeployError},
     manifest::{App, Diagnostic},
 };
 
@@ -90,4 +93,13 @@ pub(super) fn build(file: &HostFile, console: &Console) -> Result<BuiltProject, 
         }
     }
     Ok(project)
+}
+
+/// Waits for a deploy. Somebody at a terminal sees that: a large component takes many seconds to compile.
+pub(super) async fn deploying(
+    console: &Console,
+    deploy: impl Future<Output = Result<(), Vec<DeployError>>>,
+) -> Result<(), Error> {
+    let _shown = console.progress("compiling what is deployed");
+    deploy.await.map_err(Error::Deploy)
 }

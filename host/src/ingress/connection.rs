@@ -40,6 +40,8 @@ pub(super) struct Connection {
     handed: AtomicU32,
     /// Whether the client may still be sending a body that nobody will read.
     unread: AtomicBool,
+    /// Whether a response breaks off, and with it the connection, once what came before is sent.
+    breaks_off: AtomicBool,
     /// What was sent for bytes that are no request.
     refused: OnceLock<(Problem, RequestId)>,
 }
@@ -55,6 +57,7 @@ impl Connection {
             unasked: AtomicU32::new(0),
             handed: AtomicU32::new(0),
             unread: AtomicBool::new(false),
+            breaks_off: AtomicBool::new(false),
             refused: OnceLock::new(),
         })
     }
@@ -104,6 +107,11 @@ impl Connection {
 
     pub(super) fn leave_body_unread(&self) {
         self.unread.store(true, Relaxed);
+    }
+
+    /// Whether what there is to send has to be sent now or never.
+    pub(super) fn breaks_off(&self) -> bool {
+        self.breaks_off.load(Relaxed)
     }
 
     /// Notes what was sent for bytes that are no request. A connection ends with the first such answer.
@@ -201,6 +209,7 @@ impl http_body::Body for Sending {
                 // An error cuts the connection, and with it what hyper holds back: the response's header, if all
                 // happens at once. Asked again, it has been sent.
                 self.failed = Some(error);
+                self.in_flight.connection.breaks_off.store(true, Relaxed);
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }

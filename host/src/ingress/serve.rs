@@ -4,7 +4,7 @@ use std::{
     convert::Infallible,
     future::Future,
     io,
-    net::SocketAddr,
+    net::{SocketAddr, TcpStream as Accepted},
     pin::{Pin, pin},
     sync::Arc,
     time::Duration,
@@ -13,14 +13,16 @@ use std::{
 use hyper::{
     Request,
     body::Incoming,
+    rt::Executor,
     server::conn::{http1, http2},
     service::service_fn,
 };
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
+    runtime::Handle,
     select,
-    task::JoinHandle,
+    sync::oneshot,
     time::{Instant, interval, sleep, timeout_at},
 };
 
@@ -34,6 +36,7 @@ use super::{
     patience::AwaitedRequest,
     transport::{Prefix, Spoken, Transport, listen_in},
 };
+use crate::event_loop::LoopsHandle;
 
 /// hyper's own limit of header fields, which it keeps on the stack. Another costs an allocation for each request.
 const HYPER_HEADERS: usize = 100;
@@ -96,20 +99,22 @@ impl Listener {
     }
 }
 
-/// A listener that is being served by tasks of the current runtime. Dropping it leaves them running.
+/// A listener that is being served. Dropping it leaves its connections running.
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
     gate: Arc<Gate>,
     linger: Duration,
-    accepting: JoinHandle<()>,
+    /// Ends when nothing is accepted any more.
+    accepting: oneshot::Receiver<()>,
 }
 
 impl Server {
-    /// Begins to serve.
+    /// Begins to serve, connections on `loops` and the streams of HTTP/2 connections on the current runtime.
     pub fn start<H: Handler>(
         listener: Listener,
         options: Options,
+        loops: &LoopsHandle,
         routes: Arc<Routes<H::Target>>,
         handler: Arc<H>,
     ) -> Server {
@@ -121,9 +126,14 @@ impl Server {
             budget: BodyBudget::new(&options),
             http1: http1_builder(&options),
             http2: http2_builder(&options),
+            loops: loops.clone(),
             options: Arc::new(options),
         });
-        let accepting = tokio::spawn(accept(listener.socket, ingress));
+        let (ended, accepting) = oneshot::channel();
+        loops.spawn(async move {
+            accept(listener.socket, ingress).await;
+            let _ = ended.send(());
+        });
         Server { address, gate, linger, accepting }
     }
 
@@ -164,9 +174,19 @@ fn http1_builder(options: &Options) -> http1::Builder {
     builder
 }
 
-fn http2_builder(options: &Options) -> http2::Builder<TokioExecutor> {
+/// Runs the streams of HTTP/2 connections, of which one has many at once.
+#[derive(Clone)]
+struct Streams(Handle);
+
+impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Streams {
+    fn execute(&self, stream: F) {
+        self.0.spawn(stream);
+    }
+}
+
+fn http2_builder(options: &Options) -> http2::Builder<Streams> {
     let header_bytes = options.header_bytes + HTTP2_FIELD_BYTES * options.headers;
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+    let mut builder = http2::Builder::new(Streams(Handle::current()));
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(options.streams)
@@ -185,7 +205,8 @@ struct Ingress<H: Handler> {
     gate: Arc<Gate>,
     budget: BodyBudget,
     http1: http1::Builder,
-    http2: http2::Builder<TokioExecutor>,
+    http2: http2::Builder<Streams>,
+    loops: LoopsHandle,
     options: Arc<Options>,
 }
 
@@ -206,7 +227,7 @@ async fn accept<H: Handler>(listener: TcpListener, ingress: Arc<Ingress<H>>) {
         match accepted {
             Ok((socket, peer, place)) => {
                 pause = BACKOFF.0;
-                tokio::spawn(serve(Arc::clone(&ingress), socket, peer, place));
+                ingress.loops.spawn(serve(Arc::clone(&ingress), socket, peer, place));
             }
             Err(error) if concerns_one_connection(&error) => {}
             Err(error) => {
@@ -226,19 +247,19 @@ async fn accept<H: Handler>(listener: TcpListener, ingress: Arc<Ingress<H>>) {
     while let Some(permit) = gate.try_reserve()
         && let Ok((socket, peer)) = listener.accept()
         && socket.set_nonblocking(true).is_ok()
-        && let Ok(socket) = TcpStream::from_std(socket)
     {
-        tokio::spawn(serve(Arc::clone(&ingress), socket, peer, gate.enter(permit)));
+        ingress.loops.spawn(serve(Arc::clone(&ingress), socket, peer, gate.enter(permit)));
     }
 }
 
 async fn accept_one(
     listener: &TcpListener,
     gate: &Arc<Gate>,
-) -> io::Result<(TcpStream, SocketAddr, Place)> {
+) -> io::Result<(Accepted, SocketAddr, Place)> {
     let permit = gate.reserve().await.ok_or(io::ErrorKind::Other)?;
     let (socket, peer) = listener.accept().await?;
-    Ok((socket, peer, gate.enter(permit)))
+    // It is to belong to another event loop than this one.
+    Ok((socket.into_std()?, peer, gate.enter(permit)))
 }
 
 /// Whether accepting failed for the one client that was being accepted, which has gone, and not for all.
@@ -254,10 +275,14 @@ fn concerns_one_connection(error: &io::Error) -> bool {
 /// Serves one connection to its end.
 async fn serve<H: Handler>(
     ingress: Arc<Ingress<H>>,
-    mut socket: TcpStream,
+    socket: Accepted,
     peer: SocketAddr,
     place: Place,
 ) {
+    let mut socket = match TcpStream::from_std(socket) {
+        Ok(socket) => socket,
+        Err(error) => return tracing::warn!(%peer, %error, "cannot serve a connection"),
+    };
     // Without it small pieces of a stream wait for the client's acknowledgement, up to 40 ms.
     let _ = socket.set_nodelay(true);
     let connection = Connection::new(peer, ingress.budget.clone());

@@ -9,6 +9,7 @@ mod methods;
 mod smuggling;
 
 use std::{
+    num::NonZero,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -33,6 +34,7 @@ use super::{
 };
 use crate::{
     body::{Body, BodyError, CutShort},
+    event_loop::EventLoops,
     manifest::{self, Headers, HostPattern, Methods, Origins},
     outcome::Outcome,
 };
@@ -218,6 +220,7 @@ fn show(exchange: &Exchange<Deed>) -> Vec<u8> {
 struct Host {
     server: Server,
     world: Arc<World>,
+    _loops: EventLoops,
 }
 
 impl Host {
@@ -229,8 +232,10 @@ impl Host {
         let world = Arc::new(World::default());
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), "--listen").await.unwrap();
         let routes = Arc::new(ArcSwap::from_pointee(routes()));
-        let server = Server::start(listener, options, routes, Arc::new(Doer(Arc::clone(&world))));
-        Host { server, world }
+        let loops = EventLoops::start(NonZero::<usize>::MIN).unwrap();
+        let doer = Arc::new(Doer(Arc::clone(&world)));
+        let server = Server::start(listener, options, loops.handle(), routes, doer);
+        Host { server, world, _loops: loops }
     }
 
     async fn connect(&self) -> Client {

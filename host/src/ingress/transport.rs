@@ -3,6 +3,10 @@
 //! Here is done what hyper leaves open: a client that does not read, or that does not go on with its next request, is
 //! given up, a client that is still sending is waited for before the connection is closed, and hyper's bare answer to bytes
 //! that are no request is replaced by a problem document.
+//!
+//! What an HTTP/1 connection has to send it sends once the other connections of its thread that have something to do have done
+//! it: then all of it leaves together. A client, or a proxy, with many connections is woken once and finds many responses,
+//! where each would have woken it, and its next requests come together too.
 
 use std::{
     future::Future,
@@ -73,6 +77,8 @@ pub(super) struct Transport<S> {
     write_idle: Option<Pin<Box<Sleep>>>,
     /// [`Connection::handed`] when hyper last had nothing left to send.
     flushed: u32,
+    /// Whether what there is to send has let others go first, since hyper last had nothing left.
+    gathered: bool,
     /// What is left to send in the place of what hyper wrote.
     refusal: Option<Bytes>,
     closing: Closing,
@@ -104,6 +110,7 @@ impl<S> Transport<S> {
             options,
             write_idle: None,
             flushed: 0,
+            gathered: false,
             refusal: None,
             closing: Closing::No,
         }
@@ -196,6 +203,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Transport<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
+        if !this.gathered && this.awaited.is_some() && !this.connection.breaks_off() {
+            this.gathered = true;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         if this.refusal.is_none()
             && let [only] = slices
         {
@@ -227,6 +239,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Transport<S> {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         this.flushed = this.connection.handed();
+        this.gathered = false;
         let flushed = Pin::new(&mut this.socket).poll_flush(cx);
         // hyper does not always read once it has sent a response: the wait for the next request begins here.
         if flushed.is_ready()

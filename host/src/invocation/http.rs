@@ -11,8 +11,9 @@ use ::http::{
     uri::{Authority, PathAndQuery, Scheme},
 };
 use bytes::Bytes;
+use futures_util::future::AbortHandle;
 use http_body_util::BodyExt;
-use tokio::{sync::oneshot, task::AbortHandle};
+use tokio::sync::oneshot;
 
 use super::{
     Failure, Invoker,
@@ -23,6 +24,7 @@ use super::{
 use crate::{
     body::{Body, BodyError, RequestStream, ResponseStream},
     capability::egress::Propagation,
+    event_loop,
     function::Revision,
     manifest::Limits,
     outcome::Outcome,
@@ -167,13 +169,13 @@ impl Invoker {
         let body = RequestBody::new(body, progress.clone()).boxed_unsync();
         let request = request.portable(body);
         let (respond, head) = oneshot::channel();
-        let task = tokio::spawn(run(live, request, method, respond, progress.clone()));
+        let task = event_loop::spawn(run(live, request, method, respond, progress.clone()));
         // Until the head is here, dropping this future is the client's going away.
         let guest = AbortOnDrop(Some(task.abort_handle()));
         match head.await {
             Ok(head) => Ok(deliver(head, guest)),
             Err(_) => {
-                let outcome = task.await.unwrap_or(Outcome::Internal);
+                let outcome = task.result().await.unwrap_or(Outcome::Internal);
                 let body = progress.reason().and_then(|reason| match reason {
                     Stop::Request(error) if outcome == outcome_of(error) => Some(error.clone()),
                     Stop::Request(_) | Stop::ResponseTooLarge | Stop::ReaderGone => None,

@@ -21,11 +21,9 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::future::AbortHandle;
 use http_body::{Body as _, Frame, SizeHint};
-use tokio::{
-    sync::Notify,
-    task::{AbortHandle, unconstrained},
-};
+use tokio::{sync::Notify, task::unconstrained};
 
 use crate::body::{BodyError, CutShort, RequestStream, ResponseStream};
 

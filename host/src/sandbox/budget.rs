@@ -21,7 +21,7 @@ use std::{
 use rustix::time::{ClockId, clock_gettime};
 use tokio::time::Sleep;
 
-use crate::engine::TICK;
+use crate::{engine::TICK, event_loop};
 
 /// Which limit ended the guest. Travels through Wasmtime as an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,6 +56,8 @@ struct Slice {
     // The thread's CPU clock at the start, or up to a tick before it.
     cpu: Duration,
     before: Duration,
+    // Whether the guest is in the middle of a computation that a tick has interrupted.
+    interrupted: bool,
 }
 
 thread_local! {
@@ -65,13 +67,13 @@ thread_local! {
 }
 
 impl Slice {
-    fn begin(clock: &CpuClock) -> Slice {
+    fn begin(clock: &CpuClock, interrupted: bool) -> Slice {
         let start = Instant::now();
         let cpu = match READING.get() {
             Some((at, cpu)) if start.saturating_duration_since(at) < TICK => cpu,
             _ => read_cpu(start),
         };
-        Slice { start, cpu, before: clock.spent() }
+        Slice { start, cpu, before: clock.spent(), interrupted }
     }
 
     fn elapsed(&self) -> Duration {
@@ -97,9 +99,20 @@ pub(super) fn spent_at_tick() -> Duration {
     SLICE.with(|cell| cell.get().map_or(Duration::ZERO, |slice| slice.before + slice.elapsed()))
 }
 
+/// What a guest that a tick has interrupted waits for.
+pub(super) async fn interrupted(until: impl Future<Output = ()>) {
+    set_interrupted(true);
+    until.await;
+    set_interrupted(false);
+}
+
+fn set_interrupted(interrupted: bool) {
+    SLICE.set(SLICE.get().map(|slice| Slice { interrupted, ..slice }));
+}
+
 /// Runs `guest` until it is done or the deadline has passed, and charges `clock` for its polls.
 pub(super) fn limited<F: Future>(clock: &CpuClock, deadline: Instant, guest: F) -> Limited<'_, F> {
-    Limited { guest, clock, deadline, timer: None }
+    Limited { guest, clock, deadline, timer: None, interrupted: false }
 }
 
 pin_project_lite::pin_project! {
@@ -111,6 +124,7 @@ pin_project_lite::pin_project! {
         deadline: Instant,
         // Made when the guest first waits: most never do.
         timer: Option<Pin<Box<Sleep>>>,
+        interrupted: bool,
     }
 }
 
@@ -119,13 +133,17 @@ impl<F: Future> Future for Limited<'_, F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        SLICE.set(Some(Slice::begin(this.clock)));
+        SLICE.set(Some(Slice::begin(this.clock, *this.interrupted)));
         let poll = this.guest.poll(cx);
         if let Some(slice) = SLICE.take() {
             this.clock.add(slice.elapsed());
+            *this.interrupted = slice.interrupted;
         }
         if let Poll::Ready(output) = poll {
             return Poll::Ready(Ok(output));
+        }
+        if *this.interrupted {
+            event_loop::computing();
         }
         let deadline = *this.deadline;
         let timer =

@@ -25,8 +25,11 @@ use tokio::sync::{Notify, OwnedSemaphorePermit};
 use wasmtime::{Store, component::Instance};
 
 use super::{
-    Fault, Sandbox, Spec, budget::CpuClock, contract::http::HttpFunction, program::Program,
-    state::State,
+    Fault, Sandbox, Spec,
+    budget::CpuClock,
+    contract::http::HttpFunction,
+    program::Program,
+    state::{FIRST_TICK, State},
 };
 use crate::{
     capability::egress::Propagation,
@@ -136,7 +139,7 @@ impl Provisioned {
         figures.taken.inc();
         figures.ready.fetch_sub(1, Ordering::Relaxed);
         // The epoch has moved on, and what was asked of the clock before is nobody's.
-        store.set_epoch_deadline(1);
+        store.set_epoch_deadline(FIRST_TICK);
         store.data_mut().adopt(log.clone(), std::mem::take(propagation), deadline);
         Some(Sandbox {
             store,

@@ -150,7 +150,7 @@ pub(super) fn store(
     store.limiter(|state| &mut state.limiter);
     store.set_hostcall_fuel(hostcall_bytes(limits));
     store.set_max_component_handles(limits.handles as usize);
-    store.set_epoch_deadline(1);
+    store.set_epoch_deadline(FIRST_TICK);
     store.epoch_deadline_callback(on_tick);
     if let Some(fuel) = limits.fuel {
         store
@@ -163,7 +163,11 @@ pub(super) fn store(
 /// A header map in memory is larger than its fields on the wire; this covers the difference.
 const FIELD_OVERHEAD: usize = 4;
 
-/// Called on the guest's stack at each epoch tick.
+/// Epoch ticks from the start of a guest to its first interruption: the next one may be a moment away, and who is done within a
+/// tick is not to be interrupted.
+pub(super) const FIRST_TICK: u64 = 2;
+
+/// Called on the guest's stack at that tick, and then at each.
 #[allow(clippy::needless_pass_by_value)]
 fn on_tick(ctx: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {
     let state = ctx.data();
@@ -176,7 +180,8 @@ fn on_tick(ctx: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> 
         return Err(stop.into());
     }
     // Wasmtime's own yield would be polled again at once, before anybody else on this thread.
-    Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+    let others = tokio::task::yield_now();
+    Ok(UpdateDeadline::YieldCustom(1, Box::pin(budget::interrupted(others))))
 }
 
 impl WasiView for State {

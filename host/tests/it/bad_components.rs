@@ -407,19 +407,67 @@ async fn a_cache_that_cannot_be_used_costs_a_compilation_and_no_more() {
     assert_eq!(artifacts(&cache), [artifact]);
 }
 
-/// What a full disk is to the process: writing more than a few KiB of a file fails.
-#[test]
-fn a_full_disk_under_the_cache_costs_a_compilation_and_no_more() {
-    let dir = tempfile::tempdir().unwrap();
-    let script = "trap '' XFSZ; ulimit -f 200; exec \"$0\" invoke \"$1\"";
+/// Deploys a component in a process with this cache, which is limited as the shell's `limit` says; gives what it warned of.
+fn warnings(cache: &Path, limit: &str) -> Vec<String> {
     let output = Command::new("sh")
-        .args(["-c", script, env!("CARGO_BIN_EXE_lacewing")])
-        .arg(guest("hostile"))
-        .env("XDG_CACHE_HOME", dir.path())
+        .args(["-c", &format!("{limit} exec \"$0\" invoke \"$1\"")])
+        .args([Path::new(env!("CARGO_BIN_EXE_lacewing")), &guest("hostile")])
+        .env("XDG_CACHE_HOME", cache)
         .output()
         .unwrap();
     let [stdout, stderr] = [&output.stdout, &output.stderr].map(|out| String::from_utf8_lossy(out));
     assert!(output.status.success(), "{stdout}{stderr}");
     assert!(stdout.contains("fine"), "{stdout}{stderr}");
+    let warnings = stderr.lines().filter_map(|line| line.split_once(" WARN lacewing::"));
+    let mut warnings: Vec<String> =
+        warnings.map(|(_, warning)| warning.split_once(": ").unwrap().1.to_owned()).collect();
+    // The cache is looked into once more when it is this component's turn to be compiled.
+    warnings.dedup();
+    warnings
+}
+
+#[test]
+fn a_cache_that_is_not_trusted_or_not_used_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = dir.path().join("lacewing");
+    assert_eq!(warnings(dir.path(), ""), [""; 0]);
+    // Corrupt.
+    let artifact = artifacts(&cache).remove(0);
+    let mut flipped = fs::read(&artifact).unwrap();
+    flipped[4096] ^= 1;
+    replace(&artifact, &flipped);
+    assert_eq!(
+        warnings(dir.path(), ""),
+        [format!(
+            "an artifact does not match its keyed hash; compiling it again path={}",
+            artifact.display()
+        )]
+    );
+    // Not readable as a file.
+    fs::remove_file(&artifact).unwrap();
+    fs::create_dir(&artifact).unwrap();
+    let said = warnings(dir.path(), "");
+    assert!(
+        said[0].starts_with("an artifact cannot be read; compiling it again path=")
+            && said[0].ends_with(" error=Is a directory (os error 21)"),
+        "{said:?}"
+    );
+    assert!(said[1].starts_with("an artifact cannot be written to the cache; "), "{said:?}");
+    // Read-only, even for root.
+    assert_eq!(
+        warnings(Path::new("/proc"), ""),
+        [
+            "cannot use the artifact cache /proc/lacewing: No such file or directory (os error 2); components are compiled at each start"
+        ]
+    );
+}
+
+/// What a full disk is to the process: writing more than a few KiB of a file fails.
+#[test]
+fn a_full_disk_under_the_cache_costs_a_compilation_and_no_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let said = warnings(dir.path(), "trap '' XFSZ; ulimit -f 200;");
+    let full = "an artifact cannot be written to the cache; it is kept in memory and will be compiled again when it is needed again error=File too large (os error 27)";
+    assert!(said.len() == 1 && said[0].starts_with(full), "{said:?}");
     assert!(artifacts(&dir.path().join("lacewing")).is_empty());
 }

@@ -394,3 +394,56 @@ async fn a_tenants_requests_are_known_by_their_host() {
     raw(&tenants, get(&format!("http://{SUSPECT}/ok"))).await.assert_no_error();
     tenants.served.assert_idle().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_manifest_shares_with_other_origins_is_shared() {
+    let tenants = Tenants::hostile("").await;
+    let manifest = format!(
+        "app = \"suspect\"
+        [functions.suspect]
+        component = {:?}
+        routes = [\"/ok\", \"/panic\", \"/echo\"]
+        [functions.suspect.cors]
+        origins = [\"https://*.example.com\"]
+        methods = [\"GET\", \"PUT\"]
+        headers = [\"x-token\"]
+        expose = [\"etag\"]
+        credentials = true
+        max_age_s = 600",
+        guest("hostile")
+    );
+    tenants.deploy_manifest(&manifest).await.unwrap();
+    let ask = async |method: Method, path: &str, origin: &'static str| {
+        let mut headers = HeaderMap::new();
+        headers.insert("origin", HeaderValue::from_static(origin));
+        if method == Method::OPTIONS {
+            headers.insert("access-control-request-method", HeaderValue::from_static("PUT"));
+        }
+        tenants.send(SUSPECT, method, path, headers, "").await
+    };
+    let shop = "https://shop.example.com";
+    let preflight = ask(Method::OPTIONS, "/ok", shop).await;
+    assert_eq!((preflight.status, preflight.body.len()), (204, 0));
+    for (name, value) in [
+        ("access-control-allow-origin", shop),
+        ("access-control-allow-methods", "GET, PUT"),
+        ("access-control-allow-headers", "x-token"),
+        ("access-control-allow-credentials", "true"),
+        ("access-control-max-age", "600"),
+    ] {
+        assert_eq!(preflight.headers[name], value, "{name}");
+    }
+    // The function's own answer, and the host's where the function failed.
+    for (path, status) in [("/ok", 200), ("/panic", 502)] {
+        let reply = ask(Method::GET, path, shop).await;
+        assert_eq!(reply.status, status);
+        assert_eq!(reply.headers["access-control-allow-origin"], shop);
+        assert_eq!(reply.headers["access-control-expose-headers"], "etag");
+        assert!(reply.headers.get_all("vary").iter().any(|vary| vary == "origin"), "{path}");
+    }
+    for method in [Method::OPTIONS, Method::GET] {
+        let reply = ask(method, "/ok", "https://example.org").await;
+        assert!(!reply.headers.contains_key("access-control-allow-origin"), "{reply:?}");
+    }
+    tenants.served.assert_idle().await;
+}

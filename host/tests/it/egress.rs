@@ -131,3 +131,41 @@ async fn the_trace_and_the_requests_id_go_along() {
         assert!(head.contains(&format!("\r\nx-request-id: {id}\r\n")), "{head}");
     }
 }
+
+/// A server that takes a request and never answers.
+async fn silent() -> (tokio::net::TcpListener, String) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    (listener, url)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_that_waits_for_another_server_is_stopped() {
+    for name in GUESTS.into_iter().chain(["streams"]) {
+        let (listener, url) = silent().await;
+        let grants = format!("http = [\"{url}\"]\n[functions.caller.limits]\ndeadline_ms = 200");
+        let served = serve(name, &grants).await;
+        let path = format!("/fetch/{url}/");
+        let reply = served.get(&path).await;
+        assert_eq!((reply.status, reply.outcome()), (504, "deadline_exceeded"), "{name}");
+        assert_eq!(served.record().await.0["outcome"], "deadline_exceeded");
+        served.assert_idle().await;
+        // What it had asked for is given up with it.
+        let (mut asked, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        tokio::io::AsyncReadExt::read_to_end(&mut asked, &mut head).await.unwrap();
+        assert!(head.starts_with(b"GET / HTTP/1.1\r\n"), "{}", String::from_utf8_lossy(&head));
+
+        // So is a guest whose client goes away.
+        let served = serve(name, &format!("http = [\"{url}\"]")).await;
+        let request = http::Request::get(&path).header("host", "localhost");
+        let request = request.body(http_body_util::Empty::<Bytes>::new()).unwrap();
+        let asked = tokio::select! {
+            _ = served.exchange(request) => panic!("nobody answers"),
+            accepted = listener.accept() => accepted.unwrap().0,
+        };
+        assert_eq!(served.record().await.0["outcome"], "canceled", "{name}");
+        served.assert_idle().await;
+        drop(asked);
+    }
+}

@@ -12,6 +12,7 @@ use crate::harness::{Reply, Served, root};
 async fn hello_greets() {
     let served = Served::example("hello").await;
     readme::check("hello", &served, |text| text).await;
+    readme::check_front_page("/", &served).await;
     let reply = served.get("/nobody").await;
     assert_eq!((reply.status, reply.outcome()), (404, "no_route"));
     served.assert_idle().await;
@@ -149,6 +150,7 @@ async fn fetch_tells_what_another_server_said() {
 async fn misbehave_shows_every_outcome() {
     let served = Served::example("misbehave").await;
     readme::check("misbehave", &served, |text| text).await;
+    readme::check_front_page("/spin", &served).await;
     let rows = readme::rows("misbehave");
     assert_eq!(rows.len(), 10, "{rows:?}");
     for [path, status, outcome, ..] in &rows {

@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     net::SocketAddr,
+    num::NonZero,
     path::{Path, PathBuf},
     process::Command,
     sync::{Arc, Mutex, OnceLock},
@@ -21,6 +22,7 @@ use lacewing::{
     },
     config::{CompilerProgram, HostFile, Settings},
     control::{Components, Host},
+    event_loop::EventLoops,
     ingress::{Gateway, Listener, Options, Server},
     manifest::{App, Source},
     telemetry::{Captured, InvocationLog, Sink},
@@ -76,6 +78,7 @@ pub(crate) struct Served {
     pub(crate) address: SocketAddr,
     // What was taken from the sink and not yet looked at.
     captured: Mutex<VecDeque<Captured>>,
+    _loops: EventLoops,
     _dir: tempfile::TempDir,
 }
 
@@ -141,10 +144,12 @@ impl Served {
         let listener =
             Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)), "--listen").await.unwrap();
         let gateway = Arc::new(Gateway::new(host.invoker().clone(), host.metrics().clone()));
-        let server =
-            Server::start(listener, Options::of(host.settings()), host.routes().clone(), gateway);
+        let loops = EventLoops::start(NonZero::<usize>::MIN).unwrap();
+        let options = Options::of(host.settings());
+        let routes = host.routes().clone();
+        let server = Server::start(listener, options, loops.handle(), routes, gateway);
         let captured = Mutex::default();
-        Served { address: server.address(), host, sink, captured, _dir: dir }
+        Served { address: server.address(), host, sink, captured, _loops: loops, _dir: dir }
     }
 
     /// One GET on a connection of its own.

@@ -13,6 +13,7 @@ mod components;
 mod deploy;
 mod egress;
 mod examples;
+mod guest_logs;
 mod harness;
 mod hello;
 mod limits;

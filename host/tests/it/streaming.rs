@@ -1,12 +1,13 @@
 //! Handlers that stream, written with the SDK.
 
 use bytes::Bytes;
-use http::{Method, Request};
+use http::{HeaderMap, HeaderValue, Method, Request};
 use http_body_util::{BodyExt, Empty};
 
 use crate::{
     client::{drain, exactly, http2, upload},
-    harness::Served,
+    harness::{Served, guest},
+    upstream::Upstream,
 };
 
 const FIRST: &str = "event: tick\nid: 1\ndata: tick 1 of 3\n\n";
@@ -80,5 +81,72 @@ async fn the_deadline_cuts_a_stream_of_events() {
     exactly(&mut body, FIRST.len()).await;
     assert_eq!(drain(&mut body).await, None);
     assert_eq!(served.record().await.0["outcome"], "deadline_exceeded");
+    served.assert_idle().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn routes_of_a_streaming_function_have_handlers_of_both_kinds() {
+    let served = Served::component(&guest("streams")).await;
+    let reply = served.get("/").await;
+    assert_eq!((reply.status, reply.outcome(), reply.text()), (200, "ok", "at once"));
+    let whole = served.send(Method::POST, "/whole", HeaderMap::new(), "all of it".into()).await;
+    assert_eq!((whole.status, whole.text()), (200, "all of it"));
+    let wrong = served.get("/whole").await;
+    assert_eq!((wrong.status, wrong.outcome()), (405, "ok"));
+    assert_eq!(wrong.headers["allow"], "POST");
+    // A handler that streams begins before the body has ended.
+    let (sender, body) = upload();
+    let request = Request::post("/count").header("host", "localhost").body(body).unwrap();
+    let answer = served.exchange(request);
+    let mut answer = tokio::join!(answer, sender.send("first")).0.into_body();
+    assert_eq!(exactly(&mut answer, 5).await, b"first");
+    drop(sender);
+    assert_eq!(drain(&mut answer).await, Some(0));
+    served.assert_idle().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trailers_of_a_streaming_function_pass_in_both_directions() {
+    let served = Served::component(&guest("streams")).await;
+    for (path, trailer, value) in [("/count", "x-bytes", "3"), ("/echo", "x-sum", "42")] {
+        let (sender, body) = upload();
+        let request = Request::post(path).header("host", "localhost");
+        let request = request.header("te", "trailers").header("trailer", "x-sum");
+        let (response, ()) = tokio::join!(served.exchange(request.body(body).unwrap()), async {
+            sender.send("abc").await;
+            let sum = HeaderValue::from_static("42");
+            sender.end_with(HeaderMap::from_iter([("x-sum".parse().unwrap(), sum)])).await;
+        });
+        let collected = response.into_body().collect().await.unwrap();
+        assert_eq!(collected.trailers().unwrap()[trailer], value, "{path}");
+        assert_eq!(collected.to_bytes(), "abc");
+        assert_eq!(served.record().await.0["outcome"], "ok");
+    }
+    served.assert_idle().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_streaming_function_asks_other_servers() {
+    let upstream = Upstream::start("from far away").await;
+    let manifest = |grant: &str| {
+        format!(
+            "app = \"asks\"\n[functions.asks]\ncomponent = {:?}\nroutes = [\"/{{*path}}\"]\ngrants = {{ http = [\"{grant}\"] }}\n",
+            guest("streams")
+        )
+    };
+    let url = format!("http://{}", upstream.address);
+    let path = format!("/fetch/{url}/page");
+    let served = Served::manifest(&manifest(&url)).await;
+    let reply = served.get(&path).await;
+    assert_eq!((reply.status, reply.text()), (200, "from far away"));
+    let served = Served::manifest(&manifest("https://example.com")).await;
+    let reply = served.get(&path).await;
+    assert_eq!((reply.status, reply.outcome()), (502, "ok"), "{}", reply.text());
+    let (_, lines) = served.record().await;
+    assert!(
+        lines.iter().any(|line| line.contains(" is not granted: add grants.http = ")),
+        "{lines:?}"
+    );
+    assert_eq!(upstream.heads().len(), 1);
     served.assert_idle().await;
 }

@@ -5,6 +5,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 /// The modules of the host, from the top down. A module may name those below it, never one beside or above.
@@ -20,7 +21,7 @@ const LAYERS: &[&[&str]] = &[
     &["telemetry"],
     &["config"],
     &["manifest"],
-    &["body", "file", "name", "outcome"],
+    &["body", "event_loop", "file", "name", "outcome"],
 ];
 
 fn src() -> PathBuf {
@@ -171,4 +172,19 @@ fn traps_are_classified_in_one_place() {
             );
         }
     }
+}
+
+/// `cargo run` in the repository's root, as the README has it, takes the workspace's only default.
+#[test]
+fn cargo_run_is_lacewing() {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["metadata", "--no-deps", "--offline", "--format-version=1"]).current_dir(src());
+    let metadata: serde_json::Value =
+        serde_json::from_slice(&cargo.output().unwrap().stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    let defaults: Vec<_> = packages
+        .iter()
+        .filter_map(|package| Some((package["name"].as_str()?, package["default_run"].as_str()?)))
+        .collect();
+    assert_eq!(defaults, [("lacewing", "lacewing")]);
 }

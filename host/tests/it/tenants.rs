@@ -12,7 +12,7 @@ use http_body_util::Full;
 use lacewing::{
     config::HostFile,
     control::Components,
-    telemetry::{Captured, GuestLine},
+    telemetry::{Captured, GuestLine, metrics::Exposition},
 };
 use serde_json::Value;
 use tokio::{
@@ -201,6 +201,16 @@ impl Tenants {
         }
     }
 
+    /// How many of the suspect's invocations the metrics have with this outcome.
+    pub(crate) fn counted(&self, outcome: &str) -> u64 {
+        let metrics = self.served.host.metrics().expose(Exposition::OpenMetrics);
+        let head = format!(
+            "lacewing_invocations_total{{outcome=\"{outcome}\",tenant=\"suspect\",app=\"suspect\",function=\"suspect\"}} "
+        );
+        let value = metrics.lines().find_map(|line| line.strip_prefix(&head));
+        value.map_or(0, |value| value.parse().unwrap())
+    }
+
     /// Asks the suspect for something that ends badly: checks what the client is told against the outcome, that a neighbour is
     /// served meanwhile and afterwards, and that nothing is held in the end. Returns the record.
     pub(crate) async fn fails(
@@ -211,6 +221,7 @@ impl Tenants {
         sentence: &str,
     ) -> Ended {
         self.served.sink.take();
+        let counted = self.counted(outcome);
         let (reply, ()) = tokio::join!(self.get(path), self.neighbour_is_served());
         let problem = reply.problem();
         assert_eq!(reply.outcome(), outcome, "{problem}");
@@ -219,6 +230,7 @@ impl Tenants {
         assert_eq!(ended.record["outcome"], outcome, "{}", ended.record);
         assert_eq!(ended.record["status"], status, "{}", ended.record);
         assert_eq!(problem["invocation"], ended.record["invocation"]);
+        assert_eq!(self.counted(outcome), counted + 1, "the metric of {outcome}");
         self.neighbour_is_served().await;
         self.served.assert_idle().await;
         ended

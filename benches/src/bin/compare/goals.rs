@@ -96,6 +96,8 @@ fn of_throughput(results: &Results) -> Vec<Goal> {
             0.70,
         )
         .of(over(RATED, "native")),
+        Goal::more("the same of native hyper's on event loops like ours", "x", 0.55, 0.70)
+            .of(over(RATED, "native-loops")),
         Goal::more("the same over wasmtime serve, wasi:http 0.2, its defaults", "x", 6.0, 9.0)
             .of(over(RATED, "wasmtime-02")),
         Goal::more(

@@ -111,6 +111,9 @@ pub(crate) struct ServeArgs {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Served {
+    /// On tokio's multi-threaded runtime, as hyper's own examples are.
     Native,
+    /// On event loops, as the host.
+    NativeLoops,
     Raw,
 }

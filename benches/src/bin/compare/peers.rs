@@ -68,7 +68,7 @@ pub(crate) fn find(options: &Options) -> anyhow::Result<Peers> {
         lacewing: binary.clone(),
     };
     let own = env::current_exe()?;
-    peers.rows.push(native::row(&own));
+    peers.rows.extend(native::rows(&own));
     peers.rows.push(raw::row(&own, &components));
     peers.rows.extend(lacewing::rows(&binary, &components));
     peers.version("lacewing", &binary, &["--version"]);

@@ -1,15 +1,25 @@
 //! The servers that are in this tree: as little around the answer as hyper allows.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{
+    convert::Infallible,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
-use anyhow::Context;
+use anyhow::Context as _;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
+use lacewing::event_loop::EventLoops;
 use lacewing_benches::raw::{self, Raw};
-use tokio::net::TcpListener;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+};
 
 use crate::{
     options::{ServeArgs, Served},
@@ -19,35 +29,102 @@ use crate::{
 /// Serves until killed.
 pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
     let raw = match (args.what, &args.component) {
-        (Served::Native, _) => None,
+        (Served::Native | Served::NativeLoops, _) => None,
         (Served::Raw, Some(component)) => {
             Some(Arc::new(Raw::new(component).map_err(crate::figures::wasm)?))
         }
         (Served::Raw, None) => anyhow::bail!("raw serves a --component"),
     };
-    // As the host has it.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let listener = TcpListener::bind(args.listen).await.context("cannot listen")?;
+        // As the host has it, for all but the server that shows what hyper does by itself.
+        let loops = match args.what {
+            Served::Native => None,
+            Served::NativeLoops | Served::Raw => Some(EventLoops::per_core()?),
+        };
         loop {
             let (stream, _) = listener.accept().await?;
             stream.set_nodelay(true)?;
             let raw = raw.clone();
-            tokio::spawn(async move {
-                let answer = service_fn(move |request| {
-                    let raw = raw.clone();
-                    async move {
-                        Ok::<_, Infallible>(match raw {
-                            None => native(),
-                            Some(raw) => call(&raw, request).await,
-                        })
-                    }
-                });
-                // A client that goes away is none of our business.
-                let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
-            });
+            match &loops {
+                None => drop(tokio::spawn(serve(stream, raw))),
+                Some(loops) => {
+                    let stream = stream.into_std()?;
+                    loops.handle().spawn(async move {
+                        if let Ok(stream) = TcpStream::from_std(stream) {
+                            serve(Gathering { stream, gathered: false }, raw).await;
+                        }
+                    });
+                }
+            }
         }
     })
+}
+
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, raw: Option<Arc<Raw>>) {
+    let answer = service_fn(move |request| {
+        let raw = raw.clone();
+        async move {
+            Ok::<_, Infallible>(match raw {
+                None => native(),
+                Some(raw) => call(&raw, request).await,
+            })
+        }
+    });
+    // A client that goes away is none of our business.
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
+}
+
+/// Writes once the other connections of its thread that are ready have been served, as the host does.
+struct Gathering {
+    stream: TcpStream,
+    gathered: bool,
+}
+
+impl AsyncRead for Gathering {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, into)
+    }
+}
+
+impl AsyncWrite for Gathering {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[io::IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if !std::mem::replace(&mut self.gathered, true) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.gathered = false;
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
 }
 
 fn native() -> Response<Full<Bytes>> {

@@ -61,7 +61,7 @@ pub(in crate::cli) fn run(args: &InvokeArgs, console: &Console) -> Result<ExitCo
     let sink = Sink::memory();
     let host = Host::new(loaded.file.settings.clone(), sink.clone(), InvocationLog::All)?;
     runtime.block_on(async {
-        host.deploy(&loaded.file, &built.components).await.map_err(Error::Deploy)?;
+        project::deploying(console, host.deploy(&loaded.file, &built.components)).await?;
         let revision = choose(args, &host)?;
         // What starting it printed at deploy is not part of the invocation.
         sink.take();

@@ -31,6 +31,7 @@ use crate::{
     },
     config::{self, RequestLog, Settings},
     control::{Deployed, Host, Ledger, review_layouts},
+    event_loop::EventLoops,
     ingress::{Gateway, Listener, Options, Server},
     telemetry::{
         InvocationLog,
@@ -50,8 +51,12 @@ pub(in crate::cli) fn run(args: &UpArgs, console: &Console) -> Result<ExitCode, 
     }
     raise_file_limit();
     let what = What::of(args, &project, console)?;
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::System)?;
+    // Sockets and clocks are looked at after so few turns because each may be a guest's, and last a tick.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .event_interval(4)
+        .enable_all()
+        .build()
+        .map_err(Error::System)?;
     let ended = runtime.block_on(async {
         let mut signals = Signals::new()?;
         let up = tokio::select! {
@@ -152,6 +157,7 @@ struct Up {
     host: Arc<Host>,
     servers: Vec<Server>,
     watch: Option<Watch>,
+    _loops: EventLoops,
     _logs: Logs,
 }
 
@@ -218,12 +224,14 @@ impl Up {
         };
 
         let gateway = Arc::new(Gateway::new(host.invoker().clone(), host.metrics().clone()));
+        let loops = EventLoops::per_core().map_err(Error::System)?;
         let servers: Vec<Server> = listeners
             .into_iter()
             .map(|listener| {
                 Server::start(
                     listener,
                     Options::of(settings),
+                    loops.handle(),
                     host.routes().clone(),
                     gateway.clone(),
                 )
@@ -234,7 +242,7 @@ impl Up {
             counters.iter().map(|count| u64::from(count())).sum()
         });
         host.health().set_ready();
-        let up = Up { args, project, console, host, servers, watch, _logs: logs };
+        let up = Up { args, project, console, host, servers, watch, _loops: loops, _logs: logs };
         up.announce(admin_address);
         Ok(up)
     }
@@ -297,7 +305,8 @@ impl Up {
         if let Some(watch) = &mut self.watch {
             watch.set(built.sources)?;
         }
-        self.host.deploy(&read.file, &built.components).await.map_err(Error::Deploy)?;
+        let deploy = self.host.deploy(&read.file, &built.components);
+        project::deploying(&self.console, deploy).await?;
         remember(&self.host, self.project.path(), read);
         Ok(())
     }
@@ -383,8 +392,8 @@ async fn serve_what(
         What::Project(read, ledger) => (read, ledger),
     };
     let built = build(&read.file, console).await?;
-    let deployed = host.deploy_after(&read.file, &built.components, ledger.as_ref()).await;
-    deployed.map_err(Error::Deploy)?;
+    let deploy = host.deploy_after(&read.file, &built.components, ledger.as_ref());
+    project::deploying(&console, deploy).await?;
     // For whoever develops an app: a host of many would read every component again.
     if args.host.is_none() {
         review_layouts(&host.deployed()).iter().for_each(|slow| console.finding(slow));

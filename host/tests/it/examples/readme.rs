@@ -23,6 +23,23 @@ pub(super) async fn check(example: &str, served: &Served, here: impl Fn(String) 
     assert!(readme.contains(&format!("-- up examples/{example}\n")), "how it is started");
     let curls = commands(&readme);
     assert!(!curls.is_empty(), "the README of {example} shows no curl line");
+    check_commands(curls, served, here).await;
+}
+
+/// The same for those requests of the repository's README that are for this path, which has to be there.
+pub(super) async fn check_front_page(path: &str, served: &Served) {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let mut curls = commands(&readme);
+    curls.retain(|(line, _)| Curl::parse(line).path == path);
+    assert!(!curls.is_empty(), "the README shows no curl line for {path}");
+    check_commands(curls, served, |text| text).await;
+}
+
+async fn check_commands(
+    curls: Vec<(String, String)>,
+    served: &Served,
+    here: impl Fn(String) -> String,
+) {
     for (line, expected) in curls {
         let curl = Curl::parse(&line);
         let reply = served.send(curl.method, &curl.path, curl.headers, curl.body).await;

@@ -1,0 +1,340 @@
+//! Threads that each run the connections they were given, and nothing that takes long.
+//!
+//! ```text
+//!   connection ──> event loop, one per core: reads, runs the guest, writes; nothing is handed between threads
+//!                      │        ^
+//!     a guest's tick   │        │   it waits, or is done
+//!                      v        │
+//!                  compute threads, which take work from each other
+//! ```
+//!
+//! An invocation that is over within a tick, which nearly all are, costs no wake-up of another thread. One that is not is in
+//! nobody's way: its task is moved to the compute threads in the middle of its computation, and moved back when it waits for
+//! something. What guests compute is said by [`computing`], from inside a poll.
+
+use std::{
+    cell::{Cell, RefCell},
+    convert::Infallible,
+    future::Future,
+    io,
+    num::NonZero,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+    thread,
+};
+
+use futures_util::future::{AbortHandle, Abortable};
+use tokio::{
+    runtime::{Builder, Handle},
+    sync::oneshot,
+};
+
+/// Event loops. Dropping them ends their threads, and drops what runs there.
+#[derive(Debug)]
+pub struct EventLoops {
+    handle: LoopsHandle,
+    // Dropped, they end the threads.
+    _running: Vec<oneshot::Sender<Infallible>>,
+}
+
+/// Spawns on [`EventLoops`], as long as those are there.
+#[derive(Clone, Debug)]
+pub struct LoopsHandle(Arc<[EventLoop]>);
+
+/// One thread.
+#[derive(Debug)]
+struct EventLoop {
+    home: Home,
+    tasks: Arc<AtomicUsize>,
+}
+
+/// Where a task runs: here, and where it computes.
+#[derive(Clone, Debug)]
+struct Home {
+    event_loop: Handle,
+    compute: Handle,
+}
+
+thread_local! {
+    /// On the thread of an event loop: that one.
+    static HOME: RefCell<Option<Home>> = const { RefCell::new(None) };
+    static COMPUTING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Says that the task which is being polled is in the middle of a computation: it has used the thread for long, and would go on.
+pub fn computing() {
+    COMPUTING.set(true);
+}
+
+impl EventLoops {
+    /// As many as the cores that this process may use.
+    pub fn per_core() -> io::Result<EventLoops> {
+        EventLoops::start(thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN))
+    }
+
+    /// Starts `count` threads. What computes there is moved to the runtime that this is called in.
+    pub fn start(count: NonZero<usize>) -> io::Result<EventLoops> {
+        let compute = Handle::current();
+        let started: io::Result<Vec<_>> =
+            (0..count.get()).map(|index| EventLoop::start(index, compute.clone())).collect();
+        let (loops, running): (Vec<_>, Vec<_>) = started?.into_iter().unzip();
+        Ok(EventLoops { handle: LoopsHandle(loops.into()), _running: running })
+    }
+
+    /// For those who spawn.
+    pub fn handle(&self) -> &LoopsHandle {
+        &self.handle
+    }
+}
+
+impl LoopsHandle {
+    /// Runs a connection on the thread that has the fewest.
+    pub fn spawn(&self, connection: impl Future<Output = ()> + Send + 'static) {
+        let Some(event_loop) = self.0.iter().min_by_key(|one| one.tasks.load(Relaxed)) else {
+            return;
+        };
+        let counted = Counted::new(&event_loop.tasks);
+        let task = Box::pin(async move {
+            connection.await;
+            drop(counted);
+        });
+        event_loop.home.event_loop.spawn(Roaming {
+            task: Some(task),
+            home: event_loop.home.clone(),
+            away: false,
+        });
+    }
+}
+
+impl EventLoop {
+    fn start(
+        index: usize,
+        compute: Handle,
+    ) -> io::Result<(EventLoop, oneshot::Sender<Infallible>)> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let home = Home { event_loop: runtime.handle().clone(), compute };
+        let (running, ended) = oneshot::channel::<Infallible>();
+        let here = home.clone();
+        thread::Builder::new().name(format!("lacewing-io-{index}")).spawn(move || {
+            HOME.set(Some(here));
+            let _ = runtime.block_on(ended);
+        })?;
+        Ok((EventLoop { home, tasks: Arc::default() }, running))
+    }
+}
+
+/// A task that is counted until it ends.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(tasks: &Arc<AtomicUsize>) -> Counted {
+        tasks.fetch_add(1, Relaxed);
+        Counted(Arc::clone(tasks))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A task that is moved to where it computes, and back. Wherever it arrives it is polled at once, so that nothing it waits for is
+/// missed.
+struct Roaming {
+    /// None: it was moved.
+    task: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    home: Home,
+    away: bool,
+}
+
+impl Future for Roaming {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(task) = &mut self.task else { return Poll::Ready(()) };
+        COMPUTING.set(false);
+        let poll = task.as_mut().poll(cx);
+        let computing = COMPUTING.take();
+        if poll.is_ready() || computing == self.away {
+            return poll;
+        }
+        let home = self.home.clone();
+        let to = if computing { home.compute.clone() } else { home.event_loop.clone() };
+        to.spawn(Roaming { task: self.task.take(), home, away: computing });
+        Poll::Ready(())
+    }
+}
+
+/// A task that was spawned, wherever it is.
+#[derive(Debug)]
+pub struct Task<T> {
+    result: oneshot::Receiver<T>,
+    abort: AbortHandle,
+}
+
+impl<T> Task<T> {
+    /// Ends it at its next poll, which this brings about.
+    pub fn abort_handle(&self) -> AbortHandle {
+        self.abort.clone()
+    }
+
+    /// What it came to. None: it was aborted, or it panicked.
+    pub async fn result(self) -> Option<T> {
+        self.result.await.ok()
+    }
+}
+
+/// Spawns a task beside the one that calls this: on its event loop, from where it is moved as a connection is; elsewhere on
+/// the runtime that there is.
+pub fn spawn<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> Task<T> {
+    let (send, result) = oneshot::channel();
+    let (abort, registration) = AbortHandle::new_pair();
+    let task = Abortable::new(
+        async move {
+            // If nobody wants to know, so be it.
+            let _ = send.send(future.await);
+        },
+        registration,
+    );
+    let task = async move {
+        let _ = task.await;
+    };
+    match HOME.with_borrow(Clone::clone) {
+        Some(home) => {
+            let at = home.event_loop.clone();
+            drop(at.spawn(Roaming { task: Some(Box::pin(task)), home, away: false }));
+        }
+        None => drop(tokio::spawn(task)),
+    }
+    Task { result, abort }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::{pending, poll_fn},
+        sync::mpsc,
+        time::Duration,
+    };
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn one() -> EventLoops {
+        EventLoops::start(NonZero::<usize>::MIN).unwrap()
+    }
+
+    fn here() -> String {
+        thread::current().name().unwrap_or_default().to_owned()
+    }
+
+    /// Takes `ticks` ticks; `seen` hears on which thread each was.
+    async fn compute(ticks: u32, seen: mpsc::Sender<String>) {
+        let mut left = ticks;
+        poll_fn(|cx| {
+            seen.send(here()).unwrap();
+            if left == 0 {
+                return Poll::Ready(());
+            }
+            left -= 1;
+            computing();
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn what_computes_is_moved_away_and_back() {
+        let loops = one();
+        let (seen, threads) = mpsc::channel();
+        let (done, ended) = oneshot::channel();
+        loops.handle.spawn(async move {
+            compute(2, seen.clone()).await;
+            tokio::task::yield_now().await;
+            seen.send(here()).unwrap();
+            done.send(()).unwrap();
+        });
+        ended.await.unwrap();
+        let threads: Vec<String> = threads.iter().collect();
+        let at_home: Vec<bool> =
+            threads.iter().map(|name| name.starts_with("lacewing-io")).collect();
+        // The first tick, the second, the end of the computation, and what came after it had waited.
+        assert_eq!(at_home, [true, false, false, true], "{threads:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_computation_without_end_is_in_nobodys_way() {
+        let loops = one();
+        let (seen, threads) = mpsc::channel();
+        loops.handle.spawn(compute(u32::MAX, seen));
+        threads.recv_timeout(PATIENCE).unwrap();
+        let (done, ended) = oneshot::channel();
+        loops.handle.spawn(async move {
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            done.send(here()).unwrap();
+        });
+        assert!(ended.await.unwrap().starts_with("lacewing-io"));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_task_is_aborted_wherever_it_is() {
+        let loops = one();
+        let (seen, threads) = mpsc::channel();
+        let (handle, spawned) = oneshot::channel();
+        loops.handle.spawn(async move {
+            let waits = spawn(pending::<()>());
+            let computes = spawn(compute(u32::MAX, seen));
+            handle.send((waits, computes)).unwrap();
+            pending::<()>().await;
+        });
+        let (waits, computes) = spawned.await.unwrap();
+        threads.recv_timeout(PATIENCE).unwrap();
+        for task in [waits, computes] {
+            task.abort_handle().abort();
+            assert_eq!(task.result().await, None);
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn connections_go_where_there_are_fewest() {
+        let loops = EventLoops::start(NonZero::new(3).unwrap()).unwrap();
+        let counts =
+            || loops.handle.0.iter().map(|one| one.tasks.load(Relaxed)).collect::<Vec<_>>();
+        let (end, mut ends) = (|| oneshot::channel::<()>(), Vec::new());
+        for _ in 0..7 {
+            let (sender, receiver) = end();
+            ends.push(sender);
+            loops.handle.spawn(async move { drop(receiver.await) });
+        }
+        assert_eq!(counts(), [3, 2, 2]);
+        drop(ends);
+        tokio::time::timeout(PATIENCE, async {
+            while counts() != [0, 0, 0] {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn the_end_of_the_loops_is_the_end_of_what_runs_there() {
+        let loops = one();
+        let (kept, gone) = oneshot::channel::<()>();
+        loops.handle.spawn(async move {
+            let _kept = kept;
+            pending::<()>().await;
+        });
+        drop(loops);
+        assert!(tokio::time::timeout(PATIENCE, gone).await.unwrap().is_err());
+    }
+}
