@@ -47,6 +47,7 @@ use crate::{
     body::{RequestStream, ResponseStream},
     capability::egress::Propagation,
     engine::Engines,
+    event_loop,
     telemetry::{FunctionMetrics, GuestLog},
 };
 use meter::Meter;
@@ -241,7 +242,7 @@ impl Reused {
         let kept = Kept { slot, metrics: self.metrics.clone() };
         kept.metrics.reused().made.inc();
         kept.metrics.reused().instances.fetch_add(1, Relaxed);
-        tokio::spawn(drive::drive(instance.clone(), store, made, program, kept));
+        drop(event_loop::spawn(drive::drive(instance.clone(), store, made, program, kept)));
         let mut seat = Seat::new(instance, log.clone(), std::mem::take(propagation), deadline);
         seat.instantiation = instantiation;
         Ok(Some(seat))
