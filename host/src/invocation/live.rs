@@ -111,7 +111,7 @@ pub(super) enum Serving {
     /// A sandbox of its own.
     Alone(Box<Sandbox>),
     /// An instance that others use as well.
-    Among(Seat),
+    Among(Box<Seat>),
 }
 
 impl Used for Serving {
@@ -182,12 +182,12 @@ impl Making<'_> {
         if let Some(seat) = reused.take(self.log, &mut self.propagation, self.deadline) {
             // It is in use, wherever it is used.
             self.revision.resident();
-            return Ok(Serving::Among(seat));
+            return Ok(Serving::Among(Box::new(seat)));
         }
         let program = self.program().await?;
         let seat = reused.start(&program, self.log, &mut self.propagation, self.deadline).await?;
         Ok(match seat {
-            Some(seat) => Serving::Among(seat),
+            Some(seat) => Serving::Among(Box::new(seat)),
             None => Serving::Alone(Box::new(self.fresh(&program)?)),
         })
     }
