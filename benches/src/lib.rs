@@ -1,7 +1,10 @@
 //! What the benches share: guests, a host of this process with one component deployed, and Wasmtime without any host.
 
+pub mod client;
+pub mod dated;
 pub mod guest;
 pub mod many;
+pub mod process;
 pub mod profiles;
 pub mod raw;
 

@@ -10,6 +10,11 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 
+use crate::memory::Part;
+
+/// Bodies up to this many bytes do not go on anybody's account: those who send and read them are bounded in number.
+pub const FREE_BYTES: u64 = 16 * 1024;
+
 /// A request's body that streams, trailers included.
 pub type RequestStream = UnsyncBoxBody<Bytes, BodyError>;
 
@@ -54,6 +59,18 @@ pub enum BodyError {
 #[error("the function's response was cut short: {0}")]
 pub struct CutShort(pub String);
 
+/// Bytes that are on an account.
+struct Held {
+    bytes: Bytes,
+    _part: Part,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 /// A response's body: whole, or streaming.
 #[derive(Debug)]
 pub enum Body {
@@ -70,6 +87,11 @@ impl Body {
     /// All of it. Takes no allocation of its own.
     pub fn full(bytes: impl Into<Bytes>) -> Body {
         Body::Full(bytes.into())
+    }
+
+    /// All of it, and what goes when the last of it was written or given up: its part of an account.
+    pub fn held(bytes: Bytes, part: Part) -> Body {
+        Body::Full(Bytes::from_owner(Held { bytes, _part: part }))
     }
 
     /// A stream of data and trailers.

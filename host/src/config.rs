@@ -17,6 +17,7 @@
 mod caps;
 mod compilation;
 mod host_file;
+mod machine;
 mod raw;
 mod settings;
 mod tenant;

@@ -24,6 +24,7 @@ mod names;
 mod pool;
 mod profile;
 mod snapshot;
+mod turns;
 
 pub use cache::{ArtifactCache, CacheError, Trimmed};
 pub use compiler::{
@@ -40,11 +41,13 @@ pub use pool::{PoolOptions, PoolUsage};
 pub use profile::Profile;
 pub(crate) use snapshot::ReadState;
 pub use snapshot::{Instrumented, SnapshotError, has_init};
+pub use turns::{Lane, Turn, Turns, Waiting};
 
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::memory::Memory;
 use epoch::Ticker;
 
 /// The engines of one host: one per profile, made when first needed.
@@ -53,6 +56,9 @@ pub struct Engines {
     slots: [OnceLock<Slots>; Profile::ALL.len()],
     provisioned: Arc<Semaphore>,
     ticker: Arc<Ticker>,
+    turns: Arc<Turns>,
+    guests: Arc<Memory>,
+    bodies: Arc<Memory>,
 }
 
 struct Slots {
@@ -75,11 +81,15 @@ impl Engines {
     /// Makes the standard profile's engine and starts the epoch thread. The others are made when a revision first needs
     /// them.
     pub fn new(pool: PoolOptions) -> Result<Arc<Engines>, EngineError> {
+        let turns = Turns::new();
         let engines = Engines {
             provisioned: Arc::new(Semaphore::new(pool.provisioned() as usize)),
-            pool,
             slots: Default::default(),
-            ticker: Ticker::start().map_err(EngineError::Ticker)?,
+            ticker: Ticker::start(turns.clone()).map_err(EngineError::Ticker)?,
+            turns,
+            guests: Memory::new(pool.guest_bytes),
+            bodies: Memory::new(pool.body_bytes),
+            pool,
         };
         engines.get(Profile::default())?;
         Ok(Arc::new(engines))
@@ -107,6 +117,27 @@ impl Engines {
     /// To be held while a guest may run: the epoch ticks only while somebody holds one.
     pub fn running(&self) -> Running {
         self.ticker.running()
+    }
+
+    /// Whose guests run, when there are more than cores.
+    pub fn turns(&self) -> &Arc<Turns> {
+        &self.turns
+    }
+
+    /// Says how many tenants there are: where there are more than one, none may have all of the memory.
+    pub fn set_tenants(&self, tenants: usize) {
+        self.guests.set_tenants(tenants);
+        self.bodies.set_tenants(tenants);
+    }
+
+    /// What the linear memories of sandboxes take.
+    pub fn guests(&self) -> &Arc<Memory> {
+        &self.guests
+    }
+
+    /// What is held of bodies.
+    pub fn bodies(&self) -> &Arc<Memory> {
+        &self.bodies
     }
 
     /// A slot for a sandbox that is made ahead, if one is left.

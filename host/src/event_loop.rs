@@ -15,10 +15,10 @@
 use std::{
     cell::{Cell, RefCell},
     convert::Infallible,
-    future::Future,
+    future::{Future, poll_fn},
     io,
     num::NonZero,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -68,6 +68,19 @@ thread_local! {
 /// Says that the task which is being polled is in the middle of a computation: it has used the thread for long, and would go on.
 pub fn computing() {
     COMPUTING.set(true);
+}
+
+/// Lets others run first, and has the task go on where tasks compute.
+pub async fn compute() {
+    let mut others = pin!(tokio::task::yield_now());
+    poll_fn(|cx| {
+        let poll = others.as_mut().poll(cx);
+        if poll.is_pending() {
+            computing();
+        }
+        poll
+    })
+    .await;
 }
 
 impl EventLoops {
@@ -216,11 +229,7 @@ pub fn spawn<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        future::{pending, poll_fn},
-        sync::mpsc,
-        time::Duration,
-    };
+    use std::{future::pending, sync::mpsc, time::Duration};
 
     use super::*;
 

@@ -3,7 +3,9 @@
 mod quota;
 mod residency;
 mod revision;
+mod tenant;
 
-pub use quota::Quota;
+pub use quota::{Held, Pace, Quota, QuotaLimits, Rate};
 pub use residency::{Place, Prepare, ProgramError, Residency, ResidencyOptions};
-pub use revision::{Component, Revision, RevisionParts, Tenant};
+pub use revision::{Component, Revision, RevisionParts};
+pub use tenant::{Allotment, Tenant, WaitingPlace};

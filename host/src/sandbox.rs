@@ -40,7 +40,7 @@ use wasmtime::{Store, component::Instance};
 
 use crate::{
     capability::egress::Propagation,
-    engine::{Engines, Running},
+    engine::{Engines, Lane, Running, Turn},
     telemetry::GuestLog,
 };
 use budget::CpuClock;
@@ -87,7 +87,7 @@ impl Sandbox {
     ) -> Result<Sandbox, Fault> {
         let running = engines.running();
         let cpu = Arc::new(CpuClock::default());
-        let store = state::store(program.engine(), spec, log, propagation, deadline)?;
+        let store = state::store(program.engine(), spec, cpu.clone(), log, propagation, deadline)?;
         Ok(Sandbox {
             store,
             made: None,
@@ -97,6 +97,13 @@ impl Sandbox {
             instantiated: None,
             _running: running,
         })
+    }
+
+    /// Charges the CPU time and the memory of what it runs to a lane. `turn` is the one that it begins with, if it has one. To be
+    /// called once, before anything runs.
+    pub fn charge_to(&mut self, lane: Arc<Lane>, turn: Option<Turn>) {
+        self.store.data_mut().limiter.charge_to(lane.memory());
+        self.cpu.charge_to(lane, turn);
     }
 
     /// What was used so far.

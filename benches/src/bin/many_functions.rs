@@ -18,64 +18,18 @@ use std::{
     io::{self, BufRead, BufReader, Write as _},
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
-use lacewing_benches::many::{Many, place_of};
+use lacewing_benches::{
+    many::{Many, place_of},
+    process::Host,
+};
 
 /// Starts of the process that are measured.
 const STARTS: usize = 15;
 /// Requests to functions in random order.
 const REQUESTS: usize = 20_000;
-
-/// A host of another process.
-struct Host {
-    child: Child,
-    started: Instant,
-    address: SocketAddr,
-}
-
-impl Host {
-    fn start(lacewing: &Path, file: &Path) -> io::Result<Host> {
-        let started = Instant::now();
-        let mut child = Command::new(lacewing)
-            .args(["up", "--listen", "127.0.0.1:0", "--host"])
-            .arg(file)
-            .stderr(Stdio::piped())
-            .spawn()?;
-        let mut lines = BufReader::new(child.stderr.take().ok_or(io::ErrorKind::BrokenPipe)?);
-        let mut said = String::new();
-        let address = loop {
-            let mut line = String::new();
-            if lines.read_line(&mut line)? == 0 {
-                return Err(io::Error::other(format!("it does not serve:\n{said}")));
-            }
-            if let Some(at) = line.find("http://").filter(|_| line.starts_with("Serving")) {
-                break line[at + "http://".len()..].trim().parse().map_err(io::Error::other)?;
-            }
-            said.push_str(&line);
-        };
-        // What it says from now on must not make it wait.
-        std::thread::spawn(move || io::copy(&mut lines, &mut io::sink()));
-        Ok(Host { child, started, address })
-    }
-
-    fn resident_kib(&self) -> io::Result<f64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-        number.ok_or_else(|| io::Error::other("no VmRSS"))
-    }
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        // Our own child, by its handle.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// One connection.
 struct Client(BufReader<TcpStream>);
@@ -146,8 +100,8 @@ fn starts(lacewing: &Path, file: &Path, functions: usize) -> io::Result<(Vec<Dur
     let (mut times, mut kib) = (Vec::new(), 0.0);
     for turn in 0..STARTS {
         let host = Host::start(lacewing, file)?;
-        Client::connect(host.address)?.ask(turn * 7919 % functions)?;
-        times.push(host.started.elapsed());
+        Client::connect(host.address())?.ask(turn * 7919 % functions)?;
+        times.push(host.age());
         kib = host.resident_kib()?;
     }
     times.sort_unstable();
@@ -163,8 +117,8 @@ fn measure(many: &Many, lacewing: &Path, component: &Path) -> io::Result<String>
     let mut deploys = Vec::new();
     for file in [&one_file, &file] {
         let host = Host::start(lacewing, file)?;
-        Client::connect(host.address)?.ask(0)?;
-        deploys.push(host.started.elapsed());
+        Client::connect(host.address())?.ask(0)?;
+        deploys.push(host.age());
         let cache = file.with_file_name("cache");
         let has_ledger = || -> io::Result<bool> {
             let mut entries = fs::read_dir(&cache)?.filter_map(Result::ok);
@@ -177,7 +131,7 @@ fn measure(many: &Many, lacewing: &Path, component: &Path) -> io::Result<String>
     let (one_starts, one_kib) = starts(lacewing, &one_file, 1)?;
     let (many_starts, many_kib) = starts(lacewing, &file, many.functions)?;
     let host = Host::start(lacewing, &file)?;
-    let mut client = Client::connect(host.address)?;
+    let mut client = Client::connect(host.address())?;
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let mut misses = Vec::with_capacity(REQUESTS);
     for _ in 0..REQUESTS {

@@ -36,6 +36,14 @@ pub(crate) struct RawHostFile {
     /// Sandboxes that exist at once.
     #[schemars(range(min = 1, max = 100_000), extend("default" = 1000))]
     pub(crate) max_sandboxes: Option<At<Whole>>,
+    /// What the memories of all sandboxes may have together, in MiB, besides the first of each. Three quarters of what the machine,
+    /// or the container, has by default.
+    #[schemars(range(min = 1, max = 16_777_216))]
+    pub(crate) memory_mib: Option<At<Whole>>,
+    /// What may be held of bodies over 16 KiB together, in MiB: of requests until their function has them, of responses until their
+    /// client has them.
+    #[schemars(range(min = 1, max = 1_048_576), extend("default" = 256))]
+    pub(crate) body_memory_mib: Option<At<Whole>>,
     /// How long invocations that were accepted may go on after the host was told to stop, in seconds.
     #[schemars(range(min = 0, max = 3600), extend("default" = 30))]
     pub(crate) grace_period_s: Option<At<Whole>>,
@@ -84,17 +92,20 @@ pub(crate) struct RawConnections {
     pub(crate) max_streams: Option<At<Whole>>,
 }
 
-/// The wait for a free sandbox.
+/// Who is let in, and the wait for it: for a free sandbox, a turn on a core, and the concurrency and rate of functions and tenants.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a table")]
 #[schemars(rename = "Admission")]
 pub(crate) struct RawAdmission {
     /// The longest wait, in milliseconds. 0 never waits.
-    #[schemars(range(min = 0, max = 60_000), extend("default" = 100))]
+    #[schemars(range(min = 0, max = 60_000), extend("default" = 50))]
     pub(crate) wait_ms: Option<At<Whole>>,
-    /// Invocations that wait at once.
+    /// Invocations of one tenant that wait at once.
     #[schemars(range(min = 0, max = 1_000_000), extend("default" = 1000))]
     pub(crate) queue: Option<At<Whole>>,
+    /// Invocations in a second, in the whole host, with a burst of the same size. Without a bound by default.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub(crate) rate_per_s: Option<At<Whole>>,
 }
 
 /// Which functions are kept in memory. Over these bounds the one that was used longest ago goes, and is loaded again when
@@ -204,4 +215,7 @@ pub(crate) struct RawQuota {
     /// The sum of the memory limits of the sandboxes that exist at once, in MiB.
     #[schemars(range(min = 1, max = 16_777_216))]
     pub(crate) memory_mib: Option<At<Whole>>,
+    /// Its part of slots and cores while tenants wait for them, in proportion to the others' weights.
+    #[schemars(range(min = 1, max = 1000), extend("default" = 1))]
+    pub(crate) weight: Option<At<Whole>>,
 }

@@ -10,7 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::raw::{RawAdmission, RawConnections, RawHostFile, RawResidency};
-use super::{Caps, Compilation};
+use super::{Caps, Compilation, machine};
 use crate::manifest::raw::{At, Whole};
 use crate::manifest::{Diagnostic, Findings, LimitKey};
 
@@ -38,6 +38,13 @@ pub struct Settings {
     /// each, that is 4 TiB of the 128 TiB of address space that a process has. What does not find a slot waits as
     /// [`Settings::admission`] says, then ends as `load_shed`.
     pub max_sandboxes: u32,
+    /// What the memories of all sandboxes may have together, in bytes, besides the first MiB of each. Key: `memory_mib`. None, the
+    /// default: three quarters of what the machine, or the container, has. Of that no tenant has more than four times what it
+    /// leaves, where there are several. `load_shed`.
+    pub guest_memory_bytes: Option<u64>,
+    /// What may be held of bodies over 16 KiB together, in bytes: of requests until their function has them, of responses until
+    /// their client has them. Key: `body_memory_mib`. Default 256 MiB. Shared as [`Settings::guest_memory_bytes`]. `load_shed`.
+    pub body_memory_bytes: u64,
     /// Bounds on connections and on what is read from them. Table: `connections`.
     pub connections: Connections,
     /// The wait for a free slot. Table: `admission`.
@@ -81,14 +88,18 @@ pub struct Connections {
     pub max_streams: u32,
 }
 
-/// The wait for a free slot of the pool, and for the concurrency of functions and tenants.
+/// Who is let in, and the wait for it: for a free slot of the pool, a turn on a core, and the concurrency and rate of functions
+/// and tenants.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Admission {
-    /// The longest wait. Key: `wait_ms`. Default 100 ms: enough to ride out a burst, too little to pile up. 0 never
-    /// waits. `load_shed` or `throttled`.
+    /// The longest wait. Key: `wait_ms`. Default 50 ms: enough to ride out a burst, too little to pile up, and who is refused
+    /// hears of it within 100 ms. 0 never waits. `load_shed` or `throttled`.
     pub wait: Duration,
-    /// Invocations that wait at once. Key: `queue`. Default 1,000, one for each slot. `load_shed`.
+    /// Invocations of one tenant that wait at once. Key: `queue`. Default 1,000, one for each slot. `load_shed` or `throttled`,
+    /// as what they wait for.
     pub queue: u32,
+    /// Invocations in a second, in the whole host, with a burst of the same size. Key: `rate_per_s`. None by default. `load_shed`.
+    pub rate_per_s: Option<u32>,
 }
 
 /// Which functions are kept in memory. Beyond these bounds the one that was used longest ago goes, and is loaded from
@@ -155,6 +166,8 @@ impl Settings {
             max_cache_bytes: 4096 * MIB,
             residency: Residency::default(),
             max_sandboxes: 1000,
+            guest_memory_bytes: None,
+            body_memory_bytes: 256 * MIB,
             connections: Connections::default(),
             admission: Admission::default(),
             compilation: Compilation::default(),
@@ -168,6 +181,11 @@ impl Settings {
     pub fn max_memory_bytes(&self) -> u64 {
         let key = LimitKey::MemoryMib;
         self.caps.get(key).unwrap_or(*key.range().end()) * MIB
+    }
+
+    /// What the memories of all sandboxes may have together, in bytes: as set, or as much as this machine bears.
+    pub fn guest_bytes(&self) -> u64 {
+        self.guest_memory_bytes.unwrap_or_else(|| machine::memory_bytes() / 4 * 3)
     }
 
     /// Two addresses that cannot both be listened on, if there are some: a sentence.
@@ -223,29 +241,7 @@ impl Settings {
                 .or(raw.listen.as_ref().map(|listen| &listen.span));
             findings.at(key.unwrap_or(&(0..0)), Diagnostic::error(conflict).help(help));
         }
-        let grace_s = settings.grace_period.as_secs();
-        settings.max_cache_bytes = MIB
-            * number(
-                "max_cache_mib",
-                &raw.max_cache_mib,
-                1..=16_777_216,
-                settings.max_cache_bytes / MIB,
-                findings,
-            );
-        settings.max_sandboxes = small(number(
-            "max_sandboxes",
-            &raw.max_sandboxes,
-            1..=100_000,
-            settings.max_sandboxes.into(),
-            findings,
-        ));
-        settings.grace_period = Duration::from_secs(number(
-            "grace_period_s",
-            &raw.grace_period_s,
-            0..=3600,
-            grace_s,
-            findings,
-        ));
+        settings.read_bounds(raw, findings);
         settings.connections = Connections::read(&raw.connections, findings);
         settings.admission = Admission::read(&raw.admission, findings);
         settings.residency = Residency::read(&raw.residency, findings);
@@ -253,6 +249,45 @@ impl Settings {
         settings.log = LogSettings { format: raw.log.format, requests: raw.log.requests };
         settings.caps.read(&raw.caps, findings);
         settings
+    }
+
+    fn read_bounds(&mut self, raw: &RawHostFile, findings: &mut Findings) {
+        let grace_s = self.grace_period.as_secs();
+        self.max_cache_bytes = MIB
+            * number(
+                "max_cache_mib",
+                &raw.max_cache_mib,
+                1..=16_777_216,
+                self.max_cache_bytes / MIB,
+                findings,
+            );
+        self.max_sandboxes = small(number(
+            "max_sandboxes",
+            &raw.max_sandboxes,
+            1..=100_000,
+            self.max_sandboxes.into(),
+            findings,
+        ));
+        self.guest_memory_bytes = raw
+            .memory_mib
+            .as_ref()
+            .and_then(|raw| findings.number("memory_mib", raw, 1..=16_777_216))
+            .map(|mib| mib * MIB);
+        self.body_memory_bytes = MIB
+            * number(
+                "body_memory_mib",
+                &raw.body_memory_mib,
+                1..=1_048_576,
+                self.body_memory_bytes / MIB,
+                findings,
+            );
+        self.grace_period = Duration::from_secs(number(
+            "grace_period_s",
+            &raw.grace_period_s,
+            0..=3600,
+            grace_s,
+            findings,
+        ));
     }
 }
 
@@ -325,6 +360,11 @@ impl Admission {
                 default.queue.into(),
                 findings,
             )),
+            rate_per_s: raw
+                .rate_per_s
+                .as_ref()
+                .and_then(|raw| findings.number("rate_per_s", raw, 1..=10_000_000))
+                .map(small),
         }
     }
 }
@@ -432,7 +472,7 @@ impl Default for Connections {
 
 impl Default for Admission {
     fn default() -> Admission {
-        Admission { wait: Duration::from_millis(100), queue: 1000 }
+        Admission { wait: Duration::from_millis(50), queue: 1000, rate_per_s: None }
     }
 }
 

@@ -35,7 +35,7 @@ pub struct Tenant {
 }
 
 /// What all functions of a tenant together may use; `None` is no bound but the host's own.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quota {
     /// Invocations at once. Key: `concurrency`. `throttled`.
     pub concurrency: Option<u32>,
@@ -43,6 +43,15 @@ pub struct Quota {
     pub rate_per_s: Option<u32>,
     /// The sum of the memory limits of the sandboxes that exist at once, in bytes. Key: `memory_mib`. `throttled`.
     pub memory_bytes: Option<u64>,
+    /// Its part of slots and cores while tenants wait for them, in proportion to the others' weights. Key: `weight`. Default 1.
+    /// Whoever gets less than it asks for waits, and is `load_shed` in the end.
+    pub weight: u32,
+}
+
+impl Default for Quota {
+    fn default() -> Quota {
+        Quota { concurrency: None, rate_per_s: None, memory_bytes: None, weight: 1 }
+    }
 }
 
 impl Quota {
@@ -53,6 +62,7 @@ impl Quota {
             concurrency: get("concurrency", &raw.concurrency, 1..=1_000_000).map(small),
             rate_per_s: get("rate_per_s", &raw.rate_per_s, 1..=10_000_000).map(small),
             memory_bytes: get("memory_mib", &raw.memory_mib, 1..=16_777_216).map(|mib| mib * MIB),
+            weight: get("weight", &raw.weight, 1..=1000).map_or(1, small),
         }
     }
 }

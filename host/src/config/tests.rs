@@ -16,6 +16,8 @@ admin = "off"
 cache_dir = "cache"
 max_cache_mib = 100
 max_sandboxes = 200
+memory_mib = 2048
+body_memory_mib = 64
 grace_period_s = 5
 
 [connections]
@@ -30,6 +32,7 @@ max_streams = 10
 [admission]
 wait_ms = 0
 queue = 7
+rate_per_s = 90
 
 [residency]
 max_functions = 20
@@ -54,7 +57,7 @@ log_kib = 8
 [tenants.acme]
 hosts = ["acme.example.com", "*.acme.example.com"]
 apps = ["shop", "huge/lacewing.toml"]
-quota = { concurrency = 50, rate_per_s = 1000, memory_mib = 2048 }
+quota = { concurrency = 50, rate_per_s = 1000, memory_mib = 2048, weight = 3 }
 caps = { cpu_ms = 100, fuel = 1000 }
 
 [tenants.other]
@@ -101,6 +104,8 @@ fn every_setting_is_taken() {
         max_cache_bytes: 100 << 20,
         residency: Residency { max_functions: 20, memory_bytes: 30 << 20 },
         max_sandboxes: 200,
+        guest_memory_bytes: Some(2 << 30),
+        body_memory_bytes: 64 << 20,
         connections: Connections {
             max: 500,
             header_timeout: Duration::from_secs(1),
@@ -110,7 +115,7 @@ fn every_setting_is_taken() {
             max_headers: 32,
             max_streams: 10,
         },
-        admission: Admission { wait: Duration::ZERO, queue: 7 },
+        admission: Admission { wait: Duration::ZERO, queue: 7, rate_per_s: Some(90) },
         compilation: Compilation {
             memory_bytes: 1 << 30,
             cpu: Duration::from_secs(7),
@@ -137,6 +142,7 @@ fn what_is_not_said_is_the_default() {
     let file = load(&Hosts::new(), "tenants.acme.hosts = [\"*\"]\n");
     assert_eq!(file.settings, Settings::new(default_cache_dir()));
     assert_eq!(file.settings.conflict(), None);
+    assert!(file.settings.guest_bytes() > 64 << 20, "this machine has some memory");
     assert_eq!(file.settings.max_memory_bytes(), 256 << 20);
     let tenant = &file.tenants[0];
     assert_eq!((&tenant.quota, &tenant.caps), (&Quota::default(), &Caps::none()));
@@ -152,9 +158,14 @@ fn tenants_have_their_hosts_apps_and_quotas() {
     assert_eq!(hosts, ["acme.example.com", "*.acme.example.com"]);
     let apps: Vec<&str> = acme.apps.iter().map(|app| app.name.as_str()).collect();
     assert_eq!(apps, ["shop", "huge"]);
-    let quota =
-        Quota { concurrency: Some(50), rate_per_s: Some(1000), memory_bytes: Some(2048 << 20) };
+    let quota = Quota {
+        concurrency: Some(50),
+        rate_per_s: Some(1000),
+        memory_bytes: Some(2048 << 20),
+        weight: 3,
+    };
     assert_eq!(acme.quota, quota);
+    assert_eq!(other.quota.weight, 1);
     assert_eq!(other.hosts, [HostPattern::Any]);
     assert_eq!(other.functions().count(), 1);
 }

@@ -12,8 +12,8 @@ use self::revise::Revise;
 use super::{Deployed, Host, Ledger, routes};
 use crate::{
     config::{HostFile, Quota as TenantQuota},
-    engine::LoadError,
-    function::{Quota, Tenant},
+    engine::{Engines, LoadError},
+    function::{Allotment, QuotaLimits, Tenant},
     manifest::{App, Function, HostPattern, LimitKey, Source},
     name::{AppName, FunctionName, TenantName},
     outcome::Outcome,
@@ -158,13 +158,14 @@ impl Host {
         let current = self.deployed();
         let mut revise = Revise::new(self, &current, ledger);
         let (mut revisions, mut errors) = (Vec::new(), Vec::new());
-        let (mut hosts, tenants) = (HashMap::new(), Tenants::of(&current));
+        let (mut hosts, mut tenants) = (HashMap::new(), Tenants::of(self, &current));
         for config in &file.tenants {
             let tenant = tenants.get(&config.name, &config.quota);
             hosts.insert(config.name.clone(), config.hosts.as_slice());
             for (app, function) in config.functions() {
                 let path = component_path(&config.name, app, function, components);
-                match revise.function(&tenant, app, function, &path).await {
+                let found = revise.function(&tenant, &config.quota, app, function, &path).await;
+                match found {
                     Ok(revision) => revisions.push(revision),
                     Err(refusal) => errors.push(error(app, function, path, refusal)),
                 }
@@ -178,7 +179,7 @@ impl Host {
                 return Err(errors);
             }
         };
-        self.swap(Deployed { revisions }, router);
+        self.swap(Deployed { revisions }, router, tenants);
         self.trim_cache();
         Ok(())
     }
@@ -206,26 +207,55 @@ impl Host {
     }
 }
 
-/// The tenants of what is deployed.
-pub(super) struct Tenants<'a>(HashMap<&'a TenantName, &'a Arc<Tenant>>);
+/// The tenants of what is deployed, and of what is being.
+pub(super) struct Tenants {
+    engines: Arc<Engines>,
+    current: HashMap<TenantName, Arc<Tenant>>,
+    /// What they may have once it is deployed.
+    next: Vec<(Arc<Tenant>, Allotment)>,
+}
 
-impl Tenants<'_> {
-    pub(super) fn of(current: &Deployed) -> Tenants<'_> {
+impl Tenants {
+    pub(super) fn of(host: &Host, current: &Deployed) -> Tenants {
         let tenants = current.revisions.iter().map(|revision| &revision.tenant);
-        Tenants(tenants.map(|tenant| (tenant.name(), tenant)).collect())
-    }
-
-    /// The tenant as it is, if its quota did not change: what its invocations hold stays counted.
-    pub(super) fn get(&self, name: &TenantName, quota: &TenantQuota) -> Arc<Tenant> {
-        let TenantQuota { concurrency, rate_per_s, memory_bytes } = *quota;
-        let memory_mib = memory_bytes.map(|bytes| u32::try_from(bytes >> 20).unwrap_or(u32::MAX));
-        // Without a quota nothing is the tenant's own: what it cannot have is what the host does not have.
-        let quota = Quota::new(concurrency.unwrap_or(u32::MAX), rate_per_s).with_memory(memory_mib);
-        match self.0.get(name) {
-            Some(tenant) if tenant.quota().is_like(&quota) => Arc::clone(tenant),
-            _ => Arc::new(Tenant::new(name.clone(), quota)),
+        Tenants {
+            engines: host.invoker().engines().clone(),
+            current: tenants.map(|tenant| (tenant.name().clone(), tenant.clone())).collect(),
+            next: Vec::new(),
         }
     }
+
+    /// The tenant of a name: the one that is there, so that what its invocations hold stays counted.
+    pub(super) fn get(&mut self, name: &TenantName, quota: &TenantQuota) -> Arc<Tenant> {
+        let allotment = allotment(quota);
+        let tenant = match self.current.get(name) {
+            Some(tenant) => tenant.clone(),
+            None => Tenant::new(name.clone(), allotment, &self.engines),
+        };
+        self.next.push((tenant.clone(), allotment));
+        tenant
+    }
+
+    /// Makes it so, and says how many they are.
+    pub(super) fn enforce(self) -> usize {
+        for (tenant, allotment) in &self.next {
+            tenant.set(*allotment);
+        }
+        self.next.len()
+    }
+}
+
+fn allotment(quota: &TenantQuota) -> Allotment {
+    let TenantQuota { concurrency, rate_per_s, memory_bytes, weight } = *quota;
+    let memory_mib = memory_bytes.map(|bytes| u32::try_from(bytes >> 20).unwrap_or(u32::MAX));
+    // Without a quota nothing is the tenant's own: what it cannot have is what the host does not have.
+    let most = QuotaLimits::NONE;
+    let quota = QuotaLimits {
+        concurrency: concurrency.unwrap_or(most.concurrency),
+        memory_mib: memory_mib.unwrap_or(most.memory_mib),
+        rate_per_s,
+    };
+    Allotment { quota, weight }
 }
 
 fn component_path(

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use super::deploy::Tenants;
 use crate::{
     capability::egress::{Egress, EgressOptions, EgressSetupError},
     config::Settings,
@@ -66,6 +67,8 @@ impl Host {
             instances: cap(LimitKey::Instances),
             memories: cap(LimitKey::Memories),
             memory_bytes: settings.max_memory_bytes(),
+            guest_bytes: settings.guest_bytes(),
+            body_bytes: settings.body_memory_bytes,
             table_elements: settings.caps.get(LimitKey::TableElements).unwrap_or(100_000),
             ..PoolOptions::default()
         };
@@ -78,8 +81,11 @@ impl Host {
             }
         };
         let compiler = Compiler::new(settings.compilation.clone());
-        let queue =
-            QueueOptions { wait: settings.admission.wait, length: settings.admission.queue };
+        let queue = QueueOptions {
+            wait: settings.admission.wait,
+            length: settings.admission.queue,
+            rate_per_s: settings.admission.rate_per_s,
+        };
         let capacity =
             u32::try_from(engines.usage().capacity).unwrap_or(u32::MAX).min(settings.max_sandboxes);
         let invoker =
@@ -150,8 +156,17 @@ impl Host {
         &self.routes
     }
 
-    pub(super) fn swap(&self, deployed: Deployed, router: Router<Endpoint<Arc<Revision>>>) {
+    pub(super) fn swap(
+        &self,
+        deployed: Deployed,
+        router: Router<Endpoint<Arc<Revision>>>,
+        tenants: Tenants,
+    ) {
+        let tenants = tenants.enforce();
+        self.invoker.admission().set_tenants(tenants);
+        self.invoker.engines().set_tenants(tenants);
         for revision in &deployed.revisions {
+            revision.enforce();
             revision.metrics.set_revisions(vec![revision.origin.revision.clone()]);
         }
         let before = self.deployed.swap(Arc::new(deployed));
@@ -163,7 +178,7 @@ impl Host {
 /// What is in use now, read when it is scraped.
 fn watch_use(metrics: &Metrics, invoker: &Arc<Invoker>) {
     type Read = fn(&Invoker) -> u64;
-    let gauges: [(&'static str, &'static str, Read); 8] = [
+    let gauges: [(&'static str, &'static str, Read); 11] = [
         (
             "invocations_in_flight",
             "Invocations between admission and the end of the response",
@@ -171,6 +186,15 @@ fn watch_use(metrics: &Metrics, invoker: &Arc<Invoker>) {
         ),
         ("invocations_waiting", "Requests that wait for a slot", |i| {
             i.admission().waiting().into()
+        }),
+        ("guests_waiting_for_a_core", "Guests that wait for a turn on a core", |i| {
+            i.engines().turns().waiting()
+        }),
+        ("guest_memory_bytes", "What guests' memories take, besides the first MiB of each", |i| {
+            i.engines().guests().used_bytes()
+        }),
+        ("bodies_bytes", "What is held of large bodies of requests and responses", |i| {
+            i.engines().bodies().used_bytes()
         }),
         ("sandboxes_capacity", "Sandboxes that may exist at once", |i| {
             i.admission().capacity().into()

@@ -44,7 +44,7 @@ use crate::{
 pub use form::Malformed;
 
 /// Changes with the layout of what follows it.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// The largest ledger that is read, in bytes: a million functions.
 const MAX_BYTES: u64 = 256 << 20;
@@ -213,7 +213,7 @@ impl Host {
     /// A ledger that cannot be understood, which changes nothing.
     pub fn restore(self: &Arc<Self>, ledger: &Ledger) -> Result<(), Malformed> {
         let restored = form::restore(self, &ledger.head, ledger.functions())?;
-        self.swap(restored.deployed, restored.router);
+        self.swap(restored.deployed, restored.router, restored.tenants);
         Ok(())
     }
 

@@ -14,8 +14,10 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::{self, Thread},
-    time::Duration,
+    time::{Duration, Instant},
 };
+
+use super::turns::Turns;
 
 /// Time between two ticks: how late an interruption may be, and how long a guest runs before others get a turn.
 pub(crate) const TICK: Duration = Duration::from_millis(1);
@@ -26,6 +28,7 @@ const LINGER_TICKS: u32 = 200;
 
 /// Ticks the epoch of all registered engines while a sandbox runs.
 pub(super) struct Ticker {
+    turns: Arc<Turns>,
     engines: Mutex<Vec<wasmtime::Engine>>,
     running: AtomicUsize,
     parked: AtomicBool,
@@ -38,8 +41,9 @@ pub struct Running(Arc<Ticker>);
 
 impl Ticker {
     /// Starts the thread. Without it no limit on time would hold: that is an error, not a warning.
-    pub(super) fn start() -> std::io::Result<Arc<Ticker>> {
+    pub(super) fn start(turns: Arc<Turns>) -> std::io::Result<Arc<Ticker>> {
         let ticker = Arc::new(Ticker {
+            turns,
             engines: Mutex::new(Vec::new()),
             running: AtomicUsize::new(0),
             parked: AtomicBool::new(false),
@@ -91,6 +95,7 @@ impl Ticker {
             for engine in self.engines.lock().unwrap_or_else(PoisonError::into_inner).iter() {
                 engine.increment_epoch();
             }
+            self.turns.refill(Instant::now());
             return 0;
         }
         if idle >= LINGER_TICKS {
@@ -143,7 +148,7 @@ mod tests {
         let mut config = wasmtime::Config::new();
         config.epoch_interruption(true);
         let engine = wasmtime::Engine::new(&config).unwrap();
-        let ticker = Ticker::start().unwrap();
+        let ticker = Ticker::start(Turns::new()).unwrap();
         ticker.tick(engine.clone());
         let running = ticker.running();
         assert!(epoch_moves(&engine));

@@ -30,6 +30,10 @@ pub struct PoolOptions {
     pub keep_resident_of_large_bytes: u64,
     /// Unused slots that stay warm. Default 100.
     pub warm_slots: u32,
+    /// What the linear memories of all sandboxes may have together, in bytes, besides the first MiB of each. No bound by default.
+    pub guest_bytes: u64,
+    /// What may be held of requests' and responses' bodies together, in bytes. Default 256 MiB.
+    pub body_bytes: u64,
 }
 
 impl Default for PoolOptions {
@@ -43,6 +47,8 @@ impl Default for PoolOptions {
             keep_resident_bytes: 1 << 20,
             keep_resident_of_large_bytes: 256 << 10,
             warm_slots: 100,
+            guest_bytes: u64::MAX,
+            body_bytes: 256 << 20,
         }
     }
 }

@@ -1,147 +1,483 @@
-//! How many invocations at once, and how many in a second: for a function, and for a tenant.
+//! How many invocations at once, with how much memory, and how many in a second: for a function, and for a tenant.
+//!
+//! Taking and giving back is one atomic each. Only who has to wait takes a lock, and who gives back while somebody waits.
 
 use std::{
+    pin::Pin,
     sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{
+            AtomicU32, AtomicU64,
+            Ordering::{Relaxed, SeqCst},
+        },
     },
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use tokio::sync::Semaphore;
+use tokio::sync::oneshot;
 
-/// The concurrency and the rate of one function or one tenant.
+use crate::fair::Line;
+
+/// The most that one function or one tenant may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuotaLimits {
+    /// Invocations at once.
+    pub concurrency: u32,
+    /// The sum of the memory limits of the sandboxes that exist at once, in MiB.
+    pub memory_mib: u32,
+    /// Invocations in a second, with a burst of as many.
+    pub rate_per_s: Option<u32>,
+}
+
+impl QuotaLimits {
+    /// No limit at all.
+    pub const NONE: QuotaLimits =
+        QuotaLimits { concurrency: u32::MAX, memory_mib: u32::MAX, rate_per_s: None };
+}
+
+/// The concurrency, the memory and the rate of one function or one tenant. Its limits can be changed; what it has stays counted.
 #[derive(Debug)]
 pub struct Quota {
-    concurrency: u32,
-    slots: Arc<Semaphore>,
-    memory_mib: Option<u32>,
-    memory: Option<Arc<Semaphore>>,
-    rate: Option<Rate>,
+    limits: Packed,
+    held: Packed,
+    rate: Rate,
+    waiting: AtomicU32,
+    line: Mutex<Waiters>,
+}
+
+/// Invocations and their memory in one word, so that both are taken at once.
+#[derive(Debug)]
+struct Packed(AtomicU64);
+
+impl Packed {
+    fn new(count: u32, mib: u32) -> Packed {
+        Packed(AtomicU64::new(pack(count, mib)))
+    }
+
+    fn get(&self) -> (u32, u32) {
+        unpack(self.0.load(SeqCst))
+    }
+}
+
+fn pack(count: u32, mib: u32) -> u64 {
+    u64::from(mib) << 32 | u64::from(count)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "each half is what was put there")]
+fn unpack(packed: u64) -> (u32, u32) {
+    (packed as u32, (packed >> 32) as u32)
+}
+
+/// Those that wait for one quota.
+#[derive(Debug)]
+struct Waiters {
+    line: Line<Waiter>,
+    next: u64,
+    pace: Pace,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    quota: Arc<Quota>,
+    memory_mib: u32,
+    sender: oneshot::Sender<Held>,
+}
+
+/// How fast those that wait are served, for telling others how long it takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    since: Instant,
+    served: u32,
+}
+
+impl Pace {
+    /// From now on.
+    pub fn new() -> Pace {
+        Pace { since: Instant::now(), served: 0 }
+    }
+
+    /// One more was served.
+    pub fn served(&mut self) {
+        self.served = self.served.saturating_add(1);
+    }
+
+    /// How long until one more is served, with so many before it. Where none was served so far, as long again as none was.
+    pub fn until(&self, before: usize) -> Duration {
+        const BOUNDS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+        let passed = self.since.elapsed();
+        let before = u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1);
+        let until = match self.served {
+            0 => passed,
+            served => passed.saturating_mul(before) / served,
+        };
+        until.clamp(BOUNDS.0, BOUNDS.1)
+    }
+}
+
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace::new()
+    }
+}
+
+/// What an invocation has of a quota. Dropping it gives it back.
+#[derive(Debug)]
+pub struct Held {
+    // None when it was given back already.
+    quota: Option<Arc<Quota>>,
+    memory_mib: u32,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(quota) = self.quota.take() {
+            quota.give_back(self.memory_mib);
+        }
+    }
+}
+
+/// Waits for its part of a quota, after those that came before. Dropping it is leaving the line.
+#[derive(Debug)]
+pub struct Entry {
+    quota: Arc<Quota>,
+    number: u64,
+    held: oneshot::Receiver<Held>,
+    is_over: bool,
+}
+
+impl Future for Entry {
+    type Output = Held;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Held> {
+        match Pin::new(&mut self.held).poll(cx) {
+            Poll::Ready(Ok(held)) => {
+                self.is_over = true;
+                Poll::Ready(held)
+            }
+            // The sender goes only when it has sent, or with this.
+            Poll::Ready(Err(_)) | Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        // What was granted a moment ago goes with the receiver, once the lock is free.
+        let mut waiters = self.quota.lock();
+        if waiters.line.remove(self.number).is_some() {
+            self.quota.waiting.fetch_sub(1, SeqCst);
+            // Who is first now may need less.
+            self.quota.grant(&mut waiters);
+        }
+    }
 }
 
 impl Quota {
-    /// `concurrency` invocations at once and, where given, `rate_per_s` in a second with a burst of as many.
-    pub fn new(concurrency: u32, rate_per_s: Option<u32>) -> Quota {
-        Quota {
-            concurrency,
-            slots: Arc::new(Semaphore::new(concurrency as usize)),
-            memory_mib: None,
-            memory: None,
-            rate: rate_per_s.map(Rate::per_second),
+    /// A quota of which nothing is taken.
+    pub fn new(limits: QuotaLimits) -> Arc<Quota> {
+        Arc::new(Quota {
+            limits: Packed::new(limits.concurrency, limits.memory_mib),
+            held: Packed::new(0, 0),
+            rate: Rate::new(limits.rate_per_s),
+            waiting: AtomicU32::new(0),
+            line: Mutex::new(Waiters { line: Line::default(), next: 0, pace: Pace::new() }),
+        })
+    }
+
+    /// Changes the limits. What is over the new ones goes on, and nothing is added to it before it is below them.
+    pub fn set(&self, limits: QuotaLimits) {
+        self.rate.set(limits.rate_per_s);
+        let packed = pack(limits.concurrency, limits.memory_mib);
+        if self.limits.0.swap(packed, SeqCst) != packed {
+            self.grant(&mut self.lock());
         }
     }
 
-    /// With a bound on the sum of the memory limits of the sandboxes that exist at once, in MiB.
-    pub fn with_memory(mut self, memory_mib: Option<u32>) -> Quota {
-        self.memory_mib = memory_mib;
-        self.memory = memory_mib.map(|mib| Arc::new(Semaphore::new(mib as usize)));
-        self
+    /// The limits.
+    pub fn limits(&self) -> QuotaLimits {
+        let (concurrency, memory_mib) = self.limits.get();
+        QuotaLimits { concurrency, memory_mib, rate_per_s: self.rate.get() }
     }
 
-    /// Whether `other`, which nobody has used yet, is the same quota.
-    pub fn is_like(&self, other: &Quota) -> bool {
-        self.concurrency == other.concurrency
-            && self.memory_mib == other.memory_mib
-            && self.rate.as_ref().map(|rate| rate.per_second)
-                == other.rate.as_ref().map(|rate| rate.per_second)
+    /// Invocations that have a part of it.
+    pub fn in_use(&self) -> u32 {
+        self.held.get().0
     }
 
-    /// The memory that sandboxes may be made for at once, in MiB, where that is bounded, with what is free of it.
-    pub fn memory(&self) -> Option<(u32, &Arc<Semaphore>)> {
-        self.memory_mib.zip(self.memory.as_ref())
+    /// The sum of their memory limits, in MiB.
+    pub fn memory_in_use_mib(&self) -> u32 {
+        self.held.get().1
     }
 
-    /// The slots for invocations at once.
-    pub fn slots(&self) -> &Arc<Semaphore> {
-        &self.slots
+    /// Takes a part for an invocation whose sandbox may have so much memory, unless others wait.
+    pub fn try_enter(self: &Arc<Quota>, memory_mib: u32) -> Option<Held> {
+        let enters = self.waiting.load(SeqCst) == 0 && self.take(memory_mib);
+        enters.then(|| Held { quota: Some(self.clone()), memory_mib })
     }
 
-    /// Invocations that hold a slot.
-    pub fn in_use(&self) -> usize {
-        self.concurrency as usize - self.slots.available_permits()
-    }
-
-    /// Takes one invocation out of the rate; otherwise how long until there is one.
-    pub fn take_rate(&self) -> Result<(), Duration> {
-        match &self.rate {
-            Some(rate) => rate.take(Instant::now()),
-            None => Ok(()),
+    /// The same, waiting in line.
+    pub fn enter(self: &Arc<Quota>, memory_mib: u32) -> Entry {
+        let (sender, held) = oneshot::channel();
+        let mut waiters = self.lock();
+        // Before it is looked at what is free: who gives back looks at this afterwards.
+        if self.waiting.fetch_add(1, SeqCst) == 0 {
+            waiters.pace = Pace::new();
         }
+        let number = waiters.next;
+        waiters.next += 1;
+        waiters.line.push(number, Waiter { quota: self.clone(), memory_mib, sender });
+        self.grant(&mut waiters);
+        drop(waiters);
+        Entry { quota: self.clone(), number, held, is_over: false }
+    }
+
+    /// Whether it is for want of memory that one more cannot enter now.
+    pub fn lacks_memory(&self) -> bool {
+        self.held.get().0 < self.limits.get().0
+    }
+
+    /// How long it takes now until one more can enter.
+    pub fn until_free(&self) -> Duration {
+        let waiters = self.lock();
+        waiters.pace.until(waiters.line.len())
+    }
+
+    fn take(&self, memory_mib: u32) -> bool {
+        let (most, most_mib) = self.limits.get();
+        let more = |held| {
+            let (count, mib) = unpack(held);
+            let (count, mib) = (count.checked_add(1)?, mib.checked_add(memory_mib)?);
+            (count <= most && mib <= most_mib).then_some(pack(count, mib))
+        };
+        self.held.0.fetch_update(SeqCst, SeqCst, more).is_ok()
+    }
+
+    fn give_back(&self, memory_mib: u32) {
+        self.held.0.fetch_sub(pack(1, memory_mib), SeqCst);
+        if self.waiting.load(SeqCst) > 0 {
+            self.grant(&mut self.lock());
+        }
+    }
+
+    /// Lets in who waits, as far as there is room.
+    fn grant(&self, waiters: &mut Waiters) {
+        while let Some(first) = waiters.line.first()
+            && self.take(first.memory_mib)
+            && let Some(Waiter { quota, memory_mib, sender }) = waiters.line.pop()
+        {
+            self.waiting.fetch_sub(1, SeqCst);
+            waiters.pace.served();
+            if let Err(mut held) = sender.send(Held { quota: Some(quota), memory_mib }) {
+                held.quota = None;
+                self.held.0.fetch_sub(pack(1, memory_mib), SeqCst);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiters> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes one invocation out of the rate; gives how long to wait for it. Where that is longer than `patience`, nothing is taken.
+    pub fn take_rate(&self, patience: Duration) -> Result<Duration, Duration> {
+        self.rate.take(patience)
+    }
+
+    /// Puts an invocation back that was taken out of the rate and came to nothing.
+    pub fn return_rate(&self) {
+        self.rate.put_back();
     }
 }
 
 /// A token bucket, kept as the one moment at which it will be full again (the generic cell rate algorithm of ITU-T I.371), so
-/// that a single atomic holds it.
+/// that a single atomic holds it. Tokens can be taken ahead of their time, by who then waits for it.
 #[derive(Debug)]
-struct Rate {
-    per_second: u32,
+pub struct Rate {
+    // 0 is no limit.
+    per_second: AtomicU32,
     origin: Instant,
     // Nanoseconds after `origin` at which the bucket is full.
     full_at_ns: AtomicU64,
 }
 
+const SECOND_NS: u64 = 1_000_000_000;
+
 impl Rate {
-    fn per_second(per_second: u32) -> Rate {
+    /// So many in a second, with a burst of as many.
+    pub fn new(per_second: Option<u32>) -> Rate {
+        let per_second = AtomicU32::new(per_second.map_or(0, |rate| rate.max(1)));
         Rate { per_second, origin: Instant::now(), full_at_ns: AtomicU64::new(0) }
     }
 
-    fn take(&self, now: Instant) -> Result<(), Duration> {
-        const SECOND_NS: u64 = 1_000_000_000;
+    fn set(&self, per_second: Option<u32>) {
+        self.per_second.store(per_second.map_or(0, |rate| rate.max(1)), Relaxed);
+    }
+
+    fn get(&self) -> Option<u32> {
+        Some(self.per_second.load(Relaxed)).filter(|rate| *rate > 0)
+    }
+
+    /// See [`Quota::take_rate`].
+    pub fn take(&self, patience: Duration) -> Result<Duration, Duration> {
+        match self.get() {
+            Some(_) => self.take_at(Instant::now(), patience),
+            None => Ok(Duration::ZERO),
+        }
+    }
+
+    /// See [`Quota::return_rate`].
+    pub fn put_back(&self) {
+        if let Some(per_second) = self.get() {
+            let token_ns = SECOND_NS / u64::from(per_second);
+            let less = |full_at: u64| Some(full_at.saturating_sub(token_ns));
+            let _ = self.full_at_ns.fetch_update(Relaxed, Relaxed, less);
+        }
+    }
+
+    fn take_at(&self, now: Instant, patience: Duration) -> Result<Duration, Duration> {
+        let Some(per_second) = self.get() else { return Ok(Duration::ZERO) };
         let now_ns = u64::try_from(now.saturating_duration_since(self.origin).as_nanos())
             .unwrap_or(u64::MAX);
-        let token_ns = SECOND_NS / u64::from(self.per_second.max(1));
-        let taken = self.full_at_ns.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |full_at| {
+        let patience_ns = u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX);
+        let token_ns = SECOND_NS / u64::from(per_second);
+        let wait = |full_at: u64| {
             let next = full_at.max(now_ns).saturating_add(token_ns);
-            (next - now_ns <= SECOND_NS).then_some(next)
+            (next, next.saturating_sub(now_ns.saturating_add(SECOND_NS)))
+        };
+        let taken = self.full_at_ns.fetch_update(Relaxed, Relaxed, |full_at| {
+            let (next, wait_ns) = wait(full_at);
+            (wait_ns <= patience_ns).then_some(next)
         });
         match taken {
-            Ok(_) => Ok(()),
-            Err(full_at) => {
-                Err(Duration::from_nanos((full_at + token_ns).saturating_sub(now_ns + SECOND_NS)))
-            }
+            Ok(full_at) => Ok(Duration::from_nanos(wait(full_at).1)),
+            Err(full_at) => Err(Duration::from_nanos(wait(full_at).1)),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
     use proptest::prelude::*;
 
     use super::*;
 
     #[test]
     fn a_burst_passes_and_the_next_is_told_when() {
-        let rate = Rate::per_second(4);
+        let (rate, ms) = (Rate::new(Some(4)), Duration::from_millis);
         let start = rate.origin;
+        let take = |at_ms, patience_ms| rate.take_at(start + ms(at_ms), ms(patience_ms));
         for _ in 0..4 {
-            assert_eq!(rate.take(start), Ok(()));
+            assert_eq!(take(0, 0), Ok(ms(0)));
         }
-        assert_eq!(rate.take(start), Err(Duration::from_millis(250)));
-        assert_eq!(rate.take(start + Duration::from_millis(250)), Ok(()));
-        assert_eq!(rate.take(start + Duration::from_millis(250)), Err(Duration::from_millis(250)));
+        assert_eq!(take(0, 0), Err(ms(250)));
+        assert_eq!(take(250, 0), Ok(ms(0)));
+        assert_eq!(take(250, 249), Err(ms(250)));
+        // Who has patience takes the token ahead of its time, and the next one has to wait for the one after it.
+        assert_eq!(take(250, 250), Ok(ms(250)));
+        assert_eq!(take(250, 250), Err(ms(500)));
+        rate.put_back();
+        assert_eq!(take(250, 250), Ok(ms(250)));
+        rate.set(None);
+        assert_eq!(take(250, 0), Ok(ms(0)));
+    }
+
+    fn limits(concurrency: u32, memory_mib: u32) -> QuotaLimits {
+        QuotaLimits { concurrency, memory_mib, rate_per_s: None }
+    }
+
+    #[test]
+    fn limits_that_change_count_what_is_taken_before() {
+        let quota = Quota::new(limits(3, 100));
+        let held: Vec<_> = (0..3).map(|_| quota.try_enter(30).unwrap()).collect();
+        assert!(quota.try_enter(1).is_none());
+        quota.set(limits(2, 100));
+        drop(held.into_iter().next());
+        assert_eq!((quota.in_use(), quota.memory_in_use_mib()), (0, 0), "the others went too");
+        let _two = [quota.try_enter(30).unwrap(), quota.try_enter(30).unwrap()];
+        assert!(quota.try_enter(30).is_none());
+        let mut waits = quota.enter(30);
+        assert!((&mut waits).now_or_never().is_none());
+        quota.set(limits(3, 80));
+        assert!((&mut waits).now_or_never().is_none(), "there are places, and no memory");
+        assert!(quota.lacks_memory());
+        quota.set(limits(3, 90));
+        assert!((&mut waits).now_or_never().is_some());
+    }
+
+    #[test]
+    fn how_long_it_takes_is_told_by_how_long_it_took() {
+        let ago = |s| Instant::now() - Duration::from_secs(s);
+        let until = |since, served, before| Pace { since, served }.until(before).as_secs();
+        assert_eq!(until(ago(0), 0, 0), 1, "at least a second");
+        assert_eq!(until(ago(7), 0, 10), 7, "as long again");
+        assert_eq!(until(ago(10), 100, 49), 5);
+        assert_eq!(until(ago(10), 1, 49), 60, "at most a minute");
     }
 
     proptest! {
-        /// Over any window, no more than the burst and what the window's length earns passes.
+        /// Over any window, no more than the burst and what the window's length earns passes, by the time that it waited for.
         #[test]
-        fn never_more_than_burst_plus_rate(per_second in 1_u32..1000, gaps_us in proptest::collection::vec(0_u64..20_000, 1..400)) {
-            let rate = Rate::per_second(per_second);
+        fn never_more_than_burst_plus_rate(
+            per_second in 1_u32..1000,
+            patience_us in 0_u64..50_000,
+            gaps_us in proptest::collection::vec(0_u64..20_000, 1..400),
+        ) {
+            let (rate, patience) = (Rate::new(Some(per_second)), Duration::from_micros(patience_us));
             let mut now = rate.origin;
-            let mut passed = 0_u64;
+            let (mut passed, mut last) = (0_u32, now);
             for gap in gaps_us {
                 now += Duration::from_micros(gap);
-                match rate.take(now) {
-                    Ok(()) => passed += 1,
-                    Err(wait) => prop_assert!(wait > Duration::ZERO && wait <= Duration::from_secs(1)),
+                match rate.take_at(now, patience) {
+                    Ok(wait) => {
+                        prop_assert!(wait <= patience);
+                        passed += 1;
+                        last = last.max(now + wait);
+                    }
+                    Err(wait) => prop_assert!(wait > patience && wait <= patience + Duration::from_secs(1)),
                 }
             }
-            let window = now.saturating_duration_since(rate.origin).as_secs_f64();
-            #[allow(clippy::cast_precision_loss)]
+            let window = last.saturating_duration_since(rate.origin).as_secs_f64();
             let most = f64::from(per_second) * (1.0 + window) * 1.001 + 1.0;
-            #[allow(clippy::cast_precision_loss)]
-            let passed = passed as f64;
-            prop_assert!(passed <= most, "{passed} passed, at most {most}");
+            prop_assert!(f64::from(passed) <= most, "{passed} passed, at most {most}");
+        }
+
+        /// Whoever enters, waits, leaves or gives back, in whatever order: nothing is over its limit, nobody waits who could be
+        /// let in, and in the end all of it is back.
+        #[test]
+        fn what_is_taken_comes_back(
+            most in 1_u32..5,
+            most_mib in 50_u32..200,
+            steps in proptest::collection::vec((0_u8..4, 1_u32..50, any::<prop::sample::Index>()), 1..200),
+        ) {
+            let quota = Quota::new(limits(most, most_mib));
+            let (mut held, mut entries) = (Vec::new(), Vec::new());
+            for (what, mib, index) in steps {
+                match what {
+                    0 => held.extend(quota.try_enter(mib)),
+                    1 => entries.push((mib, quota.enter(mib))),
+                    2 if !held.is_empty() => drop(held.swap_remove(index.index(held.len()))),
+                    3 if !entries.is_empty() => drop(entries.remove(index.index(entries.len()))),
+                    _ => {}
+                }
+                entries.retain_mut(|(_, entry)| match entry.now_or_never() {
+                    Some(one) => { held.push(one); false }
+                    None => true,
+                });
+                let (count, in_use_mib) = (quota.in_use(), quota.memory_in_use_mib());
+                prop_assert_eq!(count as usize, held.len());
+                prop_assert!(count <= most && in_use_mib <= most_mib);
+                if let Some((mib, _)) = entries.first() {
+                    prop_assert!(count == most || in_use_mib + mib > most_mib);
+                }
+                prop_assert_eq!(quota.waiting.load(SeqCst) as usize, entries.len());
+            }
+            drop((held, entries));
+            prop_assert_eq!((quota.in_use(), quota.memory_in_use_mib()), (0, 0));
         }
     }
 }

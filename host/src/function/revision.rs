@@ -1,43 +1,18 @@
-//! An immutable revision of a function, and the tenant it belongs to.
+//! An immutable revision of a function.
 
 use std::{
     path::Path,
     sync::{Arc, OnceLock},
 };
 
-use super::{Place, ProgramError, Quota};
+use super::{Place, ProgramError, Quota, QuotaLimits, Tenant};
 use crate::{
     engine::{Exports, Profile},
     file::Stamp,
     manifest::{Cors, Limits, Route},
-    name::TenantName,
     sandbox::{Program, Provisioned, Reused, Spec},
     telemetry::{FunctionMetrics, Origin},
 };
-
-/// Who is isolated and charged.
-#[derive(Debug)]
-pub struct Tenant {
-    name: TenantName,
-    quota: Quota,
-}
-
-impl Tenant {
-    /// A tenant with its quota over all its functions.
-    pub fn new(name: TenantName, quota: Quota) -> Tenant {
-        Tenant { name, quota }
-    }
-
-    /// Its name.
-    pub fn name(&self) -> &TenantName {
-        &self.name
-    }
-
-    /// Over all its functions.
-    pub fn quota(&self) -> &Quota {
-        &self.quota
-    }
-}
 
 /// The component of a revision, as it was deployed.
 #[derive(Clone, Debug)]
@@ -127,20 +102,28 @@ impl Revision {
         }
     }
 
-    /// Goes on with the quota of the function's revision before, if it is the same: what its invocations hold stays counted.
+    /// Goes on with the quota of the function's revision before, so that what its invocations hold stays counted. Its limits are the
+    /// earlier revision's until [`Revision::enforce`].
     pub fn continues(&self, before: &Revision) {
-        let Limits { concurrency, rate_per_s, .. } = before.spec.limits;
-        let (now, limits) = (&self.spec.limits, (concurrency, rate_per_s));
-        if (now.concurrency, now.rate_per_s) == limits {
-            // Nobody has asked for this revision yet.
-            let _ = self.quota.set(before.quota().clone());
+        // Nobody has asked for this revision yet.
+        let _ = self.quota.set(before.quota().clone());
+    }
+
+    /// Makes its limits those of the function's quota: it is the current revision from now on.
+    pub fn enforce(&self) {
+        if let Some(quota) = self.quota.get() {
+            quota.set(self.quota_limits());
         }
     }
 
-    /// The function's own quota: the same object for all revisions with the same limits.
+    fn quota_limits(&self) -> QuotaLimits {
+        let Limits { concurrency, rate_per_s, .. } = self.spec.limits;
+        QuotaLimits { concurrency, rate_per_s, ..QuotaLimits::NONE }
+    }
+
+    /// The function's own quota: the same object for all its revisions.
     pub fn quota(&self) -> &Arc<Quota> {
-        let limits = &self.spec.limits;
-        self.quota.get_or_init(|| Arc::new(Quota::new(limits.concurrency, limits.rate_per_s)))
+        self.quota.get_or_init(|| Quota::new(self.quota_limits()))
     }
 
     /// How its component is compiled.

@@ -13,22 +13,18 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, Sleep, sleep_until, timeout},
-};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::{
     connection::Connection,
     options::Options,
     respond::{BadInput, Problem},
 };
-use crate::{body::BodyError, outcome::Outcome};
-
-/// Bodies up to this many bytes do not count against the host's budget for buffered bodies.
-const FREE_BYTES: usize = 16 * 1024;
-/// In how many bytes the budget is counted.
-const BUDGET_UNIT: usize = 1024;
+use crate::{
+    body::{BodyError, FREE_BYTES},
+    memory::{Account, Part},
+    outcome::Outcome,
+};
 
 impl From<BodyError> for Problem {
     fn from(error: BodyError) -> Problem {
@@ -45,22 +41,16 @@ impl From<BodyError> for Problem {
     }
 }
 
-/// What one listener's bodies may use.
+/// How long one listener's bodies may take.
 #[derive(Clone, Debug)]
 pub(super) struct BodyBudget {
     idle: Duration,
     read: Duration,
-    /// [`BUDGET_UNIT`]s of buffered bodies that are free.
-    room: Arc<Semaphore>,
 }
 
 impl BodyBudget {
     pub(super) fn new(options: &Options) -> BodyBudget {
-        BodyBudget {
-            idle: options.body_idle,
-            read: options.body_read,
-            room: Arc::new(Semaphore::new(options.buffered_bytes / BUDGET_UNIT)),
-        }
+        BodyBudget { idle: options.body_idle, read: options.body_read }
     }
 }
 
@@ -92,23 +82,29 @@ impl RequestBody {
         Ok(())
     }
 
-    /// Reads all of it, up to `limit` bytes. Trailers are dropped.
-    pub async fn collect(mut self, limit: u64) -> Result<Buffered, BodyError> {
+    /// Reads all of it, up to `limit` bytes, which go on `account` if they are many. Trailers are dropped.
+    pub async fn collect(
+        mut self,
+        limit: u64,
+        account: &Arc<Account>,
+    ) -> Result<Buffered, BodyError> {
         if self.ended {
             return Ok(Buffered::default());
         }
         self.limit(limit)?;
         let after = self.connection.budget.read;
-        timeout(after, self.collect_in_time()).await.map_err(|_| BodyError::Slow { after })?
+        timeout(after, self.collect_in_time(account))
+            .await
+            .map_err(|_| BodyError::Slow { after })?
     }
 
-    async fn collect_in_time(&mut self) -> Result<Buffered, BodyError> {
+    async fn collect_in_time(&mut self, account: &Arc<Account>) -> Result<Buffered, BodyError> {
         let mut first = Bytes::new();
         let mut rest = BytesMut::new();
         let mut held = None;
         while let Some(frame) = self.frame().await.transpose()? {
             let Ok(data) = frame.into_data() else { break };
-            self.hold(&mut held)?;
+            self.hold(&mut held, account)?;
             if first.is_empty() {
                 first = data;
                 continue;
@@ -129,22 +125,13 @@ impl RequestBody {
         usize::try_from(announced).unwrap_or(usize::MAX).clamp(have, have.saturating_mul(8))
     }
 
-    /// Takes from the host's budget what was read since the last time.
-    fn hold(&self, held: &mut Option<OwnedSemaphorePermit>) -> Result<(), BodyError> {
-        let read = usize::try_from(self.read).unwrap_or(usize::MAX);
-        if read <= FREE_BYTES {
+    /// Takes room for what was read since the last time.
+    fn hold(&self, held: &mut Option<Part>, account: &Arc<Account>) -> Result<(), BodyError> {
+        if self.read <= FREE_BYTES {
             return Ok(());
         }
-        let have = held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let missing = u32::try_from(read.div_ceil(BUDGET_UNIT) - have);
-        let room = Arc::clone(&self.connection.budget.room);
-        let more = missing.ok().and_then(|units| room.try_acquire_many_owned(units).ok());
-        let more = more.ok_or(BodyError::NoRoom)?;
-        match held {
-            Some(held) => held.merge(more),
-            None => *held = Some(more),
-        }
-        Ok(())
+        let held = held.get_or_insert_with(|| account.part());
+        held.grow_to(self.read).map_err(|_| BodyError::NoRoom)
     }
 
     /// What a piece that arrived, or did not, means.
@@ -231,10 +218,10 @@ fn classify(error: &hyper::Error) -> BodyError {
     BodyError::Gone
 }
 
-/// A request's body in one piece. Holds its part of the host's budget until it is dropped.
+/// A request's body in one piece. Its bytes are on its tenant's account until it is dropped.
 #[derive(Debug, Default)]
 pub struct Buffered {
     /// The body.
     pub bytes: Bytes,
-    _held: Option<OwnedSemaphorePermit>,
+    _held: Option<Part>,
 }

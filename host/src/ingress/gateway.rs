@@ -55,7 +55,7 @@ impl Gateway {
         };
         let answer = if revision.exports().http {
             let limit_bytes = limits.request_body_bytes.unwrap_or(Limits::BUFFERED_BODY_BYTES);
-            let body = match body.collect(limit_bytes).await {
+            let body = match body.collect(limit_bytes, revision.tenant.bodies()).await {
                 Ok(body) => body,
                 Err(error) => return Err(refuse(awaited, error.into())),
             };

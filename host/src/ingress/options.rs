@@ -26,12 +26,9 @@ pub struct Options {
     pub body_idle: Duration,
     /// From the beginning to the end of a request's body where it is buffered. Default 120 s. `bad_request` (408).
     pub body_read: Duration,
-    /// While a client's socket takes nothing of what is sent to it: [`Connections::body_idle_timeout`]. The connection
-    /// is closed.
+    /// While a client that did not take all that was sent to it takes less than 16 KiB more: [`Connections::body_idle_timeout`]. The
+    /// connection is closed.
     pub write_idle: Duration,
-    /// Bytes of buffered request bodies at once, over all requests. Bodies up to 16 KiB are not counted; the number
-    /// of connections bounds them. Default 256 MiB. `load_shed`.
-    pub buffered_bytes: usize,
     /// Header fields of a request: [`Connections::max_headers`]. `bad_request` (431).
     pub headers: usize,
     /// Bytes of a request's head: [`Connections::max_header_bytes`], at least 8 KiB. `bad_request` (431).
@@ -81,7 +78,6 @@ impl Options {
             body_idle: body_idle_timeout,
             body_read: Duration::from_secs(120),
             write_idle: body_idle_timeout,
-            buffered_bytes: 256 * KIB * KIB,
             headers: max_headers as usize,
             header_bytes: max_header_bytes as usize,
             target_bytes: 8 * KIB,

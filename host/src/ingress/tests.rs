@@ -36,6 +36,7 @@ use crate::{
     body::{Body, BodyError, CutShort},
     event_loop::EventLoops,
     manifest::{self, Headers, HostPattern, Methods, Origins},
+    memory::{Account, Memory},
     outcome::Outcome,
 };
 
@@ -43,6 +44,8 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Of a body that is collected, in bytes.
 const BODY_LIMIT: u64 = 64 * 1024;
+/// What all buffered bodies of one host may take together, in bytes.
+const BODY_BUDGET: u64 = 1024 * 1024;
 
 /// What a route does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +75,6 @@ enum Deed {
 }
 
 /// What the handler has seen.
-#[derive(Default)]
 struct World {
     /// Requests that have begun to wait.
     waiting: AtomicUsize,
@@ -80,9 +82,25 @@ struct World {
     dropped: AtomicUsize,
     /// How collecting a body ended, where it did not end well.
     body_errors: Mutex<Vec<BodyError>>,
+    /// What bodies go on.
+    bodies: Arc<Account>,
     answered: Mutex<Vec<String>>,
     changed: Notify,
     release: Notify,
+}
+
+impl Default for World {
+    fn default() -> World {
+        World {
+            waiting: AtomicUsize::new(0),
+            dropped: AtomicUsize::new(0),
+            body_errors: Mutex::default(),
+            bodies: Memory::new(BODY_BUDGET).account(1),
+            answered: Mutex::default(),
+            changed: Notify::new(),
+            release: Notify::new(),
+        }
+    }
 }
 
 impl World {
@@ -121,7 +139,7 @@ impl Drop for Waiting<'_> {
 
 impl Doer {
     async fn collect(&self, body: RequestBody) -> Result<Buffered, Problem> {
-        body.collect(BODY_LIMIT).await.map_err(|error| {
+        body.collect(BODY_LIMIT, &self.0.bodies).await.map_err(|error| {
             self.0.body_errors.lock().unwrap().push(error.clone());
             self.0.changed.notify_waiters();
             error.into()

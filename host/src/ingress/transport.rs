@@ -33,6 +33,9 @@ use super::{
 /// What an HTTP/2 client sends first (RFC 9113, section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// What a client that lets us wait has to take in each [`Options::write_idle`], in bytes, unless it takes all.
+const PACE_BYTES: usize = 16 * 1024;
+
 /// What a client whose request was refused may still send before it is cut off.
 const LINGER_BYTES: usize = 16 * 1024 * 1024;
 
@@ -74,7 +77,7 @@ pub(super) struct Transport<S> {
     connection: Arc<Connection>,
     options: Arc<Options>,
     /// Runs while the client does not read.
-    write_idle: Option<Pin<Box<Sleep>>>,
+    write_idle: Option<Stalled>,
     /// [`Connection::handed`] when hyper last had nothing left to send.
     flushed: u32,
     /// Whether what there is to send has let others go first, since hyper last had nothing left.
@@ -82,6 +85,13 @@ pub(super) struct Transport<S> {
     /// What is left to send in the place of what hyper wrote.
     refusal: Option<Bytes>,
     closing: Closing,
+}
+
+/// A client that did not take all that was to be sent.
+struct Stalled {
+    until: Pin<Box<Sleep>>,
+    /// What it has taken since.
+    taken: usize,
 }
 
 /// How far the connection's end has come.
@@ -116,21 +126,35 @@ impl<S> Transport<S> {
         }
     }
 
-    /// Turns a write that does not end into an error.
+    /// Turns a write that does not end, or not in a reasonable time, into an error. `bytes` says how many of a write were taken; a
+    /// flush takes none.
+    ///
+    /// A client that has once let us wait has to take [`PACE_BYTES`], or all there is, in each [`Options::write_idle`]: one that reads
+    /// a byte now and then holds a response as long as one that reads nothing.
     fn watch<T>(
         &mut self,
         cx: &mut Context<'_>,
         wrote: Poll<io::Result<T>>,
+        bytes: impl Fn(&T) -> usize,
     ) -> Poll<io::Result<T>> {
-        if wrote.is_ready() {
-            self.write_idle = None;
-            return wrote;
-        }
         let after = self.options.write_idle;
-        let idle =
-            self.write_idle.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + after)));
-        ready!(idle.as_mut().poll(cx));
-        let text = format!("the client read nothing for {} ms", after.as_millis());
+        match (&wrote, &mut self.write_idle) {
+            (Poll::Ready(Ok(value)), Some(stalled)) => {
+                stalled.taken = stalled.taken.saturating_add(bytes(value));
+                if stalled.taken >= PACE_BYTES {
+                    self.write_idle = None;
+                }
+                return wrote;
+            }
+            (Poll::Ready(_), _) => return wrote,
+            (Poll::Pending, _) => {}
+        }
+        let stalled = self.write_idle.get_or_insert_with(|| Stalled {
+            until: Box::pin(sleep_until(Instant::now() + after)),
+            taken: 0,
+        });
+        ready!(stalled.until.as_mut().poll(cx));
+        let text = format!("the client read less than it should for {} ms", after.as_millis());
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, text)))
     }
 
@@ -222,14 +246,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Transport<S> {
             if let Poll::Ready(Ok(bytes)) = wrote {
                 refusal.advance(bytes);
             }
-            match ready!(this.watch(cx, wrote)) {
+            match ready!(this.watch(cx, wrote, |bytes| *bytes)) {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Ok(_) => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
         let wrote = Pin::new(&mut this.socket).poll_write_vectored(cx, slices);
-        this.watch(cx, wrote)
+        this.watch(cx, wrote, |bytes| *bytes)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -249,7 +273,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Transport<S> {
         {
             cx.waker().wake_by_ref();
         }
-        this.watch(cx, flushed)
+        // Nothing is left to send.
+        this.watch(cx, flushed, |()| usize::MAX)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -258,7 +283,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Transport<S> {
             match &mut this.closing {
                 Closing::No => {
                     let shut = Pin::new(&mut this.socket).poll_shutdown(cx);
-                    ready!(this.watch(cx, shut))?;
+                    ready!(this.watch(cx, shut, |()| usize::MAX))?;
                     this.closing = if this.connection.client_may_be_sending() {
                         let until = Instant::now() + this.options.close_linger;
                         let until = Box::pin(sleep_until(until));

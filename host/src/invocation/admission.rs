@@ -1,57 +1,82 @@
 //! Who may start a sandbox now.
 //!
 //! ```text
-//!   rate of tenant, of function --over--> throttled, with the time until the next token
-//!        |
-//!   a slot of the function, of the tenant, memory of the tenant, a slot of the host
-//!        |  all free            |  one is not: wait, no longer than the queue's time and only
-//!        v                      |  while the queue is not full
-//!     admitted  <---------------+--> throttled (function, tenant) or load_shed (host)
+//!   rate of function, of tenant, of host -- none left: wait for the next token ------+
+//!        |                                                                           |
+//!   a part of the function's quota, of the tenant's, a slot of the host;             |
+//!   a turn on a core, where the tenant has taken more than its share of them         |
+//!        |  all free            |  one is not: wait, one after the other             |
+//!        v                      |                                                    |
+//!     admitted  <---------------+--> throttled (function, tenant) or load_shed <-----+
+//!                                    (host), with the time after which to come back
 //! ```
+//!
+//! Nobody waits longer than [`QueueOptions::wait`], and of each tenant no more than [`QueueOptions::length`]. Who waits for its function
+//! or its tenant does so behind those that came before; who waits for the host does so in a fair queue over the tenants. So
+//! what a tenant asks for beyond what it gets costs itself, and nobody else.
+//!
+//! Where nothing is lacking, this is a few atomics; only who has to wait takes a lock, and who gives back while somebody waits.
+
+mod slots;
 
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, Ordering::Relaxed},
     },
     time::Duration,
 };
 
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, timeout_at},
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::{
+    engine::{Lane, Turn},
+    event_loop,
+    function::{Held, Quota, Rate, Tenant, WaitingPlace},
+    outcome::Outcome,
 };
+use slots::{Slot, Slots};
 
-use crate::{function::Quota, outcome::Outcome};
-
-/// How long and how many may wait.
+/// How long and how many may wait, and how many may come.
 #[derive(Clone, Copy, Debug)]
 pub struct QueueOptions {
-    /// The longest wait for a slot. Default 100 ms: longer than most invocations take, shorter than a client's patience.
+    /// The longest wait. Default 50 ms: longer than most invocations take, shorter than a client's patience.
     pub wait: Duration,
-    /// Requests that may wait at once, in the whole host. Default 1,000. The next one is refused at once.
+    /// Requests of one tenant that may wait at once. Default 1,000. The next one is refused at once.
     pub length: u32,
+    /// Invocations in a second, in the whole host. None by default.
+    pub rate_per_s: Option<u32>,
 }
 
 impl Default for QueueOptions {
     fn default() -> QueueOptions {
-        QueueOptions { wait: Duration::from_millis(100), length: 1000 }
+        QueueOptions { wait: Duration::from_millis(50), length: 1000, rate_per_s: None }
     }
 }
 
 /// Admits invocations to the host's sandboxes.
 #[derive(Debug)]
 pub struct Admission {
-    host: Arc<Semaphore>,
-    capacity: u32,
+    slots: Arc<Slots>,
     queue: QueueOptions,
+    rate: Rate,
     waiting: AtomicU32,
 }
 
-/// The slots that one invocation holds.
+/// What one invocation holds. Dropping it gives all of it back.
 #[derive(Debug)]
 pub struct Permit {
-    _slots: [Option<OwnedSemaphorePermit>; 4],
+    turn: Option<Turn>,
+    _slot: Slot,
+    _tenant: Held,
+    _function: Held,
+}
+
+impl Permit {
+    /// The turn on a core that it begins with, where it needs one. Whoever does not begin at once drops it.
+    pub fn take_turn(&mut self) -> Option<Turn> {
+        self.turn.take()
+    }
 }
 
 /// Why an invocation was not admitted.
@@ -68,240 +93,226 @@ pub struct Refused {
 /// What a client is told when it is not known when a slot will be free.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+const FUNCTION_RATE: &str = "the function's rate is used up";
+const TENANT_RATE: &str = "the tenant's rate is used up";
+const HOST_RATE: &str = "the host's rate is used up";
 const FUNCTION_FULL: &str =
     "the function has as many invocations running as its concurrency limit allows";
 const TENANT_FULL: &str = "the tenant has as many invocations running as its quota allows";
 const TENANT_MEMORY: &str = "the tenant's sandboxes have as much memory as its quota allows";
 const HOST_FULL: &str = "the host has as many invocations running as it can hold";
+const CORES_FULL: &str = "the host's cores have as much to do as they can";
+const MEMORY_FULL: &str = "the host has no memory left for the tenant now";
+const QUEUE_FULL: &str = "as many of the tenant's requests are waiting as the host lets wait";
+const DRAINING: &str = "the host is stopping";
 
 impl Admission {
     /// Admits up to `capacity` invocations at once.
     pub fn new(capacity: u32, queue: QueueOptions) -> Admission {
         Admission {
-            host: Arc::new(Semaphore::new(capacity as usize)),
-            capacity,
+            slots: Slots::new(capacity),
             queue,
+            rate: Rate::new(queue.rate_per_s),
             waiting: AtomicU32::new(0),
         }
     }
 
     /// Invocations that may run at once.
     pub fn capacity(&self) -> u32 {
-        self.capacity
+        self.slots.capacity()
     }
 
     /// Invocations that run.
     pub fn in_flight(&self) -> u32 {
-        self.capacity
-            .saturating_sub(u32::try_from(self.host.available_permits()).unwrap_or(u32::MAX))
-    }
-
-    /// Waits until nothing runs. What asks to be admitted meanwhile waits as well: for the end of the host.
-    pub async fn idle(&self) {
-        // Never closed, so that it cannot fail.
-        let _ = self.host.acquire_many(self.capacity).await;
+        self.slots.in_use()
     }
 
     /// Requests that wait.
     pub fn waiting(&self) -> u32 {
-        self.waiting.load(Ordering::Relaxed)
+        self.waiting.load(Relaxed)
     }
 
-    /// Waits for a slot, if need be. `memory_mib` is the memory limit of the sandbox that is to be made.
+    /// Says how many tenants there are: where there are more than one, none may have all slots.
+    pub fn set_tenants(&self, tenants: usize) {
+        self.slots.set_tenants(tenants);
+    }
+
+    /// Lets nobody in any more, and waits until nothing runs: for the end of the host.
+    pub async fn idle(&self) {
+        self.slots.drain().await;
+    }
+
+    /// Waits until an invocation may start, if need be. `memory_mib` is the memory limit of the sandbox that is to be made.
     pub async fn admit(
         &self,
-        tenant: &Quota,
-        function: &Quota,
+        tenant: &Arc<Tenant>,
+        function: &Arc<Quota>,
         memory_mib: u32,
     ) -> Result<Permit, Refused> {
-        function.take_rate().map_err(|wait| rate("the function's rate is used up", wait))?;
-        tenant.take_rate().map_err(|wait| rate("the tenant's rate is used up", wait))?;
-        let stages = [
-            Some(Stage {
-                semaphore: function.slots(),
-                permits: 1,
-                outcome: Outcome::Throttled,
-                reason: FUNCTION_FULL,
-            }),
-            Some(Stage {
-                semaphore: tenant.slots(),
-                permits: 1,
-                outcome: Outcome::Throttled,
-                reason: TENANT_FULL,
-            }),
-            tenant.memory().map(|(_, semaphore)| Stage {
-                semaphore,
-                permits: memory_mib,
-                outcome: Outcome::Throttled,
-                reason: TENANT_MEMORY,
-            }),
-            Some(Stage {
-                semaphore: &self.host,
-                permits: 1,
-                outcome: Outcome::LoadShed,
-                reason: HOST_FULL,
-            }),
-        ];
-        let mut slots = [const { None }; 4];
-        let mut all = true;
-        for (slot, stage) in slots.iter_mut().zip(&stages) {
-            if let Some(stage) = stage {
-                *slot = stage.semaphore.clone().try_acquire_many_owned(stage.permits).ok();
-                all &= slot.is_some();
-            }
+        // Whatever it is, it will need some, and what is refused memory has been begun in vain.
+        if !tenant.lane().memory().has_room(0) {
+            return Err(load_shed(MEMORY_FULL)(RETRY_AFTER));
         }
-        if all {
-            return Ok(Permit { _slots: slots });
+        let pause = self.take_rates(tenant, function)?;
+        if pause.is_zero()
+            && let Some(permit) = self.try_enter(tenant, function, memory_mib)
+        {
+            return Ok(permit);
         }
-        // Those that wait hold nothing of a later stage, or they would starve others of it.
-        drop(slots);
-        self.wait(stages).await
+        let entered = self.wait(pause, tenant, function, memory_mib).await;
+        if entered.is_err() {
+            self.return_rates(tenant, function);
+        }
+        entered
     }
 
-    async fn wait(&self, stages: [Option<Stage<'_>>; 4]) -> Result<Permit, Refused> {
-        let _place = Place::take(&self.waiting, self.queue.length).ok_or(Refused {
-            outcome: Outcome::LoadShed,
-            reason: "as many requests are waiting as the host lets wait",
-            retry_after: RETRY_AFTER,
-        })?;
+    /// Takes a token of each rate. Gives how long it takes until all of them are there.
+    fn take_rates(&self, tenant: &Tenant, function: &Quota) -> Result<Duration, Refused> {
+        let patience = self.queue.wait;
+        let mut pause = function.take_rate(patience).map_err(throttled(FUNCTION_RATE))?;
+        match tenant.quota().take_rate(patience) {
+            Ok(wait) => pause = pause.max(wait),
+            Err(wait) => {
+                function.return_rate();
+                return Err(throttled(TENANT_RATE)(wait));
+            }
+        }
+        match self.rate.take(patience) {
+            Ok(wait) => Ok(pause.max(wait)),
+            Err(wait) => {
+                function.return_rate();
+                tenant.quota().return_rate();
+                Err(load_shed(HOST_RATE)(wait))
+            }
+        }
+    }
+
+    fn return_rates(&self, tenant: &Tenant, function: &Quota) {
+        function.return_rate();
+        tenant.quota().return_rate();
+        self.rate.put_back();
+    }
+
+    /// What can be had without waiting.
+    fn try_enter(
+        &self,
+        tenant: &Arc<Tenant>,
+        function: &Arc<Quota>,
+        memory_mib: u32,
+    ) -> Option<Permit> {
+        if !tenant.lane().has_credit() {
+            return None;
+        }
+        let _function = function.try_enter(memory_mib)?;
+        let _tenant = tenant.quota().try_enter(memory_mib)?;
+        let _slot = self.slots.try_enter(tenant)?;
+        Some(Permit { turn: None, _slot, _tenant, _function })
+    }
+
+    async fn wait(
+        &self,
+        pause: Duration,
+        tenant: &Arc<Tenant>,
+        function: &Arc<Quota>,
+        memory_mib: u32,
+    ) -> Result<Permit, Refused> {
         let until = Instant::now() + self.queue.wait;
-        let mut slots = [const { None }; 4];
-        for (slot, stage) in slots.iter_mut().zip(stages) {
-            if let Some(stage) = stage {
-                *slot = Some(stage.enter(until).await?);
-            }
+        let mut queued = Queued { admission: self, tenant, until, place: None };
+        if !pause.is_zero() {
+            queued.take_place(|| throttled(QUEUE_FULL)(pause))?;
+            sleep(pause).await;
         }
-        Ok(Permit { _slots: slots })
-    }
-}
-
-/// Something that an invocation has to have a part of.
-struct Stage<'a> {
-    semaphore: &'a Arc<Semaphore>,
-    permits: u32,
-    outcome: Outcome,
-    reason: &'static str,
-}
-
-impl Stage<'_> {
-    async fn enter(self, until: Instant) -> Result<OwnedSemaphorePermit, Refused> {
-        match timeout_at(until, self.semaphore.clone().acquire_many_owned(self.permits)).await {
-            Ok(Ok(permit)) => Ok(permit),
-            // Semaphores here are never closed; if one were, nobody could get in.
-            Ok(Err(_)) | Err(_) => Err(Refused {
-                outcome: self.outcome,
-                reason: self.reason,
-                retry_after: RETRY_AFTER,
-            }),
+        let of_function = || throttled(FUNCTION_FULL)(function.until_free());
+        let _function = queued
+            .enter(function.try_enter(memory_mib), || function.enter(memory_mib), of_function)
+            .await?;
+        let quota = tenant.quota();
+        let of_tenant = || {
+            let reason = if quota.lacks_memory() { TENANT_MEMORY } else { TENANT_FULL };
+            throttled(reason)(quota.until_free())
+        };
+        let _tenant = queued
+            .enter(quota.try_enter(memory_mib), || quota.enter(memory_mib), of_tenant)
+            .await?;
+        if self.slots.is_draining() {
+            return Err(load_shed(DRAINING)(RETRY_AFTER));
         }
+        let of_host = || load_shed(HOST_FULL)(self.slots.until_free());
+        let _slot = queued
+            .enter(self.slots.try_enter(tenant), || self.slots.enter(tenant), of_host)
+            .await?;
+        let turn = queued.turn(tenant.lane()).await?;
+        Ok(Permit { turn, _slot, _tenant, _function })
     }
 }
 
-fn rate(reason: &'static str, retry_after: Duration) -> Refused {
-    Refused { outcome: Outcome::Throttled, reason, retry_after }
+/// A request on its way in, which may have to wait.
+struct Queued<'a> {
+    admission: &'a Admission,
+    tenant: &'a Tenant,
+    until: Instant,
+    place: Option<Place<'a>>,
 }
 
-/// A place in the queue.
-struct Place<'a>(&'a AtomicU32);
-
-impl Place<'_> {
-    fn take(waiting: &AtomicU32, length: u32) -> Option<Place<'_>> {
-        waiting
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < length).then_some(n + 1))
-            .ok()
-            .map(|_| Place(waiting))
+impl Queued<'_> {
+    /// What was there at once, or else what is waited for.
+    async fn enter<T, F: Future<Output = T>>(
+        &mut self,
+        at_once: Option<T>,
+        wait: impl FnOnce() -> F,
+        refused: impl Fn() -> Refused,
+    ) -> Result<T, Refused> {
+        if let Some(entered) = at_once {
+            return Ok(entered);
+        }
+        self.take_place(|| Refused { reason: QUEUE_FULL, ..refused() })?;
+        let entry = wait();
+        timeout_at(self.until, entry).await.map_err(|_| refused())
     }
+
+    /// A turn on a core, for a tenant that has taken more than its share of them.
+    async fn turn(&mut self, lane: &Arc<Lane>) -> Result<Option<Turn>, Refused> {
+        if lane.has_credit() {
+            return Ok(None);
+        }
+        let refused = || load_shed(CORES_FULL)(RETRY_AFTER);
+        let turn = self.enter(lane.try_turn(), || lane.turn(), refused).await?;
+        // Its guests compute for long: where they are in the way of others, on the thread of a connection, they are not to begin.
+        event_loop::compute().await;
+        Ok(Some(turn))
+    }
+
+    fn take_place(&mut self, refused: impl FnOnce() -> Refused) -> Result<(), Refused> {
+        if self.place.is_some() {
+            return Ok(());
+        }
+        let Admission { waiting, queue, .. } = self.admission;
+        let place = self.tenant.wait(queue.length).ok_or_else(refused)?;
+        waiting.fetch_add(1, Relaxed);
+        self.place = Some(Place { waiting, _of_tenant: place });
+        Ok(())
+    }
+}
+
+/// A place among those that wait, of the host's and of the tenant's.
+struct Place<'a> {
+    waiting: &'a AtomicU32,
+    _of_tenant: WaitingPlace<'a>,
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.waiting.fetch_sub(1, Relaxed);
     }
+}
+
+fn throttled(reason: &'static str) -> impl Fn(Duration) -> Refused {
+    move |retry_after| Refused { outcome: Outcome::Throttled, reason, retry_after }
+}
+
+fn load_shed(reason: &'static str) -> impl Fn(Duration) -> Refused {
+    move |retry_after| Refused { outcome: Outcome::LoadShed, reason, retry_after }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn queue(wait_ms: u64, length: u32) -> QueueOptions {
-        QueueOptions { wait: Duration::from_millis(wait_ms), length }
-    }
-
-    #[tokio::test]
-    async fn a_full_function_throttles_and_a_full_host_sheds() {
-        let admission = Admission::new(2, queue(1, 10));
-        let (tenant, small, large) =
-            (Quota::new(10, None), Quota::new(1, None), Quota::new(10, None));
-        let first = admission.admit(&tenant, &small, 64).await.unwrap();
-        let refused = admission.admit(&tenant, &small, 64).await.unwrap_err();
-        assert_eq!((refused.outcome, refused.reason), (Outcome::Throttled, FUNCTION_FULL));
-        let second = admission.admit(&tenant, &large, 64).await.unwrap();
-        let refused = admission.admit(&tenant, &large, 64).await.unwrap_err();
-        assert_eq!((refused.outcome, refused.reason), (Outcome::LoadShed, HOST_FULL));
-        assert_eq!(admission.in_flight(), 2);
-        drop((first, second));
-        assert_eq!((admission.in_flight(), admission.waiting()), (0, 0));
-        assert_eq!((tenant.in_use(), small.in_use(), large.in_use()), (0, 0, 0));
-    }
-
-    #[tokio::test]
-    async fn a_full_tenant_throttles_only_itself() {
-        let admission = Admission::new(10, queue(1, 10));
-        let (full, other, function) =
-            (Quota::new(1, None), Quota::new(1, None), Quota::new(10, None));
-        let _permit = admission.admit(&full, &function, 64).await.unwrap();
-        let refused = admission.admit(&full, &function, 64).await.unwrap_err();
-        assert_eq!((refused.outcome, refused.reason), (Outcome::Throttled, TENANT_FULL));
-        assert!(admission.admit(&other, &function, 64).await.is_ok());
-    }
-
-    #[tokio::test]
-    async fn a_tenants_memory_is_the_sum_of_its_sandboxes_limits() {
-        let admission = Admission::new(10, queue(1, 10));
-        let (tenant, function) =
-            (Quota::new(10, None).with_memory(Some(100)), Quota::new(10, None));
-        let first = admission.admit(&tenant, &function, 64).await.unwrap();
-        let refused = admission.admit(&tenant, &function, 64).await.unwrap_err();
-        assert_eq!((refused.outcome, refused.reason), (Outcome::Throttled, TENANT_MEMORY));
-        assert!(admission.admit(&tenant, &function, 36).await.is_ok());
-        drop(first);
-        assert!(admission.admit(&tenant, &function, 64).await.is_ok());
-    }
-
-    #[tokio::test]
-    async fn who_waits_gets_the_slot_that_comes_free() {
-        let admission = Arc::new(Admission::new(1, queue(60_000, 10)));
-        let quota = Arc::new(Quota::new(10, None));
-        let permit = admission.admit(&quota, &quota, 64).await.unwrap();
-        let waiter = tokio::spawn({
-            let (admission, quota) = (admission.clone(), quota.clone());
-            async move { admission.admit(&quota, &quota, 64).await.map(drop) }
-        });
-        while admission.waiting() == 0 {
-            tokio::task::yield_now().await;
-        }
-        drop(permit);
-        assert_eq!(waiter.await.unwrap(), Ok(()));
-    }
-
-    #[tokio::test]
-    async fn the_queue_is_bounded() {
-        let admission = Admission::new(0, queue(60_000, 0));
-        let quota = Quota::new(1, None);
-        let refused = admission.admit(&quota, &quota, 64).await.unwrap_err();
-        assert_eq!(refused.reason, "as many requests are waiting as the host lets wait");
-    }
-
-    #[tokio::test]
-    async fn a_rate_says_when() {
-        let admission = Admission::new(10, queue(1, 10));
-        let (tenant, function) = (Quota::new(10, None), Quota::new(10, Some(1)));
-        admission.admit(&tenant, &function, 64).await.unwrap();
-        let refused = admission.admit(&tenant, &function, 64).await.unwrap_err();
-        assert_eq!(
-            (refused.outcome, refused.reason),
-            (Outcome::Throttled, "the function's rate is used up")
-        );
-        assert!(refused.retry_after > Duration::from_millis(900), "{:?}", refused.retry_after);
-    }
-}
+mod tests;

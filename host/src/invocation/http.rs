@@ -22,11 +22,12 @@ use super::{
     stream::{GuestBody, Outlet, Progress, RequestBody, Stop},
 };
 use crate::{
-    body::{Body, BodyError, RequestStream, ResponseStream},
+    body::{Body, BodyError, FREE_BYTES, RequestStream, ResponseStream},
     capability::egress::Propagation,
     event_loop,
     function::Revision,
     manifest::Limits,
+    memory::Account,
     outcome::Outcome,
     sandbox::{Fault, LeanField, LeanParam, LeanRequest, Sandbox},
     telemetry::Context,
@@ -145,6 +146,7 @@ impl Invoker {
             response::from_lean(lean, &revision.spec.limits, limit_bytes, &request.parts.method)
                 .map_err(|error| bad_response(error.to_string()))
         });
+        let result = result.and_then(|response| held(response, revision.tenant.bodies()));
         if let Ok(response) = &result {
             live.status = Some(response.status().as_u16());
             live.bytes_out = response.body().full_len().unwrap_or_default();
@@ -183,6 +185,19 @@ impl Invoker {
                 Err(Failure { body, ..Failure::of(outcome) })
             }
         }
+    }
+}
+
+/// Puts a response that is large on an account until it is written.
+fn held(response: Response<Body>, account: &Arc<Account>) -> Result<Response<Body>, Fault> {
+    match response.body() {
+        Body::Full(bytes) if bytes.len() as u64 > FREE_BYTES => {
+            let (mut part, bytes) = (account.part(), bytes.clone());
+            part.grow(bytes.len() as u64)
+                .map_err(|error| Fault::new(Outcome::LoadShed, error.to_string()))?;
+            Ok(response.map(|_| Body::held(bytes, part)))
+        }
+        Body::Full(_) | Body::Stream(_) => Ok(response),
     }
 }
 

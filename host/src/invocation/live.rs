@@ -11,7 +11,7 @@ use super::{Failure, Invoker, Permit, Refused, stream::Progress};
 use crate::{
     body::{RequestStream, ResponseStream},
     capability::egress::Propagation,
-    engine::Engines,
+    engine::{Engines, Lane, Turn},
     function::Revision,
     outcome::Outcome,
     sandbox::{self, Fault, Program, Sandbox, Seat, Spec},
@@ -92,6 +92,9 @@ pub(super) trait Used: Sized {
     /// Makes it.
     fn make(making: Making<'_>) -> impl Future<Output = Result<Self, Fault>> + Send;
 
+    /// Says who pays for it, and with which turn it begins.
+    fn charge_to(&mut self, lane: Arc<Lane>, turn: Option<Turn>);
+
     /// What it used of that.
     fn usage(&self) -> sandbox::Usage;
 }
@@ -99,6 +102,10 @@ pub(super) trait Used: Sized {
 impl Used for Sandbox {
     fn make(making: Making<'_>) -> impl Future<Output = Result<Sandbox, Fault>> + Send {
         making.own()
+    }
+
+    fn charge_to(&mut self, lane: Arc<Lane>, turn: Option<Turn>) {
+        self.charge_to(lane, turn);
     }
 
     fn usage(&self) -> sandbox::Usage {
@@ -117,6 +124,14 @@ pub(super) enum Serving {
 impl Used for Serving {
     fn make(making: Making<'_>) -> impl Future<Output = Result<Serving, Fault>> + Send {
         making.serving()
+    }
+
+    fn charge_to(&mut self, lane: Arc<Lane>, turn: Option<Turn>) {
+        match self {
+            Serving::Alone(sandbox) => sandbox.charge_to(lane, turn),
+            // Its instance has no lane: it is bounded by its budget and by the slots for what is kept.
+            Serving::Among(_) => drop(turn),
+        }
     }
 
     fn usage(&self) -> sandbox::Usage {
@@ -213,31 +228,34 @@ impl<S: Used> Live<S> {
         let memory_mib =
             u32::try_from(revision.spec.limits.memory_bytes.div_ceil(1 << 20)).unwrap_or(u32::MAX);
         let awaited = invoker.awaited(revision, context, seen.as_ref());
-        let permit = match invoker
-            .admission
-            .admit(revision.tenant.quota(), revision.quota(), memory_mib)
-            .await
-        {
-            Ok(permit) => permit,
-            Err(refused) => {
-                let Refused { outcome, reason, .. } = refused;
-                awaited.refuse(reason, outcome, outcome.http_status());
-                return Err(Failure::from(refused));
-            }
-        };
+        let mut permit =
+            match invoker.admission.admit(&revision.tenant, revision.quota(), memory_mib).await {
+                Ok(permit) => permit,
+                Err(refused) => {
+                    let Refused { outcome, reason, .. } = refused;
+                    awaited.refuse(reason, outcome, outcome.http_status());
+                    return Err(Failure::from(refused));
+                }
+            };
         let started = Instant::now();
         let limits = &revision.spec.limits;
         let deadline = started + limits.deadline;
         let log = Arc::new(GuestLog::new(context.clone(), limits.log_bytes, invoker.sink.clone()));
+        let mut turn = permit.take_turn();
+        if revision.resident().is_none() {
+            // Nothing runs while it is loaded.
+            turn = None;
+        }
         let engines = &invoker.engines;
         let making = Making { engines, revision, log: &log, propagation, deadline };
-        let sandbox = match S::make(making).await {
+        let mut sandbox = match S::make(making).await {
             Ok(sandbox) => sandbox,
             Err(Fault { outcome, detail }) => {
                 awaited.refuse(&detail, outcome, outcome.http_status());
                 return Err(Failure::of(outcome));
             }
         };
+        sandbox.charge_to(revision.tenant.lane().clone(), turn);
         awaited.over();
         Ok(Live {
             sandbox,

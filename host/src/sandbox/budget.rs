@@ -8,12 +8,19 @@
 //!
 //! The epoch callback runs on the guest's stack, in the middle of a slice. It finds that slice in a thread-local,
 //! because everything else is borrowed by the call.
+//!
+//! What is charged to the invocation is charged to its tenant's [`Lane`] too, and where that has no credit left the guest takes
+//! [turns](crate::engine::Turns): at each tick it waits for its next one, which costs it nothing but time. A guest that waits for
+//! something else has no turn.
 
 use std::{
     cell::Cell,
     future::Future,
     pin::Pin,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -21,7 +28,10 @@ use std::{
 use rustix::time::{ClockId, clock_gettime};
 use tokio::time::Sleep;
 
-use crate::{engine::TICK, event_loop};
+use crate::{
+    engine::{Lane, TICK, Turn},
+    event_loop,
+};
 
 /// Which limit ended the guest. Travels through Wasmtime as an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,9 +46,29 @@ pub(super) enum Stop {
 #[derive(Debug, Default)]
 pub(super) struct CpuClock {
     spent_ns: AtomicU64,
+    /// Whose time it is. None: nobody's, and the guest takes no turns.
+    lane: OnceLock<Arc<Lane>>,
+    has_turn: AtomicBool,
+    turn: Mutex<Option<Held>>,
+}
+
+/// A turn, and what had been spent when it began.
+#[derive(Debug)]
+struct Held {
+    turn: Turn,
+    since: Duration,
 }
 
 impl CpuClock {
+    /// Charges what is spent from now on to a lane, which may have been given its first turn already.
+    pub(super) fn charge_to(&self, lane: Arc<Lane>, turn: Option<Turn>) {
+        // Set once, before anything runs.
+        let _ = self.lane.set(lane);
+        if let Some(turn) = turn {
+            self.hold(turn, self.spent());
+        }
+    }
+
     pub(super) fn spent(&self) -> Duration {
         Duration::from_nanos(self.spent_ns.load(Ordering::Relaxed))
     }
@@ -46,7 +76,69 @@ impl CpuClock {
     fn add(&self, time: Duration) {
         let ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         self.spent_ns.fetch_add(ns, Ordering::Relaxed);
+        if let Some(lane) = self.lane.get() {
+            lane.charge(time);
+        }
     }
+
+    fn turn(&self) -> MutexGuard<'_, Option<Held>> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hold(&self, turn: Turn, since: Duration) {
+        *self.turn() = Some(Held { turn, since });
+        self.has_turn.store(true, Ordering::Relaxed);
+    }
+
+    /// The turn that the guest has, with what was spent of it.
+    fn take_turn(&self, spent: Duration) -> Option<Turn> {
+        if !self.has_turn.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.has_turn.store(false, Ordering::Relaxed);
+        let Held { mut turn, since } = self.turn().take()?;
+        turn.set_used(spent.saturating_sub(since));
+        Some(turn)
+    }
+
+    /// What a guest waits for at a tick, `spent` being what it had spent then.
+    pub(super) fn at_tick(
+        self: &Arc<CpuClock>,
+        spent: Duration,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let turn = self.take_turn(spent);
+        match self.lane.get() {
+            Some(lane) if !lane.has_credit() => {
+                Box::pin(interrupted(next_turn(self.clone(), lane.clone(), turn)))
+            }
+            Some(lane) if spent >= LONG => Box::pin(interrupted(yield_in_sight_of(lane.clone()))),
+            // Wasmtime's own yield would be polled again at once, before anybody else on this thread.
+            _ => Box::pin(interrupted(tokio::task::yield_now())),
+        }
+    }
+}
+
+/// A guest that has run for as long computes, and did not just begin shortly before a tick.
+const LONG: Duration = TICK.saturating_mul(2);
+
+async fn yield_in_sight_of(lane: Arc<Lane>) {
+    let before = Instant::now();
+    tokio::task::yield_now().await;
+    lane.was_late(before.elapsed());
+}
+
+async fn next_turn(clock: Arc<CpuClock>, lane: Arc<Lane>, turn: Option<Turn>) {
+    let next = match turn {
+        Some(turn) => turn.next(),
+        None => Err(lane.turn()),
+    };
+    let turn = match next {
+        Ok(turn) => turn,
+        Err(waiting) => waiting.await,
+    };
+    // What else there is to do on this thread comes first, reading from sockets among it.
+    tokio::task::yield_now().await;
+    clock.hold(turn, spent_at_tick());
 }
 
 /// One poll of a guest's future.
@@ -100,7 +192,7 @@ pub(super) fn spent_at_tick() -> Duration {
 }
 
 /// What a guest that a tick has interrupted waits for.
-pub(super) async fn interrupted(until: impl Future<Output = ()>) {
+async fn interrupted(until: impl Future<Output = ()>) {
     set_interrupted(true);
     until.await;
     set_interrupted(false);
@@ -139,6 +231,8 @@ impl<F: Future> Future for Limited<'_, F> {
             this.clock.add(slice.elapsed());
             *this.interrupted = slice.interrupted;
         }
+        // Done, or waiting for something else than its turn: then that is not here.
+        drop(this.clock.take_turn(this.clock.spent()));
         if let Poll::Ready(output) = poll {
             return Poll::Ready(Ok(output));
         }

@@ -79,7 +79,11 @@ pub(super) fn classify_under(
         return Fault::new(Outcome::LoadShed, "the pool of sandboxes is used up");
     }
     if let Some(refusal) = gave_up(error, refused) {
-        return Fault::new(Outcome::MemoryExceeded, refusal.to_string());
+        let outcome = match refusal {
+            Refusal::Host { .. } => Outcome::LoadShed,
+            Refusal::Memory { .. } | Refusal::Table { .. } => Outcome::MemoryExceeded,
+        };
+        return Fault::new(outcome, refusal.to_string());
     }
     if let Some(exit) = error.downcast_ref::<I32Exit>() {
         return Fault::new(

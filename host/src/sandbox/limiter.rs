@@ -1,8 +1,16 @@
 //! What a sandbox may grow to, and the note of what it was refused.
 
+use std::sync::Arc;
+
 use wasmtime::{ResourceLimiter, Result};
 
-use crate::manifest::Limits;
+use crate::{
+    manifest::Limits,
+    memory::{Account, Part},
+};
+
+/// What a sandbox has without being charged for it, in bytes: most never have more, and the number of slots bounds them.
+const FREE_BYTES: usize = 1 << 20;
 
 /// Sums the linear memories of one sandbox and refuses what is over the limit. A refusal is not yet a fault: `memory.grow`
 /// says -1 to the guest, and what the guest makes of it is its own affair. It is forgotten once the guest is seen to have
@@ -15,6 +23,8 @@ pub(super) struct Limiter {
     memories: usize,
     memory_bytes: usize,
     peak_bytes: usize,
+    /// What the host holds of it, over [`FREE_BYTES`]. None: it is not charged.
+    charged: Option<Part>,
     refused: Option<Refusal>,
 }
 
@@ -23,6 +33,7 @@ pub(super) struct Limiter {
 pub(super) enum Refusal {
     Memory { desired_bytes: usize, limit_bytes: usize },
     Table { desired_elements: usize, limit_elements: usize },
+    Host { desired_bytes: usize },
 }
 
 impl std::fmt::Display for Refusal {
@@ -40,6 +51,11 @@ impl std::fmt::Display for Refusal {
                 f,
                 "a table of {desired_elements} elements was asked for, and the limit is {limit_elements} (`table_elements`)"
             ),
+            Refusal::Host { desired_bytes } => write!(
+                f,
+                "{} KiB of linear memory were asked for, and the host has none left for the tenant now",
+                desired_bytes >> 10
+            ),
         }
     }
 }
@@ -54,8 +70,16 @@ impl Limiter {
             memories: limits.memories as usize,
             memory_bytes: 0,
             peak_bytes: 0,
+            charged: None,
             refused: None,
         }
+    }
+
+    /// Charges an account for what it has and will have.
+    pub(super) fn charge_to(&mut self, account: &Arc<Account>) {
+        let mut part = account.part();
+        part.add(self.memory_bytes.saturating_sub(FREE_BYTES) as u64);
+        self.charged = Some(part);
     }
 
     /// Lets each memory grow by a little more: by what it takes to read it out.
@@ -95,6 +119,13 @@ impl ResourceLimiter for Limiter {
         }
         // Wasmtime asks before it looks at the memory's own maximum. What that forbids must not be counted.
         if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        if total > FREE_BYTES
+            && let Some(part) = &mut self.charged
+            && part.grow_to((total - FREE_BYTES) as u64).is_err()
+        {
+            self.refused = Some(Refusal::Host { desired_bytes: total });
             return Ok(false);
         }
         self.goes_on();
@@ -159,6 +190,24 @@ mod tests {
         assert!(!limiter.memory_growing(2 << 16, 3 << 16, None).unwrap());
         limiter.goes_on();
         assert_eq!(limiter.refused(), None);
+    }
+
+    #[test]
+    fn what_the_host_does_not_have_is_refused_and_what_is_had_is_given_back() {
+        let memory = crate::memory::Memory::new(2 << 20);
+        let mut limiter = Limiter::new(&Limits::default());
+        assert!(limiter.memory_growing(0, 2 << 20, None).unwrap());
+        limiter.charge_to(&memory.account(1));
+        assert_eq!(memory.used_bytes(), 1 << 20, "the first MiB is free");
+        assert!(limiter.memory_growing(2 << 20, 3 << 20, None).unwrap());
+        assert!(!limiter.memory_growing(3 << 20, 4 << 20, None).unwrap());
+        assert_eq!(
+            limiter.refused().unwrap().to_string(),
+            "4096 KiB of linear memory were asked for, and the host has none left for the tenant now"
+        );
+        assert_eq!((limiter.peak_bytes(), memory.used_bytes()), (3 << 20, 2 << 20));
+        drop(limiter);
+        assert_eq!(memory.used_bytes(), 0);
     }
 
     #[test]

@@ -140,12 +140,13 @@ impl Provisioned {
         figures.ready.fetch_sub(1, Ordering::Relaxed);
         // The epoch has moved on, and what was asked of the clock before is nobody's.
         store.set_epoch_deadline(FIRST_TICK);
-        store.data_mut().adopt(log.clone(), std::mem::take(propagation), deadline);
+        let cpu = Arc::new(CpuClock::default());
+        store.data_mut().adopt(cpu.clone(), log.clone(), std::mem::take(propagation), deadline);
         Some(Sandbox {
             store,
             made: Some(made),
             program,
-            cpu: Arc::new(CpuClock::default()),
+            cpu,
             deadline,
             instantiated: None,
             _running: self.engines.running(),

@@ -7,7 +7,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::{
-    budget::{self, Stop},
+    budget::{self, CpuClock, Stop},
     fault::Fault,
     limiter::Limiter,
     reuse::Instance,
@@ -53,6 +53,7 @@ pub(super) fn hostcall_bytes(limits: &Limits) -> usize {
 pub(crate) struct State {
     pub(super) limiter: Limiter,
     pub(super) spec: Arc<Spec>,
+    cpu: Arc<CpuClock>,
     deadline: Instant,
     log: Arc<GuestLog>,
     wasi: Option<Box<WasiCtx>>,
@@ -81,11 +82,13 @@ impl State {
     /// Makes it the state of the invocation of `log`. Nothing was made for another one yet.
     pub(super) fn adopt(
         &mut self,
+        cpu: Arc<CpuClock>,
         log: Arc<GuestLog>,
         propagation: Propagation,
         deadline: Instant,
     ) {
-        (self.log, self.propagation, self.deadline) = (log, propagation, deadline);
+        (self.cpu, self.log) = (cpu, log);
+        (self.propagation, self.deadline) = (propagation, deadline);
     }
 
     /// Makes it the state of an instance that serves several.
@@ -125,6 +128,7 @@ impl State {
 pub(super) fn store(
     engine: &Engine,
     spec: &Arc<Spec>,
+    cpu: Arc<CpuClock>,
     log: Arc<GuestLog>,
     propagation: Propagation,
     deadline: Instant,
@@ -137,6 +141,7 @@ pub(super) fn store(
     let state = State {
         limiter: Limiter::new(limits),
         spec: spec.clone(),
+        cpu,
         deadline,
         log,
         wasi: None,
@@ -171,17 +176,16 @@ pub(super) const FIRST_TICK: u64 = 2;
 #[allow(clippy::needless_pass_by_value)]
 fn on_tick(ctx: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {
     let state = ctx.data();
+    let spent = budget::spent_at_tick();
     let stop = match &state.shared {
-        Some(shared) => shared.instance.stop_at_tick(budget::spent_at_tick()),
-        None if budget::spent_at_tick() >= state.spec.limits.cpu => Some(Stop::Cpu),
+        Some(shared) => shared.instance.stop_at_tick(spent),
+        None if spent >= state.spec.limits.cpu => Some(Stop::Cpu),
         None => (Instant::now() >= state.deadline).then_some(Stop::Deadline),
     };
     if let Some(stop) = stop {
         return Err(stop.into());
     }
-    // Wasmtime's own yield would be polled again at once, before anybody else on this thread.
-    let others = tokio::task::yield_now();
-    Ok(UpdateDeadline::YieldCustom(1, Box::pin(budget::interrupted(others))))
+    Ok(UpdateDeadline::YieldCustom(1, state.cpu.at_tick(spent)))
 }
 
 impl WasiView for State {

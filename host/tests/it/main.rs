@@ -6,6 +6,7 @@
 mod bad_components;
 mod bad_requests;
 mod bad_responses;
+mod budgets;
 mod cli;
 mod client;
 mod compiler;
@@ -13,6 +14,7 @@ mod components;
 mod deploy;
 mod egress;
 mod examples;
+mod fairness;
 mod guest_logs;
 mod harness;
 mod hello;

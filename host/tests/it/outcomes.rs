@@ -195,7 +195,8 @@ async fn a_function_of_many_instances_does_not_use_up_its_neighbours() {
     let (_dir, path) = component_file(&greedy(60, "").lean());
     let tenants = never_waiting(&path, "cpu_ms = 60000", 10).await;
     let mut running = Vec::new();
-    for _ in 0..9 {
+    // As many as one of two tenants may have of ten.
+    for _ in 0..8 {
         running.push(tenants.begin("/").await);
     }
     tenants.neighbour_is_served().await;

@@ -22,6 +22,7 @@ const LAYERS: &[&[&str]] = &[
     &["config"],
     &["manifest"],
     &["body", "event_loop", "file", "name", "outcome"],
+    &["fair", "memory"],
 ];
 
 fn src() -> PathBuf {

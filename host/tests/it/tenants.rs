@@ -109,6 +109,22 @@ impl Tenants {
         self.reload().await
     }
 
+    /// Deploys with another quota of the suspect's: the inside of a table.
+    pub(crate) async fn deploy_quota(&self, quota: &str) -> Result<(), String> {
+        let path = self.root.join("host.toml");
+        let host = std::fs::read_to_string(&path).unwrap();
+        let lines = host.lines().filter(|line| !line.starts_with("quota = "));
+        let mut text = String::new();
+        for line in lines {
+            writeln!(text, "{line}").unwrap();
+            if line == "[tenants.suspect]" {
+                writeln!(text, "quota = {{ {quota} }}").unwrap();
+            }
+        }
+        std::fs::write(&path, text).unwrap();
+        self.reload().await
+    }
+
     async fn reload(&self) -> Result<(), String> {
         let deployed = self.served.host.deploy(&load(&self.root), &Components::new()).await;
         deployed

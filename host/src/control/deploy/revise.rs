@@ -19,6 +19,7 @@ use std::{
 use super::Refusal;
 use crate::{
     capability::egress::{self, Propagation},
+    config::Quota,
     control::{Deployed, Host, Ledger, ledger::Proven},
     engine::{CompileError, Exports, Profile},
     file::Stamp,
@@ -82,12 +83,14 @@ impl<'a> Revise<'a> {
     pub(super) async fn function(
         &mut self,
         tenant: &Arc<Tenant>,
+        quota: &Quota,
         app: &App,
         function: &Function,
         path: &Path,
     ) -> Result<Arc<Revision>, Refusal> {
         let mut found = self.look(path).await?;
         let mut id = revision_id(&found.digest, function);
+        check_quota(quota, &function.limits)?;
         let known = self.current.get(&(tenant.name(), &app.name, &function.name)).copied();
         if let Some(known) = known
             && *known.origin.revision == *id
@@ -112,7 +115,7 @@ impl<'a> Revise<'a> {
                 (compiled, Some(program))
             }
         };
-        self.check(tenant, limits, compiled.exports, function)?;
+        self.check(limits, compiled.exports, function)?;
         let origin = origin(&id);
         let revision = Arc::new(Revision::new(RevisionParts {
             tenant: tenant.clone(),
@@ -199,18 +202,7 @@ impl<'a> Revise<'a> {
     }
 
     /// What can be told without running anything.
-    fn check(
-        &self,
-        tenant: &Tenant,
-        limits: &Limits,
-        exports: Exports,
-        function: &Function,
-    ) -> Result<(), Refusal> {
-        if let Some((quota_mib, _)) = tenant.quota().memory()
-            && limits.memory_bytes > u64::from(quota_mib) << 20
-        {
-            return Err(Refusal::OverQuota { memory_mib: limits.memory_bytes >> 20, quota_mib });
-        }
+    fn check(&self, limits: &Limits, exports: Exports, function: &Function) -> Result<(), Refusal> {
         for key in [LimitKey::MemoryMib, LimitKey::TableElements] {
             let Some(slot) = self.host.settings.caps.get(key) else { continue };
             if let Some(limit) = limits.get(key).filter(|limit| *limit > slot) {
@@ -273,6 +265,17 @@ impl<'a> Revise<'a> {
         if Arc::strong_count(&program) == 1 {
             self.host.residency().settle(revision, program);
         }
+    }
+}
+
+/// A function that its tenant's quota would never admit.
+fn check_quota(quota: &Quota, limits: &Limits) -> Result<(), Refusal> {
+    match quota.memory_bytes {
+        Some(quota_bytes) if limits.memory_bytes > quota_bytes => Err(Refusal::OverQuota {
+            memory_mib: limits.memory_bytes >> 20,
+            quota_mib: u32::try_from(quota_bytes >> 20).unwrap_or(u32::MAX),
+        }),
+        _ => Ok(()),
     }
 }
 

@@ -45,23 +45,25 @@ pub(super) struct TenantForm {
     concurrency: Option<u32>,
     rate_per_s: Option<u32>,
     memory_bytes: Option<u64>,
+    weight: u32,
 }
 
 impl TenantForm {
     pub(super) fn of(tenant: &TenantConfig) -> TenantForm {
-        let Quota { concurrency, rate_per_s, memory_bytes } = tenant.quota;
+        let Quota { concurrency, rate_per_s, memory_bytes, weight } = tenant.quota;
         TenantForm {
             name: tenant.name.to_string(),
             hosts: tenant.hosts.iter().map(HostPattern::to_string).collect(),
             concurrency,
             rate_per_s,
             memory_bytes,
+            weight,
         }
     }
 
     fn quota(&self) -> Quota {
-        let TenantForm { concurrency, rate_per_s, memory_bytes, .. } = *self;
-        Quota { concurrency, rate_per_s, memory_bytes }
+        let TenantForm { concurrency, rate_per_s, memory_bytes, weight, .. } = *self;
+        Quota { concurrency, rate_per_s, memory_bytes, weight }
     }
 }
 
@@ -295,6 +297,7 @@ fn get<T>(list: &[T], place: u32) -> Result<&T, Malformed> {
 /// What [`Host::restore`] makes current.
 pub(super) struct Restored {
     pub(super) deployed: Deployed,
+    pub(super) tenants: Tenants,
     pub(super) router: Router<Endpoint<Arc<Revision>>>,
 }
 
@@ -304,7 +307,7 @@ pub(super) fn restore<'a>(
     functions: impl Iterator<Item = Result<FunctionForm<'a>, Malformed>>,
 ) -> Result<Restored, Malformed> {
     let current = host.deployed();
-    let known = Tenants::of(&current);
+    let mut known = Tenants::of(host, &current);
     let (mut tenants, mut hosts) = (Vec::new(), HashMap::new());
     for form in &head.tenants {
         let name = form.name.parse::<TenantName>().map_err(Malformed::of)?;
@@ -330,7 +333,7 @@ pub(super) fn restore<'a>(
         revisions.push(Arc::new(make.revision(&function?)?));
     }
     let router = routes::known(&hosts, &revisions);
-    Ok(Restored { deployed: Deployed { revisions }, router })
+    Ok(Restored { deployed: Deployed { revisions }, tenants: known, router })
 }
 
 struct Make<'a> {

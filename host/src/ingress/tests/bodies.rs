@@ -123,7 +123,9 @@ async fn a_functions_bytes_are_never_taken_for_hypers() {
 
 #[tokio::test]
 async fn buffered_bodies_share_a_budget() {
-    let host = Host::with(Options { buffered_bytes: 32 * 1024, ..Options::default() }).await;
+    let host = Host::start().await;
+    let mut others = host.world.bodies.part();
+    others.add(BODY_BUDGET - 32 * 1024);
     let post = |bytes: usize| {
         format!(
             "POST /echo HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-length: {bytes}\r\n\r\n{}",

@@ -1,0 +1,156 @@
+//! What becomes of a host that is asked for more than it can do?
+//!
+//! Method: one host of one tenant, with every default limit on; its function is the example `picture`, which computes some
+//! milliseconds (`--function hello` takes `hello`). Each client asks as soon as its last answer is there. First one client,
+//! for the latency of an idle host; then some numbers of clients, of which the one that gets the most answers is the host's best;
+//! then 2,000 clients for a minute; then one client again.
+//!
+//! ```text
+//! cargo build --release -p lacewing -p lacewing-benches
+//! target/release/overload [--seconds 60] [--function hello] [--write] [--lacewing PATH]
+//! ```
+//!
+//! Prints one JSON object. What was set out for: memory stays bounded, nothing crashes, what is refused is answered with 429 or
+//! 503 within 100 ms, what is admitted is within a tenth of the best, and afterwards the latency is what it was. The clients share
+//! the cores with the host: where they are starved themselves, they see answers late that were there.
+
+use std::{
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use clap::Parser;
+use lacewing_benches::{
+    client::{Answers, Client, ask_until},
+    dated, guest,
+    process::Host,
+};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use serde_json::json;
+use tokio::task::JoinSet;
+
+#[derive(Parser)]
+struct Options {
+    /// How long the overload lasts.
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+    /// Its connections.
+    #[arg(long, default_value_t = 2000)]
+    connections: usize,
+    /// `picture` or `hello`.
+    #[arg(long, default_value = "picture")]
+    function: String,
+    /// Writes the result to benches/results as well.
+    #[arg(long)]
+    write: bool,
+    /// The program to measure. Beside this one by default.
+    #[arg(long)]
+    lacewing: Option<PathBuf>,
+}
+
+const HOST: &str = "busy.test";
+/// Clients with which the best is looked for.
+const MODERATE: [usize; 4] = [2, 8, 32, 64];
+/// How long each of them asks.
+const MODERATE_TIME: Duration = Duration::from_secs(5);
+
+impl Options {
+    fn path(&self) -> &'static str {
+        if self.function == "picture" { "/?width=96&height=72&depth=100" } else { "/" }
+    }
+
+    /// Writes the host file.
+    fn write_host(&self, dir: &Path) -> io::Result<PathBuf> {
+        let component = guest::example(&self.function);
+        let manifest = format!(
+            "app = \"busy\"\n[functions.busy]\ncomponent = {component:?}\nroutes = [\"/\"]\n"
+        );
+        fs::write(dir.join("busy.toml"), manifest)?;
+        let host = format!(
+            "listen = [\"127.0.0.1:0\"]\nadmin = \"off\"\ncache_dir = \"cache\"\nlog.requests = \"none\"\n[tenants.busy]\nhosts = [\"{HOST}\"]\napps = [\"busy.toml\"]\n"
+        );
+        let path = dir.join("host.toml");
+        fs::write(&path, host)?;
+        Ok(path)
+    }
+}
+
+fn load(
+    address: SocketAddr,
+    path: &str,
+    connections: usize,
+    time: Duration,
+) -> io::Result<Answers> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let (mut clients, mut answers) = (JoinSet::new(), Answers::default());
+        let mut connected = Vec::new();
+        for _ in 0..connections {
+            let mut client = Client::new(address, HOST, path);
+            client.connect().await?;
+            connected.push(client);
+        }
+        let until = Instant::now() + time;
+        for client in connected {
+            clients.spawn(ask_until(client, until));
+        }
+        while let Some(of_one) = clients.join_next().await {
+            answers.merge(of_one.unwrap_or_default());
+        }
+        Ok(answers)
+    })
+}
+
+fn main() -> anyhow::Result<()> {
+    let options = Options::parse();
+    let mut files = getrlimit(Resource::Nofile);
+    files.current = files.maximum;
+    setrlimit(Resource::Nofile, files)?;
+    let lacewing = match &options.lacewing {
+        Some(path) => path.clone(),
+        None => std::env::current_exe()?.with_file_name("lacewing"),
+    };
+    let dir = tempfile::tempdir()?;
+    let host = Host::start(&lacewing, &options.write_host(dir.path())?)?;
+    let (address, path) = (host.address(), options.path());
+    let loadavg = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    load(address, path, 1, Duration::from_secs(1))?;
+    let before = load(address, path, 1, MODERATE_TIME)?;
+    let rate = |answers: &Answers, time: Duration| {
+        #[expect(clippy::cast_precision_loss)]
+        let rate = answers.count(200) as f64 / time.as_secs_f64();
+        rate.round()
+    };
+    let mut best: Vec<(usize, f64)> = Vec::new();
+    for connections in MODERATE {
+        let answers = load(address, path, connections, MODERATE_TIME)?;
+        best.push((connections, rate(&answers, MODERATE_TIME)));
+    }
+    let most = best.iter().map(|(_, rate)| *rate).fold(0.0, f64::max);
+    let moderate_kib = host.peak_kib()?;
+    let time = Duration::from_secs(options.seconds);
+    let over = load(address, path, options.connections, time)?;
+    let peak_kib = host.peak_kib()?;
+    let after = load(address, path, 1, MODERATE_TIME)?;
+    let result = json!({
+        "bench": "overload",
+        "function": options.function,
+        "seconds": options.seconds,
+        "connections": options.connections,
+        "load_average_before": loadavg.trim(),
+        "admitted_per_second_by_connections": best,
+        "admitted_per_second_overloaded": rate(&over, time),
+        "of_the_best": (rate(&over, time) / most * 100.0).round() / 100.0,
+        "overloaded": over.by_status(),
+        "refused": over.of(&[429, 503]),
+        "one_client_before": before.by_status(),
+        "one_client_after": after.by_status(),
+        "peak_rss_mib_before": (moderate_kib / 1024.0).round(),
+        "peak_rss_mib": (peak_kib / 1024.0).round(),
+        "rss_mib_after": (host.resident_kib()? / 1024.0).round(),
+    });
+    dated::publish(&format!("overload-{}", options.function), options.write, result)?;
+    Ok(())
+}

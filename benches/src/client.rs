@@ -1,0 +1,195 @@
+//! Clients for measuring: each keeps one connection, and says how each request was answered and after how long.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::TcpStream,
+};
+
+/// One connection, made again when the server closes it.
+pub struct Client {
+    address: SocketAddr,
+    socket: Option<BufReader<TcpStream>>,
+    head: Vec<u8>,
+    line: Vec<u8>,
+}
+
+impl Client {
+    /// For GETs of one path under one host name.
+    pub fn new(address: SocketAddr, host: &str, path: &str) -> Client {
+        let head = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n").into_bytes();
+        Client { address, socket: None, head, line: Vec::new() }
+    }
+
+    /// Asks for another path from now on.
+    pub fn set_path(&mut self, host: &str, path: &str) {
+        self.head = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n").into_bytes();
+    }
+
+    /// Connects, if it is not connected.
+    ///
+    /// # Errors
+    /// The server does not accept.
+    pub async fn connect(&mut self) -> io::Result<&mut BufReader<TcpStream>> {
+        if self.socket.is_none() {
+            let socket = TcpStream::connect(self.address).await?;
+            socket.set_nodelay(true)?;
+            self.socket = Some(BufReader::with_capacity(4096, socket));
+        }
+        self.socket.as_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    /// One request; gives the status of its answer. A connection that fails is made again for the next.
+    ///
+    /// # Errors
+    /// No whole answer came.
+    pub async fn ask(&mut self) -> io::Result<u16> {
+        let answered = self.exchange().await;
+        match answered {
+            Ok((status, true)) => Ok(status),
+            Ok((status, false)) => {
+                self.socket = None;
+                Ok(status)
+            }
+            Err(error) => {
+                self.socket = None;
+                Err(error)
+            }
+        }
+    }
+
+    /// The status, and whether the connection is kept.
+    async fn exchange(&mut self) -> io::Result<(u16, bool)> {
+        self.connect().await?;
+        let Client { socket: Some(socket), head, line, .. } = self else {
+            return Err(io::ErrorKind::NotConnected.into());
+        };
+        socket.get_mut().write_all(head).await?;
+        let (mut status, mut left, mut kept) = (0, 0_u64, true);
+        loop {
+            line.clear();
+            if socket.read_until(b'\n', line).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let text = String::from_utf8_lossy(line).to_ascii_lowercase();
+            let text = text.trim_end();
+            if text.is_empty() {
+                break;
+            }
+            if let Some(rest) = text.strip_prefix("http/1.1 ") {
+                status = rest.get(..3).and_then(|code| code.parse().ok()).unwrap_or(0);
+            } else if let Some(length) = text.strip_prefix("content-length:") {
+                left = length.trim().parse().map_err(io::Error::other)?;
+            } else if let Some(connection) = text.strip_prefix("connection:") {
+                kept = connection.trim() != "close";
+            }
+        }
+        let mut sink = [0; 4096];
+        while left > 0 {
+            let most = usize::try_from(left).unwrap_or(usize::MAX).min(sink.len());
+            let read = socket.read(&mut sink[..most]).await?;
+            if read == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            left -= read as u64;
+        }
+        Ok((status, kept))
+    }
+}
+
+/// What became of many requests.
+#[derive(Clone, Debug, Default)]
+pub struct Answers {
+    /// By status: 0 is none.
+    times: BTreeMap<u16, Vec<Duration>>,
+}
+
+/// Of the answers with one status.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Times {
+    /// How many there are.
+    pub count: usize,
+    /// Milliseconds.
+    pub p50_ms: f64,
+    /// Milliseconds.
+    pub p99_ms: f64,
+    /// Milliseconds.
+    pub max_ms: f64,
+}
+
+impl Answers {
+    /// Adds one.
+    pub fn add(&mut self, answer: &io::Result<u16>, took: Duration) {
+        let status = *answer.as_ref().unwrap_or(&0);
+        self.times.entry(status).or_default().push(took);
+    }
+
+    /// Adds all of another.
+    pub fn merge(&mut self, other: Answers) {
+        for (status, times) in other.times {
+            self.times.entry(status).or_default().extend(times);
+        }
+    }
+
+    /// How many there are with a status.
+    pub fn count(&self, status: u16) -> usize {
+        self.times.get(&status).map_or(0, Vec::len)
+    }
+
+    /// How many there are.
+    pub fn total(&self) -> usize {
+        self.times.values().map(Vec::len).sum()
+    }
+
+    /// By status, `none` for those without an answer.
+    pub fn by_status(&self) -> BTreeMap<String, Times> {
+        let name = |status: u16| if status == 0 { "none".to_owned() } else { status.to_string() };
+        self.times.iter().map(|(status, times)| (name(*status), Times::of(times))).collect()
+    }
+
+    /// Of those with one of some statuses.
+    pub fn of(&self, statuses: &[u16]) -> Times {
+        let times = statuses.iter().filter_map(|status| self.times.get(status));
+        Times::of(&times.flatten().copied().collect::<Vec<_>>())
+    }
+}
+
+impl Times {
+    fn of(times: &[Duration]) -> Times {
+        let mut sorted = times.to_vec();
+        sorted.sort_unstable();
+        let at = |of: f64| {
+            #[expect(
+                clippy::cast_precision_loss,
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss
+            )]
+            let index = (sorted.len() as f64 * of) as usize;
+            let time = sorted.get(index.min(sorted.len().saturating_sub(1)));
+            time.map_or(0.0, |time| (time.as_secs_f64() * 1e5).round() / 100.0)
+        };
+        Times { count: sorted.len(), p50_ms: at(0.5), p99_ms: at(0.99), max_ms: at(1.0) }
+    }
+}
+
+/// Asks again and again on one connection until a moment has come.
+pub async fn ask_until(mut client: Client, until: Instant) -> Answers {
+    let mut answers = Answers::default();
+    while Instant::now() < until {
+        let before = Instant::now();
+        let answer = client.ask().await;
+        answers.add(&answer, before.elapsed());
+        if answer.is_err() {
+            // Whoever refuses connections is not to be asked in a tight loop.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    answers
+}

@@ -1,0 +1,539 @@
+//! Whose guests run on the cores, when there are more of them than cores.
+//!
+//! What is shared between tenants is CPU time, and not requests: a tenant whose guests compute for long would have all
+//! cores, however few they are. Each tenant has a *lane*. As long as it takes less than its share, its guests run whenever
+//! they can, and nothing here is more than a look at a number. When it has taken more, its guests take *turns*: there are as
+//! many as there are cores, each lasts until the next tick of the epoch, and who gets the next one is decided by a fair
+//! queue over the lanes that wait.
+//!
+//! ```text
+//!                 credit left                         +--------- its next tick ----------+
+//!   a guest  --------------------> runs on            v                                  |
+//!    starts, |                               waits in the lane --a turn is free--> runs --+--> ends, or waits for
+//!    ticks   +--------------------------------^  fair between lanes                             something else:
+//!                 credit used up                                                                the turn is given back
+//! ```
+//!
+//! Credit is earned by the share that a lane has among those that run anything, of three quarters of the time that there is, and
+//! paid with the time that its guests take, in turns or not. The rest is given by turns, so that no core is idle while a guest waits.
+//! How much time there is, is not known while nobody lacks any: then it is that of all cores. Once guests that compute are seen to be
+//! late, because others are before them, it is what all lanes together got: another process, or a limit on this one, may have the rest.
+//!
+//! Whoever gets a turn goes to the end of the runtime's queue first: what else there is to do on these threads (accepting,
+//! reading, the guests of lanes with credit) is then never behind more guests than there are cores.
+
+use std::{
+    num::NonZero,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::oneshot;
+
+use crate::{
+    fair::{FairQueue, Share, Ticket},
+    memory::Account,
+};
+
+/// The CPU time that a lane may save up, in nanoseconds: how long the guests of one that did nothing for a while run before they
+/// have to take turns. Over all cores; so much longer may others wait for the first time.
+const MOST_CREDIT_NS: i64 = 10_000_000;
+
+/// The CPU time that a lane may owe, in nanoseconds. What it took in turns, because nobody else wanted them, is not held against it
+/// for longer than it takes to earn this.
+const MOST_DEBT_NS: i64 = 10_000_000;
+
+/// The part of the time that is given as credit: the rest is given by turns, and is for what runs no guest.
+const CREDIT_PART: (u64, u64) = (3, 4);
+
+/// How late a guest that computes is, when there are more of them than cores.
+const LATE: Duration = Duration::from_millis(4);
+
+/// Refills for which a late guest is remembered.
+const PRESSED_REFILLS: u32 = 50;
+
+/// The longest time that is made good at once: where the thread that does it comes late, nobody shall have credit for the time in which
+/// nothing ran.
+const LONGEST_REFILL: Duration = Duration::from_millis(50);
+
+/// Refills without any use after which a lane no longer has a share.
+const IDLE_REFILLS: u32 = 100;
+
+/// The turns of one host.
+#[derive(Debug)]
+pub struct Turns {
+    cores: u32,
+    state: Mutex<State>,
+    active: Mutex<Active>,
+    /// Refills for which it is still believed that guests are late.
+    pressed: AtomicU32,
+}
+
+#[derive(Debug)]
+struct State {
+    free: u32,
+    waiting: FairQueue<(Arc<Lane>, oneshot::Sender<Turn>)>,
+}
+
+/// The lanes that have run something of late.
+#[derive(Debug)]
+struct Active {
+    lanes: Vec<Weak<Lane>>,
+    refilled: Instant,
+}
+
+/// What one tenant has of the cores, and of the memory of what runs on them.
+#[derive(Debug)]
+pub struct Lane {
+    turns: Arc<Turns>,
+    memory: Arc<Account>,
+    share: Arc<Share>,
+    credit_ns: AtomicI64,
+    /// What it was after the last refill.
+    refilled_ns: AtomicI64,
+    is_active: AtomicBool,
+    idle_refills: AtomicU32,
+}
+
+/// The right to run until the next tick. Dropping it gives it to the next one.
+#[derive(Debug)]
+pub struct Turn {
+    // None when it was given back already.
+    lane: Option<Arc<Lane>>,
+    used: Duration,
+}
+
+/// A guest that waits for its turn. Dropping it is leaving the queue.
+#[derive(Debug)]
+pub struct Waiting {
+    lane: Arc<Lane>,
+    ticket: Ticket,
+    turn: oneshot::Receiver<Turn>,
+    is_over: bool,
+}
+
+impl Turns {
+    /// As many as there are cores.
+    pub(super) fn new() -> Arc<Turns> {
+        let cores = thread::available_parallelism().map_or(1, NonZero::get);
+        Turns::of(u32::try_from(cores).unwrap_or(u32::MAX))
+    }
+
+    fn of(cores: u32) -> Arc<Turns> {
+        Arc::new(Turns {
+            cores,
+            state: Mutex::new(State { free: cores, waiting: FairQueue::default() }),
+            active: Mutex::new(Active { lanes: Vec::new(), refilled: Instant::now() }),
+            pressed: AtomicU32::new(0),
+        })
+    }
+
+    /// A lane of its own for a tenant, whose guests' memory goes on an account.
+    pub fn lane(self: &Arc<Turns>, weight: u32, memory: Arc<Account>) -> Arc<Lane> {
+        Arc::new(Lane {
+            turns: self.clone(),
+            memory,
+            share: Share::new(weight),
+            credit_ns: AtomicI64::new(MOST_CREDIT_NS),
+            refilled_ns: AtomicI64::new(MOST_CREDIT_NS),
+            is_active: AtomicBool::new(false),
+            idle_refills: AtomicU32::new(0),
+        })
+    }
+
+    /// Guests that wait for a turn.
+    pub fn waiting(&self) -> u64 {
+        self.lock().waiting.len() as u64
+    }
+
+    /// Guests that have a turn.
+    pub fn taken(&self) -> u32 {
+        self.cores.saturating_sub(self.lock().free)
+    }
+
+    /// Gives the lanes what they have earned since the last time. Called by the thread that ticks.
+    pub(super) fn refill(&self, now: Instant) {
+        let mut active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
+        let passed = now.saturating_duration_since(active.refilled).min(LONGEST_REFILL);
+        active.refilled = now;
+        if active.lanes.is_empty() {
+            return;
+        }
+        let lanes: Vec<Arc<Lane>> = active.lanes.iter().filter_map(Weak::upgrade).collect();
+        let weights: u64 = lanes.iter().map(|lane| u64::from(lane.share.weight())).sum();
+        let ran: u64 = lanes.iter().map(|lane| lane.ran_ns()).sum();
+        let passed = u64::try_from(passed.as_nanos()).unwrap_or(u64::MAX);
+        let all = passed.saturating_mul(u64::from(self.cores));
+        let (part, of) = CREDIT_PART;
+        let whole = if self.is_pressed() { ran.min(all) } else { all }.saturating_mul(part) / of;
+        for lane in &lanes {
+            let earned = whole.saturating_mul(u64::from(lane.share.weight())) / weights.max(1);
+            lane.earn(i64::try_from(earned).unwrap_or(i64::MAX));
+        }
+        active.lanes.retain(|lane| lane.upgrade().is_some_and(|lane| lane.is_active()));
+    }
+
+    /// Whether guests that compute have been late of late, or wait for turns. Called once for each refill.
+    fn is_pressed(&self) -> bool {
+        if self.waiting() > 0 {
+            self.pressed.store(PRESSED_REFILLS, Relaxed);
+            return true;
+        }
+        let pressed = self.pressed.load(Relaxed);
+        self.pressed.store(pressed.saturating_sub(1), Relaxed);
+        pressed > 0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Gives free turns to those that wait.
+    fn grant(&mut self) {
+        while self.free > 0
+            && let Some((_, (lane, sender))) = self.waiting.next(|_| true)
+        {
+            self.free -= 1;
+            let turn = Turn { lane: Some(lane), used: Duration::ZERO };
+            if let Err(mut turn) = sender.send(turn) {
+                turn.lane = None;
+                self.free += 1;
+            }
+        }
+    }
+
+    fn end(&mut self, lane: &Lane, used: Duration) {
+        let us = u64::try_from(used.as_micros()).unwrap_or(u64::MAX);
+        self.waiting.charge(&lane.share, us.max(1));
+        self.free += 1;
+    }
+}
+
+impl Lane {
+    /// Changes its share.
+    pub fn set_weight(&self, weight: u32) {
+        self.share.set_weight(weight);
+        self.memory.set_weight(weight);
+    }
+
+    /// What the memories of its guests are charged to.
+    pub fn memory(&self) -> &Arc<Account> {
+        &self.memory
+    }
+
+    /// Whether its guests run without taking turns.
+    pub fn has_credit(&self) -> bool {
+        self.credit_ns.load(Relaxed) >= 0
+    }
+
+    /// Charges it for what one of its guests has run.
+    pub fn charge(self: &Arc<Lane>, time: Duration) {
+        let ns = i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
+        self.credit_ns.fetch_sub(ns, Relaxed);
+        if !self.is_active() && !self.is_active.swap(true, Relaxed) {
+            let mut active = self.turns.active.lock().unwrap_or_else(PoisonError::into_inner);
+            active.lanes.push(Arc::downgrade(self));
+        }
+    }
+
+    /// Takes note of how long one of its guests, which had credit and has computed for a while, was kept from running by others.
+    pub fn was_late(&self, late: Duration) {
+        if late >= LATE {
+            self.turns.pressed.store(PRESSED_REFILLS, Relaxed);
+        }
+    }
+
+    /// A turn, if one is free and nobody waits.
+    pub fn try_turn(self: &Arc<Lane>) -> Option<Turn> {
+        let mut state = self.turns.lock();
+        if state.free == 0 || !state.waiting.is_empty() {
+            return None;
+        }
+        state.waiting.pass(&self.share);
+        state.free -= 1;
+        Some(Turn { lane: Some(self.clone()), used: Duration::ZERO })
+    }
+
+    /// Waits for a turn.
+    pub fn turn(self: &Arc<Lane>) -> Waiting {
+        let mut state = self.turns.lock();
+        let waiting = self.line_up(&mut state);
+        state.grant();
+        waiting
+    }
+
+    fn line_up(self: &Arc<Lane>, state: &mut State) -> Waiting {
+        let (sender, turn) = oneshot::channel();
+        let ticket = state.waiting.push(&self.share, (self.clone(), sender));
+        Waiting { lane: self.clone(), ticket, turn, is_over: false }
+    }
+
+    fn is_active(&self) -> bool {
+        self.is_active.load(Relaxed)
+    }
+
+    /// What it has run since the last refill, in nanoseconds.
+    fn ran_ns(&self) -> u64 {
+        let ran = self.refilled_ns.load(Relaxed).saturating_sub(self.credit_ns.load(Relaxed));
+        u64::try_from(ran).unwrap_or(0)
+    }
+
+    fn earn(&self, ns: i64) {
+        let after = |credit: i64| credit.max(-MOST_DEBT_NS).saturating_add(ns).min(MOST_CREDIT_NS);
+        let refilled = self.refilled_ns.load(Relaxed);
+        let earn = |credit| Some(after(credit));
+        let before = self.credit_ns.fetch_update(Relaxed, Relaxed, earn).unwrap_or_default();
+        self.refilled_ns.store(after(before), Relaxed);
+        if before < refilled {
+            self.idle_refills.store(0, Relaxed);
+        } else if self.idle_refills.fetch_add(1, Relaxed) >= IDLE_REFILLS {
+            self.idle_refills.store(0, Relaxed);
+            self.is_active.store(false, Relaxed);
+        }
+    }
+}
+
+impl Turn {
+    /// Says what was run of it.
+    pub fn set_used(&mut self, used: Duration) {
+        self.used = used;
+    }
+
+    /// At its end: another one, at once if nobody else waits.
+    pub fn next(mut self) -> Result<Turn, Waiting> {
+        let Some(lane) = self.lane.take() else { return Ok(self) };
+        let used = std::mem::take(&mut self.used);
+        let mut state = lane.turns.lock();
+        state.end(&lane, used);
+        if state.waiting.is_empty() {
+            state.waiting.pass(&lane.share);
+            state.free -= 1;
+            drop(state);
+            self.lane = Some(lane);
+            return Ok(self);
+        }
+        let waiting = lane.line_up(&mut state);
+        state.grant();
+        Err(waiting)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Some(lane) = self.lane.take() {
+            let mut state = lane.turns.lock();
+            state.end(&lane, self.used);
+            state.grant();
+        }
+    }
+}
+
+impl Future for Waiting {
+    type Output = Turn;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Turn> {
+        match Pin::new(&mut self.turn).poll(cx) {
+            Poll::Ready(Ok(turn)) => {
+                self.is_over = true;
+                Poll::Ready(turn)
+            }
+            // The sender goes only when it has sent, or with this.
+            Poll::Ready(Err(_)) | Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if !self.is_over {
+            // A turn that was granted a moment ago goes with the receiver, once the lock is free.
+            self.lane.turns.lock().waiting.remove(self.ticket);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+    use crate::memory::Memory;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn lane(turns: &Arc<Turns>, weight: u32) -> Arc<Lane> {
+        turns.lane(weight, Memory::new(0).account(1))
+    }
+
+    fn poor(turns: &Arc<Turns>, weight: u32) -> Arc<Lane> {
+        let lane = lane(turns, weight);
+        lane.charge(Duration::from_secs(1));
+        lane
+    }
+
+    #[test]
+    fn who_has_credit_runs_and_who_has_none_takes_turns() {
+        let turns = Turns::of(1);
+        let lane = lane(&turns, 1);
+        assert!(lane.has_credit());
+        lane.charge(Duration::from_millis(11));
+        assert!(!lane.has_credit());
+        let turn = lane.try_turn().unwrap();
+        assert!(lane.try_turn().is_none());
+        // A second of debt is forgotten, but for what may be owed.
+        lane.charge(Duration::from_secs(1));
+        let start = turns.active.lock().unwrap().refilled;
+        turns.refill(start + 10 * MS);
+        assert!(!lane.has_credit());
+        turns.refill(start + 20 * MS);
+        assert!(lane.has_credit());
+        drop(turn);
+        assert_eq!((turns.taken(), turns.waiting()), (0, 0));
+    }
+
+    #[test]
+    fn under_pressure_lanes_share_what_they_get() {
+        let turns = Turns::of(2);
+        let (greedy, modest) = (lane(&turns, 1), lane(&turns, 1));
+        let mut now = turns.active.lock().unwrap().refilled;
+        // Nobody is late: each has half of three quarters of two cores, and that is more than both take.
+        let mut run = |greedy_ran: Duration, modest_ran: Duration| {
+            for _ in 0..100 {
+                greedy.charge(greedy_ran);
+                modest.charge(modest_ran);
+                now += 10 * MS;
+                turns.refill(now);
+            }
+            (greedy.has_credit(), modest.has_credit())
+        };
+        assert_eq!(run(5 * MS, MS), (true, true));
+        // Of the machine there is little: of what both get, one takes most.
+        greedy.was_late(Duration::from_millis(3));
+        assert_eq!(run(5 * MS, MS), (true, true), "that is not late");
+        let held: Vec<_> = (0..2).map(|_| greedy.try_turn().unwrap()).collect();
+        let waits = greedy.turn();
+        assert_eq!(run(5 * MS, MS), (false, true));
+        drop((held, waits));
+        greedy.was_late(Duration::from_millis(5));
+        assert_eq!(run(5 * MS, MS), (true, true), "it is forgotten");
+    }
+
+    #[test]
+    fn a_lane_that_runs_nothing_leaves_its_share_to_the_others() {
+        let turns = Turns::of(4);
+        let (busy, idle) = (lane(&turns, 1), lane(&turns, 1));
+        busy.charge(MS);
+        idle.charge(MS);
+        let mut now = turns.active.lock().unwrap().refilled;
+        for _ in 0..=2 * IDLE_REFILLS {
+            busy.charge(8 * MS);
+            now += 4 * MS;
+            turns.refill(now);
+        }
+        assert!(busy.is_active() && !idle.is_active());
+        // Alone, three cores of four are its own; it takes two.
+        assert!(busy.has_credit());
+        idle.charge(MS);
+        assert!(idle.is_active());
+        assert_eq!(turns.active.lock().unwrap().lanes.len(), 2);
+    }
+
+    #[test]
+    fn a_turn_goes_to_the_next_when_it_ends_or_is_dropped() {
+        let turns = Turns::of(1);
+        let (a, b) = (poor(&turns, 1), poor(&turns, 1));
+        let turn = a.try_turn().unwrap();
+        let mut waits = b.turn();
+        assert!((&mut waits).now_or_never().is_none());
+        drop(turn);
+        let turn = (&mut waits).now_or_never().unwrap();
+        assert!(turn.next().is_ok(), "nobody else waits");
+        assert_eq!((turns.taken(), turns.waiting()), (0, 0));
+    }
+
+    #[test]
+    fn who_leaves_gives_back_what_was_granted_and_what_was_not() {
+        let turns = Turns::of(1);
+        let lane = poor(&turns, 1);
+        let turn = lane.try_turn().unwrap();
+        let (first, second) = (lane.turn(), lane.turn());
+        assert_eq!(turns.waiting(), 2);
+        drop(second);
+        assert_eq!(turns.waiting(), 1);
+        drop(turn);
+        // Granted, and never looked at.
+        assert_eq!((turns.taken(), turns.waiting()), (1, 0));
+        drop(first);
+        assert_eq!((turns.taken(), turns.waiting()), (0, 0));
+    }
+
+    /// A guest: has a turn, or waits for one.
+    enum Guest {
+        Runs(Turn),
+        Waits(Waiting),
+    }
+
+    proptest! {
+        /// However many guests each lane has, and whoever leaves in between, cores are shared as the weights say, no core is idle
+        /// while somebody waits, and in the end every turn is back.
+        #[test]
+        fn cores_are_shared_by_weight(
+            cores in 1_u32..4,
+            lanes in vec((1_u32..5, 4_usize..12), 2..4),
+            leaving in vec((any::<prop::sample::Index>(), 0_usize..2000), 0..20),
+        ) {
+            let turns = Turns::of(cores);
+            let all: Vec<_> = lanes.iter().map(|(weight, _)| poor(&turns, *weight)).collect();
+            let start = |lane: usize| (lane, Guest::Waits(all[lane].turn()));
+            let mut guests: Vec<(usize, Guest)> = Vec::new();
+            for (lane, (_, count)) in lanes.iter().enumerate() {
+                guests.extend((0..*count).map(|_| start(lane)));
+            }
+            let mut ran = vec![0_u32; lanes.len()];
+            for round in 0..2000 {
+                for (index, _) in leaving.iter().filter(|(_, at)| *at == round) {
+                    // One leaves, whatever it is doing, and another one of its lane comes.
+                    let at = index.index(guests.len());
+                    let lane = guests[at].0;
+                    guests[at] = start(lane);
+                }
+                for (_, guest) in &mut guests {
+                    if let Guest::Waits(waiting) = guest && let Some(turn) = waiting.now_or_never() {
+                        *guest = Guest::Runs(turn);
+                    }
+                }
+                let running = guests.iter().filter(|(_, guest)| matches!(guest, Guest::Runs(_))).count();
+                prop_assert_eq!(running, cores as usize);
+                guests = guests.into_iter().map(|(lane, guest)| match guest {
+                    Guest::Runs(mut turn) => {
+                        ran[lane] += 1;
+                        turn.set_used(MS);
+                        match turn.next() {
+                            Ok(turn) => (lane, Guest::Runs(turn)),
+                            Err(waiting) => (lane, Guest::Waits(waiting)),
+                        }
+                    }
+                    waits @ Guest::Waits(_) => (lane, waits),
+                }).collect();
+            }
+            for one in 0..lanes.len() {
+                for other in 0..one {
+                    let normal = |lane: usize| f64::from(ran[lane]) / f64::from(lanes[lane].0);
+                    let (a, b): (f64, f64) = (normal(one), normal(other));
+                    prop_assert!((a - b).abs() <= 0.1 * a.max(b) + 8.0, "{ran:?} {lanes:?}");
+                }
+            }
+            drop(guests);
+            prop_assert_eq!((turns.taken(), turns.waiting()), (0, 0));
+        }
+    }
+}

@@ -1,0 +1,390 @@
+//! Waiting in fairness: who waits is grouped in *flows*, and what there is to give is shared between flows by their weight,
+//! whatever the number of those that wait in each.
+//!
+//! Start-time fair queueing (Goyal, Vin, Cheng: "Start-time Fair Queueing", SIGCOMM 1996) with costs that are known only
+//! afterwards, as in stride scheduling: a flow's *tag* is what it was given so far, divided by its weight; the flow with the
+//! lowest tag is served next, and its tag goes up by what it then cost. A flow that had nothing waiting begins at the tag of the
+//! one that was served last, so that nobody saves up for later.
+//!
+//! ```text
+//!   tags:     A 17 |a1 a2 a3      next: the first of B that is let in; of those in one flow, who came first
+//!             B 12 |b1            now:  12, where a flow begins that had nothing waiting
+//! ```
+
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
+};
+
+/// What one unit of cost adds to the tag of a flow of weight 1: enough to tell weights up to a thousand apart, and little enough
+/// that centuries of microseconds fit.
+const SCALE: u64 = 1 << 10;
+
+/// Where one flow stands in one queue. Its tag is changed by that queue only.
+#[derive(Debug)]
+pub struct Share {
+    id: u64,
+    weight: AtomicU32,
+    tag: AtomicU64,
+}
+
+impl Share {
+    /// A flow's, with a weight of at least 1.
+    pub fn new(weight: u32) -> Arc<Share> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let (id, weight) = (NEXT.fetch_add(1, Relaxed), AtomicU32::new(weight.max(1)));
+        Arc::new(Share { id, weight, tag: AtomicU64::new(0) })
+    }
+
+    /// How much of what there is goes to it, in proportion to the others' weights.
+    pub fn weight(&self) -> u32 {
+        self.weight.load(Relaxed)
+    }
+
+    /// Changes what it gets from now on.
+    pub fn set_weight(&self, weight: u32) {
+        self.weight.store(weight.max(1), Relaxed);
+    }
+
+    fn tag(&self) -> u64 {
+        self.tag.load(Relaxed)
+    }
+}
+
+/// Those that wait, in flows.
+#[derive(Debug)]
+pub struct FairQueue<T> {
+    flows: HashMap<u64, Flow<T>>,
+    /// The flows by their tags.
+    order: BTreeSet<(u64, u64)>,
+    /// The highest tag at which one was served.
+    now: u64,
+    next: u64,
+    len: usize,
+}
+
+/// Those of one flow, who came first at the front. Never empty while it is in the queue.
+#[derive(Debug)]
+struct Flow<T> {
+    share: Arc<Share>,
+    waiting: Line<T>,
+}
+
+/// Where something waits in a [`FairQueue`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    flow: u64,
+    number: u64,
+}
+
+impl<T> Default for FairQueue<T> {
+    fn default() -> FairQueue<T> {
+        FairQueue { flows: HashMap::new(), order: BTreeSet::new(), now: 0, next: 0, len: 0 }
+    }
+}
+
+impl<T> FairQueue<T> {
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Adds something at the end of its flow.
+    pub fn push(&mut self, share: &Arc<Share>, item: T) -> Ticket {
+        let number = self.next;
+        self.next += 1;
+        self.len += 1;
+        let flow = self.flows.entry(share.id).or_insert_with(|| {
+            share.tag.fetch_max(self.now, Relaxed);
+            self.order.insert((share.tag(), share.id));
+            Flow { share: share.clone(), waiting: Line::default() }
+        });
+        flow.waiting.push(number, item);
+        Ticket { flow: share.id, number }
+    }
+
+    /// Takes something out that is not to be served any more; nothing if it is not there.
+    pub fn remove(&mut self, ticket: Ticket) -> Option<T> {
+        let flow = self.flows.get_mut(&ticket.flow)?;
+        let item = flow.waiting.remove(ticket.number)?;
+        self.len -= 1;
+        self.leave_if_empty(ticket.flow);
+        Some(item)
+    }
+
+    /// Takes out what is served next: of the flows in the order of their tags, the first whose first one `may` be served.
+    pub fn next(&mut self, mut may: impl FnMut(&T) -> bool) -> Option<(Arc<Share>, T)> {
+        let mut first_may = |id: u64| self.flows[&id].waiting.first().is_some_and(&mut may);
+        let (tag, id) = self.order.iter().copied().find(|(_, id)| first_may(*id))?;
+        let flow = self.flows.get_mut(&id)?;
+        let (share, item) = (flow.share.clone(), flow.waiting.pop()?);
+        self.len -= 1;
+        self.now = self.now.max(tag);
+        self.leave_if_empty(id);
+        Some((share, item))
+    }
+
+    /// Takes note of what a flow was served without having had to wait: as if it had waited, and been served at once.
+    pub fn pass(&mut self, share: &Share) {
+        if !self.flows.contains_key(&share.id) {
+            share.tag.fetch_max(self.now, Relaxed);
+        }
+        self.now = self.now.max(share.tag());
+    }
+
+    /// Charges a flow for what it was served.
+    pub fn charge(&mut self, share: &Share, cost: u64) {
+        let before = share.tag();
+        let after = before.saturating_add(cost.saturating_mul(SCALE) / u64::from(share.weight()));
+        share.tag.store(after, Relaxed);
+        if self.order.remove(&(before, share.id)) {
+            self.order.insert((after, share.id));
+        }
+    }
+
+    fn leave_if_empty(&mut self, id: u64) {
+        if let Some(flow) = self.flows.get(&id)
+            && flow.waiting.is_empty()
+        {
+            self.order.remove(&(flow.share.tag(), id));
+            self.flows.remove(&id);
+        }
+    }
+}
+
+/// Those that wait for one thing, who came first at the front, each with a number that is higher than the one before.
+#[derive(Debug)]
+pub struct Line<T>(VecDeque<(u64, T)>);
+
+impl<T> Default for Line<T> {
+    fn default() -> Line<T> {
+        Line(VecDeque::new())
+    }
+}
+
+impl<T> Line<T> {
+    /// Adds something at the end.
+    pub fn push(&mut self, number: u64, item: T) {
+        self.0.push_back((number, item));
+    }
+
+    /// What has waited longest.
+    pub fn first(&self) -> Option<&T> {
+        self.0.front().map(|(_, item)| item)
+    }
+
+    /// Takes out what has waited longest.
+    pub fn pop(&mut self) -> Option<T> {
+        self.0.pop_front().map(|(_, item)| item)
+    }
+
+    /// Takes something out by its number.
+    pub fn remove(&mut self, number: u64) -> Option<T> {
+        let at = self.0.binary_search_by_key(&number, |(number, _)| *number).ok()?;
+        self.0.remove(at).map(|(_, item)| item)
+    }
+
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    fn all<T>(_: &T) -> bool {
+        true
+    }
+
+    #[test]
+    fn of_one_flow_who_came_first_is_first() {
+        let (mut queue, share) = (FairQueue::default(), Share::new(1));
+        let tickets: Vec<_> = (0..4).map(|n| queue.push(&share, n)).collect();
+        assert_eq!(queue.remove(tickets[1]), Some(1));
+        assert_eq!(queue.remove(tickets[1]), None);
+        let served: Vec<_> = std::iter::from_fn(|| queue.next(all).map(|(_, n)| n)).collect();
+        assert_eq!(served, [0, 2, 3]);
+        assert!(queue.is_empty() && queue.flows.is_empty() && queue.order.is_empty());
+    }
+
+    #[test]
+    fn who_may_not_be_served_does_not_hold_up_others() {
+        let (mut queue, a, b) = (FairQueue::default(), Share::new(1), Share::new(1));
+        queue.push(&a, 'a');
+        queue.push(&b, 'b');
+        assert_eq!(queue.next(|who| *who == 'b').map(|(_, who)| who), Some('b'));
+        assert!(queue.next(|who| *who == 'b').is_none());
+        assert_eq!(queue.next(all).map(|(_, who)| who), Some('a'));
+    }
+
+    #[test]
+    fn nobody_saves_up_and_nobody_pays_for_what_others_left() {
+        let (mut queue, busy, idle) = (FairQueue::default(), Share::new(1), Share::new(1));
+        // One alone is served for long: partly without having to wait.
+        for _ in 0..1000 {
+            queue.pass(&busy);
+            queue.charge(&busy, 10);
+        }
+        // Then two are there, and from here on each gets half.
+        let mut served = [0_u32; 2];
+        for _ in 0..100 {
+            queue.push(&busy, 0);
+            queue.push(&idle, 1);
+            let (share, who) = queue.next(all).unwrap();
+            queue.charge(&share, 10);
+            served[who] += 1;
+        }
+        assert!(served[0].abs_diff(served[1]) <= 2, "{served:?}");
+    }
+
+    /// What happens to a queue.
+    #[derive(Clone, Debug)]
+    enum Step {
+        Push(usize),
+        Remove(usize),
+        Serve(u64),
+    }
+
+    fn step(flows: usize) -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => (0..flows).prop_map(Step::Push),
+            1 => any::<prop::sample::Index>().prop_map(|index| Step::Remove(index.index(1 << 16))),
+            3 => (1_u64..100).prop_map(Step::Serve),
+        ]
+    }
+
+    proptest! {
+        /// Flows that always have somebody waiting get shares that stand as their weights do, whatever one serving costs.
+        #[test]
+        fn shares_converge_to_weights(
+            weights in vec(1_u32..8, 2..6),
+            backlogs in vec(1_usize..20, 6),
+            costs in vec(1_u64..1000, 50),
+        ) {
+            let shares: Vec<_> = weights.iter().map(|weight| Share::new(*weight)).collect();
+            let mut queue = FairQueue::default();
+            for (flow, share) in shares.iter().enumerate() {
+                for _ in 0..backlogs[flow] {
+                    queue.push(share, flow);
+                }
+            }
+            let mut given = vec![0_u64; weights.len()];
+            for turn in 0..5000 {
+                let cost = costs[turn % costs.len()];
+                let (share, flow) = queue.next(all).unwrap();
+                queue.charge(&share, cost);
+                given[flow] += cost;
+                queue.push(&share, flow);
+            }
+            // Two flows' normalised service never differs by more than one serving of each.
+            let normal = |flow: usize| given[flow] / u64::from(weights[flow]);
+            for one in 0..weights.len() {
+                for other in 0..one {
+                    prop_assert!(normal(one).abs_diff(normal(other)) <= 2 * 1000, "{given:?} {weights:?}");
+                }
+            }
+        }
+
+        /// Nobody starves: one that waits is served before the others have had more than their share and one serving each.
+        #[test]
+        fn nobody_starves(weights in vec(1_u32..100, 1..10), cost in 1_u64..1000) {
+            let mut queue = FairQueue::default();
+            let others: Vec<_> = weights.iter().map(|weight| Share::new(*weight)).collect();
+            for share in &others {
+                queue.push(share, false);
+            }
+            // The others have been at it for a while.
+            for _ in 0..100 {
+                let (share, _) = queue.next(all).unwrap();
+                queue.charge(&share, cost);
+                queue.push(&share, false);
+            }
+            queue.push(&Share::new(1), true);
+            let most = weights.iter().sum::<u32>() as usize + 2 * weights.len();
+            let mut turns = 0;
+            while let Some((share, mine)) = queue.next(all) && !mine {
+                queue.charge(&share, cost);
+                queue.push(&share, false);
+                turns += 1;
+            }
+            prop_assert!(turns <= most, "{turns} turns, at most {most}");
+        }
+
+        /// Who was pushed comes out once, by being served or by being removed; and the queue knows how many there are.
+        #[test]
+        fn nothing_is_lost(steps in vec(step(4), 1..200)) {
+            let shares: Vec<_> = (1..5).map(Share::new).collect();
+            let mut queue = FairQueue::default();
+            let mut there: Vec<(Ticket, usize)> = Vec::new();
+            for (number, step) in steps.into_iter().enumerate() {
+                match step {
+                    Step::Push(flow) => {
+                        let ticket = queue.push(&shares[flow], number);
+                        there.push((ticket, number));
+                    }
+                    Step::Remove(_) if there.is_empty() => {}
+                    Step::Remove(index) => {
+                        let (ticket, number) = there.remove(index % there.len());
+                        prop_assert_eq!(queue.remove(ticket), Some(number));
+                        prop_assert_eq!(queue.remove(ticket), None);
+                    }
+                    Step::Serve(cost) => match queue.next(all) {
+                        Some((share, number)) => {
+                            queue.charge(&share, cost);
+                            let at = there.iter().position(|(_, one)| *one == number);
+                            there.remove(at.unwrap());
+                        }
+                        None => prop_assert!(there.is_empty()),
+                    },
+                }
+                prop_assert_eq!(queue.len(), there.len());
+            }
+            prop_assert_eq!(queue.order.len(), queue.flows.len());
+        }
+
+        /// Who leaves without having been served costs the others nothing: they are served as if it had never come.
+        #[test]
+        fn who_leaves_takes_nothing_along(
+            weights in vec(1_u32..8, 2..5),
+            leavers in vec((0_usize..5, 0_usize..100), 0..30),
+        ) {
+            let run = |leavers: &[(usize, usize)]| {
+                let shares: Vec<_> = weights.iter().map(|weight| Share::new(*weight)).collect();
+                let mut queue = FairQueue::default();
+                for (flow, share) in shares.iter().enumerate() {
+                    queue.push(share, flow);
+                }
+                let mut order = Vec::new();
+                for turn in 0..100 {
+                    for (flow, _) in leavers.iter().filter(|(_, at)| *at == turn) {
+                        let ticket = queue.push(&shares[flow % shares.len()], usize::MAX);
+                        queue.remove(ticket);
+                    }
+                    let (share, flow) = queue.next(all).unwrap();
+                    queue.charge(&share, 7);
+                    queue.push(&share, flow);
+                    order.push(flow);
+                }
+                order
+            };
+            prop_assert_eq!(run(&leavers), run(&[]));
+        }
+    }
+}
