@@ -2,7 +2,8 @@
 //!
 //! Method: five programs, the same code natively and as one guest, which is instantiated once for each profile: without
 //! instrumentation, with epochs (the host's default; the epoch ticks every millisecond, and the guest yields), and with fuel on top.
-//! One iteration is one round of the program; a call makes ten, so that making its data does not count for much. Baseline: uninstrumented.
+//! One iteration is one call, which makes its data and then ten rounds of the program, so that making it does not count for
+//! much. What a guest returns is compared with what the program returns natively. Baseline: uninstrumented.
 //!
 //! Command: `cargo bench -p lacewing-benches --bench compute`
 
@@ -31,6 +32,9 @@ fn compute(criterion: &mut Criterion) {
         for how in Instrumented::ALL {
             let guest = runtime.block_on(Compute::new(&component, how));
             let mut guest = guest.unwrap_or_else(|error| panic!("{error:#}"));
+            let found = runtime.block_on(guest.run(program, WORK));
+            let found = found.unwrap_or_else(|error| panic!("{error:#}"));
+            assert_eq!(found, program.run(WORK), "{} computes something else", program.name());
             group.bench_function(BenchmarkId::from_parameter(how.name()), |bencher| {
                 bencher.iter(|| {
                     let found = runtime.block_on(guest.run(program, WORK));

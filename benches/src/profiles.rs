@@ -70,7 +70,7 @@ impl Compute {
             Instrumented::Not => Engine::new(&raw::config())?,
             Instrumented::Epochs | Instrumented::Fuel => {
                 let metered = how == Instrumented::Fuel;
-                engines.get(Profile { metered, tasks: false }).map_err(Error::from)?.clone()
+                engines.get(Profile { metered, ..Profile::default() }).map_err(Error::from)?.clone()
             }
         };
         let component = Component::from_file(&engine, component)?;

@@ -127,6 +127,11 @@ impl Engines {
         Ok(&slots.engine)
     }
 
+    /// Whether memories that begin with so many bytes, together, are for a [large](Profile) profile.
+    fn is_large(&self, initial_bytes: u64) -> bool {
+        initial_bytes > self.pool.keep_resident_bytes
+    }
+
     /// To be held while a guest may run: the epoch ticks only while somebody holds one.
     pub fn running(&self) -> Running {
         self.ticker.running()

@@ -18,6 +18,7 @@ mod limiter;
 mod portable;
 mod program;
 mod provisioned;
+mod reuse;
 mod snapshot;
 mod state;
 
@@ -26,6 +27,7 @@ pub use fault::{DETAIL_BYTES, Fault};
 pub use lean::{LeanField, LeanParam, LeanRequest, LeanResponse};
 pub use program::{LinkError, Linkers, Program};
 pub use provisioned::Provisioned;
+pub use reuse::{CONCURRENT, IDLE, Reused, Seat};
 pub use snapshot::{InitError, InitSpec, Snapshot, snapshot};
 pub use state::Spec;
 

@@ -40,6 +40,7 @@ use wasmtime_wasi_http::{Error as Code, RequestOptions, WasiBody, WasiHttpHooks}
 
 pub use self::{
     address::Special,
+    connect::Transport,
     policy::Policy,
     resolve::{Lookup, Resolve, SystemResolver},
 };

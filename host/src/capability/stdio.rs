@@ -3,7 +3,7 @@
 use std::{
     io,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
 };
 
@@ -22,21 +22,67 @@ const WRITE_BYTES: usize = 64 << 10;
 /// One of the two streams. Writing never waits: what is over the log's limit is dropped there.
 #[derive(Clone)]
 pub(crate) struct Output {
-    log: Arc<GuestLog>,
+    log: Log,
     stream: Stream,
 }
 
-impl Output {
-    pub(crate) fn stdout(log: &Arc<GuestLog>) -> Output {
-        Output { log: log.clone(), stream: Stream::Stdout }
+/// Where lines go.
+#[derive(Clone)]
+pub(crate) enum Log {
+    /// To one invocation.
+    Own(Arc<GuestLog>),
+    /// To whichever is to have them now.
+    Shared(SharedLog),
+}
+
+impl From<Arc<GuestLog>> for Log {
+    fn from(log: Arc<GuestLog>) -> Log {
+        Log::Own(log)
+    }
+}
+
+impl From<SharedLog> for Log {
+    fn from(log: SharedLog) -> Log {
+        Log::Shared(log)
+    }
+}
+
+/// The log of an instance that serves one invocation after the other.
+#[derive(Clone)]
+pub(crate) struct SharedLog(Arc<Mutex<Arc<GuestLog>>>);
+
+impl SharedLog {
+    pub(crate) fn new(log: Arc<GuestLog>) -> SharedLog {
+        SharedLog(Arc::new(Mutex::new(log)))
     }
 
-    pub(crate) fn stderr(log: &Arc<GuestLog>) -> Output {
-        Output { log: log.clone(), stream: Stream::Stderr }
+    /// What comes from now on goes to `log`.
+    pub(crate) fn switch(&self, log: &Arc<GuestLog>) {
+        *self.now() = log.clone();
+    }
+
+    fn now(&self) -> MutexGuard<'_, Arc<GuestLog>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Output {
+    pub(crate) fn stdout(log: impl Into<Log>) -> Output {
+        Output { log: log.into(), stream: Stream::Stdout }
+    }
+
+    pub(crate) fn stderr(log: impl Into<Log>) -> Output {
+        Output { log: log.into(), stream: Stream::Stderr }
     }
 
     fn append(&self, bytes: &[u8]) {
-        self.log.write(self.stream, bytes);
+        match &self.log {
+            Log::Own(log) => log.write(self.stream, bytes),
+            Log::Shared(log) => {
+                let now = log.now().clone();
+                now.write(self.stream, bytes);
+            }
+        }
     }
 }
 

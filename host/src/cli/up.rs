@@ -61,6 +61,10 @@ pub struct UpArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_sandboxes: Option<u32>,
 
+    /// End when the process that started this one does, whatever ends that.
+    #[arg(long, hide = true)]
+    pub ends_with_parent: bool,
+
     /// Connections open at once [default: 10000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_connections: Option<u32>,

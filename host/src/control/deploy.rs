@@ -77,6 +77,21 @@ pub enum Refusal {
         "it has routes, and its component exports nothing that answers HTTP: lacewing:function/http, wasi:http/incoming-handler@0.2 or wasi:http/handler@0.3"
     )]
     NoHttp,
+    /// It asks for what only wasi:http has.
+    #[error(
+        "`reuse` is for components of wasi:http, and its HTTP requests go to its lacewing:function/http: each has a fresh sandbox there, which costs less than an instance that is used again. Leave `reuse` out"
+    )]
+    ReuseLean,
+    /// The same, where there is no HTTP at all.
+    #[error(
+        "`reuse` is for components of wasi:http, and its component exports neither wasi:http/incoming-handler@0.2 nor wasi:http/handler@0.3. Leave `reuse` out"
+    )]
+    ReuseNoHttp,
+    /// Two ways to save the same time.
+    #[error(
+        "`reuse` and `provisioned` exclude each other: an instance that is used again is there already. Leave one of them out"
+    )]
+    ReuseProvisioned,
     /// It does not get as far as its first call.
     #[error("the component does not start ({outcome}): {detail}")]
     Start {

@@ -34,7 +34,7 @@ use self::form::{CorsForm, FunctionForm, SpecForm, TenantForm};
 use super::{Deployed, Host};
 use crate::{
     config::{HostFile, Settings},
-    engine::{ArtifactCache, Exports},
+    engine::{ArtifactCache, Exports, Profile},
     file::Stamp,
     function::{Component, Revision},
     manifest::Source,
@@ -91,7 +91,7 @@ struct ComponentForm {
     stamp: Option<Stamp>,
     digest: [u8; 32],
     compiled: [u8; 32],
-    tasks: bool,
+    profile: Profile,
     exports: Exports,
 }
 
@@ -100,7 +100,7 @@ impl ComponentForm {
         Arc::new(Component {
             digest: self.digest.into(),
             compiled: self.compiled.into(),
-            tasks: self.tasks,
+            profile: self.profile,
             exports: self.exports,
             path: self.path.as_path().into(),
             stamp: self.stamp,
@@ -302,13 +302,13 @@ fn builds(file: &HostFile) -> bool {
 
 impl ComponentForm {
     fn of(revision: &Revision) -> ComponentForm {
-        let Component { digest, compiled, tasks, exports, path, stamp } = &*revision.component;
+        let Component { digest, compiled, profile, exports, path, stamp } = &*revision.component;
         ComponentForm {
             path: path.to_path_buf(),
             stamp: *stamp,
             digest: *digest.as_bytes(),
             compiled: *compiled.as_bytes(),
-            tasks: *tasks,
+            profile: *profile,
             exports: *exports,
         }
     }

@@ -1,4 +1,4 @@
-//! Which revisions have their provisioned sandboxes made, and when they are dropped.
+//! Which revisions have their provisioned sandboxes made, and when these and the instances that are used again are dropped.
 
 use std::sync::Arc;
 
@@ -13,22 +13,28 @@ impl Host {
             let log = self.deploy_log(&revision.origin, &revision.spec.limits);
             tokio::spawn(start(revision.clone(), log));
         }
-        for old in &before.revisions {
-            if let Some(provisioned) = &old.provisioned
-                && !now.revisions.iter().any(|new| Arc::ptr_eq(new, old))
-            {
-                provisioned.close();
+        let kept = |one: &Arc<Revision>| one.provisioned.is_some() || one.reused.is_some();
+        for old in before.revisions.iter().filter(|old| kept(old)) {
+            if !now.revisions.iter().any(|new| Arc::ptr_eq(new, old)) {
+                close(old);
             }
         }
     }
 
-    /// Drops all that are ready: a host that drains makes no more ahead.
+    /// Drops all that are ready or idle: a host that drains makes no more ahead.
     pub fn stop_provisioning(&self) {
         for revision in &self.deployed().revisions {
-            if let Some(provisioned) = &revision.provisioned {
-                provisioned.close();
-            }
+            close(revision);
         }
+    }
+}
+
+fn close(revision: &Revision) {
+    if let Some(provisioned) = &revision.provisioned {
+        provisioned.close();
+    }
+    if let Some(reused) = &revision.reused {
+        reused.close();
     }
 }
 

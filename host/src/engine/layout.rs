@@ -66,6 +66,20 @@ pub fn memory_layouts(component: &[u8]) -> Vec<MemoryLayout> {
     found
 }
 
+/// Bytes of memory that a sandbox of a component has from the start, over the memories of all its core modules.
+pub(super) fn initial_bytes(component: &[u8]) -> u64 {
+    let memories = Parser::new(0).parse_all(component).map_while(Result::ok);
+    let memories = memories.filter_map(|payload| match payload {
+        Payload::MemorySection(memories) => Some(memories.into_iter().flatten()),
+        _ => None,
+    });
+    memories.flatten().filter_map(bytes_of).fold(0, u64::saturating_add)
+}
+
+fn bytes_of(memory: MemoryType) -> Option<u64> {
+    memory.initial.checked_mul(1 << memory.page_size_log2.unwrap_or(16))
+}
+
 /// What of a core module the layout is read from.
 #[derive(Default)]
 struct Module {
@@ -138,8 +152,7 @@ impl Module {
     }
 
     fn layout(&self) -> Option<MemoryLayout> {
-        let memory = self.memory?;
-        let initial_bytes = memory.initial.checked_mul(1 << memory.page_size_log2.unwrap_or(16))?;
+        let initial_bytes = bytes_of(self.memory?)?;
         let top = self.stack_top(initial_bytes);
         // Where the stack comes first, all data is above it; otherwise it is all below.
         let below = self.data.iter().filter(|(start, _)| top.is_some_and(|top| *start < top));
@@ -288,5 +301,14 @@ mod tests {
         let pages: Vec<u64> = all.iter().map(|memory| memory.initial_bytes >> 16).collect();
         assert_eq!(pages, [1, 2, 3]);
         assert_eq!(memory_layouts(b"no component"), []);
+    }
+
+    #[test]
+    fn what_is_there_from_the_start_is_summed_over_all_memories() {
+        let bytes = wat::parse_str(
+            "(component (core module (memory 1)) (component (core module (memory 2 9))) (core module))",
+        );
+        assert_eq!(initial_bytes(&bytes.unwrap()), 3 << 16);
+        assert_eq!(initial_bytes(b"no component"), 0);
     }
 }

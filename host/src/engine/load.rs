@@ -16,6 +16,7 @@ use super::{
     Profile, Trimmed,
     cache::{ArtifactName, Compatibility, Found, Verified},
     inspect::{inspect_bytes, inspect_size},
+    layout::initial_bytes,
     names_wasi_03,
 };
 use crate::{file::Stamp, telemetry::shortened};
@@ -151,7 +152,7 @@ impl Loader {
     /// for a thread that does not serve.
     pub fn load(&self, bytes: &[u8], metered: bool) -> Result<Loaded, LoadError> {
         inspect_bytes(bytes, self.limit_bytes)?;
-        let profile = Profile { metered, tasks: names_wasi_03(bytes) };
+        let profile = self.profile(bytes, metered);
         match self.load_for(profile, bytes) {
             // It may have async types without WASI 0.3. If not, it is refused again, in the same words.
             Err(LoadError::Compile(CompileError::Invalid(_))) if !profile.tasks => {
@@ -159,6 +160,11 @@ impl Loader {
             }
             result => result,
         }
+    }
+
+    fn profile(&self, bytes: &[u8], metered: bool) -> Profile {
+        let large = self.engines.is_large(initial_bytes(bytes));
+        Profile { metered, tasks: names_wasi_03(bytes), large }
     }
 
     fn load_for(&self, profile: Profile, bytes: &[u8]) -> Result<Loaded, LoadError> {
@@ -188,7 +194,7 @@ impl Loader {
 
     /// Compiles a component that will be used once, and keeps no artifact of it. Blocks.
     pub fn compile(&self, bytes: &[u8]) -> Result<Loaded, LoadError> {
-        let profile = Profile { metered: false, tasks: names_wasi_03(bytes) };
+        let profile = self.profile(bytes, false);
         let engine = self.engines.get(profile)?;
         let place = self.compiler.enter()?;
         let start = Instant::now();

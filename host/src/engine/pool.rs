@@ -22,9 +22,12 @@ pub struct PoolOptions {
     pub memory_bytes: u64,
     /// The largest table that any function's limits may allow, in elements. Default 100,000.
     pub table_elements: u64,
-    /// Bytes of a used memory slot that are reset by writing zeros instead of being given back to the system.
+    /// Bytes of a used memory slot that are reset by being written again instead of being given back to the system.
     /// Default 1 MiB; at most this times the number of warm slots stays resident while idle.
     pub keep_resident_bytes: u64,
+    /// The same where more memory than that is there from the start ([`Profile::large`]), which has to be given back anyway.
+    /// Default 256 KiB: a function's stack, its statics and the beginning of its heap, which every invocation writes to.
+    pub keep_resident_of_large_bytes: u64,
     /// Unused slots that stay warm. Default 100.
     pub warm_slots: u32,
     /// What the linear memories of all sandboxes may have together, in bytes, besides the first MiB of each. No bound by default.
@@ -42,6 +45,7 @@ impl Default for PoolOptions {
             memory_bytes: 256 << 20,
             table_elements: 100_000,
             keep_resident_bytes: 1 << 20,
+            keep_resident_of_large_bytes: 256 << 10,
             warm_slots: 100,
             guest_bytes: u64::MAX,
             body_bytes: 256 << 20,
@@ -83,8 +87,9 @@ pub(super) fn build(profile: Profile, options: &PoolOptions) -> Result<(Engine, 
     let mut sandboxes = options.sandboxes.max(1);
     loop {
         let mut config = profile.config();
-        config
-            .allocation_strategy(InstanceAllocationStrategy::Pooling(pooling(options, sandboxes)));
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling(
+            profile, options, sandboxes,
+        )));
         match Engine::new(&config) {
             Ok(engine) => {
                 if sandboxes < options.sandboxes {
@@ -111,9 +116,13 @@ pub(super) fn build(profile: Profile, options: &PoolOptions) -> Result<(Engine, 
     }
 }
 
-fn pooling(options: &PoolOptions, sandboxes: u32) -> PoolingAllocationConfig {
+fn pooling(profile: Profile, options: &PoolOptions, sandboxes: u32) -> PoolingAllocationConfig {
     let bytes = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
     let (memories, tables) = (options.more_memories(sandboxes), options.more_tables(sandboxes));
+    let keep_resident_bytes = match profile.large {
+        false => options.keep_resident_bytes,
+        true => options.keep_resident_of_large_bytes,
+    };
     let sandboxes = sandboxes.saturating_add(options.provisioned().min(sandboxes));
     let slots = sandboxes.saturating_add(SPARE);
     let mut pool = PoolingAllocationConfig::new();
@@ -137,7 +146,7 @@ fn pooling(options: &PoolOptions, sandboxes: u32) -> PoolingAllocationConfig {
         .max_core_instance_size(10 << 20)
         .max_memory_size(bytes(options.memory_bytes))
         .table_elements(bytes(options.table_elements))
-        .linear_memory_keep_resident(bytes(options.keep_resident_bytes))
+        .linear_memory_keep_resident(bytes(keep_resident_bytes))
         .table_keep_resident(64 << 10)
         .max_unused_warm_slots(options.warm_slots)
         .decommit_batch_size(1);

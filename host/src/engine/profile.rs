@@ -2,42 +2,55 @@
 
 use wasmtime::{Config, OptLevel};
 
-/// What is compiled in, and what the code may do: a revision's artifact belongs to one profile, and each profile has an
-/// engine of its own.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+/// What is compiled in, what the code may do, and what its memories are like: a revision's artifact belongs to one profile, and each
+/// profile has an engine of its own.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub struct Profile {
     /// Whether fuel is counted besides the epoch's interruptions: deterministic, and slower on compute.
     pub metered: bool,
     /// Whether there are the component model's tasks, streams and futures, which WASI 0.3 is made of. Each call of
     /// a function is then a task with its bookkeeping, which costs as much again as a small function's call.
     pub tasks: bool,
+    /// Whether more memory is there from the start than is worth writing again after each invocation, as where an init left
+    /// a table: the slot then forgets what was written, and the next sandbox finds the artifact's own pages again.
+    pub large: bool,
 }
 
 impl Profile {
     /// All of them.
-    pub const ALL: [Profile; 4] = [
-        Profile { metered: false, tasks: false },
-        Profile { metered: true, tasks: false },
-        Profile { metered: false, tasks: true },
-        Profile { metered: true, tasks: true },
+    pub const ALL: [Profile; 8] = [
+        Profile { metered: false, tasks: false, large: false },
+        Profile { metered: true, tasks: false, large: false },
+        Profile { metered: false, tasks: true, large: false },
+        Profile { metered: true, tasks: true, large: false },
+        Profile { metered: false, tasks: false, large: true },
+        Profile { metered: true, tasks: false, large: true },
+        Profile { metered: false, tasks: true, large: true },
+        Profile { metered: true, tasks: true, large: true },
     ];
 
     /// Its place in [`Profile::ALL`].
     pub fn index(self) -> usize {
-        usize::from(self.metered) + 2 * usize::from(self.tasks)
+        usize::from(self.metered) + 2 * usize::from(self.tasks) + 4 * usize::from(self.large)
     }
 
     /// A short word for file names and messages.
     pub fn as_str(self) -> &'static str {
-        match (self.metered, self.tasks) {
-            (false, false) => "standard",
-            (true, false) => "metered",
-            (false, true) => "standard with tasks",
-            (true, true) => "metered with tasks",
+        match (self.metered, self.tasks, self.large) {
+            (false, false, false) => "standard",
+            (true, false, false) => "metered",
+            (false, true, false) => "standard with tasks",
+            (true, true, false) => "metered with tasks",
+            (false, false, true) => "standard, large",
+            (true, false, true) => "metered, large",
+            (false, true, true) => "standard with tasks, large",
+            (true, true, true) => "metered with tasks, large",
         }
     }
 
-    /// Everything but where instances are allocated.
+    /// Everything but where instances are allocated: what an artifact depends on, in which [`Profile::large`] has no part.
     pub(super) fn config(self) -> Config {
         let mut config = Config::new();
         config

@@ -268,10 +268,15 @@ impl Residency {
             let victim = self.order().next(loaded);
             let Some(victim) = victim else { return };
             // Dropped here, with no lock held: unmapping takes its time.
-            if let Some(program) = victim.place.program.swap(None) {
-                self.leave(&program);
-                self.metrics.host().residency.evictions.inc();
-            }
+            self.evict(&victim);
+        }
+    }
+
+    /// Takes a program out of memory, as if others had needed its place.
+    pub fn evict(&self, revision: &Revision) {
+        if let Some(program) = revision.place.program.swap(None) {
+            self.leave(&program);
+            self.metrics.host().residency.evictions.inc();
         }
     }
 

@@ -10,7 +10,7 @@ use crate::{
     engine::{Exports, Profile},
     file::Stamp,
     manifest::{Cors, Limits, Route},
-    sandbox::{Program, Provisioned, Spec},
+    sandbox::{Program, Provisioned, Reused, Spec},
     telemetry::{FunctionMetrics, Origin},
 };
 
@@ -21,8 +21,8 @@ pub struct Component {
     pub digest: blake3::Hash,
     /// blake3 of the bytes that were compiled: the same, or the snapshot that its init left.
     pub compiled: blake3::Hash,
-    /// Whether it needs an engine [with tasks](Profile).
-    pub tasks: bool,
+    /// Which engine it needs, but for whether fuel is counted: that is the revision's.
+    pub profile: Profile,
     /// What it exports.
     pub exports: Exports,
     /// The file that it was read from.
@@ -54,6 +54,8 @@ pub struct Revision {
     pub place: Place,
     /// Its sandboxes that are made ahead, if there are to be any.
     pub provisioned: Option<Arc<Provisioned>>,
+    /// Its instances that serve more than one invocation, if there are to be any.
+    pub reused: Option<Arc<Reused>>,
     pub(super) quota: OnceLock<Arc<Quota>>,
 }
 
@@ -83,6 +85,7 @@ impl Revision {
         let RevisionParts { tenant, origin, component, spec, metrics, routes, cors, place } = parts;
         let engines = place.residency().loader().engines();
         let provisioned = Provisioned::new(engines, &spec, &metrics);
+        let reused = Reused::new(engines, &spec, &metrics);
         let quota = OnceLock::new();
         Revision {
             tenant,
@@ -94,6 +97,7 @@ impl Revision {
             cors,
             place,
             provisioned,
+            reused,
             quota,
         }
     }
@@ -124,7 +128,7 @@ impl Revision {
 
     /// How its component is compiled.
     pub fn profile(&self) -> Profile {
-        Profile { metered: self.spec.limits.fuel.is_some(), tasks: self.component.tasks }
+        Profile { metered: self.spec.limits.fuel.is_some(), ..self.component.profile }
     }
 
     /// What it exports.

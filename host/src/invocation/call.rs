@@ -6,7 +6,7 @@ use super::{Failure, Invoker, live::Live};
 use crate::{
     capability::egress::Propagation,
     function::Revision,
-    sandbox::{CallError, Event, EventFailure},
+    sandbox::{CallError, Event, EventFailure, Sandbox},
     telemetry::{Context, Usage},
 };
 
@@ -36,7 +36,9 @@ impl Invoker {
         payload: &[u8],
     ) -> Called<Result<Vec<u8>, CallError>> {
         let mut live =
-            match Live::begin(self, revision, context, None, Propagation::default()).await {
+            match Live::<Sandbox>::begin(self, revision, context, None, Propagation::default())
+                .await
+            {
                 Ok(live) => live,
                 Err(failure) => return Called::refused(failure),
             };
@@ -58,7 +60,9 @@ impl Invoker {
         batch: &[Event],
     ) -> Called<Vec<Result<(), EventFailure>>> {
         let mut live =
-            match Live::begin(self, revision, context, None, Propagation::default()).await {
+            match Live::<Sandbox>::begin(self, revision, context, None, Propagation::default())
+                .await
+            {
                 Ok(live) => live,
                 Err(failure) => return Called::refused(failure),
             };

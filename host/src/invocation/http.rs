@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use super::{
     Failure, Invoker,
     headers::Excess,
-    live::{CLIENT_GONE, Live, Seen},
+    live::{CLIENT_GONE, Live, Seen, Serving},
     response,
     stream::{GuestBody, Outlet, Progress, RequestBody, Stop},
 };
@@ -30,7 +30,7 @@ use crate::{
     manifest::Limits,
     memory::Account,
     outcome::Outcome,
-    sandbox::{Fault, LeanField, LeanParam, LeanRequest},
+    sandbox::{Fault, LeanField, LeanParam, LeanRequest, Sandbox},
     telemetry::Context,
 };
 
@@ -128,9 +128,14 @@ impl Invoker {
         request: HttpRequest<'_>,
         body: Bytes,
     ) -> Result<Response<Body>, Failure> {
-        let mut live =
-            Live::begin(self, revision, context, Some(request.seen()), request.propagation())
-                .await?;
+        let mut live = Live::<Sandbox>::begin(
+            self,
+            revision,
+            context,
+            Some(request.seen()),
+            request.propagation(),
+        )
+        .await?;
         live.bytes_in = body.len() as u64;
         let headers = fields(&request.parts.headers);
         let params: Vec<LeanParam<'_>> =
@@ -160,9 +165,8 @@ impl Invoker {
         request: HttpRequest<'_>,
         body: RequestStream,
     ) -> Result<Response<Body>, Failure> {
-        let live =
-            Live::begin(self, revision, context, Some(request.seen()), request.propagation())
-                .await?;
+        let (seen, propagation) = (Some(request.seen()), request.propagation());
+        let live = Live::<Serving>::begin(self, revision, context, seen, propagation).await?;
         let method = request.parts.method.clone();
         let progress = Arc::new(Progress::default());
         let body = RequestBody::new(body, progress.clone()).boxed_unsync();
@@ -213,7 +217,7 @@ struct Head {
 
 /// Runs the guest to its end.
 async fn run(
-    mut live: Live,
+    mut live: Live<Serving>,
     request: Request<RequestStream>,
     method: Method,
     respond: oneshot::Sender<Head>,

@@ -5,14 +5,16 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use tokio::time::timeout_at;
+use tokio::{sync::oneshot, time::timeout_at};
 
 use super::{Failure, Invoker, Permit, Refused, stream::Progress};
 use crate::{
+    body::{RequestStream, ResponseStream},
     capability::egress::Propagation,
+    engine::{Engines, Lane, Turn},
     function::Revision,
     outcome::Outcome,
-    sandbox::{Fault, Program, Sandbox, Spec},
+    sandbox::{self, Fault, Program, Sandbox, Seat, Spec},
     telemetry::{Context, GuestLog, Record, UnroutedRecord, Usage},
 };
 
@@ -69,8 +71,8 @@ impl Drop for Awaited<'_> {
 }
 
 /// Everything that an invocation holds. Dropping it is its end: `canceled`, unless [`Live::end`] said otherwise.
-pub(super) struct Live {
-    pub(super) sandbox: Sandbox,
+pub(super) struct Live<S: Used = Sandbox> {
+    pub(super) sandbox: S,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
     pub(super) status: Option<u16>,
@@ -85,6 +87,130 @@ pub(super) struct Live {
     _permit: Permit,
 }
 
+/// What an invocation runs in.
+pub(super) trait Used: Sized {
+    /// Makes it.
+    fn make(making: Making<'_>) -> impl Future<Output = Result<Self, Fault>> + Send;
+
+    /// Says who pays for it, and with which turn it begins.
+    fn charge_to(&mut self, lane: Arc<Lane>, turn: Option<Turn>);
+
+    /// What it used of that.
+    fn usage(&self) -> sandbox::Usage;
+}
+
+impl Used for Sandbox {
+    fn make(making: Making<'_>) -> impl Future<Output = Result<Sandbox, Fault>> + Send {
+        making.own()
+    }
+
+    fn charge_to(&mut self, lane: Arc<Lane>, turn: Option<Turn>) {
+        self.charge_to(lane, turn);
+    }
+
+    fn usage(&self) -> sandbox::Usage {
+        self.usage()
+    }
+}
+
+/// What an invocation that streams runs in.
+pub(super) enum Serving {
+    /// A sandbox of its own.
+    Alone(Box<Sandbox>),
+    /// An instance that others use as well.
+    Among(Box<Seat>),
+}
+
+impl Used for Serving {
+    fn make(making: Making<'_>) -> impl Future<Output = Result<Serving, Fault>> + Send {
+        making.serving()
+    }
+
+    fn charge_to(&mut self, lane: Arc<Lane>, turn: Option<Turn>) {
+        match self {
+            Serving::Alone(sandbox) => sandbox.charge_to(lane, turn),
+            // Its instance is charged, whoever it serves.
+            Serving::Among(_) => drop(turn),
+        }
+    }
+
+    fn usage(&self) -> sandbox::Usage {
+        match self {
+            Serving::Alone(sandbox) => sandbox.usage(),
+            Serving::Among(seat) => seat.usage(),
+        }
+    }
+}
+
+impl Serving {
+    pub(super) async fn serve(
+        &mut self,
+        request: http::Request<RequestStream>,
+        respond: oneshot::Sender<http::Response<ResponseStream>>,
+    ) -> Result<(), Fault> {
+        match self {
+            Serving::Alone(sandbox) => sandbox.serve(request, respond).await,
+            Serving::Among(seat) => seat.serve(request, respond).await,
+        }
+    }
+}
+
+/// Of what a sandbox is made for one invocation.
+pub(super) struct Making<'a> {
+    engines: &'a Engines,
+    revision: &'a Arc<Revision>,
+    log: &'a Arc<GuestLog>,
+    propagation: Propagation,
+    deadline: Instant,
+}
+
+impl Making<'_> {
+    async fn program(&self) -> Result<Arc<Program>, Fault> {
+        match self.revision.resident() {
+            Some(program) => Ok(program),
+            None => load(self.revision, self.deadline).await,
+        }
+    }
+
+    fn fresh(&mut self, program: &Arc<Program>) -> Result<Sandbox, Fault> {
+        let (spec, log) = (&self.revision.spec, self.log.clone());
+        let propagation = std::mem::take(&mut self.propagation);
+        Sandbox::new(self.engines, program, spec, log, propagation, self.deadline)?
+            .claim(self.engines)
+    }
+
+    /// A sandbox of its own: one that was made ahead, or a new one.
+    async fn own(mut self) -> Result<Sandbox, Fault> {
+        if let Some(ahead) = &self.revision.provisioned
+            && let Some(sandbox) = ahead.take(self.log, &mut self.propagation, self.deadline)
+        {
+            return Ok(sandbox);
+        }
+        let program = self.program().await?;
+        self.fresh(&program)
+    }
+
+    /// The same, or a place in an instance that is used again, where the function asks for that.
+    async fn serving(mut self) -> Result<Serving, Fault> {
+        let Some(reused) = &self.revision.reused else {
+            return Ok(Serving::Alone(Box::new(self.own().await?)));
+        };
+        if let Some(seat) = reused.take(self.log, &mut self.propagation, self.deadline) {
+            // It is in use, wherever it is used.
+            self.revision.resident();
+            return Ok(Serving::Among(Box::new(seat)));
+        }
+        let program = self.program().await?;
+        let lane = self.revision.tenant.lane();
+        let seat =
+            reused.start(&program, lane, self.log, &mut self.propagation, self.deadline).await?;
+        Ok(match seat {
+            Some(seat) => Serving::Among(Box::new(seat)),
+            None => Serving::Alone(Box::new(self.fresh(&program)?)),
+        })
+    }
+}
+
 /// What is left of an invocation that has ended.
 #[derive(Clone, Debug)]
 pub(super) struct Ended {
@@ -93,15 +219,15 @@ pub(super) struct Ended {
     pub(super) usage: Usage,
 }
 
-impl Live {
-    /// Waits for admission, then makes the sandbox.
+impl<S: Used> Live<S> {
+    /// Waits for admission, then makes what it runs in.
     pub(super) async fn begin(
         invoker: &Arc<Invoker>,
         revision: &Arc<Revision>,
         context: &Arc<Context>,
         seen: Option<Seen>,
         propagation: Propagation,
-    ) -> Result<Live, Failure> {
+    ) -> Result<Live<S>, Failure> {
         let memory_mib =
             u32::try_from(revision.spec.limits.memory_bytes.div_ceil(1 << 20)).unwrap_or(u32::MAX);
         let awaited = invoker.awaited(revision, context, seen.as_ref());
@@ -118,28 +244,14 @@ impl Live {
         let limits = &revision.spec.limits;
         let deadline = started + limits.deadline;
         let log = Arc::new(GuestLog::new(context.clone(), limits.log_bytes, invoker.sink.clone()));
-        let (engines, spec) = (&invoker.engines, &revision.spec);
-        let mut propagation = propagation;
         let mut turn = permit.take_turn();
-        let ahead = revision.provisioned.as_ref();
-        let sandbox = match ahead.and_then(|all| all.take(&log, &mut propagation, deadline)) {
-            Some(sandbox) => Ok(sandbox),
-            None => {
-                let program = match revision.resident() {
-                    Some(program) => Ok(program),
-                    None => {
-                        // Nothing runs meanwhile.
-                        turn = None;
-                        load(revision, deadline).await
-                    }
-                };
-                program.and_then(|program| {
-                    Sandbox::new(engines, &program, spec, log.clone(), propagation, deadline)?
-                        .claim(engines)
-                })
-            }
-        };
-        let mut sandbox = match sandbox {
+        if revision.resident().is_none() {
+            // Nothing runs while it is loaded.
+            turn = None;
+        }
+        let engines = &invoker.engines;
+        let making = Making { engines, revision, log: &log, propagation, deadline };
+        let mut sandbox = match S::make(making).await {
             Ok(sandbox) => sandbox,
             Err(Fault { outcome, detail }) => {
                 awaited.refuse(&detail, outcome, outcome.http_status());
@@ -214,7 +326,7 @@ async fn load(revision: &Arc<Revision>, deadline: Instant) -> Result<Arc<Program
     }
 }
 
-impl Drop for Live {
+impl<S: Used> Drop for Live<S> {
     fn drop(&mut self) {
         if self.ended {
             return;

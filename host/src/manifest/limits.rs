@@ -56,6 +56,9 @@ pub struct Limits {
     /// Sandboxes that are kept instantiated and unused, for the next invocations. Manifest: `provisioned`. Default 0. They take
     /// the host's slots for these, a quarter of `max_sandboxes` for all functions together; where none is left there are fewer.
     pub provisioned: u32,
+    /// Invocations that one instance may serve, several of them at once where its component can. Manifest: `reuse`. Default 1: each has
+    /// a sandbox of its own. For components of wasi:http only; refused at deploy for others.
+    pub reuse: u32,
     /// Resource handles (requests, bodies, timers, ...) that one sandbox holds at once. Manifest: `handles`.
     /// Default 1,024. The hostcall that goes over it traps.
     pub handles: u32,
@@ -97,6 +100,7 @@ impl Default for Limits {
             concurrency: 256,
             rate_per_s: None,
             provisioned: 0,
+            reuse: 1,
             handles: 1024,
             random_bytes: 64 * KIB,
             outbound_concurrency: 16,
@@ -195,6 +199,9 @@ limit_keys! {
     /// Sandboxes that are kept ready: instantiated, initialised, never used. The next invocation takes one instead of
     /// making its own, and another is made meanwhile.
     provisioned = Provisioned, 0..=10_000, default 0;
+    /// Invocations that one instance may serve before it is dropped, several of them at once where its component can. For
+    /// components of wasi:http. What one of them leaves in memory, the next one finds.
+    reuse = Reuse, 1..=1_000_000, default 1;
     /// Resource handles (requests, bodies, timers, ...) that one sandbox holds at once.
     handles = Handles, 1..=1_000_000, default 1024;
     /// Random bytes in one call of the host, in KiB.
@@ -235,6 +242,7 @@ impl Limits {
             LimitKey::Concurrency => self.concurrency.into(),
             LimitKey::RatePerS => self.rate_per_s?.into(),
             LimitKey::Provisioned => self.provisioned.into(),
+            LimitKey::Reuse => self.reuse.into(),
             LimitKey::Handles => self.handles.into(),
             LimitKey::RandomKib => self.random_bytes.div_ceil(KIB),
             LimitKey::OutboundConcurrency => self.outbound_concurrency.into(),
@@ -265,6 +273,7 @@ impl Limits {
             LimitKey::Concurrency => self.concurrency = small,
             LimitKey::RatePerS => self.rate_per_s = Some(small),
             LimitKey::Provisioned => self.provisioned = small,
+            LimitKey::Reuse => self.reuse = small,
             LimitKey::Handles => self.handles = small,
             LimitKey::RandomKib => self.random_bytes = value * KIB,
             LimitKey::OutboundConcurrency => self.outbound_concurrency = small,

@@ -55,6 +55,7 @@ log_kib = 1
 concurrency = 10
 rate_per_s = 100
 provisioned = 3
+reuse = 100
 handles = 64
 random_kib = 1
 outbound_concurrency = 2
@@ -132,6 +133,7 @@ fn limits_come_from_the_function_then_the_app_then_the_defaults() {
         concurrency: 10,
         rate_per_s: Some(100),
         provisioned: 3,
+        reuse: 100,
         handles: 64,
         random_bytes: 1 << 10,
         outbound_concurrency: 2,

@@ -42,10 +42,26 @@ use crate::{
 };
 
 /// How the guest's side of the exchange ended, when it did not trap.
-enum Answer {
+pub(super) enum Answer {
     Sent,
     Nothing,
     Error(String),
+}
+
+impl Answer {
+    pub(super) fn result(self) -> Result<(), Fault> {
+        match self {
+            Answer::Sent => Ok(()),
+            Answer::Nothing => Err(Fault::new(
+                Outcome::NoResponse,
+                "the guest returned without having set a response",
+            )),
+            Answer::Error(code) => Err(Fault::new(
+                Outcome::BadResponse,
+                format!("the guest answered with the error code {code}"),
+            )),
+        }
+    }
 }
 
 impl Sandbox {
@@ -60,7 +76,7 @@ impl Sandbox {
         let program = self.program.clone();
         let made = self.made.take();
         let mut start = Start::now();
-        let request = request.map(|body| body.map_err(to_wasi).boxed_unsync());
+        let request = incoming(request);
         let result = match (&program.wasi_03, &program.wasi_02) {
             (Some(pre), _) => {
                 self.run(async |store| {
@@ -77,17 +93,7 @@ impl Sandbox {
             (None, None) => Err(not_exported("wasi:http")),
         };
         self.instantiated = start.took;
-        match result? {
-            Answer::Sent => Ok(()),
-            Answer::Nothing => Err(Fault::new(
-                Outcome::NoResponse,
-                "the guest returned without having set a response",
-            )),
-            Answer::Error(code) => Err(Fault::new(
-                Outcome::BadResponse,
-                format!("the guest answered with the error code {code}"),
-            )),
-        }
+        result?.result()
     }
 }
 
@@ -104,6 +110,22 @@ async fn serve_02(
         None => pre.instantiate_async(&mut *store).await?,
     };
     start.done();
+    let sent = AtomicBool::new(false);
+    match exchange_02(store, &proxy, request, respond, &sent).await {
+        // A program that ends by itself once it has answered, as one that was not written for this does.
+        Err(error) if fault::is_clean_exit(&error) && sent.load(Relaxed) => Ok(Answer::Sent),
+        ended => ended,
+    }
+}
+
+/// One request of an instance that is there. `sent` says whether the head of its response was.
+pub(super) async fn exchange_02(
+    store: &mut Store<State>,
+    proxy: &Proxy,
+    request: http::Request<WasiBody>,
+    respond: oneshot::Sender<http::Response<ResponseStream>>,
+    sent: &AtomicBool,
+) -> wasmtime::Result<Answer> {
     let scheme = match request.uri().scheme_str() {
         Some("https") => Scheme::Https,
         _ => Scheme::Http,
@@ -120,12 +142,8 @@ async fn serve_02(
     })?;
     let ended = proxy.wasi_http_incoming_handler().call_handle(store, request, out).await;
     let answer = answer.try_recv();
-    match ended {
-        Ok(()) => {}
-        // A program that ends by itself once it has answered, as one that was not written for this does.
-        Err(error) if fault::is_clean_exit(&error) && matches!(answer, Ok(Ok(()))) => {}
-        Err(error) => return Err(error),
-    }
+    sent.store(matches!(answer, Ok(Ok(()))), Relaxed);
+    ended?;
     Ok(match answer {
         Ok(Ok(())) => Answer::Sent,
         Ok(Err(code)) => Answer::Error(format!("{code:?}")),
@@ -150,30 +168,49 @@ async fn serve_03(
     let noted = sent.clone();
     let ended = store
         .run_concurrent(async move |accessor: &Accessor<State>| {
-            let (request, io) = accessor.with(|mut access| {
-                let (request, io) = p3::Request::from_http(access.get().http().hooks, request);
-                let io: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(io);
-                (request, io)
-            });
-            let response = match service.handle(accessor, request).await? {
-                Ok(response) => response,
-                Err(code) => return Ok(Answer::Error(error_03(&code))),
-            };
-            let response = accessor.with(|access| response.into_http(access, io))?;
-            let (body_done, read) = oneshot::channel();
-            let response = response.map(|body| from_wasi(Watched { body, _done: body_done }));
-            let _ = respond.send(response);
-            noted.store(true, Relaxed);
-            // The guest's tasks write the body, and the store's event loop moves it: both until the reader is done.
-            let _ = read.await;
-            poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
-            Ok(Answer::Sent)
+            let answer = exchange_03(accessor, &service, request, respond, &noted).await?;
+            if let Answer::Sent = answer {
+                poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
+            }
+            Ok(answer)
         })
         .await;
     match ended {
         Err(error) if fault::is_clean_exit(&error) && sent.load(Relaxed) => Ok(Answer::Sent),
         ended => ended?,
     }
+}
+
+/// One request of an instance that is there, until its response was read. `sent` says whether the head of that was sent.
+pub(super) async fn exchange_03(
+    accessor: &Accessor<State>,
+    service: &Service,
+    request: http::Request<WasiBody>,
+    respond: oneshot::Sender<http::Response<ResponseStream>>,
+    sent: &AtomicBool,
+) -> wasmtime::Result<Answer> {
+    let (request, io) = accessor.with(|mut access| {
+        let (request, io) = p3::Request::from_http(access.get().http().hooks, request);
+        let io: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(io);
+        (request, io)
+    });
+    let response = match service.handle(accessor, request).await? {
+        Ok(response) => response,
+        Err(code) => return Ok(Answer::Error(error_03(&code))),
+    };
+    let response = accessor.with(|access| response.into_http(access, io))?;
+    let (body_done, read) = oneshot::channel();
+    let response = response.map(|body| from_wasi(Watched { body, _done: body_done }));
+    let _ = respond.send(response);
+    sent.store(true, Relaxed);
+    // The guest's tasks write the body, and the store's event loop moves it: both until the reader is done.
+    let _ = read.await;
+    Ok(Answer::Sent)
+}
+
+/// A request as wasi:http takes it.
+pub(super) fn incoming(request: http::Request<RequestStream>) -> http::Request<WasiBody> {
+    request.map(|body| body.map_err(to_wasi).boxed_unsync())
 }
 
 fn error_03(code: &ErrorCode03) -> String {

@@ -205,8 +205,8 @@ fn store(engine: &Engine, spec: InitSpec, log: &Arc<GuestLog>) -> Store<State> {
     limits.instances = limits.instances.saturating_add(1);
     let wasi = WasiCtx::builder()
         .envs(&env)
-        .stdout(stdio::Output::stdout(log))
-        .stderr(stdio::Output::stderr(log))
+        .stdout(stdio::Output::stdout(log.clone()))
+        .stderr(stdio::Output::stderr(log.clone()))
         .allow_tcp(false)
         .allow_udp(false)
         .build();

@@ -10,11 +10,12 @@ use super::{
     budget::{self, CpuClock, Stop},
     fault::Fault,
     limiter::Limiter,
+    reuse::Instance,
 };
 use crate::{
     capability::{
         egress::{Egress, EgressLimits, Gate, Policy, Propagation},
-        stdio,
+        stdio::{self, SharedLog},
     },
     engine::Claim,
     manifest::Limits,
@@ -63,6 +64,16 @@ pub(crate) struct State {
     gate: Option<Box<Gate>>,
     /// What the sandbox has of the pool over what every one has.
     pub(super) claim: Claim,
+    shared: Option<Box<Shared>>,
+}
+
+/// What there is besides in a store that serves several invocations.
+struct Shared {
+    instance: Arc<Instance>,
+    /// Of those that it serves, the one that began last in the last place.
+    logs: Vec<Arc<GuestLog>>,
+    /// Where what the guest prints goes.
+    log: SharedLog,
 }
 
 impl State {
@@ -81,6 +92,39 @@ impl State {
     ) {
         (self.cpu, self.log) = (cpu, log);
         (self.propagation, self.deadline) = (propagation, deadline);
+    }
+
+    /// Makes it the state of an instance that serves several.
+    pub(super) fn share(&mut self, instance: Arc<Instance>) {
+        let log = SharedLog::new(self.log.clone());
+        self.shared = Some(Box::new(Shared { instance, logs: Vec::new(), log }));
+    }
+
+    pub(super) fn peak_bytes(&self) -> u64 {
+        self.limiter.peak_bytes()
+    }
+
+    /// One more invocation begins. What it may send is counted anew, with those of the others that are open: nobody can tell
+    /// whose request is whose.
+    pub(super) fn begin(&mut self, log: &Arc<GuestLog>, propagation: Propagation) {
+        let Some(shared) = &mut self.shared else { return };
+        let alone = shared.logs.is_empty();
+        shared.logs.push(log.clone());
+        shared.log.switch(log);
+        self.log = log.clone();
+        self.propagation = if alone { propagation } else { Propagation::default() };
+        self.gate = None;
+        self.limiter.goes_on();
+    }
+
+    /// The invocation of `log` is over.
+    pub(super) fn leave(&mut self, log: &Arc<GuestLog>) {
+        let Some(shared) = &mut self.shared else { return };
+        shared.logs.retain(|other| !Arc::ptr_eq(other, log));
+        if let Some(other) = shared.logs.last() {
+            shared.log.switch(other);
+            self.log = other.clone();
+        }
     }
 }
 
@@ -109,6 +153,7 @@ pub(super) fn store(
         propagation,
         gate: None,
         claim: Claim::default(),
+        shared: None,
     };
     let mut store = Store::new(engine, state);
     store.limiter(|state| &mut state.limiter);
@@ -136,11 +181,13 @@ pub(super) const FIRST_TICK: u64 = 2;
 fn on_tick(ctx: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {
     let state = ctx.data();
     let spent = budget::spent_at_tick();
-    if spent >= state.spec.limits.cpu {
-        return Err(Stop::Cpu.into());
-    }
-    if Instant::now() >= state.deadline {
-        return Err(Stop::Deadline.into());
+    let stop = match &state.shared {
+        Some(shared) => shared.instance.stop_at_tick(spent),
+        None if spent >= state.spec.limits.cpu => Some(Stop::Cpu),
+        None => (Instant::now() >= state.deadline).then_some(Stop::Deadline),
+    };
+    if let Some(stop) = stop {
+        return Err(stop.into());
     }
     Ok(UpdateDeadline::YieldCustom(1, state.cpu.at_tick(spent)))
 }
@@ -149,10 +196,18 @@ impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         let wasi = self.wasi.get_or_insert_with(|| {
             let mut wasi = WasiCtx::builder();
-            wasi.envs(&about(&self.spec, &self.log))
-                .envs(&self.spec.env)
-                .stdout(stdio::Output::stdout(&self.log))
-                .stderr(stdio::Output::stderr(&self.log))
+            match &self.shared {
+                // It would say what one of many is.
+                Some(shared) => wasi
+                    .envs(&about(&self.spec, &self.log)[1..])
+                    .stdout(stdio::Output::stdout(shared.log.clone()))
+                    .stderr(stdio::Output::stderr(shared.log.clone())),
+                None => wasi
+                    .envs(&about(&self.spec, &self.log))
+                    .stdout(stdio::Output::stdout(self.log.clone()))
+                    .stderr(stdio::Output::stderr(self.log.clone())),
+            };
+            wasi.envs(&self.spec.env)
                 .max_random_size(self.spec.limits.random_bytes)
                 .allow_tcp(false)
                 .allow_udp(false)

@@ -27,6 +27,7 @@ mod process;
 mod provisioned;
 mod residency;
 mod restart;
+mod reuse;
 mod snapshot;
 mod streaming;
 mod structure;

@@ -32,8 +32,10 @@ use super::{
 const MAX_ADDRESSES: usize = 8;
 
 /// A connection to a target, with or without TLS.
-pub(super) enum Transport {
+pub enum Transport {
+    /// TCP.
     Plain(TcpStream),
+    /// TLS over TCP.
     Tls(Box<TlsStream<TcpStream>>),
 }
 

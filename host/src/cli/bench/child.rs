@@ -19,7 +19,7 @@ use crate::{
     config::HostFile,
 };
 
-/// A host that serves the app. Killed when dropped.
+/// A host that serves the app. Killed when dropped, and when this process is.
 pub(super) struct Up {
     pub(super) address: SocketAddr,
     /// From the start of its process to the first answer.
@@ -52,6 +52,7 @@ impl Up {
         });
         let address = free_address()?;
         command.args(["--listen", &address.to_string(), "--admin", "127.0.0.1:0"]);
+        command.arg("--ends-with-parent");
         command.arg("--cache-dir").arg(cache_dir);
         let log = dir.path().join("log");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log)?);

@@ -28,6 +28,7 @@ use super::{
     pace::Pace,
     target::{Connector, Target},
 };
+use crate::capability::egress::Transport;
 
 /// What is sent, how often, and what is to come back.
 #[derive(Clone, Debug)]
@@ -226,7 +227,7 @@ impl Load {
     }
 }
 
-type Connection = http1::Connection<TokioIo<super::target::Stream>, Full<Bytes>>;
+type Connection = http1::Connection<TokioIo<Transport>, Full<Bytes>>;
 
 /// An open connection: what requests go into, and what has to be polled for them to move.
 struct Open {

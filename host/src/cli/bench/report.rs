@@ -143,7 +143,7 @@ fn cold_starts(cold: &ColdStarts) -> Vec<(&'static str, Series)> {
     vec![
         ("fresh, to the guest", cold.fresh_to_guest_us.clone()),
         ("fresh, to the response", fresh),
-        ("scaled to zero, at most", scaled(&cold.scaled_to_zero_ms, 1e3)),
+        ("scaled to zero, in process", scaled(&cold.scaled_to_zero_ms, 1e3)),
         ("start of the host", scaled(&cold.host_start_ms, 1e3)),
         ("deploy", scaled(&cold.deploy_ms, 1e3)),
     ]

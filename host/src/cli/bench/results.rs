@@ -50,8 +50,8 @@ pub(super) struct ColdStarts {
     pub(super) fresh_to_guest_us: Series,
     /// The same, to the whole response.
     pub(super) fresh_us: Quantiles,
-    /// Not resident: its artifact is mapped from disk, linked, and answers. An upper bound: a deploy's reading of the
-    /// component is in it.
+    /// Registered and not resident: from admission, its artifact is checked, mapped from disk and linked, to the whole response.
+    /// In process, without a socket.
     pub(super) scaled_to_zero_ms: Series,
     /// Start of the process to the first response, artifacts cached.
     pub(super) host_start_ms: Series,

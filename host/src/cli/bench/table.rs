@@ -66,7 +66,7 @@ fn cold(out: &mut String, cold: &ColdStarts) {
     let least = fresh.curve.first().map_or(0.0, |(_, time)| *time);
     let series = Series { median: fresh.p50, min: least, max: fresh.max, ..Series::default() };
     row("fresh, to the response", &series, 1.0, Some(fresh.p99));
-    row("scaled to zero, at most", &cold.scaled_to_zero_ms, 1e3, None);
+    row("scaled to zero, in process", &cold.scaled_to_zero_ms, 1e3, None);
     row("start of the host", &cold.host_start_ms, 1e3, None);
     row("deploy, compilation included", &cold.deploy_ms, 1e3, None);
 }

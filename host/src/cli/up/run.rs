@@ -46,6 +46,9 @@ pub(in crate::cli) fn run(args: &UpArgs, console: &Console) -> Result<ExitCode, 
         Some(path) => Project::Host(path.clone()),
         None => Project::at(&args.path),
     };
+    if args.ends_with_parent {
+        end_with_parent().map_err(Error::System)?;
+    }
     raise_file_limit();
     let what = What::of(args, &project, console)?;
     // Sockets and clocks are looked at after so few turns because each may be a guest's, and last a tick.
@@ -66,6 +69,13 @@ pub(in crate::cli) fn run(args: &UpArgs, console: &Console) -> Result<ExitCode, 
     // A build, or a guest, that is still under way is nobody's any more.
     runtime.shutdown_background();
     ended
+}
+
+/// Has the system kill this process when its parent is gone. Elsewhere than on Linux, who kills the parent kills this one as well.
+fn end_with_parent() -> std::io::Result<()> {
+    #[cfg(target_os = "linux")]
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+    Ok(())
 }
 
 /// Connections and resident programs take a file descriptor each, and by default a process may have 1,024 where the system

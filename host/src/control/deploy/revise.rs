@@ -21,7 +21,7 @@ use crate::{
     capability::egress::{self, Propagation},
     config::Quota,
     control::{Deployed, Host, Ledger, ledger::Proven},
-    engine::{CompileError, Exports},
+    engine::{CompileError, Exports, Profile},
     file::Stamp,
     function::{Component, Revision, RevisionParts, Tenant},
     manifest::{App, Cors, Function, Grants, HttpGrant, LimitKey, Limits, Place, Route},
@@ -46,7 +46,8 @@ pub(super) struct Revise<'a> {
 #[derive(Clone, Copy)]
 struct Compiled {
     digest: blake3::Hash,
-    tasks: bool,
+    // But for whether fuel is counted.
+    profile: Profile,
     exports: Exports,
 }
 
@@ -186,9 +187,9 @@ impl<'a> Revise<'a> {
             let loaded = residency.loader().load(&bytes, metered)?;
             residency.observe(&loaded);
             let program = residency.linkers().link(&loaded)?;
-            let (digest, tasks) = (loaded.digest, loaded.profile.tasks);
-            let exports = program.exports();
-            Ok((program, Compiled { digest, tasks, exports }))
+            let profile = Profile { metered: false, ..loaded.profile };
+            let (digest, exports) = (loaded.digest, program.exports());
+            Ok((program, Compiled { digest, profile, exports }))
         };
         let (program, compiled) = spawn_blocking(work).await?;
         let program = Arc::new(program);
@@ -211,22 +212,22 @@ impl<'a> Revise<'a> {
         if !function.routes.is_empty() && !exports.serves_http() {
             return Err(Refusal::NoHttp);
         }
-        Ok(())
+        check_reuse(limits, exports)
     }
 
     /// The component of a revision: the same object for all that have it.
     fn component(&mut self, path: &Path, found: &Found, compiled: Compiled) -> Arc<Component> {
         let Found { digest, stamp, .. } = *found;
-        let Compiled { digest: compiled, tasks, exports } = compiled;
+        let Compiled { digest: compiled, profile, exports } = compiled;
         if let Some(known) = self.components.get(path)
             && (known.digest, known.stamp) == (digest, stamp)
-            && (known.compiled, known.tasks) == (compiled, tasks)
+            && (known.compiled, known.profile) == (compiled, profile)
         {
             return known.clone();
         }
         let path: Arc<Path> = path.into();
         let component =
-            Arc::new(Component { digest, compiled, tasks, exports, path: path.clone(), stamp });
+            Arc::new(Component { digest, compiled, profile, exports, path: path.clone(), stamp });
         self.components.insert(path, component.clone());
         component
     }
@@ -280,8 +281,23 @@ fn check_quota(quota: &Quota, limits: &Limits) -> Result<(), Refusal> {
 
 impl Compiled {
     fn of(component: &Component) -> Compiled {
-        let Component { compiled, tasks, exports, .. } = *component;
-        Compiled { digest: compiled, tasks, exports }
+        let Component { compiled, profile, exports, .. } = *component;
+        Compiled { digest: compiled, profile, exports }
+    }
+}
+
+/// Whether what is to be used again can be, and would be.
+fn check_reuse(limits: &Limits, exports: Exports) -> Result<(), Refusal> {
+    if limits.reuse <= 1 {
+        Ok(())
+    } else if exports.http {
+        Err(Refusal::ReuseLean)
+    } else if !exports.serves_http() {
+        Err(Refusal::ReuseNoHttp)
+    } else if limits.provisioned > 0 {
+        Err(Refusal::ReuseProvisioned)
+    } else {
+        Ok(())
     }
 }
 

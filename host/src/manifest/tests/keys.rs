@@ -23,7 +23,7 @@ memory_mb = 64
   |
 7 | memory_mb = 64
   | ^^^^^^^^^
-  = help: did you mean `memory_mib`? What is known here: `memory_mib`, `cpu_ms`, `deadline_ms`, `init_cpu_ms`, `fuel`, `table_elements`, `instances`, `memories`, `request_body_kib`, `response_body_kib`, `headers`, `header_kib`, `log_kib`, `concurrency`, `rate_per_s`, `provisioned`, `handles`, `random_kib`, `outbound_concurrency`, `outbound_requests` and `egress_kib`"
+  = help: did you mean `memory_mib`? What is known here: `memory_mib`, `cpu_ms`, `deadline_ms`, `init_cpu_ms`, `fuel`, `table_elements`, `instances`, `memories`, `request_body_kib`, `response_body_kib`, `headers`, `header_kib`, `log_kib`, `concurrency`, `rate_per_s`, `provisioned`, `reuse`, `handles`, `random_kib`, `outbound_concurrency`, `outbound_requests` and `egress_kib`"
     );
 }
 

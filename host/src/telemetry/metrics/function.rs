@@ -59,6 +59,7 @@ pub struct FunctionMetrics {
     key: FunctionKey,
     figures: OnceLock<Box<Figures>>,
     provisioned: OnceLock<Box<ProvisionedFigures>>,
+    reused: OnceLock<Box<ReusedFigures>>,
     revisions: Mutex<Box<[Arc<str>]>>,
     set: Weak<FunctionSet>,
 }
@@ -72,6 +73,17 @@ pub struct ProvisionedFigures {
     pub taken: Counter,
     /// Invocations that found none and made their own.
     pub missed: Counter,
+}
+
+/// The figures of a function's instances that serve more than one invocation.
+#[derive(Debug, Default)]
+pub struct ReusedFigures {
+    /// Instances that there are now, of all revisions.
+    pub instances: AtomicU64,
+    /// Instances that were made.
+    pub made: Counter,
+    /// Invocations that were served by an instance that had served before.
+    pub again: Counter,
 }
 
 #[derive(Debug)]
@@ -136,6 +148,11 @@ impl FunctionMetrics {
         figures.log_dropped_bytes.add(totals.dropped_bytes);
     }
 
+    /// The figures of its instances that are used again, which have series once somebody asked for them.
+    pub fn reused(&self) -> &ReusedFigures {
+        self.reused.get_or_init(Box::default)
+    }
+
     /// The figures of its provisioned sandboxes, which have series once somebody asked for them.
     pub fn provisioned(&self) -> &ProvisionedFigures {
         self.provisioned.get_or_init(Box::default)
@@ -174,6 +191,7 @@ impl FunctionSet {
             key: key.clone(),
             figures: OnceLock::new(),
             provisioned: OnceLock::new(),
+            reused: OnceLock::new(),
             revisions: Mutex::default(),
             set: Arc::downgrade(self),
         });
@@ -250,6 +268,7 @@ pub(super) fn encode_functions(
         })?;
     }
     encode_provisioned(&functions, encoder)?;
+    encode_reused(&functions, encoder)?;
     for (name, help, unit, read) in HISTOGRAMS {
         let kind = MetricType::Histogram;
         let mut metric = encoder.encode_descriptor(name, help, Some(unit), kind)?;
@@ -370,10 +389,48 @@ fn encode_provisioned(
             |figures| figures.missed.get(),
         ),
     ];
+    encode_read(functions, encoder, families, |function| function.provisioned.get())
+}
+
+fn encode_reused(
+    functions: &[Arc<FunctionMetrics>],
+    encoder: &mut DescriptorEncoder<'_>,
+) -> fmt::Result {
+    type Read = fn(&ReusedFigures) -> u64;
+    let families: [(&str, &str, MetricType, Read); 3] = [
+        (
+            "reused_instances",
+            "Instances that there are and that serve more than one invocation",
+            MetricType::Gauge,
+            |figures| figures.instances.load(Ordering::Relaxed),
+        ),
+        (
+            "reused_made",
+            "Instances that were made to serve more than one invocation",
+            MetricType::Counter,
+            |figures| figures.made.get(),
+        ),
+        (
+            "reused_again",
+            "Invocations that were served by an instance that had served before",
+            MetricType::Counter,
+            |figures| figures.again.get(),
+        ),
+    ];
+    encode_read(functions, encoder, families, |function| function.reused.get())
+}
+
+/// Families whose series are read from figures that only some functions have.
+fn encode_read<T: ?Sized, R: Fn(&T) -> u64>(
+    functions: &[Arc<FunctionMetrics>],
+    encoder: &mut DescriptorEncoder<'_>,
+    families: [(&str, &str, MetricType, R); 3],
+    figures: fn(&FunctionMetrics) -> Option<&Box<T>>,
+) -> fmt::Result {
     for (name, help, kind, read) in families {
         let mut metric = encoder.encode_descriptor(name, help, None, kind)?;
         for function in functions {
-            let Some(figures) = function.provisioned.get() else { continue };
+            let Some(figures) = figures(function) else { continue };
             let labels = Labels { key: &function.key, more: None };
             let mut metric = metric.encode_family(&labels)?;
             match kind {

@@ -16,9 +16,13 @@
 //! | `/exit-after-response` | finishes its response, then exits with the code 0 |
 //! | `/insist/STATUS/N` | answers with the status, and writes N bytes; traps where one of them is not taken |
 //! | `/spin-after-response` | finishes its response, then spins |
+//! | `/served` | prints and answers how many requests its instance has seen, with this one |
+//! | `/trap` | traps before it answers |
 //! | anything else | `hello from 0.2` |
 
 #![cfg(target_os = "wasi")]
+
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use wasip2::{
     exports::http::incoming_handler::Guest,
@@ -36,8 +40,11 @@ struct Portable;
 
 wasip2::http::proxy::export!(Portable);
 
+static SERVED: AtomicU32 = AtomicU32::new(0);
+
 impl Guest for Portable {
     fn handle(request: IncomingRequest, out: ResponseOutparam) {
+        let served = SERVED.fetch_add(1, Relaxed) + 1;
         let path = request.path_with_query().unwrap_or_default();
         match path.split('/').nth(1).unwrap_or_default() {
             "echo" => echo(&request, out),
@@ -49,6 +56,11 @@ impl Guest for Portable {
             "request" => text(out, &describe(&request)),
             "fetch" => fetch(path.strip_prefix("/fetch/").unwrap_or_default(), out),
             "follow" => follow(path.strip_prefix("/follow/").unwrap_or_default(), out),
+            "served" => {
+                println!("served {served}");
+                text(out, &served.to_string());
+            }
+            "trap" => panic!("before the head"),
             "nothing" => drop(out),
             "error" => ResponseOutparam::set(out, Err(ErrorCode::ConfigurationError)),
             "trap-after-head" => trap_after_head(&request, out),

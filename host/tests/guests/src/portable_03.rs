@@ -14,9 +14,13 @@
 //! | `/exit-after-response` | finishes its response, then exits with the code 0 |
 //! | `/insist/STATUS/N` | answers with the status, and writes N bytes; traps where one of them is not taken |
 //! | `/spin-after-response` | finishes its response, then spins |
+//! | `/served` | prints and answers how many requests its instance has seen, with this one |
+//! | `/trap` | traps before it answers |
 //! | anything else | `hello from 0.3` |
 
 #![cfg(target_os = "wasi")]
+
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use wasip3::{
     exports::http::handler::Guest,
@@ -32,8 +36,11 @@ struct Portable;
 
 wasip3::http::service::export!(Portable);
 
+static SERVED: AtomicU32 = AtomicU32::new(0);
+
 impl Guest for Portable {
     async fn handle(request: Request) -> Result<Response, ErrorCode> {
+        let served = SERVED.fetch_add(1, Relaxed) + 1;
         let path = request.get_path_with_query().unwrap_or_default();
         match path.split('/').nth(1).unwrap_or_default() {
             "echo" => Ok(echo(request)),
@@ -66,6 +73,11 @@ impl Guest for Portable {
                     }
                 },
             )),
+            "served" => {
+                println!("served {served}");
+                Ok(text(&served.to_string()))
+            }
+            "trap" => panic!("before the head"),
             "error" => Err(ErrorCode::ConfigurationError),
             "trap-after-head" => Ok(trap_after_head(request)),
             _ => Ok(text("hello from 0.3")),

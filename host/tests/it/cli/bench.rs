@@ -145,7 +145,7 @@ fn the_table_is_for_people() {
         "\nsteadiness: the same loop took ",
         "\nfresh, to the guest ",
         "\nfresh, to the response ",
-        "\nscaled to zero, at most ",
+        "\nscaled to zero, in process ",
         "\nstart of the host ",
         "\ndeploy, compilation included ",
         "\nfull speed ",

@@ -33,7 +33,7 @@ pub(super) fn rows(binary: &Path, components: &Components) -> Vec<Row> {
             "lacewing-03-reuse",
             "wasi:http 0.3, reused 128 times",
             &components.portable_03,
-            &format!("reuse = {REUSE}\n"),
+            &format!("limits = {{ reuse = {REUSE} }}\n"),
         ),
     ]
 }
