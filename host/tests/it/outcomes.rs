@@ -32,9 +32,14 @@ const CONCURRENCY: &str =
 const HOST_FULL: &str = "the host has as many invocations running as it can hold";
 
 async fn never_waiting(suspect: &Path, limits: &str, max_sandboxes: u32) -> Tenants {
+    waiting(suspect, limits, max_sandboxes, Duration::ZERO).await
+}
+
+/// Where guests compute, who begins waits for a core.
+async fn waiting(suspect: &Path, limits: &str, max_sandboxes: u32, wait: Duration) -> Tenants {
     Tenants::with(suspect, limits, |file| {
         file.settings.max_sandboxes = max_sandboxes;
-        file.settings.admission.wait = Duration::ZERO;
+        file.settings.admission.wait = wait;
     })
     .await
 }
@@ -193,7 +198,7 @@ fn greedy(instances: usize, module: &str) -> Core {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_function_of_many_instances_does_not_use_up_its_neighbours() {
     let (_dir, path) = component_file(&greedy(60, "").lean());
-    let tenants = never_waiting(&path, "cpu_ms = 60000", 10).await;
+    let tenants = waiting(&path, "cpu_ms = 60000", 10, Duration::from_secs(60)).await;
     let mut running = Vec::new();
     // As many as one of two tenants may have of ten.
     for _ in 0..8 {
@@ -209,7 +214,7 @@ async fn a_function_of_many_instances_does_not_use_up_its_neighbours() {
 async fn when_the_memories_for_functions_with_several_are_used_up_their_next_is_shed() {
     let (_dir, path) = component_file(&greedy(7, "(memory (export \"m\") 1)").lean());
     // Sixteen memories, and as many for those that have several.
-    let tenants = never_waiting(&path, "cpu_ms = 60000", 16).await;
+    let tenants = waiting(&path, "cpu_ms = 60000", 16, Duration::from_secs(60)).await;
     let running = [tenants.begin("/").await, tenants.begin("/").await];
     tenants.served.sink.take();
     let reply = tenants.get("/").await;
@@ -239,7 +244,8 @@ async fn a_guest_whose_client_goes_away_is_stopped() {
         ("portable-02", &["/forever"][..]),
         ("hostile-02", &["/spin", "/sleep"][..]),
     ] {
-        let tenants = never_waiting(&guest(suspect), limits, 64).await;
+        // What it has computed, the tenant pays for by waiting a moment for the next core.
+        let tenants = waiting(&guest(suspect), limits, 64, Duration::from_millis(500)).await;
         for path in paths {
             tenants.served.sink.take();
             let socket = tenants.begin(path).await;
