@@ -4,7 +4,7 @@
 //! cores, however few they are. Each tenant has a *lane*. As long as it takes less than its share, its guests run whenever
 //! they can, and nothing here is more than a look at a number. When it has taken more, its guests take *turns*: there are as
 //! many as there are cores, each lasts until the next tick of the epoch, and who gets the next one is decided by a fair
-//! queue over the lanes that wait.
+//! queue over the lanes that wait. A tenant that is alone takes none.
 //!
 //! ```text
 //!                 credit left                         +--------- its next tick ----------+
@@ -173,7 +173,11 @@ impl Turns {
         let (part, of) = CREDIT_PART;
         let whole = if self.is_pressed() { ran.min(all) } else { all }.saturating_mul(part) / of;
         for lane in &lanes {
-            let earned = whole.saturating_mul(u64::from(lane.share.weight())) / weights.max(1);
+            let earned = match lanes.len() {
+                // Nobody else wants any of it: turns would only cost.
+                1 => u64::MAX,
+                _ => whole.saturating_mul(u64::from(lane.share.weight())) / weights.max(1),
+            };
             lane.earn(i64::try_from(earned).unwrap_or(i64::MAX));
         }
         active.lanes.retain(|lane| lane.upgrade().is_some_and(|lane| lane.is_active()));
@@ -383,7 +387,8 @@ mod tests {
     #[test]
     fn who_has_credit_runs_and_who_has_none_takes_turns() {
         let turns = Turns::of(1);
-        let lane = lane(&turns, 1);
+        let (lane, other) = (lane(&turns, 1), lane(&turns, 1));
+        other.charge(MS);
         assert!(lane.has_credit());
         lane.charge(Duration::from_millis(11));
         assert!(!lane.has_credit());
@@ -392,12 +397,22 @@ mod tests {
         // A second of debt is forgotten, but for what may be owed.
         lane.charge(Duration::from_secs(1));
         let start = turns.active.lock().unwrap().refilled;
-        turns.refill(start + 10 * MS);
-        assert!(!lane.has_credit());
         turns.refill(start + 20 * MS);
+        assert!(!lane.has_credit());
+        turns.refill(start + 30 * MS);
         assert!(lane.has_credit());
         drop(turn);
         assert_eq!((turns.taken(), turns.waiting()), (0, 0));
+    }
+
+    #[test]
+    fn who_is_alone_has_credit() {
+        let turns = Turns::of(1);
+        let lane = lane(&turns, 1);
+        lane.charge(Duration::from_secs(1));
+        let start = turns.active.lock().unwrap().refilled;
+        turns.refill(start + MS);
+        assert!(lane.has_credit());
     }
 
     #[test]
