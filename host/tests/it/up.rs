@@ -461,15 +461,22 @@ async fn what_a_host_has_from_its_start_does_not_change() {
 #[tokio::test(flavor = "multi_thread")]
 async fn much_that_streams_takes_little_memory() {
     const MIB: u64 = 1 << 20;
+    let app = tempfile::tempdir().unwrap();
     for name in ["portable-02", "portable-03"] {
-        let up = Up::start(&[arg(&guest(name)), "--request-log=none"]);
+        // The time that the bytes take is not what is asked about.
+        let manifest = format!(
+            "app = \"echo\"\n[functions.echo]\ncomponent = {:?}\nroutes = [\"/{{*path}}\"]\nlimits = {{ cpu_ms = 60000, deadline_ms = 120000 }}\n",
+            guest(name)
+        );
+        fs::write(app.path().join("lacewing.toml"), manifest).unwrap();
+        let up = Up::start(&[arg(app.path()), "--request-log=errors"]);
         let echo = async |mib: u64| {
             let (sender, body) = upload();
             let request = Request::builder().method(Method::POST).uri("/echo");
             let request = request.header("host", "localhost").body(body).unwrap();
             let sending = tokio::spawn(sender.mebibytes(mib));
             let mut answer = exchange(up.address, request).await.into_body();
-            assert_eq!(drain(&mut answer).await, Some(mib * MIB));
+            assert_eq!(drain(&mut answer).await, Some(mib * MIB), "{name}:\n{}", up.said());
             sending.await.unwrap();
         };
         echo(4).await;
