@@ -24,6 +24,7 @@ mod names;
 mod pool;
 mod profile;
 mod snapshot;
+mod stocks;
 mod turns;
 
 pub use cache::{ArtifactCache, CacheError, Trimmed};
@@ -43,38 +44,29 @@ pub use pool::{PoolOptions, PoolUsage};
 pub use profile::Profile;
 pub(crate) use snapshot::ReadState;
 pub use snapshot::{Instrumented, SnapshotError, has_init};
+pub(crate) use stocks::Claim;
+pub use stocks::Holdings;
 pub use turns::{Lane, Turn, Turns, Waiting};
 
 use std::sync::{Arc, OnceLock};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
 use crate::memory::Memory;
 use epoch::Ticker;
+use stocks::Stocks;
 
 /// The engines of one host: one per profile, made when first needed.
 pub struct Engines {
     pool: PoolOptions,
     slots: [OnceLock<Slots>; Profile::ALL.len()],
-    provisioned: Arc<Semaphore>,
-    more_memories: Arc<Semaphore>,
-    more_tables: Arc<Semaphore>,
+    stocks: Stocks,
     ticker: Arc<Ticker>,
     turns: Arc<Turns>,
-    guests: Arc<Memory>,
     bodies: Arc<Memory>,
 }
 
 struct Slots {
     engine: wasmtime::Engine,
     sandboxes: u32,
-}
-
-/// Memories and tables that a sandbox has over what every one has. Given back when dropped.
-#[derive(Debug, Default)]
-pub(crate) struct Claim {
-    _memories: Option<OwnedSemaphorePermit>,
-    _tables: Option<OwnedSemaphorePermit>,
 }
 
 /// Why an engine could not be made.
@@ -92,25 +84,22 @@ impl Engines {
     /// Makes the standard profile's engine and starts the epoch thread. The others are made when a revision first needs
     /// them.
     pub fn new(pool: PoolOptions) -> Result<Arc<Engines>, EngineError> {
+        let profile = Profile::default();
+        let (engine, sandboxes) = pool::build(profile, &pool).map_err(EngineError::Engine)?;
         let turns = Turns::new();
-        let engines = Engines {
-            provisioned: Arc::new(Semaphore::new(pool.provisioned() as usize)),
-            more_memories: Arc::new(Semaphore::new(0)),
-            more_tables: Arc::new(Semaphore::new(0)),
-            slots: Default::default(),
-            ticker: Ticker::start(turns.clone()).map_err(EngineError::Ticker)?,
+        let ticker = Ticker::start(turns.clone()).map_err(EngineError::Ticker)?;
+        ticker.tick(engine.clone());
+        let mut slots: [OnceLock<Slots>; Profile::ALL.len()] = Default::default();
+        slots[profile.index()] = OnceLock::from(Slots { engine, sandboxes });
+        Ok(Arc::new(Engines {
+            slots,
+            // As many as the pool was made for, which may be smaller than asked.
+            stocks: Stocks::new(&pool, sandboxes),
+            ticker,
             turns,
-            guests: Memory::new(pool.guest_bytes),
             bodies: Memory::new(pool.body_bytes),
             pool,
-        };
-        engines.get(Profile::default())?;
-        // As many as the pool was made for, which may be smaller than asked.
-        let sandboxes = engines.slots[Profile::default().index()].get();
-        let sandboxes = sandboxes.map_or(engines.pool.sandboxes, |slots| slots.sandboxes);
-        engines.more_memories.add_permits(engines.pool.more_memories(sandboxes) as usize);
-        engines.more_tables.add_permits(engines.pool.more_tables(sandboxes) as usize);
-        Ok(Arc::new(engines))
+        }))
     }
 
     /// The engine of `profile`.
@@ -137,6 +126,11 @@ impl Engines {
         self.ticker.running()
     }
 
+    /// A tenant's share of the cores, and of what its guests take from the host's stocks.
+    pub fn lane(&self, weight: u32) -> Arc<Lane> {
+        self.turns.lane(weight, self.stocks.holdings(weight))
+    }
+
     /// Whose guests run, when there are more than cores.
     pub fn turns(&self) -> &Arc<Turns> {
         &self.turns
@@ -144,36 +138,18 @@ impl Engines {
 
     /// Says how many tenants there are: where there are more than one, none may have all of the memory.
     pub fn set_tenants(&self, tenants: usize) {
-        self.guests.set_tenants(tenants);
+        self.stocks.set_tenants(tenants);
         self.bodies.set_tenants(tenants);
     }
 
-    /// What the linear memories of sandboxes take.
+    /// What sandboxes take: their memories and tables, and what the host holds behind their handles.
     pub fn guests(&self) -> &Arc<Memory> {
-        &self.guests
+        &self.stocks.guests
     }
 
     /// What is held of bodies.
     pub fn bodies(&self) -> &Arc<Memory> {
         &self.bodies
-    }
-
-    /// A slot for a sandbox that is made ahead, if one is left.
-    pub fn provision(&self) -> Option<OwnedSemaphorePermit> {
-        self.provisioned.clone().try_acquire_owned().ok()
-    }
-
-    /// Leave to have as many memories and tables as a component needs, if there are so many left: none has to be given for
-    /// what every sandbox has.
-    pub(crate) fn claim(&self, memories: u32, tables: u32) -> Option<Claim> {
-        let claim = |stock: &Arc<Semaphore>, more: u32| match more {
-            0 => Some(None),
-            more => stock.clone().try_acquire_many_owned(more).ok().map(Some),
-        };
-        Some(Claim {
-            _memories: claim(&self.more_memories, memories.saturating_sub(1))?,
-            _tables: claim(&self.more_tables, tables.saturating_sub(pool::TABLES))?,
-        })
     }
 
     /// What the pools of all engines hold now.

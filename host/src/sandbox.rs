@@ -13,6 +13,7 @@
 mod budget;
 mod contract;
 mod fault;
+mod held;
 mod lean;
 mod limiter;
 mod portable;
@@ -92,7 +93,7 @@ impl Sandbox {
     ) -> Result<Sandbox, Fault> {
         let running = engines.running();
         let cpu = Arc::new(CpuClock::default());
-        let store = state::store(program.engine(), spec, cpu.clone(), log, propagation, deadline)?;
+        let store = state::store(program, spec, cpu.clone(), log, propagation, deadline)?;
         Ok(Sandbox {
             store,
             made: None,
@@ -104,14 +105,14 @@ impl Sandbox {
         })
     }
 
-    /// Claims what the component needs of the pool over what every sandbox has. A deploy's one start needs no claim: the pool
-    /// has a spare for it.
+    /// Claims what the component needs of the pool over what every sandbox has, for a tenant. A deploy's one start needs no claim: the
+    /// pool has a spare for it.
     ///
     /// # Errors
-    /// Others hold it: load shed.
-    pub fn claim(mut self, engines: &Engines) -> Result<Sandbox, Fault> {
+    /// Others hold it, or that tenant holds its share: load shed.
+    pub fn claim(mut self, lane: &Lane) -> Result<Sandbox, Fault> {
         let (memories, tables) = self.program.memories_and_tables();
-        let claim = engines.claim(memories, tables);
+        let claim = lane.holdings().claim(memories, tables);
         self.store.data_mut().claim =
             claim.ok_or_else(|| Fault::new(Outcome::LoadShed, POOL_USED_UP))?;
         Ok(self)
@@ -139,6 +140,11 @@ impl Sandbox {
         }
     }
 
+    /// Whether it was in one step for long, which no tick could interrupt.
+    pub fn overran(&self) -> bool {
+        self.cpu.overran()
+    }
+
     /// Instantiates and calls nothing: what a deploy does to see whether a component can start within its limits.
     pub async fn start(&mut self) -> Result<(), Fault> {
         self.instantiate().await.map(drop)
@@ -158,7 +164,7 @@ impl Sandbox {
         match result {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(fault::classify(&error, self.store.data())),
-            Err(stop) => Err(Fault::from(stop)),
+            Err(stop) => Err(fault::stopped(stop, self.store.data().limiter.refused())),
         }
     }
 }

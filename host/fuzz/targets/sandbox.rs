@@ -10,7 +10,7 @@ use arbitrary::Unstructured;
 use lacewing::{
     capability::egress::{Egress, EgressOptions, Policy, Propagation},
     config::{Compilation, CompilerProgram},
-    engine::{Compiler, Engines, Loader, PoolOptions},
+    engine::{Compiler, Engines, Lane, Loader, PoolOptions},
     fuzzing,
     manifest::{Grants, Limits},
     outcome::Outcome,
@@ -25,6 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 struct Host {
     engines: Arc<Engines>,
+    lane: Arc<Lane>,
     loader: Loader,
     linkers: Linkers,
     egress: Arc<Egress>,
@@ -37,6 +38,7 @@ static HOST: LazyLock<Host> = LazyLock::new(|| {
     let compilation = Compilation { program: CompilerProgram::InProcess, ..Compilation::default() };
     Host {
         loader: Loader::new(engines.clone(), None, 1 << 20, Compiler::new(compilation)),
+        lane: engines.lane(1),
         engines,
         linkers: Linkers::default(),
         egress: Arc::new(Egress::new(EgressOptions::default()).expect("a way out")),
@@ -100,7 +102,7 @@ async fn invoke(host: &Host, program: &Arc<Program>, limits: &Limits) -> Outcome
     let deadline = Instant::now() + limits.deadline;
     let sandbox =
         Sandbox::new(&host.engines, program, &spec, log, Propagation::default(), deadline)
-            .and_then(|sandbox| sandbox.claim(&host.engines));
+            .and_then(|sandbox| sandbox.claim(&host.lane));
     let mut sandbox = match sandbox {
         Ok(sandbox) => sandbox,
         Err(fault) => return fault.outcome,

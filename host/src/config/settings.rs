@@ -38,9 +38,10 @@ pub struct Settings {
     /// each, that is 4 TiB of the 128 TiB of address space that a process has. What does not find a slot waits as
     /// [`Settings::admission`] says, then ends as `load_shed`.
     pub max_sandboxes: u32,
-    /// What the memories of all sandboxes may have together, in bytes, besides the first MiB of each. Key: `memory_mib`. None, the
-    /// default: three quarters of what the machine, or the container, has. Of that no tenant has more than four times what it
-    /// leaves, where there are several. `load_shed`.
+    /// What all sandboxes may have together of memories, of tables and of what the host holds behind their handles, in bytes, besides
+    /// the first MiB of each. Key: `memory_mib`. None, the default: three quarters of what the machine, or the container, has, less
+    /// those first MiB, [`Settings::body_memory_bytes`] and what may be resident; a quarter at least. Of that no tenant has more
+    /// than four times what it leaves, where there are several. `load_shed`.
     pub guest_memory_bytes: Option<u64>,
     /// What may be held of bodies over 16 KiB together, in bytes: of requests until their function has them, of responses until
     /// their client has them. Key: `body_memory_mib`. Default 256 MiB. Shared as [`Settings::guest_memory_bytes`]. `load_shed`.
@@ -183,9 +184,20 @@ impl Settings {
         self.caps.get(key).unwrap_or(*key.range().end()) * MIB
     }
 
-    /// What the memories of all sandboxes may have together, in bytes: as set, or as much as this machine bears.
+    /// What all sandboxes may have together, in bytes, besides the first MiB of each: as set, or as much as this machine bears.
     pub fn guest_bytes(&self) -> u64 {
-        self.guest_memory_bytes.unwrap_or_else(|| machine::memory_bytes() / 4 * 3)
+        self.guest_memory_bytes.unwrap_or_else(|| self.bearable(machine::memory_bytes()))
+    }
+
+    /// Three quarters of a machine's memory, less what else the host may hold; and a quarter at least, where all that would not be
+    /// held at once.
+    fn bearable(&self, machine_bytes: u64) -> u64 {
+        let sandboxes = u64::from(self.max_sandboxes);
+        let first_mib = sandboxes.saturating_add(sandboxes / 4).saturating_mul(MIB);
+        let held = [first_mib, self.body_memory_bytes, self.residency.memory_bytes];
+        let held = held.into_iter().fold(0, u64::saturating_add);
+        let quarter = machine_bytes / 4;
+        (quarter * 3).saturating_sub(held).max(quarter)
     }
 
     /// Two addresses that cannot both be listened on, if there are some: a sentence.

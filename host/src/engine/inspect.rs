@@ -111,6 +111,11 @@ impl Exports {
         self.http || self.wasi_http_02 || self.wasi_http_03
     }
 
+    /// Whether a call returns what is as large as a body: a response, or a payload.
+    pub fn returns_bytes(self) -> bool {
+        self.http || self.call
+    }
+
     /// Whether this is a function at all.
     pub fn any(self) -> bool {
         self.serves_http() || self.events || self.call

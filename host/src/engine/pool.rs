@@ -59,15 +59,15 @@ impl PoolOptions {
         self.sandboxes.div_ceil(4)
     }
 
-    /// Memories for those of so many sandboxes that have more than one, besides the one that each has: for two that have as many
-    /// as any may, at the least.
+    /// Memories for those of so many sandboxes that have more than one, besides the one that each has: for three that have as many
+    /// as any may, at the least, so that one tenant has two of them and leaves enough for another's.
     pub(super) fn more_memories(&self, sandboxes: u32) -> u32 {
-        sandboxes.div_ceil(4).max(self.memories.saturating_mul(2))
+        sandboxes.div_ceil(4).max(self.memories.saturating_mul(3))
     }
 
     /// The same for tables over [`TABLES`].
     pub(super) fn more_tables(&self, sandboxes: u32) -> u32 {
-        sandboxes.saturating_mul(TABLES).max(self.instances.saturating_mul(2))
+        sandboxes.saturating_mul(TABLES).max(self.instances.saturating_mul(3))
     }
 }
 

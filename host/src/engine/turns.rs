@@ -36,6 +36,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
+use super::Holdings;
 use crate::{
     fair::{FairQueue, Share, Ticket},
     memory::Account,
@@ -88,11 +89,11 @@ struct Active {
     refilled: Instant,
 }
 
-/// What one tenant has of the cores, and of the memory of what runs on them.
+/// What one tenant has of the cores, and of the stocks that what runs on them is made of.
 #[derive(Debug)]
 pub struct Lane {
     turns: Arc<Turns>,
-    memory: Arc<Account>,
+    holdings: Holdings,
     share: Arc<Share>,
     credit_ns: AtomicI64,
     /// What it was after the last refill.
@@ -134,11 +135,11 @@ impl Turns {
         })
     }
 
-    /// A lane of its own for a tenant, whose guests' memory goes on an account.
-    pub fn lane(self: &Arc<Turns>, weight: u32, memory: Arc<Account>) -> Arc<Lane> {
+    /// A lane of its own for a tenant, with what it holds of the host's stocks.
+    pub(super) fn lane(self: &Arc<Turns>, weight: u32, holdings: Holdings) -> Arc<Lane> {
         Arc::new(Lane {
             turns: self.clone(),
-            memory,
+            holdings,
             share: Share::new(weight),
             credit_ns: AtomicI64::new(MOST_CREDIT_NS),
             refilled_ns: AtomicI64::new(MOST_CREDIT_NS),
@@ -225,12 +226,17 @@ impl Lane {
     /// Changes its share.
     pub fn set_weight(&self, weight: u32) {
         self.share.set_weight(weight);
-        self.memory.set_weight(weight);
+        self.holdings.set_weight(weight);
+    }
+
+    /// What its guests have of the host's stocks.
+    pub fn holdings(&self) -> &Holdings {
+        &self.holdings
     }
 
     /// What the memories of its guests are charged to.
     pub fn memory(&self) -> &Arc<Account> {
-        &self.memory
+        self.holdings.memory()
     }
 
     /// Whether its guests run without taking turns.
@@ -370,12 +376,12 @@ mod tests {
     use proptest::{collection::vec, prelude::*};
 
     use super::*;
-    use crate::memory::Memory;
+    use crate::engine::stocks::tests::holdings;
 
     const MS: Duration = Duration::from_millis(1);
 
     fn lane(turns: &Arc<Turns>, weight: u32) -> Arc<Lane> {
-        turns.lane(weight, Memory::new(0).account(1))
+        turns.lane(weight, holdings(weight))
     }
 
     fn poor(turns: &Arc<Turns>, weight: u32) -> Arc<Lane> {

@@ -2,7 +2,10 @@
 
 use std::{
     path::Path,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
 };
 
 use super::{Place, ProgramError, Quota, QuotaLimits, Tenant};
@@ -57,7 +60,12 @@ pub struct Revision {
     /// Its instances that serve more than one invocation, if there are to be any.
     pub reused: Option<Arc<Reused>>,
     pub(super) quota: OnceLock<Arc<Quota>>,
+    /// Invocations that are yet to begin where tasks compute.
+    away: AtomicU32,
 }
+
+/// Invocations for which it is remembered that one of their revision was in a single step for long.
+const REMEMBERED: u32 = 1000;
 
 /// What a revision is made of: its fields, but for those that it makes itself.
 pub struct RevisionParts {
@@ -84,7 +92,7 @@ impl Revision {
     pub fn new(parts: RevisionParts) -> Revision {
         let RevisionParts { tenant, origin, component, spec, metrics, routes, cors, place } = parts;
         let engines = place.residency().loader().engines();
-        let provisioned = Provisioned::new(engines, &spec, &metrics);
+        let provisioned = Provisioned::new(engines, tenant.lane(), &spec, &metrics);
         let reused = Reused::new(engines, &spec, &metrics);
         let quota = OnceLock::new();
         Revision {
@@ -99,6 +107,7 @@ impl Revision {
             provisioned,
             reused,
             quota,
+            away: AtomicU32::new(0),
         }
     }
 
@@ -124,6 +133,22 @@ impl Revision {
     /// The function's own quota: the same object for all its revisions.
     pub fn quota(&self) -> &Arc<Quota> {
         self.quota.get_or_init(|| Quota::new(self.quota_limits()))
+    }
+
+    /// Takes note of an invocation that was in one step for long, which no tick could interrupt: in a call of the host, or in an
+    /// instruction over much memory. The next ones are not to begin on a thread that others are served on.
+    pub fn overran(&self) {
+        self.away.store(REMEMBERED, Relaxed);
+    }
+
+    /// Whether the invocation that begins now is to do so where tasks compute.
+    pub fn begins_away(&self) -> bool {
+        // Two at once may be counted as one: it is a rule of thumb.
+        let away = self.away.load(Relaxed);
+        if away > 0 {
+            self.away.store(away - 1, Relaxed);
+        }
+        away > 0
     }
 
     /// How its component is compiled.

@@ -43,7 +43,7 @@ impl Tenant {
             name,
             quota: Quota::new(quota),
             share: Share::new(weight),
-            lane: engines.turns().lane(weight, engines.guests().account(weight)),
+            lane: engines.lane(weight),
             bodies: engines.bodies().account(weight),
             running: AtomicU32::new(0),
             waiting: AtomicU32::new(0),

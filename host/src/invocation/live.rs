@@ -12,6 +12,7 @@ use crate::{
     body::{RequestStream, ResponseStream},
     capability::egress::Propagation,
     engine::{Engines, Lane, Turn},
+    event_loop,
     function::Revision,
     outcome::Outcome,
     sandbox::{self, Fault, Program, Sandbox, Seat, Spec},
@@ -97,6 +98,9 @@ pub(super) trait Used: Sized {
 
     /// What it used of that.
     fn usage(&self) -> sandbox::Usage;
+
+    /// Whether it kept a thread for itself for long.
+    fn overran(&self) -> bool;
 }
 
 impl Used for Sandbox {
@@ -110,6 +114,10 @@ impl Used for Sandbox {
 
     fn usage(&self) -> sandbox::Usage {
         self.usage()
+    }
+
+    fn overran(&self) -> bool {
+        self.overran()
     }
 }
 
@@ -138,6 +146,13 @@ impl Used for Serving {
         match self {
             Serving::Alone(sandbox) => sandbox.usage(),
             Serving::Among(seat) => seat.usage(),
+        }
+    }
+
+    fn overran(&self) -> bool {
+        match self {
+            Serving::Alone(sandbox) => sandbox.overran(),
+            Serving::Among(seat) => seat.overran(),
         }
     }
 }
@@ -176,7 +191,7 @@ impl Making<'_> {
         let (spec, log) = (&self.revision.spec, self.log.clone());
         let propagation = std::mem::take(&mut self.propagation);
         Sandbox::new(self.engines, program, spec, log, propagation, self.deadline)?
-            .claim(self.engines)
+            .claim(self.revision.tenant.lane())
     }
 
     /// A sandbox of its own: one that was made ahead, or a new one.
@@ -240,6 +255,9 @@ impl<S: Used> Live<S> {
                     return Err(Failure::from(refused));
                 }
             };
+        if revision.begins_away() {
+            event_loop::compute().await;
+        }
         let started = Instant::now();
         let limits = &revision.spec.limits;
         let deadline = started + limits.deadline;
@@ -296,6 +314,9 @@ impl<S: Used> Live<S> {
         self.ended = true;
         let logged = self.log.finish();
         let used = self.sandbox.usage();
+        if self.sandbox.overran() {
+            self.revision.overran();
+        }
         let progress = self.progress.as_deref();
         let usage = Usage {
             duration: self.started.elapsed(),

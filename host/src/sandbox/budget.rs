@@ -40,6 +40,9 @@ pub(super) enum Stop {
     Cpu,
     #[error("the deadline has passed")]
     Deadline,
+    /// What the limiter has refused says which.
+    #[error("the host holds more for the guest than it may have")]
+    Held,
 }
 
 /// CPU time of one invocation.
@@ -50,7 +53,14 @@ pub(super) struct CpuClock {
     lane: OnceLock<Arc<Lane>>,
     has_turn: AtomicBool,
     turn: Mutex<Option<Held>>,
+    /// Whether the guest is to be stopped for what the host holds for it.
+    is_stopped: AtomicBool,
+    /// Whether one poll took longer than ticks let it.
+    overran: AtomicBool,
 }
+
+/// The CPU time that a poll may take: a tick interrupts a guest well before.
+const OVERRUN: Duration = TICK.saturating_mul(4);
 
 /// A turn, and what had been spent when it began.
 #[derive(Debug)]
@@ -73,7 +83,24 @@ impl CpuClock {
         Duration::from_nanos(self.spent_ns.load(Ordering::Relaxed))
     }
 
+    /// Has the guest stopped at its next tick, or when it next waits: the host holds more for it than it may have.
+    pub(super) fn stop(&self) {
+        self.is_stopped.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.is_stopped.load(Ordering::Relaxed)
+    }
+
+    /// Whether the guest was in one step for long: in a call of the host, or in an instruction over much memory.
+    pub(super) fn overran(&self) -> bool {
+        self.overran.load(Ordering::Relaxed)
+    }
+
     fn add(&self, time: Duration) {
+        if time >= OVERRUN {
+            self.overran.store(true, Ordering::Relaxed);
+        }
         let ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         self.spent_ns.fetch_add(ns, Ordering::Relaxed);
         if let Some(lane) = self.lane.get() {
@@ -235,6 +262,9 @@ impl<F: Future> Future for Limited<'_, F> {
         drop(this.clock.take_turn(this.clock.spent()));
         if let Poll::Ready(output) = poll {
             return Poll::Ready(Ok(output));
+        }
+        if this.clock.is_stopped() {
+            return Poll::Ready(Err(Stop::Held));
         }
         if *this.interrupted {
             event_loop::computing();

@@ -23,11 +23,7 @@ use wasmtime::{
 };
 use wasmtime_wasi::I32Exit;
 
-use super::{
-    budget::Stop,
-    limiter::Refusal,
-    state::{State, hostcall_bytes},
-};
+use super::{budget::Stop, limiter::Refusal, state::State};
 use crate::{manifest::Limits, outcome::Outcome, telemetry::shortened};
 
 /// Why an invocation did not end well.
@@ -51,6 +47,7 @@ impl From<Stop> for Fault {
         let outcome = match stop {
             Stop::Cpu => Outcome::CpuExceeded,
             Stop::Deadline => Outcome::DeadlineExceeded,
+            Stop::Held => Outcome::MemoryExceeded,
         };
         Fault::new(outcome, stop.to_string())
     }
@@ -63,27 +60,24 @@ pub const DETAIL_BYTES: usize = 4096;
 const FRAME_BYTES: usize = 256;
 
 pub(super) fn classify(error: &wasmtime::Error, state: &State) -> Fault {
-    classify_under(error, &state.spec.limits, state.limiter.refused())
+    classify_under(error, &state.spec.limits, state.hostcall_bytes, state.limiter.refused())
 }
 
-/// The same for a store of another kind: its limits, and what its limiter has refused.
+/// The same for a store of another kind: its limits, what a call may hand over, and what its limiter has refused.
 pub(super) fn classify_under(
     error: &wasmtime::Error,
     limits: &Limits,
+    hostcall_bytes: usize,
     refused: Option<Refusal>,
 ) -> Fault {
     if let Some(stop) = error.downcast_ref::<Stop>() {
-        return Fault::from(*stop);
+        return stopped(*stop, refused);
     }
     if error.is::<PoolConcurrencyLimitError>() {
         return Fault::new(Outcome::LoadShed, "the pool of sandboxes is used up");
     }
     if let Some(refusal) = gave_up(error, refused) {
-        let outcome = match refusal {
-            Refusal::Host { .. } => Outcome::LoadShed,
-            Refusal::Memory { .. } | Refusal::Table { .. } => Outcome::MemoryExceeded,
-        };
-        return Fault::new(outcome, refusal.to_string());
+        return of(refusal);
     }
     if let Some(exit) = error.downcast_ref::<I32Exit>() {
         return Fault::new(
@@ -92,7 +86,7 @@ pub(super) fn classify_under(
         );
     }
     if error.root_cause().to_string().contains(HOSTCALL_FUEL) {
-        return too_much(error, limits);
+        return too_much(error, hostcall_bytes);
     }
     if let Some(fault) = too_many(error, limits) {
         return fault;
@@ -105,6 +99,24 @@ pub(super) fn classify_under(
     }
     let outcome = if trap.is_none() && is_ours(error) { Outcome::Internal } else { Outcome::Trap };
     Fault::new(outcome, describe(error, trap))
+}
+
+/// A limit of time, or what the limiter has refused.
+pub(super) fn stopped(stop: Stop, refused: Option<Refusal>) -> Fault {
+    match (stop, refused) {
+        (Stop::Held, Some(refusal)) => of(refusal),
+        _ => Fault::from(stop),
+    }
+}
+
+fn of(refusal: Refusal) -> Fault {
+    let outcome = match refusal {
+        Refusal::Host { .. } => Outcome::LoadShed,
+        Refusal::Memory { .. } | Refusal::Held { .. } | Refusal::Table { .. } => {
+            Outcome::MemoryExceeded
+        }
+    };
+    Fault::new(outcome, refusal.to_string())
 }
 
 /// Whether the guest ended itself, and said that all is well.
@@ -151,8 +163,8 @@ const HOSTCALL_FUEL: &str = "fuel allocated for hostcalls has been exhausted";
 
 /// More was handed over at once than a call may: as arguments of a hostcall, with the guest's frames below it, or as
 /// what the guest returned.
-fn too_much(error: &wasmtime::Error, limits: &Limits) -> Fault {
-    let kib = hostcall_bytes(limits) >> 10;
+fn too_much(error: &wasmtime::Error, hostcall_bytes: usize) -> Fault {
+    let kib = hostcall_bytes >> 10;
     match error.downcast_ref::<WasmBacktrace>() {
         Some(_) => {
             let text = format!("more than {kib} KiB were handed over in one hostcall");

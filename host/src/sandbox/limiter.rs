@@ -12,9 +12,12 @@ use crate::{
 /// What a sandbox has without being charged for it, in bytes: most never have more, and the number of slots bounds them.
 const FREE_BYTES: usize = 1 << 20;
 
-/// Sums the linear memories of one sandbox and refuses what is over the limit. A refusal is not yet a fault: `memory.grow`
-/// says -1 to the guest, and what the guest makes of it is its own affair. It is forgotten once the guest is seen to have
-/// lived with it: what then ends the guest is something else.
+/// Bytes of one element of a table.
+const ELEMENT_BYTES: usize = size_of::<usize>();
+
+/// Sums what one sandbox has of linear memory, of tables, and of what the host holds behind its handles, and refuses what is over the
+/// limit. A refusal is not yet a fault: `memory.grow` says -1 to the guest, and what the guest makes of it is its own affair. It is
+/// forgotten once the guest is seen to have lived with it: what then ends the guest is something else.
 #[derive(Debug)]
 pub(super) struct Limiter {
     memory_limit_bytes: usize,
@@ -22,6 +25,9 @@ pub(super) struct Limiter {
     instances: usize,
     memories: usize,
     memory_bytes: usize,
+    table_bytes: usize,
+    /// What the host holds behind handles, as it was last [counted](super::held).
+    held_bytes: usize,
     peak_bytes: usize,
     /// What the host holds of it, over [`FREE_BYTES`]. None: it is not charged.
     charged: Option<Part>,
@@ -32,6 +38,7 @@ pub(super) struct Limiter {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
     Memory { desired_bytes: usize, limit_bytes: usize },
+    Held { bytes: usize, limit_bytes: usize },
     Table { desired_elements: usize, limit_elements: usize },
     Host { desired_bytes: usize },
 }
@@ -47,13 +54,19 @@ impl std::fmt::Display for Refusal {
                     limit_bytes >> 20
                 )
             }
+            Refusal::Held { bytes, limit_bytes } => write!(
+                f,
+                "the host holds {} KiB behind the guest's handles, and the limit is {} MiB (`memory_mib`)",
+                bytes >> 10,
+                limit_bytes >> 20
+            ),
             Refusal::Table { desired_elements, limit_elements } => write!(
                 f,
                 "a table of {desired_elements} elements was asked for, and the limit is {limit_elements} (`table_elements`)"
             ),
             Refusal::Host { desired_bytes } => write!(
                 f,
-                "{} KiB of linear memory were asked for, and the host has none left for the tenant now",
+                "{} KiB of memory were asked for, and the host has none left for the tenant now",
                 desired_bytes >> 10
             ),
         }
@@ -69,6 +82,8 @@ impl Limiter {
             instances: limits.instances as usize,
             memories: limits.memories as usize,
             memory_bytes: 0,
+            table_bytes: 0,
+            held_bytes: 0,
             peak_bytes: 0,
             charged: None,
             refused: None,
@@ -78,8 +93,39 @@ impl Limiter {
     /// Charges an account for what it has and will have.
     pub(super) fn charge_to(&mut self, account: &Arc<Account>) {
         let mut part = account.part();
-        part.add(self.memory_bytes.saturating_sub(FREE_BYTES) as u64);
+        part.add(self.total_bytes().saturating_sub(FREE_BYTES) as u64);
         self.charged = Some(part);
+    }
+
+    fn total_bytes(&self) -> usize {
+        self.memory_bytes.saturating_add(self.table_bytes).saturating_add(self.held_bytes)
+    }
+
+    /// Charges for `total_bytes` altogether, unless the host has no room for them.
+    fn charge(&mut self, total_bytes: usize) -> bool {
+        let Some(part) = &mut self.charged else { return true };
+        let over_bytes = total_bytes.saturating_sub(FREE_BYTES) as u64;
+        let fits = over_bytes == 0 || part.grow_to(over_bytes).is_ok();
+        if !fits {
+            self.refused = Some(Refusal::Host { desired_bytes: total_bytes });
+        }
+        fits
+    }
+
+    /// Takes note of what the host holds behind its handles. False: that is more than the sandbox may have of memory, or than the host
+    /// has left for its tenant. It is there already: the guest has to be stopped.
+    pub(super) fn holds(&mut self, held_bytes: usize) -> bool {
+        let grown = held_bytes > self.held_bytes;
+        self.held_bytes = held_bytes;
+        if !grown {
+            return true;
+        }
+        if held_bytes > self.memory_limit_bytes {
+            let limit_bytes = self.memory_limit_bytes;
+            self.refused = Some(Refusal::Held { bytes: held_bytes, limit_bytes });
+            return false;
+        }
+        self.charge(self.total_bytes())
     }
 
     /// Lets each memory grow by a little more: by what it takes to read it out.
@@ -121,11 +167,7 @@ impl ResourceLimiter for Limiter {
         if maximum.is_some_and(|maximum| desired > maximum) {
             return Ok(false);
         }
-        if total > FREE_BYTES
-            && let Some(part) = &mut self.charged
-            && part.grow_to((total - FREE_BYTES) as u64).is_err()
-        {
-            self.refused = Some(Refusal::Host { desired_bytes: total });
+        if !self.charge(total.saturating_add(self.table_bytes).saturating_add(self.held_bytes)) {
             return Ok(false);
         }
         self.goes_on();
@@ -136,20 +178,28 @@ impl ResourceLimiter for Limiter {
 
     fn table_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
-        _maximum: Option<usize>,
+        maximum: Option<usize>,
     ) -> Result<bool> {
-        let granted = desired <= self.table_limit_elements;
-        if granted {
-            self.goes_on();
-        } else {
+        if desired > self.table_limit_elements {
             self.refused = Some(Refusal::Table {
                 desired_elements: desired,
                 limit_elements: self.table_limit_elements,
             });
+            return Ok(false);
         }
-        Ok(granted)
+        // As for memories.
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        let more_bytes = desired.saturating_sub(current).saturating_mul(ELEMENT_BYTES);
+        if !self.charge(self.total_bytes().saturating_add(more_bytes)) {
+            return Ok(false);
+        }
+        self.goes_on();
+        self.table_bytes = self.table_bytes.saturating_add(more_bytes);
+        Ok(true)
     }
 
     fn instances(&self) -> usize {
@@ -203,9 +253,32 @@ mod tests {
         assert!(!limiter.memory_growing(3 << 20, 4 << 20, None).unwrap());
         assert_eq!(
             limiter.refused().unwrap().to_string(),
-            "4096 KiB of linear memory were asked for, and the host has none left for the tenant now"
+            "4096 KiB of memory were asked for, and the host has none left for the tenant now"
         );
         assert_eq!((limiter.peak_bytes(), memory.used_bytes()), (3 << 20, 2 << 20));
+        drop(limiter);
+        assert_eq!(memory.used_bytes(), 0);
+    }
+
+    #[test]
+    fn tables_and_what_the_host_holds_are_charged_as_memory_is() {
+        let memory = crate::memory::Memory::new(2 << 20);
+        let mut limiter = Limiter::new(&Limits { memory_bytes: 4 << 20, ..Limits::default() });
+        limiter.charge_to(&memory.account(1));
+        assert!(limiter.memory_growing(0, 1 << 20, None).unwrap());
+        assert!(limiter.table_growing(0, 1024, None).unwrap());
+        assert_eq!(memory.used_bytes(), 8 << 10);
+        assert!(limiter.holds(1 << 20));
+        assert_eq!(memory.used_bytes(), (1 << 20) + (8 << 10));
+        assert!(limiter.holds(0) && limiter.holds(1 << 20), "what it gave back it may have again");
+        assert!(!limiter.holds(2 << 20), "the host has no more");
+        assert_eq!(limiter.refused(), Some(Refusal::Host { desired_bytes: (3 << 20) + (8 << 10) }));
+        assert!(!limiter.holds(5 << 20));
+        assert_eq!(
+            limiter.refused().unwrap().to_string(),
+            "the host holds 5120 KiB behind the guest's handles, and the limit is 4 MiB (`memory_mib`)"
+        );
+        assert!(!limiter.table_growing(0, 20_000, None).unwrap());
         drop(limiter);
         assert_eq!(memory.used_bytes(), 0);
     }

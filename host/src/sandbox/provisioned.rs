@@ -10,8 +10,9 @@
 //! deadline, CPU clock, epoch, log, and what the guest will be told of the invocation. A component that asks the host for something while it is
 //! instantiated would hold an answer that was not meant for the invocation: it is not provisioned.
 //!
-//! The slots are the host's own, besides those of invocations ([`Engines::provision`]): what is ready does not count against
-//! its tenant's quotas, which count invocations, and a host that is full is as full as without.
+//! The slots are the host's own, besides those of invocations ([`Holdings::provision`](crate::engine::Holdings::provision)): what is
+//! ready does not count against its tenant's quotas, which count invocations, and a host that is full is as full as without. What
+//! it takes to make one, CPU time and memory, its tenant is charged for as for an invocation.
 
 use std::{
     sync::{
@@ -21,7 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::sync::Notify;
 use wasmtime::{Store, component::Instance};
 
 use super::{
@@ -33,7 +34,8 @@ use super::{
 };
 use crate::{
     capability::egress::Propagation,
-    engine::Engines,
+    engine::{Engines, Lane},
+    memory::{NoRoom, Part},
     telemetry::{FunctionMetrics, GuestLog},
 };
 
@@ -47,6 +49,7 @@ pub struct Provisioned {
     started: AtomicBool,
     closed: AtomicBool,
     engines: Arc<Engines>,
+    lane: Arc<Lane>,
     spec: Arc<Spec>,
     metrics: Arc<FunctionMetrics>,
 }
@@ -55,7 +58,7 @@ struct Ready {
     store: Store<State>,
     made: Made,
     program: Arc<Program>,
-    _slot: OwnedSemaphorePermit,
+    _slot: Part,
 }
 
 /// An instance that waits for its call.
@@ -88,10 +91,11 @@ impl From<Fault> for Obstacle {
 }
 
 impl Provisioned {
-    /// For the sandboxes of a revision; `None` if its limits say that there are to be none. None is made before
-    /// [`Provisioned::start`].
+    /// For the sandboxes of a revision, which `lane` is charged for; `None` if its limits say that there are to be none. None is made
+    /// before [`Provisioned::start`].
     pub fn new(
         engines: &Arc<Engines>,
+        lane: &Arc<Lane>,
         spec: &Arc<Spec>,
         metrics: &Arc<FunctionMetrics>,
     ) -> Option<Arc<Provisioned>> {
@@ -102,6 +106,7 @@ impl Provisioned {
                 started: AtomicBool::new(false),
                 closed: AtomicBool::new(false),
                 engines: engines.clone(),
+                lane: lane.clone(),
                 spec: spec.clone(),
                 metrics: metrics.clone(),
             })
@@ -168,8 +173,13 @@ impl Provisioned {
 
     /// Makes one more.
     async fn fill(&self, program: &Arc<Program>, log: &Arc<GuestLog>) -> Result<(), Obstacle> {
-        let slot = self.engines.provision().ok_or_else(|| {
-            Obstacle::Now("the host's slots for provisioned sandboxes are taken".to_owned())
+        let holdings = self.lane.holdings();
+        if !holdings.memory().has_room(0) {
+            return Err(Obstacle::Now(NoRoom.to_string()));
+        }
+        let slot = holdings.provision().ok_or_else(|| {
+            let why = "the host's slots for provisioned sandboxes are taken, or this tenant's share of them";
+            Obstacle::Now(why.to_owned())
         })?;
         let ready = self.make(program, log, slot).await?;
         let mut all = self.ready();
@@ -184,7 +194,7 @@ impl Provisioned {
         &self,
         program: &Arc<Program>,
         log: &Arc<GuestLog>,
-        slot: OwnedSemaphorePermit,
+        slot: Part,
     ) -> Result<Ready, Obstacle> {
         let deadline = Instant::now() + self.spec.limits.deadline;
         let mut sandbox = Sandbox::new(
@@ -195,7 +205,8 @@ impl Provisioned {
             Propagation::default(),
             deadline,
         )?
-        .claim(&self.engines)?;
+        .claim(&self.lane)?;
+        sandbox.charge_to(self.lane.clone(), None);
         let instance = sandbox.instantiate().await?;
         let mut store = sandbox.store;
         if !store.data().is_untouched() {

@@ -17,7 +17,7 @@
 //! - **A trap, or a limit of the sandbox, ends all that the instance serves**, each with that outcome, and its detail says that it was shared.
 //! - An invocation that is stopped (deadline, client gone) leaves guest code behind that cannot be stopped alone: the
 //!   instance is retired, and gone when the others are.
-//! - **Slots** are those that the host has for what is made ahead ([`Engines::provision`]). Where none is left, an invocation
+//! - **Slots** are those that the host has for what is made ahead ([`Holdings::provision`](crate::engine::Holdings::provision)). Where none is left, an invocation
 //!   has a sandbox of its own as without `reuse`; so what is kept never takes a slot from an invocation. What is idle goes after [`IDLE`].
 
 mod drive;
@@ -34,7 +34,7 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 use tokio::{
-    sync::{OwnedSemaphorePermit, SetOnce, oneshot},
+    sync::{SetOnce, oneshot},
     time::timeout_at,
 };
 
@@ -48,6 +48,7 @@ use crate::{
     capability::egress::Propagation,
     engine::{Engines, Lane},
     event_loop,
+    memory::Part,
     telemetry::{FunctionMetrics, GuestLog},
 };
 use meter::Meter;
@@ -207,7 +208,7 @@ impl Reused {
         if self.closed.load(Relaxed) {
             return Ok(None);
         }
-        let Some(slot) = self.engines.provision() else { return Ok(None) };
+        let Some(slot) = lane.holdings().provision() else { return Ok(None) };
         let began = Instant::now();
         let mut sandbox = Sandbox::new(
             &self.engines,
@@ -217,7 +218,7 @@ impl Reused {
             Propagation::default(),
             deadline,
         )?
-        .claim(&self.engines)?;
+        .claim(lane)?;
         sandbox.charge_to(lane.clone(), None);
         let made = sandbox.instantiate().await?;
         let instantiation = Some(began.elapsed());
@@ -278,7 +279,7 @@ impl Drop for Reused {
 /// What an instance holds of the host as long as it exists.
 struct Kept {
     #[expect(dead_code, reason = "held")]
-    slot: OwnedSemaphorePermit,
+    slot: Part,
     metrics: Arc<FunctionMetrics>,
 }
 
@@ -407,6 +408,11 @@ impl Seat {
         };
         self.done = Some(Usage { cpu, fuel, ..Usage::default() });
         result
+    }
+
+    /// Whether its instance was in one step for long.
+    pub fn overran(&self) -> bool {
+        self.instance.cpu.overran()
     }
 
     /// What was used so far.

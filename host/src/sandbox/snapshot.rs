@@ -26,7 +26,6 @@ use super::{
     contract::init::InitFunction,
     fault,
     limiter::Limiter,
-    state::hostcall_bytes,
 };
 use crate::{
     capability::{self, stdio},
@@ -34,6 +33,9 @@ use crate::{
     manifest::Limits,
     telemetry::{GuestLog, shortened},
 };
+
+/// What an init may hand over in one call, in bytes: a line that it prints, its error.
+const HOSTCALL_BYTES: usize = 1 << 20;
 
 /// What an init runs under.
 pub struct InitSpec {
@@ -189,13 +191,18 @@ fn classify(error: &wasmtime::Error, state: &State) -> InitError {
     if let Some(stop) = error.downcast_ref::<Stop>() {
         return stopped(*stop, state);
     }
-    InitError::Fault(fault::classify_under(error, &state.limits, state.limiter.refused()))
+    InitError::Fault(fault::classify_under(
+        error,
+        &state.limits,
+        HOSTCALL_BYTES,
+        state.limiter.refused(),
+    ))
 }
 
 fn stopped(stop: Stop, state: &State) -> InitError {
     match stop {
         Stop::Cpu => InitError::TooSlow { limit_ms: state.limits.init_cpu.as_millis() },
-        Stop::Deadline => InitError::Fault(Fault::from(stop)),
+        Stop::Deadline | Stop::Held => InitError::Fault(Fault::from(stop)),
     }
 }
 
@@ -215,10 +222,9 @@ fn store(engine: &Engine, spec: InitSpec, log: &Arc<GuestLog>) -> Store<State> {
     let deadline = Instant::now() + limits.init_cpu * PATIENCE;
     let limiter = Limiter::new(&limits);
     let handles = limits.handles as usize;
-    let hostcall_bytes = hostcall_bytes(&limits);
     let mut store = Store::new(engine, State { limiter, limits, deadline, wasi, table });
     store.limiter(|state| &mut state.limiter);
-    store.set_hostcall_fuel(hostcall_bytes);
+    store.set_hostcall_fuel(HOSTCALL_BYTES);
     store.set_max_component_handles(handles);
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(on_tick);

@@ -2,14 +2,16 @@
 
 use std::{sync::Arc, time::Instant};
 
-use wasmtime::{Engine, Store, StoreContextMut, UpdateDeadline, component::ResourceTable};
+use wasmtime::{Store, StoreContextMut, UpdateDeadline, component::ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::{
     budget::{self, CpuClock, Stop},
     fault::Fault,
+    held::Counting,
     limiter::Limiter,
+    program::Program,
     reuse::Instance,
 };
 use crate::{
@@ -35,19 +37,24 @@ pub struct Spec {
     pub policy: Policy,
 }
 
-/// Bytes that a guest may hand over at least in one call, as arguments of a hostcall or as its own result. Strings and lists
-/// are charged by their size.
-const HOSTCALL_BYTES: u64 = 16 << 20;
+/// Bytes that a guest may hand over in one call besides the body of a response: as arguments of a hostcall, or as the rest of its own
+/// result. Strings and lists are charged by their size. What is handed over is taken in one step, which nobody can interrupt.
+const HOSTCALL_BYTES: u64 = 1 << 20;
 
-/// And at most, whatever the manifest says: a list of many entries that all point at the same bytes is held once for each.
-const MAX_HOSTCALL_BYTES: u64 = 128 << 20;
+/// And at most, whatever the manifest says: a list of many entries that all point at the same bytes is held once for each. A
+/// response that is larger has to be streamed.
+const MAX_HOSTCALL_BYTES: u64 = 64 << 20;
 
-/// What a call may hand over: a response of the lean path as large as its limits allow fits, with room for what it takes to
-/// be told that it is larger.
-pub(super) fn hostcall_bytes(limits: &Limits) -> usize {
-    let body = limits.response_body_bytes.unwrap_or(Limits::BUFFERED_BODY_BYTES);
-    let bytes = body.saturating_add(limits.header_bytes.into()).saturating_add(1 << 20);
-    usize::try_from(bytes.clamp(HOSTCALL_BYTES, MAX_HOSTCALL_BYTES)).unwrap_or(usize::MAX)
+/// What a call may hand over. Where the function's result `has_bytes`, as a response of the lean path has, one that is half as large again
+/// as its limits allow fits: what is larger is to be told by how much.
+pub(super) fn hostcall_bytes(limits: &Limits, has_bytes: bool) -> usize {
+    let result_bytes = match has_bytes {
+        true => limits.response_body_bytes.unwrap_or(Limits::BUFFERED_BODY_BYTES),
+        false => 0,
+    };
+    let bytes = result_bytes.saturating_add(result_bytes / 2).saturating_add(HOSTCALL_BYTES);
+    let bytes = bytes.saturating_add(limits.header_bytes.into()).min(MAX_HOSTCALL_BYTES);
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 /// A store's data. Small, and made without allocating: most of it is there only once a guest asks.
@@ -62,6 +69,9 @@ pub(crate) struct State {
     http: WasiHttpCtx,
     propagation: Propagation,
     gate: Option<Box<Gate>>,
+    counting: Counting,
+    /// What a call may hand over.
+    pub(super) hostcall_bytes: usize,
     /// What the sandbox has of the pool over what every one has.
     pub(super) claim: Claim,
     shared: Option<Box<Shared>>,
@@ -114,7 +124,14 @@ impl State {
         self.log = log.clone();
         self.propagation = if alone { propagation } else { Propagation::default() };
         self.gate = None;
-        self.limiter.goes_on();
+        self.goes_on();
+    }
+
+    /// Notes that the guest has lived with what it was refused, unless it is about to be stopped for that.
+    fn goes_on(&mut self) {
+        if !self.cpu.is_stopped() {
+            self.limiter.goes_on();
+        }
     }
 
     /// The invocation of `log` is over.
@@ -129,7 +146,7 @@ impl State {
 }
 
 pub(super) fn store(
-    engine: &Engine,
+    program: &Program,
     spec: &Arc<Spec>,
     cpu: Arc<CpuClock>,
     log: Arc<GuestLog>,
@@ -137,6 +154,7 @@ pub(super) fn store(
     deadline: Instant,
 ) -> Result<Store<State>, Fault> {
     let limits = &spec.limits;
+    let hostcall_bytes = hostcall_bytes(limits, program.exports().returns_bytes());
     let mut http = WasiHttpCtx::new();
     http.set_field_size_limit(limits.header_bytes as usize * FIELD_OVERHEAD);
     let mut table = ResourceTable::new();
@@ -152,12 +170,14 @@ pub(super) fn store(
         http,
         propagation,
         gate: None,
+        counting: Counting::default(),
+        hostcall_bytes,
         claim: Claim::default(),
         shared: None,
     };
-    let mut store = Store::new(engine, state);
+    let mut store = Store::new(program.engine(), state);
     store.limiter(|state| &mut state.limiter);
-    store.set_hostcall_fuel(hostcall_bytes(limits));
+    store.set_hostcall_fuel(hostcall_bytes);
     store.set_max_component_handles(limits.handles as usize);
     store.set_epoch_deadline(FIRST_TICK);
     store.epoch_deadline_callback(on_tick);
@@ -182,6 +202,7 @@ fn on_tick(ctx: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> 
     let state = ctx.data();
     let spent = budget::spent_at_tick();
     let stop = match &state.shared {
+        _ if state.cpu.is_stopped() => Some(Stop::Held),
         Some(shared) => shared.instance.stop_at_tick(spent),
         None if spent >= state.spec.limits.cpu => Some(Stop::Cpu),
         None => (Instant::now() >= state.deadline).then_some(Stop::Deadline),
@@ -233,7 +254,12 @@ fn about(spec: &Spec, log: &GuestLog) -> [(&'static str, String); 6] {
 
 impl WasiHttpView for State {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        self.limiter.goes_on();
+        self.goes_on();
+        if let Some(held_bytes) = self.counting.count(&mut self.table)
+            && !self.limiter.holds(held_bytes)
+        {
+            self.cpu.stop();
+        }
         let (spec, log, propagation) = (&self.spec, &self.log, &mut self.propagation);
         let gate = self.gate.get_or_insert_with(|| {
             let limits = EgressLimits::from(&spec.limits);

@@ -297,7 +297,7 @@ async fn a_response_is_as_large_as_its_limit_and_no_larger() {
     let ended = tenants.fails("/bytes/20000000", "bad_response", 502, BAD_RESPONSE).await;
     assert_eq!(
         ended.detail(),
-        "the guest returned more than 16384 KiB, and its response may have less (`response_body_kib`, `header_kib`)"
+        "the guest returned more than 10272 KiB, and its response may have less (`response_body_kib`, `header_kib`)"
     );
 }
 

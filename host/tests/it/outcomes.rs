@@ -213,7 +213,7 @@ async fn a_function_of_many_instances_does_not_use_up_its_neighbours() {
 #[tokio::test(flavor = "multi_thread")]
 async fn when_the_memories_for_functions_with_several_are_used_up_their_next_is_shed() {
     let (_dir, path) = component_file(&greedy(7, "(memory (export \"m\") 1)").lean());
-    // Sixteen memories, and as many for those that have several.
+    // Sixteen memories, and 24 more for those that have several, of which one tenant leaves some for another.
     let tenants = waiting(&path, "cpu_ms = 60000", 16, Duration::from_secs(60)).await;
     let running = [tenants.begin("/").await, tenants.begin("/").await];
     tenants.served.sink.take();

@@ -58,7 +58,10 @@ pub(super) async fn drive(
             let well = fault::is_clean_exit(&error);
             Some(Ended { fault: fault::classify(&error, store.data()), well })
         }
-        Some(Err(stop)) => Some(Ended { fault: Fault::from(stop), well: false }),
+        Some(Err(stop)) => {
+            let fault = fault::stopped(stop, store.data().limiter.refused());
+            Some(Ended { fault, well: false })
+        }
     };
     if let Some(failed) = failed {
         instance.retire();

@@ -9,6 +9,7 @@
 //! | `/no-body` | answers with a head and never touches the body |
 //! | `/trailers/N/M` | answers with N trailers of M bytes |
 //! | `/unfinished` | writes a piece of the body and drops it |
+//! | `/maps/N/M` | makes N maps of one field of M bytes each, keeps them and sleeps |
 //! | `/spin`, `/sleep`, `/allocate`, `/panic` | before any answer |
 //! | anything else | answers |
 
@@ -67,6 +68,16 @@ impl Guest for Hostile {
                 ResponseOutparam::set(out, Ok(response));
                 let stream = body.write().expect("a fresh body has its stream");
                 stream.blocking_write_and_flush(b"half of ").expect("the reader is there");
+            }
+            "maps" => {
+                let value = vec![b'v'; number(second) as usize];
+                let map = |_| {
+                    let fields = Fields::new();
+                    fields.append("x-long", &value).expect("there is room for the field");
+                    fields
+                };
+                let _kept: Vec<Fields> = (0..number(first)).map(map).collect();
+                std::thread::sleep(Duration::from_secs(1 << 30));
             }
             "spin" => loop {
                 black_box(());

@@ -106,6 +106,57 @@ async fn handles_of_the_hosts_resources() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn maps_of_fields_without_number() {
+    let target = Target::guest("hostile-02").limits("memory_mib = 8");
+    target
+        .attacked(async |host| {
+            let ended = host.get("/maps/1000/60000").await.is(502, "memory_exceeded");
+            let detail = "behind the guest's handles, and the limit is 8 MiB (`memory_mib`)";
+            assert!(ended.because("the host holds ").detail().ends_with(detail));
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn maps_of_fields_by_dozens_at_once() {
+    // 24 times 24 MB, each within its limits.
+    let target =
+        Target::guest("hostile-02").limits("deadline_ms = 1000").settings("memory_mib = 64");
+    target
+        .attacked(async |host| {
+            let before = host.up.memory_bytes("VmHWM:");
+            let request =
+                "GET /maps/400/60000 HTTP/1.1\r\nhost: suspect.test\r\nconnection: close\r\n\r\n";
+            let replies =
+                futures_util::future::join_all((0..24).map(|_| host.raw_reply(request))).await;
+            let count = |what: &str| replies.iter().filter(|reply| reply.contains(what)).count();
+            let (late, shed) = (
+                count("lacewing-outcome: deadline_exceeded"),
+                count("lacewing-outcome: load_shed"),
+            );
+            assert!(late > 0 && shed > 0 && late + shed == 24, "{late} late, {shed} shed");
+            let grown = host.up.memory_bytes("VmHWM:").saturating_sub(before);
+            assert!(grown < 256 << 20, "{} MiB", grown >> 20);
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_that_is_provisioned() {
+    // 30 MiB each, one of which is free. A fourth would leave the neighbour too little.
+    let core = Core { memory: "480", ..Core::default() };
+    let target = Target::core(&core).limits("provisioned = 8").settings("memory_mib = 128");
+    let host = Host::start(&target);
+    for _ in 0..4 {
+        host.until("lacewing_guest_memory_bytes", |bytes| bytes == 87 << 20).await;
+        host.neighbour_is_served().await;
+        host.get("/").await.is(200, "ok");
+        assert!(host.figure("lacewing_guest_memory_bytes").await <= 128 << 20);
+    }
+    assert!(host.figure("lacewing_pool_memories").await <= 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn handles_of_resources_of_its_own() {
     let core = Core {
         outer: "(type $r (resource (rep i32))) (core func $new (canon resource.new $r))".to_owned(),

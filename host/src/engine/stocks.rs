@@ -1,0 +1,146 @@
+//! What the sandboxes of all tenants take from the same stocks, and what one tenant holds of each.
+//!
+//! ```text
+//!   Stocks (a host's)                         Holdings (a tenant's, one account in each stock)
+//!     guests       bytes of guests' memories, and of what the host holds for guests
+//!     provisioned  slots for what is made ahead, and for instances that are used again
+//!     memories     linear memories over the one that each sandbox has
+//!     tables       tables over those that each sandbox has
+//! ```
+//!
+//! Each is shared by the rule of [`Memory`]: where there are several tenants, none can use one up.
+
+use std::sync::Arc;
+
+use super::pool::{PoolOptions, TABLES};
+use crate::memory::{Account, Memory, NoRoom, Part};
+
+/// The stocks of one host.
+#[derive(Debug)]
+pub(super) struct Stocks {
+    pub(super) guests: Arc<Memory>,
+    provisioned: Arc<Memory>,
+    memories: Arc<Memory>,
+    tables: Arc<Memory>,
+}
+
+/// What one tenant holds of them.
+#[derive(Debug)]
+pub struct Holdings {
+    memory: Arc<Account>,
+    provisioned: Arc<Account>,
+    memories: Arc<Account>,
+    tables: Arc<Account>,
+}
+
+/// Memories and tables that a sandbox has over what every one has. Given back when dropped.
+#[derive(Debug, Default)]
+pub(crate) struct Claim {
+    _memories: Option<Part>,
+    _tables: Option<Part>,
+}
+
+impl Stocks {
+    /// Of a pool that was made for so many sandboxes, which may be fewer than were asked for.
+    pub(super) fn new(pool: &PoolOptions, sandboxes: u32) -> Stocks {
+        Stocks {
+            guests: Memory::new(pool.guest_bytes),
+            provisioned: Memory::new(pool.provisioned().into()),
+            memories: Memory::new(pool.more_memories(sandboxes).into()),
+            tables: Memory::new(pool.more_tables(sandboxes).into()),
+        }
+    }
+
+    fn all(&self) -> [&Arc<Memory>; 4] {
+        [&self.guests, &self.provisioned, &self.memories, &self.tables]
+    }
+
+    pub(super) fn set_tenants(&self, tenants: usize) {
+        for stock in self.all() {
+            stock.set_tenants(tenants);
+        }
+    }
+
+    pub(super) fn holdings(&self, weight: u32) -> Holdings {
+        let [memory, provisioned, memories, tables] = self.all().map(|stock| stock.account(weight));
+        Holdings { memory, provisioned, memories, tables }
+    }
+}
+
+impl Holdings {
+    /// Changes its share of each.
+    pub(super) fn set_weight(&self, weight: u32) {
+        for account in [&self.memory, &self.provisioned, &self.memories, &self.tables] {
+            account.set_weight(weight);
+        }
+    }
+
+    /// What the memories of its guests are charged to.
+    pub fn memory(&self) -> &Arc<Account> {
+        &self.memory
+    }
+
+    /// A slot for a sandbox that is made ahead, if one is left for this tenant.
+    pub fn provision(&self) -> Option<Part> {
+        take(&self.provisioned, 1).ok()
+    }
+
+    /// Leave to have as many memories and tables as a component needs, if so many are left for this tenant: none has to be given for
+    /// what every sandbox has.
+    pub(crate) fn claim(&self, memories: u32, tables: u32) -> Option<Claim> {
+        let claim = |account: &Arc<Account>, more: u32| match more {
+            0 => Some(None),
+            more => take(account, more).ok().map(Some),
+        };
+        Some(Claim {
+            _memories: claim(&self.memories, memories.saturating_sub(1))?,
+            _tables: claim(&self.tables, tables.saturating_sub(TABLES))?,
+        })
+    }
+}
+
+fn take(account: &Arc<Account>, count: u32) -> Result<Part, NoRoom> {
+    let mut part = account.part();
+    part.grow(count.into())?;
+    Ok(part)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Of a tenant of a small host.
+    pub(in crate::engine) fn holdings(weight: u32) -> Holdings {
+        Stocks::new(&PoolOptions::default(), 1).holdings(weight)
+    }
+
+    #[test]
+    fn no_tenant_of_several_has_all_of_a_stock() {
+        let pool = PoolOptions { sandboxes: 40, ..PoolOptions::default() };
+        let stocks = Stocks::new(&pool, 40);
+        let (one, other) = (stocks.holdings(1), stocks.holdings(1));
+        let alone: Vec<Part> = std::iter::from_fn(|| one.provision()).collect();
+        assert_eq!(alone.len(), 10, "a quarter of the slots");
+        drop(alone);
+        stocks.set_tenants(2);
+        let slots: Vec<Part> = std::iter::from_fn(|| one.provision()).collect();
+        assert_eq!(slots.len(), 8);
+        assert!(other.provision().is_some());
+        let memories: Vec<Claim> = std::iter::from_fn(|| one.claim(8, 1)).collect();
+        assert_eq!(memories.len(), 2, "14 of 24, and 21 would leave 3");
+        assert!(other.claim(8, 1).is_some());
+        let tables: Vec<Claim> = std::iter::from_fn(|| one.claim(1, 32)).collect();
+        assert_eq!(tables.len(), 5, "30 each of 192");
+        assert!(other.claim(1, 3).is_some());
+        drop((slots, memories, tables));
+        assert!(stocks.all().iter().all(|stock| stock.used_bytes() == 0));
+    }
+
+    #[test]
+    fn what_every_sandbox_has_is_not_claimed() {
+        let holdings = holdings(1);
+        let claims: Vec<Option<Claim>> = (0..10_000).map(|_| holdings.claim(1, TABLES)).collect();
+        assert!(claims.iter().all(Option::is_some));
+        assert_eq!(holdings.tables.used_bytes() + holdings.memories.used_bytes(), 0);
+    }
+}
