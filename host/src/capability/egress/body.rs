@@ -1,6 +1,7 @@
 //! Bodies of outbound requests and responses: counted, and not waited for without end.
 
 use std::{
+    convert::Infallible,
     pin::Pin,
     sync::{
         Arc,
@@ -14,7 +15,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::{
-    sync::OwnedSemaphorePermit,
+    sync::oneshot,
     time::{Instant, Sleep, sleep},
 };
 use wasmtime_wasi_http::{Error as Code, WasiBody};
@@ -83,7 +84,7 @@ impl Body for RequestBody {
     }
 }
 
-/// A response body on its way in. Holds the request's permits until it ends or is dropped.
+/// A response body on its way in. Its end, or its being dropped, is its connection's.
 pub(super) struct ResponseBody {
     inner: Incoming,
     budget: Arc<Budget>,
@@ -92,7 +93,7 @@ pub(super) struct ResponseBody {
     /// Runs while the guest waits, not while it is the guest that does not read.
     timer: Pin<Box<Sleep>>,
     waiting: bool,
-    permits: Option<[OwnedSemaphorePermit; 3]>,
+    over: Option<oneshot::Sender<Infallible>>,
 }
 
 impl ResponseBody {
@@ -101,11 +102,11 @@ impl ResponseBody {
         budget: Arc<Budget>,
         report: Report,
         between_bytes: Duration,
-        permits: [OwnedSemaphorePermit; 3],
+        over: oneshot::Sender<Infallible>,
     ) -> ResponseBody {
         let timer = Box::pin(sleep(between_bytes));
-        let permits = Some(permits);
-        ResponseBody { inner, budget, report, between_bytes, timer, waiting: false, permits }
+        let over = Some(over);
+        ResponseBody { inner, budget, report, between_bytes, timer, waiting: false, over }
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Code> {
@@ -141,7 +142,7 @@ impl Body for ResponseBody {
             None => None,
         };
         if !matches!(result, Some(Ok(_))) {
-            self.permits = None;
+            self.over = None;
         }
         Poll::Ready(result)
     }

@@ -1,13 +1,18 @@
 //! One request and its response over a connection of their own.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use http::{HeaderValue, Method, Request, Response, Uri, Version, header, uri::PathAndQuery};
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::{
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     time::{Instant, timeout, timeout_at},
 };
 use wasmtime_wasi_http::{Error as Code, RequestOptions, WasiBody};
@@ -75,18 +80,47 @@ pub(super) async fn exchange(
         budget: shared.budget.clone(),
         report: shared.report.clone(),
     });
-    let (response, driver) = send(transport, request, &target, timeouts.first_byte).await?;
-    let response = response.map(|incoming| {
+    let sent = send(transport, request, &target, timeouts.first_byte).await?;
+    let (over, read) = oneshot::channel();
+    let response = sent.response.map(|incoming| {
         ResponseBody::new(
             incoming,
             shared.budget.clone(),
             shared.report.clone(),
             timeouts.between_bytes,
-            permits,
+            over,
         )
         .boxed_unsync()
     });
-    Ok((response, driver))
+    Ok((response, Box::new(drive(sent.connection, read, permits))))
+}
+
+/// Drives a connection to its end, or to that of its response: what the guest would still send then, nobody waits for. The permits
+/// are held for as long as there is a socket.
+async fn drive(
+    connection: Option<Connection>,
+    read: oneshot::Receiver<Infallible>,
+    permits: [OwnedSemaphorePermit; 3],
+) -> Result<(), Code> {
+    let result = match connection {
+        None => Ok(()),
+        Some(mut connection) => tokio::select! {
+            biased;
+            ended = &mut connection => ended.map_err(|error| http_code(&error)),
+            _ = read => Ok(()),
+        },
+    };
+    drop(permits);
+    result
+}
+
+type Connection = Pin<Box<http1::Connection<TokioIo<connect::Transport>, RequestBody>>>;
+
+/// A request that was sent, and the head of its response.
+struct Sent {
+    response: Response<Incoming>,
+    /// None: it has ended.
+    connection: Option<Connection>,
 }
 
 struct Timeouts {
@@ -142,7 +176,7 @@ async fn send(
     request: Request<RequestBody>,
     target: &Target,
     first_byte: Duration,
-) -> Result<(Response<Incoming>, Driver), EgressError> {
+) -> Result<Sent, EgressError> {
     let failed = |source| EgressError::Http { target: target.clone(), source };
     let (mut sender, connection) = http1::Builder::new()
         .max_headers(MAX_HEADERS)
@@ -164,8 +198,5 @@ async fn send(
     let response = response
         .map_err(|_| EgressError::ResponseTimeout { target: target.clone() })?
         .map_err(failed)?;
-    let driver = async move {
-        if ended { Ok(()) } else { connection.await.map_err(|error| http_code(&error)) }
-    };
-    Ok((response, Box::new(driver)))
+    Ok(Sent { response, connection: (!ended).then_some(connection) })
 }

@@ -10,6 +10,7 @@
 //! | `/trailers/N/M` | answers with N trailers of M bytes |
 //! | `/unfinished` | writes a piece of the body and drops it |
 //! | `/maps/N/M` | makes N maps of one field of M bytes each, keeps them and sleeps |
+//! | `/send/N/URL` | sends N requests whose bodies never end, reads the answer of each to its end, keeps everything and sleeps |
 //! | `/spin`, `/sleep`, `/allocate`, `/panic` | before any answer |
 //! | anything else | answers |
 
@@ -19,7 +20,14 @@ use std::{hint::black_box, time::Duration};
 
 use wasip2::{
     exports::http::incoming_handler::Guest,
-    http::types::{Fields, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam},
+    http::{
+        outgoing_handler,
+        types::{
+            Fields, IncomingBody, IncomingRequest, IncomingResponse, Method, OutgoingBody,
+            OutgoingRequest, OutgoingResponse, ResponseOutparam, Scheme,
+        },
+    },
+    io::streams::{InputStream, OutputStream},
 };
 
 struct Hostile;
@@ -79,6 +87,11 @@ impl Guest for Hostile {
                 let _kept: Vec<Fields> = (0..number(first)).map(map).collect();
                 std::thread::sleep(Duration::from_secs(1 << 30));
             }
+            "send" => {
+                let url = path.splitn(4, '/').nth(3).unwrap_or_default();
+                let _kept: Vec<Unended> = (0..number(first)).map(|_| Unended::to(url)).collect();
+                std::thread::sleep(Duration::from_secs(1 << 30));
+            }
             "spin" => loop {
                 black_box(());
             },
@@ -92,6 +105,34 @@ impl Guest for Hostile {
             "panic" => panic!("this guest panics on demand"),
             _ => answer(out, 200, Fields::new(), "fine\n"),
         }
+    }
+}
+
+/// An exchange of which the answer has ended, and the request has not.
+struct Unended {
+    _request: (OutputStream, OutgoingBody),
+    _answer: (InputStream, IncomingBody, IncomingResponse),
+}
+
+impl Unended {
+    fn to(url: &str) -> Unended {
+        let (authority, path) =
+            url.trim_start_matches("http://").split_once('/').unwrap_or((url, ""));
+        let request = OutgoingRequest::new(Fields::new());
+        request.set_method(&Method::Post).expect("a method");
+        request.set_scheme(Some(&Scheme::Http)).expect("a scheme");
+        request.set_authority(Some(authority)).expect("an authority");
+        request.set_path_with_query(Some(&format!("/{path}"))).expect("a path");
+        let body = request.body().expect("a fresh request has its body");
+        let stream = body.write().expect("a fresh body has its stream");
+        let answer = outgoing_handler::handle(request, None).expect("it may be sent");
+        answer.subscribe().block();
+        let answer = answer.get().expect("it is there").expect("for the first time");
+        let answer = answer.expect("the server answers");
+        let incoming = answer.consume().expect("the body is still there");
+        let input = incoming.stream().expect("the stream is still there");
+        while input.blocking_read(1024).is_ok() {}
+        Unended { _request: (stream, body), _answer: (input, incoming, answer) }
     }
 }
 

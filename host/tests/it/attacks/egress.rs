@@ -111,6 +111,8 @@ async fn addresses_in_other_clothes() {
 /// Answers each connection's first request with this, and counts the connections that are open.
 struct Server {
     port: u16,
+    /// Connections that there ever were, that are open, and the most that were at once.
+    requests: Arc<AtomicUsize>,
     open: Arc<AtomicUsize>,
     most: Arc<AtomicUsize>,
 }
@@ -121,12 +123,13 @@ impl Server {
     ) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (open, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let [requests, open, most] = [(); 3].map(|()| Arc::new(AtomicUsize::new(0)));
         let answer = Arc::new(answer);
         tokio::spawn({
-            let (open, most) = (open.clone(), most.clone());
+            let (requests, open, most) = (requests.clone(), open.clone(), most.clone());
             async move {
                 while let Ok((socket, _)) = listener.accept().await {
+                    requests.fetch_add(1, Ordering::SeqCst);
                     let (open, most, answer) = (open.clone(), most.clone(), answer.clone());
                     tokio::spawn(async move {
                         most.fetch_max(open.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
@@ -136,7 +139,7 @@ impl Server {
                 }
             }
         });
-        Server { port, open, most }
+        Server { port, requests, open, most }
     }
 
     /// This text, and then the end.
@@ -199,6 +202,29 @@ async fn outbound_connections_without_number() {
         })
         .await;
     assert_eq!(server.most.load(Ordering::SeqCst), 4);
+    crate::harness::eventually("they are closed", || server.open.load(Ordering::SeqCst) == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn outbound_requests_that_never_end() {
+    // What is answered is over, whatever would still be sent: its connection is closed, and its place is free.
+    let server = Server::says("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ndone".to_owned()).await;
+    let limits = "outbound_concurrency = 4\ndeadline_ms = 2000\ncpu_ms = 2000";
+    let target = Target::guest("hostile-02").grants(&server.granted()).limits(limits);
+    target
+        .attacked(async |host| {
+            let asked = async {
+                host.get(&format!("/send/60/{}", server.url())).await.is(504, "deadline_exceeded");
+            };
+            let seen = crate::harness::eventually("all are sent", || {
+                server.requests.load(Ordering::SeqCst) == 60
+            });
+            tokio::join!(asked, seen);
+        })
+        .await;
+    // The server may see the next ones before the end of those before.
+    let most = server.most.load(Ordering::SeqCst);
+    assert!(most < 20, "{most} connections at once");
     crate::harness::eventually("they are closed", || server.open.load(Ordering::SeqCst) == 0).await;
 }
 
