@@ -43,8 +43,8 @@ pub struct Settings {
     /// those first MiB, [`Settings::body_memory_bytes`] and what may be resident; a quarter at least. Of that no tenant has more
     /// than four times what it leaves, where there are several. `load_shed`.
     pub guest_memory_bytes: Option<u64>,
-    /// What may be held of bodies over 16 KiB together, in bytes: of requests until their function has them, of responses until
-    /// their client has them. Key: `body_memory_mib`. Default 256 MiB. Shared as [`Settings::guest_memory_bytes`]. `load_shed`.
+    /// What may be held of bodies over 16 KiB, and of requests whose bodies are waited for, headers included, together, in bytes: of
+    /// requests until their function has them, of responses until their client has them. Key: `body_memory_mib`. Default 256 MiB. Shared as [`Settings::guest_memory_bytes`]. `load_shed`.
     pub body_memory_bytes: u64,
     /// Bounds on connections and on what is read from them. Table: `connections`.
     pub connections: Connections,

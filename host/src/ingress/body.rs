@@ -2,7 +2,9 @@
 
 use std::{
     error::Error,
-    fmt, io,
+    fmt,
+    future::poll_fn,
+    io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -10,8 +12,8 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
@@ -67,6 +69,43 @@ pub struct RequestBody {
     ended: bool,
 }
 
+/// What a request whose body is waited for takes by itself, in bytes: its task, its timers, its stream.
+const WAITING_BYTES: u64 = 8 * 1024;
+
+/// What is held of a request while its body is collected. One whose body is there takes no room, nor does the beginning of one; from
+/// the first time that it is waited for, all of it does: how long that is, and how many do it at once, is up to the clients.
+struct Room<'a> {
+    account: &'a Arc<Account>,
+    headers: &'a HeaderMap,
+    /// Bytes of the header, once the body was waited for.
+    waiting: Option<u64>,
+    held: Option<Part>,
+}
+
+impl Room<'_> {
+    fn wait(&mut self, read: u64) -> Result<(), BodyError> {
+        if self.waiting.is_some() {
+            return Ok(());
+        }
+        let fields = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len());
+        let bytes = fields.sum::<usize>() + self.headers.capacity() * FIELD_BYTES;
+        self.waiting = Some(WAITING_BYTES + bytes as u64);
+        self.hold(read)
+    }
+
+    /// Takes room for what was read since the last time.
+    fn hold(&mut self, read: u64) -> Result<(), BodyError> {
+        if self.waiting.is_none() && read <= FREE_BYTES {
+            return Ok(());
+        }
+        let held = self.held.get_or_insert_with(|| self.account.part());
+        held.grow_to(self.waiting.unwrap_or(0) + read).map_err(|_| BodyError::NoRoom)
+    }
+}
+
+/// What a header field takes besides its name and value, in bytes.
+const FIELD_BYTES: usize = 128;
+
 impl RequestBody {
     pub(super) fn new(incoming: Incoming, connection: Arc<Connection>) -> RequestBody {
         let ended = incoming.is_end_stream();
@@ -82,10 +121,12 @@ impl RequestBody {
         Ok(())
     }
 
-    /// Reads all of it, up to `limit` bytes, which go on `account` if they are many. Trailers are dropped.
+    /// Reads all of it, up to `limit` bytes. They go on `account` if they are many, and with the request's `headers` if they have to be
+    /// waited for. Trailers are dropped.
     pub async fn collect(
         mut self,
         limit: u64,
+        headers: &HeaderMap,
         account: &Arc<Account>,
     ) -> Result<Buffered, BodyError> {
         if self.ended {
@@ -93,18 +134,16 @@ impl RequestBody {
         }
         self.limit(limit)?;
         let after = self.connection.budget.read;
-        timeout(after, self.collect_in_time(account))
-            .await
-            .map_err(|_| BodyError::Slow { after })?
+        let room = Room { account, headers, waiting: None, held: None };
+        timeout(after, self.collect_in_time(room)).await.map_err(|_| BodyError::Slow { after })?
     }
 
-    async fn collect_in_time(&mut self, account: &Arc<Account>) -> Result<Buffered, BodyError> {
+    async fn collect_in_time(&mut self, mut room: Room<'_>) -> Result<Buffered, BodyError> {
         let mut first = Bytes::new();
         let mut rest = BytesMut::new();
-        let mut held = None;
-        while let Some(frame) = self.frame().await.transpose()? {
+        while let Some(frame) = self.next(&mut room).await.transpose()? {
             let Ok(data) = frame.into_data() else { break };
-            self.hold(&mut held, account)?;
+            room.hold(self.read)?;
             if first.is_empty() {
                 first = data;
                 continue;
@@ -116,22 +155,24 @@ impl RequestBody {
             rest.extend_from_slice(&data);
         }
         let bytes = if rest.is_empty() { first } else { rest.freeze() };
-        Ok(Buffered { bytes, _held: held })
+        Ok(Buffered { bytes, _held: room.held })
+    }
+
+    async fn next(&mut self, room: &mut Room<'_>) -> Option<Result<Frame<Bytes>, BodyError>> {
+        poll_fn(|cx| match Pin::new(&mut *self).poll_frame(cx) {
+            Poll::Pending => match room.wait(self.read) {
+                Ok(()) => Poll::Pending,
+                Err(error) => Poll::Ready(Some(Err(error))),
+            },
+            frame => frame,
+        })
+        .await
     }
 
     /// How many bytes to make room for: what the client announced, as far as it has shown that it means it.
     fn expected_bytes(&self, have: usize) -> usize {
         let announced = self.read.saturating_add(self.incoming.size_hint().lower());
         usize::try_from(announced).unwrap_or(usize::MAX).clamp(have, have.saturating_mul(8))
-    }
-
-    /// Takes room for what was read since the last time.
-    fn hold(&self, held: &mut Option<Part>, account: &Arc<Account>) -> Result<(), BodyError> {
-        if self.read <= FREE_BYTES {
-            return Ok(());
-        }
-        let held = held.get_or_insert_with(|| account.part());
-        held.grow_to(self.read).map_err(|_| BodyError::NoRoom)
     }
 
     /// What a piece that arrived, or did not, means.

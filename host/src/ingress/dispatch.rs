@@ -6,7 +6,7 @@
 use std::{borrow::Cow, panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use futures_util::FutureExt;
-use http::{HeaderValue, Method, Request, Response, Version, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Version, header, request::Parts};
 use hyper::body::Incoming;
 
 use super::{
@@ -65,8 +65,13 @@ impl<H: Handler> Dispatch<H> {
         let body = RequestBody::new(incoming, Arc::clone(connection));
         let request_id = RequestId::of(&parts.headers);
         let (method, uri, version) = (parts.method.clone(), parts.uri.clone(), parts.version);
+        let ambiguous = is_ambiguous(&parts.headers);
         let (mut matched, mut origin) = (None, None);
-        let answer = match self.decide(&parts, connection) {
+        let decision = match ambiguous {
+            true => Decision::Refuse(Problem::bad_input(BadInput::Malformed).detail(CODED)),
+            false => self.decide(&parts, connection),
+        };
+        let answer = match decision {
             Decision::Answer(response) => Ok(response),
             Decision::Refuse(problem) => Err(problem),
             Decision::Invoke(route, params) => {
@@ -95,7 +100,7 @@ impl<H: Handler> Dispatch<H> {
         if let Some(cors) = matched.as_ref().and_then(|route| route.value().cors.as_ref()) {
             cors.decorate(origin.as_ref(), response.headers_mut());
         }
-        if version < Version::HTTP_2 && last() {
+        if version < Version::HTTP_2 && (ambiguous || last()) {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         self.handler.answered(&Answered {
@@ -146,6 +151,17 @@ impl<H: Handler> Dispatch<H> {
             }
         }
     }
+}
+
+const CODED: &str =
+    "the request's transfer-encoding is not `chunked` alone, which is all that this server decodes";
+
+/// Whether its body is coded in more ways than one. Others might not decode the same, or not see its end where this server does.
+fn is_ambiguous(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let first = codings.next();
+    first.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+        || codings.next().is_some()
 }
 
 /// The answer to a preflight, if the route that it asks about shares anything.

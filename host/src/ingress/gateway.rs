@@ -55,7 +55,10 @@ impl Gateway {
         };
         let answer = if revision.exports().http {
             let limit_bytes = limits.request_body_bytes.unwrap_or(Limits::BUFFERED_BODY_BYTES);
-            let body = match body.collect(limit_bytes, revision.tenant.bodies()).await {
+            let body = match body
+                .collect(limit_bytes, &request.parts.headers, revision.tenant.bodies())
+                .await
+            {
                 Ok(body) => body,
                 Err(error) => return Err(refuse(awaited, error.into())),
             };

@@ -139,7 +139,7 @@ impl Drop for Waiting<'_> {
 
 impl Doer {
     async fn collect(&self, body: RequestBody) -> Result<Buffered, Problem> {
-        body.collect(BODY_LIMIT, &self.0.bodies).await.map_err(|error| {
+        body.collect(BODY_LIMIT, &HeaderMap::new(), &self.0.bodies).await.map_err(|error| {
             self.0.body_errors.lock().unwrap().push(error.clone());
             self.0.changed.notify_waiters();
             error.into()

@@ -125,14 +125,14 @@ async fn a_functions_bytes_are_never_taken_for_hypers() {
 async fn buffered_bodies_share_a_budget() {
     let host = Host::start().await;
     let mut others = host.world.bodies.part();
-    others.add(BODY_BUDGET - 32 * 1024);
+    others.add(BODY_BUDGET - 48 * 1024);
     let post = |bytes: usize| {
         format!(
             "POST /echo HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-length: {bytes}\r\n\r\n{}",
             "x".repeat(bytes)
         )
     };
-    let text = host.exchange(post(48 * 1024)).await;
+    let text = host.exchange(post(64 * 1024)).await;
     assert!(text.starts_with("HTTP/1.1 503 ") && text.contains("\r\nretry-after: 1\r\n"), "{text}");
     assert_eq!(problem(&text, "outcome"), "load_shed");
     // It was given back, and small bodies are free.

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
-use http::Method;
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use http::{Method, Request};
 use rustix::process::{Resource, getrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Host, Target, rest};
-use crate::{client::Raw, tenants::SUSPECT};
+use crate::{
+    client::{self, Raw},
+    tenants::SUSPECT,
+};
 
 /// Waiting is short.
 const IMPATIENT: &str =
@@ -78,6 +82,9 @@ async fn encodings_in_disguise() {
         "POST /body HTTP/1.1\r\nhost: HOST\r\ntransfer-encoding: xchunked\r\n\r\n",
         "POST /body HTTP/1.1\r\nhost: HOST\r\ntransfer-encoding: chunked, gzip\r\n\r\n",
         "POST /body HTTP/1.1\r\nhost: HOST\r\ntransfer-encoding: chunked\r\ntransfer-encoding: identity\r\n\r\n0\r\n\r\n",
+        "POST /body HTTP/1.1\r\nhost: HOST\r\ntransfer-encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
+        "POST /body HTTP/1.1\r\nhost: HOST\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        "POST /body HTTP/1.1\r\nhost: HOST\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
         "POST /body HTTP/1.1\r\nhost: HOST\r\ntransfer-encoding:\x0bchunked\r\n\r\n0\r\n\r\n",
         "POST /body HTTP/1.1\r\nhost: HOST\r\ntransfer-encoding : chunked\r\n\r\n0\r\n\r\n",
         "POST /body HTTP/1.0\r\nhost: HOST\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -341,6 +348,40 @@ async fn refuses(host: &Host, frames: impl IntoIterator<Item = Vec<u8>>) -> bool
         left = left.get(9 + length..).unwrap_or_default();
     }
     refused
+}
+
+/// Requests that are all but complete, each with a large header: what the host holds of them is bounded before any of them is a
+/// function's.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_whose_bodies_never_come() {
+    target()
+        .settings("body_memory_mib = 8")
+        .attacked(async |host| {
+            let (mut waiting, mut bodies) = (FuturesUnordered::new(), Vec::new());
+            for _ in 0..8 {
+                let mut client = client::http2(host.address()).await;
+                for _ in 0..100 {
+                    let (sender, body) = client::upload();
+                    let request = Request::post(format!("http://{SUSPECT}/body"))
+                        .header("x-long", "x".repeat(14_000))
+                        .header("x-longer", "x".repeat(14_000))
+                        .body(body)
+                        .unwrap();
+                    client.ready().await.unwrap();
+                    waiting.push(client.send_request(request));
+                    bodies.push(sender);
+                }
+            }
+            // Some two hundred wait; the others are answered.
+            for _ in 0..500 {
+                let answer = waiting.next().await.unwrap().unwrap();
+                assert_eq!(answer.status(), 503);
+                assert_eq!(answer.headers()["lacewing-outcome"], "load_shed");
+                assert_eq!(answer.headers()["retry-after"], "1");
+            }
+            assert!(host.figure("lacewing_bodies_bytes").await <= 8 << 20);
+        })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
