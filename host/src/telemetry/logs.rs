@@ -6,7 +6,6 @@ use std::{
 };
 
 use tracing::Level;
-use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
     filter::ParseError,
@@ -16,7 +15,7 @@ use tracing_subscriber::{
 
 use crate::telemetry::{
     sink::{GuestLevels, Sink},
-    writer::LogWriter,
+    writer::{Guard, LogWriter},
 };
 
 /// The environment variable with the log's filter.
@@ -92,6 +91,9 @@ impl LogOptions {
 /// Why the log could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum LogsError {
+    /// The thread that writes it.
+    #[error("cannot start the thread that writes the log: {0}")]
+    Thread(io::Error),
     /// The filter has a directive that is none.
     #[error(
         "the log filter {filter:?} (environment variable {FILTER_VARIABLE}) is not valid; right would be \"info\" or \"info,lacewing=debug,guest=warn\""
@@ -112,7 +114,7 @@ pub enum LogsError {
 pub struct Logs {
     writer: LogWriter,
     sink: Sink,
-    _guard: WorkerGuard,
+    _guard: Guard,
 }
 
 impl Logs {
@@ -131,7 +133,7 @@ impl Logs {
 /// Sets up the process's log on stderr.
 pub fn init(options: &LogOptions) -> Result<Logs, LogsError> {
     let filter = parse_filter(&options.filter)?;
-    let (writer, guard) = LogWriter::start(io::stderr());
+    let (writer, guard) = LogWriter::start(io::stderr()).map_err(LogsError::Thread)?;
     subscriber(options, filter, writer.clone()).try_init()?;
     let sink = Sink::log(writer.clone(), options.format, options.ansi, guest_levels());
     Ok(Logs { writer, sink, _guard: guard })
@@ -192,7 +194,7 @@ mod tests {
     fn written(format: LogFormat, filter: &str) -> String {
         let options = LogOptions { format, filter: filter.to_owned(), ansi: false };
         let out = Written::default();
-        let (writer, guard) = LogWriter::start(out.clone());
+        let (writer, guard) = LogWriter::start(out.clone()).unwrap();
         let subscriber = subscriber(&options, parse_filter(filter).unwrap(), writer.clone());
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(port = 8080, "listening\x1b[2J");

@@ -12,7 +12,10 @@ use tokio::sync::Notify;
 use tracing::Level;
 
 use crate::telemetry::{
-    Context, Record, Stream, UnroutedRecord, logs::LogFormat, text, writer::LogWriter,
+    Context, Record, Stream, UnroutedRecord,
+    logs::LogFormat,
+    text,
+    writer::{LogWriter, Whose},
 };
 
 /// Something that takes guests' lines and invocation records. Clones share the destination.
@@ -135,10 +138,14 @@ impl Sink {
         let time = SystemTime::now();
         match &*self.0 {
             Destination::Log { guest_levels, .. } if !guest_levels.contain(level) => {}
-            Destination::Log { writer, format, ansi, .. } => send(writer, |out| match format {
-                LogFormat::Json => guest_json(out, time, context, level, stream, message),
-                LogFormat::Text => guest_text(out, *ansi, time, context, level, stream, message),
-            }),
+            Destination::Log { writer, format, ansi, .. } => {
+                send(writer, Whose::Guest(&context.origin.tenant), |out| match format {
+                    LogFormat::Json => guest_json(out, time, context, level, stream, message),
+                    LogFormat::Text => {
+                        guest_text(out, *ansi, time, context, level, stream, message);
+                    }
+                });
+            }
             Destination::Memory { captured, .. } => {
                 locked(captured).push(Captured::Line(GuestLine {
                     time,
@@ -154,20 +161,36 @@ impl Sink {
 
     /// Emits one invocation record.
     pub(super) fn record(&self, record: &Record<'_>) {
-        self.push_record(|out| record.push_json(out), |out, ansi| record.push_text(out, ansi));
+        let whose = Whose::Record(&record.context.origin.tenant);
+        self.push_record(
+            whose,
+            |out| record.push_json(out),
+            |out, ansi| record.push_text(out, ansi),
+        );
     }
 
     /// Emits the record of a request that reached no function.
     pub(super) fn unrouted(&self, record: &UnroutedRecord<'_>) {
-        self.push_record(|out| record.push_json(out), |out, ansi| record.push_text(out, ansi));
+        self.push_record(
+            Whose::Host,
+            |out| record.push_json(out),
+            |out, ansi| record.push_text(out, ansi),
+        );
     }
 
-    fn push_record(&self, push_json: impl Fn(&mut String), push_text: impl Fn(&mut String, bool)) {
+    fn push_record(
+        &self,
+        whose: Whose<'_>,
+        push_json: impl Fn(&mut String),
+        push_text: impl Fn(&mut String, bool),
+    ) {
         match &*self.0 {
-            Destination::Log { writer, format, ansi, .. } => send(writer, |out| match format {
-                LogFormat::Json => push_json(out),
-                LogFormat::Text => push_text(out, *ansi),
-            }),
+            Destination::Log { writer, format, ansi, .. } => {
+                send(writer, whose, |out| match format {
+                    LogFormat::Json => push_json(out),
+                    LogFormat::Text => push_text(out, *ansi),
+                })
+            }
             Destination::Memory { captured, recorded } => {
                 let mut json = String::new();
                 push_json(&mut json);
@@ -183,12 +206,12 @@ fn locked(captured: &Mutex<Vec<Captured>>) -> MutexGuard<'_, Vec<Captured>> {
     captured.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn send(writer: &LogWriter, fill: impl FnOnce(&mut String)) {
+fn send(writer: &LogWriter, whose: Whose<'_>, fill: impl FnOnce(&mut String)) {
     SCRATCH.with_borrow_mut(|line| {
         line.clear();
         fill(line);
         line.push('\n');
-        writer.line(line.as_bytes());
+        writer.line(whose, line.as_bytes());
         line.shrink_to(SCRATCH_BYTES);
     });
 }

@@ -1,88 +1,177 @@
-//! The way of every log line to stderr: a bounded queue and one thread, so that a slow reader of the log
-//! never slows an invocation.
+//! The way of every log line to stderr: bounded queues and one thread, so that a slow reader of the log never slows an
+//! invocation, and a tenant that logs all it may takes no line from others.
 //!
-//! tracing-appender bounds its queue by lines; a guest's lines have kilobytes, so this bounds by bytes too.
-//! What does not fit is dropped and counted.
+//! ```text
+//!   guests' lines        12 MiB, shared by tenants --+
+//!   invocation records    4 MiB, shared by tenants --+--> one thread --> stderr
+//!   the host's own lines  in that, as a tenant's ----+
+//! ```
+//!
+//! What does not fit is dropped and counted. Of each part no tenant has more than four times what is free ([`Memory`]), so that there is
+//! always room for another one's.
 
 use std::{
     io::{self, Write},
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, Sender, channel},
     },
+    time::Duration,
 };
 
-use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
+use dashmap::DashMap;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Bytes of lines that wait to be written, at most. 16 MiB: half a second of a busy host's log.
-pub(super) const QUEUE_BYTES: usize = 16 * 1024 * 1024;
-/// What a line counts at least, which makes the bound a bound on lines too: 16,384.
-const MIN_LINE_BYTES: usize = 1024;
+use crate::{
+    memory::{Account, Memory, Part},
+    name::TenantName,
+};
+
+/// Bytes of guests' lines that wait to be written, at most. 12 MiB: a third of a second of a busy host's log.
+const GUESTS_BYTES: u64 = 12 * 1024 * 1024;
+/// The same of records, and of the host's own lines.
+const RECORDS_BYTES: u64 = 4 * 1024 * 1024;
+/// What a line counts besides its bytes: its place in the queue. It makes the bound a bound on lines too.
+const LINE_BYTES: u64 = 256;
 /// Lines are written to stderr in chunks of this many bytes, or as soon as none waits.
 const CHUNK_BYTES: usize = 64 * 1024;
+/// How long the end of the log is waited for.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
-fn cost(line: &[u8]) -> usize {
-    line.len().max(MIN_LINE_BYTES)
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    waiting_bytes: AtomicUsize,
-    dropped_lines: AtomicU64,
+/// Whose a line is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Whose<'a> {
+    /// What a guest of a tenant printed.
+    Guest(&'a TenantName),
+    /// The record of an invocation of a tenant's.
+    Record(&'a TenantName),
+    /// The host's.
+    Host,
 }
 
 /// A handle on the queue. Clones share it.
 #[derive(Clone, Debug)]
 pub(super) struct LogWriter {
-    sender: NonBlocking,
+    sender: Sender<Message>,
     queue: Arc<Queue>,
 }
 
-/// The thread's side: gives back what a line counted once it is written.
-struct Drain<W: Write> {
-    out: io::BufWriter<W>,
-    queue: Arc<Queue>,
+#[derive(Debug)]
+struct Queue {
+    guests: Arc<Memory>,
+    records: Arc<Memory>,
+    host: Arc<Account>,
+    /// Those who have logged something.
+    tenants: DashMap<TenantName, Share>,
+    dropped_lines: AtomicU64,
+}
+
+/// What one tenant has waiting.
+#[derive(Clone, Debug)]
+struct Share {
+    guests: Arc<Account>,
+    records: Arc<Account>,
+}
+
+#[derive(Debug)]
+enum Message {
+    Line { bytes: Box<[u8]>, waiting: Part },
+    End,
+}
+
+/// Dropping it waits, for a second at most, until what is queued is written.
+#[derive(Debug)]
+pub(super) struct Guard {
+    sender: Sender<Message>,
+    ended: Receiver<()>,
+}
+
+impl Queue {
+    fn new() -> Queue {
+        let (guests, records) = (Memory::new(GUESTS_BYTES), Memory::new(RECORDS_BYTES));
+        // There may be others at any time.
+        guests.set_tenants(2);
+        records.set_tenants(2);
+        let host = records.account(1);
+        Queue { guests, records, host, tenants: DashMap::new(), dropped_lines: AtomicU64::new(0) }
+    }
+
+    fn share(&self, tenant: &TenantName) -> Share {
+        if let Some(share) = self.tenants.get(tenant) {
+            return share.clone();
+        }
+        let new = || Share { guests: self.guests.account(1), records: self.records.account(1) };
+        self.tenants.entry(tenant.clone()).or_insert_with(new).clone()
+    }
+
+    fn account(&self, whose: Whose<'_>) -> Arc<Account> {
+        match whose {
+            Whose::Guest(tenant) => self.share(tenant).guests,
+            Whose::Record(tenant) => self.share(tenant).records,
+            Whose::Host => self.host.clone(),
+        }
+    }
 }
 
 impl LogWriter {
-    /// Starts the thread that writes to `out`. Dropping the guard waits, for a second at most, until what is
-    /// queued is written.
-    pub(super) fn start<W: Write + Send + 'static>(out: W) -> (LogWriter, WorkerGuard) {
-        let queue = Arc::new(Queue::default());
-        let drain =
-            Drain { out: io::BufWriter::with_capacity(CHUNK_BYTES, out), queue: queue.clone() };
-        let (sender, guard) = NonBlockingBuilder::default()
-            .lossy(true)
-            .buffered_lines_limit(QUEUE_BYTES / MIN_LINE_BYTES)
-            .thread_name("lacewing-log")
-            .finish(drain);
-        (LogWriter { sender, queue }, guard)
+    /// Starts the thread that writes to `out`.
+    ///
+    /// # Errors
+    /// The system starts no thread.
+    pub(super) fn start<W: Write + Send + 'static>(out: W) -> io::Result<(LogWriter, Guard)> {
+        let (sender, receiver) = channel();
+        let (ending, ended) = channel();
+        std::thread::Builder::new().name("lacewing-log".to_owned()).spawn(move || {
+            write(&receiver, io::BufWriter::with_capacity(CHUNK_BYTES, out));
+            // Nobody may be waiting.
+            let _ = ending.send(());
+        })?;
+        let guard = Guard { sender: sender.clone(), ended };
+        Ok((LogWriter { sender, queue: Arc::new(Queue::new()) }, guard))
     }
 
     /// Queues one line, its newline included, or drops it.
-    pub(super) fn line(&self, line: &[u8]) {
-        let cost = cost(line);
-        let before = self.queue.waiting_bytes.fetch_add(cost, Ordering::Relaxed);
-        if before + cost > QUEUE_BYTES {
-            self.queue.waiting_bytes.fetch_sub(cost, Ordering::Relaxed);
+    pub(super) fn line(&self, whose: Whose<'_>, line: &[u8]) {
+        let mut waiting = self.queue.account(whose).part();
+        let sent = waiting.grow(line.len() as u64 + LINE_BYTES).is_ok()
+            && self.sender.send(Message::Line { bytes: line.into(), waiting }).is_ok();
+        if !sent {
             self.queue.dropped_lines.fetch_add(1, Ordering::Relaxed);
-            return;
         }
-        // Infallible: a lossy sender counts what it cannot send.
-        let _ = self.sender.clone().write_all(line);
     }
 
     /// Lines that were dropped since the start.
     pub(super) fn dropped_lines(&self) -> u64 {
-        let full = self.sender.error_counter().dropped_lines();
-        self.queue.dropped_lines.load(Ordering::Relaxed) + full as u64
+        self.queue.dropped_lines.load(Ordering::Relaxed)
+    }
+}
+
+/// Writes until the end is said, or nobody is left to say it. What cannot be written is lost: there is nobody to tell.
+fn write(lines: &Receiver<Message>, mut out: impl Write) {
+    let mut next = lines.recv().ok();
+    while let Some(Message::Line { bytes, waiting }) = next.take() {
+        let _ = out.write_all(&bytes);
+        drop(waiting);
+        next = lines.try_recv().ok().or_else(|| {
+            let _ = out.flush();
+            lines.recv().ok()
+        });
+    }
+    let _ = out.flush();
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if self.sender.send(Message::End).is_ok() {
+            let _ = self.ended.recv_timeout(LAST_WORDS);
+        }
     }
 }
 
 impl Write for LogWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.line(line);
+        self.line(Whose::Host, line);
         Ok(line.len())
     }
 
@@ -99,78 +188,5 @@ impl<'a> MakeWriter<'a> for LogWriter {
     }
 }
 
-impl<W: Write> Write for Drain<W> {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.write_all(line)?;
-        Ok(line.len())
-    }
-
-    fn write_all(&mut self, line: &[u8]) -> io::Result<()> {
-        let written = self.out.write_all(line);
-        self.queue.waiting_bytes.fetch_sub(cost(line), Ordering::Relaxed);
-        written
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use std::sync::{Mutex, mpsc};
-
-    use super::*;
-
-    /// Lets one write through per permit; fails, as a closed pipe does, when there will be no more.
-    struct Gated {
-        permits: mpsc::Receiver<()>,
-        written: Arc<Mutex<Vec<u8>>>,
-    }
-
-    impl Write for Gated {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let _ = self.permits.recv();
-            self.written.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn lines_over_the_queue_are_dropped_and_counted() {
-        let (open, permits) = mpsc::channel();
-        let written = Arc::new(Mutex::new(Vec::new()));
-        let (writer, guard) = LogWriter::start(Gated { permits, written: written.clone() });
-        let line = [&[b'x'; 256 * 1024 - 1][..], b"\n"].concat();
-        for _ in 0..100 {
-            writer.line(&line);
-        }
-        assert_eq!(writer.dropped_lines(), 100 - 64);
-        drop(open);
-        drop(guard);
-        assert_eq!(written.lock().unwrap().len(), 64 * line.len());
-        assert_eq!(writer.queue.waiting_bytes.load(Ordering::Relaxed), 0);
-    }
-
-    #[test]
-    fn short_lines_are_bounded_by_number() {
-        let (open, permits) = mpsc::channel();
-        let written = Arc::new(Mutex::new(Vec::new()));
-        let (writer, guard) = LogWriter::start(Gated { permits, written: written.clone() });
-        // The thread may take up to a chunk before its first write blocks: what it took no longer waits.
-        let taken_at_most = CHUNK_BYTES / 2 + 1;
-        let sent = 16_384 + taken_at_most + 1;
-        for _ in 0..sent {
-            writer.line(b"x\n");
-        }
-        assert!(writer.dropped_lines() >= 1);
-        drop(open);
-        drop(guard);
-        let lines = written.lock().unwrap().len() as u64 / 2;
-        assert_eq!(lines + writer.dropped_lines(), sent as u64);
-    }
-}
+mod tests;
