@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::{
-    sync::oneshot,
+    sync::{OwnedSemaphorePermit, oneshot},
     time::{Instant, Sleep, sleep},
 };
 use wasmtime_wasi_http::{Error as Code, WasiBody};
@@ -84,6 +84,16 @@ impl Body for RequestBody {
     }
 }
 
+/// A request's places among those of its invocation, its tenant and the host. Free when the last of its holders is gone.
+pub(super) type Places = Arc<[OwnedSemaphorePermit; 3]>;
+
+/// Says to a connection that its response is still read.
+pub(super) struct Reading {
+    pub(super) _connection: oneshot::Sender<Infallible>,
+    /// What a closed connection has left to be read is in memory.
+    pub(super) _places: Places,
+}
+
 /// A response body on its way in. Its end, or its being dropped, is its connection's.
 pub(super) struct ResponseBody {
     inner: Incoming,
@@ -93,7 +103,7 @@ pub(super) struct ResponseBody {
     /// Runs while the guest waits, not while it is the guest that does not read.
     timer: Pin<Box<Sleep>>,
     waiting: bool,
-    over: Option<oneshot::Sender<Infallible>>,
+    reading: Option<Reading>,
 }
 
 impl ResponseBody {
@@ -102,11 +112,11 @@ impl ResponseBody {
         budget: Arc<Budget>,
         report: Report,
         between_bytes: Duration,
-        over: oneshot::Sender<Infallible>,
+        reading: Reading,
     ) -> ResponseBody {
         let timer = Box::pin(sleep(between_bytes));
-        let over = Some(over);
-        ResponseBody { inner, budget, report, between_bytes, timer, waiting: false, over }
+        let reading = Some(reading);
+        ResponseBody { inner, budget, report, between_bytes, timer, waiting: false, reading }
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Code> {
@@ -142,7 +152,7 @@ impl Body for ResponseBody {
             None => None,
         };
         if !matches!(result, Some(Ok(_))) {
-            self.over = None;
+            self.reading = None;
         }
         Poll::Ready(result)
     }

@@ -12,14 +12,14 @@ use http_body_util::BodyExt;
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+    sync::{Semaphore, oneshot},
     time::{Instant, timeout, timeout_at},
 };
 use wasmtime_wasi_http::{Error as Code, RequestOptions, WasiBody};
 
 use super::{
     Egress, Propagation,
-    body::{Budget, Report, RequestBody, ResponseBody},
+    body::{Budget, Places, Reading, Report, RequestBody, ResponseBody},
     connect,
     error::{EgressError, http_code},
     policy::{Policy, Target},
@@ -72,7 +72,7 @@ pub(super) async fn exchange(
     let tenants = place(&shared.share.connections).await;
     let tenants = tenants.ok_or_else(|| EgressError::TenantBusy { target: target.clone() })?;
     let hosts = place(&shared.egress.connections).await.ok_or_else(busy)?;
-    let permits = [own, tenants, hosts];
+    let places = Places::new([own, tenants, hosts]);
 
     let transport = connect::open(&shared, &target, timeouts.connect).await?;
     let request = request.map(|inner| RequestBody {
@@ -81,26 +81,27 @@ pub(super) async fn exchange(
         report: shared.report.clone(),
     });
     let sent = send(transport, request, &target, timeouts.first_byte).await?;
-    let (over, read) = oneshot::channel();
+    let (connection, read) = oneshot::channel();
+    let reading = Reading { _connection: connection, _places: places.clone() };
     let response = sent.response.map(|incoming| {
         ResponseBody::new(
             incoming,
             shared.budget.clone(),
             shared.report.clone(),
             timeouts.between_bytes,
-            over,
+            reading,
         )
         .boxed_unsync()
     });
-    Ok((response, Box::new(drive(sent.connection, read, permits))))
+    Ok((response, Box::new(drive(sent.connection, read, places))))
 }
 
-/// Drives a connection to its end, or to that of its response: what the guest would still send then, nobody waits for. The permits
-/// are held for as long as there is a socket.
+/// Drives a connection to its end, or to that of its response: what the guest would still send then, nobody waits
+/// for. Its places are taken for as long as there is a socket, or a response to be read.
 async fn drive(
     connection: Option<Connection>,
     read: oneshot::Receiver<Infallible>,
-    permits: [OwnedSemaphorePermit; 3],
+    places: Places,
 ) -> Result<(), Code> {
     let result = match connection {
         None => Ok(()),
@@ -110,7 +111,7 @@ async fn drive(
             _ = read => Ok(()),
         },
     };
-    drop(permits);
+    drop(places);
     result
 }
 

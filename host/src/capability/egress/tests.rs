@@ -332,8 +332,9 @@ async fn a_tenant_that_holds_all_it_may_leaves_the_others_theirs() {
         "{said:?}"
     );
     let mut neighbour = setup.neighbour(policy(&["http://api.test:*"], &["127.0.0.0/8"]));
-    neighbour.open(get(&uri)).await.unwrap();
-    drop(held);
+    let (response, driver) = neighbour.open(get(&uri)).await.unwrap();
+    drop((held, response));
+    driver.await.unwrap().unwrap();
     assert_eq!(setup.egress.free_connections(), 4);
 }
 
