@@ -19,13 +19,13 @@ pub struct Compilation {
     pub memory_bytes: u64,
     /// CPU time, over all threads. Key: `cpu_s`. Default 60 s: ten times what a JavaScript engine takes.
     pub cpu: Duration,
-    /// Wall time, without the wait for a place. Key: `wall_s`. Default 120 s: compiling comes after serving, and so may
+    /// Wall time, without the wait for a place and others' turns. Key: `wall_s`. Default 120 s: compiling comes after serving, and so may
     /// take longer than its CPU time.
     pub wall: Duration,
     /// The artifact, in bytes. Key: `artifact_mib`. Default 512 MiB: code is a few times larger than Wasm.
     pub artifact_bytes: u64,
     /// Compilations at once, in the whole host. Key: `concurrency`. Default 1, and 2 where there are four cores or more.
-    /// At most as many as there are cores but one: one is always left to serving.
+    /// At most as many as there are cores but one: one is always left to serving. Who takes long takes turns with who waits.
     pub concurrency: u32,
     /// Compilations that wait for a place, in the whole host. Key: `queue`. Default 16: each holds its component in memory.
     /// The next one is refused.

@@ -1,7 +1,7 @@
 //! Compilation, in a process of its own: what a stranger's component makes the compiler do ends with that process.
 //!
 //! ```text
-//!   Loader --enter--> Place (so many at once, so many wait)
+//!   Loader --enter--> Place (so many at once, so many wait; who takes long stops while others have a turn)
 //!      |
 //!      +--compile--> `lacewing` again ── request ──> limits, filter of system calls
 //!                          |                              | then the component is read
@@ -20,7 +20,11 @@ mod jail;
 mod process;
 mod protocol;
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::VecDeque,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 pub use child::{ARGUMENT, child};
 
@@ -33,6 +37,13 @@ use crate::{
 /// The most that is shown of what Wasmtime, or a compiler that crashed, says: names are as long as their authors make them.
 const SHOWN_BYTES: usize = 1024;
 
+/// How long a compilation runs before others that wait have a turn: longer than most components take. The clock of its limits
+/// stands still meanwhile.
+const TURN: Duration = Duration::from_secs(1);
+
+/// For each place, compilations that were begun and are stopped. They hold their memory: with as many, one goes on to its end.
+const RESTING: u32 = 2;
+
 /// Compiles components, so many at once.
 #[derive(Debug)]
 pub struct Compiler {
@@ -44,7 +55,19 @@ pub struct Compiler {
 #[derive(Debug, Default)]
 struct InUse {
     running: u32,
-    waiting: u32,
+    /// Those that wait for a place, by their numbers, who came first at the front.
+    line: VecDeque<u64>,
+    /// How many of these have been running before.
+    resting: u32,
+    /// The number of the next one.
+    next: u64,
+}
+
+impl InUse {
+    /// Those that have not been running yet.
+    fn waiting(&self) -> u32 {
+        u32::try_from(self.line.len()).unwrap_or(u32::MAX).saturating_sub(self.resting)
+    }
 }
 
 /// Why there is no artifact.
@@ -140,7 +163,26 @@ pub(super) struct Place<'a>(&'a Compiler);
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         self.0.lock().running -= 1;
-        self.0.freed.notify_one();
+        self.0.freed.notify_all();
+    }
+}
+
+impl Place<'_> {
+    /// Lets those that wait have a turn, if there are any. `stop` is called first, and `resume` when it is this one's turn again.
+    /// Blocks in between.
+    fn rest(&self, stop: impl FnOnce(), resume: impl FnOnce()) {
+        let (Place(compiler), mut in_use) = (self, self.0.lock());
+        let places = compiler.settings.places();
+        if in_use.line.is_empty() || in_use.resting >= places.saturating_mul(RESTING) {
+            return;
+        }
+        stop();
+        in_use.running -= 1;
+        in_use.resting += 1;
+        compiler.freed.notify_all();
+        in_use = compiler.stand_in_line(in_use);
+        in_use.resting -= 1;
+        resume();
     }
 }
 
@@ -157,30 +199,44 @@ impl Compiler {
 
     /// Compilations that wait.
     pub fn waiting(&self) -> u32 {
-        self.lock().waiting
+        self.lock().waiting()
     }
 
     /// Waits for a place. Blocks.
     pub(super) fn enter(&self) -> Result<Place<'_>, CompileError> {
-        let places = self.settings.places();
         let mut in_use = self.lock();
-        if in_use.running >= places {
-            if in_use.waiting >= self.settings.queue {
-                return Err(CompileError::Busy { waiting: in_use.waiting });
-            }
-            in_use.waiting += 1;
-            let waited = self.freed.wait_while(in_use, |in_use| in_use.running >= places);
-            in_use = waited.unwrap_or_else(PoisonError::into_inner);
-            in_use.waiting -= 1;
+        if in_use.running < self.settings.places() && in_use.line.is_empty() {
+            in_use.running += 1;
+            return Ok(Place(self));
         }
-        in_use.running += 1;
+        if in_use.waiting() >= self.settings.queue {
+            return Err(CompileError::Busy { waiting: in_use.waiting() });
+        }
+        drop(self.stand_in_line(in_use));
         Ok(Place(self))
     }
 
-    /// Compiles a component for `engine`, which is of `profile`. Blocks, no longer than the wall time and a moment.
+    /// Waits behind all that wait already, and takes the place that is free then.
+    fn stand_in_line<'a>(&'a self, mut in_use: MutexGuard<'a, InUse>) -> MutexGuard<'a, InUse> {
+        let (number, places) = (in_use.next, self.settings.places());
+        in_use.next += 1;
+        in_use.line.push_back(number);
+        let waited = self.freed.wait_while(in_use, |in_use| {
+            in_use.running >= places || in_use.line.front() != Some(&number)
+        });
+        let mut in_use = waited.unwrap_or_else(PoisonError::into_inner);
+        in_use.line.pop_front();
+        in_use.running += 1;
+        // There may be a place for the next one too.
+        self.freed.notify_all();
+        in_use
+    }
+
+    /// Compiles a component for `engine`, which is of `profile`. Blocks, no longer than the wall time, the others' turns and a
+    /// moment.
     pub(super) fn compile(
         &self,
-        _: &Place<'_>,
+        place: &Place<'_>,
         engine: &wasmtime::Engine,
         profile: Profile,
         component: &[u8],
@@ -189,8 +245,12 @@ impl Compiler {
             CompilerProgram::InProcess => {
                 emit(engine, component).map_err(|error| invalid(format!("{error:#}")))
             }
-            CompilerProgram::This => process::run(this(), &self.settings, profile, component),
-            CompilerProgram::At(path) => process::run(path, &self.settings, profile, component),
+            CompilerProgram::This => {
+                process::run(this(), &self.settings, profile, component, place)
+            }
+            CompilerProgram::At(path) => {
+                process::run(path, &self.settings, profile, component, place)
+            }
         }
     }
 
@@ -262,5 +322,32 @@ mod tests {
             assert_eq!(second.join().unwrap(), Ok(()));
         });
         assert_eq!((compiler.running(), compiler.waiting()), (0, 0));
+    }
+
+    #[test]
+    fn who_takes_long_rests_while_others_have_a_turn() {
+        let compiler = compiler(1);
+        let long = compiler.enter().unwrap();
+        long.rest(|| panic!("nobody waits"), || ());
+        std::thread::scope(|scope| {
+            let (turn, end) = std::sync::mpsc::channel::<()>();
+            let compiler = &compiler;
+            let short = scope.spawn(move || {
+                let place = compiler.enter();
+                end.recv().unwrap();
+                place.map(drop)
+            });
+            while compiler.waiting() == 0 {
+                std::thread::yield_now();
+            }
+            let resumed = std::cell::Cell::new(false);
+            // What is stopped goes on when the other one is done, and not before.
+            long.rest(|| turn.send(()).unwrap(), || resumed.set(true));
+            assert!(resumed.get());
+            assert_eq!(short.join().unwrap(), Ok(()));
+            assert_eq!((compiler.running(), compiler.waiting()), (1, 0));
+        });
+        drop(long);
+        assert_eq!(compiler.running(), 0);
     }
 }

@@ -8,12 +8,13 @@ use std::{
     process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio},
     sync::{Once, mpsc},
     thread,
+    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::{
-    ARGUMENT, CompileError, invalid,
+    ARGUMENT, CompileError, Place, TURN, invalid,
     protocol::{Reply, ReplyKind, Request, read_bytes, read_line, send},
     shown,
 };
@@ -32,6 +33,28 @@ impl Process {
         let _ = kill_process_group(Pid::from_child(&self.0), Signal::KILL);
         let _ = self.0.kill();
         self.0.wait()
+    }
+
+    /// Waits for its answer, no longer than it may take. It stops while others have their turns.
+    fn wait_for<T>(
+        &self,
+        answer: &mpsc::Receiver<T>,
+        wall: Duration,
+        place: &Place<'_>,
+    ) -> Result<T, mpsc::RecvTimeoutError> {
+        // One that has ended is told nothing, and its answer is there.
+        let signal = |signal| {
+            let _ = kill_process_group(Pid::from_child(&self.0), signal);
+        };
+        let mut left = wall;
+        loop {
+            let turn = TURN.min(left);
+            match answer.recv_timeout(turn) {
+                Err(mpsc::RecvTimeoutError::Timeout) if turn < left => left -= turn,
+                ended => return ended,
+            }
+            place.rest(|| signal(Signal::STOP), || signal(Signal::CONT));
+        }
     }
 }
 
@@ -59,6 +82,7 @@ pub(super) fn run(
     settings: &Compilation,
     profile: Profile,
     component: &[u8],
+    place: &Place<'_>,
 ) -> Result<Vec<u8>, CompileError> {
     let program = program.as_ref();
     let cannot_start = |error: io::Error| CompileError::Start {
@@ -97,7 +121,7 @@ pub(super) fn run(
                 return Err(cannot_start(error));
             }
         };
-        let answer = answer.recv_timeout(settings.wall);
+        let answer = process.wait_for(&answer, settings.wall, place);
         let status = process.end();
         let said = said.join().unwrap_or_default();
         match answer {
