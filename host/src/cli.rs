@@ -69,6 +69,9 @@ pub enum Error {
     /// Components, or routes, that cannot be served.
     #[error("nothing was deployed")]
     Deploy(Vec<DeployError>),
+    /// A host file of which nothing can be served; why was said of each app.
+    #[error("every app of the host file is refused: nothing is left to serve")]
+    EveryAppRefused,
     /// The engine.
     #[error(transparent)]
     Host(#[from] HostError),
@@ -114,7 +117,7 @@ impl Error {
     /// The exit code that stands for this error.
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Error::Manifest(_) | Error::Deploy(_) => ExitCode::Invalid,
+            Error::Manifest(_) | Error::Deploy(_) | Error::EveryAppRefused => ExitCode::Invalid,
             Error::New(error) => error.exit_code(),
             Error::Build(_) => ExitCode::Build,
             Error::NotThere(_) => ExitCode::Usage,

@@ -18,6 +18,7 @@ mod caps;
 mod compilation;
 mod host_file;
 mod machine;
+mod owners;
 mod raw;
 mod settings;
 mod tenant;
@@ -25,11 +26,12 @@ mod tenant;
 pub use caps::{CapViolation, Caps};
 pub use compilation::{Compilation, CompilerProgram};
 pub use host_file::{HostFile, cache_dir_of, json_schema};
+pub use owners::HostOwners;
 pub use settings::{
     Admission, Connections, LogFormat, LogSettings, RequestLog, Residency, Settings,
     default_cache_dir,
 };
-pub use tenant::{Quota, Tenant};
+pub use tenant::{Quota, RefusedApp, Tenant};
 
 #[cfg(test)]
 mod testing;

@@ -9,8 +9,8 @@ mod review;
 mod routes;
 mod snapshot;
 
-pub use deploy::{Components, DeployError, Refusal};
-pub use host::{Deployed, Host, HostError};
+pub use deploy::{Components, DeployError, Refusal, Swap};
+pub use host::{Deployed, DeployedApp, Host, HostError};
 pub use layout::{layouts, review_layouts};
 pub use ledger::{Ledger, Malformed};
 pub use review::review;

@@ -124,6 +124,20 @@ impl App {
         source::app_of_component(path).map(|app| (app, Vec::new())).map_err(|error| vec![error])
     }
 
+    /// What an app is told apart by while nobody can read its manifest: the directory that a manifest of the usual name is in,
+    /// and otherwise the manifest itself. `path` is what names the app: any of these.
+    pub fn home_of(path: &Path) -> &Path {
+        match path.parent() {
+            Some(parent) if path.ends_with(FILE_NAME) => parent,
+            _ => path,
+        }
+    }
+
+    /// The [home](App::home_of) of this one; `None` for an app that was made from a bare component.
+    pub fn home(&self) -> Option<&Path> {
+        self.manifest.as_deref().map(App::home_of)
+    }
+
     /// The function of a name.
     pub fn function(&self, name: &str) -> Option<&Function> {
         self.functions.iter().find(|function| function.name.as_str() == name)

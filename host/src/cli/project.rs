@@ -15,6 +15,7 @@ use crate::{
     config::{HostFile, Settings},
     control::{Components, DeployError},
     manifest::{App, Diagnostic},
+    name::{AppName, TenantName},
 };
 
 /// The path that a command was given.
@@ -75,16 +76,35 @@ pub(super) struct BuiltProject {
     pub(super) components: Components,
     /// What all of it is made of, the manifests included.
     pub(super) sources: Sources,
+    /// The apps that were not built, with the error of their first function that was not.
+    pub(super) failed: Vec<(TenantName, AppName, BuildError)>,
 }
 
-/// Builds every function that has something to build. Stops at the first that does not.
+/// Builds every function that has something to build.
+///
+/// # Errors
+/// That of the first app that is not built.
 pub(super) fn build(file: &HostFile, console: &Console) -> Result<BuiltProject, BuildError> {
+    let mut built = build_each(file, console);
+    if built.failed.is_empty() { Ok(built) } else { Err(built.failed.swap_remove(0).2) }
+}
+
+/// The same, where an app that is not built is no reason not to build the others.
+pub(super) fn build_each(file: &HostFile, console: &Console) -> BuiltProject {
     let toolchain = Toolchain::from_env();
-    let mut project = BuiltProject { components: Components::new(), sources: Sources::default() };
+    let (components, sources) = (Components::new(), Sources::default());
+    let mut project = BuiltProject { components, sources, failed: Vec::new() };
     project.sources.roots.extend(file.path.clone());
     for tenant in &file.tenants {
         for app in &tenant.apps {
-            let built = build::build_app(app, &toolchain, console)?;
+            let built = match build::build_app(app, &toolchain, console) {
+                Ok(built) => built,
+                Err(error) => {
+                    project.sources.extend(build::app_sources(app, &[]));
+                    project.failed.push((tenant.name.clone(), app.name.clone(), error));
+                    continue;
+                }
+            };
             project.sources.extend(build::app_sources(app, &built));
             for (function, built) in app.functions.iter().zip(built) {
                 let key = (tenant.name.clone(), app.name.clone(), function.name.clone());
@@ -92,7 +112,7 @@ pub(super) fn build(file: &HostFile, console: &Console) -> Result<BuiltProject, 
             }
         }
     }
-    Ok(project)
+    project
 }
 
 /// Waits for a deploy. Somebody at a terminal sees that: a large component takes many seconds to compile.

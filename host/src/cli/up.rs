@@ -1,5 +1,6 @@
 //! `lacewing up`: builds an app's functions and serves them.
 
+mod rollout;
 mod run;
 
 use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};

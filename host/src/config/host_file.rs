@@ -7,14 +7,14 @@ use std::{
 };
 
 use super::raw::{RawHostFile, RawTenant};
-use super::{Settings, Tenant};
+use super::{HostOwners, Settings, Tenant};
 use crate::{
     manifest::{
         App, Diagnostic, Findings, HostPattern, ManifestText,
         raw::{At, Entries},
         schema_of,
     },
-    name::TenantName,
+    name::{AppName, TenantName},
 };
 
 /// Everything that a host serves.
@@ -36,10 +36,11 @@ pub fn json_schema() -> serde_json::Value {
 impl HostFile {
     /// Reads a host file and the manifests that it names.
     ///
-    /// Gives it with the warnings, the host file's before the manifests'.
+    /// Gives it with the warnings, the host file's before the manifests'. An app with an error in its manifest is refused by
+    /// itself, and is among its tenant's [refused](Tenant::refused).
     ///
     /// # Errors
-    /// Everything that is wrong, in the host file and in the manifests, with the warnings.
+    /// What is wrong in the host file itself. With it comes everything that is wrong in the manifests, and the warnings.
     pub fn load(path: &Path) -> Result<(HostFile, Vec<Diagnostic>), Vec<Diagnostic>> {
         let text = ManifestText::read(path)
             .map_err(|error| vec![Diagnostic::error(error.to_string()).in_file(path)])?;
@@ -70,13 +71,29 @@ impl HostFile {
     pub fn local(app: App, settings: Settings) -> Result<HostFile, Vec<Diagnostic>> {
         let name = "local".parse::<TenantName>();
         let name = name.map_err(|error| vec![Diagnostic::error(error.to_string())])?;
-        let mut tenant = Tenant::local(name, app);
-        let findings = tenant.apply_caps(&settings.caps);
+        let mut tenants = vec![Tenant::local(name, app)];
+        let owners = HostOwners::of(&tenants);
+        tenants.iter_mut().for_each(|tenant| tenant.refuse_wrong(&settings.caps, &owners));
+        let refused = tenants.iter().flat_map(|tenant| &tenant.refused);
+        let findings: Vec<_> = refused.flat_map(|app| app.findings.clone()).collect();
         if findings.is_empty() {
-            Ok(HostFile { settings, tenants: vec![tenant], path: None })
+            Ok(HostFile { settings, tenants, path: None })
         } else {
             Err(findings)
         }
+    }
+
+    /// Takes out an app that something is wrong with beside its files: what was made of it is said elsewhere.
+    pub fn refuse(&mut self, tenant: &TenantName, app: &AppName) {
+        let tenant = self.tenants.iter_mut().find(|one| one.name == *tenant);
+        if let Some(tenant) = tenant {
+            tenant.refuse(app);
+        }
+    }
+
+    /// Whether an app of it is refused, as far as its files tell.
+    pub fn refuses_any(&self) -> bool {
+        self.tenants.iter().any(|tenant| !tenant.refused.is_empty())
     }
 }
 
@@ -98,10 +115,13 @@ fn read(text: &Arc<ManifestText>, path: PathBuf, findings: &mut Findings) -> Opt
     let read = |(name, raw)| Tenant::read(name, raw, root, &settings, findings);
     let mut tenants: Vec<Tenant> =
         tenants.iter().map(|(name, raw)| (name, raw)).filter_map(read).collect();
-    for tenant in &mut tenants {
-        findings.extend(tenant.apply_caps(&settings.caps));
-    }
     check_hosts(&raw.value.tenants, findings);
+    let owners = HostOwners::of(&tenants);
+    tenants.iter_mut().for_each(|tenant| tenant.refuse_wrong(&settings.caps, &owners));
+    if findings.refuse() {
+        let refused = tenants.iter().flat_map(|tenant| &tenant.refused);
+        findings.extend(refused.flat_map(|app| app.findings.clone()));
+    }
     Some(HostFile { settings, tenants, path: Some(path) })
 }
 

@@ -1,16 +1,16 @@
 //! Tenants: their host names, apps, quotas and caps.
 
-use std::path::Path;
+use std::path::{Path, PathBuf, absolute};
 
 use super::raw::{RawCaps, RawQuota, RawTenant};
 use super::settings::small;
-use super::{CapViolation, Caps, Settings};
+use super::{CapViolation, Caps, HostOwners, Settings};
 use crate::{
     manifest::{
-        App, Diagnostic, Findings, Function, HostPattern, Place, Routes,
+        App, Diagnostic, Findings, Function, HostPattern, Place, Route, Routes,
         raw::{At, Whole},
     },
-    name::TenantName,
+    name::{AppName, TenantName},
 };
 
 const MIB: u64 = 1024 * 1024;
@@ -24,14 +24,34 @@ pub struct Tenant {
     /// the exact one wins, then the one with the longer suffix. May be empty if no function has routes.
     pub hosts: Vec<HostPattern>,
     /// Its apps, each with a name of its own, their limits within the tenant's and the host's caps. No two routes
-    /// clash, and the hosts of routes are among the tenant's.
+    /// clash, and the hosts of routes are the tenant's.
     pub apps: Vec<App>,
+    /// Its apps that are none of these, because something is wrong with them.
+    pub refused: Vec<RefusedApp>,
     /// What all its functions together may use.
     pub quota: Quota,
     /// Upper bounds on its functions' limits, on top of the host's.
     pub caps: Caps,
     /// Where its name is written.
     pub place: Option<Place>,
+}
+
+/// An app that is not taken: something is wrong in what its developer wrote, and that is nobody else's concern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedApp {
+    /// What it is told apart by: see [`App::home_of`]. Absolute.
+    pub home: PathBuf,
+    /// Its name, where its manifest can be read.
+    pub name: Option<AppName>,
+    /// What is wrong with its files, warnings among it.
+    pub findings: Vec<Diagnostic>,
+}
+
+impl RefusedApp {
+    fn of(app: &App, findings: Vec<Diagnostic>) -> RefusedApp {
+        let home = app.home().unwrap_or(&app.root).to_owned();
+        RefusedApp { home, name: Some(app.name.clone()), findings }
+    }
 }
 
 /// What all functions of a tenant together may use; `None` is no bound but the host's own.
@@ -74,6 +94,7 @@ impl Tenant {
             name,
             hosts: vec![HostPattern::Any],
             apps: vec![app],
+            refused: Vec::new(),
             quota: Quota::default(),
             caps: Caps::none(),
             place: None,
@@ -92,11 +113,9 @@ impl Tenant {
         let hosts = read_hosts(&raw.hosts, findings);
         let quota = Quota::read(&raw.quota, findings);
         let caps = read_caps(&raw.caps, settings, findings);
-        let apps = read_apps(&raw.apps, root, findings);
-        let tenant =
-            Tenant { name: findings.name(name)?, hosts, apps, quota, caps, place: Some(place) };
-        tenant.check_routes(name, raw, findings);
-        Some(tenant)
+        let (apps, refused) = read_apps(&raw.apps, root, findings);
+        let (name, place) = (findings.name(name)?, Some(place));
+        Some(Tenant { name, hosts, apps, refused, quota, caps, place })
     }
 
     /// The functions of all its apps.
@@ -104,42 +123,93 @@ impl Tenant {
         self.apps.iter().flat_map(|app| app.functions.iter().map(move |function| (app, function)))
     }
 
-    /// Routes of different apps may clash, and a route may be for a host that is not the tenant's.
-    fn check_routes(&self, name: &At<String>, raw: &RawTenant, findings: &mut Findings) {
-        let mut routes = Routes::under(&self.hosts);
-        let mut has_routes = false;
-        for (app, function) in self.functions() {
-            let owner = format!("function `{}` of app `{}`", function.name, app.name);
-            for route in &function.routes {
-                has_routes = true;
-                findings.extend(routes.add(&owner, route));
-                let Some(host) = &route.host else { continue };
-                if !raw.hosts.is_empty() && !self.hosts.iter().any(|own| own.covers(host)) {
-                    let message =
-                        format!("host `{host}` is not among those of tenant `{}`", self.name);
-                    let hosts = findings.place(&name.span);
-                    let finding = Diagnostic::error(message)
-                        .at(&route.place)
-                        .related(&hosts, "the tenant is here");
-                    findings.extend([finding]);
-                }
+    /// Refuses those of its apps that are over a cap, or whose routes cannot stand beside those of the apps before them or are
+    /// for hosts that are not the tenant's. The limits of the others are within the caps afterwards.
+    pub(super) fn refuse_wrong(&mut self, host: &Caps, owners: &HostOwners) {
+        let mut apps = std::mem::take(&mut self.apps);
+        let over = |app: &mut App| self.apply_caps(app, host);
+        let mut findings: Vec<Vec<Diagnostic>> = apps.iter_mut().map(over).collect();
+        self.check_routes(&apps, &mut findings, owners);
+        for (app, mut findings) in apps.into_iter().zip(findings) {
+            findings.sort_by_key(|finding| finding.place.as_ref().map(Place::offset));
+            if findings.is_empty() {
+                self.apps.push(app);
+            } else {
+                self.refused.push(RefusedApp::of(&app, findings));
             }
-        }
-        // Host names that are wrong were found already.
-        if has_routes && raw.hosts.is_empty() && !findings.refuse() {
-            let message = format!(
-                "tenant `{}` has routes and no host names, so that no request reaches it",
-                self.name
-            );
-            let help = "add `hosts = [\"example.com\"]`, or `hosts = [\"*\"]` for all that no other tenant has";
-            findings.at(&name.span, Diagnostic::error(message).help(help));
         }
     }
 
-    /// Brings the limits of its functions within its own and the host's caps.
-    pub(super) fn apply_caps(&mut self, host: &Caps) -> Vec<Diagnostic> {
+    /// Takes out an app.
+    pub(super) fn refuse(&mut self, name: &AppName) {
+        let (refused, apps) =
+            std::mem::take(&mut self.apps).into_iter().partition(|app| app.name == *name);
+        self.apps = apps;
+        let refused: Vec<App> = refused;
+        self.refused.extend(refused.iter().map(|app| RefusedApp::of(app, Vec::new())));
+    }
+
+    /// Adds to the findings about each app. One that has any takes no route from those after it.
+    fn check_routes(&self, apps: &[App], findings: &mut [Vec<Diagnostic>], owners: &HostOwners) {
+        let mut routes = Routes::under(&self.hosts);
+        for (index, app) in apps.iter().enumerate() {
+            let clashes = add(&mut routes, app);
+            findings[index].extend(clashes);
+            findings[index].extend(self.check_hosts(app, owners));
+            if !findings[index].is_empty() {
+                routes = Routes::under(&self.hosts);
+                let taken = apps[..index].iter().zip(&*findings);
+                for (app, _) in taken.filter(|(_, findings)| findings.is_empty()) {
+                    add(&mut routes, app);
+                }
+            }
+        }
+    }
+
+    /// Whether each route of an app is for a host that is the tenant's.
+    fn check_hosts(&self, app: &App, owners: &HostOwners) -> Vec<Diagnostic> {
+        let mut routes = app.functions.iter().flat_map(|function| &function.routes);
+        if self.hosts.is_empty() {
+            return routes.next().map(|route| self.no_hosts(route)).into_iter().collect();
+        }
+        let check = |route: &Route| {
+            let host = route.host.as_ref()?;
+            let owner = owners.owner(host);
+            if owner == Some(&self.name) {
+                return None;
+            }
+            let message = match owner {
+                Some(owner) if self.hosts.iter().any(|own| own.covers(host)) => {
+                    format!("host `{host}` is tenant `{owner}`'s")
+                }
+                _ => format!("host `{host}` is not among those of tenant `{}`", self.name),
+            };
+            Some(self.related(Diagnostic::error(message).at(&route.place)))
+        };
+        routes.filter_map(check).collect()
+    }
+
+    fn no_hosts(&self, route: &Route) -> Diagnostic {
+        let message = format!(
+            "tenant `{}` has routes and no host names, so that no request reaches it",
+            self.name
+        );
+        let help = "add `hosts = [\"example.com\"]`, or `hosts = [\"*\"]` for all that no other tenant has";
+        let place = self.place.as_ref().unwrap_or(&route.place);
+        Diagnostic::error(message).at(place).help(help)
+    }
+
+    fn related(&self, finding: Diagnostic) -> Diagnostic {
+        match &self.place {
+            Some(place) => finding.related(place, "the tenant is here"),
+            None => finding,
+        }
+    }
+
+    /// Brings the limits of an app's functions within its own and the host's caps.
+    fn apply_caps(&self, app: &mut App, host: &Caps) -> Vec<Diagnostic> {
         let mut findings = Vec::new();
-        for function in self.apps.iter_mut().flat_map(|app| &mut app.functions) {
+        for function in &mut app.functions {
             let own = self.caps.apply(function);
             let owner = format!("tenant `{}`'s", self.name);
             findings.extend(own.iter().map(|violation| over_cap(function, violation, &owner)));
@@ -152,6 +222,16 @@ impl Tenant {
         }
         findings
     }
+}
+
+/// Adds an app's routes to those of others, and says which of them cannot be there.
+fn add<'a>(routes: &mut Routes<'a>, app: &'a App) -> Vec<Diagnostic> {
+    let mut clashes = Vec::new();
+    for function in &app.functions {
+        let owner = format!("function `{}` of app `{}`", function.name, app.name);
+        clashes.extend(function.routes.iter().filter_map(|route| routes.add(&owner, route)));
+    }
+    clashes
 }
 
 fn over_cap(function: &Function, violation: &CapViolation, owner: &str) -> Diagnostic {
@@ -193,33 +273,52 @@ fn read_caps(raw: &RawCaps, settings: &Settings, findings: &mut Findings) -> Cap
     caps
 }
 
-/// The apps that can be read, with what is to be said about each.
-fn read_apps(raw: &[At<String>], root: &Path, findings: &mut Findings) -> Vec<App> {
+/// The apps that can be read, and those that cannot.
+fn read_apps(
+    raw: &[At<String>],
+    root: &Path,
+    findings: &mut Findings,
+) -> (Vec<App>, Vec<RefusedApp>) {
     let mut apps: Vec<(App, Place)> = Vec::new();
+    let mut refused = Vec::new();
+    let mut homes: Vec<(PathBuf, Place)> = Vec::new();
     for raw in findings.bounded("apps", raw) {
-        let place = findings.place(&raw.span);
-        let app = match App::load(&root.join(&raw.value)) {
+        let (place, path) = (findings.place(&raw.span), root.join(&raw.value));
+        let home = absolute(&path).map_or_else(|_| path.clone(), |path| App::home_of(&path).into());
+        let loaded = App::load(&path);
+        // That is the host file's own mistake.
+        if let Some((_, other)) = homes.iter().find(|(other, _)| *other == home) {
+            let name = loaded.map_or_else(|_| raw.value.clone(), |(app, _)| app.name.to_string());
+            findings.extend([twice(&name, &place, other)]);
+            continue;
+        }
+        homes.push((home.clone(), place.clone()));
+        match loaded {
             Ok((app, warnings)) => {
                 findings.extend(warnings);
-                app
+                match apps.iter().find(|(other, _)| other.name == app.name) {
+                    Some((_, other)) => {
+                        let finding = twice(app.name.as_str(), &place, other);
+                        refused.push(RefusedApp { home, name: None, findings: vec![finding] });
+                    }
+                    None => apps.push((app, place)),
+                }
             }
             Err(errors) => {
                 // What is about the file as a whole has no place in it, and gets that of its mention here.
-                findings.extend(errors.into_iter().map(|error| match error.place {
+                let named = |error: Diagnostic| match error.place {
                     Some(_) => error,
                     None => error.related(&place, "the app is named here"),
-                }));
-                continue;
+                };
+                let findings = errors.into_iter().map(named).collect();
+                refused.push(RefusedApp { home, name: None, findings });
             }
-        };
-        match apps.iter().find(|(other, _)| other.name == app.name) {
-            Some((_, other)) => {
-                let finding =
-                    Diagnostic::error(format!("the tenant has an app `{}` already", app.name));
-                findings.extend([finding.at(&place).related(other, "the other app is here")]);
-            }
-            None => apps.push((app, place)),
         }
     }
-    apps.into_iter().map(|(app, _)| app).collect()
+    (apps.into_iter().map(|(app, _)| app).collect(), refused)
+}
+
+fn twice(app: &str, place: &Place, other: &Place) -> Diagnostic {
+    let finding = Diagnostic::error(format!("the tenant has an app `{app}` already"));
+    finding.at(place).related(other, "the other app is here")
 }

@@ -53,10 +53,17 @@ impl Hosts {
         HostFile::load(&path)
     }
 
-    /// The findings about a host file, as they are printed, with `ROOT` for the directory that it is in.
+    /// The findings about a host file and the apps of it that are refused, as they are printed, with `ROOT` for the
+    /// directory that it is in.
     pub(super) fn report(&self, text: &str) -> String {
-        match self.load(text) {
-            Ok((_, findings)) | Err(findings) => print(&findings, self.path()),
-        }
+        let findings = match self.load(text) {
+            Ok((file, mut findings)) => {
+                let refused = file.tenants.iter().flat_map(|tenant| &tenant.refused);
+                findings.extend(refused.flat_map(|app| app.findings.clone()));
+                findings
+            }
+            Err(findings) => findings,
+        };
+        print(&findings, self.path())
     }
 }

@@ -1,15 +1,19 @@
-//! Deploying: every component of a host file is loaded, linked, checked against its limits and triggers, and started
-//! once, before any of it is served. Either all of it becomes current, in one swap, or nothing changes.
+//! Deploying: every component of an app is loaded, linked, checked against its limits and triggers, and started once, before
+//! any of it is served. Either all of the app becomes current, in one swap, or nothing of it changes. Nobody else's deploy
+//! depends on that: the other apps of the host file are swapped in when they are ready.
 //!
 //! What was deployed before is not looked at again: a component whose file is the one that it was is not read, and a revision
 //! that passed is not started, in this process or, as far as its [`Ledger`] says so, in one before it.
 
+mod loads;
 mod revise;
+mod rollout;
 
 use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
-use self::revise::Revise;
-use super::{Deployed, Host, Ledger, routes};
+pub(super) use self::loads::Loads;
+use self::{revise::Revise, rollout::Rollout};
+use super::{Deployed, Host, Ledger};
 use crate::{
     config::{HostFile, Quota as TenantQuota},
     engine::{Engines, LoadError},
@@ -24,10 +28,23 @@ use crate::{
 /// Where the component of each function that is built lies: what building has made.
 pub type Components = HashMap<(TenantName, AppName, FunctionName), PathBuf>;
 
+/// One step of a deploy: what is served has changed.
+#[derive(Clone, Copy)]
+pub struct Swap<'a> {
+    /// What was served.
+    pub before: &'a Deployed,
+    /// What is served now.
+    pub after: &'a Deployed,
+    /// What was refused since the step before.
+    pub refused: &'a [DeployError],
+}
+
 /// Why one function cannot be deployed.
 #[derive(Debug, thiserror::Error)]
 #[error("function {function} of app {app} ({}): {refusal}", path.display())]
 pub struct DeployError {
+    /// Whose it is.
+    pub tenant: TenantName,
     /// The app.
     pub app: AppName,
     /// The function.
@@ -139,49 +156,38 @@ impl Host {
     /// Makes `file` what is deployed. Functions that did not change keep their revision.
     ///
     /// `components` has the file of each function whose component is built; those that name a component are read from there.
+    ///
+    /// # Errors
+    /// What is wrong with components and routes. An app with any of that, like one that `file` has among its refused, goes on as
+    /// it was before, or is not there if it was not; all others are deployed.
     pub async fn deploy(
         self: &Arc<Self>,
         file: &HostFile,
         components: &Components,
     ) -> Result<(), Vec<DeployError>> {
-        self.deploy_after(file, components, None).await
+        self.deploy_after(file, components, None, &mut |_| {}).await
     }
 
-    /// As [`Host::deploy`], after a process that has left a ledger of what it had deployed.
+    /// As [`Host::deploy`], after a process that has left a ledger of what it had deployed. `report` hears of each swap.
+    /// Dropped before it is done, it leaves what was swapped in; a component that is being compiled is compiled to its end.
+    ///
+    /// # Errors
+    /// As [`Host::deploy`].
     pub async fn deploy_after(
         self: &Arc<Self>,
         file: &HostFile,
         components: &Components,
         ledger: Option<&Ledger>,
+        report: &mut (dyn FnMut(Swap<'_>) + Send),
     ) -> Result<(), Vec<DeployError>> {
         let _one = self.deploying.lock().await;
-        let current = self.deployed();
-        let mut revise = Revise::new(self, &current, ledger);
-        let (mut revisions, mut errors) = (Vec::new(), Vec::new());
-        let (mut hosts, mut tenants) = (HashMap::new(), Tenants::of(self, &current));
-        for config in &file.tenants {
-            let tenant = tenants.get(&config.name, &config.quota);
-            hosts.insert(config.name.clone(), config.hosts.as_slice());
-            for (app, function) in config.functions() {
-                let path = component_path(&config.name, app, function, components);
-                let found = revise.function(&tenant, &config.quota, app, function, &path).await;
-                match found {
-                    Ok(revision) => revisions.push(revision),
-                    Err(refusal) => errors.push(error(app, function, path, refusal)),
-                }
-            }
-        }
-        let router = match routes::router(&hosts, &revisions) {
-            Ok(router) if errors.is_empty() => router,
-            Ok(_) => return Err(errors),
-            Err(conflicts) => {
-                errors.extend(conflicts);
-                return Err(errors);
-            }
-        };
-        self.swap(Deployed { revisions }, router, tenants);
+        let before = self.deployed();
+        let revise = Revise::new(self, &before, ledger);
+        let tenants = Tenants::of(self, &before);
+        let rollout = Rollout::new(self, file, &before);
+        let errors = rollout.run(&revise, tenants, components, report).await;
         self.trim_cache();
-        Ok(())
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 
     /// Brings the cache down to its size, beside whatever else goes on.
@@ -237,7 +243,7 @@ impl Tenants {
     }
 
     /// Makes it so, and says how many they are.
-    pub(super) fn enforce(self) -> usize {
+    pub(super) fn enforce(&self) -> usize {
         for (tenant, allotment) in &self.next {
             tenant.set(*allotment);
         }
@@ -272,8 +278,15 @@ fn component_path(
     }
 }
 
-fn error(app: &App, function: &Function, path: PathBuf, refusal: Refusal) -> DeployError {
-    DeployError { app: app.name.clone(), function: function.name.clone(), path, refusal }
+fn error(
+    tenant: &TenantName,
+    app: &App,
+    function: &Function,
+    path: PathBuf,
+    refusal: Refusal,
+) -> DeployError {
+    let (tenant, app, function) = (tenant.clone(), app.name.clone(), function.name.clone());
+    DeployError { tenant, app, function, path, refusal }
 }
 
 #[cfg(test)]
@@ -298,8 +311,8 @@ mod tests {
                 same,
             };
             let path = PathBuf::from("blog.wasm");
-            DeployError { app: name("blog"), function: "index".parse().unwrap(), path, refusal }
-                .to_string()
+            let (tenant, function) = ("acme".parse().unwrap(), "index".parse().unwrap());
+            DeployError { tenant, app: name("blog"), function, path, refusal }.to_string()
         };
         assert_eq!(
             text(true, "*"),

@@ -1,10 +1,10 @@
 //! Everything that one host process has, put together from its settings.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
 
-use super::deploy::Tenants;
+use super::deploy::{Loads, Tenants};
 use crate::{
     capability::egress::{Egress, EgressOptions, EgressSetupError},
     config::Settings,
@@ -13,6 +13,7 @@ use crate::{
     ingress::{Endpoint, Routes, route::Router},
     invocation::{Admission, Invoker, QueueOptions},
     manifest::LimitKey,
+    name::{AppName, TenantName},
     sandbox::Spec,
     telemetry::{Health, InvocationLog, Metrics, Sink},
 };
@@ -27,8 +28,11 @@ pub struct Host {
     invoker: Arc<Invoker>,
     deployed: ArcSwap<Deployed>,
     routes: Arc<Routes<Arc<Revision>>>,
-    // One at a time: each starts from what the one before it left, and the pool has room for one that starts a component.
+    // One at a time: each starts from what the one before it left.
     pub(super) deploying: tokio::sync::Mutex<()>,
+    // One at a time: the pool has room for one that a deploy starts.
+    pub(super) starting: tokio::sync::Mutex<()>,
+    pub(super) loads: Loads,
 }
 
 /// What is deployed at one moment: immutable, swapped whole.
@@ -36,6 +40,21 @@ pub struct Host {
 pub struct Deployed {
     /// The current revision of each function, in the order of the host file.
     pub revisions: Vec<Arc<Revision>>,
+    /// The apps that they are of.
+    pub apps: Vec<DeployedApp>,
+    /// Whether this is everything that the host file says: no app was refused, and none is still on its way.
+    pub complete: bool,
+}
+
+/// An app of which something is deployed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeployedApp {
+    /// Whose it is.
+    pub tenant: TenantName,
+    /// Its name.
+    pub name: AppName,
+    /// What it is told apart by while its manifest cannot be read: see [`App::home`](crate::manifest::App::home).
+    pub home: Option<PathBuf>,
 }
 
 /// Why a host cannot be set up.
@@ -80,6 +99,7 @@ impl Host {
                 None
             }
         };
+        let loads = Loads::new(&settings.compilation);
         let compiler = Compiler::new(settings.compilation.clone());
         let queue = QueueOptions {
             wait: settings.admission.wait,
@@ -110,6 +130,8 @@ impl Host {
             deployed: ArcSwap::default(),
             routes: Arc::new(Routes::from_pointee(Router::empty())),
             deploying: tokio::sync::Mutex::default(),
+            starting: tokio::sync::Mutex::default(),
+            loads,
         });
         let snapshots = Arc::downgrade(&host);
         host.residency.prepare_with(Box::new(move |revision, bytes| {
@@ -160,7 +182,7 @@ impl Host {
         &self,
         deployed: Deployed,
         router: Router<Endpoint<Arc<Revision>>>,
-        tenants: Tenants,
+        tenants: &Tenants,
     ) {
         let tenants = tenants.enforce();
         self.invoker.admission().set_tenants(tenants);

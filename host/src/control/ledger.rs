@@ -8,6 +8,7 @@
 //!                                      |
 //!   next start --- same program? ------+--no--> as if there were none
 //!                  every file the same?
+//!                  nothing refused?
 //!                    |        | no
 //!                    | yes    v
 //!                    v      read the manifests, deploy: what is proven is not read, compiled or started
@@ -30,7 +31,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use self::form::{CorsForm, FunctionForm, SpecForm, TenantForm};
+use self::form::{CorsForm, FunctionForm, HomeForm, SpecForm, TenantForm};
 use super::{Deployed, Host};
 use crate::{
     config::{HostFile, Settings},
@@ -44,7 +45,7 @@ use crate::{
 pub use form::Malformed;
 
 /// Changes with the layout of what follows it.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// The largest ledger that is read, in bytes: a million functions.
 const MAX_BYTES: u64 = 256 << 20;
@@ -74,12 +75,15 @@ struct Head {
     inputs: Vec<(PathBuf, Option<Stamp>)>,
     /// Whether there is a function that has to be built.
     builds: bool,
+    /// Whether all of the host file was deployed: what was refused is tried again.
+    complete: bool,
     settings: Settings,
     /// What the manifests were warned of, as text.
     warnings: Vec<String>,
     components: Vec<ComponentForm>,
     tenants: Vec<TenantForm>,
     apps: Vec<String>,
+    homes: Vec<HomeForm>,
     specs: Vec<SpecForm>,
     cors: Vec<CorsForm>,
     functions: u32,
@@ -167,7 +171,7 @@ impl Ledger {
         let same = |(path, stamp): (&PathBuf, &Option<Stamp>)| {
             stamp.is_some_and(|stamp| Stamp::of_path(path).is_ok_and(|now| now == stamp))
         };
-        !self.head.builds && inputs.chain(components).all(same)
+        self.head.complete && !self.head.builds && inputs.chain(components).all(same)
     }
 
     /// The host's settings.
@@ -213,7 +217,7 @@ impl Host {
     /// A ledger that cannot be understood, which changes nothing.
     pub fn restore(self: &Arc<Self>, ledger: &Ledger) -> Result<(), Malformed> {
         let restored = form::restore(self, &ledger.head, ledger.functions())?;
-        self.swap(restored.deployed, restored.router, restored.tenants);
+        self.swap(restored.deployed, restored.router, &restored.tenants);
         Ok(())
     }
 
@@ -257,6 +261,8 @@ impl Head {
             components: Vec::new(),
             tenants: file.tenants.iter().map(TenantForm::of).collect(),
             apps: Vec::new(),
+            homes: Vec::new(),
+            complete: false,
             specs: Vec::new(),
             cors: Vec::new(),
             functions: 0,
@@ -266,6 +272,8 @@ impl Head {
 
 fn write(mut head: Head, deployed: &Deployed) -> postcard::Result<Vec<u8>> {
     head.functions = u32::try_from(deployed.revisions.len()).unwrap_or(u32::MAX);
+    head.complete = deployed.complete;
+    head.homes = deployed.apps.iter().map(HomeForm::of).collect();
     let mut tables = form::Tables::default();
     let mut functions = Vec::new();
     for revision in &deployed.revisions {

@@ -4,78 +4,144 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::deploy::{DeployError, Refusal};
 use crate::{
+    config::HostOwners,
     function::Revision,
     ingress::{
         Cors, Endpoint,
-        route::{Conflict, RouteKey, Router},
+        route::{RouteKey, Router, RouterBuilder},
     },
     manifest::{Cors as CorsConfig, HostPattern, Route},
     name::TenantName,
 };
 
-/// The routes of revisions that were deployed together before. `hosts` are the tenants' names.
-pub(super) fn known(
-    hosts: &HashMap<TenantName, Vec<HostPattern>>,
-    revisions: &[Arc<Revision>],
-) -> Router<Endpoint<Arc<Revision>>> {
-    let mut builder = Router::builder();
-    for (revision, route) in all(revisions) {
-        let hosts = hosts.get(revision.tenant.name()).map(Vec::as_slice).unwrap_or_default();
-        builder.route(key(revision, hosts, route), endpoint(revision));
+/// The host names of the tenants.
+#[derive(Clone)]
+pub(super) struct Hosts {
+    of: Arc<HashMap<TenantName, Vec<HostPattern>>>,
+    owners: Arc<HostOwners>,
+}
+
+impl Hosts {
+    pub(super) fn new<'a>(
+        tenants: impl Iterator<Item = (&'a TenantName, &'a [HostPattern])> + Clone,
+    ) -> Hosts {
+        let owners = Arc::new(HostOwners::new(tenants.clone()));
+        let of = tenants.map(|(name, hosts)| (name.clone(), hosts.to_vec())).collect();
+        Hosts { of: Arc::new(of), owners }
     }
+
+    /// Under which of them a route is served: the one that it names, or all of its tenant's. One that is not the tenant's any
+    /// more, since the route was deployed, is served no longer.
+    fn of_route<'a>(
+        &'a self,
+        revision: &'a Revision,
+        route: &'a Route,
+    ) -> Option<&'a [HostPattern]> {
+        let tenant = revision.tenant.name();
+        let hosts = match &route.host {
+            Some(host) if self.owners.owner(host) != Some(tenant) => return None,
+            Some(host) => std::slice::from_ref(host),
+            None => self.of.get(tenant)?.as_slice(),
+        };
+        // None would be every host's.
+        Some(hosts).filter(|hosts| !hosts.is_empty())
+    }
+}
+
+/// The routes of revisions that do not [clash](clashes).
+pub(super) fn known(hosts: &Hosts, revisions: &[Arc<Revision>]) -> Router<Endpoint<Arc<Revision>>> {
+    let mut builder = Router::builder();
+    add(&mut builder, hosts, revisions, endpoint);
     builder.assemble()
 }
 
-/// The routes of all revisions, or why some of them cannot stand side by side. `hosts` are the tenants' names.
-pub(super) fn router(
-    hosts: &HashMap<TenantName, &[HostPattern]>,
-    revisions: &[Arc<Revision>],
-) -> Result<Router<Endpoint<Arc<Revision>>>, Vec<DeployError>> {
-    let mut builder = Router::builder();
-    let mut added = Vec::new();
-    for (revision, route) in all(revisions) {
-        let hosts = hosts.get(revision.tenant.name()).copied().unwrap_or_default();
-        builder.route(key(revision, hosts, route), endpoint(revision));
-        added.push((revision, route));
-    }
-    builder.build().map_err(|conflicts| {
-        conflicts.into_iter().map(|conflict| refusal(&conflict, &added)).collect()
-    })
+/// Two routes that cannot both be there, each of one of some revisions.
+pub(super) struct Clash {
+    /// The place of the later revision.
+    pub(super) later: usize,
+    /// The place of the other.
+    pub(super) earlier: usize,
+    route: String,
+    other_route: String,
+    host: HostPattern,
+    same: bool,
 }
 
-fn all(revisions: &[Arc<Revision>]) -> impl Iterator<Item = (&Arc<Revision>, &Route)> {
-    revisions.iter().flat_map(|revision| revision.routes.iter().map(move |route| (revision, route)))
+/// Which routes of some revisions cannot stand side by side.
+pub(super) fn clashes(hosts: &Hosts, revisions: &[Arc<Revision>]) -> Vec<Clash> {
+    let mut builder = Router::builder();
+    let added = add(&mut builder, hosts, revisions, |_| ());
+    let clash = |conflict: crate::ingress::route::Conflict| {
+        let ((later, route), (earlier, other)) = (added[conflict.route], added[conflict.with]);
+        Clash {
+            later,
+            earlier,
+            route: route.to_string(),
+            other_route: other.to_string(),
+            host: conflict.host,
+            same: conflict.same,
+        }
+    };
+    builder.conflicts().into_iter().map(clash).collect()
+}
+
+impl Clash {
+    /// The same, seen from the other side.
+    pub(super) fn swapped(&self) -> Clash {
+        Clash {
+            later: self.earlier,
+            earlier: self.later,
+            route: self.other_route.clone(),
+            other_route: self.route.clone(),
+            host: self.host.clone(),
+            same: self.same,
+        }
+    }
+
+    /// Why the revision whose route is `route` is refused.
+    pub(super) fn error(&self, revision: &Revision, other: &Revision) -> DeployError {
+        let refusal = Refusal::Conflict {
+            route: self.route.clone(),
+            host: self.host.clone(),
+            other: other.origin.clone(),
+            other_route: self.other_route.clone(),
+            same: self.same,
+        };
+        DeployError {
+            tenant: revision.origin.tenant.clone(),
+            app: revision.origin.app.clone(),
+            function: revision.origin.function.clone(),
+            path: revision.component.path.to_path_buf(),
+            refusal,
+        }
+    }
+}
+
+/// Adds the routes of revisions. Gives those that were added, with the place of each one's revision.
+fn add<'a, T>(
+    builder: &mut RouterBuilder<T>,
+    hosts: &Hosts,
+    revisions: &'a [Arc<Revision>],
+    value: impl Fn(&Arc<Revision>) -> T,
+) -> Vec<(usize, &'a Route)> {
+    let mut added = Vec::new();
+    for (index, revision) in revisions.iter().enumerate() {
+        for route in &revision.routes {
+            let Some(hosts) = hosts.of_route(revision, route) else { continue };
+            let key = RouteKey {
+                owner: revision.tenant.name().as_str().into(),
+                hosts: hosts.to_vec(),
+                methods: route.methods.clone(),
+                path: route.path.clone(),
+            };
+            builder.route(key, value(revision));
+            added.push((index, route));
+        }
+    }
+    added
 }
 
 fn endpoint(revision: &Arc<Revision>) -> Endpoint<Arc<Revision>> {
     let cors = |cors: &Arc<CorsConfig>| Arc::new(Cors::new(cors));
     Endpoint { target: revision.clone(), cors: revision.cors.as_ref().map(cors) }
-}
-
-/// A route that names no host is served under all of its tenant's.
-fn key(revision: &Revision, hosts: &[HostPattern], route: &Route) -> RouteKey {
-    RouteKey {
-        owner: revision.tenant.name().as_str().into(),
-        hosts: route.host.as_ref().map_or(hosts, std::slice::from_ref).to_vec(),
-        methods: route.methods.clone(),
-        path: route.path.clone(),
-    }
-}
-
-fn refusal(conflict: &Conflict, added: &[(&Arc<Revision>, &Route)]) -> DeployError {
-    let (revision, route) = added[conflict.route];
-    let (other, other_route) = added[conflict.with];
-    let refusal = Refusal::Conflict {
-        route: route.to_string(),
-        host: conflict.host.clone(),
-        other: other.origin.clone(),
-        other_route: other_route.to_string(),
-        same: conflict.same,
-    };
-    DeployError {
-        app: revision.origin.app.clone(),
-        function: revision.origin.function.clone(),
-        path: revision.component.path.to_path_buf(),
-        refusal,
-    }
 }

@@ -52,7 +52,10 @@ impl Host {
         let loaded = self.residency().loader().compile(instrumented.wasm())?;
         let log = self.deploy_log(origin, limits);
         let spec = InitSpec { limits: limits.clone(), env: env.to_vec() };
-        let taken = snapshot(self.invoker().engines(), &instrumented, loaded, spec, &log);
+        let taken = async {
+            let _one = self.starting.lock().await;
+            snapshot(self.invoker().engines(), &instrumented, loaded, spec, &log).await
+        };
         Ok(Handle::current().block_on(taken)?)
     }
 }

@@ -259,7 +259,7 @@ impl<T> RouterBuilder<T> {
     }
 
     /// The pairs of routes that cannot both be served under some host pattern.
-    fn conflicts(&self) -> Vec<Conflict> {
+    pub fn conflicts(&self) -> Vec<Conflict> {
         let mut places: BTreeMap<&HostPattern, Places> = BTreeMap::new();
         for (index, added) in self.routes.iter().enumerate() {
             for host in &added.hosts {
@@ -287,7 +287,7 @@ impl<T> RouterBuilder<T> {
         tables: &mut HashMap<Places, Arc<Table<T>>>,
     ) -> Chain<T> {
         let owners: Vec<&str> = places[host].keys().copied().collect();
-        let wider = wider(host);
+        let wider = host.wider();
         let chain = std::iter::once(host).chain(&wider).filter_map(|pattern| {
             let at = places.get(pattern)?;
             let mut routes: Places =
@@ -303,17 +303,4 @@ impl<T> RouterBuilder<T> {
         });
         chain.collect()
     }
-}
-
-/// The patterns that cover another one, the narrowest first.
-fn wider(host: &HostPattern) -> Vec<HostPattern> {
-    let name = match host {
-        HostPattern::Exact(name) => name,
-        // Its own suffix is itself.
-        HostPattern::Below(suffix) => suffix,
-        HostPattern::Any => return Vec::new(),
-    };
-    let dots = name.match_indices('.').filter(|(at, _)| *at > 0);
-    let below = dots.map(|(at, _)| HostPattern::Below(name[at..].into()));
-    below.chain([HostPattern::Any]).collect()
 }

@@ -44,7 +44,7 @@ impl Severity {
 /// Displays as text of several lines, without a newline at the end. Serialises as an object with `severity`,
 /// `message`, `help`, `file`, `line`, `column`, `end_line`, `end_column` and `related`, where what is not known is
 /// null; lines and columns count from 1.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
     /// How bad it is.
     pub severity: Severity,

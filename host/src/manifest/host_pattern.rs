@@ -38,6 +38,19 @@ impl HostPattern {
         }
     }
 
+    /// The patterns that cover this one, but for itself, the narrowest first.
+    pub fn wider(&self) -> Vec<HostPattern> {
+        let name = match self {
+            HostPattern::Exact(name) => name,
+            // Its own suffix is itself.
+            HostPattern::Below(suffix) => suffix,
+            HostPattern::Any => return Vec::new(),
+        };
+        let dots = name.match_indices('.').filter(|(at, _)| *at > 0);
+        let below = dots.map(|(at, _)| HostPattern::Below(name[at..].into()));
+        below.chain([HostPattern::Any]).collect()
+    }
+
     /// Orders the patterns that mean the same host, the narrowest first.
     pub fn narrowness(&self) -> usize {
         match self {

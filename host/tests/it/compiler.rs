@@ -380,6 +380,77 @@ async fn a_compiler_that_is_killed_is_a_deploy_error_and_the_host_serves_on() {
     assert_eq!(up.exit().code(), Some(0));
 }
 
+/// A host file's directory: two tenants with an app and a component each.
+fn two_tenants(dir: &Path) -> [PathBuf; 2] {
+    let mut text = String::new();
+    let components = ["bomber", "honest"].map(|name| {
+        let app = dir.join(name);
+        fs::create_dir(&app).unwrap();
+        let manifest = format!(
+            "app = \"{name}\"\n[functions.it]\ncomponent = \"it.wasm\"\nroutes = [\"/\"]\n"
+        );
+        fs::write(app.join("lacewing.toml"), manifest).unwrap();
+        text += &format!("[tenants.{name}]\nhosts = [\"{name}.test\"]\napps = [\"{name}\"]\n");
+        write_component(&app, "it.wasm", &Core { body: "old", ..Core::default() }.lean())
+    });
+    fs::write(dir.join("host.toml"), text).unwrap();
+    components
+}
+
+/// A component that answers with this, and that nobody has compiled yet.
+fn unheard_of(path: &Path, body: &'static str) {
+    let fields = format!("(func $of_{}_{body})", std::process::id());
+    let core = Core { body, fields, ..Core::default() };
+    let staged = write_component(path.parent().unwrap(), "staged.wasm", &core.lean());
+    fs::rename(staged, path).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bomb_does_not_keep_others_from_being_swapped_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let [bomber, honest] = two_tenants(dir.path());
+    let project = dir.path().join("host.toml");
+    let up = Up::start(&["--host", project.to_str().unwrap()]);
+    let asked = async |host: &str| get(up.address, host, "/").await.text().to_owned();
+    assert_eq!(asked("honest.test").await, "old");
+    // Both come with the same reading.
+    fs::rename(bomb(dir.path(), &[&nested(12_000, LOOP)]), &bomber).unwrap();
+    unheard_of(&honest, "first");
+    up.signal("HUP");
+    up.line("Swapped honest/honest/it@");
+    assert_eq!(asked("honest.test").await, "first");
+    let compilers = compilers_of(up.pid());
+    let [compiler] = compilers[..] else { panic!("{compilers:?}") };
+    // The next one does not wait for the bomb, which the one compiler that may run at once has begun.
+    unheard_of(&honest, "second");
+    up.signal("HUP");
+    up.nth_line("Swapped honest/honest/it@", 1);
+    assert_eq!(asked("honest.test").await, "second");
+    assert_eq!(compilers_of(up.pid()), [compiler], "the bomb is still being compiled, once");
+    assert_eq!(asked("bomber.test").await, "old");
+    assert!(!up.said().contains("error"), "{}", up.said());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bomb_does_not_keep_a_host_from_serving_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let [bomber, honest] = two_tenants(dir.path());
+    fs::rename(bomb(dir.path(), &[&nested(12_000, LOOP)]), &bomber).unwrap();
+    unheard_of(&honest, "started");
+    let project = dir.path().join("host.toml");
+    let up = Up::start(&["--host", project.to_str().unwrap()]);
+    assert_eq!(get(up.address, "honest.test", "/").await.text(), "started");
+    assert_eq!(get(up.address, "bomber.test", "/").await.outcome(), "no_route");
+    let compilers = compilers_of(up.pid());
+    let [compiler] = compilers[..] else { panic!("{compilers:?}") };
+    up.line("the other apps take longer, and are served when they are ready");
+    kill("KILL", compiler);
+    up.line("error: function it of app bomber (");
+    up.line("warning: 1 app refused: bomber/bomber (not served)");
+    up.signal("TERM");
+    assert_eq!(up.exit().code(), Some(0));
+}
+
 #[test]
 fn descriptors_that_were_left_open_are_closed() {
     let program = env!("CARGO_BIN_EXE_lacewing");

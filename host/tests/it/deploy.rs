@@ -13,13 +13,13 @@ use std::{
 use http::{HeaderMap, Method};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
-use lacewing::telemetry::metrics::Exposition;
+use lacewing::{config::HostFile, control::Components, telemetry::metrics::Exposition};
 use tokio::{net::TcpStream, sync::watch};
 
 use crate::{
     components::{Core, write_component},
-    harness::{component, eventually},
-    tenants::{NEIGHBOUR, SUSPECT, Tenants},
+    harness::{Served, component, eventually},
+    tenants::{NEIGHBOUR, SUSPECT, Tenants, shared_cache},
 };
 
 const BODIES: [&str; 2] = ["revision A", "revision B"];
@@ -141,7 +141,7 @@ async fn deploys_at_once_come_one_after_the_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deploy_changes_everything_that_it_names_or_nothing() {
+async fn an_app_changes_whole_or_not_at_all_and_no_other_with_it() {
     let dir = tempfile::tempdir().unwrap();
     let [a, b] = revisions(dir.path());
     let tenants = Tenants::with(&a, "", |_| {}).await;
@@ -151,7 +151,7 @@ async fn a_deploy_changes_everything_that_it_names_or_nothing() {
         ids.collect::<Vec<_>>()
     };
     let before = ids();
-    // The suspect is fine, and the neighbour is not: neither changes.
+    // The suspect is fine, and the neighbour is not: only the suspect changes.
     std::fs::write(dir.path().join("bad.wasm"), "not a component").unwrap();
     tenants.deploy("suspect", &b, "").await.unwrap();
     tenants.deploy("suspect", &a, "").await.unwrap();
@@ -160,9 +160,15 @@ async fn a_deploy_changes_everything_that_it_names_or_nothing() {
     let error = tenants.deploy("neighbour", &dir.path().join("bad.wasm"), "").await.unwrap_err();
     assert!(error.starts_with("function neighbour of app neighbour ("), "{error}");
     assert!(!error.contains('\n'), "only what is wrong is named: {error}");
-    assert_eq!(ids(), before);
-    assert_eq!(tenants.get("/").await.text(), BODIES[0]);
+    let after = ids();
+    assert!(after[0] != before[0] && after[1] == before[1], "{after:?}");
+    assert!(!tenants.served.host.deployed().complete);
+    assert_eq!(tenants.get("/").await.text(), BODIES[1]);
     tenants.neighbour_is_served().await;
+    tenants.write("neighbour", &component("hello"), "");
+    tenants.deploy("suspect", &a, "").await.unwrap();
+    assert_eq!(ids(), before);
+    assert!(tenants.served.host.deployed().complete);
     // A new function beside one that is wrong: nothing of it stays, in the metrics either.
     let manifest = format!(
         "app = \"suspect\"\n[functions.new]\nroutes = [\"/new\"]\ncomponent = {b:?}\n[functions.bad]\ncomponent = {:?}\n",
@@ -192,6 +198,59 @@ async fn a_deploy_changes_everything_that_it_names_or_nothing() {
     tenants.deploy("neighbour", &component("hello"), "").await.unwrap();
     tenants.neighbour_is_served().await;
     tenants.served.assert_idle().await;
+}
+
+/// A tenant with two apps, each a function with these routes.
+fn two_apps(root: &Path, [one, two]: &[PathBuf; 2], routes: [&str; 2]) -> HostFile {
+    for (app, component, routes) in [("one", one, routes[0]), ("two", two, routes[1])] {
+        std::fs::create_dir_all(root.join(app)).unwrap();
+        let manifest = format!(
+            "app = \"{app}\"\n[functions.it]\ncomponent = {component:?}\nroutes = [{routes}]\n"
+        );
+        std::fs::write(root.join(app).join("lacewing.toml"), manifest).unwrap();
+    }
+    let text = "admin = \"off\"\nmax_sandboxes = 16\n[tenants.t]\nhosts = [\"*\"]\napps = [\"one\", \"two\"]\n";
+    std::fs::write(root.join("host.toml"), text).unwrap();
+    let (mut file, _) = HostFile::load(&root.join("host.toml")).unwrap();
+    file.settings.cache_dir = shared_cache();
+    file
+}
+
+/// Of two apps that want the same route, the one that has it goes on having it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_is_taken_from_no_app_by_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().to_owned();
+    let revisions = revisions(dir.path());
+    let file = two_apps(&root, &revisions, ["\"/one\"", "\"/two\""]);
+    let served = Served::file(file, dir).await;
+    let bodies = async || {
+        let (one, two) = (served.get("/one").await, served.get("/two").await);
+        (one.text().to_owned(), two.text().to_owned())
+    };
+    let before = bodies().await;
+    assert_eq!(before, ("revision A".to_owned(), "revision B".to_owned()));
+    let file = two_apps(&root, &revisions, ["\"/one\", \"/two\"", "\"/two\""]);
+    // In the order of the file the second is in the wrong; it goes on, and so the first cannot have its route.
+    let [refused] = &file.tenants[0].refused[..] else { panic!("{file:?}") };
+    assert!(
+        refused.findings[0]
+            .to_string()
+            .contains("route `/two` is taken by function `it` of app `one`")
+    );
+    let errors = served.host.deploy(&file, &Components::new()).await.unwrap_err();
+    let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    assert!(
+        errors.len() == 1
+            && errors[0].starts_with("function it of app one (")
+            && errors[0].ends_with("its route `/two` and the route `/two` of function it of app two of tenant t match the same requests on any host: give one of them another path, method or host"),
+        "{errors:?}"
+    );
+    assert_eq!(bodies().await, before);
+    // What the other one gives up is free.
+    let file = two_apps(&root, &revisions, ["\"/one\", \"/two\"", "\"/else\""]);
+    served.host.deploy(&file, &Components::new()).await.unwrap();
+    assert_eq!(bodies().await, (before.0.clone(), before.0));
 }
 
 /// What of a request is decided at its beginning stays: a limit's change does not reach invocations that run.

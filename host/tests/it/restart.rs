@@ -34,15 +34,28 @@ async fn settled(root: &Path) {
 
 /// Deploys what the files say, after the ledger if there is one, and writes another.
 async fn deploy(root: &Path) -> (Arc<Host>, Sink) {
+    let (host, sink, refused) = deploy_after_ledger(root).await;
+    assert!(refused.is_empty(), "{refused:?}");
+    (host, sink)
+}
+
+/// The same, with what is refused.
+async fn deploy_what_can_be(root: &Path) -> (Arc<Host>, Vec<String>) {
+    let (host, _, refused) = deploy_after_ledger(root).await;
+    (host, refused)
+}
+
+async fn deploy_after_ledger(root: &Path) -> (Arc<Host>, Sink, Vec<String>) {
     let began = SystemTime::now();
     let file = load(root);
     let (project, settings) = (root.join("host.toml"), file.settings.clone());
     let ledger = Ledger::find(&settings.cache_dir, &project);
     let sink = Sink::memory();
     let host = Host::new(settings.clone(), sink.clone(), InvocationLog::All).unwrap();
-    host.deploy_after(&file, &Components::new(), ledger.as_ref()).await.unwrap();
+    let refused = host.deploy_after(&file, &Components::new(), ledger.as_ref(), &mut |_| {}).await;
+    let refused = refused.err().unwrap_or_default();
     host.remember(&project, &host.deployed(), &file, settings, Vec::new(), began).unwrap();
-    (host, sink)
+    (host, sink, refused.iter().map(ToString::to_string).collect())
 }
 
 fn ledger(root: &Path) -> Option<Ledger> {
@@ -163,6 +176,43 @@ async fn a_component_that_was_only_touched_is_read_and_not_started() {
     let (again, _) = deploy(dir.path()).await;
     assert_eq!(looks(&again), (0, 0));
     assert!(ledger(dir.path()).unwrap().is_current());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_refused_is_tried_again_and_the_others_start_from_the_ledger() {
+    let dir = many(3).await;
+    fs::create_dir(dir.path().join("bad")).unwrap();
+    let manifest = "app = \"bad\"\n[functions.it]\ncomponent = \"it.wasm\"\nroutes = [\"/bad\"]\n";
+    fs::write(dir.path().join("bad/lacewing.toml"), manifest).unwrap();
+    fs::write(dir.path().join("bad/it.wasm"), "not wasm").unwrap();
+    let host = fs::read_to_string(dir.path().join("host.toml")).unwrap();
+    let more = "[tenants.bad]\nhosts = [\"bad.test\"]\napps = [\"bad\"]\n";
+    fs::write(dir.path().join("host.toml"), host + more).unwrap();
+    settled(dir.path()).await;
+    for (functions, misses) in [(3, 3), (3, 0)] {
+        let (host, refused) = deploy_what_can_be(dir.path()).await;
+        assert!(refused[0].starts_with("function it of app bad ("), "{refused:?}");
+        assert_eq!((looks(&host), ids(&host).len()), ((0, misses), functions));
+        assert!(!ledger(dir.path()).unwrap().is_current());
+    }
+    let fine = Core { body: "fine", ..Core::default() };
+    write_component(&dir.path().join("bad"), "it.wasm", &fine.lean());
+    let it = dir.path().join("bad/it.wasm");
+    let is_settled = || Stamp::of_path(&it).unwrap().is_settled(SystemTime::now());
+    eventually("it has settled", is_settled).await;
+    let (host, refused) = deploy_what_can_be(dir.path()).await;
+    assert!(refused.is_empty(), "{refused:?}");
+    assert_eq!((looks(&host), ids(&host).len()), ((0, 1), 4));
+    let ledger = ledger(dir.path()).unwrap();
+    assert!(ledger.is_current());
+    // Which app is which is known from the ledger, too.
+    let again = Host::new(ledger.settings().clone(), Sink::nothing(), InvocationLog::None).unwrap();
+    again.restore(&ledger).unwrap();
+    fs::write(dir.path().join("bad/lacewing.toml"), "none").unwrap();
+    let file = load(dir.path());
+    assert_eq!(file.tenants[1].refused.len(), 1);
+    again.deploy(&file, &Components::new()).await.unwrap();
+    assert_eq!(ids(&again), ids(&host));
 }
 
 #[tokio::test(flavor = "multi_thread")]

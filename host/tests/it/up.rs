@@ -402,12 +402,17 @@ async fn tenants_have_their_host_names_and_a_file_that_is_read_again() {
         "{TENANTS}\n[tenants.green]\nhosts = [\"green.test\"]\napps = [\"red\"]\n"
     ));
     up.signal("HUP");
-    let swapped = up.line("Swapped ");
-    assert!(swapped.contains("blue/blue/it@") && swapped.contains("green/red/it@"), "{swapped}");
-    assert!(!swapped.contains("red/red/it@"), "{swapped}");
+    // Each when it is ready.
+    let swapped = |function: &str| {
+        let said = up.said();
+        said.lines().any(|line| line.starts_with("Swapped ") && line.contains(function))
+    };
+    eventually("both are swapped in", || swapped("blue/blue/it@") && swapped("green/red/it@"))
+        .await;
+    assert!(!swapped(" red/red/it@"), "{}", up.said());
     assert_eq!(all().await, [red, red, red, red]);
 
-    // What is wrong is refused whole: the change of the other tenant is not taken either.
+    // A host file that is wrong is refused whole: the change of the other tenant is not taken either.
     replace(&guest("portable-03"), &hosts.app("blue").join("x.wasm"));
     hosts.write(&TENANTS.replace("apps = [\"red\"]", "apps = [\"red\"]\nquotas = {}"));
     up.signal("HUP");
@@ -415,25 +420,153 @@ async fn tenants_have_their_host_names_and_a_file_that_is_read_again() {
     up.line("the previous revisions stay in place");
     assert_eq!(all().await, [red, red, red, red]);
 
-    // So is a component that cannot be served.
+    // An app that cannot be served stays as it was, and the others are taken; a tenant goes.
     fs::write(hosts.app("red").join("x.wasm"), "not wasm").unwrap();
     hosts.write(TENANTS);
     up.signal("HUP");
     up.line("error: function it of app red");
-    up.nth_line("the previous revisions stay in place", 1);
-    assert_eq!(all().await, [red, red, red, red]);
-
-    // Put right, all of it is taken; a tenant goes.
-    replace(&guest("portable-02"), &hosts.app("red").join("x.wasm"));
-    up.signal("HUP");
-    let swapped = up.nth_line("Swapped ", 1);
-    assert!(swapped.contains("blue/blue/it@") && swapped.contains("(gone)"), "{swapped}");
+    up.line("warning: 1 app refused: red/red (its previous revisions stay in place)");
+    up.line("(gone)");
     assert_eq!(all().await, [red, blue, blue, "no_route"]);
+
+    // Put right, it is taken too.
+    replace(&guest("portable-03"), &hosts.app("red").join("x.wasm"));
+    up.signal("HUP");
+    up.line("Swapped red/red/it@");
+    assert_eq!(all().await, [blue, blue, blue, "no_route"]);
 
     up.signal("HUP");
     up.line("Unchanged nothing to swap");
     up.signal("TERM");
     assert_eq!(up.exit().code(), Some(0));
+}
+
+/// What a tenant's developer can get wrong: each takes the app's directory, which is fine, and gives what is said of it.
+type Mistake = (&'static str, fn(&Path), &'static str);
+
+const MISTAKES: [Mistake; 5] = [
+    (
+        "a component that is cut short",
+        |app| {
+            let bytes = fs::read(app.join("x.wasm")).unwrap();
+            fs::write(app.join("x.wasm"), &bytes[..bytes.len() / 2]).unwrap();
+        },
+        "error: function it of app red (",
+    ),
+    (
+        "a manifest that is none",
+        |app| fs::write(app.join("lacewing.toml"), "app = red").unwrap(),
+        "error: this is not TOML: ",
+    ),
+    (
+        "a key that is unknown",
+        |app| {
+            let path = app.join("lacewing.toml");
+            let text = fs::read_to_string(&path).unwrap();
+            fs::write(path, text + "colour = 1\n").unwrap();
+        },
+        "error: unknown key `colour` in `[functions.it]`",
+    ),
+    (
+        "a limit over a cap",
+        |app| {
+            let path = app.join("lacewing.toml");
+            let text = fs::read_to_string(&path).unwrap();
+            fs::write(path, text + "limits.memory_mib = 4096\n").unwrap();
+        },
+        "error: `memory_mib` of function `it` is 4096, over the host's cap of 256",
+    ),
+    ("no files", |app| fs::remove_dir_all(app).unwrap(), "error: there is no such file"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_app_keeps_nobody_else_from_being_served() {
+    for (what, breaks, said) in MISTAKES {
+        let hosts = HostDir::new();
+        let project = hosts.write(TENANTS);
+        breaks(&hosts.app("red"));
+        // Nothing of it is there, and nothing is pretended to be.
+        let up = Up::start(&["--host", arg(&project)]);
+        up.line(said);
+        let refused = up.line("warning: 1 app refused: ");
+        assert!(refused.ends_with(" (not served)") && refused.contains("red"), "{what}: {refused}");
+        assert_eq!(get(up.address, "blue.test", "/").await.text(), "hello from 0.3", "{what}");
+        let reply = get(up.address, "red.test", "/").await;
+        assert_eq!((reply.status, reply.outcome()), (404, "no_route"), "{what}");
+        assert_eq!(get(up.admin, "admin", "/readyz").await.text(), "ready\n");
+        up.signal("TERM");
+        let (status, said) = up.wait();
+        assert_eq!(status.code(), Some(0), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_app_stays_as_it_was_and_keeps_nobody_else_from_being_swapped() {
+    for (what, breaks, said) in MISTAKES {
+        let hosts = HostDir::new();
+        let up = Up::start(&["--host", arg(&hosts.write(TENANTS))]);
+        let answers = async || {
+            let [red, blue] = ["red.test", "blue.test"].map(|host| get(up.address, host, "/"));
+            (red.await.text().to_owned(), blue.await.text().to_owned())
+        };
+        let (old, new) = ("hello from 0.2".to_owned(), "hello from 0.3".to_owned());
+        assert_eq!(answers().await, (old.clone(), new.clone()));
+        breaks(&hosts.app("red"));
+        replace(&guest("portable-02"), &hosts.app("blue").join("x.wasm"));
+        up.signal("HUP");
+        up.line("Swapped blue/blue/it@");
+        up.line(said);
+        up.line("warning: 1 app refused: red/red (its previous revisions stay in place)");
+        assert_eq!(answers().await, (old.clone(), old.clone()), "{what}");
+        // It is not forgotten that it is refused, and it can be put right.
+        up.signal("HUP");
+        up.nth_line("warning: 1 app refused: red/red", 1);
+        let fine = HostDir::new();
+        fs::create_dir_all(hosts.app("red")).unwrap();
+        for file in ["lacewing.toml", "x.wasm"] {
+            fs::copy(fine.app("red").join(file), hosts.app("red").join(file)).unwrap();
+        }
+        replace(&guest("portable-03"), &hosts.app("red").join("x.wasm"));
+        up.signal("HUP");
+        up.line("Swapped red/red/it@");
+        assert_eq!(answers().await, (new, old), "{what}");
+    }
+}
+
+#[test]
+fn a_host_that_has_nothing_left_to_serve_does_not_start() {
+    let hosts = HostDir::new();
+    let project = hosts.write(TENANTS);
+    for app in ["red", "blue"] {
+        fs::write(hosts.app(app).join("x.wasm"), "not wasm").unwrap();
+    }
+    let up = Up::spawn(&["--host", arg(&project)], |_| {});
+    let (status, said) = up.wait();
+    assert_eq!(status.code(), Some(4), "{said}");
+    for line in [
+        "error: function it of app red (",
+        "error: function it of app blue (",
+        "error: every app of the host file is refused: nothing is left to serve",
+    ] {
+        assert!(said.lines().any(|have| have.starts_with(line)), "{line} is not in\n{said}");
+    }
+    // One app that was asked for by itself is all there is.
+    let up = Up::spawn(&[arg(&hosts.app("red"))], |_| {});
+    let (status, said) = up.wait();
+    assert_eq!(status.code(), Some(4), "{said}");
+    assert!(said.contains("\nerror: function it of app red ("), "{said}");
+    assert!(!said.contains("refused"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_that_is_not_built_keeps_nobody_else_from_being_served() {
+    let hosts = HostDir::new();
+    let manifest = "app = \"red\"\n[functions.it]\nroutes = [\"/\"]\nbuild = { command = \"exit 7\", output = \"y.wasm\" }\n";
+    fs::write(hosts.app("red").join("lacewing.toml"), manifest).unwrap();
+    let up = Up::start(&["--host", arg(&hosts.write(TENANTS))]);
+    up.line("warning: 1 app refused: red/red (not served)");
+    assert!(up.said().contains("exit 7"), "{}", up.said());
+    assert_eq!(get(up.address, "blue.test", "/").await.text(), "hello from 0.3");
 }
 
 #[tokio::test(flavor = "multi_thread")]

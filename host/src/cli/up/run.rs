@@ -1,12 +1,12 @@
 //! Serving: build, deploy, listen; then signals and changes until the end.
 //!
 //! ```text
-//! load -> bind -> build -> deploy -> serve --SIGTERM, Ctrl-C--> drain -> exit
-//!   |               ^        |  ^      |
-//!   |               |        v  |      |
-//!   |               |      ledger      |
-//!   +-- as it was: bind -> restore --> |
-//!                   +--SIGHUP, --watch-+   what is wrong is reported, and the old state stays
+//! load -> bind -> rollout (build, deploy) -> serve --SIGTERM, Ctrl-C--> drain -> exit
+//!   |               ^           |  ^          |
+//!   |               |           v  |          |
+//!   |               |          ledger         |
+//!   +-- as it was: bind -----> restore -----> |
+//!                   +-----SIGHUP, --watch-----+   what is wrong is reported, and of that the old state stays
 //! ```
 //!
 //! Where nothing has changed since the start before, the ledger of that start says what is served, and nothing else is read.
@@ -14,21 +14,19 @@
 use std::{
     fmt::Write as _,
     io::IsTerminal,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
 };
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::UpArgs;
+use super::{
+    UpArgs,
+    rollout::{Ended, Read, Rollout, Target, read},
+};
 use crate::{
-    cli::{
-        Error, ExitCode,
-        console::Console,
-        project::{self, Project},
-        watch::{Sources, Watch},
-    },
+    cli::{Error, ExitCode, console::Console, project::Project, watch::Watch},
     config::{self, RequestLog, Settings},
     control::{Deployed, Host, Ledger, review_layouts},
     event_loop::{EventLoops, LoopsHandle},
@@ -87,28 +85,6 @@ fn raise_file_limit() {
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
-/// A project that was read.
-struct Read {
-    file: config::HostFile,
-    /// Without what was given as an argument.
-    settings: Settings,
-    /// As they were shown.
-    warnings: Vec<String>,
-    /// Before anything of it was read.
-    began: SystemTime,
-}
-
-/// Reads the project; what was given as an argument is stronger than the host file.
-fn read(args: &UpArgs, project: &Project, console: &Console) -> Result<Read, Error> {
-    let began = SystemTime::now();
-    let mut loaded = project.load(Settings::new(config::default_cache_dir()))?;
-    let settings = loaded.file.settings.clone();
-    args.apply(&mut loaded.file.settings);
-    loaded.warnings.iter().for_each(|warning| console.finding(warning));
-    let warnings = loaded.warnings.iter().map(ToString::to_string).collect();
-    Ok(Read { file: loaded.file, settings, warnings, began })
-}
-
 /// What is to be served.
 enum What {
     /// What the start before served: nothing has changed.
@@ -152,9 +128,11 @@ fn cache_dir(args: &UpArgs, project: &Project) -> PathBuf {
 /// A host that serves.
 struct Up {
     args: UpArgs,
-    project: Project,
+    target: Target,
     console: Console,
     host: Arc<Host>,
+    /// What is on its way.
+    rollout: Option<Rollout>,
     servers: Vec<Server>,
     watch: Option<Watch>,
     _loops: EventLoops,
@@ -226,11 +204,13 @@ impl Up {
         if let Some(admin) = admin {
             tokio::spawn(admin.serve());
         }
-        let sources = serve_what(&host, what, &args, &project, console).await?;
-        let watch = match sources {
-            Some(sources) if args.watch => Some(Watch::new(sources)?),
-            _ => None,
-        };
+        let target = Target::new(host.clone(), project, console);
+        let (rollout, ended) = begin(&target, what, &args).await?;
+        let (mut watch, mut refused) = (None, None);
+        if let Some(Ended { sources, outcome, .. }) = ended {
+            refused = outcome?;
+            watch = if args.watch { Some(Watch::new(sources)?) } else { None };
+        }
 
         let gateway = Arc::new(Gateway::new(host.invoker().clone(), host.metrics().clone()));
         let loops = EventLoops::per_core().map_err(Error::System)?;
@@ -248,8 +228,9 @@ impl Up {
             .collect();
         watch_use(&host, &servers, loops.handle().clone());
         host.health().set_ready();
-        let up = Up { args, project, console, host, servers, watch, _loops: loops, _logs: logs };
-        up.announce(admin_address);
+        let (_loops, _logs) = (loops, logs);
+        let up = Up { args, target, console, host, rollout, servers, watch, _loops, _logs };
+        up.announce(admin_address, refused.as_deref());
         Ok(up)
     }
 
@@ -261,60 +242,61 @@ impl Up {
 
     async fn serve(&mut self, signals: &mut Signals) -> Result<(), Error> {
         loop {
+            // Building and compiling take as long as they take: nobody who wants the end, or another reading, waits for it.
+            let is_idle = self.rollout.is_none();
             tokio::select! {
                 _ = signals.terminate.recv() => return Ok(()),
                 _ = signals.interrupt.recv() => return Ok(()),
-                _ = signals.hangup.recv() => {}
-                changed = changed(&mut self.watch) => changed?,
-            }
-            // Building takes as long as it takes: nobody who wants the end waits for it.
-            tokio::select! {
-                () = self.redeploy() => {}
-                () = signals.stop() => return Ok(()),
-            }
-        }
-    }
-
-    /// Reads, builds and deploys again. What is wrong is said; what is served stays.
-    async fn redeploy(&mut self) {
-        let started = Instant::now();
-        let before = self.host.deployed();
-        match self.try_redeploy().await {
-            Ok(()) => {
-                let after = self.host.deployed();
-                let changed = changed_revisions(&before, &after);
-                if changed.is_empty() {
-                    self.console.status("Unchanged", "nothing to swap");
-                } else {
-                    let ms = started.elapsed().as_millis();
-                    self.console
-                        .status("Swapped", format_args!("{} in {ms} ms", changed.join(", ")));
+                ended = ended(&mut self.rollout) => self.end_rollout(ended)?,
+                _ = signals.hangup.recv() => self.redeploy(),
+                changed = changed(&mut self.watch), if is_idle => {
+                    changed?;
+                    self.redeploy();
                 }
             }
-            Err(error) => {
-                error.report(&self.console);
-                self.console.line("the previous revisions stay in place");
-            }
         }
     }
 
-    async fn try_redeploy(&mut self) -> Result<(), Error> {
-        let read = read(&self.args, &self.project, &self.console)?;
-        let fixed = fixed_settings(self.host.settings(), &read.file.settings);
-        if !fixed.is_empty() {
-            self.console.warning(format_args!(
-                "what changed of {} takes effect when the host is started again",
-                fixed.join(", ")
-            ));
+    /// Reads again, and has that built and deployed in place of what is on its way. What is wrong is said; what is served
+    /// stays.
+    fn redeploy(&mut self) {
+        match read(&self.args, &self.target.project, &self.console) {
+            Ok(read) => {
+                let fixed = fixed_settings(self.host.settings(), &read.file.settings);
+                if !fixed.is_empty() {
+                    self.console.warning(format_args!(
+                        "what changed of {} takes effect when the host is started again",
+                        fixed.join(", ")
+                    ));
+                }
+                self.rollout = Some(self.target.roll_out(read, None));
+            }
+            Err(error) => self.report(&error),
         }
-        let built = build(&read.file, self.console).await?;
-        if let Some(watch) = &mut self.watch {
-            watch.set(built.sources)?;
+    }
+
+    fn end_rollout(&mut self, ended: Result<Ended, Error>) -> Result<(), Error> {
+        self.rollout = None;
+        match ended {
+            Ok(Ended { sources, changed, outcome }) => {
+                match outcome {
+                    Ok(Some(refused)) => self.console.warning(refused),
+                    Ok(None) if !changed => self.console.status("Unchanged", "nothing to swap"),
+                    Ok(None) => {}
+                    Err(error) => self.report(&error),
+                }
+                if let Some(watch) = &mut self.watch {
+                    watch.set(sources)?;
+                }
+            }
+            Err(error) => self.report(&error),
         }
-        let deploy = self.host.deploy(&read.file, &built.components);
-        project::deploying(&self.console, deploy).await?;
-        remember(&self.host, self.project.path(), read);
         Ok(())
+    }
+
+    fn report(&self, error: &Error) {
+        error.report(&self.console);
+        self.console.line("the previous revisions stay in place");
     }
 
     async fn drain(mut self, signals: &mut Signals) -> Result<ExitCode, Error> {
@@ -359,7 +341,8 @@ impl Up {
     }
 
     /// Where everything is, for the user at the terminal and for scripts that wait for it.
-    fn announce(&self, admin: Option<std::net::SocketAddr>) {
+    fn announce(&self, admin: Option<std::net::SocketAddr>, refused: Option<&str>) {
+        self.target.serves.store(true, Relaxed);
         let deployed = self.host.deployed();
         for server in &self.servers {
             let address = server.address();
@@ -374,49 +357,57 @@ impl Up {
             ));
         }
         if self.watch.is_some() {
-            self.console.status("Watching", format_args!("{}", self.project.path().display()));
+            let path = self.target.project.path();
+            self.console.status("Watching", format_args!("{}", path.display()));
+        }
+        if self.rollout.is_some() {
+            self.console.line("the other apps take longer, and are served when they are ready");
+        }
+        if let Some(refused) = refused {
+            self.console.warning(refused);
         }
     }
 }
 
-/// Deploys what is to be served, or takes it as it was. Gives what building it was made of.
-async fn serve_what(
-    host: &Arc<Host>,
+/// Deploys what is to be served, or takes it as it was. Gives what is still on its way, and what became of what is not.
+async fn begin(
+    target: &Target,
     what: What,
     args: &UpArgs,
-    project: &Project,
-    console: Console,
-) -> Result<Option<Sources>, Error> {
+) -> Result<(Option<Rollout>, Option<Ended>), Error> {
+    let (host, console) = (&target.host, &target.console);
     let (read, ledger) = match what {
         What::AsBefore(_, ledger) => match host.restore(&ledger) {
-            Ok(()) => return Ok(None),
+            Ok(()) => return Ok((None, None)),
             Err(error) => {
                 tracing::warn!(%error, "deploying everything again");
-                (Box::new(read(args, project, &console)?), None)
+                (Box::new(read(args, &target.project, console)?), None)
             }
         },
         What::Project(read, ledger) => (read, ledger),
     };
-    let built = build(&read.file, console).await?;
-    let deploy = host.deploy_after(&read.file, &built.components, ledger.as_ref());
-    project::deploying(&console, deploy).await?;
-    // For whoever develops an app: a host of many would read every component again.
-    if args.host.is_none() {
-        review_layouts(&host.deployed()).iter().for_each(|slow| console.finding(slow));
+    let mut rollout = target.roll_out(*read, ledger);
+    // What is watched has to be known, and one app has nobody to wait for.
+    if args.watch || args.host.is_none() {
+        let ended = rollout.ended().await?;
+        // For whoever develops an app: a host of many would read every component again.
+        if args.host.is_none() {
+            review_layouts(&host.deployed()).iter().for_each(|slow| console.finding(slow));
+        }
+        return Ok((None, Some(ended)));
     }
-    remember(host, project.path(), *read);
-    Ok(Some(built.sources))
+    match rollout.enough().await? {
+        Some(ended) => Ok((None, Some(ended))),
+        None => Ok((Some(rollout), None)),
+    }
 }
 
-/// Leaves a ledger for the next start, beside whatever else goes on.
-fn remember(host: &Arc<Host>, project: &Path, read: Read) {
-    let (host, deployed, project) = (host.clone(), host.deployed(), project.to_owned());
-    tokio::task::spawn_blocking(move || {
-        let Read { file, settings, warnings, began } = read;
-        if let Err(error) = host.remember(&project, &deployed, &file, settings, warnings, began) {
-            tracing::warn!(%error, "what was deployed could not be written down: the next start deploys it again");
-        }
-    });
+/// The end of what is on its way; never, where nothing is.
+async fn ended(rollout: &mut Option<Rollout>) -> Result<Ended, Error> {
+    match rollout {
+        Some(rollout) => rollout.ended().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// The settings that differ, and that a host has from its start to its end.
@@ -449,35 +440,6 @@ async fn changed(watch: &mut Option<Watch>) -> Result<(), Error> {
         Some(watch) => watch.changed().await.map(drop).map_err(Error::Watch),
         None => std::future::pending().await,
     }
-}
-
-async fn build(file: &config::HostFile, console: Console) -> Result<project::BuiltProject, Error> {
-    let file = file.clone();
-    match tokio::task::spawn_blocking(move || project::build(&file, &console)).await {
-        Ok(built) => Ok(built?),
-        Err(error) => Err(Error::System(std::io::Error::other(error))),
-    }
-}
-
-fn changed_revisions(before: &Deployed, after: &Deployed) -> Vec<String> {
-    let known = |origin: &str| {
-        before.revisions.iter().any(|revision| revision.origin.to_string() == origin)
-    };
-    let mut changed: Vec<String> = after
-        .revisions
-        .iter()
-        .map(|revision| revision.origin.to_string())
-        .filter(|origin| !known(origin))
-        .collect();
-    let gone = before.revisions.iter().filter(|old| {
-        !after.revisions.iter().any(|new| {
-            new.origin.tenant == old.origin.tenant
-                && new.origin.app == old.origin.app
-                && new.origin.function == old.origin.function
-        })
-    });
-    changed.extend(gone.map(|revision| format!("{} (gone)", revision.origin)));
-    changed
 }
 
 /// Functions that are listed at the start.

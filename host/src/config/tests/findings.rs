@@ -369,6 +369,63 @@ note: the tenant is here
 }
 
 #[test]
+fn a_route_for_a_host_that_a_narrower_pattern_of_another_has() {
+    let findings = Hosts::new().report(
+        r#"[tenants.wide]
+hosts = ["*"]
+apps = ["api"]
+
+[tenants.narrow]
+hosts = ["*.example.com"]
+"#,
+    );
+    assert_eq!(
+        findings,
+        r#"error: host `api.example.com` is tenant `narrow`'s
+ --> ROOT/api/lacewing.toml:5:20
+  |
+5 | routes = [{ path = "/", host = "api.example.com" }, { path = "/", host = "other.org" }]
+  |                    ^^^
+note: the tenant is here
+ --> ROOT/host.toml:1:10
+  |
+1 | [tenants.wide]
+  |          ^^^^"#
+    );
+}
+
+#[test]
+fn what_is_wrong_with_an_app_is_no_error_of_the_host_file() {
+    let hosts = Hosts::new();
+    let (file, warnings) = hosts
+        .load(
+            r#"[tenants.acme]
+hosts = ["acme.test"]
+apps = ["wrong", "huge", "shop", "blog", "nowhere"]
+
+[tenants.other]
+hosts = ["other.test"]
+apps = ["blog"]
+"#,
+        )
+        .unwrap();
+    assert!(warnings.is_empty());
+    let names = |tenant: usize| {
+        let apps = file.tenants[tenant].apps.iter();
+        apps.map(|app| app.name.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!((names(0), names(1)), (vec!["shop".to_owned()], vec!["blog".to_owned()]));
+    let refused: Vec<_> = file.tenants[0].refused.iter().collect();
+    let homes: Vec<_> =
+        refused.iter().map(|app| app.home.strip_prefix(hosts.path()).unwrap()).collect();
+    assert_eq!(homes, ["wrong", "nowhere", "huge", "blog"].map(std::path::Path::new));
+    assert!(
+        refused.iter().all(|app| app.findings.iter().any(crate::manifest::Diagnostic::is_error))
+    );
+    assert!(file.refuses_any() && file.tenants[1].refused.is_empty());
+}
+
+#[test]
 fn apps_that_are_not_there() {
     let findings = Hosts::new().report(
         r#"[tenants.acme]

@@ -12,8 +12,8 @@ use std::{
     collections::HashMap,
     fmt::Write as _,
     path::Path,
-    sync::{Arc, Weak},
-    time::{Instant, SystemTime},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::{Duration, Instant, SystemTime},
 };
 
 use super::Refusal;
@@ -30,11 +30,20 @@ use crate::{
     telemetry::{Origin, metrics::FunctionKey},
 };
 
+/// The longest wall time that the one start at deploy may take, whatever the function's deadline is: one component starts at a
+/// time, and the others' deploys wait.
+const START: Duration = Duration::from_secs(30);
+
 /// One deploy's knowledge.
 pub(super) struct Revise<'a> {
     host: &'a Arc<Host>,
     current: HashMap<(&'a TenantName, &'a AppName, &'a FunctionName), &'a Arc<Revision>>,
     proven: Proven,
+    shared: Mutex<Shared>,
+}
+
+/// What the functions of a deploy have in common.
+struct Shared {
     /// The components whose files were looked at, in this deploy or before.
     components: HashMap<Arc<Path>, Arc<Component>>,
     /// What was loaded, as long as it is resident: others with the same component are checked and started with it.
@@ -55,7 +64,6 @@ struct Compiled {
 struct Found {
     digest: blake3::Hash,
     stamp: Option<Stamp>,
-    bytes: Option<Vec<u8>>,
 }
 
 impl<'a> Revise<'a> {
@@ -73,15 +81,22 @@ impl<'a> Revise<'a> {
         Revise {
             host,
             current: current.revisions.iter().map(key).collect(),
-            components: components.map(|one| (one.path.clone(), one.clone())).collect(),
+            shared: Mutex::new(Shared {
+                components: components.map(|one| (one.path.clone(), one.clone())).collect(),
+                programs: HashMap::new(),
+                specs: HashMap::new(),
+            }),
             proven,
-            programs: HashMap::new(),
-            specs: HashMap::new(),
         }
     }
 
+    /// What it guards is valid after every statement, and no lock is held over an `await`.
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) async fn function(
-        &mut self,
+        &self,
         tenant: &Arc<Tenant>,
         quota: &Quota,
         app: &App,
@@ -139,49 +154,43 @@ impl<'a> Revise<'a> {
 
     /// The digest of a file: known, if it is the file that it was.
     async fn look(&self, path: &Path) -> Result<Found, Refusal> {
-        if let Some(known) = self.components.get(path)
+        let known = self.shared().components.get(path).cloned();
+        if let Some(known) = known
             && let Some(stamp) = known.stamp
             && Stamp::of_path(path).is_ok_and(|now| now == stamp)
         {
-            return Ok(Found { digest: known.digest, stamp: Some(stamp), bytes: None });
+            return Ok(Found { digest: known.digest, stamp: Some(stamp) });
         }
-        self.read(path).await
-    }
-
-    async fn read(&self, path: &Path) -> Result<Found, Refusal> {
+        // Its bytes are read again when it is their turn: nothing large is held by those that wait.
+        let reading = self.host.loads.read().await;
         let (host, path) = (self.host.clone(), path.to_owned());
         spawn_blocking(move || {
-            let moment = SystemTime::now();
-            let source = host.residency().loader().read(&path)?;
-            Ok(Found {
-                digest: blake3::hash(&source.bytes),
-                stamp: Some(source.stamp).filter(|stamp| stamp.is_settled(moment)),
-                bytes: Some(source.bytes),
-            })
+            let (found, _) = read(&host, &path)?;
+            drop(reading);
+            Ok(found)
         })
         .await
     }
 
     /// The program of a component: the same one for all functions of this deploy that have the same component.
     async fn program(
-        &mut self,
+        &self,
         path: &Path,
         found: &mut Found,
         origin: &Arc<Origin>,
         function: &Function,
     ) -> Result<(Arc<Program>, Compiled), Refusal> {
         let metered = function.limits.fuel.is_some();
-        if let Some((program, compiled)) = self.programs.get(&(found.digest, metered))
+        let load = self.host.loads.enter(&origin.tenant).await;
+        if let Some((program, compiled)) = self.shared().programs.get(&(found.digest, metered))
             && let Some(program) = program.upgrade()
         {
             return Ok((program, *compiled));
         }
-        if found.bytes.is_none() {
-            *found = self.read(path).await?;
-        }
-        let (host, bytes) = (self.host.clone(), found.bytes.take().unwrap_or_default());
+        let (host, path) = (self.host.clone(), path.to_owned());
         let (origin, limits, env) = (origin.clone(), function.limits.clone(), function.env.clone());
-        let work = move || -> Result<(Program, Compiled), Refusal> {
+        let work = move || -> Result<_, Refusal> {
+            let (found, bytes) = read(&host, &path)?;
             let residency = host.residency();
             let bytes = host.snapshot(bytes, &origin, &limits, &env)?;
             let loaded = residency.loader().load(&bytes, metered)?;
@@ -189,14 +198,17 @@ impl<'a> Revise<'a> {
             let program = residency.linkers().link(&loaded)?;
             let profile = Profile { metered: false, ..loaded.profile };
             let (digest, exports) = (loaded.digest, program.exports());
-            Ok((program, Compiled { digest, profile, exports }))
+            // It is over when this is, also where nobody waits for it any more.
+            drop(load);
+            Ok((found, program, Compiled { digest, profile, exports }))
         };
-        let (program, compiled) = spawn_blocking(work).await?;
+        let (now, program, compiled) = spawn_blocking(work).await?;
+        *found = now;
         let program = Arc::new(program);
         // What an init left is the function's own.
         if compiled.digest == found.digest {
             let known = (Arc::downgrade(&program), compiled);
-            self.programs.insert((found.digest, metered), known);
+            self.shared().programs.insert((found.digest, metered), known);
         }
         Ok((program, compiled))
     }
@@ -216,10 +228,11 @@ impl<'a> Revise<'a> {
     }
 
     /// The component of a revision: the same object for all that have it.
-    fn component(&mut self, path: &Path, found: &Found, compiled: Compiled) -> Arc<Component> {
-        let Found { digest, stamp, .. } = *found;
+    fn component(&self, path: &Path, found: &Found, compiled: Compiled) -> Arc<Component> {
+        let Found { digest, stamp } = *found;
+        let mut shared = self.shared();
         let Compiled { digest: compiled, profile, exports } = compiled;
-        if let Some(known) = self.components.get(path)
+        if let Some(known) = shared.components.get(path)
             && (known.digest, known.stamp) == (digest, stamp)
             && (known.compiled, known.profile) == (compiled, profile)
         {
@@ -228,14 +241,15 @@ impl<'a> Revise<'a> {
         let path: Arc<Path> = path.into();
         let component =
             Arc::new(Component { digest, compiled, profile, exports, path: path.clone(), stamp });
-        self.components.insert(path, component.clone());
+        shared.components.insert(path, component.clone());
         component
     }
 
     /// Limits, environment and grants: the same object for all functions of this deploy that have the same.
-    fn spec(&mut self, function: &Function) -> Arc<Spec> {
+    fn spec(&self, function: &Function) -> Arc<Spec> {
         let egress = &self.host.egress;
-        let spec = self.specs.entry(spec_text(function)).or_insert_with(|| {
+        let mut shared = self.shared();
+        let spec = shared.specs.entry(spec_text(function)).or_insert_with(|| {
             Arc::new(Spec {
                 limits: function.limits.clone(),
                 env: function.env.clone(),
@@ -250,7 +264,8 @@ impl<'a> Revise<'a> {
     async fn start(&self, revision: &Arc<Revision>, program: &Arc<Program>) -> Result<(), Refusal> {
         let (limits, invoker) = (&revision.spec.limits, self.host.invoker());
         let log = self.host.deploy_log(&revision.origin, limits);
-        let deadline = Instant::now() + limits.deadline;
+        let _one = self.host.starting.lock().await;
+        let deadline = Instant::now() + limits.deadline.min(START);
         let start = async {
             let (engines, spec) = (invoker.engines(), &revision.spec);
             Sandbox::new(engines, program, spec, log, Propagation::default(), deadline)?
@@ -266,6 +281,17 @@ impl<'a> Revise<'a> {
             self.host.residency().settle(revision, program);
         }
     }
+}
+
+/// A component's bytes, with their digest. Blocks.
+fn read(host: &Host, path: &Path) -> Result<(Found, Vec<u8>), Refusal> {
+    let moment = SystemTime::now();
+    let source = host.residency().loader().read(path)?;
+    let found = Found {
+        digest: blake3::hash(&source.bytes),
+        stamp: Some(source.stamp).filter(|stamp| stamp.is_settled(moment)),
+    };
+    Ok((found, source.bytes))
 }
 
 /// A function that its tenant's quota would never admit.

@@ -1,6 +1,6 @@
 //! How what is deployed is written down, and made again from that.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 
 use http::{HeaderName, Method};
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,11 @@ use super::{ComponentForm, Head};
 use crate::{
     capability::egress,
     config::{Quota, Tenant as TenantConfig},
-    control::{Deployed, Host, deploy::Tenants, routes},
+    control::{
+        Deployed, DeployedApp, Host,
+        deploy::Tenants,
+        routes::{self, Hosts},
+    },
     function::{Revision, RevisionParts, Tenant},
     ingress::{Endpoint, route::Router},
     manifest::{
@@ -64,6 +68,27 @@ impl TenantForm {
     fn quota(&self) -> Quota {
         let TenantForm { concurrency, rate_per_s, memory_bytes, weight, .. } = *self;
         Quota { concurrency, rate_per_s, memory_bytes, weight }
+    }
+}
+
+/// Where an app is from.
+#[derive(Serialize, Deserialize)]
+pub(super) struct HomeForm {
+    tenant: String,
+    app: String,
+    home: Option<PathBuf>,
+}
+
+impl HomeForm {
+    pub(super) fn of(app: &DeployedApp) -> HomeForm {
+        let DeployedApp { tenant, name, home } = app;
+        HomeForm { tenant: tenant.to_string(), app: name.to_string(), home: home.clone() }
+    }
+
+    fn app(&self) -> Result<DeployedApp, Malformed> {
+        let tenant = self.tenant.parse().map_err(Malformed::of)?;
+        let name = self.app.parse().map_err(Malformed::of)?;
+        Ok(DeployedApp { tenant, name, home: self.home.clone() })
     }
 }
 
@@ -308,14 +333,16 @@ pub(super) fn restore<'a>(
 ) -> Result<Restored, Malformed> {
     let current = host.deployed();
     let mut known = Tenants::of(host, &current);
-    let (mut tenants, mut hosts) = (Vec::new(), HashMap::new());
+    let (mut tenants, mut hosts) = (Vec::new(), Vec::new());
     for form in &head.tenants {
         let name = form.name.parse::<TenantName>().map_err(Malformed::of)?;
         let patterns = form.hosts.iter().map(|host| host.parse::<HostPattern>());
         let patterns = patterns.collect::<Result<Vec<_>, _>>().map_err(Malformed::of)?;
         tenants.push(known.get(&name, &form.quota()));
-        hosts.insert(name, patterns);
+        hosts.push((name, patterns));
     }
+    let hosts = Hosts::new(hosts.iter().map(|(name, hosts)| (name, &hosts[..])));
+    let apps = head.homes.iter().map(HomeForm::app).collect::<Result<_, _>>()?;
     let make = Make {
         host,
         tenants,
@@ -333,7 +360,11 @@ pub(super) fn restore<'a>(
         revisions.push(Arc::new(make.revision(&function?)?));
     }
     let router = routes::known(&hosts, &revisions);
-    Ok(Restored { deployed: Deployed { revisions }, tenants: known, router })
+    Ok(Restored {
+        deployed: Deployed { revisions, apps, complete: head.complete },
+        tenants: known,
+        router,
+    })
 }
 
 struct Make<'a> {

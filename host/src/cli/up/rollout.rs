@@ -1,0 +1,284 @@
+//! One reading of the project on its way to being served: build, deploy, ledger.
+//!
+//! ```text
+//!   read --wrong--> said; what is served stays, and what is on its way goes on
+//!     |
+//!     v      (a task of its own)
+//!   build ---> deploy ---swap--> served ---swap--> served ---> ended: a ledger, and which apps were refused
+//!                |                                   |
+//!                +------ refused, and said ----------+
+//! ```
+//!
+//! In a host of many an app that is wrong is refused alone. Where a single app was asked for it is the whole: its error is the
+//! command's.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{Duration, Instant, SystemTime},
+};
+
+use tokio::{sync::watch, task::JoinHandle};
+
+use crate::{
+    cli::{
+        Error,
+        console::Console,
+        project::{self, Project},
+        up::UpArgs,
+        watch::Sources,
+    },
+    config::{self, HostFile, Settings},
+    control::{DeployError, Deployed, Host, Ledger, Swap},
+    name::{AppName, TenantName},
+};
+
+/// How long a start waits for those that take longest, after the last one that was ready. Then they come later, and the others
+/// are served.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A project that was read.
+pub(super) struct Read {
+    pub(super) file: HostFile,
+    /// Without what was given as an argument.
+    settings: Settings,
+    /// As they were shown.
+    warnings: Vec<String>,
+    /// Before anything of it was read.
+    began: SystemTime,
+}
+
+/// Reads the project; what was given as an argument is stronger than the host file. Says what is wrong with apps that are
+/// refused.
+pub(super) fn read(args: &UpArgs, project: &Project, console: &Console) -> Result<Read, Error> {
+    let began = SystemTime::now();
+    let mut loaded = project.load(Settings::new(config::default_cache_dir()))?;
+    let settings = loaded.file.settings.clone();
+    args.apply(&mut loaded.file.settings);
+    loaded.warnings.iter().for_each(|warning| console.finding(warning));
+    let refused = loaded.file.tenants.iter().flat_map(|tenant| &tenant.refused);
+    refused.flat_map(|app| &app.findings).for_each(|finding| console.finding(finding));
+    let warnings = loaded.warnings.iter().map(ToString::to_string).collect();
+    Ok(Read { file: loaded.file, settings, warnings, began })
+}
+
+/// What all readings of a project have in common.
+#[derive(Clone)]
+pub(super) struct Target {
+    pub(super) host: Arc<Host>,
+    pub(super) project: Arc<Project>,
+    pub(super) console: Console,
+    /// Whether somebody is served: each swap is said from then on.
+    pub(super) serves: Arc<AtomicBool>,
+    // A build whose reading was given up goes on, and another one waits for its end.
+    building: Arc<Mutex<()>>,
+}
+
+/// What became of a reading.
+pub(super) struct Ended {
+    /// What building it was made of.
+    pub(super) sources: Sources,
+    /// Whether something else is served than before.
+    pub(super) changed: bool,
+    /// Which apps were refused, as a sentence, if any was; or why nothing is deployed.
+    pub(super) outcome: Result<Option<String>, Error>,
+}
+
+/// A reading on its way. What was swapped in stays when this is dropped, and nothing more is.
+pub(super) struct Rollout {
+    task: JoinHandle<Result<Ended, Error>>,
+    /// Functions that are served.
+    served: watch::Receiver<usize>,
+}
+
+impl Drop for Rollout {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Target {
+    pub(super) fn new(host: Arc<Host>, project: Project, console: Console) -> Target {
+        let (project, serves, building) = (Arc::new(project), Arc::default(), Arc::default());
+        Target { host, project, console, serves, building }
+    }
+
+    /// Builds and deploys what was read.
+    pub(super) fn roll_out(&self, read: Read, ledger: Option<Ledger>) -> Rollout {
+        let (served, watched) = watch::channel(0);
+        let target = self.clone();
+        let task = tokio::spawn(async move { target.run(read, ledger, &served).await });
+        Rollout { task, served: watched }
+    }
+
+    async fn run(
+        self,
+        mut read: Read,
+        ledger: Option<Ledger>,
+        served: &watch::Sender<usize>,
+    ) -> Result<Ended, Error> {
+        let started = Instant::now();
+        let mut built = self.build(read.file.clone()).await?;
+        if !self.is_of_many() && !built.failed.is_empty() {
+            return Err(built.failed.swap_remove(0).2.into());
+        }
+        for (tenant, app, error) in &built.failed {
+            self.console.error(error);
+            read.file.refuse(tenant, app);
+        }
+        let mut changed = false;
+        let mut report = |swap: Swap<'_>| {
+            changed |= self.report(swap, started);
+            served.send_replace(swap.after.revisions.len());
+        };
+        let deploy =
+            self.host.deploy_after(&read.file, &built.components, ledger.as_ref(), &mut report);
+        let deployed = project::deploying(&self.console, deploy).await;
+        let outcome = self.conclude(deployed, read);
+        Ok(Ended { sources: built.sources, changed, outcome })
+    }
+
+    fn conclude(&self, deployed: Result<(), Error>, read: Read) -> Result<Option<String>, Error> {
+        let errors = match deployed {
+            Ok(()) => Vec::new(),
+            Err(Error::Deploy(errors)) if self.is_of_many() => errors,
+            Err(error) => return Err(error),
+        };
+        let deployed = self.host.deployed();
+        let refused = refused(&read.file, &errors, &deployed);
+        if refused.is_some() && deployed.revisions.is_empty() {
+            return Err(Error::EveryAppRefused);
+        }
+        self.remember(deployed, read);
+        Ok(refused)
+    }
+
+    fn is_of_many(&self) -> bool {
+        matches!(*self.project, Project::Host(_))
+    }
+
+    async fn build(&self, file: HostFile) -> Result<project::BuiltProject, Error> {
+        let (console, building) = (self.console, self.building.clone());
+        let build = move || {
+            // It guards nothing but the builds' files.
+            let _one = building.lock().unwrap_or_else(PoisonError::into_inner);
+            project::build_each(&file, &console)
+        };
+        tokio::task::spawn_blocking(build)
+            .await
+            .map_err(|error| Error::System(std::io::Error::other(error)))
+    }
+
+    /// Says what has changed. Gives whether anything has.
+    fn report(&self, swap: Swap<'_>, started: Instant) -> bool {
+        if self.is_of_many() {
+            swap.refused.iter().for_each(|error| self.console.error(error));
+        }
+        let changed = changed_revisions(swap.before, swap.after);
+        if !changed.is_empty() && self.serves.load(Relaxed) {
+            let ms = started.elapsed().as_millis();
+            self.console.status("Swapped", format_args!("{} in {ms} ms", changed.join(", ")));
+        }
+        !changed.is_empty()
+    }
+
+    /// Leaves a ledger for the next start, beside whatever else goes on.
+    fn remember(&self, deployed: Arc<Deployed>, read: Read) {
+        let (host, project) = (self.host.clone(), self.project.clone());
+        tokio::task::spawn_blocking(move || {
+            let Read { file, settings, warnings, began } = read;
+            let remembered =
+                host.remember(project.path(), &deployed, &file, settings, warnings, began);
+            if let Err(error) = remembered {
+                tracing::warn!(%error, "what was deployed could not be written down: the next start deploys it again");
+            }
+        });
+    }
+}
+
+impl Rollout {
+    /// Waits for its end. May be dropped and called again before that.
+    pub(super) async fn ended(&mut self) -> Result<Ended, Error> {
+        match (&mut self.task).await {
+            Ok(ended) => ended,
+            Err(error) => Err(Error::System(std::io::Error::other(error))),
+        }
+    }
+
+    /// Waits until there is enough to begin with: all of it, or else what was ready when nothing more came for a while.
+    pub(super) async fn enough(&mut self) -> Result<Option<Ended>, Error> {
+        let mut served = self.served.clone();
+        loop {
+            let ready = *served.borrow_and_update();
+            let more = async {
+                // What has ended is seen elsewhere.
+                if served.changed().await.is_err() {
+                    std::future::pending().await
+                }
+            };
+            tokio::select! {
+                ended = self.ended() => return ended.map(Some),
+                waited = tokio::time::timeout(PATIENCE, more) => match waited {
+                    Err(_) if ready > 0 => return Ok(None),
+                    Ok(()) | Err(_) => {}
+                },
+            }
+        }
+    }
+}
+
+/// Which apps were refused, and what became of them.
+fn refused(file: &HostFile, errors: &[DeployError], deployed: &Deployed) -> Option<String> {
+    let is_served = |tenant: &TenantName, name: &AppName| {
+        deployed.apps.iter().any(|app| app.tenant == *tenant && app.name == *name)
+    };
+    let mut apps = BTreeMap::new();
+    for tenant in &file.tenants {
+        for app in &tenant.refused {
+            let home = Some(app.home.as_path());
+            let known = deployed
+                .apps
+                .iter()
+                .find(|known| known.tenant == tenant.name && known.home.as_deref() == home);
+            let text = match known.map(|known| &known.name).or(app.name.as_ref()) {
+                Some(name) => format!("{}/{name}", tenant.name),
+                None => format!("{} of tenant {}", app.home.display(), tenant.name),
+            };
+            apps.insert(text, known.is_some());
+        }
+    }
+    for DeployError { tenant, app, .. } in errors {
+        apps.insert(format!("{tenant}/{app}"), is_served(tenant, app));
+    }
+    let said = |(app, is_served): (&String, &bool)| match is_served {
+        true => format!("{app} (its previous revisions stay in place)"),
+        false => format!("{app} (not served)"),
+    };
+    let list = apps.iter().map(said).collect::<Vec<_>>().join(", ");
+    match apps.len() {
+        0 => None,
+        1 => Some(format!("1 app refused: {list}")),
+        many => Some(format!("{many} apps refused: {list}")),
+    }
+}
+
+fn changed_revisions(before: &Deployed, after: &Deployed) -> Vec<String> {
+    let names = |deployed: &Deployed| {
+        let origins = deployed.revisions.iter().map(|revision| revision.origin.clone());
+        let named = origins.map(|origin| {
+            let name = (origin.tenant.clone(), origin.app.clone(), origin.function.clone());
+            (name, origin)
+        });
+        named.collect::<BTreeMap<_, _>>()
+    };
+    let (before, after) = (names(before), names(after));
+    let new = after.iter().filter(|(name, origin)| {
+        before.get(*name).is_none_or(|known| known.revision != origin.revision)
+    });
+    let gone = before.iter().filter(|(name, _)| !after.contains_key(*name));
+    let gone = gone.map(|(_, origin)| format!("{origin} (gone)"));
+    new.map(|(_, origin)| origin.to_string()).chain(gone).collect()
+}
