@@ -317,9 +317,9 @@ fn report_to(log: Arc<GuestLog>) -> Report {
     })
 }
 
-/// Bytes that a guest may have in one piece of a body on its way out: the host holds up to two pieces for each body handle, so
-/// this times the handles is host memory that a guest can take.
-const BODY_PIECE_BYTES: usize = 64 << 10;
+/// Bytes that a guest may have in one piece of a body on its way out: the host holds up to two pieces for each body, and they
+/// are counted with what is held behind handles.
+pub const BODY_PIECE_BYTES: usize = 64 << 10;
 
 impl WasiHttpHooks for Gate {
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {

@@ -1,8 +1,9 @@
 //! What the host holds behind a guest's handles, counted.
 //!
-//! A handle is small, but a map of header fields is as large as the guest makes it, up to its own limit, and there may be as many as there
-//! are handles: together far more than the guest's memory. They are counted now and then, when the guest calls the host: the more
-//! there are, the more calls there are between two counts, so that counting costs each call a few entries of the table.
+//! A handle is small, but a map of header fields is as large as the guest makes it, up to its own limit, a body that is not sent has what
+//! the guest wrote, up to two pieces, and there may be as many as there are handles: together far more than the guest's memory. They are
+//! counted now and then, when the guest calls the host: the more there are, the more calls there are between two counts, so that
+//! counting costs each call a few entries of the table.
 
 use std::any::Any;
 
@@ -13,6 +14,8 @@ use wasmtime_wasi_http::{
     p2::types::{HostIncomingResponse, HostOutgoingRequest, HostOutgoingResponse},
     p3,
 };
+
+use crate::capability::egress::BODY_PIECE_BYTES;
 
 /// What a handle takes by itself, in bytes: its place in the table, and the resource.
 const HANDLE_BYTES: usize = 256;
@@ -48,29 +51,29 @@ impl Counting {
         let (mut handles, mut held_bytes) = (0_u32, 0_usize);
         for resource in table.iter_mut() {
             handles += 1;
-            held_bytes += HANDLE_BYTES + fields(resource).map_or(0, bytes);
+            held_bytes += HANDLE_BYTES + behind(resource);
         }
         self.calls_left = CALLS.max(handles / HANDLES_PER_CALL);
         Some(held_bytes)
     }
 }
 
-/// The header fields of a resource, if it is of a kind that a guest can make, or have others make, without number.
-fn fields(resource: &dyn Any) -> Option<&HeaderMap> {
-    let fields = if let Some(fields) = resource.downcast_ref::<FieldMap>() {
-        Some(fields)
+/// What is held behind a handle, in bytes, where it is of a kind that a guest can make, or have others make, without number.
+fn behind(resource: &dyn Any) -> usize {
+    let body = |is_there: bool| if is_there { 2 * BODY_PIECE_BYTES } else { 0 };
+    if let Some(fields) = resource.downcast_ref::<FieldMap>() {
+        bytes(fields)
     } else if let Some(request) = resource.downcast_ref::<HostOutgoingRequest>() {
-        Some(&request.headers)
+        bytes(&request.headers) + body(request.body.is_some())
     } else if let Some(response) = resource.downcast_ref::<HostOutgoingResponse>() {
-        Some(&response.headers)
+        bytes(&response.headers) + body(response.body.is_some())
     } else if let Some(response) = resource.downcast_ref::<HostIncomingResponse>() {
-        Some(&response.headers)
+        bytes(&response.headers)
     } else if let Some(request) = resource.downcast_ref::<p3::Request>() {
-        Some(&request.headers)
+        bytes(&request.headers)
     } else {
-        resource.downcast_ref::<p3::Response>().map(|response| &response.headers)
-    };
-    fields.map(|fields| &**fields)
+        resource.downcast_ref::<p3::Response>().map_or(0, |response| bytes(&response.headers))
+    }
 }
 
 fn bytes(fields: &HeaderMap) -> usize {
@@ -81,6 +84,7 @@ fn bytes(fields: &HeaderMap) -> usize {
 #[cfg(test)]
 mod tests {
     use http::{HeaderName, HeaderValue};
+    use http_body_util::BodyExt;
 
     use super::*;
 
@@ -104,6 +108,20 @@ mod tests {
         }
         let each = HANDLE_BYTES + FIELD_BYTES + "x-long".len();
         assert_eq!(counting.count(&mut table), Some(30_000 + 2 * each + HANDLE_BYTES));
+    }
+
+    #[test]
+    fn a_body_that_is_not_sent_counts_what_may_be_in_it() {
+        let body =
+            || Some(http_body_util::Empty::new().map_err(|never| match never {}).boxed_unsync());
+        let response =
+            |body| HostOutgoingResponse { status: 200.try_into().unwrap(), headers: map(0), body };
+        let mut table = ResourceTable::new();
+        table.push(response(None)).unwrap();
+        let without = Counting { calls_left: 1 }.count(&mut table).unwrap();
+        table.push(response(body())).unwrap();
+        let with = Counting { calls_left: 1 }.count(&mut table).unwrap();
+        assert_eq!(with, 2 * without + 2 * BODY_PIECE_BYTES);
     }
 
     #[test]

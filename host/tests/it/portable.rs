@@ -487,7 +487,9 @@ async fn http2_is_spoken_to_clients_that_begin_with_it(name: &str) {
         served.record().await.0,
         served.record().await.0,
     ];
-    let outcomes: Vec<&str> = records.iter().map(|r| r["outcome"].as_str().unwrap()).collect();
-    assert_eq!(outcomes, ["ok", "ok", "trap", "ok"]);
+    let mut outcomes: Vec<&str> = records.iter().map(|r| r["outcome"].as_str().unwrap()).collect();
+    // A guest goes on after its head: which one is done first is up to them.
+    outcomes.sort_unstable();
+    assert_eq!(outcomes, ["ok", "ok", "ok", "trap"]);
     served.assert_idle().await;
 }

@@ -10,6 +10,7 @@
 //! | `/trailers/N/M` | answers with N trailers of M bytes |
 //! | `/unfinished` | writes a piece of the body and drops it |
 //! | `/maps/N/M` | makes N maps of one field of M bytes each, keeps them and sleeps |
+//! | `/bodies/N` | writes all that it may to the bodies of N requests, sends none and sleeps |
 //! | `/send/N/URL` | sends N requests whose bodies never end, reads the answer of each to its end, keeps everything and sleeps |
 //! | `/spin`, `/sleep`, `/allocate`, `/panic` | before any answer |
 //! | anything else | answers |
@@ -85,6 +86,19 @@ impl Guest for Hostile {
                     fields
                 };
                 let _kept: Vec<Fields> = (0..number(first)).map(map).collect();
+                std::thread::sleep(Duration::from_secs(1 << 30));
+            }
+            "bodies" => {
+                let body = |_| {
+                    let request = OutgoingRequest::new(Fields::new());
+                    let body = request.body().expect("a fresh request has its body");
+                    let stream = body.write().expect("a fresh body has its stream");
+                    while let Ok(room @ 1..) = stream.check_write() {
+                        stream.write(&vec![b'x'; room as usize]).expect("there is room");
+                    }
+                    (stream, body, request)
+                };
+                let _kept: Vec<_> = (0..number(first)).map(body).collect();
                 std::thread::sleep(Duration::from_secs(1 << 30));
             }
             "send" => {

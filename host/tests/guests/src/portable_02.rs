@@ -16,13 +16,20 @@
 //! | `/exit-after-response` | finishes its response, then exits with the code 0 |
 //! | `/insist/STATUS/N` | answers with the status, and writes N bytes; traps where one of them is not taken |
 //! | `/spin-after-response` | finishes its response, then spins |
+//! | `/asked` | answers with every authority that its instance was ever asked as, one to a line |
 //! | `/served` | prints and answers how many requests its instance has seen, with this one |
 //! | `/trap` | traps before it answers |
 //! | anything else | `hello from 0.2` |
 
 #![cfg(target_os = "wasi")]
 
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Mutex,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+};
 
 use wasip2::{
     exports::http::incoming_handler::Guest,
@@ -41,6 +48,7 @@ struct Portable;
 wasip2::http::proxy::export!(Portable);
 
 static SERVED: AtomicU32 = AtomicU32::new(0);
+static ASKED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 impl Guest for Portable {
     fn handle(request: IncomingRequest, out: ResponseOutparam) {
@@ -56,6 +64,7 @@ impl Guest for Portable {
             "request" => text(out, &describe(&request)),
             "fetch" => fetch(path.strip_prefix("/fetch/").unwrap_or_default(), out),
             "follow" => follow(path.strip_prefix("/follow/").unwrap_or_default(), out),
+            "asked" => text(out, &asked(request.authority())),
             "served" => {
                 println!("served {served}");
                 text(out, &served.to_string());
@@ -267,4 +276,10 @@ fn trap_after_head(request: &IncomingRequest, out: ResponseOutparam) {
     let input = incoming.stream().expect("the stream is still there");
     while read(&input).is_some() {}
     panic!("after the head");
+}
+
+fn asked(authority: Option<String>) -> String {
+    let mut asked = ASKED.lock().expect("nobody panics with it");
+    asked.extend(authority);
+    asked.iter().map(|one| format!("{one}\n")).collect()
 }

@@ -14,13 +14,20 @@
 //! | `/exit-after-response` | finishes its response, then exits with the code 0 |
 //! | `/insist/STATUS/N` | answers with the status, and writes N bytes; traps where one of them is not taken |
 //! | `/spin-after-response` | finishes its response, then spins |
+//! | `/asked` | answers with every authority that its instance was ever asked as, one to a line |
 //! | `/served` | prints and answers how many requests its instance has seen, with this one |
 //! | `/trap` | traps before it answers |
 //! | anything else | `hello from 0.3` |
 
 #![cfg(target_os = "wasi")]
 
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Mutex,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+};
 
 use wasip3::{
     exports::http::handler::Guest,
@@ -37,6 +44,7 @@ struct Portable;
 wasip3::http::service::export!(Portable);
 
 static SERVED: AtomicU32 = AtomicU32::new(0);
+static ASKED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 impl Guest for Portable {
     async fn handle(request: Request) -> Result<Response, ErrorCode> {
@@ -73,6 +81,7 @@ impl Guest for Portable {
                     }
                 },
             )),
+            "asked" => Ok(text(&asked(request.get_authority()))),
             "served" => {
                 println!("served {served}");
                 Ok(text(&served.to_string()))
@@ -242,4 +251,10 @@ async fn count(request: Request) -> Response {
             return text(&bytes.to_string());
         }
     }
+}
+
+fn asked(authority: Option<String>) -> String {
+    let mut asked = ASKED.lock().expect("nobody panics with it");
+    asked.extend(authority);
+    asked.iter().map(|one| format!("{one}\n")).collect()
 }

@@ -1,6 +1,6 @@
 //! One tenant's secrets, hunted for by another across the slots that both have had.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use http::{HeaderMap, Method};
 
@@ -18,6 +18,26 @@ const INVOCATIONS: usize = 1200;
 /// At once, of each tenant.
 const AT_ONCE: usize = 8;
 
+/// What both have at first, in pages; they grow it by 20.
+#[derive(Clone, Copy)]
+struct Memory {
+    pages: &'static str,
+}
+
+/// A slot of these is written over.
+const SMALL: Memory = Memory { pages: "4" };
+
+/// A slot of these is mostly given back.
+const LARGE: Memory = Memory { pages: "40" };
+
+impl Memory {
+    /// Code that works on the memory up to where it says END.
+    fn until(self, code: &str) -> &'static str {
+        let end = (self.pages.parse::<u32>().unwrap() + 20) * 65536;
+        Box::leak(code.replace("END", &end.to_string()).into_boxed_str())
+    }
+}
+
 /// What both have: a memory that grows over what stays resident of a slot, two tables and globals.
 const SHAPE: &str = "
     (table $small 10 funcref)
@@ -27,9 +47,9 @@ const SHAPE: &str = "
     (elem declare func $f)";
 
 /// Leaves a secret wherever it can: in all of its memory, its tables, globals, and the stack under it.
-fn planter() -> Core {
+fn planter(memory: Memory) -> Core {
     Core {
-        memory: "4",
+        memory: memory.pages,
         fields: format!(
             "{SHAPE}
             (func $deep (param i64 i32) (result i64)
@@ -37,28 +57,31 @@ fn planter() -> Core {
                     (then (i64.add (local.get 0) (call $deep (local.get 0) (i32.sub (local.get 1) (i32.const 1)))))
                     (else (local.get 0))))"
         ),
-        handle: "(drop (memory.grow (i32.const 20)))
-            (memory.fill (i32.const 65536) (i32.const 0x5e) (i32.const 1507328))
+        handle: memory.until(
+            "(drop (memory.grow (i32.const 20)))
+            (memory.fill (i32.const 65536) (i32.const 0x5e) (i32.sub (i32.const END) (i32.const 65536)))
             (drop (table.grow $small (ref.func $f) (i32.const 100)))
             (table.fill $large (i32.const 0) (ref.func $f) (i32.const 6000))
             (global.set $secret (call $deep (i64.const 0x5e5e5e5e5e5e5e5e) (i32.const 1000)))",
+        ),
         body: "planted",
         ..Core::default()
     }
 }
 
 /// Looks at all of its memory that nobody has written to, its tables and globals, and traps if there is anything.
-fn hunter() -> Core {
+fn hunter(memory: Memory) -> Core {
     Core {
-        memory: "4",
+        memory: memory.pages,
         fields: SHAPE.to_owned(),
-        handle: "(local $at i32) (local $found i64)
+        handle: memory.until(
+            "(local $at i32) (local $found i64)
             (drop (memory.grow (i32.const 20)))
             (local.set $at (i32.const 65536))
             (loop $next
                 (local.set $found (i64.or (local.get $found) (i64.load (local.get $at))))
                 (local.set $at (i32.add (local.get $at) (i32.const 8)))
-                (br_if $next (i32.lt_u (local.get $at) (i32.const 1572864))))
+                (br_if $next (i32.lt_u (local.get $at) (i32.const END))))
             (if (i64.ne (local.get $found) (i64.const 0)) (then (unreachable)))
             (if (i64.ne (global.get $secret) (i64.const 0)) (then (unreachable)))
             (drop (table.grow $small (ref.null func) (i32.const 100)))
@@ -72,31 +95,36 @@ fn hunter() -> Core {
                 (if (i32.eqz (ref.is_null (table.get $small (local.get $at)))) (then (unreachable)))
                 (local.set $at (i32.add (local.get $at) (i32.const 1)))
                 (br_if $next (i32.lt_u (local.get $at) (i32.const 110))))",
+        ),
         body: "nothing",
         ..Core::default()
     }
 }
 
-/// Both tenants at once, with few slots between them, so that each slot is had by both.
-async fn hunts(limits: &str) {
-    let dir = tempfile::tempdir().unwrap();
-    let planter = write_component(dir.path(), "planter.wasm", &planter().lean());
-    let hunter = write_component(dir.path(), "hunter.wasm", &hunter().lean());
-    let tenants = Tenants::with(&planter, limits, |file| {
+/// Asks both tenants at once, with few slots between them, so that each slot is had by both. What they answer is looked at.
+async fn ask_both(
+    components: [&Path; 2],
+    limits: &str,
+    path: &'static str,
+    look: impl Fn(&str, &str) + Copy + Send + 'static,
+) {
+    let [suspect, neighbour] = components;
+    let tenants = Tenants::with(suspect, limits, |file| {
         file.settings.max_sandboxes = 8;
         file.settings.admission.wait = std::time::Duration::from_secs(60);
     })
     .await;
-    tenants.deploy("neighbour", &hunter, limits).await.unwrap();
+    tenants.deploy("neighbour", neighbour, limits).await.unwrap();
     let tenants = Arc::new(tenants);
     let mut all = tokio::task::JoinSet::new();
-    for (host, said) in [(SUSPECT, "planted"), (NEIGHBOUR, "nothing")] {
+    for host in [SUSPECT, NEIGHBOUR] {
         for _ in 0..AT_ONCE {
             let tenants = tenants.clone();
             all.spawn(async move {
                 for _ in 0..INVOCATIONS / AT_ONCE {
-                    let reply = tenants.send(host, Method::GET, "/", HeaderMap::new(), "").await;
-                    assert_eq!((reply.status, reply.text()), (200, said));
+                    let reply = tenants.send(host, Method::GET, path, HeaderMap::new(), "").await;
+                    assert_eq!(reply.status, 200, "{}", reply.text());
+                    look(host, reply.text());
                 }
             });
         }
@@ -109,14 +137,38 @@ async fn hunts(limits: &str) {
     tenants.served.assert_idle().await;
 }
 
+async fn hunts(memory: Memory, limits: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    let planter = write_component(dir.path(), "planter.wasm", &planter(memory).lean());
+    let hunter = write_component(dir.path(), "hunter.wasm", &hunter(memory).lean());
+    ask_both([&planter, &hunter], limits, "/", |host, said| {
+        assert_eq!(said, if host == SUSPECT { "planted" } else { "nothing" });
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hunt_through_reused_slots() {
-    hunts("").await;
+    hunts(SMALL, "").await;
+    hunts(LARGE, "").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hunt_through_provisioned_sandboxes() {
-    hunts("provisioned = 4").await;
+    hunts(SMALL, "provisioned = 4").await;
+    hunts(LARGE, "provisioned = 4").await;
+}
+
+/// Instances that serve more than one invocation serve no other tenant's, though both run the same bytes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hunt_through_instances_that_are_used_again() {
+    for name in ["portable-02", "portable-03"] {
+        let component = guest(name);
+        ask_both([&component, &component], "reuse = 5", "/asked", |host, said| {
+            assert_eq!(said, format!("{host}\n"));
+        })
+        .await;
+    }
 }
 
 /// A function that leaves much of its slot is followed by itself, too.

@@ -118,6 +118,18 @@ async fn maps_of_fields_without_number() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn bodies_on_their_way_out_without_number() {
+    let target = Target::guest("hostile-02").limits("memory_mib = 8");
+    target
+        .attacked(async |host| {
+            let ended = host.get("/bodies/300").await.is(502, "memory_exceeded");
+            let detail = "behind the guest's handles, and the limit is 8 MiB (`memory_mib`)";
+            assert!(ended.because("the host holds ").detail().ends_with(detail));
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn maps_of_fields_by_dozens_at_once() {
     // 24 times 24 MB, each within its limits.
     let target =
