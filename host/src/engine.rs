@@ -48,25 +48,23 @@ pub(crate) use stocks::Claim;
 pub use stocks::Holdings;
 pub use turns::{Lane, Turn, Turns, Waiting};
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::memory::Memory;
 use epoch::Ticker;
+use pool::Pools;
 use stocks::Stocks;
 
 /// The engines of one host: one per profile, made when first needed.
 pub struct Engines {
-    pool: PoolOptions,
-    slots: [OnceLock<Slots>; Profile::ALL.len()],
+    pools: Pools,
+    engines: [OnceLock<wasmtime::Engine>; Profile::ALL.len()],
+    // One at a time: each reserves much of the address space.
+    making: Mutex<()>,
     stocks: Stocks,
     ticker: Arc<Ticker>,
     turns: Arc<Turns>,
     bodies: Arc<Memory>,
-}
-
-struct Slots {
-    engine: wasmtime::Engine,
-    sandboxes: u32,
 }
 
 /// Why an engine could not be made.
@@ -81,44 +79,46 @@ pub enum EngineError {
 }
 
 impl Engines {
-    /// Makes the standard profile's engine and starts the epoch thread. The others are made when a revision first needs
-    /// them.
+    /// Finds out how large a pool can be, and starts the epoch thread. Engines are made when a revision first needs them.
     pub fn new(pool: PoolOptions) -> Result<Arc<Engines>, EngineError> {
-        let profile = Profile::default();
-        let (engine, sandboxes) = pool::build(profile, &pool).map_err(EngineError::Engine)?;
+        let pools = Pools::new(pool);
         let turns = Turns::new();
         let ticker = Ticker::start(turns.clone()).map_err(EngineError::Ticker)?;
-        ticker.tick(engine.clone());
-        let mut slots: [OnceLock<Slots>; Profile::ALL.len()] = Default::default();
-        slots[profile.index()] = OnceLock::from(Slots { engine, sandboxes });
         Ok(Arc::new(Engines {
-            slots,
-            // As many as the pool was made for, which may be smaller than asked.
-            stocks: Stocks::new(&pool, sandboxes),
+            engines: Default::default(),
+            making: Mutex::default(),
+            // As many as the pools are made for, which may be smaller than asked.
+            stocks: Stocks::new(pools.options(), pools.sandboxes()),
             ticker,
             turns,
-            bodies: Memory::new(pool.body_bytes),
-            pool,
+            bodies: Memory::new(pools.options().body_bytes),
+            pools,
         }))
+    }
+
+    /// Sandboxes that there is room for.
+    pub fn capacity(&self) -> u32 {
+        self.pools.sandboxes()
     }
 
     /// The engine of `profile`.
     pub fn get(&self, profile: Profile) -> Result<&wasmtime::Engine, EngineError> {
-        let cell = &self.slots[profile.index()];
-        if let Some(slots) = cell.get() {
-            return Ok(&slots.engine);
+        let cell = &self.engines[profile.index()];
+        if let Some(engine) = cell.get() {
+            return Ok(engine);
         }
-        let (engine, sandboxes) = pool::build(profile, &self.pool).map_err(EngineError::Engine)?;
-        let slots = cell.get_or_init(|| {
-            self.ticker.tick(engine.clone());
-            Slots { engine, sandboxes }
-        });
-        Ok(&slots.engine)
+        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(engine) = cell.get() {
+            return Ok(engine);
+        }
+        let engine = self.pools.engine(profile).map_err(EngineError::Engine)?;
+        self.ticker.tick(engine.clone());
+        Ok(cell.get_or_init(|| engine))
     }
 
     /// Whether memories that begin with so many bytes, together, are for a [large](Profile) profile.
     fn is_large(&self, initial_bytes: u64) -> bool {
-        initial_bytes > self.pool.keep_resident_bytes
+        initial_bytes > self.pools.options().keep_resident_bytes
     }
 
     /// To be held while a guest may run: the epoch ticks only while somebody holds one.
@@ -154,10 +154,10 @@ impl Engines {
 
     /// What the pools of all engines hold now.
     pub fn usage(&self) -> PoolUsage {
-        self.slots
+        self.engines
             .iter()
             .filter_map(OnceLock::get)
-            .map(|slots| PoolUsage::of(&slots.engine, slots.sandboxes))
+            .map(PoolUsage::of)
             .fold(PoolUsage::default(), PoolUsage::plus)
     }
 }

@@ -72,7 +72,7 @@ pub enum HostError {
 const MAX_COMPONENT_BYTES: u64 = 128 << 20;
 
 impl Host {
-    /// Sets up engines, pools and the artifact cache. Nothing is deployed yet, and no port is bound.
+    /// Sets up the artifact cache and what the engines are made of. Nothing is deployed yet, and no port is bound.
     ///
     /// A cache folder that cannot be written to is no error: artifacts are then kept in memory.
     pub fn new(settings: Settings, sink: Sink, log: InvocationLog) -> Result<Arc<Host>, HostError> {
@@ -106,8 +106,7 @@ impl Host {
             length: settings.admission.queue,
             rate_per_s: settings.admission.rate_per_s,
         };
-        let capacity =
-            u32::try_from(engines.usage().capacity).unwrap_or(u32::MAX).min(settings.max_sandboxes);
+        let capacity = engines.capacity().min(settings.max_sandboxes);
         let invoker =
             Arc::new(Invoker::new(engines.clone(), Admission::new(capacity, queue), sink, log));
         watch_use(&metrics, &invoker);

@@ -217,6 +217,11 @@ impl Host {
     /// A ledger that cannot be understood, which changes nothing.
     pub fn restore(self: &Arc<Self>, ledger: &Ledger) -> Result<(), Malformed> {
         let restored = form::restore(self, &ledger.head, ledger.functions())?;
+        // A pool takes some milliseconds to make: better now than at somebody's first request. One that cannot be made is
+        // that request's error.
+        for revision in &restored.deployed.revisions {
+            let _ = self.invoker().engines().get(revision.profile());
+        }
         self.swap(restored.deployed, restored.router, &restored.tenants);
         Ok(())
     }

@@ -81,39 +81,76 @@ pub(super) const TABLES: u32 = 2;
 /// A deploy starts each component once, in a host that may be full: what it needs comes on top of what is admitted.
 const SPARE: u32 = 1;
 
-/// Makes an engine whose pool is as large as asked, or as large as the address space allows. Returns it with
-/// the number of sandboxes that it holds.
-pub(super) fn build(profile: Profile, options: &PoolOptions) -> Result<(Engine, u32)> {
-    let mut sandboxes = options.sandboxes.max(1);
-    loop {
+/// Stacks of a pool that only shows what fits: they take little of the address space, and each a call of the system.
+const NO_STACKS: u32 = 1;
+
+/// Pools of one size for the engines of one host: as large as asked, or as large as the address space allows.
+#[derive(Debug)]
+pub(super) struct Pools {
+    options: PoolOptions,
+    /// None: no pool fits.
+    sandboxes: Option<u32>,
+}
+
+impl Pools {
+    pub(super) fn new(options: PoolOptions) -> Pools {
+        let mut config = Profile::default().config();
+        let mut fits = |sandboxes: &u32| {
+            let mut pool = pooling(Profile::default(), &options, *sandboxes);
+            pool.total_stacks(NO_STACKS);
+            config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+            Engine::new(&config).is_ok()
+        };
+        let sandboxes = sizes(options.sandboxes).find(&mut fits);
+        match sandboxes {
+            Some(sandboxes) if sandboxes < options.sandboxes => tracing::warn!(
+                asked = options.sandboxes,
+                sandboxes,
+                "the address space does not hold the pool that was asked for; made a smaller one"
+            ),
+            Some(_) => {}
+            None => tracing::warn!(
+                "no pool fits into the address space; sandboxes are allocated on demand, which is slower"
+            ),
+        }
+        Pools { options, sandboxes }
+    }
+
+    pub(super) fn options(&self) -> &PoolOptions {
+        &self.options
+    }
+
+    /// Sandboxes that each of them holds, besides those that are made ahead.
+    pub(super) fn sandboxes(&self) -> u32 {
+        self.sandboxes.unwrap_or(self.options.sandboxes)
+    }
+
+    /// Makes an engine with a pool of its own.
+    pub(super) fn engine(&self, profile: Profile) -> Result<Engine> {
         let mut config = profile.config();
-        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling(
-            profile, options, sandboxes,
-        )));
-        match Engine::new(&config) {
-            Ok(engine) => {
-                if sandboxes < options.sandboxes {
-                    tracing::warn!(
-                        asked = options.sandboxes,
-                        sandboxes,
-                        profile = profile.as_str(),
-                        "the address space does not hold the pool that was asked for; made a smaller one"
-                    );
-                }
-                return Ok((engine, sandboxes));
-            }
-            Err(error) if sandboxes <= SMALLEST_POOL => {
-                tracing::warn!(
+        for sandboxes in self.sandboxes.into_iter().flat_map(sizes) {
+            config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling(
+                profile,
+                &self.options,
+                sandboxes,
+            )));
+            match Engine::new(&config) {
+                Ok(engine) => return Ok(engine),
+                Err(error) => tracing::warn!(
                     error = format!("{error:#}"),
                     profile = profile.as_str(),
-                    "no pool fits into the address space; sandboxes are allocated on demand, which is slower"
-                );
-                let engine = Engine::new(&profile.config())?;
-                return Ok((engine, options.sandboxes));
+                    sandboxes,
+                    "no pool of this size fits beside the others; trying a smaller one"
+                ),
             }
-            Err(_) => sandboxes /= 2,
         }
+        Engine::new(&profile.config())
     }
+}
+
+/// Sizes to try: what was asked for, and each time half of it.
+fn sizes(asked: u32) -> impl Iterator<Item = u32> {
+    std::iter::successors(Some(asked.max(1)), |size| (*size > SMALLEST_POOL).then_some(size / 2))
 }
 
 fn pooling(profile: Profile, options: &PoolOptions, sandboxes: u32) -> PoolingAllocationConfig {
@@ -156,8 +193,6 @@ fn pooling(profile: Profile, options: &PoolOptions, sandboxes: u32) -> PoolingAl
 /// What the pools hold at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PoolUsage {
-    /// Sandboxes that may exist at once.
-    pub capacity: u64,
     /// Component instances that exist.
     pub component_instances: u64,
     /// Core instances that exist.
@@ -173,13 +208,11 @@ pub struct PoolUsage {
 }
 
 impl PoolUsage {
-    pub(super) fn of(engine: &Engine, sandboxes: u32) -> PoolUsage {
-        let capacity = u64::from(sandboxes);
+    pub(super) fn of(engine: &Engine) -> PoolUsage {
         let Some(metrics) = engine.pooling_allocator_metrics() else {
-            return PoolUsage { capacity, ..PoolUsage::default() };
+            return PoolUsage::default();
         };
         PoolUsage {
-            capacity,
             component_instances: metrics.component_instances(),
             core_instances: metrics.core_instances(),
             memories: metrics.memories() as u64,
@@ -191,7 +224,6 @@ impl PoolUsage {
 
     pub(super) fn plus(self, other: PoolUsage) -> PoolUsage {
         PoolUsage {
-            capacity: self.capacity + other.capacity,
             component_instances: self.component_instances + other.component_instances,
             core_instances: self.core_instances + other.core_instances,
             memories: self.memories + other.memories,
@@ -219,10 +251,10 @@ mod tests {
     fn a_pool_that_does_not_fit_is_made_smaller() {
         // 200,000 slots of 4 GiB are 800 TiB, more than a process's 128 TiB.
         let options = PoolOptions { sandboxes: 200_000, ..PoolOptions::default() };
-        let (engine, sandboxes) = build(Profile::default(), &options).unwrap();
-        assert!((SMALLEST_POOL..200_000).contains(&sandboxes), "{sandboxes}");
-        let usage = PoolUsage::of(&engine, sandboxes);
-        assert!(usage.is_idle());
-        assert_eq!(usage.capacity, u64::from(sandboxes));
+        let pools = Pools::new(options);
+        assert!((SMALLEST_POOL..200_000).contains(&pools.sandboxes()), "{pools:?}");
+        let engine = pools.engine(Profile::default()).unwrap();
+        assert!(engine.pooling_allocator_metrics().is_some());
+        assert!(PoolUsage::of(&engine).is_idle());
     }
 }
