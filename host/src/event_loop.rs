@@ -10,7 +10,8 @@
 //!
 //! An invocation that is over within a tick, which nearly all are, costs no wake-up of another thread. One that is not is in
 //! nobody's way: its task is moved to the compute threads in the middle of its computation, and moved back when it waits for
-//! something. What guests compute is said by [`computing`], from inside a poll.
+//! something. One that had just begun when the tick came has another one to end: it is not worth the move. What guests compute is
+//! said by [`computing`], from inside a poll.
 
 use std::{
     cell::{Cell, RefCell},
@@ -25,6 +26,7 @@ use std::{
     },
     task::{Context, Poll},
     thread,
+    time::Duration,
 };
 
 use futures_util::future::{AbortHandle, Abortable};
@@ -55,6 +57,7 @@ struct EventLoop {
 /// Where a task runs: here, and where it computes.
 #[derive(Clone, Debug)]
 struct Home {
+    index: usize,
     event_loop: Handle,
     compute: Handle,
 }
@@ -62,12 +65,20 @@ struct Home {
 thread_local! {
     /// On the thread of an event loop: that one.
     static HOME: RefCell<Option<Home>> = const { RefCell::new(None) };
-    static COMPUTING: Cell<bool> = const { Cell::new(false) };
+    static COMPUTING: Cell<Option<Duration>> = const { Cell::new(None) };
 }
 
-/// Says that the task which is being polled is in the middle of a computation: it has used the thread for long, and would go on.
-pub fn computing() {
-    COMPUTING.set(true);
+/// How long a task has used the thread when it is moved: half of what lies between two of those moments in which it can be.
+const LONG: Duration = Duration::from_micros(500);
+
+/// Says that the task which is being polled is in the middle of a computation, has used the thread for so long, and would go on.
+pub fn computing(time: Duration) {
+    COMPUTING.set(Some(time));
+}
+
+/// Which event loop this thread is, if it is one. What is woken on another one costs that a system call.
+pub fn here() -> Option<usize> {
+    HOME.with_borrow(|home| home.as_ref().map(|home| home.index))
 }
 
 /// Lets others run first, and has the task go on where tasks compute.
@@ -76,7 +87,7 @@ pub async fn compute() {
     poll_fn(|cx| {
         let poll = others.as_mut().poll(cx);
         if poll.is_pending() {
-            computing();
+            computing(Duration::MAX);
         }
         poll
     })
@@ -136,7 +147,7 @@ impl EventLoop {
         compute: Handle,
     ) -> io::Result<(EventLoop, oneshot::Sender<Infallible>)> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        let home = Home { event_loop: runtime.handle().clone(), compute };
+        let home = Home { index, event_loop: runtime.handle().clone(), compute };
         let (running, ended) = oneshot::channel::<Infallible>();
         let here = home.clone();
         thread::Builder::new().name(format!("lacewing-io-{index}")).spawn(move || {
@@ -177,9 +188,11 @@ impl Future for Roaming {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Some(task) = &mut self.task else { return Poll::Ready(()) };
-        COMPUTING.set(false);
+        COMPUTING.set(None);
         let poll = task.as_mut().poll(cx);
-        let computing = COMPUTING.take();
+        let computed = COMPUTING.take();
+        // Away it stays until it waits, however short its last poll was.
+        let computing = computed.is_some_and(|time| self.away || time >= LONG);
         if poll.is_ready() || computing == self.away {
             return poll;
         }
@@ -236,7 +249,7 @@ pub fn spawn<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static
 
 #[cfg(test)]
 mod tests {
-    use std::{future::pending, sync::mpsc, time::Duration};
+    use std::{future::pending, sync::mpsc};
 
     use super::*;
 
@@ -246,7 +259,7 @@ mod tests {
         EventLoops::start(NonZero::<usize>::MIN).unwrap()
     }
 
-    fn here() -> String {
+    fn name() -> String {
         thread::current().name().unwrap_or_default().to_owned()
     }
 
@@ -254,12 +267,12 @@ mod tests {
     async fn compute(ticks: u32, seen: mpsc::Sender<String>) {
         let mut left = ticks;
         poll_fn(|cx| {
-            seen.send(here()).unwrap();
+            seen.send(name()).unwrap();
             if left == 0 {
                 return Poll::Ready(());
             }
             left -= 1;
-            computing();
+            computing(LONG);
             cx.waker().wake_by_ref();
             Poll::Pending
         })
@@ -274,7 +287,7 @@ mod tests {
         loops.handle.spawn(async move {
             compute(2, seen.clone()).await;
             tokio::task::yield_now().await;
-            seen.send(here()).unwrap();
+            seen.send(name()).unwrap();
             done.send(()).unwrap();
         });
         ended.await.unwrap();
@@ -283,6 +296,28 @@ mod tests {
             threads.iter().map(|name| name.starts_with("lacewing-io")).collect();
         // The first tick, the second, the end of the computation, and what came after it had waited.
         assert_eq!(at_home, [true, false, false, true], "{threads:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn what_has_just_begun_is_not_moved() {
+        let loops = one();
+        let (done, ended) = oneshot::channel();
+        loops.handle.spawn(async move {
+            let mut polls = [LONG / 2, LONG, LONG / 2].into_iter();
+            let mut seen = Vec::new();
+            poll_fn(|cx| {
+                seen.push(name());
+                let Some(time) = polls.next() else { return Poll::Ready(()) };
+                computing(time);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            })
+            .await;
+            done.send(seen).unwrap();
+        });
+        let seen = ended.await.unwrap();
+        let at_home: Vec<bool> = seen.iter().map(|name| name.starts_with("lacewing-io")).collect();
+        assert_eq!(at_home, [true, true, false, false], "{seen:?}");
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -296,7 +331,7 @@ mod tests {
             for _ in 0..100 {
                 tokio::task::yield_now().await;
             }
-            done.send(here()).unwrap();
+            done.send(name()).unwrap();
         });
         assert!(ended.await.unwrap().starts_with("lacewing-io"));
     }

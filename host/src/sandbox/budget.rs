@@ -254,8 +254,10 @@ impl<F: Future> Future for Limited<'_, F> {
         let this = self.project();
         SLICE.set(Some(Slice::begin(this.clock, *this.interrupted)));
         let poll = this.guest.poll(cx);
+        let mut time = Duration::ZERO;
         if let Some(slice) = SLICE.take() {
-            this.clock.add(slice.elapsed());
+            time = slice.elapsed();
+            this.clock.add(time);
             *this.interrupted = slice.interrupted;
         }
         // Done, or waiting for something else than its turn: then that is not here.
@@ -267,7 +269,7 @@ impl<F: Future> Future for Limited<'_, F> {
             return Poll::Ready(Err(Stop::Held));
         }
         if *this.interrupted {
-            event_loop::computing();
+            event_loop::computing(time);
         }
         let deadline = *this.deadline;
         let timer =

@@ -19,6 +19,8 @@
 //!   instance is retired, and gone when the others are.
 //! - **Slots** are those that the host has for what is made ahead ([`Holdings::provision`](crate::engine::Holdings::provision)). Where none is left, an invocation
 //!   has a sandbox of its own as without `reuse`; so what is kept never takes a slot from an invocation. What is idle goes after [`IDLE`].
+//! - An instance is on one event loop, and serves those that are on the same one, or anybody while it serves nobody: each hand-over between
+//!   threads costs more than the guest of a small function does.
 
 mod drive;
 mod meter;
@@ -59,6 +61,9 @@ pub const IDLE: Duration = Duration::from_secs(2);
 /// Invocations that one instance serves at the same time, where its component can: what one waits for, others use.
 pub const CONCURRENT: u32 = 16;
 
+/// CPU time of a call after which others may wait for the next one to begin: a tick is sixteen of them.
+const BRISK: Duration = Duration::from_micros(60);
+
 /// The instances of one revision. Dropping it drops those that are idle.
 pub struct Reused {
     // Those that take one more. The one that was used last comes first: its memory is in the caches.
@@ -74,6 +79,8 @@ pub(super) struct Instance {
     pool: Weak<Reused>,
     spec: Arc<Spec>,
     engines: Arc<Engines>,
+    /// The event loop that its task is on.
+    home: Option<usize>,
     /// Locked after the pool's list.
     load: Mutex<Load>,
     /// Calls that its task has not begun. `None` once it begins no more.
@@ -88,6 +95,8 @@ pub(super) struct Instance {
     open: AtomicU32,
     /// Whether its component would begin a call at once.
     ready: AtomicBool,
+    /// Whether its last call was short.
+    brisk: AtomicBool,
     /// Whether the guest was interrupted, and would go on, when it last came to rest.
     interrupted: AtomicBool,
     /// Why it ended, where that was not by itself.
@@ -174,7 +183,7 @@ impl Reused {
         })
     }
 
-    /// A seat in an instance that is there, for the invocation of `log` and until `deadline`.
+    /// A seat in an instance that is near, or that has nothing else to do, for the invocation of `log` and until `deadline`.
     pub fn take(
         &self,
         log: &Arc<GuestLog>,
@@ -182,12 +191,22 @@ impl Reused {
         deadline: Instant,
     ) -> Option<Seat> {
         let instance = {
+            let here = event_loop::here();
             let mut free = self.free();
-            let instance = free.pop()?;
+            let near = free.iter().rposition(|one| one.home == here);
+            let at = near.or_else(|| free.iter().rposition(|one| one.load().seats == 0))?;
+            let instance = free[at].clone();
             let mut load = instance.load();
-            load.free = false;
             load.seats += 1;
             load.served += 1;
+            // Those who come behind one that is soon done need no instance of their own.
+            let has_room = instance.brisk.load(Relaxed)
+                && load.seats < instance.concurrent
+                && load.served < self.spec.limits.reuse;
+            if !has_room {
+                load.free = false;
+                free.remove(at);
+            }
             drop(load);
             instance
         };
@@ -227,6 +246,7 @@ impl Reused {
             pool: Arc::downgrade(self),
             spec: self.spec.clone(),
             engines: self.engines.clone(),
+            home: event_loop::here(),
             load: Mutex::new(Load { seats: 1, served: 1, ..Load::default() }),
             inbox: Mutex::new(Some(VecDeque::new())),
             // One call of wasi:http 0.2 has the store for itself, and fuel is counted by store.
@@ -240,6 +260,7 @@ impl Reused {
             peak_bytes: AtomicU64::new(0),
             open: AtomicU32::new(0),
             ready: AtomicBool::new(true),
+            brisk: AtomicBool::new(false),
             interrupted: AtomicBool::new(false),
             ended: SetOnce::new(),
         });
@@ -302,11 +323,12 @@ impl Instance {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes one more, if it has room for it now and that is not one too many. Asked whenever that may have changed.
+    /// Takes one more, if it has room for it now and that is not one too many; or none, until it comes to rest. Asked whenever that
+    /// may have changed.
     fn offer(self: &Arc<Self>) {
         let rests = self.ready.load(Relaxed) && !self.interrupted.load(Relaxed);
         if !rests || self.open.load(Relaxed) >= self.concurrent {
-            return;
+            return self.withdraw();
         }
         let Some(pool) = self.pool.upgrade() else {
             self.retire();
@@ -327,10 +349,18 @@ impl Instance {
 
     /// Takes no more.
     fn retire(&self) {
+        self.load().retired = true;
+        self.withdraw();
+    }
+
+    /// Takes no more for now.
+    fn withdraw(&self) {
+        if !self.load().free {
+            return;
+        }
         let pool = self.pool.upgrade();
         let mut free = pool.as_ref().map(|pool| pool.free());
         let mut load = self.load();
-        load.retired = true;
         if let Some(free) = free.as_mut().filter(|_| load.free) {
             free.retain(|other| !std::ptr::eq(&raw const **other, self));
         }

@@ -17,7 +17,7 @@ use wasmtime::{
 };
 use wasmtime_wasi_http::{p2::bindings::Proxy, p3::bindings::Service};
 
-use super::{Call, Done, Ended, IDLE, Instance, Kept};
+use super::{BRISK, Call, Done, Ended, IDLE, Instance, Kept};
 use crate::{
     outcome::Outcome,
     sandbox::{
@@ -214,7 +214,9 @@ impl Instance {
 
     fn end(&self, start: Duration) -> Duration {
         self.open.fetch_sub(1, Relaxed);
-        self.meter().end(start, budget::spent_at_tick())
+        let cpu = self.meter().end(start, budget::spent_at_tick());
+        self.brisk.store(cpu < BRISK, Relaxed);
+        cpu
     }
 
     fn turn(&self) {
