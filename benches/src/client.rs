@@ -11,6 +11,7 @@ use serde::Serialize;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
+    sync::mpsc,
 };
 
 /// One connection, made again when the server closes it.
@@ -46,12 +47,18 @@ impl Client {
         self.socket.as_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
-    /// One request; gives the status of its answer. A connection that fails is made again for the next.
+    /// One request; gives the status of its answer. A connection that fails is made again for the next. One that the server has
+    /// closed while it was idle is no failure: the request is made again on a new one, as HTTP's clients do (RFC 9112, section 9.3.1).
     ///
     /// # Errors
     /// No whole answer came.
     pub async fn ask(&mut self) -> io::Result<u16> {
-        let answered = self.exchange().await;
+        let was_idle = self.socket.is_some();
+        let mut answered = self.exchange().await;
+        if was_idle && answered.as_ref().is_err_and(|error| is_closed(error.kind())) {
+            self.socket = None;
+            answered = self.exchange().await;
+        }
         match answered {
             Ok((status, true)) => Ok(status),
             Ok((status, false)) => {
@@ -102,6 +109,12 @@ impl Client {
         }
         Ok((status, kept))
     }
+}
+
+/// Whether that is how a connection fails which the other side has closed.
+fn is_closed(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(kind, BrokenPipe | ConnectionReset | UnexpectedEof)
 }
 
 /// What became of many requests.
@@ -192,4 +205,63 @@ pub async fn ask_until(mut client: Client, until: Instant) -> Answers {
         }
     }
     answers
+}
+
+/// Asks for `/` of a host on a schedule, until the time is over: each request has a connection to itself while it is under way, and
+/// counts from when it was due.
+///
+/// # Errors
+/// The server does not accept at the beginning.
+///
+/// # Panics
+/// If an answer went missing: that is a mistake of this function's.
+pub fn steadily(address: SocketAddr, host: &str, rate: u32, time: Duration) -> io::Result<Answers> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut idle: Vec<Client> = Vec::new();
+        for _ in 0..8 {
+            let mut client = Client::new(address, host, "/");
+            client.connect().await?;
+            idle.push(client);
+        }
+        let (done, mut answered) = mpsc::unbounded_channel();
+        let (mut answers, start, mut sent) = (Answers::default(), Instant::now(), 0_u32);
+        let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
+        while start.elapsed() < time {
+            let due = ticks.tick().await.into_std();
+            while let Ok((client, answer, took)) = answered.try_recv() {
+                let _: &io::Result<u16> = &answer;
+                answers.add(&answer, took);
+                idle.push(client);
+            }
+            let mut client = idle.pop().unwrap_or_else(|| Client::new(address, host, "/"));
+            let done = done.clone();
+            sent += 1;
+            tokio::spawn(async move {
+                let answer = client.ask().await;
+                let _ = done.send((client, answer, due.elapsed()));
+            });
+        }
+        drop(done);
+        while let Some((_, answer, took)) = answered.recv().await {
+            answers.add(&answer, took);
+        }
+        assert_eq!(answers.total(), sent as usize);
+        Ok(answers)
+    })
+}
+
+/// The body of a GET, on a connection of its own.
+///
+/// # Errors
+/// No answer came.
+pub fn get(address: SocketAddr, host: &str, path: &str) -> io::Result<String> {
+    let mut socket = std::net::TcpStream::connect(address)?;
+    io::Write::write_all(
+        &mut socket,
+        format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n").as_bytes(),
+    )?;
+    let text = io::read_to_string(socket)?;
+    Ok(text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
 }

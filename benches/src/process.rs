@@ -6,14 +6,39 @@ use std::{
     net::SocketAddr,
     path::Path,
     process::{Child, Command, Stdio},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Errors that are remembered.
+const MOST_ERRORS: usize = 1000;
 
 /// A running `lacewing up`. Dropping it ends it.
 pub struct Host {
     child: Child,
     started: Instant,
     address: SocketAddr,
+    heard: Arc<Mutex<Heard>>,
+}
+
+/// What a host has said since it serves.
+#[derive(Default)]
+struct Heard {
+    errors: Vec<String>,
+    swaps: u32,
+}
+
+/// What a host's process holds at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample {
+    /// In memory, in KiB.
+    pub resident_kib: f64,
+    /// Open descriptors.
+    pub descriptors: u32,
+    /// Threads.
+    pub threads: u32,
 }
 
 impl Host {
@@ -41,8 +66,54 @@ impl Host {
             said.push_str(&line);
         };
         // What it says from now on must not make it wait.
-        std::thread::spawn(move || io::copy(&mut lines, &mut io::sink()));
-        Ok(Host { child, started, address })
+        let heard = Arc::new(Mutex::new(Heard::default()));
+        let hearing = Arc::clone(&heard);
+        std::thread::spawn(move || {
+            for line in lines.lines().map_while(Result::ok) {
+                let mut heard = hearing.lock().unwrap_or_else(PoisonError::into_inner);
+                if line.starts_with("error") && heard.errors.len() < MOST_ERRORS {
+                    heard.errors.push(line);
+                } else if line.starts_with("Swapped") {
+                    heard.swaps += 1;
+                }
+            }
+        });
+        Ok(Host { child, started, address, heard })
+    }
+
+    /// Has it read its file again.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn reload(&self) -> io::Result<()> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        Ok(kill_process(pid.ok_or(io::ErrorKind::NotFound)?, Signal::HUP)?)
+    }
+
+    /// The errors that it has said since it serves.
+    pub fn errors(&self) -> Vec<String> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).errors.clone()
+    }
+
+    /// How many deploys it has swapped in since it serves.
+    pub fn swaps(&self) -> u32 {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).swaps
+    }
+
+    /// What it holds now.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn sample(&self) -> io::Result<Sample> {
+        let count = |what: &str| {
+            let entries = fs::read_dir(format!("/proc/{}/{what}", self.child.id()))?;
+            Ok::<_, io::Error>(u32::try_from(entries.count()).unwrap_or(u32::MAX))
+        };
+        Ok(Sample {
+            resident_kib: self.resident_kib()?,
+            descriptors: count("fd")?,
+            threads: count("task")?,
+        })
     }
 
     /// Where it serves.

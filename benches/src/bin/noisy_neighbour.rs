@@ -22,12 +22,12 @@ use std::{
 
 use clap::Parser;
 use lacewing_benches::{
-    client::{Answers, Client, ask_until},
+    client::{Answers, Client, ask_until, steadily},
     dated, guest,
     process::Host,
 };
 use serde_json::json;
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::task::JoinSet;
 
 #[derive(Parser)]
 struct Options {
@@ -72,44 +72,6 @@ fn write_host(dir: &Path) -> io::Result<PathBuf> {
     Ok(path)
 }
 
-/// Asks on a schedule, on a thread of its own: each request has a connection to itself while it is under way.
-fn steadily(address: SocketAddr, rate: u32, time: Duration) -> io::Result<Answers> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let mut idle: Vec<Client> = Vec::new();
-        for _ in 0..8 {
-            let mut client = Client::new(address, NEIGHBOUR, "/");
-            client.connect().await?;
-            idle.push(client);
-        }
-        let (done, mut answered) = mpsc::unbounded_channel();
-        let (mut answers, start, mut sent) = (Answers::default(), Instant::now(), 0_u32);
-        let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
-        while start.elapsed() < time {
-            let due = ticks.tick().await.into_std();
-            while let Ok((client, answer, took)) = answered.try_recv() {
-                let _: &io::Result<u16> = &answer;
-                answers.add(&answer, took);
-                idle.push(client);
-            }
-            let mut client = idle.pop().unwrap_or_else(|| Client::new(address, NEIGHBOUR, "/"));
-            let done = done.clone();
-            sent += 1;
-            tokio::spawn(async move {
-                let answer = client.ask().await;
-                let _ = done.send((client, answer, due.elapsed()));
-            });
-        }
-        drop(done);
-        while let Some((_, answer, took)) = answered.recv().await {
-            answers.add(&answer, took);
-        }
-        assert_eq!(answers.total(), sent as usize);
-        Ok(answers)
-    })
-}
-
 fn noise(address: SocketAddr, connections: usize, time: Duration) -> io::Result<Answers> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -137,14 +99,14 @@ fn main() -> anyhow::Result<()> {
     let (address, time) = (host.address(), Duration::from_secs(options.seconds));
     let load = || fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load_before = load();
-    steadily(address, options.rate, Duration::from_secs(2))?;
-    let alone = steadily(address, options.rate, time)?;
+    steadily(address, NEIGHBOUR, options.rate, Duration::from_secs(2))?;
+    let alone = steadily(address, NEIGHBOUR, options.rate, time)?;
     let connections = options.connections;
     // It begins before and ends after what is measured.
     let noisy =
         std::thread::spawn(move || noise(address, connections, time + Duration::from_secs(3)));
     std::thread::sleep(Duration::from_secs(2));
-    let beside = steadily(address, options.rate, time)?;
+    let beside = steadily(address, NEIGHBOUR, options.rate, time)?;
     let noisy = noisy.join().map_err(|_| anyhow::anyhow!("the noise panicked"))??;
     let lost = |answers: &Answers| answers.total() - answers.count(200);
     let (p99_alone, p99_beside) = (alone.of(&[200]).p99_ms, beside.of(&[200]).p99_ms);
