@@ -136,11 +136,15 @@ impl CpuClock {
         let turn = self.take_turn(spent);
         match self.lane.get() {
             Some(lane) if !lane.has_credit() => {
-                Box::pin(interrupted(next_turn(self.clone(), lane.clone(), turn)))
+                // Who has taken more than its share has computed for long, whenever this poll began.
+                let next = next_turn(self.clone(), lane.clone(), turn);
+                Box::pin(interrupted(Duration::MAX, next))
             }
-            Some(lane) if spent >= LONG => Box::pin(interrupted(yield_in_sight_of(lane.clone()))),
+            Some(lane) if spent >= LONG => {
+                Box::pin(interrupted(Duration::ZERO, yield_in_sight_of(lane.clone())))
+            }
             // Wasmtime's own yield would be polled again at once, before anybody else on this thread.
-            _ => Box::pin(interrupted(tokio::task::yield_now())),
+            _ => Box::pin(interrupted(Duration::ZERO, tokio::task::yield_now())),
         }
     }
 }
@@ -175,8 +179,8 @@ struct Slice {
     // The thread's CPU clock at the start, or up to a tick before it.
     cpu: Duration,
     before: Duration,
-    // Whether the guest is in the middle of a computation that a tick has interrupted.
-    interrupted: bool,
+    // Where the guest is in the middle of a computation that a tick has interrupted: how long that has taken at the least.
+    interrupted: Option<Duration>,
 }
 
 thread_local! {
@@ -186,7 +190,7 @@ thread_local! {
 }
 
 impl Slice {
-    fn begin(clock: &CpuClock, interrupted: bool) -> Slice {
+    fn begin(clock: &CpuClock, interrupted: Option<Duration>) -> Slice {
         let start = Instant::now();
         let cpu = match READING.get() {
             Some((at, cpu)) if start.saturating_duration_since(at) < TICK => cpu,
@@ -218,20 +222,20 @@ pub(super) fn spent_at_tick() -> Duration {
     SLICE.with(|cell| cell.get().map_or(Duration::ZERO, |slice| slice.before + slice.elapsed()))
 }
 
-/// What a guest that a tick has interrupted waits for.
-async fn interrupted(until: impl Future<Output = ()>) {
-    set_interrupted(true);
+/// What a guest waits for that a tick has interrupted, after having computed for so long at the least.
+async fn interrupted(time: Duration, until: impl Future<Output = ()>) {
+    set_interrupted(Some(time));
     until.await;
-    set_interrupted(false);
+    set_interrupted(None);
 }
 
-fn set_interrupted(interrupted: bool) {
+fn set_interrupted(interrupted: Option<Duration>) {
     SLICE.set(SLICE.get().map(|slice| Slice { interrupted, ..slice }));
 }
 
 /// Runs `guest` until it is done or the deadline has passed, and charges `clock` for its polls.
 pub(super) fn limited<F: Future>(clock: &CpuClock, deadline: Instant, guest: F) -> Limited<'_, F> {
-    Limited { guest, clock, deadline, timer: None, interrupted: false }
+    Limited { guest, clock, deadline, timer: None, interrupted: None }
 }
 
 pin_project_lite::pin_project! {
@@ -243,7 +247,7 @@ pin_project_lite::pin_project! {
         deadline: Instant,
         // Made when the guest first waits: most never do.
         timer: Option<Pin<Box<Sleep>>>,
-        interrupted: bool,
+        interrupted: Option<Duration>,
     }
 }
 
@@ -268,8 +272,8 @@ impl<F: Future> Future for Limited<'_, F> {
         if this.clock.is_stopped() {
             return Poll::Ready(Err(Stop::Held));
         }
-        if *this.interrupted {
-            event_loop::computing(time);
+        if let Some(at_least) = *this.interrupted {
+            event_loop::computing(time.max(at_least));
         }
         let deadline = *this.deadline;
         let timer =

@@ -73,8 +73,9 @@ async fn a_neighbour_is_not_behind_all_guests_of_a_tenant_that_computes() {
     let (cpu_us, outcomes) = &ended["suspect"];
     assert_eq!(outcomes["canceled"], GUESTS);
     assert_eq!(ended["neighbour"].1["ok"], REQUESTS, "none was shed");
-    let one_round_us = GUESTS as u64 * 1000;
-    assert!(*cpu_us < REQUESTS as u64 * one_round_us, "{cpu_us} us");
+    // Behind all of them it would be more than one and a half rounds: a request is looked at more than once.
+    let round_us = GUESTS as u64 * 1000;
+    assert!(*cpu_us < REQUESTS as u64 * round_us * 5 / 4, "{cpu_us} us");
     tenants.served.assert_idle().await;
 }
 
