@@ -12,6 +12,7 @@
 
 mod budget;
 mod contract;
+mod eager;
 mod fault;
 mod held;
 mod lean;

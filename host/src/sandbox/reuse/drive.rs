@@ -23,6 +23,7 @@ use crate::{
     sandbox::{
         Fault,
         budget::{self, Stop},
+        eager::eagerly,
         fault,
         lean::not_exported,
         portable::{exchange_02, exchange_03, incoming},
@@ -95,9 +96,8 @@ async fn run(
 ) -> wasmtime::Result<()> {
     if program.wasi_03.is_some() {
         let service = Service::new(&mut *store, made)?;
-        return store
-            .run_concurrent(async |accessor| run_03(instance, accessor, &service).await)
-            .await?;
+        let run = store.run_concurrent(async |accessor| run_03(instance, accessor, &service).await);
+        return eagerly(run).await?;
     }
     if program.wasi_02.is_some() {
         let proxy = Proxy::new(&mut *store, made)?;
