@@ -152,9 +152,25 @@ impl EventLoop {
         let here = home.clone();
         thread::Builder::new().name(format!("lacewing-io-{index}")).spawn(move || {
             HOME.set(Some(here));
-            let _ = runtime.block_on(ended);
+            runtime.block_on(async {
+                tokio::select! {
+                    _ = ended => {}
+                    () = beat() => {}
+                }
+            });
         })?;
         Ok((EventLoop { home, tasks: Arc::default() }, running))
+    }
+}
+
+/// How often an event loop wakes up in any case. A deadline that is further away costs no system call: the loop sees it in time.
+const BEAT: Duration = Duration::from_millis(500);
+
+/// Tokio wakes a loop, with a write to a descriptor, for each timer that is to end before all others. Where there are none, that
+/// is each timer; beside this one, it is those that end soon.
+async fn beat() {
+    loop {
+        tokio::time::sleep(BEAT).await;
     }
 }
 
