@@ -123,7 +123,7 @@ impl LogWriter {
         let (sender, receiver) = channel();
         let (ending, ended) = channel();
         std::thread::Builder::new().name("lacewing-log".to_owned()).spawn(move || {
-            write(&receiver, io::BufWriter::with_capacity(CHUNK_BYTES, out));
+            write(receiver, io::BufWriter::with_capacity(CHUNK_BYTES, out));
             // Nobody may be waiting.
             let _ = ending.send(());
         })?;
@@ -147,8 +147,9 @@ impl LogWriter {
     }
 }
 
-/// Writes until the end is said, or nobody is left to say it. What cannot be written is lost: there is nobody to tell.
-fn write(lines: &Receiver<Message>, mut out: impl Write) {
+/// Writes until the end is said, or nobody is left to say it: then lines are no longer taken. What cannot be written is lost: there
+/// is nobody to tell.
+fn write(lines: Receiver<Message>, mut out: impl Write) {
     let mut next = lines.recv().ok();
     while let Some(Message::Line { bytes, waiting }) = next.take() {
         let _ = out.write_all(&bytes);
