@@ -49,7 +49,7 @@ pub struct Raw {
 }
 
 /// Bytes of a slot that are reset by writing zeros: more than the guest's whole initial memory.
-pub const KEEP_RESIDENT_BYTES: usize = 1 << 20;
+pub const KEEP_RESIDENT_BYTES: usize = 2 << 20;
 
 /// The settings that do not differ between raw Wasmtime and the host.
 pub fn config() -> Config {

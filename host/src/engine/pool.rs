@@ -23,7 +23,9 @@ pub struct PoolOptions {
     /// The largest table that any function's limits may allow, in elements. Default 100,000.
     pub table_elements: u64,
     /// Bytes of a used memory slot that are reset by being written again instead of being given back to the system.
-    /// Default 1 MiB; at most this times the number of warm slots stays resident while idle.
+    /// Default 2 MiB: a component with its linker's defaults has a stack of 1 MiB, its statics and its first heap, and to write all
+    /// that is cheaper than a system call and a page fault for each page that is used. At most this times the number of warm
+    /// slots stays resident while idle.
     pub keep_resident_bytes: u64,
     /// The same where more memory than that is there from the start ([`Profile::large`]), which has to be given back anyway.
     /// Default 256 KiB: a function's stack, its statics and the beginning of its heap, which every invocation writes to.
@@ -44,7 +46,7 @@ impl Default for PoolOptions {
             memories: 8,
             memory_bytes: 256 << 20,
             table_elements: 100_000,
-            keep_resident_bytes: 1 << 20,
+            keep_resident_bytes: 2 << 20,
             keep_resident_of_large_bytes: 256 << 10,
             warm_slots: 100,
             guest_bytes: u64::MAX,

@@ -18,7 +18,7 @@ const INVOCATIONS: usize = 1200;
 /// At once, of each tenant.
 const AT_ONCE: usize = 8;
 
-/// What both have at first, in pages; they grow it by 20.
+/// What both have at first, in pages; they grow it by 40.
 #[derive(Clone, Copy)]
 struct Memory {
     pages: &'static str,
@@ -33,7 +33,7 @@ const LARGE: Memory = Memory { pages: "40" };
 impl Memory {
     /// Code that works on the memory up to where it says END.
     fn until(self, code: &str) -> &'static str {
-        let end = (self.pages.parse::<u32>().unwrap() + 20) * 65536;
+        let end = (self.pages.parse::<u32>().unwrap() + 40) * 65536;
         Box::leak(code.replace("END", &end.to_string()).into_boxed_str())
     }
 }
@@ -58,7 +58,7 @@ fn planter(memory: Memory) -> Core {
                     (else (local.get 0))))"
         ),
         handle: memory.until(
-            "(drop (memory.grow (i32.const 20)))
+            "(drop (memory.grow (i32.const 40)))
             (memory.fill (i32.const 65536) (i32.const 0x5e) (i32.sub (i32.const END) (i32.const 65536)))
             (drop (table.grow $small (ref.func $f) (i32.const 100)))
             (table.fill $large (i32.const 0) (ref.func $f) (i32.const 6000))
@@ -76,7 +76,7 @@ fn hunter(memory: Memory) -> Core {
         fields: SHAPE.to_owned(),
         handle: memory.until(
             "(local $at i32) (local $found i64)
-            (drop (memory.grow (i32.const 20)))
+            (drop (memory.grow (i32.const 40)))
             (local.set $at (i32.const 65536))
             (loop $next
                 (local.set $found (i64.or (local.get $found) (i64.load (local.get $at))))

@@ -10,7 +10,7 @@ use crate::row::Row;
 
 /// Told for what instances keep between two requests: its documentation's knob for fast instantiation.
 const KEEP_RESIDENT: [&str; 4] =
-    ["-O", "pooling-memory-keep-resident=1048576", "-O", "pooling-table-keep-resident=65536"];
+    ["-O", "pooling-memory-keep-resident=2097152", "-O", "pooling-table-keep-resident=65536"];
 
 pub(super) fn rows(binary: &Path, components: &Components) -> Vec<Row> {
     let Components { portable_02, portable_03, portable_02_lean, portable_03_lean, .. } =
