@@ -10,6 +10,8 @@ use crate::init::InitOutcome;
 use crate::respond::IntoResponse;
 
 #[cfg(target_family = "wasm")]
+mod heap;
+#[cfg(target_family = "wasm")]
 mod init;
 #[cfg(target_family = "wasm")]
 mod records;

@@ -39,8 +39,14 @@ pub(crate) enum Figure {
 pub(crate) type Figures = BTreeMap<String, Found>;
 
 impl Figure {
-    pub(crate) const ALL: [Figure; 5] =
-        [Figure::InProcess, Figure::Threads, Figure::Compute, Figure::Suspended, Figure::Others];
+    pub(crate) const ALL: [Figure; 6] = [
+        Figure::InProcess,
+        Figure::Threads,
+        Figure::Compute,
+        Figure::Snapshot,
+        Figure::Suspended,
+        Figure::Others,
+    ];
 
     pub(crate) fn part(self) -> Part {
         match self {
