@@ -182,6 +182,15 @@ impl Histogram {
         self.observe(nanoseconds(duration));
     }
 
+    /// Counts what another one of the same buckets has counted.
+    pub(super) fn add(&self, other: &Histogram) {
+        debug_assert!(std::ptr::eq(self.buckets, other.buckets));
+        for (count, more) in self.counts.iter().zip(&other.counts) {
+            count.fetch_add(more.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        self.sum.fetch_add(other.sum.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
     /// Upper bounds with the observations of each bucket alone, their number, and the sum of the values.
     fn read(&self) -> (Vec<(f64, u64)>, u64, f64) {
         let unit = self.buckets.unit;
@@ -197,6 +206,15 @@ impl Histogram {
 /// A duration as nanoseconds; 584 years at most.
 pub(super) fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+impl Histogram {
+    /// How many values were counted, and their sum in the unit of the buckets.
+    pub(super) fn observed(&self) -> (u64, u64) {
+        let number = self.counts.iter().map(|count| count.load(Ordering::Relaxed)).sum();
+        (number, self.sum.load(Ordering::Relaxed))
+    }
 }
 
 impl fmt::Debug for Histogram {

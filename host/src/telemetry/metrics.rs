@@ -11,6 +11,7 @@
 //! ```
 
 mod exposition;
+mod figures;
 mod function;
 
 use std::{
@@ -56,7 +57,9 @@ impl Counter {
 
     /// Adds `n`.
     pub fn add(&self, n: u64) {
-        self.0.fetch_add(n, Ordering::Relaxed);
+        if n > 0 {
+            self.0.fetch_add(n, Ordering::Relaxed);
+        }
     }
 
     /// The figure.
@@ -78,7 +81,12 @@ impl Default for OutcomeCounters {
 impl OutcomeCounters {
     /// One more that ended like this.
     pub fn inc(&self, outcome: Outcome) {
-        self.0[outcome as usize].inc();
+        self.add(outcome, 1);
+    }
+
+    /// So many more that ended like this.
+    pub fn add(&self, outcome: Outcome, n: u64) {
+        self.0[outcome as usize].add(n);
     }
 
     /// How many ended like this.

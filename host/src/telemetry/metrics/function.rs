@@ -23,8 +23,11 @@ use crate::{
     outcome::Outcome,
     telemetry::{
         LogTotals, Origin, Usage,
-        histogram::{self, Histogram, nanoseconds},
-        metrics::{Counter, OutcomeCounters},
+        histogram::Histogram,
+        metrics::{
+            Counter,
+            figures::{Figures, Parts},
+        },
     },
 };
 
@@ -57,7 +60,7 @@ impl FunctionKey {
 #[derive(Debug)]
 pub struct FunctionMetrics {
     key: FunctionKey,
-    figures: OnceLock<Box<Figures>>,
+    figures: OnceLock<Parts>,
     provisioned: OnceLock<Box<ProvisionedFigures>>,
     reused: OnceLock<Box<ReusedFigures>>,
     revisions: Mutex<Box<[Arc<str>]>>,
@@ -86,66 +89,17 @@ pub struct ReusedFigures {
     pub again: Counter,
 }
 
-#[derive(Debug)]
-struct Figures {
-    outcomes: OutcomeCounters,
-    cpu_ns: Counter,
-    fuel: Counter,
-    input_bytes: Counter,
-    output_bytes: Counter,
-    log_bytes: Counter,
-    log_dropped_bytes: Counter,
-    duration: Histogram,
-    instantiation: Histogram,
-    memory_peak: Histogram,
-}
-
-impl Figures {
-    fn new() -> Box<Figures> {
-        Box::new(Figures {
-            outcomes: OutcomeCounters::default(),
-            cpu_ns: Counter::default(),
-            fuel: Counter::default(),
-            input_bytes: Counter::default(),
-            output_bytes: Counter::default(),
-            log_bytes: Counter::default(),
-            log_dropped_bytes: Counter::default(),
-            duration: Histogram::new(&histogram::DURATION),
-            instantiation: Histogram::new(&histogram::INSTANTIATION),
-            memory_peak: Histogram::new(&histogram::MEMORY),
-        })
-    }
-}
-
 impl FunctionMetrics {
-    /// Counts one invocation. A dozen relaxed atomic additions: no lock, no look-up, no allocation after the first.
+    /// Counts one invocation. Allocates nothing after the first ones.
     pub fn observe(&self, outcome: Outcome, usage: &Usage) {
-        let figures = self.figures.get_or_init(Figures::new);
-        figures.outcomes.inc(outcome);
-        figures.duration.observe_duration(usage.duration);
-        figures.cpu_ns.add(nanoseconds(usage.cpu));
-        if let Some(instantiation) = usage.instantiation {
-            figures.instantiation.observe_duration(instantiation);
-        }
-        // None was made: it was refused at admission.
-        if usage.memory_peak_bytes > 0 {
-            figures.memory_peak.observe(usage.memory_peak_bytes);
-        }
-        if let Some(fuel) = usage.fuel {
-            figures.fuel.add(fuel);
-        }
-        figures.input_bytes.add(usage.bytes_in);
-        figures.output_bytes.add(usage.bytes_out);
+        self.figures.get_or_init(Parts::new).here().observe(outcome, usage);
     }
 
     /// Counts what one invocation printed.
     pub fn observe_log(&self, totals: LogTotals) {
-        if totals == LogTotals::default() {
-            return;
+        if totals != LogTotals::default() {
+            self.figures.get_or_init(Parts::new).here().observe_log(totals);
         }
-        let figures = self.figures.get_or_init(Figures::new);
-        figures.log_bytes.add(totals.bytes);
-        figures.log_dropped_bytes.add(totals.dropped_bytes);
     }
 
     /// The figures of its instances that are used again, which have series once somebody asked for them.
@@ -165,7 +119,7 @@ impl FunctionMetrics {
 
     /// Invocations that ended like this.
     pub fn invocations(&self, outcome: Outcome) -> u64 {
-        self.figures.get().map_or(0, |figures| figures.outcomes.get(outcome))
+        self.figures.get().map_or(0, |figures| figures.invocations(outcome))
     }
 }
 
@@ -219,6 +173,18 @@ impl FunctionSet {
     }
 }
 
+/// A function that was ever invoked, and its figures at one moment.
+struct Invoked<'a> {
+    function: &'a FunctionMetrics,
+    figures: Box<Figures>,
+}
+
+impl Invoked<'_> {
+    fn of(function: &FunctionMetrics) -> Option<Invoked<'_>> {
+        Some(Invoked { function, figures: function.figures.get()?.sum() })
+    }
+}
+
 /// The labels of a series: one more if need be, then the function's.
 struct Labels<'a> {
     key: &'a FunctionKey,
@@ -251,13 +217,14 @@ pub(super) fn encode_functions(
     let help = "Functions that are deployed, invoked or not";
     let metric = encoder.encode_descriptor("functions", help, None, MetricType::Gauge)?;
     ConstGauge::new(functions.len() as u64).encode(metric)?;
-    encode_info(&functions, encoder)?;
-    encode_outcomes(&functions, encoder)?;
+    let invoked: Vec<Invoked<'_>> = functions.iter().filter_map(|one| Invoked::of(one)).collect();
+    encode_info(&invoked, encoder)?;
+    encode_outcomes(&invoked, encoder)?;
     for counter in COUNTERS {
         let unit = counter.unit.as_ref();
         let mut metric =
             encoder.encode_descriptor(counter.name, counter.help, unit, MetricType::Counter)?;
-        each(&functions, &mut metric, |figures, mut metric| match counter.value {
+        each(&invoked, &mut metric, |figures, mut metric| match counter.value {
             Value::Count(read) => {
                 metric.encode_counter::<NoLabelSet, _, u64>(&read(figures).get(), None)
             }
@@ -272,7 +239,7 @@ pub(super) fn encode_functions(
     for (name, help, unit, read) in HISTOGRAMS {
         let kind = MetricType::Histogram;
         let mut metric = encoder.encode_descriptor(name, help, Some(unit), kind)?;
-        each(&functions, &mut metric, |figures, metric| read(figures).encode(metric))?;
+        each(&invoked, &mut metric, |figures, metric| read(figures).encode(metric))?;
     }
     Ok(())
 }
@@ -349,13 +316,10 @@ const HISTOGRAMS: &[HistogramFamily] = &[
     ),
 ];
 
-fn encode_info(
-    functions: &[Arc<FunctionMetrics>],
-    encoder: &mut DescriptorEncoder<'_>,
-) -> fmt::Result {
+fn encode_info(invoked: &[Invoked<'_>], encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let help = "The revisions that a function serves";
     let mut metric = encoder.encode_descriptor("function", help, None, MetricType::Info)?;
-    for function in functions.iter().filter(|function| function.figures.get().is_some()) {
+    for Invoked { function, .. } in invoked {
         for revision in function.revisions.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             let labels = Labels { key: &function.key, more: Some(("revision", revision)) };
             metric.encode_info(&labels)?;
@@ -444,14 +408,10 @@ fn encode_read<T: ?Sized, R: Fn(&T) -> u64>(
     Ok(())
 }
 
-fn encode_outcomes(
-    functions: &[Arc<FunctionMetrics>],
-    encoder: &mut DescriptorEncoder<'_>,
-) -> fmt::Result {
+fn encode_outcomes(invoked: &[Invoked<'_>], encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let help = "Invocations, by outcome";
     let mut metric = encoder.encode_descriptor("invocations", help, None, MetricType::Counter)?;
-    for function in functions {
-        let Some(figures) = function.figures.get() else { continue };
+    for Invoked { function, figures } in invoked {
         for outcome in Outcome::ALL {
             let labels = Labels { key: &function.key, more: Some(("outcome", outcome.as_str())) };
             let count = figures.outcomes.get(*outcome);
@@ -461,17 +421,15 @@ fn encode_outcomes(
     Ok(())
 }
 
-/// Encodes the series of each function that was ever invoked.
+/// Encodes one series of each function that was ever invoked.
 fn each(
-    functions: &[Arc<FunctionMetrics>],
+    invoked: &[Invoked<'_>],
     metric: &mut MetricEncoder<'_>,
     encode: impl Fn(&Figures, MetricEncoder<'_>) -> fmt::Result,
 ) -> fmt::Result {
-    for function in functions {
-        if let Some(figures) = function.figures.get() {
-            let labels = Labels { key: &function.key, more: None };
-            encode(figures, metric.encode_family(&labels)?)?;
-        }
+    for Invoked { function, figures } in invoked {
+        let labels = Labels { key: &function.key, more: None };
+        encode(figures, metric.encode_family(&labels)?)?;
     }
     Ok(())
 }
