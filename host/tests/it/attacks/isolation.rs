@@ -24,6 +24,19 @@ struct Memory {
     pages: &'static str,
 }
 
+/// Whether they have the secret in tables too. A snapshot holds none that changes.
+#[derive(Clone, Copy, PartialEq)]
+enum Tables {
+    Planted,
+    Left,
+}
+
+impl Tables {
+    fn code(self, code: &'static str) -> &'static str {
+        if self == Tables::Planted { code } else { "" }
+    }
+}
+
 /// A slot of these is written over.
 const SMALL: Memory = Memory { pages: "4" };
 
@@ -31,10 +44,11 @@ const SMALL: Memory = Memory { pages: "4" };
 const LARGE: Memory = Memory { pages: "40" };
 
 impl Memory {
-    /// Code that works on the memory up to where it says END.
-    fn until(self, code: &str) -> &'static str {
+    /// Code that works on the memory up to where it says END, and on tables where it says TABLES.
+    fn until(self, code: &str, tables: &str) -> &'static str {
         let end = (self.pages.parse::<u32>().unwrap() + 40) * 65536;
-        Box::leak(code.replace("END", &end.to_string()).into_boxed_str())
+        let code = code.replace("END", &end.to_string()).replace("TABLES", tables);
+        Box::leak(code.into_boxed_str())
     }
 }
 
@@ -47,7 +61,7 @@ const SHAPE: &str = "
     (elem declare func $f)";
 
 /// Leaves a secret wherever it can: in all of its memory, its tables, globals, and the stack under it.
-fn planter(memory: Memory) -> Core {
+fn planter(memory: Memory, tables: Tables) -> Core {
     Core {
         memory: memory.pages,
         fields: format!(
@@ -60,9 +74,12 @@ fn planter(memory: Memory) -> Core {
         handle: memory.until(
             "(drop (memory.grow (i32.const 40)))
             (memory.fill (i32.const 65536) (i32.const 0x5e) (i32.sub (i32.const END) (i32.const 65536)))
-            (drop (table.grow $small (ref.func $f) (i32.const 100)))
-            (table.fill $large (i32.const 0) (ref.func $f) (i32.const 6000))
+            TABLES
             (global.set $secret (call $deep (i64.const 0x5e5e5e5e5e5e5e5e) (i32.const 1000)))",
+            tables.code(
+                "(drop (table.grow $small (ref.func $f) (i32.const 100)))
+                (table.fill $large (i32.const 0) (ref.func $f) (i32.const 6000))",
+            ),
         ),
         body: "planted",
         ..Core::default()
@@ -70,7 +87,7 @@ fn planter(memory: Memory) -> Core {
 }
 
 /// Looks at all of its memory that nobody has written to, its tables and globals, and traps if there is anything.
-fn hunter(memory: Memory) -> Core {
+fn hunter(memory: Memory, tables: Tables) -> Core {
     Core {
         memory: memory.pages,
         fields: SHAPE.to_owned(),
@@ -84,7 +101,9 @@ fn hunter(memory: Memory) -> Core {
                 (br_if $next (i32.lt_u (local.get $at) (i32.const END))))
             (if (i64.ne (local.get $found) (i64.const 0)) (then (unreachable)))
             (if (i64.ne (global.get $secret) (i64.const 0)) (then (unreachable)))
-            (drop (table.grow $small (ref.null func) (i32.const 100)))
+            TABLES",
+            tables.code(
+                "(drop (table.grow $small (ref.null func) (i32.const 100)))
             (local.set $at (i32.const 0))
             (loop $next
                 (if (i32.eqz (ref.is_null (table.get $large (local.get $at)))) (then (unreachable)))
@@ -95,6 +114,7 @@ fn hunter(memory: Memory) -> Core {
                 (if (i32.eqz (ref.is_null (table.get $small (local.get $at)))) (then (unreachable)))
                 (local.set $at (i32.add (local.get $at) (i32.const 1)))
                 (br_if $next (i32.lt_u (local.get $at) (i32.const 110))))",
+            ),
         ),
         body: "nothing",
         ..Core::default()
@@ -138,9 +158,13 @@ async fn ask_both(
 }
 
 async fn hunts(memory: Memory, limits: &str) {
+    hunt(&planter(memory, Tables::Planted), &hunter(memory, Tables::Planted), limits).await;
+}
+
+async fn hunt(planter: &Core, hunter: &Core, limits: &str) {
     let dir = tempfile::tempdir().unwrap();
-    let planter = write_component(dir.path(), "planter.wasm", &planter(memory).lean());
-    let hunter = write_component(dir.path(), "hunter.wasm", &hunter(memory).lean());
+    let planter = write_component(dir.path(), "planter.wasm", &planter.lean());
+    let hunter = write_component(dir.path(), "hunter.wasm", &hunter.lean());
     ask_both([&planter, &hunter], limits, "/", |host, said| {
         assert_eq!(said, if host == SUSPECT { "planted" } else { "nothing" });
     })
@@ -157,6 +181,22 @@ async fn a_hunt_through_reused_slots() {
 async fn a_hunt_through_provisioned_sandboxes() {
     hunts(SMALL, "provisioned = 4").await;
     hunts(LARGE, "provisioned = 4").await;
+}
+
+/// The secret is in what each sandbox of the one starts from, and what each of the other's starts from has none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hunt_through_slots_of_snapshots() {
+    for (memory, plant) in [
+        (SMALL, "(memory.fill (i32.const 65536) (i32.const 0x5e) (i32.const 196608))"),
+        (LARGE, "(memory.fill (i32.const 65536) (i32.const 0x5e) (i32.const 2555904))"),
+    ] {
+        let planter = Core { init: plant, ..planter(memory, Tables::Left) };
+        let hunter = Core {
+            init: "(i32.store (i32.const 40000) (i32.const 1))",
+            ..hunter(memory, Tables::Left)
+        };
+        hunt(&planter, &hunter, "").await;
+    }
 }
 
 /// Instances that serve more than one invocation serve no other tenant's, though both run the same bytes.
