@@ -229,6 +229,11 @@ async fn interrupted(time: Duration, until: impl Future<Output = ()>) {
     set_interrupted(None);
 }
 
+/// Whether the guest that is polled on this thread waits for others to be polled, at a tick.
+pub(super) fn is_interrupted() -> bool {
+    SLICE.get().is_some_and(|slice| slice.interrupted.is_some())
+}
+
 fn set_interrupted(interrupted: Option<Duration>) {
     SLICE.set(SLICE.get().map(|slice| Slice { interrupted, ..slice }));
 }

@@ -2,8 +2,8 @@
 //!
 //! One response of wasi:http 0.3 takes several rounds of its store's event loop, which ends each by waking itself: the head, the
 //! end of the guest's function, each piece of the body. If each went through the scheduler, the connection would be polled in
-//! between, and would write the head before the body is there. Rounds are few, so that a guest which always wakes itself gives
-//! way like any other.
+//! between, and would write the head before the body is there. Rounds are few and short: a guest that a tick has interrupted, or
+//! that has used half of one, gives way like any other.
 
 use std::{
     pin::Pin,
@@ -12,12 +12,19 @@ use std::{
         atomic::{AtomicU8, Ordering::AcqRel, Ordering::Relaxed, Ordering::Release},
     },
     task::{Context, Poll, Wake, Waker},
+    time::{Duration, Instant},
 };
 
 use futures_util::task::AtomicWaker;
 
+use super::budget;
+use crate::engine::TICK;
+
 /// How often a guest is polled in one poll of its task.
 const ROUNDS: usize = 32;
+
+/// How long it may have run when it is polled again.
+const SHORT: Duration = TICK.checked_div(2).unwrap();
 
 const RESTING: u8 = 0;
 const POLLED: u8 = 1;
@@ -63,6 +70,7 @@ impl<F: Future> Future for Eager<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let mut this = self.project();
         this.wakes.task.register(cx.waker());
+        let start = Instant::now();
         for _ in 0..ROUNDS {
             this.wakes.state.swap(POLLED, AcqRel);
             let mut inner = Context::from_waker(this.waker);
@@ -72,6 +80,10 @@ impl<F: Future> Future for Eager<F> {
             let state = &this.wakes.state;
             if state.compare_exchange(POLLED, RESTING, Release, Relaxed).is_ok() {
                 return Poll::Pending;
+            }
+            // What it waits for at a tick is that others are polled, and polled again at once it would see that they were.
+            if budget::is_interrupted() || start.elapsed() >= SHORT {
+                break;
             }
         }
         cx.waker().wake_by_ref();
@@ -124,6 +136,47 @@ mod tests {
             assert_eq!(count.0.load(Relaxed), polls);
         }
         assert!(guest.poll_unpin(&mut cx).is_ready());
+    }
+
+    #[test]
+    fn who_has_run_for_long_gives_way() {
+        let mut polls = 0;
+        let mut guest = eagerly(poll_fn(|cx| {
+            polls += 1;
+            let start = Instant::now();
+            while start.elapsed() < SHORT {
+                std::hint::spin_loop();
+            }
+            cx.waker().wake_by_ref();
+            Poll::<()>::Pending
+        }));
+        assert!(guest.poll_unpin(&mut Context::from_waker(noop_waker_ref())).is_pending());
+        drop(guest);
+        assert_eq!(polls, 1);
+    }
+
+    #[tokio::test]
+    async fn a_tick_is_a_poll_of_others_whoever_wakes_the_guest() {
+        let clock = Arc::new(budget::CpuClock::default());
+        let guest = eagerly(async {
+            for _ in 0..3 {
+                poll_fn(|cx| {
+                    cx.waker().wake_by_ref();
+                    Poll::Ready(())
+                })
+                .await;
+                clock.at_tick(Duration::ZERO).await;
+            }
+        });
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut limited = std::pin::pin!(budget::limited(&clock, deadline, guest));
+        let mut polls = 0;
+        poll_fn(|cx| {
+            polls += 1;
+            limited.as_mut().poll(cx).map(|ended| ended.unwrap())
+        })
+        .await;
+        assert_eq!(polls, 4, "one for each tick, and the last");
     }
 
     #[test]
