@@ -79,7 +79,7 @@ impl Client {
             return Err(io::ErrorKind::NotConnected.into());
         };
         socket.get_mut().write_all(head).await?;
-        let (mut status, mut left, mut kept) = (0, 0_u64, true);
+        let (mut status, mut left, mut kept, mut chunked) = (0, 0_u64, true, false);
         loop {
             line.clear();
             if socket.read_until(b'\n', line).await? == 0 {
@@ -96,19 +96,36 @@ impl Client {
                 left = length.trim().parse().map_err(io::Error::other)?;
             } else if let Some(connection) = text.strip_prefix("connection:") {
                 kept = connection.trim() != "close";
+            } else if let Some(coding) = text.strip_prefix("transfer-encoding:") {
+                chunked = coding.trim() == "chunked";
             }
         }
-        let mut sink = [0; 4096];
-        while left > 0 {
-            let most = usize::try_from(left).unwrap_or(usize::MAX).min(sink.len());
-            let read = socket.read(&mut sink[..most]).await?;
-            if read == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            left -= read as u64;
+        skip(socket, left).await?;
+        while chunked {
+            line.clear();
+            socket.read_until(b'\n', line).await?;
+            let size = str::from_utf8(line).ok().and_then(|line| line.trim_end().split(';').next());
+            let size = u64::from_str_radix(size.unwrap_or_default(), 16);
+            let size = size.map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+            // No server that is measured has trailers.
+            skip(socket, size + 2).await?;
+            chunked = size > 0;
         }
         Ok((status, kept))
     }
+}
+
+async fn skip(socket: &mut BufReader<TcpStream>, mut left: u64) -> io::Result<()> {
+    let mut sink = [0; 4096];
+    while left > 0 {
+        let most = usize::try_from(left).unwrap_or(usize::MAX).min(sink.len());
+        let read = socket.read(&mut sink[..most]).await?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        left -= read as u64;
+    }
+    Ok(())
 }
 
 /// Whether that is how a connection fails which the other side has closed.

@@ -155,7 +155,7 @@ impl EventLoop {
             runtime.block_on(async {
                 tokio::select! {
                     _ = ended => {}
-                    () = beat() => {}
+                    never = beat() => match never {},
                 }
             });
         })?;
@@ -163,12 +163,12 @@ impl EventLoop {
     }
 }
 
-/// How often an event loop wakes up in any case. A deadline that is further away costs no system call: the loop sees it in time.
+/// How often an event loop wakes up in any case. A deadline that is after the next time costs no system call: the loop sees it then.
 const BEAT: Duration = Duration::from_millis(500);
 
 /// Tokio wakes a loop, with a write to a descriptor, for each timer that is to end before all others. Where there are none, that
 /// is each timer; beside this one, it is those that end soon.
-async fn beat() {
+pub(crate) async fn beat() -> Infallible {
     loop {
         tokio::time::sleep(BEAT).await;
     }

@@ -28,7 +28,7 @@ use super::{
     pace::Pace,
     target::{Connector, Target},
 };
-use crate::capability::egress::Transport;
+use crate::{capability::egress::Transport, event_loop};
 
 /// What is sent, how often, and what is to come back.
 #[derive(Clone, Debug)]
@@ -211,7 +211,13 @@ impl Load {
         }
         let generator_of_pace = generator.clone();
         let pacing = tasks.spawn_local(async move { generator_of_pace.pace.run().await });
-        runtime.block_on(tasks);
+        runtime.block_on(async {
+            tokio::select! {
+                () = tasks => {}
+                // The timeout of a request would otherwise cost a system call, as a deadline does in the host.
+                never = event_loop::beat() => match never {},
+            }
+        });
         runtime.block_on(pacing).map_err(io::Error::other)??;
         generator.finish()
     }
