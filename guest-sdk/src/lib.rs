@@ -278,8 +278,9 @@ pub use lacewing_sdk_macros::events;
 /// - sends a request, or asks the host for anything else;
 /// - keeps a handle of the host's open, panics, or takes more time (`init_cpu_ms` in the manifest) or memory than its limits.
 ///
-/// Memory that it frees is not used again: an invocation allocates from memory beside the statics first, which is cheapest for the
-/// host to reset, and then from beyond all that the init has had. So the most that the init has at once counts against `memory_mib`.
+/// Memory that it frees is not used again, unless it is more than half of all: an invocation allocates from memory beside the statics
+/// first, which is cheapest for the host to reset, and then from beyond all that the init has had. What the init had at once counts
+/// against `memory_mib`.
 ///
 /// What it has seen of the environment is in the snapshot, and so in the host's cache directory, secrets included: a function with
 /// another environment is another revision, with an init and a snapshot of its own.

@@ -5,10 +5,12 @@
 //! freed all over its heap, and an allocator looks through those first. So they are taken out of use, and what invocations allocate
 //! comes from a part of the heap that was held free for them, beside the statics.
 
-use std::{arch::wasm32::memory_size, hint::black_box};
+use std::{arch::wasm32::memory_size, hint::black_box, mem::forget};
 
 /// Bytes that are held free. They lie in the initial heap of 64 KiB that `lacewing build` gives a function.
 const SPARE_BYTES: usize = 48 * 1024;
+
+const PAGE_BYTES: usize = 64 << 10;
 
 /// The sizes of what is taken out of use. Most allocators have no chunk that is smaller than the least.
 const SIZES: [usize; 14] = [
@@ -40,27 +42,32 @@ impl Spare {
         Spare(block(SPARE_BYTES).unwrap_or_default())
     }
 
-    /// Leaves what was held free to invocations, and of the rest of the heap what lies after all that is in use. Where the memory
-    /// may not grow, everything that is free.
+    /// Leaves what was held free to invocations, and of the rest of the heap what lies after all that is in use. Where most of the
+    /// memory is free, or it may not grow, invocations may need that, and have everything that is free.
     pub(super) fn leave(self) {
-        let mut taken = Vec::with_capacity(256);
         let before = memory_size::<0>();
+        let most = before * PAGE_BYTES / 2 / SIZES[0];
+        let mut taken = Vec::new();
         let last = loop {
             let Some(block) = block(SIZES[0]) else { return };
             if memory_size::<0>() > before {
                 break block;
             }
+            if taken.len() >= most || taken.try_reserve(1).is_err() {
+                return;
+            }
             taken.push(block);
         };
+        taken.drain(..).for_each(forget);
+        drop(taken);
         for size in SIZES {
             for _ in 0..MOST {
                 match block(size) {
-                    Some(block) if block.as_ptr() < last.as_ptr() => taken.push(block),
+                    Some(block) if block.as_ptr() < last.as_ptr() => forget(block),
                     _ => break,
                 }
             }
         }
-        std::mem::forget(taken);
         drop(self.0);
     }
 }

@@ -52,6 +52,16 @@ async fn every_sandbox_starts_from_what_the_init_left() {
     served.assert_idle().await;
 }
 
+/// A heap full of holes, with room for little more.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_init_has_freed_is_no_invocations() {
+    let served = Served::manifest(&manifest("holes", "memory_mib = 7")).await;
+    for _ in 0..3 {
+        assert_eq!(served.get("/before").await.text(), "true");
+    }
+    served.assert_idle().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_seed_that_an_init_asked_for_is_that_of_all_sandboxes_of_its_revision() {
     let (one, other) =

@@ -4,6 +4,7 @@
 //! | `INIT` | what the init does |
 //! |---|---|
 //! | `keep` | keeps a mebibyte, prints, and asks for a variable |
+//! | `holes` | allocates much, and frees every other piece of it |
 //! | `seed` | makes a hasher, as every hash map does |
 //! | `monotonic-clock`, `wall-clock`, `sleep`, `random`, `http` | asks for what an init may not have |
 //! | `panic`, `spin`, `allocate`, `exit`, `fail` | does not come to a good end |
@@ -35,6 +36,7 @@ fn prepare() -> Result<()> {
     let what = env::var("INIT")?;
     match what.as_str() {
         "keep" => keep(),
+        "holes" => holes(),
         "seed" => drop(RandomState::new()),
         "monotonic-clock" => println!("{:?}", Instant::now()),
         "wall-clock" => println!("{:?}", SystemTime::now()),
@@ -52,6 +54,19 @@ fn prepare() -> Result<()> {
         other => return Err(Error::fatal(format!("no such thing: {other}"))),
     }
     Ok(())
+}
+
+static PIECES: Mutex<Vec<Box<[u8; 40]>>> = Mutex::new(Vec::new());
+
+fn holes() {
+    let pieces: Vec<Box<[u8; 40]>> = (0..100_000).map(|_| Box::new([1; 40])).collect();
+    *PIECES.lock().unwrap() = pieces.into_iter().step_by(2).collect();
+}
+
+/// Whether a piece of an invocation lies before all of the init's.
+fn lies_before() -> bool {
+    let new = Box::new([2; 40]);
+    PIECES.lock().unwrap().iter().all(|old| old.as_ptr() > new.as_ptr())
 }
 
 fn keep() {
@@ -83,6 +98,7 @@ fn found(Path(what): Path<String>) -> String {
             kept.fill(0);
             sum.to_string()
         }
+        "before" => lies_before().to_string(),
         "views" => format!("init: {}; handler: {}", SEEN.lock().unwrap(), view()),
         "hash" => RandomState::new().hash_one("word").to_string(),
         "invocation" => env::var("LACEWING_INVOCATION").unwrap_or_default(),

@@ -190,10 +190,20 @@ async fn a_hunt_through_slots_of_snapshots() {
         (SMALL, "(memory.fill (i32.const 65536) (i32.const 0x5e) (i32.const 196608))"),
         (LARGE, "(memory.fill (i32.const 65536) (i32.const 0x5e) (i32.const 2555904))"),
     ] {
-        let planter = Core { init: plant, ..planter(memory, Tables::Left) };
+        // Each sees that it starts from its own.
+        let found =
+            "(if (i32.ne (i32.load8_u (i32.const 100000)) (i32.const 0x5e)) (then (unreachable)))";
+        let planter = planter(memory, Tables::Left);
+        let handle = Box::leak(format!("{found} {}", planter.handle).into_boxed_str());
+        let planter = Core { init: plant, handle, ..planter };
+        let hunter = hunter(memory, Tables::Left);
+        let found = "(if (i32.eqz (i32.load (i32.const 40000))) (then (unreachable)))";
+        // Behind the locals.
+        let handle = hunter.handle.replacen("(drop", &format!("{found} (drop"), 1);
         let hunter = Core {
             init: "(i32.store (i32.const 40000) (i32.const 1))",
-            ..hunter(memory, Tables::Left)
+            handle: Box::leak(handle.into_boxed_str()),
+            ..hunter
         };
         hunt(&planter, &hunter, "").await;
     }
