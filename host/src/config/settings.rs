@@ -152,6 +152,9 @@ pub enum RequestLog {
     None,
 }
 
+/// Slots that stay warm while nobody uses them, with a second MiB each.
+const WARM_SLOTS: u64 = 100;
+
 impl Settings {
     /// The default settings with a directory for compiled components.
     pub fn new(cache_dir: PathBuf) -> Settings {
@@ -194,7 +197,8 @@ impl Settings {
     fn bearable(&self, machine_bytes: u64) -> u64 {
         let sandboxes = u64::from(self.max_sandboxes);
         let first_mib = sandboxes.saturating_add(sandboxes / 4).saturating_mul(MIB);
-        let held = [first_mib, self.body_memory_bytes, self.residency.memory_bytes];
+        let idle = sandboxes.min(WARM_SLOTS).saturating_mul(MIB);
+        let held = [first_mib, idle, self.body_memory_bytes, self.residency.memory_bytes];
         let held = held.into_iter().fold(0, u64::saturating_add);
         let quarter = machine_bytes / 4;
         (quarter * 3).saturating_sub(held).max(quarter)

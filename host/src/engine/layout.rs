@@ -208,7 +208,7 @@ impl MemoryLayout {
             let initial = kib(self.initial_bytes);
             return Some(SlowLayout {
                 why: format!(
-                    "it begins with {initial} KiB of memory, and only the first {} KiB are kept from one invocation to the next: every invocation pays a page fault for each page beyond",
+                    "it begins with {initial} KiB of memory, and what begins with more than {} KiB is given back after every invocation: the next one pays a page fault for each page that it uses",
                     kib(resident_bytes)
                 ),
                 help: "link it with less static data and a smaller --initial-memory; what has to be large and prepared is for an init (lacewing:function/init)".to_owned(),
@@ -285,12 +285,12 @@ mod tests {
 
     #[test]
     fn more_than_is_kept_resident_is_slow() {
-        let slow = one("(memory 17)").slow(1 << 20).unwrap();
+        let slow = one("(memory 33)").slow(2 << 20).unwrap();
         assert_eq!(
             slow.why,
-            "it begins with 1088 KiB of memory, and only the first 1024 KiB are kept from one invocation to the next: every invocation pays a page fault for each page beyond"
+            "it begins with 2112 KiB of memory, and what begins with more than 2048 KiB is given back after every invocation: the next one pays a page fault for each page that it uses"
         );
-        assert_eq!(one("(memory 16)").slow(1 << 20), None);
+        assert_eq!(one("(memory 32)").slow(2 << 20), None);
     }
 
     #[test]

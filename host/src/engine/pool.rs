@@ -25,7 +25,7 @@ pub struct PoolOptions {
     /// Bytes of a used memory slot that are reset by being written again instead of being given back to the system.
     /// Default 2 MiB: a component with its linker's defaults has a stack of 1 MiB, its statics and its first heap, and to write all
     /// that is cheaper than a system call and a page fault for each page that is used. At most this times the number of warm
-    /// slots stays resident while idle.
+    /// slots stays resident while idle, in each profile that is in use.
     pub keep_resident_bytes: u64,
     /// The same where more memory than that is there from the start ([`Profile::large`]), which has to be given back anyway.
     /// Default 256 KiB: a function's stack, its statics and the beginning of its heap, which every invocation writes to.

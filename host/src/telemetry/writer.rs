@@ -159,6 +159,12 @@ fn write(lines: Receiver<Message>, mut out: impl Write) {
             lines.recv().ok()
         });
     }
+    // Who logged while the end was said.
+    for message in lines.try_iter() {
+        if let Message::Line { bytes, .. } = message {
+            let _ = out.write_all(&bytes);
+        }
+    }
     let _ = out.flush();
 }
 

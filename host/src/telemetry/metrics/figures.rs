@@ -95,9 +95,10 @@ impl Figures {
 #[derive(Debug)]
 pub(super) struct Parts(Box<[OnceLock<Box<Figures>>]>);
 
-/// Twice as many as cores, because not all threads count, and those that do are not spread evenly.
+/// Twice as many as cores, because not all threads count, and those that do are not spread evenly. Eight at most: a function that
+/// they all serve has some six kilobytes of figures then.
 static PARTS: LazyLock<usize> =
-    LazyLock::new(|| 2 * thread::available_parallelism().map_or(1, NonZero::get).min(32));
+    LazyLock::new(|| 2 * thread::available_parallelism().map_or(1, NonZero::get).min(4));
 
 thread_local! {
     static HERE: usize = {
