@@ -97,11 +97,11 @@ pub(crate) struct RawConnections {
 #[serde(deny_unknown_fields, default, expecting = "a table")]
 #[schemars(rename = "Admission")]
 pub(crate) struct RawAdmission {
-    /// The longest wait, in milliseconds. 0 never waits.
-    #[schemars(range(min = 0, max = 60_000), extend("default" = 50))]
+    /// The longest wait, in milliseconds. 0 waits for nothing but a thread.
+    #[schemars(range(min = 0, max = 60_000), extend("default" = 60))]
     pub(crate) wait_ms: Option<At<Whole>>,
     /// Invocations of one tenant that wait at once.
-    #[schemars(range(min = 0, max = 1_000_000), extend("default" = 1000))]
+    #[schemars(range(min = 0, max = 1_000_000), extend("default" = 4000))]
     pub(crate) queue: Option<At<Whole>>,
     /// Invocations in a second, in the whole host, with a burst of the same size. Without a bound by default.
     #[schemars(range(min = 1, max = 10_000_000))]

@@ -93,11 +93,12 @@ pub struct Connections {
 /// and tenants.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Admission {
-    /// The longest wait. Key: `wait_ms`. Default 50 ms: enough to ride out a burst, too little to pile up, and who is refused
-    /// hears of it within 100 ms. 0 never waits. `load_shed` or `throttled`.
+    /// The longest wait, the time in line for a thread included. Key: `wait_ms`. Default 60 ms: enough to ride out a burst, too little to
+    /// pile up, and who is refused hears of it within 100 ms. 0 waits for nothing but its thread, for at most 20 ms. `load_shed` or
+    /// `throttled`.
     pub wait: Duration,
-    /// Invocations of one tenant that wait at once. Key: `queue`. Default 1,000, one for each slot. `load_shed` or `throttled`,
-    /// as what they wait for.
+    /// Invocations of one tenant that wait at once. Key: `queue`. Default 4,000: a client that is refused at once asks again at once, which
+    /// costs the host more than to let it wait. `load_shed` or `throttled`, as what they wait for.
     pub queue: u32,
     /// Invocations in a second, in the whole host, with a burst of the same size. Key: `rate_per_s`. None by default. `load_shed`.
     pub rate_per_s: Option<u32>,
@@ -488,7 +489,7 @@ impl Default for Connections {
 
 impl Default for Admission {
     fn default() -> Admission {
-        Admission { wait: Duration::from_millis(50), queue: 1000, rate_per_s: None }
+        Admission { wait: Duration::from_millis(60), queue: 4000, rate_per_s: None }
     }
 }
 

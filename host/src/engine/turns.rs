@@ -74,6 +74,8 @@ pub struct Turns {
     active: Mutex<Active>,
     /// Refills for which it is still believed that guests are late.
     pressed: AtomicU32,
+    /// Whether one lane at most has run something of late.
+    is_alone: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -132,6 +134,7 @@ impl Turns {
             state: Mutex::new(State { free: cores, waiting: FairQueue::default() }),
             active: Mutex::new(Active { lanes: Vec::new(), refilled: Instant::now() }),
             pressed: AtomicU32::new(0),
+            is_alone: AtomicBool::new(true),
         })
     }
 
@@ -172,12 +175,14 @@ impl Turns {
         let passed = u64::try_from(passed.as_nanos()).unwrap_or(u64::MAX);
         let all = passed.saturating_mul(u64::from(self.cores));
         let (part, of) = CREDIT_PART;
+        let is_alone = lanes.len() <= 1;
+        self.is_alone.store(is_alone, Relaxed);
         let whole = if self.is_pressed() { ran.min(all) } else { all }.saturating_mul(part) / of;
         for lane in &lanes {
-            let earned = match lanes.len() {
+            let earned = match is_alone {
                 // Nobody else wants any of it: turns would only cost.
-                1 => u64::MAX,
-                _ => whole.saturating_mul(u64::from(lane.share.weight())) / weights.max(1),
+                true => u64::MAX,
+                false => whole.saturating_mul(u64::from(lane.share.weight())) / weights.max(1),
             };
             lane.earn(i64::try_from(earned).unwrap_or(i64::MAX));
         }
@@ -242,6 +247,11 @@ impl Lane {
     /// Whether its guests run without taking turns.
     pub fn has_credit(&self) -> bool {
         self.credit_ns.load(Relaxed) >= 0
+    }
+
+    /// Whether no other tenant's guests have run of late.
+    pub fn is_alone(&self) -> bool {
+        self.turns.is_alone.load(Relaxed)
     }
 
     /// Charges it for what one of its guests has run.
@@ -388,6 +398,27 @@ mod tests {
         let lane = lane(turns, weight);
         lane.charge(Duration::from_secs(1));
         lane
+    }
+
+    #[test]
+    fn who_is_alone_never_takes_turns() {
+        let turns = Turns::of(1);
+        let (first, second) = (lane(&turns, 1), lane(&turns, 1));
+        let refill = || {
+            let before = turns.active.lock().unwrap().refilled;
+            turns.refill(before + MS);
+        };
+        for _ in 0..100 {
+            first.charge(10 * MS);
+            refill();
+        }
+        assert!(first.is_alone() && first.has_credit());
+        for _ in 0..100 {
+            first.charge(10 * MS);
+            second.charge(MS / 10);
+            refill();
+        }
+        assert!(!first.is_alone() && !first.has_credit() && second.has_credit());
     }
 
     #[test]

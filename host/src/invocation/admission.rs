@@ -11,7 +11,8 @@
 //!                                    (host), with the time after which to come back
 //! ```
 //!
-//! Nobody waits longer than [`QueueOptions::wait`], and of each tenant no more than [`QueueOptions::length`]. Who waits for its function
+//! Nobody waits longer than [`QueueOptions::wait`], its time in line for the thread included, and of each tenant no more than
+//! [`QueueOptions::length`]. Who waits for its function
 //! or its tenant does so behind those that came before; who waits for the host does so in a fair queue over the tenants. So
 //! what a tenant asks for beyond what it gets costs itself, and nobody else.
 //!
@@ -40,9 +41,9 @@ use slots::{Slot, Slots};
 /// How long and how many may wait, and how many may come.
 #[derive(Clone, Copy, Debug)]
 pub struct QueueOptions {
-    /// The longest wait. Default 50 ms: longer than most invocations take, shorter than a client's patience.
+    /// The longest wait. Default 60 ms: longer than most invocations take, shorter than a client's patience.
     pub wait: Duration,
-    /// Requests of one tenant that may wait at once. Default 1,000. The next one is refused at once.
+    /// Requests of one tenant that may wait at once. Default 4,000. The next one is refused at once.
     pub length: u32,
     /// Invocations in a second, in the whole host. None by default.
     pub rate_per_s: Option<u32>,
@@ -50,7 +51,7 @@ pub struct QueueOptions {
 
 impl Default for QueueOptions {
     fn default() -> QueueOptions {
-        QueueOptions { wait: Duration::from_millis(50), length: 1000, rate_per_s: None }
+        QueueOptions { wait: Duration::from_millis(60), length: 4000, rate_per_s: None }
     }
 }
 
@@ -92,6 +93,9 @@ pub struct Refused {
 
 /// What a client is told when it is not known when a slot will be free.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// What standing in line for a thread may take where nobody is to wait: it can be no shorter than what is served meanwhile.
+const SHORTEST_LINE: Duration = Duration::from_millis(20);
 
 const FUNCTION_RATE: &str = "the function's rate is used up";
 const TENANT_RATE: &str = "the tenant's rate is used up";
@@ -153,17 +157,31 @@ impl Admission {
         if !tenant.lane().memory().has_room(0) {
             return Err(load_shed(MEMORY_FULL)(RETRY_AFTER));
         }
+        let patience = self.patience(tenant.lane())?;
         let pause = self.take_rates(tenant, function)?;
         if pause.is_zero()
             && let Some(permit) = self.try_enter(tenant, function, memory_mib)
         {
             return Ok(permit);
         }
-        let entered = self.wait(pause, tenant, function, memory_mib).await;
+        let until = Instant::now() + patience;
+        let entered = self.wait(pause, until, tenant, function, memory_mib).await;
         if entered.is_err() {
             self.return_rates(tenant, function);
         }
         entered
+    }
+
+    /// What is left of the wait for a request that may have stood in line already. Where that took too long, who is alone on the cores, or
+    /// has taken more than its share of them, has made the line what it is.
+    fn patience(&self, lane: &Lane) -> Result<Duration, Refused> {
+        match event_loop::waited(self.queue.wait.max(SHORTEST_LINE)) {
+            Some(waited) => Ok(self.queue.wait.saturating_sub(waited)),
+            None if lane.is_alone() || !lane.has_credit() => {
+                Err(load_shed(CORES_FULL)(RETRY_AFTER))
+            }
+            None => Ok(self.queue.wait),
+        }
     }
 
     /// Takes a token of each rate. Gives how long it takes until all of them are there.
@@ -212,11 +230,11 @@ impl Admission {
     async fn wait(
         &self,
         pause: Duration,
+        until: Instant,
         tenant: &Arc<Tenant>,
         function: &Arc<Quota>,
         memory_mib: u32,
     ) -> Result<Permit, Refused> {
-        let until = Instant::now() + self.queue.wait;
         let mut queued = Queued { admission: self, tenant, until, place: None };
         if !pause.is_zero() {
             queued.take_place(|| throttled(QUEUE_FULL)(pause))?;

@@ -236,6 +236,66 @@ async fn who_has_taken_its_share_of_the_cores_begins_with_a_turn() {
     assert!(admission.admit(&busy, &function, 64).await.is_ok());
 }
 
+/// Runs on an event loop, and gives what came of it.
+async fn in_line<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> T {
+    let loops = event_loop::EventLoops::start(std::num::NonZero::<usize>::MIN).unwrap();
+    let (done, result) = tokio::sync::oneshot::channel();
+    loops.handle().spawn(async move { drop(done.send(task.await)) });
+    result.await.unwrap()
+}
+
+/// Serves one after the other, until those that stand in line behind them have waited for longer than that.
+fn serve_for_longer_than(wait: Duration) {
+    while event_loop::waited(wait).is_some() {
+        std::hint::spin_loop();
+    }
+}
+
+#[tokio::test]
+async fn who_has_stood_in_line_for_too_long_is_shed() {
+    let (admission, tenant) = (Admission::new(10, queue(20, 10)), tenant(10));
+    in_line(async move {
+        let function = function(10);
+        assert!(admission.admit(&tenant, &function, 64).await.is_ok());
+        serve_for_longer_than(Duration::from_millis(20));
+        let refused = admission.admit(&tenant, &function, 64).await.unwrap_err();
+        assert_eq!(why(&refused), (Outcome::LoadShed, CORES_FULL));
+        assert_eq!((admission.in_flight(), admission.waiting()), (0, 0));
+        // The marker of the line passes, with nobody behind it.
+        tokio::task::yield_now().await;
+        tokio::task::yield_now().await;
+        assert!(admission.admit(&tenant, &function, 64).await.is_ok());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_line_that_others_have_made_does_not_shed_who_has_credit() {
+    let pool = PoolOptions { sandboxes: 1, ..PoolOptions::default() };
+    let engines = Engines::new(pool).unwrap();
+    let allotment = Allotment { quota: QuotaLimits::NONE, weight: 1 };
+    let busy = Tenant::new("busy".parse().unwrap(), allotment, &engines);
+    let other = Tenant::new("other".parse().unwrap(), allotment, &engines);
+    let admission = Admission::new(10, queue(20, 10));
+    in_line(async move {
+        let function = function(10);
+        let running = engines.running();
+        while other.lane().is_alone() {
+            // Both run something, until it was seen.
+            busy.lane().charge(Duration::ZERO);
+            other.lane().charge(Duration::ZERO);
+        }
+        // Nobody is given credit from here on.
+        drop(running);
+        serve_for_longer_than(Duration::from_millis(20));
+        busy.lane().charge(Duration::from_secs(1));
+        let refused = admission.admit(&busy, &function, 64).await.unwrap_err();
+        assert_eq!(why(&refused), (Outcome::LoadShed, CORES_FULL));
+        assert!(admission.admit(&other, &function, 64).await.is_ok());
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_host_that_stops_lets_nobody_in_and_waits_for_the_last() {
     let admission = Arc::new(Admission::new(10, queue(1, 10)));

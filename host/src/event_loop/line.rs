@@ -1,0 +1,348 @@
+//! How long they have waited whom a thread serves.
+//!
+//! What can go on stands in line on an event loop, and nobody knows since when. So a marker goes to the end of the line from time to
+//! time: whoever is served before it was there before it, and has waited for at least as long as it has.
+//!
+//! ```text
+//!   front  a b c d M e f  end         M since 30 ms: a, b, c and d have waited for 30 ms, or longer
+//! ```
+//!
+//! A moment in which the whole process stood still counts little: nobody has made others wait in it.
+//!
+//! Where a lap of the marker takes longer than somebody's patience, those at its end have waited in vain. Clients that ask again as
+//! soon as they are answered stand in the same order on the next lap, and the same ones would be served on each. So each lap serves
+//! those that come after the ones that the lap before has served, and where there are too few of them, the first ones again:
+//!
+//! ```text
+//!   a b c d e f g h      one lap serves      A B C d e f g h
+//!                        the next ones       a b c D E F g h
+//!                                            A b c d e f G H
+//!                                            a B C D e f g h
+//! ```
+//!
+//! What is served goes on afterwards, when it was interrupted, or comes back from where it computed; and those that are not served have
+//! to hear of it. So a lap takes longer than what begins in it; what may begin in the next one is measured so that this takes as long as
+//! the patience.
+
+use std::{
+    cell::RefCell,
+    convert::Infallible,
+    future::poll_fn,
+    ops::Range,
+    task::{Poll, Waker},
+    time::{Duration, Instant},
+};
+
+/// Between two markers where no lap takes long: what one costs is then not to be seen.
+const PAUSE: Duration = Duration::from_millis(5);
+/// What lies between two that are served on an event loop takes no longer, unless the thread is kept from running.
+const LONGEST_STEP: Duration = Duration::from_millis(5);
+
+thread_local! {
+    static LINE: RefCell<Line> = const { RefCell::new(Line::new()) };
+}
+
+/// For how long, at least, what is polled now has stood in line on this thread. None: for longer than it has patience, or soon others
+/// would. Nobody is known to stand in line elsewhere than on an event loop.
+///
+/// Who came right behind the marker has waited for the rest of its lap already when the next one begins, so a lap is half of the patience.
+pub fn waited(patience: Duration) -> Option<Duration> {
+    LINE.with_borrow_mut(|line| line.waited(Instant::now(), patience / 2))
+}
+
+/// The marker of this thread's line: it stands there whenever it was woken.
+pub(super) async fn marker() -> Infallible {
+    poll_fn(|cx| {
+        LINE.with_borrow_mut(|line| line.passed(Instant::now(), cx.waker()));
+        Poll::Pending
+    })
+    .await
+}
+
+#[derive(Debug)]
+struct Line {
+    /// None: there is no line on this thread.
+    marker: Option<Waker>,
+    state: State,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    /// No marker stands in line, and none has to before that time.
+    Unmarked { until: Option<Instant> },
+    /// One does.
+    Marked(Lap),
+}
+
+/// A lap of the marker.
+#[derive(Debug, PartialEq, Eq)]
+struct Lap {
+    begun: Instant,
+    /// For how long those that are to be served may begin. None: for as long as they have patience.
+    allowed: Option<Duration>,
+    /// The places of those that are not to be served, in the order of the lap.
+    skip: Range<u32>,
+    /// So many have been seen, and so many served, of whom the last one stood before that place.
+    seen: u32,
+    served: u32,
+    end: u32,
+    /// What served them has taken so long, until then.
+    waited: Duration,
+    at: Instant,
+    /// The patience of one that has waited in vain.
+    in_vain: Option<Duration>,
+}
+
+impl Line {
+    const fn new() -> Line {
+        Line { marker: None, state: State::Unmarked { until: None } }
+    }
+
+    fn waited(&mut self, now: Instant, patience: Duration) -> Option<Duration> {
+        let Some(marker) = &self.marker else { return Some(Duration::ZERO) };
+        match &mut self.state {
+            State::Marked(lap) => return lap.waited(now, patience),
+            State::Unmarked { until } if until.is_some_and(|until| now < until) => {}
+            State::Unmarked { .. } => {
+                marker.wake_by_ref();
+                let mut lap = Lap::new(now);
+                let waited = lap.waited(now, patience);
+                self.state = State::Marked(lap);
+                return waited;
+            }
+        }
+        Some(Duration::ZERO)
+    }
+
+    fn passed(&mut self, now: Instant, marker: &Waker) {
+        if self.marker.is_none() {
+            self.marker = Some(marker.clone());
+        }
+        let State::Marked(lap) = &self.state else { return };
+        self.state = match lap.in_vain {
+            None => State::Unmarked { until: Some(now + PAUSE) },
+            Some(patience) => {
+                marker.wake_by_ref();
+                State::Marked(lap.next(now, patience))
+            }
+        };
+    }
+}
+
+impl Lap {
+    const fn new(begun: Instant) -> Lap {
+        Lap {
+            begun,
+            allowed: None,
+            skip: 0..0,
+            seen: 0,
+            served: 0,
+            end: 0,
+            waited: Duration::ZERO,
+            at: begun,
+            in_vain: None,
+        }
+    }
+
+    fn waited(&mut self, now: Instant, patience: Duration) -> Option<Duration> {
+        let place = self.seen;
+        self.seen = place.saturating_add(1);
+        let step = now.saturating_duration_since(self.at).min(LONGEST_STEP);
+        self.at = now;
+        let is_skipped = self.skip.contains(&place);
+        if !is_skipped {
+            self.waited += step;
+        }
+        if is_skipped || self.waited > self.allowed.unwrap_or(patience).min(patience) {
+            self.in_vain = Some(patience);
+            return None;
+        }
+        self.served += 1;
+        self.end = self.seen;
+        Some(self.waited)
+    }
+
+    /// The next lap, of as many as this one.
+    fn next(&self, now: Instant, patience: Duration) -> Lap {
+        let took = now.saturating_duration_since(self.begun);
+        // Whose turn it is: who stood behind the last one that was served, or after him the first that was skipped.
+        let first = if self.end == self.seen { self.skip.start } else { self.end };
+        let behind = self.seen - first;
+        let skip = self.served.saturating_sub(behind)..first;
+        Lap { allowed: Some(self.allowed_next(took, patience)), skip, ..Lap::new(now) }
+    }
+
+    /// What is allowed on the next lap, when this one took so long.
+    fn allowed_next(&self, took: Duration, patience: Duration) -> Duration {
+        let allowed = self.allowed.unwrap_or(patience).as_secs_f64();
+        let next = allowed * patience.as_secs_f64() / took.as_secs_f64().max(f64::MIN_POSITIVE);
+        // Not so little that it never recovers, from a lap in which the thread was kept from running.
+        let least = patience.as_secs_f64() / 8.0;
+        Duration::from_secs_f64(next.clamp(least, patience.as_secs_f64()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicU32, Ordering::Relaxed},
+        },
+        task::Wake,
+    };
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_millis(50);
+    const MS: Duration = Duration::from_millis(1);
+
+    #[derive(Default)]
+    struct Woken(AtomicU32);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// A line whose marker was woken so often.
+    fn line(now: Instant) -> (Line, Arc<Woken>) {
+        let (mut line, woken) = (Line::new(), Arc::new(Woken::default()));
+        line.passed(now, &woken.clone().into());
+        (line, woken)
+    }
+
+    #[test]
+    fn where_there_is_no_line_nobody_waits() {
+        let (mut line, now) = (Line::new(), Instant::now());
+        assert_eq!(line.waited(now, PATIENCE), Some(Duration::ZERO));
+        assert_eq!(line.waited(now + 100 * MS, PATIENCE), Some(Duration::ZERO));
+        assert_eq!(waited(PATIENCE), Some(Duration::ZERO));
+    }
+
+    /// Serves for so long, one after the other; gives for how long the last one has waited.
+    fn serve(line: &mut Line, from: Instant, time: Duration) -> Option<Duration> {
+        let steps = (0..=time.as_millis()).map(|step| from + MS * u32::try_from(step).unwrap());
+        steps.map(|now| line.waited(now, PATIENCE)).last().unwrap()
+    }
+
+    #[test]
+    fn who_stands_before_the_marker_has_waited_since_it_was_put_there() {
+        let now = Instant::now();
+        let (mut line, woken) = line(now);
+        assert_eq!(serve(&mut line, now, 30 * MS), Some(30 * MS));
+        assert_eq!(serve(&mut line, now + 30 * MS, 20 * MS), Some(50 * MS));
+        assert_eq!(line.waited(now + 51 * MS, PATIENCE), None);
+        // Who has more of it waits on.
+        assert_eq!(line.waited(now + 51 * MS, 2 * PATIENCE), Some(51 * MS));
+        assert_eq!(woken.0.load(Relaxed), 1);
+    }
+
+    #[test]
+    fn time_in_which_nothing_ran_is_hardly_counted() {
+        let now = Instant::now();
+        let (mut line, _) = line(now);
+        line.waited(now, PATIENCE);
+        let later = now + 1000 * MS;
+        assert_eq!(line.waited(later, PATIENCE), Some(LONGEST_STEP));
+        assert_eq!(serve(&mut line, later, 40 * MS), Some(40 * MS + LONGEST_STEP));
+        assert_eq!(serve(&mut line, later + 40 * MS, 6 * MS), None);
+    }
+
+    #[test]
+    fn a_short_lap_costs_one_marker_in_a_while() {
+        let now = Instant::now();
+        let (mut line, woken) = line(now);
+        let marker = Waker::from(woken.clone());
+        line.waited(now, PATIENCE);
+        line.passed(now + MS, &marker);
+        for _ in 0..100 {
+            assert_eq!(line.waited(now + 2 * MS, PATIENCE), Some(Duration::ZERO));
+        }
+        assert_eq!(woken.0.load(Relaxed), 1);
+        line.waited(now + MS + PAUSE, PATIENCE);
+        assert_eq!(woken.0.load(Relaxed), 2);
+    }
+
+    proptest! {
+        /// Of those that ask again as soon as they are answered, none is served much less often than another, and in each lap are as many
+        /// as it has time for.
+        #[test]
+        fn each_lap_serves_those_that_waited_in_vain_on_the_one_before(
+            ones in 1_usize..300,
+            cost_us in 100_u64..5_000,
+        ) {
+            let mut now = Instant::now();
+            let (mut line, woken) = line(now);
+            let marker = Waker::from(woken.clone());
+            let cost = Duration::from_micros(cost_us);
+            let in_a_lap = u32::try_from(PATIENCE.as_micros() / cost.as_micros()).unwrap();
+            let mut served = vec![0_u32; ones];
+            for lap in 1..=20 {
+                for one in &mut served {
+                    if line.waited(now, PATIENCE).is_some() {
+                        *one += 1;
+                        now += cost;
+                    }
+                }
+                line.passed(now, &marker);
+                let (least, most) = (served.iter().min().unwrap(), served.iter().max().unwrap());
+                prop_assert!(most - least <= 2 + lap / 4, "after {lap} laps: {served:?}");
+                let expected = lap * in_a_lap.min(u32::try_from(ones).unwrap());
+                let all: u32 = served.iter().sum();
+                prop_assert!(all + 1 >= expected * 9 / 10, "after {lap} laps {all} of {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_begins_is_measured_so_that_a_lap_takes_as_long_as_the_patience() {
+        let mut now = Instant::now();
+        let (mut line, woken) = line(now);
+        let marker = Waker::from(woken.clone());
+        let mut laps = Vec::new();
+        for _ in 0..20 {
+            let (from, mut begun) = (now, 0);
+            // What begins takes a millisecond now and one later; 20 ms go to those that are refused.
+            for _ in 0..200 {
+                if line.waited(now, PATIENCE).is_some() {
+                    now += MS;
+                    begun += 1;
+                }
+            }
+            now += MS * begun + 20 * MS;
+            laps.push(now - from);
+            line.passed(now, &marker);
+        }
+        assert!(laps[0] > 2 * PATIENCE, "{laps:?}");
+        let settled = &laps[10..];
+        assert!(settled.iter().all(|lap| lap.abs_diff(PATIENCE) <= 6 * MS), "{laps:?}");
+    }
+
+    #[test]
+    fn after_the_longest_lap_some_still_begin() {
+        let now = Instant::now();
+        let mut lap = Lap::new(now);
+        let next = lap.allowed_next(Duration::from_secs(100), PATIENCE);
+        assert_eq!(next, PATIENCE / 8);
+        lap.allowed = Some(next);
+        assert_eq!(lap.allowed_next(Duration::ZERO, PATIENCE), PATIENCE);
+    }
+
+    #[test]
+    fn who_comes_when_the_line_is_gone_is_served() {
+        let now = Instant::now();
+        let (mut line, woken) = line(now);
+        let marker = Waker::from(woken.clone());
+        assert_eq!(serve(&mut line, now, 60 * MS), None);
+        let late = now + 60 * MS;
+        line.passed(late, &marker);
+        // Woken at once, with nobody before it.
+        line.passed(late, &marker);
+        assert_eq!(line.waited(late, PATIENCE), Some(Duration::ZERO));
+        assert_eq!(line.state, State::Unmarked { until: Some(late + PAUSE) });
+    }
+}
