@@ -7,26 +7,33 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::{Buf, BytesMut};
 use serde::Serialize;
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     sync::mpsc,
 };
 
-/// One connection, made again when the server closes it.
+/// One connection, made again when the server closes it. It shares the cores with the server, so it costs little: a system call to
+/// ask, and one to hear.
 pub struct Client {
     address: SocketAddr,
-    socket: Option<BufReader<TcpStream>>,
+    socket: Option<TcpStream>,
     head: Vec<u8>,
-    line: Vec<u8>,
+    received: BytesMut,
 }
+
+/// What is read at once.
+const READ: usize = 4096;
+/// The most header fields of an answer.
+const FIELDS: usize = 32;
 
 impl Client {
     /// For GETs of one path under one host name.
     pub fn new(address: SocketAddr, host: &str, path: &str) -> Client {
         let head = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n").into_bytes();
-        Client { address, socket: None, head, line: Vec::new() }
+        Client { address, socket: None, head, received: BytesMut::new() }
     }
 
     /// Asks for another path from now on.
@@ -38,13 +45,13 @@ impl Client {
     ///
     /// # Errors
     /// The server does not accept.
-    pub async fn connect(&mut self) -> io::Result<&mut BufReader<TcpStream>> {
+    pub async fn connect(&mut self) -> io::Result<()> {
         if self.socket.is_none() {
             let socket = TcpStream::connect(self.address).await?;
             socket.set_nodelay(true)?;
-            self.socket = Some(BufReader::with_capacity(4096, socket));
+            self.socket = Some(socket);
         }
-        self.socket.as_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
+        Ok(())
     }
 
     /// One request; gives the status of its answer. A connection that fails is made again for the next. One that the server has
@@ -75,57 +82,103 @@ impl Client {
     /// The status, and whether the connection is kept.
     async fn exchange(&mut self) -> io::Result<(u16, bool)> {
         self.connect().await?;
-        let Client { socket: Some(socket), head, line, .. } = self else {
+        let Client { socket: Some(socket), head, received, .. } = self else {
             return Err(io::ErrorKind::NotConnected.into());
         };
-        socket.get_mut().write_all(head).await?;
-        let (mut status, mut left, mut kept, mut chunked) = (0, 0_u64, true, false);
-        loop {
-            line.clear();
-            if socket.read_until(b'\n', line).await? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
+        received.clear();
+        socket.write_all(head).await?;
+        let answer = loop {
+            read(socket, received).await?;
+            if let Some(answer) = Head::parse(received)? {
+                break answer;
             }
-            let text = String::from_utf8_lossy(line).to_ascii_lowercase();
-            let text = text.trim_end();
-            if text.is_empty() {
-                break;
-            }
-            if let Some(rest) = text.strip_prefix("http/1.1 ") {
-                status = rest.get(..3).and_then(|code| code.parse().ok()).unwrap_or(0);
-            } else if let Some(length) = text.strip_prefix("content-length:") {
-                left = length.trim().parse().map_err(io::Error::other)?;
-            } else if let Some(connection) = text.strip_prefix("connection:") {
-                kept = connection.trim() != "close";
-            } else if let Some(coding) = text.strip_prefix("transfer-encoding:") {
-                chunked = coding.trim() == "chunked";
-            }
+        };
+        skip(socket, received, answer.bytes).await?;
+        if answer.is_chunked {
+            skip_chunks(socket, received).await?;
         }
-        skip(socket, left).await?;
-        while chunked {
-            line.clear();
-            socket.read_until(b'\n', line).await?;
-            let size = str::from_utf8(line).ok().and_then(|line| line.trim_end().split(';').next());
-            let size = u64::from_str_radix(size.unwrap_or_default(), 16);
-            let size = size.map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
-            // No server that is measured has trailers.
-            skip(socket, size + 2).await?;
-            chunked = size > 0;
-        }
-        Ok((status, kept))
+        Ok((answer.status, answer.is_kept))
     }
 }
 
-async fn skip(socket: &mut BufReader<TcpStream>, mut left: u64) -> io::Result<()> {
-    let mut sink = [0; 4096];
-    while left > 0 {
-        let most = usize::try_from(left).unwrap_or(usize::MAX).min(sink.len());
-        let read = socket.read(&mut sink[..most]).await?;
-        if read == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+/// What the head of an answer says.
+struct Head {
+    status: u16,
+    /// Its own length and, unless it is chunked, that of the body.
+    bytes: usize,
+    is_chunked: bool,
+    is_kept: bool,
+}
+
+impl Head {
+    /// None: it is not there as a whole.
+    fn parse(received: &[u8]) -> io::Result<Option<Head>> {
+        let mut fields = [httparse::EMPTY_HEADER; FIELDS];
+        let mut response = httparse::Response::new(&mut fields);
+        let httparse::Status::Complete(mut bytes) =
+            response.parse(received).map_err(io::Error::other)?
+        else {
+            return Ok(None);
+        };
+        let (mut is_chunked, mut is_kept) = (false, true);
+        for field in &*response.headers {
+            let is = |name: &str| field.name.eq_ignore_ascii_case(name);
+            if is("content-length") {
+                let length =
+                    str::from_utf8(field.value).ok().and_then(|text| text.parse::<usize>().ok());
+                bytes += length.ok_or(io::ErrorKind::InvalidData)?;
+            } else if is("connection") {
+                is_kept = !field.value.eq_ignore_ascii_case(b"close");
+            } else if is("transfer-encoding") {
+                is_chunked = field.value.eq_ignore_ascii_case(b"chunked");
+            }
         }
-        left -= read as u64;
+        Ok(Some(Head { status: response.code.unwrap_or(0), bytes, is_chunked, is_kept }))
     }
-    Ok(())
+}
+
+async fn read(socket: &mut TcpStream, received: &mut BytesMut) -> io::Result<()> {
+    received.reserve(READ);
+    match socket.read_buf(received).await? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(()),
+    }
+}
+
+async fn skip(socket: &mut TcpStream, received: &mut BytesMut, mut bytes: usize) -> io::Result<()> {
+    loop {
+        let here = bytes.min(received.len());
+        received.advance(here);
+        bytes -= here;
+        if bytes == 0 {
+            return Ok(());
+        }
+        read(socket, received).await?;
+    }
+}
+
+async fn skip_chunks(socket: &mut TcpStream, received: &mut BytesMut) -> io::Result<()> {
+    loop {
+        let size = chunk_size(socket, received).await?;
+        // No server that is measured has trailers.
+        skip(socket, received, size + 2).await?;
+        if size == 0 {
+            return Ok(());
+        }
+    }
+}
+
+async fn chunk_size(socket: &mut TcpStream, received: &mut BytesMut) -> io::Result<usize> {
+    loop {
+        match httparse::parse_chunk_size(received) {
+            Ok(httparse::Status::Complete((line, size))) => {
+                received.advance(line);
+                return usize::try_from(size).map_err(io::Error::other);
+            }
+            Ok(httparse::Status::Partial) => read(socket, received).await?,
+            Err(_) => return Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
 }
 
 /// Whether that is how a connection fails which the other side has closed.

@@ -4,7 +4,9 @@
 //! wasi:http 0.2 and 0.3) are each asked on a schedule. A *bad* tenant's function, the example `misbehave`, is asked on 16 connections, each
 //! as soon as the last answer is there, to do all that it knows in turns, and clients of it go away in the middle. A fourth good
 //! tenant's app is deployed again every ten seconds, as another revision; each sixth time it is one that has to be refused. Every
-//! five seconds the host's memory, descriptors and threads are looked at.
+//! five seconds the host's memory, descriptors and threads are looked at. All that is done for a minute before the time begins, with
+//! four deploys a second: a new revision's first slot is one that nobody had, as long as there are fewer than stay warm, so a host
+//! has all that it keeps after a hundred of them.
 //!
 //! ```text
 //! cargo build --release -p lacewing -p lacewing-benches
@@ -39,6 +41,9 @@ struct Options {
     /// How long it takes.
     #[arg(long, default_value_t = 30.0)]
     minutes: f64,
+    /// How long it is done before that, in minutes.
+    #[arg(long, default_value_t = 1.0)]
+    warm_up: f64,
     /// Requests per second of each good tenant.
     #[arg(long, default_value_t = 50)]
     rate: u32,
@@ -67,6 +72,8 @@ const PATHS: [&str; 9] = [
 /// Its connections.
 const CONNECTIONS: usize = 16;
 const DEPLOYS: Duration = Duration::from_secs(10);
+/// The same before the time begins.
+const WARM_UP_DEPLOYS: Duration = Duration::from_millis(250);
 const SAMPLES: Duration = Duration::from_secs(5);
 /// How much more memory there may be at the end than after the first tenth.
 const GROWTH_MIB: f64 = 16.0;
@@ -114,18 +121,24 @@ fn manifest(name: &str, component: &Path, rest: &str) -> String {
 }
 
 /// What became of the deploys.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct Deploys {
     taken: u32,
     refused: u32,
 }
 
-/// Deploys until the time is over, and waits each time until the host has said what became of it.
-fn deploy(host: &Host, dir: &Path, over: &AtomicBool) -> anyhow::Result<Deploys> {
+/// Deploys until the time is over, and waits each time until the host has said what became of it. So many were before.
+fn deploy(
+    host: &Host,
+    dir: &Path,
+    every: Duration,
+    before: Deploys,
+    over: &AtomicBool,
+) -> anyhow::Result<Deploys> {
     let (hello, path) = (guest::example("hello"), dir.join("changing.toml"));
     let mut deploys = Deploys::default();
-    for number in 1_u32.. {
-        let until = Instant::now() + DEPLOYS;
+    for number in before.taken + before.refused + 1.. {
+        let until = Instant::now() + every;
         while Instant::now() < until {
             if over.load(Ordering::Relaxed) {
                 return Ok(deploys);
@@ -230,26 +243,74 @@ fn left(admin: SocketAddr) -> anyhow::Result<Vec<String>> {
     Ok(left.map(str::to_owned).collect())
 }
 
-/// What was set out for, and is not so.
-fn missed(good: &[(&str, Answers)], tenths: &[Value], left: &[String]) -> Vec<String> {
-    let mut missed: Vec<String> = good
-        .iter()
-        .filter(|(_, answers)| answers.total() != answers.count(200))
-        .map(|(name, answers)| format!("requests of {name} were lost: {:?}", answers.by_status()))
-        .collect();
-    if let [_, second, .., last] = tenths {
-        let grown = |key: &str| {
-            let of = |tenth: &Value| tenth[key].as_f64().unwrap_or_default();
-            of(last) - of(second)
-        };
-        for (key, most) in [("rss_mib", GROWTH_MIB), ("descriptors", 32.0), ("threads", 4.0)] {
-            if grown(key) > most {
-                missed.push(format!("{key} grew by {}", grown(key)));
+/// What there is more of in the last tenth than in the second, and should not be.
+fn grown(tenths: &[Value]) -> Vec<String> {
+    let [_, second, .., last] = tenths else { return Vec::new() };
+    let bounds = [("rss_mib", GROWTH_MIB), ("descriptors", 32.0), ("threads", 4.0)];
+    let grown = bounds.into_iter().filter_map(|(key, most)| {
+        let of = |tenth: &Value| tenth[key].as_f64().unwrap_or_default();
+        let grown = of(last) - of(second);
+        (grown > most).then(|| format!("{key} grew by {grown}"))
+    });
+    grown.collect()
+}
+
+/// What one time of it came to.
+struct Run {
+    good: BTreeMap<&'static str, Answers>,
+    bad: Answers,
+    deploys: Deploys,
+    samples: Vec<Sample>,
+}
+
+impl Run {
+    /// Does all of it at once, with a deploy after each `every`. So many deploys were before.
+    fn new(
+        host: &Host,
+        dir: &Path,
+        (time, rate): (Duration, u32),
+        (every, before): (Duration, Deploys),
+    ) -> anyhow::Result<Run> {
+        let (address, over) = (host.address(), AtomicBool::new(false));
+        thread::scope(|scope| {
+            let good = GOOD.map(|name| {
+                let name_of_host = format!("{name}.test");
+                (name, scope.spawn(move || steadily(address, &name_of_host, rate, time)))
+            });
+            let bad = scope.spawn(move || attack(address, time));
+            let deploying = scope.spawn(|| deploy(host, dir, every, before, &over));
+            let looking = scope.spawn(|| look(host, &over));
+            let panicked = |_| anyhow::anyhow!("a client panicked");
+            let mut answers = BTreeMap::new();
+            for (name, thread) in good {
+                answers.insert(name, thread.join().map_err(panicked)??);
             }
-        }
+            let bad = bad.join().map_err(panicked)??;
+            over.store(true, Ordering::Relaxed);
+            let deploys = deploying.join().map_err(panicked)??;
+            let samples = looking.join().map_err(panicked)??;
+            Ok(Run { good: answers, bad, deploys, samples })
+        })
     }
-    missed.extend(left.iter().map(|line| format!("held at the end: {line}")));
-    missed
+
+    fn lost(&self) -> impl Iterator<Item = String> {
+        let lost = |answers: &Answers| answers.total() != answers.count(200);
+        let lost = self.good.iter().filter(move |(_, answers)| lost(answers));
+        lost.map(|(name, answers)| {
+            format!("requests of {name} were lost: {:?}", answers.by_status())
+        })
+    }
+
+    fn to_json(&self) -> Value {
+        let good = self.good.iter().map(|(name, answers)| (*name, answers.by_status()));
+        json!({
+            "good": good.collect::<BTreeMap<_, _>>(),
+            "bad": self.bad.by_status(),
+            "deploys_taken": self.deploys.taken,
+            "deploys_refused": self.deploys.refused,
+            "tenths": tenths(&self.samples),
+        })
+    }
 }
 
 fn main() -> anyhow::Result<()> {
@@ -260,42 +321,30 @@ fn main() -> anyhow::Result<()> {
     };
     let files = Files::write()?;
     let host = Host::start(&lacewing, &files.host())?;
-    let (address, time) = (host.address(), Duration::from_secs_f64(options.minutes * 60.0));
-    let (over, rate) = (AtomicBool::new(false), options.rate);
-    let (good, bad, deploys, samples) = thread::scope(|scope| {
-        let good = GOOD.map(|name| {
-            let name_of_host = format!("{name}.test");
-            (name, scope.spawn(move || steadily(address, &name_of_host, rate, time)))
-        });
-        let bad = scope.spawn(move || attack(address, time));
-        let deploying = scope.spawn(|| deploy(&host, files.dir.path(), &over));
-        let looking = scope.spawn(|| look(&host, &over));
-        let panicked = |_| anyhow::anyhow!("a client panicked");
-        let mut answers = Vec::new();
-        for (name, thread) in good {
-            answers.push((name, thread.join().map_err(panicked)??));
-        }
-        let bad = bad.join().map_err(panicked)??;
-        over.store(true, Ordering::Relaxed);
-        let deploys = deploying.join().map_err(panicked)??;
-        anyhow::Ok((answers, bad, deploys, looking.join().map_err(panicked)??))
-    })?;
+    let minutes = |minutes: f64| Duration::from_secs_f64(minutes * 60.0);
+    let run = |time: f64, every: Duration, before: Deploys| {
+        Run::new(&host, files.dir.path(), (minutes(time), options.rate), (every, before))
+    };
+    let warm_up = run(options.warm_up, WARM_UP_DEPLOYS, Deploys::default())?;
+    let soak = run(options.minutes, DEPLOYS, warm_up.deploys)?;
     let patience = Instant::now() + Duration::from_secs(30);
     let mut left_over = left(files.admin)?;
     while !left_over.is_empty() && Instant::now() < patience {
         thread::sleep(Duration::from_millis(100));
         left_over = left(files.admin)?;
     }
-    let tenths = tenths(&samples);
-    let missed = missed(&good, &tenths, &left_over);
+    let missed: Vec<String> = warm_up
+        .lost()
+        .chain(soak.lost())
+        .chain(grown(&tenths(&soak.samples)))
+        .chain(left_over.iter().map(|line| format!("held at the end: {line}")))
+        .collect();
     let result = json!({
         "bench": "soak",
         "minutes": options.minutes,
-        "good": good.iter().map(|(name, answers)| (*name, answers.by_status())).collect::<BTreeMap<_, _>>(),
-        "bad": bad.by_status(),
-        "deploys_taken": deploys.taken,
-        "deploys_refused": deploys.refused,
-        "tenths": tenths,
+        "warm_up_minutes": options.warm_up,
+        "warm_up": warm_up.to_json(),
+        "soak": soak.to_json(),
         "peak_rss_mib": (host.peak_kib()? / 1024.0).round(),
         "missed": missed,
     });
