@@ -12,9 +12,8 @@
 //! ```
 //!
 //! Nobody waits longer than [`QueueOptions::wait`], its time in line for the thread included, and of each tenant no more than
-//! [`QueueOptions::length`]. Who waits for its function
-//! or its tenant does so behind those that came before; who waits for the host does so in a fair queue over the tenants. So
-//! what a tenant asks for beyond what it gets costs itself, and nobody else.
+//! [`QueueOptions::length`]. Who waits for its function or its tenant does so behind those that came before; who waits for the
+//! host does so in a fair queue over the tenants. So what a tenant asks for beyond what it gets costs itself, and nobody else.
 //!
 //! Where nothing is lacking, this is a few atomics; only who has to wait takes a lock, and who gives back while somebody waits.
 
@@ -41,18 +40,12 @@ use slots::{Slot, Slots};
 /// How long and how many may wait, and how many may come.
 #[derive(Clone, Copy, Debug)]
 pub struct QueueOptions {
-    /// The longest wait. Default 60 ms: longer than most invocations take, shorter than a client's patience.
+    /// The longest wait.
     pub wait: Duration,
-    /// Requests of one tenant that may wait at once. Default 4,000. The next one is refused at once.
+    /// Requests of one tenant that may wait at once. The next one is refused at once.
     pub length: u32,
-    /// Invocations in a second, in the whole host. None by default.
+    /// Invocations in a second, in the whole host.
     pub rate_per_s: Option<u32>,
-}
-
-impl Default for QueueOptions {
-    fn default() -> QueueOptions {
-        QueueOptions { wait: Duration::from_millis(60), length: 4000, rate_per_s: None }
-    }
 }
 
 /// Admits invocations to the host's sandboxes.

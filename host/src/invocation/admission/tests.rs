@@ -211,14 +211,19 @@ async fn the_hosts_rate_sheds_and_costs_the_others_no_token() {
     assert_eq!(tenant.quota().take_rate(Duration::ZERO), Ok(Duration::ZERO));
 }
 
-#[tokio::test]
-async fn who_has_taken_its_share_of_the_cores_begins_with_a_turn() {
-    // Cores of its own: other tests take turns as well.
+/// With cores of their own: other tests take turns as well.
+fn two_tenants() -> (Arc<Engines>, Arc<Tenant>, Arc<Tenant>) {
     let pool = PoolOptions { sandboxes: 1, ..PoolOptions::default() };
     let engines = Engines::new(pool).unwrap();
     let allotment = Allotment { quota: QuotaLimits::NONE, weight: 1 };
-    let busy = Tenant::new("busy".parse().unwrap(), allotment, &engines);
-    let other = Tenant::new("other".parse().unwrap(), allotment, &engines);
+    let [busy, other] =
+        ["busy", "other"].map(|name| Tenant::new(name.parse().unwrap(), allotment, &engines));
+    (engines, busy, other)
+}
+
+#[tokio::test]
+async fn who_has_taken_its_share_of_the_cores_begins_with_a_turn() {
+    let (_engines, busy, other) = two_tenants();
     let (admission, function) = (Admission::new(1000, queue(20, 1000)), function(1000));
     busy.lane().charge(Duration::from_secs(1));
     let mut turns = Vec::new();
@@ -271,11 +276,7 @@ async fn who_has_stood_in_line_for_too_long_is_shed() {
 
 #[tokio::test]
 async fn a_line_that_others_have_made_does_not_shed_who_has_credit() {
-    let pool = PoolOptions { sandboxes: 1, ..PoolOptions::default() };
-    let engines = Engines::new(pool).unwrap();
-    let allotment = Allotment { quota: QuotaLimits::NONE, weight: 1 };
-    let busy = Tenant::new("busy".parse().unwrap(), allotment, &engines);
-    let other = Tenant::new("other".parse().unwrap(), allotment, &engines);
+    let (engines, busy, other) = two_tenants();
     let admission = Admission::new(10, queue(20, 10));
     in_line(async move {
         let function = function(10);
