@@ -24,8 +24,6 @@
 //! noted where the clock, a coarse one, has gone on since.
 
 mod order;
-#[cfg(test)]
-mod tests;
 
 use std::{
     collections::HashMap,

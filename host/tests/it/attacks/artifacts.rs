@@ -15,7 +15,7 @@ const ONE: &str = "[residency]\nmax_functions = 1";
 
 /// The suspect, whose answer is `body`, in this folder.
 fn target(cache: &Path, body: &'static str) -> Target {
-    Target::core(&Core { body, ..Core::default() }).settings(ONE).cached_in(cache)
+    Target::core(&Core { body, ..Core::default() }).settings(ONE).cached_in(cache).patient()
 }
 
 fn artifacts(cache: &Path) -> Vec<PathBuf> {
@@ -25,7 +25,7 @@ fn artifacts(cache: &Path) -> Vec<PathBuf> {
 
 async fn answers(host: &Host, body: &str) {
     let reply = client::get(host.address(), SUSPECT, "/").await;
-    assert_eq!((reply.status, reply.text()), (200, body));
+    assert_eq!((reply.status, reply.text()), (200, body), "{}", host.said());
 }
 
 /// Puts something in the place of every artifact while the host serves, again and again.
