@@ -50,7 +50,7 @@ type Start = Box<dyn Fn(&Place) -> io::Result<Command>>;
 pub(crate) struct Place {
     /// Where it listens.
     pub(crate) address: SocketAddr,
-    /// A directory of its own, for configuration.
+    /// A directory of its own, for configuration: the same one with the same cache.
     pub(crate) dir: PathBuf,
     /// Where it may keep compiled code.
     pub(crate) cache: PathBuf,
@@ -62,11 +62,22 @@ pub(crate) struct Server {
     /// From the start of its process to its first answer.
     pub(crate) started_in: Duration,
     child: Child,
-    dir: tempfile::TempDir,
+    dir: PathBuf,
 }
 
 /// The longest that a start may take: one that compiles on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+impl Place {
+    /// Writes a file of configuration. One that says the same already is left as it is, as between two starts of a user's.
+    pub(crate) fn configure(&self, name: &str, text: &str) -> io::Result<PathBuf> {
+        let path = self.dir.join(name);
+        if !std::fs::read(&path).is_ok_and(|there| there == text.as_bytes()) {
+            std::fs::write(&path, text)?;
+        }
+        Ok(path)
+    }
+}
 
 impl Row {
     /// Starts it, and waits for its first answer, which has to be right.
@@ -82,11 +93,12 @@ impl Row {
         cache: &Path,
         probe: &Probe,
     ) -> anyhow::Result<Server> {
-        let dir = tempfile::tempdir()?;
+        let dir = cache.join("project").join(self.id);
+        std::fs::create_dir_all(&dir)?;
         let address = free_address()?;
-        let place = Place { address, dir: dir.path().to_owned(), cache: cache.to_owned() };
+        let place = Place { address, dir: dir.clone(), cache: cache.to_owned() };
         let mut command = (self.command)(&place)?;
-        let log = File::create(dir.path().join("log"))?;
+        let log = File::create(dir.join("log"))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         // Some start others: all of them go together.
         command.process_group(0);
@@ -151,7 +163,7 @@ impl Server {
 
     /// The end of what it said.
     pub(crate) fn last_words(&self) -> String {
-        let log = std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
+        let log = std::fs::read_to_string(self.dir.join("log")).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(5)..].join(" | ")
     }

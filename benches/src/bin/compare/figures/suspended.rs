@@ -92,7 +92,7 @@ fn row(lacewing: &Path, component: &Path, count: u32, admin: std::net::SocketAdd
                  [functions.waits.limits]\nconcurrency = {count}\ndeadline_ms = 120000\n",
                 component.display().to_string()
             );
-            std::fs::write(place.dir.join("lacewing.toml"), manifest)?;
+            place.configure("lacewing.toml", &manifest)?;
             let mut command = std::process::Command::new(&lacewing);
             command.arg("up").arg(&place.dir).args(["--listen", &place.address.to_string()]);
             command.args(["--admin", &admin.to_string()]).arg("--cache-dir").arg(&place.cache);

@@ -56,7 +56,7 @@ fn start(binary: &Path, place: &Place, component: &Path, settings: &str) -> io::
         "app = \"hello\"\n\n[functions.hello]\ncomponent = {:?}\nroutes = [\"/\"]\n{settings}",
         component.display().to_string()
     );
-    std::fs::write(place.dir.join("lacewing.toml"), manifest)?;
+    place.configure("lacewing.toml", &manifest)?;
     let mut command = Command::new(binary);
     command.arg("up").arg(&place.dir);
     command.args(["--listen", &place.address.to_string(), "--admin", "127.0.0.1:0"]);

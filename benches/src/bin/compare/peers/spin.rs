@@ -19,8 +19,7 @@ pub(super) fn rows(binary: &Path, components: &Components) -> Vec<Row> {
                  [component.hello]\nsource = {:?}\n",
                 component.display().to_string()
             );
-            let path = place.dir.join("spin.toml");
-            std::fs::write(&path, manifest)?;
+            let path = place.configure("spin.toml", &manifest)?;
             let mut command = Command::new(&binary);
             command.args(["up", "--quiet", "--listen", &place.address.to_string(), "--from"]);
             command.arg(&path).env("XDG_CACHE_HOME", &place.cache);

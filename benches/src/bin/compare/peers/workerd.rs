@@ -16,7 +16,7 @@ pub(super) fn rows(binary: &Path, _: &Components) -> Vec<Row> {
             let script = format!(
                 "export default {{\n  fetch() {{\n    return new Response({HELLO:?}, {{ headers: {{ \"content-type\": \"text/plain; charset=utf-8\" }} }});\n  }},\n}};\n"
             );
-            std::fs::write(place.dir.join("hello.js"), script)?;
+            place.configure("hello.js", &script)?;
             let config = format!(
                 "using Workerd = import \"/workerd/workerd.capnp\";\n\
                  const config :Workerd.Config = (\n  \
@@ -27,8 +27,7 @@ pub(super) fn rows(binary: &Path, _: &Components) -> Vec<Row> {
                  compatibilityDate = \"2026-01-01\",\n);\n",
                 place.address
             );
-            let path = place.dir.join("hello.capnp");
-            std::fs::write(&path, config)?;
+            let path = place.configure("hello.capnp", &config)?;
             let mut command = Command::new(&binary);
             command.arg("serve").arg(&path);
             Ok(command)
