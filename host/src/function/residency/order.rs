@@ -61,9 +61,10 @@ impl Order {
         used.select_nth_unstable_by_key(part - 1, |(used, _)| *used);
         used.truncate(part);
         used.sort_unstable_by_key(|(used, _)| std::cmp::Reverse(*used));
+        let least = used.last().and_then(|(_, entry)| entry.get());
         self.victims = used;
-        // They may all have been used, or dropped, in this moment: whoever loads next finds others.
-        self.pop()
+        // All of them may have been used in this very moment: one goes all the same, and is loaded again when it is asked for.
+        self.pop().or(least)
     }
 
     /// The next victim that was not used since it became one.
