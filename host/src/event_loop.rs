@@ -13,6 +13,7 @@
 //! something. One that had just begun when the tick came has another one to end: it is not worth the move. What guests compute is
 //! said by [`computing`], from inside a poll.
 
+mod bill;
 mod line;
 
 use std::{
@@ -37,6 +38,8 @@ use tokio::{
     runtime::{Builder, Handle},
     sync::oneshot,
 };
+
+use crate::fair::Party;
 
 /// Event loops. Dropping them ends their threads, and drops what runs there.
 #[derive(Debug)]
@@ -133,6 +136,7 @@ impl LoopsHandle {
             task: Some(task),
             home: event_loop.home.clone(),
             away: false,
+            party: None,
         });
     }
 
@@ -212,16 +216,21 @@ struct Roaming {
     task: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     home: Home,
     away: bool,
+    /// For which it was polled last.
+    party: Option<Party>,
 }
 
 impl Future for Roaming {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let before = self.party;
         let Some(task) = &mut self.task else { return Poll::Ready(()) };
         COMPUTING.set(None);
+        line::poll_for(before);
         let poll = task.as_mut().poll(cx);
-        let computed = COMPUTING.take();
+        let (computed, party) = (COMPUTING.take(), line::polled());
+        self.party = party;
         // Away it stays until it waits, however short its last poll was.
         let computing = computed.is_some_and(|time| self.away || time >= LONG);
         if poll.is_ready() || computing == self.away {
@@ -229,7 +238,7 @@ impl Future for Roaming {
         }
         let home = self.home.clone();
         let to = if computing { home.compute.clone() } else { home.event_loop.clone() };
-        to.spawn(Roaming { task: self.task.take(), home, away: computing });
+        to.spawn(Roaming { task: self.task.take(), home, away: computing, party });
         Poll::Ready(())
     }
 }
@@ -271,7 +280,8 @@ pub fn spawn<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static
     match HOME.with_borrow(Clone::clone) {
         Some(home) => {
             let at = home.event_loop.clone();
-            drop(at.spawn(Roaming { task: Some(Box::pin(task)), home, away: false }));
+            let (task, party) = (Some(Box::pin(task) as _), line::party());
+            drop(at.spawn(Roaming { task, home, away: false, party }));
         }
         None => drop(tokio::spawn(task)),
     }

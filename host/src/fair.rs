@@ -23,6 +23,15 @@ use std::{
 /// that centuries of microseconds fit.
 const SCALE: u64 = 1 << 10;
 
+/// Somebody who has a share of something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Party {
+    /// A number of its own.
+    pub id: u64,
+    /// What it gets in proportion to the others.
+    pub weight: u32,
+}
+
 /// Where one flow stands in one queue. Its tag is changed by that queue only.
 #[derive(Debug)]
 pub struct Share {
@@ -37,6 +46,11 @@ impl Share {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let (id, weight) = (NEXT.fetch_add(1, Relaxed), AtomicU32::new(weight.max(1)));
         Arc::new(Share { id, weight, tag: AtomicU64::new(0) })
+    }
+
+    /// Whose flow it is.
+    pub fn party(&self) -> Party {
+        Party { id: self.id, weight: self.weight() }
     }
 
     /// How much of what there is goes to it, in proportion to the others' weights.

@@ -38,7 +38,7 @@ use tokio::sync::oneshot;
 
 use super::Holdings;
 use crate::{
-    fair::{FairQueue, Share, Ticket},
+    fair::{FairQueue, Party, Share, Ticket},
     memory::Account,
 };
 
@@ -74,8 +74,6 @@ pub struct Turns {
     active: Mutex<Active>,
     /// Refills for which it is still believed that guests are late.
     pressed: AtomicU32,
-    /// Whether one lane at most has run something of late.
-    is_alone: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -134,7 +132,6 @@ impl Turns {
             state: Mutex::new(State { free: cores, waiting: FairQueue::default() }),
             active: Mutex::new(Active { lanes: Vec::new(), refilled: Instant::now() }),
             pressed: AtomicU32::new(0),
-            is_alone: AtomicBool::new(true),
         })
     }
 
@@ -176,7 +173,6 @@ impl Turns {
         let all = passed.saturating_mul(u64::from(self.cores));
         let (part, of) = CREDIT_PART;
         let is_alone = lanes.len() <= 1;
-        self.is_alone.store(is_alone, Relaxed);
         let whole = if self.is_pressed() { ran.min(all) } else { all }.saturating_mul(part) / of;
         for lane in &lanes {
             let earned = match is_alone {
@@ -249,9 +245,9 @@ impl Lane {
         self.credit_ns.load(Relaxed) >= 0
     }
 
-    /// Whether no other tenant's guests have run of late.
-    pub fn is_alone(&self) -> bool {
-        self.turns.is_alone.load(Relaxed)
+    /// For whom its tenant's requests take the time of others.
+    pub fn party(&self) -> Party {
+        self.share.party()
     }
 
     /// Charges it for what one of its guests has run.
@@ -412,13 +408,13 @@ mod tests {
             first.charge(10 * MS);
             refill();
         }
-        assert!(first.is_alone() && first.has_credit());
+        assert!(first.has_credit());
         for _ in 0..100 {
             first.charge(10 * MS);
             second.charge(MS / 10);
             refill();
         }
-        assert!(!first.is_alone() && !first.has_credit() && second.has_credit());
+        assert!(!first.has_credit() && second.has_credit());
     }
 
     #[test]

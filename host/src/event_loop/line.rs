@@ -9,9 +9,13 @@
 //!
 //! A moment in which the whole process stood still counts little: nobody has made others wait in it.
 //!
-//! Where a lap of the marker takes longer than somebody's patience, those at its end have waited in vain. Clients that ask again as
-//! soon as they are answered stand in the same order on the next lap, and the same ones would be served on each. So each lap serves
-//! those that come after the ones that the lap before has served, and where there are too few of them, the first ones again:
+//! Where a lap of the marker takes longer than somebody's patience, those at its end have waited in vain, if it is their own party that
+//! has made the line what it is: one whose time in it is above the [level](super::bill) of the time that there is. The others are
+//! served, however many ask for that one.
+//!
+//! Clients that ask again as soon as they are answered stand in the same order on the next lap, and the same ones would be served on
+//! each. So each lap serves those that come after the ones that the lap before has served, and where there are too few of them, the first
+//! ones again:
 //!
 //! ```text
 //!   a b c d e f g h      one lap serves      A B C d e f g h
@@ -33,21 +37,42 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::bill::Bill;
+use crate::fair::Party;
+
 /// Between two markers where no lap takes long: what one costs is then not to be seen.
 const PAUSE: Duration = Duration::from_millis(5);
 /// What lies between two that are served on an event loop takes no longer, unless the thread is kept from running.
 const LONGEST_STEP: Duration = Duration::from_millis(5);
+/// The longest step's part of what may begin on a lap, at the most: of those that can begin, more than one does.
+const STEPS: u32 = 4;
 
 thread_local! {
     static LINE: RefCell<Line> = const { RefCell::new(Line::new()) };
 }
 
-/// For how long, at least, what is polled now has stood in line on this thread. None: for longer than it has patience, or soon others
-/// would. Nobody is known to stand in line elsewhere than on an event loop.
+/// For how long, at least, what is polled now has stood in line on this thread; it asks for `party`. None: for longer than it has patience,
+/// or soon others would, and it is its party that the line waits for. Where it is another one, all that is said is that its patience is
+/// used up. Nobody is known to stand in line elsewhere than on an event loop.
 ///
 /// Who came right behind the marker has waited for the rest of its lap already when the next one begins, so a lap is half of the patience.
-pub fn waited(patience: Duration) -> Option<Duration> {
-    LINE.with_borrow_mut(|line| line.waited(Instant::now(), patience / 2))
+pub fn waited(party: Party, patience: Duration) -> Option<Duration> {
+    LINE.with_borrow_mut(|line| line.waited(Instant::now(), party, patience / 2))
+}
+
+/// What is polled from now on, until [`polled`], is for that party, unless it says that it is for another one.
+pub(super) fn poll_for(party: Option<Party>) {
+    LINE.with_borrow_mut(|line| line.party = party);
+}
+
+/// A poll has ended. Gives for which party it was.
+pub(super) fn polled() -> Option<Party> {
+    LINE.with_borrow_mut(Line::polled)
+}
+
+/// The party for which something is polled now.
+pub(super) fn party() -> Option<Party> {
+    LINE.with_borrow(|line| line.party)
 }
 
 /// The marker of this thread's line: it stands there whenever it was woken.
@@ -64,25 +89,28 @@ struct Line {
     /// None: there is no line on this thread.
     marker: Option<Waker>,
     state: State,
+    /// For which the poll is that is under way.
+    party: Option<Party>,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 enum State {
     /// No marker stands in line, and none has to before that time.
     Unmarked { until: Option<Instant> },
     /// One does.
-    Marked(Lap),
+    Marked(Box<Lap>),
 }
 
 /// A lap of the marker.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 struct Lap {
     begun: Instant,
     /// For how long those that are to be served may begin. None: for as long as they have patience.
     allowed: Option<Duration>,
     /// The places of those that are not to be served, in the order of the lap.
     skip: Range<u32>,
-    /// So many have been seen, and so many served, of whom the last one stood before that place.
+    /// So many have been seen, and so many served, of whom the last one stood before that place. Those who are served although there is
+    /// no time for them are none of these.
     seen: u32,
     served: u32,
     end: u32,
@@ -91,46 +119,71 @@ struct Lap {
     at: Instant,
     /// The patience of one that has waited in vain.
     in_vain: Option<Duration>,
+    /// What was taken on this lap, until then, and on the one before.
+    bill: Bill,
+    billed: Instant,
+    bill_before: Bill,
+    /// The level above which a party is what the others wait for. None: it was not needed so far.
+    level: Option<f64>,
 }
 
 impl Line {
     const fn new() -> Line {
-        Line { marker: None, state: State::Unmarked { until: None } }
+        Line { marker: None, state: State::Unmarked { until: None }, party: None }
     }
 
-    fn waited(&mut self, now: Instant, patience: Duration) -> Option<Duration> {
+    fn waited(&mut self, now: Instant, party: Party, patience: Duration) -> Option<Duration> {
+        let before = self.party.replace(party);
         let Some(marker) = &self.marker else { return Some(Duration::ZERO) };
         match &mut self.state {
-            State::Marked(lap) => return lap.waited(now, patience),
+            State::Marked(lap) => {
+                lap.charge(now, before);
+                return lap.waited(now, party, patience);
+            }
             State::Unmarked { until } if until.is_some_and(|until| now < until) => {}
             State::Unmarked { .. } => {
                 marker.wake_by_ref();
                 let mut lap = Lap::new(now);
-                let waited = lap.waited(now, patience);
-                self.state = State::Marked(lap);
+                let waited = lap.waited(now, party, patience);
+                self.state = State::Marked(Box::new(lap));
                 return waited;
             }
         }
         Some(Duration::ZERO)
     }
 
+    fn polled(&mut self) -> Option<Party> {
+        match self.state {
+            State::Marked(_) => self.polled_at(Instant::now()),
+            State::Unmarked { .. } => self.party.take(),
+        }
+    }
+
+    fn polled_at(&mut self, now: Instant) -> Option<Party> {
+        let party = self.party.take();
+        if let State::Marked(lap) = &mut self.state {
+            lap.charge(now, party);
+        }
+        party
+    }
+
     fn passed(&mut self, now: Instant, marker: &Waker) {
         if self.marker.is_none() {
             self.marker = Some(marker.clone());
         }
-        let State::Marked(lap) = &self.state else { return };
-        self.state = match lap.in_vain {
-            None => State::Unmarked { until: Some(now + PAUSE) },
+        let State::Marked(lap) = &mut self.state else { return };
+        match lap.in_vain {
+            None => self.state = State::Unmarked { until: Some(now + PAUSE) },
             Some(patience) => {
                 marker.wake_by_ref();
-                State::Marked(lap.next(now, patience))
+                **lap = lap.next(now, patience);
             }
-        };
+        }
     }
 }
 
 impl Lap {
-    const fn new(begun: Instant) -> Lap {
+    fn new(begun: Instant) -> Lap {
         Lap {
             begun,
             allowed: None,
@@ -141,19 +194,34 @@ impl Lap {
             waited: Duration::ZERO,
             at: begun,
             in_vain: None,
+            bill: Bill::default(),
+            billed: begun,
+            bill_before: Bill::default(),
+            level: None,
         }
     }
 
-    fn waited(&mut self, now: Instant, patience: Duration) -> Option<Duration> {
+    fn charge(&mut self, now: Instant, party: Option<Party>) {
+        let time = now.saturating_duration_since(self.billed).min(LONGEST_STEP);
+        self.billed = now;
+        self.bill.charge(party, time);
+    }
+
+    fn waited(&mut self, now: Instant, party: Party, patience: Duration) -> Option<Duration> {
         let place = self.seen;
         self.seen = place.saturating_add(1);
-        let step = now.saturating_duration_since(self.at).min(LONGEST_STEP);
+        let limit = self.allowed.unwrap_or(patience).min(patience);
+        let step = now.saturating_duration_since(self.at).min(LONGEST_STEP).min(limit / STEPS);
         self.at = now;
         let is_skipped = self.skip.contains(&place);
         if !is_skipped {
             self.waited += step;
         }
-        if is_skipped || self.waited > self.allowed.unwrap_or(patience).min(patience) {
+        // One begins on each lap, whatever lay before it.
+        if is_skipped || self.served > 0 && self.waited > limit {
+            if !self.is_of(party, patience) {
+                return Some(patience);
+            }
             self.in_vain = Some(patience);
             return None;
         }
@@ -162,14 +230,32 @@ impl Lap {
         Some(self.waited)
     }
 
+    /// Whether this lap takes so long because of that party.
+    fn is_of(&mut self, party: Party, patience: Duration) -> bool {
+        let level = *self.level.get_or_insert_with(|| self.bill.level(patience));
+        let taken = self.bill.of(party).max(self.bill_before.of(party));
+        taken > 0.0 && taken >= level
+    }
+
     /// The next lap, of as many as this one.
-    fn next(&self, now: Instant, patience: Duration) -> Lap {
+    fn next(&mut self, now: Instant, patience: Duration) -> Lap {
         let took = now.saturating_duration_since(self.begun);
         // Whose turn it is: who stood behind the last one that was served, or after him the first that was skipped.
         let first = if self.end == self.seen { self.skip.start } else { self.end };
-        let behind = self.seen - first;
-        let skip = self.served.saturating_sub(behind)..first;
-        Lap { allowed: Some(self.allowed_next(took, patience)), skip, ..Lap::new(now) }
+        let behind = self.seen.saturating_sub(first);
+        // After the first one it is not known yet whether they come again.
+        let skip = match self.allowed {
+            Some(_) => self.served.saturating_sub(behind)..first,
+            None => 0..0,
+        };
+        let bill = std::mem::take(&mut self.bill);
+        Lap {
+            allowed: Some(self.allowed_next(took, patience)),
+            skip,
+            level: Some(bill.level(patience)),
+            bill_before: bill,
+            ..Lap::new(now)
+        }
     }
 
     /// What is allowed on the next lap, when this one took so long.
@@ -192,12 +278,14 @@ mod tests {
         task::Wake,
     };
 
-    use proptest::prelude::*;
+    use proptest::{collection::vec, prelude::*};
 
     use super::*;
 
     const PATIENCE: Duration = Duration::from_millis(50);
     const MS: Duration = Duration::from_millis(1);
+    const ONE: Party = Party { id: 1, weight: 1 };
+    const OTHER: Party = Party { id: 2, weight: 1 };
 
     #[derive(Default)]
     struct Woken(AtomicU32);
@@ -218,15 +306,15 @@ mod tests {
     #[test]
     fn where_there_is_no_line_nobody_waits() {
         let (mut line, now) = (Line::new(), Instant::now());
-        assert_eq!(line.waited(now, PATIENCE), Some(Duration::ZERO));
-        assert_eq!(line.waited(now + 100 * MS, PATIENCE), Some(Duration::ZERO));
-        assert_eq!(waited(PATIENCE), Some(Duration::ZERO));
+        assert_eq!(line.waited(now, ONE, PATIENCE), Some(Duration::ZERO));
+        assert_eq!(line.waited(now + 100 * MS, ONE, PATIENCE), Some(Duration::ZERO));
+        assert_eq!(waited(ONE, PATIENCE), Some(Duration::ZERO));
     }
 
     /// Serves for so long, one after the other; gives for how long the last one has waited.
     fn serve(line: &mut Line, from: Instant, time: Duration) -> Option<Duration> {
         let steps = (0..=time.as_millis()).map(|step| from + MS * u32::try_from(step).unwrap());
-        steps.map(|now| line.waited(now, PATIENCE)).last().unwrap()
+        steps.map(|now| line.waited(now, ONE, PATIENCE)).last().unwrap()
     }
 
     #[test]
@@ -235,9 +323,9 @@ mod tests {
         let (mut line, woken) = line(now);
         assert_eq!(serve(&mut line, now, 30 * MS), Some(30 * MS));
         assert_eq!(serve(&mut line, now + 30 * MS, 20 * MS), Some(50 * MS));
-        assert_eq!(line.waited(now + 51 * MS, PATIENCE), None);
+        assert_eq!(line.waited(now + 51 * MS, ONE, PATIENCE), None);
         // Who has more of it waits on.
-        assert_eq!(line.waited(now + 51 * MS, 2 * PATIENCE), Some(51 * MS));
+        assert_eq!(line.waited(now + 51 * MS, ONE, 2 * PATIENCE), Some(51 * MS));
         assert_eq!(woken.0.load(Relaxed), 1);
     }
 
@@ -245,9 +333,9 @@ mod tests {
     fn time_in_which_nothing_ran_is_hardly_counted() {
         let now = Instant::now();
         let (mut line, _) = line(now);
-        line.waited(now, PATIENCE);
+        line.waited(now, ONE, PATIENCE);
         let later = now + 1000 * MS;
-        assert_eq!(line.waited(later, PATIENCE), Some(LONGEST_STEP));
+        assert_eq!(line.waited(later, ONE, PATIENCE), Some(LONGEST_STEP));
         assert_eq!(serve(&mut line, later, 40 * MS), Some(40 * MS + LONGEST_STEP));
         assert_eq!(serve(&mut line, later + 40 * MS, 6 * MS), None);
     }
@@ -257,13 +345,13 @@ mod tests {
         let now = Instant::now();
         let (mut line, woken) = line(now);
         let marker = Waker::from(woken.clone());
-        line.waited(now, PATIENCE);
+        line.waited(now, ONE, PATIENCE);
         line.passed(now + MS, &marker);
         for _ in 0..100 {
-            assert_eq!(line.waited(now + 2 * MS, PATIENCE), Some(Duration::ZERO));
+            assert_eq!(line.waited(now + 2 * MS, ONE, PATIENCE), Some(Duration::ZERO));
         }
         assert_eq!(woken.0.load(Relaxed), 1);
-        line.waited(now + MS + PAUSE, PATIENCE);
+        line.waited(now + MS + PAUSE, ONE, PATIENCE);
         assert_eq!(woken.0.load(Relaxed), 2);
     }
 
@@ -283,7 +371,7 @@ mod tests {
             let mut served = vec![0_u32; ones];
             for lap in 1..=20 {
                 for one in &mut served {
-                    if line.waited(now, PATIENCE).is_some() {
+                    if line.waited(now, ONE, PATIENCE).is_some() {
                         *one += 1;
                         now += cost;
                     }
@@ -298,6 +386,75 @@ mod tests {
         }
     }
 
+    proptest! {
+        /// However many ask for one party, who asks for another one now and then is served each time; and where something else takes the
+        /// time, some of each are served on each lap.
+        #[test]
+        fn who_asks_now_and_then_is_always_served(
+            ones in 50_usize..2_000,
+            others in vec(0_usize..2_000, 1..5),
+            cost_us in 50_u64..5_000,
+            idle_us in 0_u64..8_000,
+        ) {
+            let mut now = Instant::now();
+            let (mut line, woken) = line(now);
+            let marker = Waker::from(woken.clone());
+            for lap in 0..20 {
+                let mut served = 0;
+                for place in 0..ones {
+                    // Something that asks for nothing.
+                    now += Duration::from_micros(idle_us);
+                    line.polled_at(now);
+                    let party = if others.contains(&place) { OTHER } else { ONE };
+                    let is_served = line.waited(now, party, PATIENCE).is_some();
+                    prop_assert!(is_served || party == ONE, "on lap {lap}, at {place}");
+                    if is_served {
+                        served += 1;
+                        // No more than the one takes, in all.
+                        now += if party == OTHER { MS / 20 } else { Duration::from_micros(cost_us) };
+                    }
+                    line.polled_at(now);
+                }
+                line.passed(now, &marker);
+                prop_assert!(served > 0, "on lap {lap}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_nobody_asked_for_sheds_nobody() {
+        let mut now = Instant::now();
+        let (mut line, woken) = line(now);
+        let marker = Waker::from(woken.clone());
+        for _ in 0..10 {
+            for _ in 0..10 {
+                assert!(line.waited(now, ONE, PATIENCE).is_some());
+                now += MS / 10;
+                line.polled_at(now);
+                for _ in 0..100 {
+                    now += MS / 10;
+                    line.polled_at(now);
+                }
+            }
+            line.passed(now, &marker);
+        }
+    }
+
+    #[test]
+    fn a_burst_costs_nobody_a_second_refusal() {
+        let mut now = Instant::now();
+        let (mut line, woken) = line(now);
+        let marker = Waker::from(woken.clone());
+        assert_eq!(serve(&mut line, now, 100 * MS), None);
+        now += 100 * MS;
+        line.passed(now, &marker);
+        // Only those come again who were served.
+        for _ in 0..20 {
+            assert!(line.waited(now, ONE, PATIENCE).is_some());
+            now += MS / 10;
+        }
+    }
+
     #[test]
     fn what_begins_is_measured_so_that_a_lap_takes_as_long_as_the_patience() {
         let mut now = Instant::now();
@@ -308,7 +465,7 @@ mod tests {
             let (from, mut begun) = (now, 0);
             // What begins takes a millisecond now and one later; 20 ms go to those that are refused.
             for _ in 0..200 {
-                if line.waited(now, PATIENCE).is_some() {
+                if line.waited(now, ONE, PATIENCE).is_some() {
                     now += MS;
                     begun += 1;
                 }
@@ -342,7 +499,7 @@ mod tests {
         line.passed(late, &marker);
         // Woken at once, with nobody before it.
         line.passed(late, &marker);
-        assert_eq!(line.waited(late, PATIENCE), Some(Duration::ZERO));
+        assert_eq!(line.waited(late, ONE, PATIENCE), Some(Duration::ZERO));
         assert_eq!(line.state, State::Unmarked { until: Some(late + PAUSE) });
     }
 }

@@ -12,8 +12,9 @@
 //! ```
 //!
 //! Nobody waits longer than [`QueueOptions::wait`], its time in line for the thread included, and of each tenant no more than
-//! [`QueueOptions::length`]. Who waits for its function or its tenant does so behind those that came before; who waits for the
-//! host does so in a fair queue over the tenants. So what a tenant asks for beyond what it gets costs itself, and nobody else.
+//! [`QueueOptions::length`]; where others have made that line too long, half of the wait is left. Who waits for its function or its tenant
+//! does so behind those that came before; who waits for the host does so in a fair queue over the tenants. So what a tenant asks for
+//! beyond what it gets costs itself, and nobody else.
 //!
 //! Where nothing is lacking, this is a few atomics; only who has to wait takes a lock, and who gives back while somebody waits.
 
@@ -150,8 +151,15 @@ impl Admission {
         if !tenant.lane().memory().has_room(0) {
             return Err(load_shed(MEMORY_FULL)(RETRY_AFTER));
         }
-        let patience = self.patience(tenant.lane())?;
-        let pause = self.take_rates(tenant, function)?;
+        let line = self.queue.wait.max(SHORTEST_LINE);
+        let waited = event_loop::waited(tenant.lane().party(), line);
+        let patience = self.queue.wait.saturating_sub(waited.unwrap_or(line));
+        // What is over a rate hears of that, however long the line is.
+        let pause = self.take_rates(tenant, function, patience)?;
+        if waited.is_none() {
+            self.return_rates(tenant, function);
+            return Err(load_shed(CORES_FULL)(RETRY_AFTER));
+        }
         if pause.is_zero()
             && let Some(permit) = self.try_enter(tenant, function, memory_mib)
         {
@@ -165,21 +173,13 @@ impl Admission {
         entered
     }
 
-    /// What is left of the wait for a request that may have stood in line already. Where that took too long, who is alone on the cores, or
-    /// has taken more than its share of them, has made the line what it is.
-    fn patience(&self, lane: &Lane) -> Result<Duration, Refused> {
-        match event_loop::waited(self.queue.wait.max(SHORTEST_LINE)) {
-            Some(waited) => Ok(self.queue.wait.saturating_sub(waited)),
-            None if lane.is_alone() || !lane.has_credit() => {
-                Err(load_shed(CORES_FULL)(RETRY_AFTER))
-            }
-            None => Ok(self.queue.wait),
-        }
-    }
-
-    /// Takes a token of each rate. Gives how long it takes until all of them are there.
-    fn take_rates(&self, tenant: &Tenant, function: &Quota) -> Result<Duration, Refused> {
-        let patience = self.queue.wait;
+    /// Takes a token of each rate. Gives how long it takes until all of them are there, which is no longer than `patience`.
+    fn take_rates(
+        &self,
+        tenant: &Tenant,
+        function: &Quota,
+        patience: Duration,
+    ) -> Result<Duration, Refused> {
         let mut pause = function.take_rate(patience).map_err(throttled(FUNCTION_RATE))?;
         match tenant.quota().take_rate(patience) {
             Ok(wait) => pause = pause.max(wait),
@@ -253,6 +253,8 @@ impl Admission {
             .enter(self.slots.try_enter(tenant), || self.slots.enter(tenant), of_host)
             .await?;
         let turn = queued.turn(tenant.lane()).await?;
+        // What had to wait did not come by the line of its thread: as many guests as wait would begin there, before anybody else's.
+        event_loop::compute().await;
         Ok(Permit { turn, _slot, _tenant, _function })
     }
 }
@@ -287,10 +289,7 @@ impl Queued<'_> {
             return Ok(None);
         }
         let refused = || load_shed(CORES_FULL)(RETRY_AFTER);
-        let turn = self.enter(lane.try_turn(), || lane.turn(), refused).await?;
-        // Its guests compute for long: where they are in the way of others, on the thread of a connection, they are not to begin.
-        event_loop::compute().await;
-        Ok(Some(turn))
+        self.enter(lane.try_turn(), || lane.turn(), refused).await.map(Some)
     }
 
     fn take_place(&mut self, refused: impl FnOnce() -> Refused) -> Result<(), Refused> {

@@ -249,9 +249,9 @@ async fn in_line<T: Send + 'static>(task: impl Future<Output = T> + Send + 'stat
     result.await.unwrap()
 }
 
-/// Serves one after the other, until those that stand in line behind them have waited for longer than that.
-fn serve_for_longer_than(wait: Duration) {
-    while event_loop::waited(wait).is_some() {
+/// Serves this tenant's, one after the other, until those that stand in line behind them have waited for longer than that.
+fn serve_for_longer_than(wait: Duration, tenant: &Tenant) {
+    while event_loop::waited(tenant.lane().party(), wait).is_some() {
         std::hint::spin_loop();
     }
 }
@@ -262,7 +262,7 @@ async fn who_has_stood_in_line_for_too_long_is_shed() {
     in_line(async move {
         let function = function(10);
         assert!(admission.admit(&tenant, &function, 64).await.is_ok());
-        serve_for_longer_than(Duration::from_millis(20));
+        serve_for_longer_than(Duration::from_millis(20), &tenant);
         let refused = admission.admit(&tenant, &function, 64).await.unwrap_err();
         assert_eq!(why(&refused), (Outcome::LoadShed, CORES_FULL));
         assert_eq!((admission.in_flight(), admission.waiting()), (0, 0));
@@ -275,24 +275,32 @@ async fn who_has_stood_in_line_for_too_long_is_shed() {
 }
 
 #[tokio::test]
-async fn a_line_that_others_have_made_does_not_shed_who_has_credit() {
-    let (engines, busy, other) = two_tenants();
+async fn a_line_that_others_have_made_sheds_none_but_theirs() {
+    let (_engines, busy, idle) = two_tenants();
     let admission = Admission::new(10, queue(20, 10));
     in_line(async move {
         let function = function(10);
-        let running = engines.running();
-        while other.lane().is_alone() {
-            // Both run something, until it was seen.
-            busy.lane().charge(Duration::ZERO);
-            other.lane().charge(Duration::ZERO);
-        }
-        // Nobody is given credit from here on.
-        drop(running);
-        serve_for_longer_than(Duration::from_millis(20));
-        busy.lane().charge(Duration::from_secs(1));
+        serve_for_longer_than(Duration::from_millis(20), &busy);
         let refused = admission.admit(&busy, &function, 64).await.unwrap_err();
         assert_eq!(why(&refused), (Outcome::LoadShed, CORES_FULL));
-        assert!(admission.admit(&other, &function, 64).await.is_ok());
+        // It has never asked before, nor run anything.
+        assert!(admission.admit(&idle, &function, 64).await.is_ok());
+        let refused = admission.admit(&busy, &function, 64).await.unwrap_err();
+        assert_eq!(why(&refused), (Outcome::LoadShed, CORES_FULL));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_is_over_its_rate_hears_of_that_in_the_longest_line() {
+    let admission = Admission::new(10, queue(20, 10));
+    let tenant = tenant(10);
+    in_line(async move {
+        let function = Quota::new(QuotaLimits { rate_per_s: Some(1), ..QuotaLimits::NONE });
+        assert!(admission.admit(&tenant, &function, 64).await.is_ok());
+        serve_for_longer_than(Duration::from_millis(20), &tenant);
+        let refused = admission.admit(&tenant, &function, 64).await.unwrap_err();
+        assert_eq!(why(&refused), (Outcome::Throttled, FUNCTION_RATE));
     })
     .await;
 }

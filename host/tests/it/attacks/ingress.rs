@@ -1,6 +1,6 @@
 //! Clients that would keep a host busy, or have two readers see two different requests.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use http::{Method, Request};
@@ -251,6 +251,51 @@ async fn a_flood_that_is_pipelined() {
             sent.unwrap();
             got.unwrap();
             assert_eq!(replies.matches("HTTP/1.1 200 OK\r\n").count(), 1000);
+        })
+        .await;
+}
+
+/// A thousand clients that ask again as soon as they are answered, each of them twenty times. Gives how often there was which status.
+async fn floods(host: &Host, request: &str) -> BTreeMap<String, u32> {
+    let clients = (0..1000).map(|_| async {
+        let (mut socket, mut statuses) = (host.raw("").await, Vec::new());
+        let mut answer = [0; 4096];
+        for _ in 0..20 {
+            socket.write_all(request.as_bytes()).await.unwrap();
+            let count = socket.read(&mut answer).await.unwrap();
+            let text = String::from_utf8_lossy(&answer[..count]);
+            // The rest of an answer that came in two pieces is none.
+            statuses.extend(
+                text.strip_prefix("HTTP/1.1 ").and_then(|text| Some(text.get(..3)?.to_owned())),
+            );
+        }
+        statuses
+    });
+    let mut counts = BTreeMap::new();
+    for status in futures_util::future::join_all(clients).await.into_iter().flatten() {
+        *counts.entry(status).or_default() += 1;
+    }
+    counts
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_from_a_thousand_connections() {
+    target()
+        .attacked(async |host| {
+            let counts =
+                floods(host, &format!("GET /ok HTTP/1.1\r\nhost: {SUSPECT}\r\n\r\n")).await;
+            let told = counts.keys().all(|status| ["200", "429", "503"].contains(&status.as_str()));
+            assert!(told && counts["200"] > 0, "{counts:?}");
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_requests_for_what_there_is_not() {
+    target()
+        .attacked(async |host| {
+            let counts = floods(host, "GET / HTTP/1.1\r\nhost: nobody.test\r\n\r\n").await;
+            assert_eq!(counts.keys().collect::<Vec<_>>(), ["404"], "{counts:?}");
         })
         .await;
 }
