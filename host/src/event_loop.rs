@@ -33,7 +33,7 @@ use std::{
 };
 
 use futures_util::future::{AbortHandle, Abortable};
-pub use line::waited;
+pub use line::{asks_for, waited};
 use tokio::{
     runtime::{Builder, Handle},
     sync::oneshot,
@@ -71,6 +71,8 @@ struct Home {
 thread_local! {
     /// On the thread of an event loop: that one.
     static HOME: RefCell<Option<Home>> = const { RefCell::new(None) };
+    /// While a task is polled that is away from its own: that one.
+    static AWAY_FROM: RefCell<Option<Home>> = const { RefCell::new(None) };
     static COMPUTING: Cell<Option<Duration>> = const { Cell::new(None) };
 }
 
@@ -224,21 +226,28 @@ impl Future for Roaming {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let before = self.party;
-        let Some(task) = &mut self.task else { return Poll::Ready(()) };
+        let Roaming { task: Some(task), home, away, party } = &mut *self else {
+            return Poll::Ready(());
+        };
         COMPUTING.set(None);
-        line::poll_for(before);
+        line::poll_for(*party);
+        if *away {
+            AWAY_FROM.set(Some(home.clone()));
+        }
         let poll = task.as_mut().poll(cx);
-        let (computed, party) = (COMPUTING.take(), line::polled());
-        self.party = party;
+        if *away {
+            AWAY_FROM.set(None);
+        }
+        *party = line::polled();
         // Away it stays until it waits, however short its last poll was.
-        let computing = computed.is_some_and(|time| self.away || time >= LONG);
-        if poll.is_ready() || computing == self.away {
+        let computing = COMPUTING.take().is_some_and(|time| *away || time >= LONG);
+        if poll.is_ready() || computing == *away {
             return poll;
         }
         let home = self.home.clone();
         let to = if computing { home.compute.clone() } else { home.event_loop.clone() };
-        to.spawn(Roaming { task: self.task.take(), home, away: computing, party });
+        let (task, party) = (self.task.take(), self.party);
+        to.spawn(Roaming { task, home, away: computing, party });
         Poll::Ready(())
     }
 }
@@ -262,8 +271,8 @@ impl<T> Task<T> {
     }
 }
 
-/// Spawns a task beside the one that calls this: on its event loop, from where it is moved as a connection is; elsewhere on
-/// the runtime that there is.
+/// Spawns a task beside the one that calls this: on its event loop, from where it is moved as a connection is, or away from it where
+/// the other one is; elsewhere on the runtime that there is.
 pub fn spawn<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> Task<T> {
     let (send, result) = oneshot::channel();
     let (abort, registration) = AbortHandle::new_pair();
@@ -277,13 +286,14 @@ pub fn spawn<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static
     let task = async move {
         let _ = task.await;
     };
-    match HOME.with_borrow(Clone::clone) {
-        Some(home) => {
-            let at = home.event_loop.clone();
-            let (task, party) = (Some(Box::pin(task) as _), line::party());
-            drop(at.spawn(Roaming { task, home, away: false, party }));
-        }
-        None => drop(tokio::spawn(task)),
+    let (task, party) = (Box::pin(task), line::party());
+    let roaming = |task, home, away| Roaming { task: Some(task), home, away, party };
+    if let Some(home) = HOME.with_borrow(Clone::clone) {
+        home.event_loop.clone().spawn(roaming(task, home, false));
+    } else if let Some(home) = AWAY_FROM.with_borrow(Clone::clone) {
+        home.compute.clone().spawn(roaming(task, home, true));
+    } else {
+        tokio::spawn(task);
     }
     Task { result, abort }
 }

@@ -29,10 +29,14 @@ struct Item {
 }
 
 impl Item {
-    /// Seconds for each unit of weight.
     fn level(&self) -> f64 {
-        self.time.as_secs_f64() / f64::from(self.weight.max(1))
+        level(self.time, self.weight)
     }
+}
+
+/// How far it comes up: seconds for each unit of weight.
+pub(super) fn level(time: Duration, weight: u32) -> f64 {
+    time.as_secs_f64() / f64::from(weight.max(1))
 }
 
 impl Bill {
@@ -43,9 +47,9 @@ impl Bill {
         item.time += time;
     }
 
-    /// How far a party's time has come up, for its weight.
-    pub(super) fn of(&self, party: Party) -> f64 {
-        self.0.get(&Some(party.id)).map_or(0.0, Item::level)
+    /// What a party has taken.
+    pub(super) fn of(&self, party: Party) -> Duration {
+        self.0.get(&Some(party.id)).map_or(Duration::ZERO, |item| item.time)
     }
 
     /// The level at which all of them together have no more than `time`. Where they have less, it is that of the one that has most.
@@ -83,7 +87,7 @@ mod tests {
     fn over(bill: &Bill, times: &[(u32, u64)], ms: u64) -> Vec<bool> {
         let level = bill.level(Duration::from_millis(ms));
         let parties = (0..).zip(times).map(|(id, (weight, _))| Party { id, weight: *weight });
-        parties.map(|party| bill.of(party) >= level).collect()
+        parties.map(|party| super::level(bill.of(party), party.weight) >= level).collect()
     }
 
     #[test]
@@ -117,8 +121,8 @@ mod tests {
         let mut bill = bill(&[(1, 10)]);
         bill.charge(None, Duration::from_millis(50));
         let party = Party { id: 0, weight: 1 };
-        assert!(bill.of(party) < bill.level(Duration::from_millis(30)));
-        assert!(Bill::default().of(party) <= 0.0);
+        assert!(level(bill.of(party), 1) < bill.level(Duration::from_millis(30)));
+        assert_eq!(Bill::default().of(party), Duration::ZERO);
     }
 
     proptest! {

@@ -37,13 +37,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::bill::Bill;
+use super::bill::{Bill, level};
 use crate::fair::Party;
 
 /// Between two markers where no lap takes long: what one costs is then not to be seen.
 const PAUSE: Duration = Duration::from_millis(5);
 /// What lies between two that are served on an event loop takes no longer, unless the thread is kept from running.
 const LONGEST_STEP: Duration = Duration::from_millis(5);
+/// Who takes no more on a lap is in nobody's way, however small its share is: one request takes that.
+const LITTLE: Duration = Duration::from_millis(1);
 /// The longest step's part of what may begin on a lap, at the most: of those that can begin, more than one does.
 const STEPS: u32 = 4;
 
@@ -60,9 +62,15 @@ pub fn waited(party: Party, patience: Duration) -> Option<Duration> {
     LINE.with_borrow_mut(|line| line.waited(Instant::now(), party, patience / 2))
 }
 
-/// What is polled from now on, until [`polled`], is for that party, unless it says that it is for another one.
+/// Says for which party it is what follows in this poll, and in those of the same task after it.
+pub fn asks_for(party: Option<Party>) {
+    LINE.with_borrow_mut(|line| line.turn_to(party));
+}
+
+/// What is polled from now on, until [`polled`], is for that party, unless it says that it is for another one. What was before it, as a
+/// look at the sockets, was for nobody.
 pub(super) fn poll_for(party: Option<Party>) {
-    LINE.with_borrow_mut(|line| line.party = party);
+    LINE.with_borrow_mut(|line| line.turn_to(party));
 }
 
 /// A poll has ended. Gives for which party it was.
@@ -114,6 +122,8 @@ struct Lap {
     seen: u32,
     served: u32,
     end: u32,
+    /// On the lap before.
+    seen_before: u32,
     /// What served them has taken so long, until then.
     waited: Duration,
     at: Instant,
@@ -150,6 +160,11 @@ impl Line {
             }
         }
         Some(Duration::ZERO)
+    }
+
+    fn turn_to(&mut self, party: Option<Party>) {
+        self.polled();
+        self.party = party;
     }
 
     fn polled(&mut self) -> Option<Party> {
@@ -191,6 +206,7 @@ impl Lap {
             seen: 0,
             served: 0,
             end: 0,
+            seen_before: 0,
             waited: Duration::ZERO,
             at: begun,
             in_vain: None,
@@ -217,7 +233,7 @@ impl Lap {
         if !is_skipped {
             self.waited += step;
         }
-        // One begins on each lap, whatever lay before it.
+        // One of those whose turn it is begins on each lap, whatever lay before it.
         if is_skipped || self.served > 0 && self.waited > limit {
             if !self.is_of(party, patience) {
                 return Some(patience);
@@ -232,9 +248,9 @@ impl Lap {
 
     /// Whether this lap takes so long because of that party.
     fn is_of(&mut self, party: Party, patience: Duration) -> bool {
-        let level = *self.level.get_or_insert_with(|| self.bill.level(patience));
+        let allowed = *self.level.get_or_insert_with(|| self.bill.level(patience));
         let taken = self.bill.of(party).max(self.bill_before.of(party));
-        taken > 0.0 && taken >= level
+        taken > LITTLE && level(taken, party.weight) >= allowed
     }
 
     /// The next lap, of as many as this one.
@@ -243,15 +259,17 @@ impl Lap {
         // Whose turn it is: who stood behind the last one that was served, or after him the first that was skipped.
         let first = if self.end == self.seen { self.skip.start } else { self.end };
         let behind = self.seen.saturating_sub(first);
-        // After the first one it is not known yet whether they come again.
+        // Those who were refused may stay away, and after the first lap it is not known. Then nobody's place is what it was.
+        let came_again = self.seen >= self.seen_before / 10 * 9;
         let skip = match self.allowed {
-            Some(_) => self.served.saturating_sub(behind)..first,
-            None => 0..0,
+            Some(_) if came_again => self.served.saturating_sub(behind)..first,
+            Some(_) | None => 0..0,
         };
         let bill = std::mem::take(&mut self.bill);
         Lap {
             allowed: Some(self.allowed_next(took, patience)),
             skip,
+            seen_before: self.seen,
             level: Some(bill.level(patience)),
             bill_before: bill,
             ..Lap::new(now)
@@ -453,6 +471,44 @@ mod tests {
             assert!(line.waited(now, ONE, PATIENCE).is_some());
             now += MS / 10;
         }
+    }
+
+    #[test]
+    fn where_those_that_were_refused_stay_away_the_others_are_refused_once() {
+        let mut now = Instant::now();
+        let (mut line, woken) = line(now);
+        let marker = Waker::from(woken.clone());
+        let mut lap = |ones: u32| {
+            let mut served = 0;
+            for _ in 0..ones {
+                if line.waited(now, ONE, PATIENCE).is_some() {
+                    served += 1;
+                    now += MS;
+                }
+                line.polled_at(now);
+            }
+            line.passed(now, &marker);
+            served
+        };
+        lap(100);
+        let ones = lap(100).min(45);
+        let served: Vec<u32> = (0..10).map(|_| lap(ones)).collect();
+        let fewer = served.iter().filter(|served| **served < ones).count();
+        assert!(ones >= 30 && fewer <= 1, "{served:?} of {ones}");
+    }
+
+    #[test]
+    fn what_one_task_did_before_is_not_charged_to_the_next() {
+        let now = Instant::now();
+        let (mut line, _) = line(now);
+        line.waited(now, ONE, PATIENCE);
+        line.polled_at(now + MS);
+        // A look at the sockets.
+        line.polled_at(now + 3 * MS);
+        line.party = Some(ONE);
+        line.polled_at(now + 4 * MS);
+        let State::Marked(lap) = &line.state else { panic!("no lap") };
+        assert_eq!(lap.bill.of(ONE), 2 * MS);
     }
 
     #[test]

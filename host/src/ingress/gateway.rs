@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     body::Body,
+    event_loop,
     function::Revision,
     invocation::{Awaited, Excess, Failure, HttpRequest, Invoker, Seen},
     manifest::Limits,
@@ -80,6 +81,7 @@ impl Handler for Gateway {
     type Target = Arc<Revision>;
 
     async fn handle(&self, exchange: Exchange<Arc<Revision>>) -> Result<Response<Body>, Problem> {
+        event_loop::asks_for(Some(exchange.target().tenant.lane().party()));
         let context = Arc::new(Context {
             origin: exchange.target().origin.clone(),
             invocation: InvocationId(random::unique_u128()),
