@@ -151,7 +151,7 @@ impl Admission {
         if !tenant.lane().memory().has_room(0) {
             return Err(load_shed(MEMORY_FULL)(RETRY_AFTER));
         }
-        let line = self.queue.wait.max(SHORTEST_LINE);
+        let line = self.line();
         let waited = event_loop::waited(tenant.lane().party(), line);
         let patience = self.queue.wait.saturating_sub(waited.unwrap_or(line));
         // What is over a rate hears of that, however long the line is.
@@ -171,6 +171,11 @@ impl Admission {
             self.return_rates(tenant, function);
         }
         entered
+    }
+
+    /// The patience of those that stand in line for a thread.
+    fn line(&self) -> Duration {
+        self.queue.wait.max(SHORTEST_LINE)
     }
 
     /// Takes a token of each rate. Gives how long it takes until all of them are there, which is no longer than `patience`.
@@ -253,8 +258,7 @@ impl Admission {
             .enter(self.slots.try_enter(tenant), || self.slots.enter(tenant), of_host)
             .await?;
         let turn = queued.turn(tenant.lane()).await?;
-        // What had to wait did not come by the line of its thread: as many guests as wait would begin there, before anybody else's.
-        event_loop::compute().await;
+        queued.line_up(&turn).await?;
         Ok(Permit { turn, _slot, _tenant, _function })
     }
 }
@@ -290,6 +294,18 @@ impl Queued<'_> {
         }
         let refused = || load_shed(CORES_FULL)(RETRY_AFTER);
         self.enter(lane.try_turn(), || lane.turn(), refused).await.map(Some)
+    }
+
+    /// What has waited did not come by the line of its thread: as many guests as have waited would begin there, before anybody else's. So
+    /// it goes to the end of that. The guests of who takes turns compute for long: they begin where they are not in the way of others.
+    async fn line_up(&self, turn: &Option<Turn>) -> Result<(), Refused> {
+        if turn.is_some() {
+            event_loop::compute().await;
+            return Ok(());
+        }
+        tokio::task::yield_now().await;
+        let waited = event_loop::waited(self.tenant.lane().party(), self.admission.line());
+        waited.map(drop).ok_or_else(|| load_shed(CORES_FULL)(RETRY_AFTER))
     }
 
     fn take_place(&mut self, refused: impl FnOnce() -> Refused) -> Result<(), Refused> {
