@@ -230,7 +230,7 @@ impl Future for Roaming {
             return Poll::Ready(());
         };
         COMPUTING.set(None);
-        line::poll_for(*party);
+        asks_for(*party);
         if *away {
             AWAY_FROM.set(Some(home.clone()));
         }

@@ -172,13 +172,12 @@ impl Turns {
         let passed = u64::try_from(passed.as_nanos()).unwrap_or(u64::MAX);
         let all = passed.saturating_mul(u64::from(self.cores));
         let (part, of) = CREDIT_PART;
-        let is_alone = lanes.len() <= 1;
         let whole = if self.is_pressed() { ran.min(all) } else { all }.saturating_mul(part) / of;
         for lane in &lanes {
-            let earned = match is_alone {
+            let earned = match lanes.len() {
                 // Nobody else wants any of it: turns would only cost.
-                true => u64::MAX,
-                false => whole.saturating_mul(u64::from(lane.share.weight())) / weights.max(1),
+                1 => u64::MAX,
+                _ => whole.saturating_mul(u64::from(lane.share.weight())) / weights.max(1),
             };
             lane.earn(i64::try_from(earned).unwrap_or(i64::MAX));
         }

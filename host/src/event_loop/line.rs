@@ -62,15 +62,13 @@ pub fn waited(party: Party, patience: Duration) -> Option<Duration> {
     LINE.with_borrow_mut(|line| line.waited(Instant::now(), party, patience / 2))
 }
 
-/// Says for which party it is what follows in this poll, and in those of the same task after it.
+/// Says for which party it is what follows in this poll, and in those of the same task after it. What lies between two polls, as a look at
+/// the sockets, is for nobody.
 pub fn asks_for(party: Option<Party>) {
-    LINE.with_borrow_mut(|line| line.turn_to(party));
-}
-
-/// What is polled from now on, until [`polled`], is for that party, unless it says that it is for another one. What was before it, as a
-/// look at the sockets, was for nobody.
-pub(super) fn poll_for(party: Option<Party>) {
-    LINE.with_borrow_mut(|line| line.turn_to(party));
+    LINE.with_borrow_mut(|line| {
+        line.polled();
+        line.party = party;
+    });
 }
 
 /// A poll has ended. Gives for which party it was.
@@ -160,11 +158,6 @@ impl Line {
             }
         }
         Some(Duration::ZERO)
-    }
-
-    fn turn_to(&mut self, party: Option<Party>) {
-        self.polled();
-        self.party = party;
     }
 
     fn polled(&mut self) -> Option<Party> {

@@ -151,9 +151,8 @@ impl Admission {
         if !tenant.lane().memory().has_room(0) {
             return Err(load_shed(MEMORY_FULL)(RETRY_AFTER));
         }
-        let line = self.line();
-        let waited = event_loop::waited(tenant.lane().party(), line);
-        let patience = self.queue.wait.saturating_sub(waited.unwrap_or(line));
+        let waited = self.waited_in_line(tenant);
+        let patience = waited.map_or(Duration::ZERO, |time| self.queue.wait.saturating_sub(time));
         // What is over a rate hears of that, however long the line is.
         let pause = self.take_rates(tenant, function, patience)?;
         if waited.is_none() {
@@ -173,9 +172,9 @@ impl Admission {
         entered
     }
 
-    /// The patience of those that stand in line for a thread.
-    fn line(&self) -> Duration {
-        self.queue.wait.max(SHORTEST_LINE)
+    /// How long a request of this tenant has stood in line for its thread. None: too long, because of this tenant.
+    fn waited_in_line(&self, tenant: &Tenant) -> Option<Duration> {
+        event_loop::waited(tenant.lane().party(), self.queue.wait.max(SHORTEST_LINE))
     }
 
     /// Takes a token of each rate. Gives how long it takes until all of them are there, which is no longer than `patience`.
@@ -304,7 +303,7 @@ impl Queued<'_> {
             return Ok(());
         }
         tokio::task::yield_now().await;
-        let waited = event_loop::waited(self.tenant.lane().party(), self.admission.line());
+        let waited = self.admission.waited_in_line(self.tenant);
         waited.map(drop).ok_or_else(|| load_shed(CORES_FULL)(RETRY_AFTER))
     }
 
