@@ -255,22 +255,24 @@ async fn a_flood_that_is_pipelined() {
         .await;
 }
 
-/// A thousand clients that ask again as soon as they are answered, each of them once for the first and twenty times for the other. Gives how
-/// often there was which status for the other.
+/// A thousand clients that have asked for the first, one after the other, and then all ask for the other again as soon as they are answered,
+/// each of them twenty times. Gives how often there was which status for the other.
 async fn floods(host: &Host, first: &str, request: &str) -> BTreeMap<String, u32> {
-    let clients = (0..1000).map(|_| async {
-        let (mut socket, mut statuses) = (host.raw("").await, Vec::new());
-        let mut answer = [0; 4096];
-        socket.write_all(first.as_bytes()).await.unwrap();
-        assert_ne!(socket.read(&mut answer).await.unwrap(), 0);
+    let mut sockets = Vec::new();
+    for _ in 0..1000 {
+        let mut socket = host.raw(first).await;
+        assert_ne!(socket.read(&mut [0; 4096]).await.unwrap(), 0);
+        sockets.push(socket);
+    }
+    let clients = sockets.into_iter().map(async |mut socket| {
+        let (mut statuses, mut answer) = (Vec::new(), [0; 4096]);
         for _ in 0..20 {
             socket.write_all(request.as_bytes()).await.unwrap();
             let count = socket.read(&mut answer).await.unwrap();
             let text = String::from_utf8_lossy(&answer[..count]);
             // The rest of an answer that came in two pieces is none.
-            statuses.extend(
-                text.strip_prefix("HTTP/1.1 ").and_then(|text| Some(text.get(..3)?.to_owned())),
-            );
+            let status = text.strip_prefix("HTTP/1.1 ").and_then(|text| text.get(..3));
+            statuses.extend(status.map(str::to_owned));
         }
         statuses
     });
