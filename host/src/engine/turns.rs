@@ -72,6 +72,9 @@ pub struct Turns {
     cores: u32,
     state: Mutex<State>,
     active: Mutex<Active>,
+    /// Whether no more than one lane has run anything of late. Its credit may be used up all the same, where the thread that refills it
+    /// comes late.
+    is_one: AtomicBool,
     /// Refills for which it is still believed that guests are late.
     pressed: AtomicU32,
 }
@@ -131,6 +134,7 @@ impl Turns {
             cores,
             state: Mutex::new(State { free: cores, waiting: FairQueue::default() }),
             active: Mutex::new(Active { lanes: Vec::new(), refilled: Instant::now() }),
+            is_one: AtomicBool::new(true),
             pressed: AtomicU32::new(0),
         })
     }
@@ -182,6 +186,14 @@ impl Turns {
             lane.earn(i64::try_from(earned).unwrap_or(i64::MAX));
         }
         active.lanes.retain(|lane| lane.upgrade().is_some_and(|lane| lane.is_active()));
+        self.is_one.store(active.lanes.len() <= 1, Relaxed);
+    }
+
+    /// A lane that had not run anything of late does.
+    fn activate(&self, lane: &Arc<Lane>) {
+        let mut active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
+        active.lanes.push(Arc::downgrade(lane));
+        self.is_one.store(active.lanes.len() <= 1, Relaxed);
     }
 
     /// Whether guests that compute have been late of late, or wait for turns. Called once for each refill.
@@ -241,7 +253,7 @@ impl Lane {
 
     /// Whether its guests run without taking turns.
     pub fn has_credit(&self) -> bool {
-        self.credit_ns.load(Relaxed) >= 0
+        self.credit_ns.load(Relaxed) >= 0 || self.turns.is_one.load(Relaxed)
     }
 
     /// For whom its tenant's requests take the time of others.
@@ -254,8 +266,7 @@ impl Lane {
         let ns = i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
         self.credit_ns.fetch_sub(ns, Relaxed);
         if !self.is_active() && !self.is_active.swap(true, Relaxed) {
-            let mut active = self.turns.active.lock().unwrap_or_else(PoisonError::into_inner);
-            active.lanes.push(Arc::downgrade(self));
+            self.turns.activate(self);
         }
     }
 
@@ -408,12 +419,21 @@ mod tests {
             refill();
         }
         assert!(first.has_credit());
+        // Nor where nothing was given for a while.
+        first.charge(1000 * MS);
+        assert!(first.has_credit());
         for _ in 0..100 {
             first.charge(10 * MS);
             second.charge(MS / 10);
             refill();
         }
         assert!(!first.has_credit() && second.has_credit());
+        // Until the other one has run nothing for a while.
+        for _ in 0..=IDLE_REFILLS {
+            first.charge(10 * MS);
+            refill();
+        }
+        assert!(first.has_credit());
     }
 
     #[test]

@@ -226,6 +226,7 @@ async fn who_has_taken_its_share_of_the_cores_begins_with_a_turn() {
     let (_engines, busy, other) = two_tenants();
     let (admission, function) = (Admission::new(1000, queue(20, 1000)), function(1000));
     busy.lane().charge(Duration::from_secs(1));
+    other.lane().charge(Duration::from_millis(1));
     let mut turns = Vec::new();
     let refused = loop {
         match admission.admit(&busy, &function, 64).await {
