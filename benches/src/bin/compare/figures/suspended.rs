@@ -92,12 +92,19 @@ fn row(lacewing: &Path, component: &Path, count: u32, admin: std::net::SocketAdd
                  [functions.waits.limits]\nconcurrency = {count}\ndeadline_ms = 120000\n",
                 component.display().to_string()
             );
-            place.configure("lacewing.toml", &manifest)?;
+            place.configure("waits.toml", &manifest)?;
+            // All of them come at once: the last stand in line for as long as the others take to begin.
+            let host = format!(
+                "admission.wait_ms = {}\nmax_sandboxes = {count}\nconnections.max = {}\n\n\
+                 [tenants.waits]\nhosts = [\"127.0.0.1\"]\napps = [\"waits.toml\"]\n",
+                PATIENCE.as_millis(),
+                count + 100
+            );
+            place.configure("host.toml", &host)?;
             let mut command = std::process::Command::new(&lacewing);
-            command.arg("up").arg(&place.dir).args(["--listen", &place.address.to_string()]);
-            command.args(["--admin", &admin.to_string()]).arg("--cache-dir").arg(&place.cache);
-            command.args(["--max-sandboxes", &count.to_string()]);
-            command.args(["--max-connections", &(count + 100).to_string()]);
+            command.arg("up").arg("--host").arg(place.dir.join("host.toml"));
+            command.args(["--listen", &place.address.to_string(), "--admin", &admin.to_string()]);
+            command.arg("--cache-dir").arg(&place.cache);
             Ok(command)
         }),
     }
