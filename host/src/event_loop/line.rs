@@ -84,7 +84,10 @@ pub(super) fn party() -> Option<Party> {
 /// The marker of this thread's line: it stands there whenever it was woken.
 pub(super) async fn marker() -> Infallible {
     poll_fn(|cx| {
-        LINE.with_borrow_mut(|line| line.passed(Instant::now(), cx.waker()));
+        LINE.with_borrow_mut(|line| {
+            line.marker.get_or_insert_with(|| cx.waker().clone());
+            line.passed(Instant::now());
+        });
         Poll::Pending
     })
     .await
@@ -175,11 +178,8 @@ impl Line {
         party
     }
 
-    fn passed(&mut self, now: Instant, marker: &Waker) {
-        if self.marker.is_none() {
-            self.marker = Some(marker.clone());
-        }
-        let State::Marked(lap) = &mut self.state else { return };
+    fn passed(&mut self, now: Instant) {
+        let (State::Marked(lap), Some(marker)) = (&mut self.state, &self.marker) else { return };
         match lap.in_vain {
             None => self.state = State::Unmarked { until: Some(now + PAUSE) },
             Some(patience) => {
@@ -308,9 +308,9 @@ mod tests {
     }
 
     /// A line whose marker was woken so often.
-    fn line(now: Instant) -> (Line, Arc<Woken>) {
+    fn line() -> (Line, Arc<Woken>) {
         let (mut line, woken) = (Line::new(), Arc::new(Woken::default()));
-        line.passed(now, &woken.clone().into());
+        line.marker = Some(woken.clone().into());
         (line, woken)
     }
 
@@ -331,7 +331,7 @@ mod tests {
     #[test]
     fn who_stands_before_the_marker_has_waited_since_it_was_put_there() {
         let now = Instant::now();
-        let (mut line, woken) = line(now);
+        let (mut line, woken) = line();
         assert_eq!(serve(&mut line, now, 30 * MS), Some(30 * MS));
         assert_eq!(serve(&mut line, now + 30 * MS, 20 * MS), Some(50 * MS));
         assert_eq!(line.waited(now + 51 * MS, ONE, PATIENCE), None);
@@ -343,7 +343,7 @@ mod tests {
     #[test]
     fn time_in_which_nothing_ran_is_hardly_counted() {
         let now = Instant::now();
-        let (mut line, _) = line(now);
+        let (mut line, _) = line();
         line.waited(now, ONE, PATIENCE);
         let later = now + 1000 * MS;
         assert_eq!(line.waited(later, ONE, PATIENCE), Some(LONGEST_STEP));
@@ -354,10 +354,9 @@ mod tests {
     #[test]
     fn a_short_lap_costs_one_marker_in_a_while() {
         let now = Instant::now();
-        let (mut line, woken) = line(now);
-        let marker = Waker::from(woken.clone());
+        let (mut line, woken) = line();
         line.waited(now, ONE, PATIENCE);
-        line.passed(now + MS, &marker);
+        line.passed(now + MS);
         for _ in 0..100 {
             assert_eq!(line.waited(now + 2 * MS, ONE, PATIENCE), Some(Duration::ZERO));
         }
@@ -375,8 +374,7 @@ mod tests {
             cost_us in 100_u64..5_000,
         ) {
             let mut now = Instant::now();
-            let (mut line, woken) = line(now);
-            let marker = Waker::from(woken.clone());
+            let (mut line, _) = line();
             let cost = Duration::from_micros(cost_us);
             let in_a_lap = u32::try_from(PATIENCE.as_micros() / cost.as_micros()).unwrap();
             let mut served = vec![0_u32; ones];
@@ -387,7 +385,7 @@ mod tests {
                         now += cost;
                     }
                 }
-                line.passed(now, &marker);
+                line.passed(now);
                 let (least, most) = (served.iter().min().unwrap(), served.iter().max().unwrap());
                 prop_assert!(most - least <= 2 + lap / 4, "after {lap} laps: {served:?}");
                 let expected = lap * in_a_lap.min(u32::try_from(ones).unwrap());
@@ -408,8 +406,7 @@ mod tests {
             idle_us in 0_u64..8_000,
         ) {
             let mut now = Instant::now();
-            let (mut line, woken) = line(now);
-            let marker = Waker::from(woken.clone());
+            let (mut line, _) = line();
             for lap in 0..20 {
                 let mut served = 0;
                 for place in 0..ones {
@@ -426,7 +423,7 @@ mod tests {
                     }
                     line.polled_at(now);
                 }
-                line.passed(now, &marker);
+                line.passed(now);
                 prop_assert!(served > 0, "on lap {lap}");
             }
         }
@@ -435,8 +432,7 @@ mod tests {
     #[test]
     fn what_nobody_asked_for_sheds_nobody() {
         let mut now = Instant::now();
-        let (mut line, woken) = line(now);
-        let marker = Waker::from(woken.clone());
+        let (mut line, _) = line();
         for _ in 0..10 {
             for _ in 0..10 {
                 assert!(line.waited(now, ONE, PATIENCE).is_some());
@@ -447,18 +443,17 @@ mod tests {
                     line.polled_at(now);
                 }
             }
-            line.passed(now, &marker);
+            line.passed(now);
         }
     }
 
     #[test]
     fn a_burst_costs_nobody_a_second_refusal() {
         let mut now = Instant::now();
-        let (mut line, woken) = line(now);
-        let marker = Waker::from(woken.clone());
+        let (mut line, _) = line();
         assert_eq!(serve(&mut line, now, 100 * MS), None);
         now += 100 * MS;
-        line.passed(now, &marker);
+        line.passed(now);
         // Only those come again who were served.
         for _ in 0..20 {
             assert!(line.waited(now, ONE, PATIENCE).is_some());
@@ -469,8 +464,7 @@ mod tests {
     #[test]
     fn where_those_that_were_refused_stay_away_the_others_are_refused_once() {
         let mut now = Instant::now();
-        let (mut line, woken) = line(now);
-        let marker = Waker::from(woken.clone());
+        let (mut line, _) = line();
         let mut lap = |ones: u32| {
             let mut served = 0;
             for _ in 0..ones {
@@ -480,7 +474,7 @@ mod tests {
                 }
                 line.polled_at(now);
             }
-            line.passed(now, &marker);
+            line.passed(now);
             served
         };
         lap(100);
@@ -493,7 +487,7 @@ mod tests {
     #[test]
     fn what_one_task_did_before_is_not_charged_to_the_next() {
         let now = Instant::now();
-        let (mut line, _) = line(now);
+        let (mut line, _) = line();
         line.waited(now, ONE, PATIENCE);
         line.polled_at(now + MS);
         // A look at the sockets.
@@ -507,8 +501,7 @@ mod tests {
     #[test]
     fn what_begins_is_measured_so_that_a_lap_takes_as_long_as_the_patience() {
         let mut now = Instant::now();
-        let (mut line, woken) = line(now);
-        let marker = Waker::from(woken.clone());
+        let (mut line, _) = line();
         let mut laps = Vec::new();
         for _ in 0..20 {
             let (from, mut begun) = (now, 0);
@@ -521,7 +514,7 @@ mod tests {
             }
             now += MS * begun + 20 * MS;
             laps.push(now - from);
-            line.passed(now, &marker);
+            line.passed(now);
         }
         assert!(laps[0] > 2 * PATIENCE, "{laps:?}");
         let settled = &laps[10..];
@@ -541,13 +534,12 @@ mod tests {
     #[test]
     fn who_comes_when_the_line_is_gone_is_served() {
         let now = Instant::now();
-        let (mut line, woken) = line(now);
-        let marker = Waker::from(woken.clone());
+        let (mut line, _) = line();
         assert_eq!(serve(&mut line, now, 60 * MS), None);
         let late = now + 60 * MS;
-        line.passed(late, &marker);
+        line.passed(late);
         // Woken at once, with nobody before it.
-        line.passed(late, &marker);
+        line.passed(late);
         assert_eq!(line.waited(late, ONE, PATIENCE), Some(Duration::ZERO));
         assert_eq!(line.state, State::Unmarked { until: Some(late + PAUSE) });
     }
