@@ -6,6 +6,7 @@
 
 mod artifacts;
 mod egress;
+mod http2;
 mod ingress;
 mod isolation;
 mod resources;

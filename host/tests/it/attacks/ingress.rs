@@ -2,22 +2,21 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use futures_util::{StreamExt, stream::FuturesUnordered};
-use http::{Method, Request};
+use http::Method;
 use rustix::process::{Resource, getrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Host, Target, rest};
 use crate::{
-    client::{self, Raw},
+    client::Raw,
     tenants::{NEIGHBOUR, SUSPECT},
 };
 
 /// Waiting is short.
-const IMPATIENT: &str =
+pub(super) const IMPATIENT: &str =
     "[connections]\nheader_timeout_s = 1\nbody_idle_timeout_s = 1\nkeep_alive_s = 1";
 
-fn target() -> Target {
+pub(super) fn target() -> Target {
     Target::guest("hostile")
 }
 
@@ -342,229 +341,6 @@ async fn more_connections_than_there_are_places() {
             }
         })
         .await;
-}
-
-/// HTTP/2 by hand (RFC 9113).
-mod h2 {
-    pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-    pub(super) const DATA: u8 = 0;
-    pub(super) const HEADERS: u8 = 1;
-    pub(super) const RST_STREAM: u8 = 3;
-    pub(super) const SETTINGS: u8 = 4;
-    pub(super) const PING: u8 = 6;
-    pub(super) const GOAWAY: u8 = 7;
-    pub(super) const WINDOW_UPDATE: u8 = 8;
-    pub(super) const CONTINUATION: u8 = 9;
-    pub(super) const END_STREAM: u8 = 1;
-    pub(super) const END_HEADERS: u8 = 4;
-
-    pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-        let mut frame = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
-        frame.extend([kind, flags]);
-        frame.extend(stream.to_be_bytes());
-        frame.extend(payload);
-        frame
-    }
-
-    /// `GET http://HOST/PATH`, none of it in the table of the connection.
-    pub(super) fn get(host: &str, path: &str) -> Vec<u8> {
-        let mut block = vec![0x82, 0x86];
-        for (name, value) in [(4, path), (1, host)] {
-            block.extend([name, u8::try_from(value.len()).unwrap()]);
-            block.extend(value.as_bytes());
-        }
-        block
-    }
-}
-
-/// Sends frames of HTTP/2 until the host has had enough or there are no more. Whether it has: it said so, or took no more.
-async fn refuses(host: &Host, frames: impl IntoIterator<Item = Vec<u8>>) -> bool {
-    let mut socket = host.raw(h2::PREFACE).await;
-    let (mut read, mut write) = socket.split();
-    let sending = async {
-        for frame in frames {
-            if write.write_all(&frame).await.is_err() {
-                return true;
-            }
-        }
-        // What a connection says that was cut is the same as what it does not say.
-        let _ = write.shutdown().await;
-        false
-    };
-    let mut bytes = Vec::new();
-    let (cut, _) = tokio::join!(sending, read.read_to_end(&mut bytes));
-    let mut refused = cut;
-    let mut left = &bytes[..];
-    while left.len() >= 9 {
-        let length = u32::from_be_bytes([0, left[0], left[1], left[2]]) as usize;
-        refused |= [h2::GOAWAY, h2::RST_STREAM].contains(&left[3]);
-        left = left.get(9 + length..).unwrap_or_default();
-    }
-    refused
-}
-
-/// Requests that are all but complete, each with a large header: what the host holds of them is bounded before any of them is a
-/// function's.
-#[tokio::test(flavor = "multi_thread")]
-async fn requests_whose_bodies_never_come() {
-    target()
-        .settings("body_memory_mib = 8")
-        .attacked(async |host| {
-            let (mut waiting, mut bodies) = (FuturesUnordered::new(), Vec::new());
-            for _ in 0..8 {
-                let mut client = client::http2(host.address()).await;
-                for _ in 0..100 {
-                    let (sender, body) = client::upload();
-                    let request = Request::post(format!("http://{SUSPECT}/body"))
-                        .header("x-long", "x".repeat(14_000))
-                        .header("x-longer", "x".repeat(14_000))
-                        .body(body)
-                        .unwrap();
-                    client.ready().await.unwrap();
-                    waiting.push(client.send_request(request));
-                    bodies.push(sender);
-                }
-            }
-            // Some two hundred wait; the others are answered.
-            for _ in 0..500 {
-                let answer = waiting.next().await.unwrap().unwrap();
-                assert_eq!(answer.status(), 503);
-                assert_eq!(answer.headers()["lacewing-outcome"], "load_shed");
-                assert_eq!(answer.headers()["retry-after"], "1");
-            }
-            assert!(host.figure("lacewing_bodies_bytes").await <= 8 << 20);
-        })
-        .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn rapid_reset() {
-    target()
-        .limits("cpu_ms = 60_000\ndeadline_ms = 600_000")
-        .attacked(async |host| {
-            let one = |n: u32| {
-                let stream = 2 * n + 1;
-                let mut pair = h2::frame(
-                    h2::HEADERS,
-                    h2::END_STREAM | h2::END_HEADERS,
-                    stream,
-                    &h2::get(SUSPECT, "/sleep"),
-                );
-                pair.extend(h2::frame(h2::RST_STREAM, 0, stream, &[0, 0, 0, 8]));
-                pair
-            };
-            assert!(refuses(host, (0..20_000).map(one)).await);
-        })
-        .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn continuations_without_end() {
-    target()
-        .attacked(async |host| {
-            let begin = h2::frame(h2::HEADERS, h2::END_STREAM, 1, &h2::get(SUSPECT, "/ok"));
-            // A field that is not to be kept in the table, of 1,000 bytes.
-            let mut field = vec![0, 1, b'x', 0x7f, 0xe9, 0x06];
-            field.extend([b'v'; 1000]);
-            let more = h2::frame(h2::CONTINUATION, 0, 1, &field);
-            let flood = std::iter::once(begin).chain(std::iter::repeat_n(more, 50_000));
-            assert!(refuses(host, flood).await);
-            let empty = h2::frame(h2::CONTINUATION, 0, 1, &[]);
-            let begin = h2::frame(h2::HEADERS, h2::END_STREAM, 1, &h2::get(SUSPECT, "/ok"));
-            let flood = std::iter::once(begin).chain(std::iter::repeat_n(empty, 50_000));
-            assert!(refuses(host, flood).await);
-        })
-        .await;
-}
-
-/// One field in the table, which is named thousands of times.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_header_bomb() {
-    target()
-        .attacked(async |host| {
-            let mut block = h2::get(SUSPECT, "/ok");
-            block.extend([0x40, 1, b'x', 0x7f, 0xa1, 0x1e]);
-            block.extend([b'v'; 4000]);
-            block.extend([0xbe; 8000]);
-            let bomb = h2::frame(h2::HEADERS, h2::END_STREAM | h2::END_HEADERS, 1, &block);
-            refuses(host, [bomb]).await;
-            assert!(host.records().is_empty(), "no guest was asked: {:?}", host.records());
-        })
-        .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn floods_of_frames_that_mean_nothing() {
-    target()
-        .attacked(async |host| {
-            for frame in [
-                h2::frame(h2::PING, 0, 0, &[0; 8]),
-                h2::frame(h2::SETTINGS, 0, 0, &[]),
-                h2::frame(h2::WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]),
-                h2::frame(0xbb, 0, 0, b"unknown"),
-            ] {
-                refuses(host, std::iter::repeat_n(frame, 20_000)).await;
-                assert!(host.records().is_empty(), "no guest was asked: {:?}", host.records());
-            }
-        })
-        .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn streams_over_the_limit() {
-    target()
-        .limits("deadline_ms = 300")
-        .attacked(async |host| {
-            let open = |n: u32| {
-                h2::frame(
-                    h2::HEADERS,
-                    h2::END_STREAM | h2::END_HEADERS,
-                    2 * n + 1,
-                    &h2::get(SUSPECT, "/sleep"),
-                )
-            };
-            assert!(refuses(host, (0..1000).map(open)).await);
-            assert!(host.records().len() <= 256, "{}", host.records().len());
-        })
-        .await;
-}
-
-/// A body that is sent without leave, and a window that is never opened.
-#[tokio::test(flavor = "multi_thread")]
-async fn windows_that_are_not_kept() {
-    Target::guest("portable-02")
-        .settings(IMPATIENT)
-        .limits("deadline_ms = 300")
-        .attacked(async |host| {
-            let shut = h2::frame(h2::SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
-            let open = |flags| h2::frame(h2::HEADERS, flags, 1, &h2::get(SUSPECT, "/forever"));
-            let whole = open(h2::END_STREAM | h2::END_HEADERS);
-            let socket = host.raw([h2::PREFACE, &shut, &whole].concat()).await;
-            let record = host.record(0).await;
-            assert_eq!(record["outcome"], "deadline_exceeded", "{record}");
-            drop(socket);
-            let data = h2::frame(h2::DATA, 0, 1, &[b'x'; 16 << 10]);
-            let flood =
-                std::iter::once(open(h2::END_HEADERS)).chain(std::iter::repeat_n(data, 1000));
-            assert!(refuses(host, flood).await);
-        })
-        .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn trailers_of_a_request_without_end() {
-    for guest in ["portable-02", "portable-03"] {
-        Target::guest(guest)
-            .attacked(async |host| {
-                let head = format!("POST /trailers HTTP/1.1\r\nhost: {SUSPECT}\r\nte: trailers\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n0\r\n");
-                let long = format!("x: {}\r\n", "v".repeat(1 << 20));
-                for trailers in ["x: y\r\n".repeat(20_000), long] {
-                    let reply = host.raw_reply(format!("{head}{trailers}\r\n")).await;
-                    assert!(!reply.contains("vvvv") && !reply.contains("x: y\nx: y"), "{}", reply.len());
-                }
-            })
-            .await;
-    }
 }
 
 /// What a guest says of its response is not what splits it, and not what the host says.
