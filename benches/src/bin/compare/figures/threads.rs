@@ -1,5 +1,6 @@
 //! How much more two threads do than one: fresh in-process invocations of a hello, in one host; beside it the same for
-//! raw Wasmtime, and for a loop that shares nothing, which is as much as the machine itself has to give.
+//! raw Wasmtime, and for two loops that share nothing, which is as much as the machine itself has to give: one waits for itself, as two
+//! threads of one core can do at once, and one writes as much as the reset of a sandbox does, which they cannot.
 
 use std::{
     hint::black_box,
@@ -20,6 +21,9 @@ use super::{Figures, ROUNDS, found, wasm};
 
 /// How long each count goes on.
 const TIME: Duration = Duration::from_millis(500);
+
+/// About what a small function's memory has.
+const FILL_BYTES: usize = 256 << 10;
 
 pub(super) fn measure() -> anyhow::Result<Figures> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -42,7 +46,7 @@ pub(super) fn measure() -> anyhow::Result<Figures> {
             || raw.call(hello_request(&[], &[])).map(drop).map_err(|error| error.to_string())
         })
     };
-    let machine = |threads| {
+    let waits = |threads| {
         rate(threads, || {
             || {
                 black_box((0..2000_u64).fold(1, |state: u64, step| black_box(state ^ step) << 1));
@@ -50,33 +54,48 @@ pub(super) fn measure() -> anyhow::Result<Figures> {
             }
         })
     };
-    let mut ratios = [Vec::new(), Vec::new(), Vec::new()];
+    let writes = |threads| {
+        rate(threads, || {
+            let (mut buffer, mut value) = (vec![0_u8; FILL_BYTES], 0_u8);
+            move || {
+                value = value.wrapping_add(1);
+                black_box(&mut buffer[..]).fill(black_box(value));
+                Ok(())
+            }
+        })
+    };
+    let mut ratios = [const { Vec::new() }; FIGURES.len()];
     // The first round is warm-up.
     for round in 0..=ROUNDS {
-        let one = [host(1)?, direct(1)?, machine(1)?];
-        let two = [host(2)?, direct(2)?, machine(2)?];
+        let one = [host(1)?, direct(1)?, waits(1)?, writes(1)?];
+        let two = [host(2)?, direct(2)?, waits(2)?, writes(2)?];
         if round > 0 {
             for ((ratios, one), two) in ratios.iter_mut().zip(one).zip(two) {
                 ratios.push(two / one);
             }
         }
     }
-    let [hosts, raws, machines] = ratios;
-    let title = "2 threads over 1, fresh in-process calls";
-    Ok(Figures::from([
-        ("threads_ratio".to_owned(), found(title, "x", hosts, "")),
-        ("threads_raw_ratio".to_owned(), found("the same with raw Wasmtime", "x", raws, "")),
-        (
-            "threads_machine_ratio".to_owned(),
-            found(
-                "the same with a loop that shares nothing",
-                "x",
-                machines,
-                "below 2 where two CPUs are one core, or others use them",
-            ),
-        ),
-    ]))
+    let figure = |((name, title, note), ratios): ((&str, &str, &str), Vec<f64>)| {
+        (name.to_owned(), found(title, "x", ratios, note))
+    };
+    Ok(FIGURES.into_iter().zip(ratios).map(figure).collect())
 }
+
+/// Names, titles and notes.
+const FIGURES: [(&str, &str, &str); 4] = [
+    ("threads_ratio", "2 threads over 1, fresh in-process calls", ""),
+    ("threads_raw_ratio", "the same with raw Wasmtime", ""),
+    (
+        "threads_machine_ratio",
+        "the same with a loop that shares nothing, and waits for itself",
+        "below 2 where others use the CPUs",
+    ),
+    (
+        "threads_fill_ratio",
+        "the same with a loop that shares nothing, and writes 256 KiB",
+        "below 2 where two CPUs are one core, too",
+    ),
+];
 
 /// Calls per second, over so many threads. Each thread makes a call of its own.
 #[allow(clippy::cast_precision_loss)]
