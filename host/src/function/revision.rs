@@ -64,8 +64,11 @@ pub struct Revision {
     away: AtomicU32,
 }
 
-/// Invocations for which it is remembered that one of their revision was in a single step for long.
-const REMEMBERED: u32 = 1000;
+/// Invocations for which it is remembered that one of their revision was in a single step for long. Few: it may also be that the machine
+/// stood still for that long, and what begins where tasks compute is not in the line of the thread, which measures how many may begin.
+const REMEMBERED: u32 = 64;
+/// For how many at the most, where several were.
+const MOST_REMEMBERED: u32 = 1000;
 
 /// What a revision is made of: its fields, but for those that it makes itself.
 pub struct RevisionParts {
@@ -136,14 +139,15 @@ impl Revision {
     }
 
     /// Takes note of an invocation that was in one step for long, which no tick could interrupt: in a call of the host, or in an
-    /// instruction over much memory. The next ones are not to begin on a thread that others are served on.
+    /// instruction over much memory. The next ones are not to begin on a thread that others are served on. Two at once may be counted as
+    /// one, here and where they begin: it is a rule of thumb.
     pub fn overran(&self) {
-        self.away.store(REMEMBERED, Relaxed);
+        let away = self.away.load(Relaxed).saturating_add(REMEMBERED);
+        self.away.store(away.min(MOST_REMEMBERED), Relaxed);
     }
 
     /// Whether the invocation that begins now is to do so where tasks compute.
     pub fn begins_away(&self) -> bool {
-        // Two at once may be counted as one: it is a rule of thumb.
         let away = self.away.load(Relaxed);
         if away > 0 {
             self.away.store(away - 1, Relaxed);
