@@ -52,8 +52,15 @@ impl Bill {
         self.0.get(&Some(party.id)).map_or(Duration::ZERO, |item| item.time)
     }
 
+    /// From which level on a party has too much, where `time` is what there is to have. It is no less than half of the level of the one that
+    /// has most: who asks by the clock asks for more the longer the others take, and is not the cause of it.
+    pub(super) fn too_much(&self, time: Duration) -> f64 {
+        let most = self.0.values().map(Item::level).fold(0.0, f64::max);
+        self.level(time).max(most / 2.0)
+    }
+
     /// The level at which all of them together have no more than `time`. Where they have less, it is that of the one that has most.
-    pub(super) fn level(&self, time: Duration) -> f64 {
+    fn level(&self, time: Duration) -> f64 {
         let mut items: Vec<Item> = self.0.values().copied().collect();
         items.sort_by(|a, b| a.level().total_cmp(&b.level()));
         let mut weights: f64 = items.iter().map(|item| f64::from(item.weight.max(1))).sum();
@@ -114,6 +121,22 @@ mod tests {
         let times = [(1, 20), (3, 40)];
         assert_eq!(over(&bill(&times), &times, 60), [true, false]);
         assert_eq!(over(&bill(&times), &times, 40), [true, true]);
+    }
+
+    #[test]
+    fn who_asks_by_the_clock_is_not_the_cause_of_a_line_that_others_make() {
+        let too_much = |times: &[(u32, u64)], nobody_ms: u64| {
+            let mut bill = bill(times);
+            bill.charge(None, Duration::from_millis(nobody_ms));
+            let most = bill.too_much(Duration::from_millis(30));
+            let parties = (0..).zip(times).map(|(id, (weight, _))| Party { id, weight: *weight });
+            parties.map(|party| level(bill.of(party), party.weight) >= most).collect::<Vec<_>>()
+        };
+        // A fifth of a line that is made by who asks for what there is not, and more than half of what there is to have.
+        assert_eq!(too_much(&[(1, 16)], 64), [false]);
+        assert_eq!(too_much(&[(1, 40), (1, 38)], 2), [true, true]);
+        assert_eq!(too_much(&[(1, 40), (1, 15)], 2), [true, false]);
+        assert_eq!(too_much(&[(1, 20)], 10), [true]);
     }
 
     #[test]

@@ -10,7 +10,7 @@
 //! A moment in which the whole process stood still counts little: nobody has made others wait in it.
 //!
 //! Where a lap of the marker takes longer than somebody's patience, those at its end have waited in vain, if it is their own party that
-//! has made the line what it is: one whose time in it is above the [level](super::bill) of the time that there is. The others are
+//! has made the line what it is: one whose time in it is [too much](super::bill) of the time that there is. The others are
 //! served, however many ask for that one.
 //!
 //! Clients that ask again as soon as they are answered stand in the same order on the next lap, and the same ones would be served on
@@ -44,8 +44,8 @@ use crate::fair::Party;
 const PAUSE: Duration = Duration::from_millis(5);
 /// What lies between two that are served on an event loop takes no longer, unless the thread is kept from running.
 const LONGEST_STEP: Duration = Duration::from_millis(5);
-/// Who takes no more on a lap is in nobody's way, however small its share is: one request takes that.
-const LITTLE: Duration = Duration::from_millis(1);
+/// Who takes no more on a lap is in nobody's way, however small its share is: one request may take that before it is moved.
+const LITTLE: Duration = Duration::from_millis(2);
 /// The longest step's part of what may begin on a lap, at the most: of those that can begin, more than one does.
 const STEPS: u32 = 4;
 
@@ -134,7 +134,7 @@ struct Lap {
     bill: Bill,
     billed: Instant,
     bill_before: Bill,
-    /// The level above which a party is what the others wait for. None: it was not needed so far.
+    /// The level from which on a party is what the others wait for. None: it was not needed so far.
     level: Option<f64>,
 }
 
@@ -241,7 +241,7 @@ impl Lap {
 
     /// Whether this lap takes so long because of that party.
     fn is_of(&mut self, party: Party, patience: Duration) -> bool {
-        let allowed = *self.level.get_or_insert_with(|| self.bill.level(patience));
+        let allowed = *self.level.get_or_insert_with(|| self.bill.too_much(patience));
         let taken = self.bill.of(party).max(self.bill_before.of(party));
         taken > LITTLE && level(taken, party.weight) >= allowed
     }
@@ -263,7 +263,7 @@ impl Lap {
             allowed: Some(self.allowed_next(took, patience)),
             skip,
             seen_before: self.seen,
-            level: Some(bill.level(patience)),
+            level: Some(bill.too_much(patience)),
             bill_before: bill,
             ..Lap::new(now)
         }

@@ -12,7 +12,8 @@
 //! ```
 //!
 //! Nobody waits longer than [`QueueOptions::wait`], its time in line for the thread included, and of each tenant no more than
-//! [`QueueOptions::length`]; where others have made that line too long, half of the wait is left. Who waits for its function or its tenant
+//! [`QueueOptions::length`]; where others have made that line too long, half of the wait is left. Who has waited stands in that line once
+//! more, for which it has the wait again. Who waits for its function or its tenant
 //! does so behind those that came before; who waits for the host does so in a fair queue over the tenants. So what a tenant asks for
 //! beyond what it gets costs itself, and nobody else.
 //!
