@@ -185,7 +185,7 @@ impl Turns {
             };
             lane.earn(i64::try_from(earned).unwrap_or(i64::MAX));
         }
-        active.lanes.retain(|lane| lane.upgrade().is_some_and(|lane| lane.is_active()));
+        active.lanes.retain(|lane| lane.upgrade().is_some_and(|lane| lane.stays_active()));
         self.is_one.store(active.lanes.len() <= 1, Relaxed);
     }
 
@@ -318,12 +318,19 @@ impl Lane {
         let earn = |credit| Some(after(credit));
         let before = self.credit_ns.fetch_update(Relaxed, Relaxed, earn).unwrap_or_default();
         self.refilled_ns.store(after(before), Relaxed);
-        if before < refilled {
-            self.idle_refills.store(0, Relaxed);
-        } else if self.idle_refills.fetch_add(1, Relaxed) >= IDLE_REFILLS {
+        let idle = self.idle_refills.load(Relaxed);
+        self.idle_refills.store(if before < refilled { 0 } else { idle + 1 }, Relaxed);
+    }
+
+    /// Whether it has run anything of late. Where it has not, it is no longer active, and is to be taken out before anybody looks: what it
+    /// runs from then on puts it in again.
+    fn stays_active(&self) -> bool {
+        let stays = self.idle_refills.load(Relaxed) <= IDLE_REFILLS;
+        if !stays {
             self.idle_refills.store(0, Relaxed);
             self.is_active.store(false, Relaxed);
         }
+        stays
     }
 }
 
@@ -434,6 +441,12 @@ mod tests {
             refill();
         }
         assert!(first.has_credit());
+        assert_eq!(turns.active.lock().unwrap().lanes.len(), 1);
+        // And each is there once, however often it was idle.
+        second.charge(MS / 10);
+        second.charge(MS / 10);
+        assert_eq!(turns.active.lock().unwrap().lanes.len(), 2);
+        assert!(!first.has_credit());
     }
 
     #[test]
