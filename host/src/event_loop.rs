@@ -33,7 +33,7 @@ use std::{
 };
 
 use futures_util::future::{AbortHandle, Abortable};
-pub use line::{asks_for, waited};
+pub use line::{Patience, asks_for, waited};
 use tokio::{
     runtime::{Builder, Handle},
     sync::oneshot,

@@ -95,7 +95,8 @@ pub struct Connections {
 pub struct Admission {
     /// The longest wait, the time in line for a thread included. Key: `wait_ms`. Default 60 ms: enough to ride out a burst, too little to
     /// pile up, and who is refused hears of it within 100 ms. The line at its thread may take half of it, and 10 ms at the least; 0 waits for
-    /// nothing but that. `load_shed` or `throttled`.
+    /// nothing but that. While only one tenant runs anything, and all of its requests can be served so, that line may take eight times as
+    /// long. `load_shed` or `throttled`.
     pub wait: Duration,
     /// Invocations of one tenant that wait at once. Key: `queue`. Default 4,000: a client that is refused at once asks again at once, which
     /// costs the host more than to let it wait. `load_shed` or `throttled`, as what they wait for.

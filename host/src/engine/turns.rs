@@ -253,7 +253,12 @@ impl Lane {
 
     /// Whether its guests run without taking turns.
     pub fn has_credit(&self) -> bool {
-        self.credit_ns.load(Relaxed) >= 0 || self.turns.is_one.load(Relaxed)
+        self.credit_ns.load(Relaxed) >= 0 || self.is_alone()
+    }
+
+    /// Whether no other tenant has run anything of late.
+    pub fn is_alone(&self) -> bool {
+        self.turns.is_one.load(Relaxed)
     }
 
     /// For whom its tenant's requests take the time of others.

@@ -24,6 +24,9 @@
 //!                                            a B C D e f g h
 //! ```
 //!
+//! Where all can be served on a lap that takes no longer than they bear, none are refused. Only where they cannot, those that are refused
+//! have to hear of it soon, and laps are short.
+//!
 //! What is served goes on afterwards, when it was interrupted, or comes back from where it computed; and those that are not served have
 //! to hear of it. So a lap takes longer than what begins in it; what may begin in the next one is measured so that this takes as long as
 //! the patience.
@@ -46,6 +49,8 @@ const PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_STEP: Duration = Duration::from_millis(5);
 /// Who takes no more on a lap is in nobody's way, however small its share is: one request may take that before it is moved.
 const LITTLE: Duration = Duration::from_millis(2);
+/// For so long laps are short after one that had no time for all: what is seen on a lap is not all that is to come.
+const SETTLING: Duration = Duration::from_millis(500);
 /// The longest step's part of what may begin on a lap, at the most: of those that can begin, more than one does.
 const STEPS: u32 = 4;
 
@@ -53,13 +58,23 @@ thread_local! {
     static LINE: RefCell<Line> = const { RefCell::new(Line::new()) };
 }
 
+/// How long a request may stand in line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// Where some are refused.
+    pub some: Duration,
+    /// Where none are. No less than the other.
+    pub none: Duration,
+}
+
 /// For how long, at least, what is polled now has stood in line on this thread; it asks for `party`. None: for longer than it has patience,
 /// or soon others would, and it is its party that the line waits for. Where it is another one, all that is said is that its patience is
 /// used up. Nobody is known to stand in line elsewhere than on an event loop.
 ///
 /// Who came right behind the marker has waited for the rest of its lap already when the next one begins, so a lap is half of the patience.
-pub fn waited(party: Party, patience: Duration) -> Option<Duration> {
-    LINE.with_borrow_mut(|line| line.waited(Instant::now(), party, patience / 2))
+pub fn waited(party: Party, patience: Patience) -> Option<Duration> {
+    let lap = Patience { some: patience.some / 2, none: patience.none / 2 };
+    LINE.with_borrow_mut(|line| line.waited(Instant::now(), party, lap))
 }
 
 /// Says for which party it is what follows in this poll, and in those of the same task after it. What lies between two polls, as a look at
@@ -98,6 +113,8 @@ struct Line {
     /// None: there is no line on this thread.
     marker: Option<Waker>,
     state: State,
+    /// Laps are short until then.
+    short_until: Option<Instant>,
     /// For which the poll is that is under way.
     party: Option<Party>,
 }
@@ -114,7 +131,7 @@ enum State {
 #[derive(Debug, PartialEq)]
 struct Lap {
     begun: Instant,
-    /// For how long those that are to be served may begin. None: for as long as they have patience.
+    /// For how long those that are to be served may begin. None: none were refused of late, and all begin for as long as they have patience.
     allowed: Option<Duration>,
     /// The places of those that are not to be served, in the order of the lap.
     skip: Range<u32>,
@@ -129,7 +146,7 @@ struct Lap {
     waited: Duration,
     at: Instant,
     /// The patience of one that has waited in vain.
-    in_vain: Option<Duration>,
+    in_vain: Option<Patience>,
     /// What was taken on this lap, until then, and on the one before.
     bill: Bill,
     billed: Instant,
@@ -140,10 +157,15 @@ struct Lap {
 
 impl Line {
     const fn new() -> Line {
-        Line { marker: None, state: State::Unmarked { until: None }, party: None }
+        Line {
+            marker: None,
+            state: State::Unmarked { until: None },
+            short_until: None,
+            party: None,
+        }
     }
 
-    fn waited(&mut self, now: Instant, party: Party, patience: Duration) -> Option<Duration> {
+    fn waited(&mut self, now: Instant, party: Party, patience: Patience) -> Option<Duration> {
         let before = self.party.replace(party);
         let Some(marker) = &self.marker else { return Some(Duration::ZERO) };
         match &mut self.state {
@@ -154,7 +176,8 @@ impl Line {
             State::Unmarked { until } if until.is_some_and(|until| now < until) => {}
             State::Unmarked { .. } => {
                 marker.wake_by_ref();
-                let mut lap = Lap::new(now);
+                let is_short = self.short_until.is_some_and(|until| now < until);
+                let mut lap = Lap { allowed: is_short.then_some(patience.some), ..Lap::new(now) };
                 let waited = lap.waited(now, party, patience);
                 self.state = State::Marked(Box::new(lap));
                 return waited;
@@ -183,8 +206,15 @@ impl Line {
         match lap.in_vain {
             None => self.state = State::Unmarked { until: Some(now + PAUSE) },
             Some(patience) => {
-                marker.wake_by_ref();
-                **lap = lap.next(now, patience);
+                if !lap.has_time_for_all(now, patience.none) {
+                    self.short_until = Some(now + SETTLING);
+                }
+                if self.short_until.is_some_and(|until| now < until) {
+                    marker.wake_by_ref();
+                    **lap = lap.next(now, patience);
+                } else {
+                    self.state = State::Unmarked { until: None };
+                }
             }
         }
     }
@@ -216,10 +246,10 @@ impl Lap {
         self.bill.charge(party, time);
     }
 
-    fn waited(&mut self, now: Instant, party: Party, patience: Duration) -> Option<Duration> {
+    fn waited(&mut self, now: Instant, party: Party, patience: Patience) -> Option<Duration> {
         let place = self.seen;
         self.seen = place.saturating_add(1);
-        let limit = self.allowed.unwrap_or(patience).min(patience);
+        let limit = self.allowed.map_or(patience.none, |allowed| allowed.min(patience.some));
         let step = now.saturating_duration_since(self.at).min(LONGEST_STEP).min(limit / STEPS);
         self.at = now;
         let is_skipped = self.skip.contains(&place);
@@ -228,8 +258,8 @@ impl Lap {
         }
         // One of those whose turn it is begins on each lap, whatever lay before it.
         if is_skipped || self.served > 0 && self.waited > limit {
-            if !self.is_of(party, patience) {
-                return Some(patience);
+            if !self.is_of(party, patience.some) {
+                return Some(patience.some);
             }
             self.in_vain = Some(patience);
             return None;
@@ -246,8 +276,16 @@ impl Lap {
         taken > LITTLE && level(taken, party.weight) >= allowed
     }
 
+    /// Whether a lap would take no longer than that if it served all that this one has seen, or the one before. Where none were refused
+    /// before, it is not known what a lap takes.
+    fn has_time_for_all(&self, now: Instant, patience: Duration) -> bool {
+        let (took, all) =
+            (now.saturating_duration_since(self.begun), self.seen.max(self.seen_before));
+        self.allowed.is_some() && took.saturating_mul(all) <= patience.saturating_mul(self.served)
+    }
+
     /// The next lap, of as many as this one.
-    fn next(&mut self, now: Instant, patience: Duration) -> Lap {
+    fn next(&mut self, now: Instant, patience: Patience) -> Lap {
         let took = now.saturating_duration_since(self.begun);
         // Whose turn it is: who stood behind the last one that was served, or after him the first that was skipped.
         let first = if self.end == self.seen { self.skip.start } else { self.end };
@@ -263,15 +301,16 @@ impl Lap {
             allowed: Some(self.allowed_next(took, patience)),
             skip,
             seen_before: self.seen,
-            level: Some(bill.too_much(patience)),
+            level: Some(bill.too_much(patience.some)),
             bill_before: bill,
             ..Lap::new(now)
         }
     }
 
     /// What is allowed on the next lap, when this one took so long.
-    fn allowed_next(&self, took: Duration, patience: Duration) -> Duration {
-        let allowed = self.allowed.unwrap_or(patience).as_secs_f64();
+    fn allowed_next(&self, took: Duration, patience: Patience) -> Duration {
+        let allowed = self.allowed.unwrap_or(patience.none).as_secs_f64();
+        let patience = patience.some;
         let next = allowed * patience.as_secs_f64() / took.as_secs_f64().max(f64::MIN_POSITIVE);
         // Not so little that it never recovers, from a lap in which the thread was kept from running.
         let least = patience.as_secs_f64() / 8.0;
@@ -294,6 +333,9 @@ mod tests {
     use super::*;
 
     const PATIENCE: Duration = Duration::from_millis(50);
+    /// Of those that are not refused as long as all can be served.
+    const ALL: Patience = Patience { some: PATIENCE, none: Duration::from_millis(250) };
+    const SOME: Patience = Patience { some: PATIENCE, none: PATIENCE };
     const MS: Duration = Duration::from_millis(1);
     const ONE: Party = Party { id: 1, weight: 1 };
     const OTHER: Party = Party { id: 2, weight: 1 };
@@ -317,15 +359,15 @@ mod tests {
     #[test]
     fn where_there_is_no_line_nobody_waits() {
         let (mut line, now) = (Line::new(), Instant::now());
-        assert_eq!(line.waited(now, ONE, PATIENCE), Some(Duration::ZERO));
-        assert_eq!(line.waited(now + 100 * MS, ONE, PATIENCE), Some(Duration::ZERO));
-        assert_eq!(waited(ONE, PATIENCE), Some(Duration::ZERO));
+        assert_eq!(line.waited(now, ONE, SOME), Some(Duration::ZERO));
+        assert_eq!(line.waited(now + 100 * MS, ONE, SOME), Some(Duration::ZERO));
+        assert_eq!(waited(ONE, SOME), Some(Duration::ZERO));
     }
 
     /// Serves for so long, one after the other; gives for how long the last one has waited.
     fn serve(line: &mut Line, from: Instant, time: Duration) -> Option<Duration> {
         let steps = (0..=time.as_millis()).map(|step| from + MS * u32::try_from(step).unwrap());
-        steps.map(|now| line.waited(now, ONE, PATIENCE)).last().unwrap()
+        steps.map(|now| line.waited(now, ONE, SOME)).last().unwrap()
     }
 
     #[test]
@@ -334,9 +376,9 @@ mod tests {
         let (mut line, woken) = line();
         assert_eq!(serve(&mut line, now, 30 * MS), Some(30 * MS));
         assert_eq!(serve(&mut line, now + 30 * MS, 20 * MS), Some(50 * MS));
-        assert_eq!(line.waited(now + 51 * MS, ONE, PATIENCE), None);
+        assert_eq!(line.waited(now + 51 * MS, ONE, SOME), None);
         // Who has more of it waits on.
-        assert_eq!(line.waited(now + 51 * MS, ONE, 2 * PATIENCE), Some(51 * MS));
+        assert_eq!(line.waited(now + 51 * MS, ONE, ALL), Some(51 * MS));
         assert_eq!(woken.0.load(Relaxed), 1);
     }
 
@@ -344,9 +386,9 @@ mod tests {
     fn time_in_which_nothing_ran_is_hardly_counted() {
         let now = Instant::now();
         let (mut line, _) = line();
-        line.waited(now, ONE, PATIENCE);
+        line.waited(now, ONE, SOME);
         let later = now + 1000 * MS;
-        assert_eq!(line.waited(later, ONE, PATIENCE), Some(LONGEST_STEP));
+        assert_eq!(line.waited(later, ONE, SOME), Some(LONGEST_STEP));
         assert_eq!(serve(&mut line, later, 40 * MS), Some(40 * MS + LONGEST_STEP));
         assert_eq!(serve(&mut line, later + 40 * MS, 6 * MS), None);
     }
@@ -355,13 +397,13 @@ mod tests {
     fn a_short_lap_costs_one_marker_in_a_while() {
         let now = Instant::now();
         let (mut line, woken) = line();
-        line.waited(now, ONE, PATIENCE);
+        line.waited(now, ONE, SOME);
         line.passed(now + MS);
         for _ in 0..100 {
-            assert_eq!(line.waited(now + 2 * MS, ONE, PATIENCE), Some(Duration::ZERO));
+            assert_eq!(line.waited(now + 2 * MS, ONE, SOME), Some(Duration::ZERO));
         }
         assert_eq!(woken.0.load(Relaxed), 1);
-        line.waited(now + MS + PAUSE, ONE, PATIENCE);
+        line.waited(now + MS + PAUSE, ONE, SOME);
         assert_eq!(woken.0.load(Relaxed), 2);
     }
 
@@ -380,7 +422,7 @@ mod tests {
             let mut served = vec![0_u32; ones];
             for lap in 1..=20 {
                 for one in &mut served {
-                    if line.waited(now, ONE, PATIENCE).is_some() {
+                    if line.waited(now, ONE, SOME).is_some() {
                         *one += 1;
                         now += cost;
                     }
@@ -414,7 +456,7 @@ mod tests {
                     now += Duration::from_micros(idle_us);
                     line.polled_at(now);
                     let party = if others.contains(&place) { OTHER } else { ONE };
-                    let is_served = line.waited(now, party, PATIENCE).is_some();
+                    let is_served = line.waited(now, party, SOME).is_some();
                     prop_assert!(is_served || party == ONE, "on lap {lap}, at {place}");
                     if is_served {
                         served += 1;
@@ -435,7 +477,7 @@ mod tests {
         let (mut line, _) = line();
         for _ in 0..10 {
             for _ in 0..10 {
-                assert!(line.waited(now, ONE, PATIENCE).is_some());
+                assert!(line.waited(now, ONE, SOME).is_some());
                 now += MS / 10;
                 line.polled_at(now);
                 for _ in 0..100 {
@@ -456,7 +498,7 @@ mod tests {
         line.passed(now);
         // Only those come again who were served.
         for _ in 0..20 {
-            assert!(line.waited(now, ONE, PATIENCE).is_some());
+            assert!(line.waited(now, ONE, SOME).is_some());
             now += MS / 10;
         }
     }
@@ -468,7 +510,7 @@ mod tests {
         let mut lap = |ones: u32| {
             let mut served = 0;
             for _ in 0..ones {
-                if line.waited(now, ONE, PATIENCE).is_some() {
+                if line.waited(now, ONE, SOME).is_some() {
                     served += 1;
                     now += MS;
                 }
@@ -488,7 +530,7 @@ mod tests {
     fn what_one_task_did_before_is_not_charged_to_the_next() {
         let now = Instant::now();
         let (mut line, _) = line();
-        line.waited(now, ONE, PATIENCE);
+        line.waited(now, ONE, SOME);
         line.polled_at(now + MS);
         // A look at the sockets.
         line.polled_at(now + 3 * MS);
@@ -496,6 +538,43 @@ mod tests {
         line.polled_at(now + 4 * MS);
         let State::Marked(lap) = &line.state else { panic!("no lap") };
         assert_eq!(lap.bill.of(ONE), 2 * MS);
+    }
+
+    #[test]
+    fn where_all_can_be_served_none_are_refused() {
+        let mut now = Instant::now();
+        let (mut line, _) = line();
+        // Two milliseconds for each that is served, and a fiftieth for each that is refused.
+        let mut lap = |ones: u32| {
+            let (from, mut served) = (now, 0);
+            for _ in 0..ones {
+                let is_served = line.waited(now, ONE, ALL).is_some();
+                served += u32::from(is_served);
+                now += if is_served { 2 * MS } else { MS / 50 };
+                line.polled_at(now);
+            }
+            line.passed(now);
+            (served, now - from)
+        };
+        for _ in 0..10 {
+            assert_eq!(lap(120).0, 120);
+        }
+        lap(1000);
+        for _ in 0..10 {
+            let (served, took) = lap(1000);
+            assert!((10..30).contains(&served) && took <= 2 * PATIENCE, "{served} in {took:?}");
+        }
+        // A lap on which few come is followed by a short one.
+        lap(3);
+        let (served, took) = lap(1000);
+        assert!(served < 40 && took <= 2 * PATIENCE, "{served} in {took:?}");
+        // Those that were refused stay away, but for a few.
+        for _ in 0..12 {
+            lap(100);
+        }
+        for _ in 0..10 {
+            assert_eq!(lap(100).0, 100);
+        }
     }
 
     #[test]
@@ -507,7 +586,7 @@ mod tests {
             let (from, mut begun) = (now, 0);
             // What begins takes a millisecond now and one later; 20 ms go to those that are refused.
             for _ in 0..200 {
-                if line.waited(now, ONE, PATIENCE).is_some() {
+                if line.waited(now, ONE, SOME).is_some() {
                     now += MS;
                     begun += 1;
                 }
@@ -525,10 +604,10 @@ mod tests {
     fn after_the_longest_lap_some_still_begin() {
         let now = Instant::now();
         let mut lap = Lap::new(now);
-        let next = lap.allowed_next(Duration::from_secs(100), PATIENCE);
+        let next = lap.allowed_next(Duration::from_secs(100), SOME);
         assert_eq!(next, PATIENCE / 8);
         lap.allowed = Some(next);
-        assert_eq!(lap.allowed_next(Duration::ZERO, PATIENCE), PATIENCE);
+        assert_eq!(lap.allowed_next(Duration::ZERO, SOME), PATIENCE);
     }
 
     #[test]
@@ -540,7 +619,7 @@ mod tests {
         line.passed(late);
         // Woken at once, with nobody before it.
         line.passed(late);
-        assert_eq!(line.waited(late, ONE, PATIENCE), Some(Duration::ZERO));
+        assert_eq!(line.waited(late, ONE, SOME), Some(Duration::ZERO));
         assert_eq!(line.state, State::Unmarked { until: Some(late + PAUSE) });
     }
 }

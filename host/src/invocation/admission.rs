@@ -12,7 +12,8 @@
 //! ```
 //!
 //! Nobody waits longer than [`QueueOptions::wait`], its time in line for the thread included, and of each tenant no more than
-//! [`QueueOptions::length`]; where others have made that line too long, half of the wait is left. Who has waited stands in that line once
+//! [`QueueOptions::length`]; where others have made that line too long, half of the wait is left. A tenant that is alone may stand in it for
+//! longer, as long as all of its requests can be served. Who has waited stands in that line once
 //! more, for which it has the wait again. Who waits for its function or its tenant
 //! does so behind those that came before; who waits for the host does so in a fair queue over the tenants. So what a tenant asks for
 //! beyond what it gets costs itself, and nobody else.
@@ -33,7 +34,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{
     engine::{Lane, Turn},
-    event_loop,
+    event_loop::{self, Patience},
     function::{Held, Quota, Rate, Tenant, WaitingPlace},
     outcome::Outcome,
 };
@@ -88,6 +89,10 @@ pub struct Refused {
 
 /// What a client is told when it is not known when a slot will be free.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// So many times the wait may standing in line take, where all of a tenant's requests can be served in that and nobody else is there who
+/// waits for them: some hundreds of requests that each take a thread for as long as any may.
+const ALONE: u32 = 8;
 
 /// What standing in line for a thread may take where nobody is to wait: it can be no shorter than what is served meanwhile.
 const SHORTEST_LINE: Duration = Duration::from_millis(20);
@@ -175,7 +180,9 @@ impl Admission {
 
     /// How long a request of this tenant has stood in line for its thread. None: too long, because of this tenant.
     fn waited_in_line(&self, tenant: &Tenant) -> Option<Duration> {
-        event_loop::waited(tenant.lane().party(), self.queue.wait.max(SHORTEST_LINE))
+        let (lane, some) = (tenant.lane(), self.queue.wait.max(SHORTEST_LINE));
+        let none = if lane.is_alone() { some.saturating_mul(ALONE) } else { some };
+        event_loop::waited(lane.party(), Patience { some, none })
     }
 
     /// Takes a token of each rate. Gives how long it takes until all of them are there, which is no longer than `patience`.

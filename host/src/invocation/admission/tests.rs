@@ -252,7 +252,8 @@ async fn in_line<T: Send + 'static>(task: impl Future<Output = T> + Send + 'stat
 
 /// Serves this tenant's, one after the other, until those that stand in line behind them have waited for longer than that.
 fn serve_for_longer_than(wait: Duration, tenant: &Tenant) {
-    while event_loop::waited(tenant.lane().party(), wait).is_some() {
+    let patience = Patience { some: wait, none: wait * ALONE };
+    while event_loop::waited(tenant.lane().party(), patience).is_some() {
         std::hint::spin_loop();
     }
 }
