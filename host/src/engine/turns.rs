@@ -255,7 +255,7 @@ impl Lane {
         self.credit_ns.load(Relaxed) >= 0
     }
 
-    /// Whether no other tenant has run anything of late.
+    /// Whether no more than one tenant has run anything of late. It may be another one, where this one has not.
     pub fn is_alone(&self) -> bool {
         self.turns.is_one.load(Relaxed)
     }

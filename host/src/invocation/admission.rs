@@ -13,10 +13,9 @@
 //!
 //! Nobody waits longer than [`QueueOptions::wait`], its time in line for the thread included, and of each tenant no more than
 //! [`QueueOptions::length`]; where others have made that line too long, half of the wait is left. A tenant that is alone may stand in it for
-//! longer, as long as all of its requests can be served. Who has waited stands in that line once
-//! more, for which it has the wait again. Who waits for its function or its tenant
-//! does so behind those that came before; who waits for the host does so in a fair queue over the tenants. So what a tenant asks for
-//! beyond what it gets costs itself, and nobody else.
+//! longer, as long as all of its requests can be served. Who has waited stands in that line once more, for which it has the wait again. Who waits
+//! for its function or its tenant does so behind those that came before; who waits for the host does so in a fair queue over the tenants. So
+//! what a tenant asks for beyond what it gets costs itself, and nobody else.
 //!
 //! Where nothing is lacking, this is a few atomics; only who has to wait takes a lock, and who gives back while somebody waits.
 
