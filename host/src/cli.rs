@@ -97,14 +97,23 @@ pub enum Error {
     #[error(transparent)]
     Input(io::Error),
     /// What `bench` was to measure.
-    #[error("no load can be put on it")]
-    Load(#[source] io::Error),
+    #[error("no load can be put on {target}")]
+    Load {
+        /// Its URL.
+        target: String,
+        /// Why not.
+        source: io::Error,
+    },
     /// The result could not be written.
     #[error("cannot write to standard output")]
     Stdout(#[source] io::Error),
 }
 
 impl Error {
+    fn load(target: &impl std::fmt::Display, source: io::Error) -> Error {
+        Error::Load { target: target.to_string(), source }
+    }
+
     /// Tells the user, each finding on its own.
     fn report(&self, console: &Console) {
         match self {
@@ -128,7 +137,7 @@ impl Error {
             | Error::Watch(_)
             | Error::System(_)
             | Error::Input(_)
-            | Error::Load(_)
+            | Error::Load { .. }
             | Error::Stdout(_) => ExitCode::Failure,
         }
     }

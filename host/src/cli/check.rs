@@ -63,10 +63,7 @@ pub(super) fn run(args: &CheckArgs, console: &Console) -> Result<ExitCode, Error
 type Checked = (Arc<Revision>, Vec<Import>);
 
 fn findings(args: &CheckArgs, console: &Console) -> Result<(Vec<Checked>, Vec<Diagnostic>), Error> {
-    let mut settings = Settings::new(default_cache_dir());
-    // Nothing is served: one sandbox at a time is enough.
-    settings.max_sandboxes = 8;
-    let mut loaded = Project::at(&args.path).load(settings)?;
+    let mut loaded = Project::at(&args.path).load(Settings::new(default_cache_dir()))?;
     let built = project::build(&loaded.file, console)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::System)?;

@@ -24,7 +24,8 @@ Examples:
   lacewing invoke . resize --event '{\"type\":\"upload\",\"data\":{\"key\":\"a.png\"}}'
   echo '{\"n\":7}' | lacewing invoke . square --call -          a direct call, its input from a pipe
 
-The exit code is 0 where the outcome is ok, and 5 where it is not.";
+The exit code is 0 where the function has answered. It is 5 where the outcome is not ok, and where the answer to an event or a
+call is an error.";
 
 /// Arguments of `invoke`.
 #[derive(Debug, Args)]

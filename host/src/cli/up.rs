@@ -35,7 +35,13 @@ pub struct UpArgs {
     pub watch: bool,
 
     /// Where requests come in; may be given several times [default: 127.0.0.1:8080]
-    #[arg(long, value_name = "ADDRESS", env = "LACEWING_LISTEN", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "LACEWING_LISTEN",
+        value_delimiter = ',',
+        value_parser = listen_address
+    )]
     pub listen: Vec<SocketAddr>,
 
     /// Where metrics, health and readiness are, or `off` [default: 127.0.0.1:9180]
@@ -99,6 +105,10 @@ impl UpArgs {
             settings.connections.max = connections;
         }
     }
+}
+
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "not an IP address with a port, such as 127.0.0.1:8080".to_owned())
 }
 
 /// The admin listener's address, or none.
@@ -213,6 +223,13 @@ mod tests {
             error.contains("neither an address with a port, such as 127.0.0.1:9180, nor `off`"),
             "{error}"
         );
+        for address in ["8080", "localhost:8080", "127.0.0.1:99999"] {
+            let error = parse(&["--listen", address]).unwrap_err().to_string();
+            assert!(
+                error.contains("not an IP address with a port, such as 127.0.0.1:8080"),
+                "{error}"
+            );
+        }
         assert!(parse(&["--max-sandboxes=0"]).is_err());
         assert!(parse(&["--grace-period-s=3601"]).is_err());
     }

@@ -167,6 +167,8 @@ impl InvalidGrant {
     pub fn help(&self) -> Option<String> {
         match self {
             InvalidGrant::NoScheme(text) => {
+                // What is before two slashes was to be a scheme.
+                let text = text.split_once("//").map_or(&text[..], |(_, host)| host);
                 Some(format!("write `https://{text}`, or `*://{text}` for http as well"))
             }
             InvalidGrant::Path(text) => {

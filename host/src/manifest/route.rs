@@ -214,13 +214,23 @@ fn parse(text: &str) -> Result<RoutePath, Refusal> {
     Ok(RoutePath { pattern: pattern.into() })
 }
 
+/// Whether it can be the name of a parameter.
+fn is_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
 /// The name of the parameter that a segment is, if it is one.
 fn parameter(segment: &str, last: bool) -> Result<Option<&str>, Refusal> {
     if !segment.contains(['{', '}']) {
         return Ok(None);
     }
     let Some(inner) = segment.strip_prefix('{').and_then(|inner| inner.strip_suffix('}')) else {
-        let help = "write a literal brace as `%7B` or `%7D`".to_owned();
+        let half = segment.strip_prefix('{').or_else(|| segment.strip_suffix('}'));
+        let help = match half.filter(|name| is_name(name)) {
+            Some(name) => format!("write `{{{name}}}`"),
+            None => "write a literal brace as `%7B` or `%7D`".to_owned(),
+        };
         return Err(("a parameter, as in `{id}`, takes a whole segment".to_owned(), Some(help)));
     };
     let name = inner.strip_prefix('*').unwrap_or(inner);
@@ -230,9 +240,7 @@ fn parameter(segment: &str, last: bool) -> Result<Option<&str>, Refusal> {
             None,
         ));
     }
-    let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    if !is_name {
+    if !is_name(name) {
         let reason =
             format!("a parameter's name takes ASCII letters, digits and `_`, and {name:?} is none");
         return Err((

@@ -37,7 +37,7 @@ pub struct Program {
 pub enum LinkError {
     /// None of the contract's interfaces.
     #[error(
-        "the component exports none of the interfaces that make it a function: lacewing:function/http, lacewing:function/events, lacewing:function/call, wasi:http/incoming-handler@0.2 or wasi:http/handler@0.3"
+        "the component exports none of the interfaces that make it a function: lacewing:function/http, lacewing:function/events, lacewing:function/call, wasi:http/incoming-handler@0.2 or wasi:http/handler@0.3. With the Rust SDK, `#[lacewing_sdk::http]`, `event` or `call` above a function does that"
     )]
     NoExport,
     /// An import that is not there.

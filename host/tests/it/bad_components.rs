@@ -125,7 +125,7 @@ async fn components_that_are_no_functions() {
     let refusals = Refusals::new().await;
     assert_eq!(
         refusals.of_text("(component)", "").await,
-        "the component exports none of the interfaces that make it a function: lacewing:function/http, lacewing:function/events, lacewing:function/call, wasi:http/incoming-handler@0.2 or wasi:http/handler@0.3"
+        "the component exports none of the interfaces that make it a function: lacewing:function/http, lacewing:function/events, lacewing:function/call, wasi:http/incoming-handler@0.2 or wasi:http/handler@0.3. With the Rust SDK, `#[lacewing_sdk::http]`, `event` or `call` above a function does that"
     );
     // An instance of the right name without what belongs into it.
     let hollow =

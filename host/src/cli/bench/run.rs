@@ -116,8 +116,13 @@ fn of_url(
 ) -> Result<Found, Error> {
     let template = Template::new(args, url.path().clone())?;
     let probe = Probe::new().map_err(Error::System)?;
-    let answer = probe.ask_target(url, &template).map_err(Error::Load)?;
-    let subject = subject(url.to_string(), &template, answer.status(), answer.body().len())?;
+    let answer = probe.ask_target(url, &template).map_err(|source| Error::load(url, source))?;
+    let subject = subject(
+        (url.to_string(), "another path in the URL"),
+        &template,
+        answer.status(),
+        answer.body().len(),
+    )?;
     let loaded =
         Loaded { target: url.clone(), template: &template, status: subject.status, up: None };
     let (full_speed, fixed_rate) = match args.rate {
@@ -150,8 +155,12 @@ fn of_app(args: &BenchArgs, console: &Console, noise: &mut Noise) -> Result<Foun
     let template = Template::new(args, Template::path(args, &revision)?)?;
     let routed = template.route(&host, &revision)?;
     let answer = runtime.block_on(template.invoke(&host, &revision, &routed))?;
-    let subject =
-        subject(revision.origin.to_string(), &template, answer.status, answer.body.len())?;
+    let subject = subject(
+        (revision.origin.to_string(), "--path"),
+        &template,
+        answer.status,
+        answer.body.len(),
+    )?;
     drop(host);
 
     let bench = Bench {
@@ -193,8 +202,9 @@ fn both(
     Ok((Some(full), fixed))
 }
 
+/// `path` is where its path is to be said.
 fn subject(
-    name: String,
+    (name, path_is): (String, &str),
     template: &Template,
     status: http::StatusCode,
     response_bytes: usize,
@@ -202,8 +212,8 @@ fn subject(
     let Template { method, path, .. } = template;
     if status.as_u16() >= 400 {
         return Err(Error::NotThere(format!(
-            "{name} answers {status} to {method} {path}, and bench measures good answers: choose the request with --path, -X, \
-             -H and --data"
+            "{name} answers {status} to {method} {path}, and bench measures good answers: choose the request with {path_is}, \
+             -X, -H and --data"
         )));
     }
     let path = PathAndQuery::to_string(path);

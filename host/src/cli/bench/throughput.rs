@@ -63,7 +63,7 @@ impl Loaded<'_> {
     #[allow(clippy::cast_precision_loss)]
     fn round(&self, load: &Load) -> Result<Round, Error> {
         let before = self.up.and_then(Up::used);
-        let measured = load.run().map_err(Error::Load)?;
+        let measured = load.run().map_err(|source| Error::load(&self.target, source))?;
         let after = self.up.and_then(Up::used);
         let cpu = before.zip(after).map(|(before, after)| after.cpu.saturating_sub(before.cpu));
         // The warm-up's requests used CPU time as well: it is spread over the whole of the round.

@@ -623,3 +623,38 @@ error: `origins` is empty, so that no page could call
    = help: name the origins, or leave `cors` out"#
     );
 }
+
+#[test]
+fn half_of_what_was_meant_is_told_as_the_whole() {
+    let findings = report(
+        r#"app = "shop"
+
+[functions.a]
+routes = ["/items/{id", "/items/{id/"]
+grants.http = ["https//api.example.com"]
+"#,
+    );
+    assert_eq!(
+        findings,
+        r#"error: "/items/{id" is not a route: a parameter, as in `{id}`, takes a whole segment
+ --> lacewing.toml:4:11
+  |
+4 | routes = ["/items/{id", "/items/{id/"]
+  |           ^^^^^^^^^^^^
+  = help: write `{id}`
+
+error: "/items/{id/" is not a route: a parameter, as in `{id}`, takes a whole segment
+ --> lacewing.toml:4:25
+  |
+4 | routes = ["/items/{id", "/items/{id/"]
+  |                         ^^^^^^^^^^^^^
+  = help: write `{id}`
+
+error: "https//api.example.com" is not an HTTP grant: it does not say the scheme
+ --> lacewing.toml:5:16
+  |
+5 | grants.http = ["https//api.example.com"]
+  |                ^^^^^^^^^^^^^^^^^^^^^^^^
+  = help: write `https://api.example.com`, or `*://api.example.com` for http as well"#
+    );
+}

@@ -25,6 +25,9 @@ http = ["https://example.com"]
 [functions.two]
 component = {:?}
 routes = ["{second_route}"]
+
+[functions.one.limits]
+provisioned = 8
 "#,
         component("hello"),
         guest("portable-02"),
