@@ -68,9 +68,11 @@ fn findings(args: &CheckArgs, console: &Console) -> Result<(Vec<Checked>, Vec<Di
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::System)?;
     let _logs = logs::init(&LogOptions::for_command())?;
-    let host = Host::new(loaded.file.settings.clone(), Sink::nothing(), InvocationLog::None)?;
+    let sink = Sink::memory();
+    let host = Host::new(loaded.file.settings.clone(), sink.clone(), InvocationLog::None)?;
     runtime.block_on(async {
-        project::deploying(console, host.deploy(&loaded.file, &built.components)).await?;
+        let deploy = host.deploy(&loaded.file, &built.components);
+        project::deploying_and_told(console, &sink, deploy).await?;
         let deployed = host.deployed();
         loaded.warnings.extend(review(&loaded.file, &deployed).await);
         loaded.warnings.extend(review_layouts(&deployed));

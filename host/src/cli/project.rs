@@ -16,6 +16,7 @@ use crate::{
     control::{Components, DeployError},
     manifest::{App, Diagnostic},
     name::{AppName, TenantName},
+    telemetry::{Captured, Sink},
 };
 
 /// The path that a command was given.
@@ -113,6 +114,29 @@ pub(super) fn build_each(file: &HostFile, console: &Console) -> BuiltProject {
         }
     }
     project
+}
+
+/// Deploys to a host whose sink is that one. What functions printed meanwhile is shown where one is refused: a panic in an init is there.
+pub(super) async fn deploying_and_told(
+    console: &Console,
+    sink: &Sink,
+    deploy: impl Future<Output = Result<(), Vec<DeployError>>>,
+) -> Result<(), Error> {
+    let deployed = deploying(console, deploy).await;
+    if deployed.is_err() {
+        printed(console, &sink.take());
+    }
+    deployed
+}
+
+/// Shows what functions have printed.
+pub(super) fn printed(console: &Console, captured: &[Captured]) {
+    for one in captured {
+        if let Captured::Line(line) = one {
+            let (stream, level) = (line.stream.as_str(), line.level);
+            console.line(format_args!("[{stream} {level}] {}", line.message));
+        }
+    }
 }
 
 /// Waits for a deploy. Somebody at a terminal sees that: a large component takes many seconds to compile.

@@ -49,9 +49,7 @@ struct Outgoing {
 
 /// Runs `invoke`.
 pub(in crate::cli) fn run(args: &InvokeArgs, console: &Console) -> Result<ExitCode, Error> {
-    let mut settings = Settings::new(default_cache_dir());
-    settings.max_sandboxes = 8;
-    let mut loaded = Project::at(&args.path).load(settings)?;
+    let mut loaded = Project::at(&args.path).load(Settings::new(default_cache_dir()))?;
     loaded.warnings.iter().for_each(|warning| console.finding(warning));
     prepare(args, &mut loaded.file);
     let built = project::build(&loaded.file, console)?;
@@ -61,7 +59,8 @@ pub(in crate::cli) fn run(args: &InvokeArgs, console: &Console) -> Result<ExitCo
     let sink = Sink::memory();
     let host = Host::new(loaded.file.settings.clone(), sink.clone(), InvocationLog::All)?;
     runtime.block_on(async {
-        project::deploying(console, host.deploy(&loaded.file, &built.components)).await?;
+        let deploy = host.deploy(&loaded.file, &built.components);
+        project::deploying_and_told(console, &sink, deploy).await?;
         let revision = choose(args, &host)?;
         // What starting it printed at deploy is not part of the invocation.
         sink.take();
@@ -321,13 +320,13 @@ fn report(
             Captured::Line(_) => None,
         })
         .unwrap_or_default();
-    let lines = captured.iter().filter_map(|one| match one {
-        Captured::Line(line) => Some(line),
-        Captured::Record(_) => None,
-    });
     // Every invocation is recorded: that this one was not is a bug of the host.
     let outcome = record["outcome"].as_str().unwrap_or(Outcome::Internal.as_str()).to_owned();
     if args.json {
+        let lines = captured.iter().filter_map(|one| match one {
+            Captured::Line(line) => Some(line),
+            Captured::Record(_) => None,
+        });
         let mut document = json!({
             "outcome": outcome,
             "duration_us": record["duration_us"],
@@ -346,14 +345,7 @@ fn report(
         document["body"] = as_json(&outgoing.body);
         print_result(&format!("{document:#}\n"))?;
     } else {
-        for line in lines {
-            console.line(format_args!(
-                "[{} {}] {}",
-                line.stream.as_str(),
-                line.level,
-                line.message
-            ));
-        }
+        project::printed(console, captured);
         if let Some((status, headers)) = &outgoing.head {
             console.line(status);
             headers.iter().for_each(|(name, value)| console.line(format_args!("{name}: {value}")));

@@ -8,6 +8,7 @@ use super::text;
 use crate::{
     harness::{component, guest, root},
     process::command,
+    snapshot::manifest as suspect,
 };
 
 /// An app of two prebuilt components. The first is granted what it never asks for; the second asks for what it is not granted.
@@ -145,4 +146,19 @@ fn a_component_alone_is_checked() {
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();
     let memory = &found["functions"][0]["memories"][0];
     assert_eq!((&memory["stack_bytes"], &memory["grows"]), (&json!(1 << 20), &json!(true)));
+}
+
+#[test]
+fn an_init_that_ends_is_shown_with_what_it_said() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("lacewing.toml"), suspect("panic", "")).unwrap();
+    for args in [&["check"][..], &["invoke", "--path=/inits"]] {
+        let (name, rest) = args.split_first().unwrap();
+        let output = command(&[name]).arg(dir.path()).args(rest).output().unwrap();
+        let stderr = text(&output.stderr);
+        let (said, error) = stderr.split_once("error: function suspect").expect(stderr);
+        assert!(said.contains("this init panics") && said.contains("init.rs:"), "{stderr}");
+        assert!(error.contains("its init ended as trap"), "{stderr}");
+        assert_eq!(output.status.code(), Some(4), "{stderr}");
+    }
 }
