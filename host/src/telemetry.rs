@@ -23,7 +23,7 @@ pub mod sink;
 mod text;
 mod writer;
 
-pub(crate) use self::text::shortened;
+pub(crate) use self::text::{displayed, shortened};
 pub use self::{
     guest_log::{GuestLog, LogTotals, Stream},
     health::Health,

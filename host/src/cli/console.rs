@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crate::manifest::Diagnostic;
+use crate::{manifest::Diagnostic, telemetry::displayed};
 use clap::{
     ColorChoice,
     builder::styling::{AnsiColor, Style},
@@ -57,7 +57,8 @@ impl Console {
 
     /// An error and what caused it, on one line.
     pub fn error(self, error: &dyn std::error::Error) {
-        self.labelled("error", ERROR, &chain(error));
+        // It may tell names that a component brought.
+        self.labelled("error", ERROR, &displayed(&chain(error)));
     }
 
     /// A finding in a file, with the place it is at.

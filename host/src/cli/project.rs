@@ -16,7 +16,7 @@ use crate::{
     control::{Components, DeployError},
     manifest::{App, Diagnostic},
     name::{AppName, TenantName},
-    telemetry::{Captured, Sink},
+    telemetry::{Captured, Sink, displayed},
 };
 
 /// The path that a command was given.
@@ -134,7 +134,7 @@ pub(super) fn printed(console: &Console, captured: &[Captured]) {
     for one in captured {
         if let Captured::Line(line) = one {
             let (stream, level) = (line.stream.as_str(), line.level);
-            console.line(format_args!("[{stream} {level}] {}", line.message));
+            console.line(format_args!("[{stream} {level}] {}", displayed(&line.message)));
         }
     }
 }

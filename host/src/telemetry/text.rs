@@ -39,6 +39,18 @@ pub(super) fn push_escaped(out: &mut String, text: &str) {
     out.push_str(rest);
 }
 
+/// Text of several lines, with all acting characters escaped but for those that end a line: what a terminal may be given.
+pub(crate) fn displayed(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for (number, line) in text.split('\n').enumerate() {
+        if number > 0 {
+            out.push('\n');
+        }
+        push_escaped(&mut out, line);
+    }
+    out
+}
+
 /// Appends `text` as a JSON string with its quotes. Acting characters are escaped too, so that a JSON log
 /// is safe to display; whoever parses it gets the original text.
 pub(super) fn push_json_string(out: &mut String, text: &str) {
@@ -117,6 +129,7 @@ mod tests {
     fn control_characters_cannot_act() {
         assert_eq!(escaped("a\tb é \\"), "a\tb é \\");
         assert_eq!(escaped("\x1b[31mred\r\n"), r"\u{1b}[31mred\r\n");
+        assert_eq!(displayed("a\n  at \x1b[31mb\r\n"), "a\n  at \\u{1b}[31mb\\r\n");
         assert_eq!(escaped("\u{7f}\u{9b}\u{202e}\u{2028}"), r"\u{7f}\u{9b}\u{202e}\u{2028}");
         assert_eq!(
             json("a\"\\\t\n\x1b\u{9b}\u{2066}é"),

@@ -30,7 +30,7 @@ use crate::{
     invocation::HttpRequest,
     outcome::Outcome,
     telemetry::{
-        Captured, Context, InvocationId, InvocationLog, Sink,
+        Captured, Context, InvocationId, InvocationLog, Sink, displayed,
         logs::{self, LogOptions},
     },
 };
@@ -357,7 +357,7 @@ fn report(
         }
         console.status(&outcome, figures(&record));
         if let Some(detail) = record["detail"].as_str() {
-            console.line(detail);
+            console.line(displayed(detail));
         }
     }
     let failed = outcome != Outcome::Ok.as_str() || outgoing.failed;
