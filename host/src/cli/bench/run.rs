@@ -118,7 +118,8 @@ fn of_url(
     let probe = Probe::new().map_err(Error::System)?;
     let answer = probe.ask_target(url, &template).map_err(|source| Error::load(url, source))?;
     let subject = subject(
-        (url.to_string(), "another path in the URL"),
+        url.to_string(),
+        "another path in the URL",
         &template,
         answer.status(),
         answer.body().len(),
@@ -149,14 +150,17 @@ fn of_app(args: &BenchArgs, console: &Console, noise: &mut Noise) -> Result<Foun
     // Whatever is wrong with the app, or with what is asked of it, is said before anything is measured.
     let mut settings = loaded.file.settings.clone();
     settings.cache_dir = cache.path().to_owned();
-    let host = Host::new(settings, Sink::nothing(), InvocationLog::None)?;
-    runtime.block_on(host.deploy(&loaded.file, &built.components)).map_err(Error::Deploy)?;
+    let sink = Sink::memory();
+    let host = Host::new(settings, sink.clone(), InvocationLog::None)?;
+    let deploy = host.deploy(&loaded.file, &built.components);
+    runtime.block_on(project::deploying_and_told(console, &sink, deploy))?;
     let revision = choose(args, &host)?;
     let template = Template::new(args, Template::path(args, &revision)?)?;
     let routed = template.route(&host, &revision)?;
     let answer = runtime.block_on(template.invoke(&host, &revision, &routed))?;
     let subject = subject(
-        (revision.origin.to_string(), "--path"),
+        revision.origin.to_string(),
+        "--path",
         &template,
         answer.status,
         answer.body.len(),
@@ -202,9 +206,10 @@ fn both(
     Ok((Some(full), fixed))
 }
 
-/// `path` is where its path is to be said.
+/// `other_path` is how another path is asked for.
 fn subject(
-    (name, path_is): (String, &str),
+    name: String,
+    other_path: &str,
     template: &Template,
     status: http::StatusCode,
     response_bytes: usize,
@@ -212,7 +217,7 @@ fn subject(
     let Template { method, path, .. } = template;
     if status.as_u16() >= 400 {
         return Err(Error::NotThere(format!(
-            "{name} answers {status} to {method} {path}, and bench measures good answers: choose the request with {path_is}, \
+            "{name} answers {status} to {method} {path}, and bench measures good answers: choose the request with {other_path}, \
              -X, -H and --data"
         )));
     }

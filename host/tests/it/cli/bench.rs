@@ -1,7 +1,5 @@
 //! `lacewing bench`: what it finds, in which form, and what it refuses.
 
-use std::io::{Read, Write};
-
 use serde_json::{Value, json};
 
 use super::text;
@@ -220,20 +218,9 @@ fn what_cannot_be_measured_is_refused_with_a_reason() {
 
 #[test]
 fn a_url_that_is_not_there_is_told_where_to_say_another() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/a/b", listener.local_addr().unwrap());
-    let server = std::thread::spawn(move || {
-        let (mut client, _) = listener.accept().unwrap();
-        let mut request = Vec::new();
-        while !request.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            client.read_exact(&mut byte).unwrap();
-            request.extend(byte);
-        }
-        client.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").unwrap();
-    });
+    let up = Up::start(&[root().join("examples/hello").to_str().unwrap()]);
+    let url = format!("http://{}/a/b", up.address);
     let benched = bench(&["--url", &url]);
-    server.join().unwrap();
     assert_eq!(benched.code, Some(2));
     let error = format!(
         "error: {url} answers 404 Not Found to GET /a/b, and bench measures good answers: choose the request with another path in \

@@ -152,7 +152,7 @@ fn a_component_alone_is_checked() {
 fn an_init_that_ends_is_shown_with_what_it_said() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("lacewing.toml"), suspect("panic", "")).unwrap();
-    for args in [&["check"][..], &["invoke", "--path=/inits"]] {
+    for args in [&["check"][..], &["invoke", "--path=/inits"], &["bench", "--starts=0"]] {
         let (name, rest) = args.split_first().unwrap();
         let output = command(&[name]).arg(dir.path()).args(rest).output().unwrap();
         let stderr = text(&output.stderr);
