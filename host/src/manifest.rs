@@ -31,7 +31,7 @@ use std::{
 };
 
 pub(crate) use findings::Findings;
-pub(crate) use host_pattern::MAX_HOST_BYTES;
+pub(crate) use host_pattern::{MAX_HOST_BYTES, canonical_literal};
 pub(crate) use routing::{Clash, Clashes, Routes};
 pub(crate) use schema::schema_of;
 

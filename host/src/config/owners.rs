@@ -26,6 +26,11 @@ impl HostOwners {
         HostOwners(owners)
     }
 
+    /// The patterns that have an owner.
+    pub fn patterns(&self) -> impl Iterator<Item = &HostPattern> {
+        self.0.keys()
+    }
+
     /// Whose the hosts of a pattern are: the tenant's that has it, or else the narrowest that covers it. Nobody's wildcard
     /// takes in a name that is another's.
     pub fn owner(&self, host: &HostPattern) -> Option<&TenantName> {

@@ -48,9 +48,10 @@ impl Hosts {
     }
 }
 
-/// The routes of revisions that do not [clash](clashes).
+/// The routes of revisions that do not [clash](clashes), under host names of which each is answered by its owner only.
 pub(super) fn known(hosts: &Hosts, revisions: &[Arc<Revision>]) -> Router<Endpoint<Arc<Revision>>> {
     let mut builder = Router::builder();
+    builder.owned_by(hosts.owners.clone());
     add(&mut builder, hosts, revisions, endpoint);
     builder.assemble()
 }

@@ -3,9 +3,10 @@
 //! A [`Router`] is built whole, never changed, and swapped whole by its owner. What wins is decided in this order:
 //!
 //! 1. **Host.** The narrowest pattern that covers the name: the exact name, then `*.` wildcards from the longest
-//!    to the shortest, then any host. Where nothing there matches the path and method, the next wider pattern
-//!    is asked, but only for routes of an owner that also has routes at the narrowest: a name that one owner has
-//!    claimed is never answered by another owner's wildcard.
+//!    to the shortest, then any host. Patterns are those of routes and those that were [given](RouterBuilder::owned_by) to
+//!    an owner, routes or not. Where nothing there matches the path and method, the next wider pattern is asked, but
+//!    only for routes of the narrowest pattern's owner: a wildcard never answers for a name of another owner, whatever
+//!    that owner serves there.
 //! 2. **Method.** Only routes that take the method are looked at. A route for `GET` serves `HEAD` as well, unless a
 //!    route of the same shape names it.
 //! 3. **Path.** Which patterns fit a path, and which of them wins, is said in `crate::manifest`, in `route.rs`.
@@ -24,8 +25,9 @@ use http::Method;
 
 pub(crate) use self::host::{host_key, port_of};
 use self::table::Table;
-use crate::manifest::{
-    Clash, Clashes, HostPattern, InvalidPath, Methods, RoutePath, canonical_path,
+use crate::{
+    config::HostOwners,
+    manifest::{Clash, Clashes, HostPattern, InvalidPath, Methods, RoutePath, canonical_path},
 };
 
 /// What selects a route.
@@ -107,7 +109,7 @@ pub struct Router<T> {
     any: Option<Chain<T>>,
 }
 
-/// The tables that are asked for one host pattern, the narrowest first.
+/// The tables that are asked for one host pattern, the narrowest first. None where its owner serves nothing.
 type Chain<T> = Box<[Arc<Table<T>>]>;
 
 impl<T> Router<T> {
@@ -118,7 +120,7 @@ impl<T> Router<T> {
 
     /// Starts a router without routes.
     pub fn builder() -> RouterBuilder<T> {
-        RouterBuilder { routes: Vec::new() }
+        RouterBuilder { routes: Vec::new(), owners: Arc::default() }
     }
 
     /// The route for a request. `host` may have a port, which is ignored; a host that is none matches the routes
@@ -205,12 +207,20 @@ struct Added<T> {
 /// Collects routes for a [`Router`].
 pub struct RouterBuilder<T> {
     routes: Vec<Added<T>>,
+    owners: Arc<HostOwners>,
 }
 
 /// The places of routes in the order in which they were added.
 type Places = Vec<usize>;
 
 impl<T> RouterBuilder<T> {
+    /// Gives host names to owners. A name is answered by its owner's routes, or by none; a name without an owner is answered
+    /// by whoever has routes at its narrowest pattern.
+    pub fn owned_by(&mut self, owners: Arc<HostOwners>) -> &mut Self {
+        self.owners = owners;
+        self
+    }
+
     /// Adds a route that leads to `value`.
     pub fn route(&mut self, key: RouteKey, value: T) -> &mut Self {
         let RouteKey { owner, mut hosts, methods, path } = key;
@@ -238,8 +248,11 @@ impl<T> RouterBuilder<T> {
 
     /// Makes the router of routes that have been together in one before: that they do not clash is known.
     pub fn assemble(&self) -> Router<T> {
-        // By host and owner.
+        // By host and owner. A name whose owner serves nothing there has a place too, so that no wildcard answers for it.
         let mut places: BTreeMap<&HostPattern, BTreeMap<&str, Places>> = BTreeMap::new();
+        for host in self.owners.patterns() {
+            places.entry(host).or_default();
+        }
         for (index, added) in self.routes.iter().enumerate() {
             for host in &added.hosts {
                 places.entry(host).or_default().entry(&added.owner).or_default().push(index);
@@ -278,15 +291,18 @@ impl<T> RouterBuilder<T> {
         places.into_iter().flat_map(under).collect()
     }
 
-    /// The tables for one host pattern: its own routes, then those that its owners have at wider ones. Patterns with the
-    /// same routes share a table.
+    /// The tables for one host pattern: the routes that its owner has there, then those that the owner has at wider ones.
+    /// Patterns with the same routes share a table.
     fn chain(
         &self,
         host: &HostPattern,
         places: &BTreeMap<&HostPattern, BTreeMap<&str, Places>>,
         tables: &mut HashMap<Places, Arc<Table<T>>>,
     ) -> Chain<T> {
-        let owners: Vec<&str> = places[host].keys().copied().collect();
+        let owners: Vec<&str> = match self.owners.owner(host) {
+            Some(owner) => vec![owner.as_str()],
+            None => places[host].keys().copied().collect(),
+        };
         let wider = host.wider();
         let chain = std::iter::once(host).chain(&wider).filter_map(|pattern| {
             let at = places.get(pattern)?;

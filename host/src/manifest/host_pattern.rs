@@ -1,6 +1,12 @@
 //! Host names, and patterns of them.
 
-use std::{fmt, net::IpAddr, str::FromStr, sync::Arc};
+use std::{
+    borrow::Cow,
+    fmt::{self, Write as _},
+    net::{IpAddr, Ipv6Addr},
+    str::FromStr,
+    sync::Arc,
+};
 
 /// The longest host name, in bytes (RFC 1035, section 2.3.4, without the final dot).
 pub(crate) const MAX_HOST_BYTES: usize = 253;
@@ -8,7 +14,7 @@ pub(crate) const MAX_HOST_BYTES: usize = 253;
 /// Which host names are meant. Host names are in lower case and without a port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum HostPattern {
-    /// `api.example.com`, or an address: `127.0.0.1`, `[::1]`.
+    /// `api.example.com`, or an address: `127.0.0.1`, `[::1]`. An IPv6 address is in its shortest form (RFC 5952).
     Exact(Arc<str>),
     /// `*.example.com`: every name below `example.com` at any depth, but not `example.com` itself. Holds what
     /// follows the star: `.example.com`.
@@ -82,13 +88,13 @@ pub struct InvalidHost {
 impl FromStr for HostPattern {
     type Err = InvalidHost;
 
-    /// Upper case is taken as lower case.
+    /// Upper case is taken as lower case, and an IPv6 address in any form as the same address.
     fn from_str(text: &str) -> Result<HostPattern, InvalidHost> {
         let lower = text.to_ascii_lowercase();
         let checked = match lower.strip_prefix('*') {
             Some("") => Ok(HostPattern::Any),
             Some(suffix) => check_suffix(suffix).map(|()| HostPattern::Below(suffix.into())),
-            None => check_host(&lower).map(|()| HostPattern::Exact(lower.as_str().into())),
+            None => check_host(&lower).map(|host| HostPattern::Exact((*host).into())),
         };
         checked.map_err(|reason| InvalidHost { text: text.to_owned(), reason })
     }
@@ -104,19 +110,36 @@ fn check_suffix(suffix: &str) -> Result<(), &'static str> {
     check_name(name)
 }
 
-fn check_host(host: &str) -> Result<(), &'static str> {
-    if let Some(address) = host.strip_prefix('[') {
-        let address = address
-            .strip_suffix(']')
-            .and_then(|address| address.parse::<std::net::Ipv6Addr>().ok());
-        return address
-            .map(|_| ())
+/// Gives the host in canonical form.
+fn check_host(host: &str) -> Result<Cow<'_, str>, &'static str> {
+    if host.starts_with('[') {
+        return canonical_literal(host)
             .ok_or("what stands in brackets is no IPv6 address, such as `[::1]`");
     }
-    if host.parse::<std::net::Ipv6Addr>().is_ok() {
+    if host.parse::<Ipv6Addr>().is_ok() {
         return Err("an IPv6 address stands in brackets, as in `[::1]`");
     }
-    check_name(host)
+    check_name(host).map(|()| host.into())
+}
+
+/// An IPv6 address in brackets, in its shortest form: two spellings of an address are one host. `None` if it is none.
+/// Allocates only where it is written in another form.
+pub(crate) fn canonical_literal(host: &str) -> Option<Cow<'_, str>> {
+    let inner = host.strip_prefix('[')?.strip_suffix(']')?;
+    let address = inner.parse::<Ipv6Addr>().ok()?;
+    let mut rest = Unwritten(inner);
+    let is_canonical = write!(rest, "{address}").is_ok() && rest.0.is_empty();
+    Some(if is_canonical { host.into() } else { format!("[{address}]").into() })
+}
+
+/// The end of a text that is compared with what is written, piece by piece.
+struct Unwritten<'a>(&'a str);
+
+impl fmt::Write for Unwritten<'_> {
+    fn write_str(&mut self, piece: &str) -> fmt::Result {
+        self.0 = self.0.strip_prefix(piece).ok_or(fmt::Error)?;
+        Ok(())
+    }
 }
 
 fn check_name(name: &str) -> Result<(), &'static str> {
@@ -189,6 +212,10 @@ mod tests {
         assert!(host("*").matches("anything"));
         assert!(host("[::1]").matches("[::1]"));
         assert_eq!(host("API.Example.com").to_string(), "api.example.com");
+        for same in ["[::1]", "[0:0::1]", "[0:0:0:0:0:0:0:1]", "[::0.0.0.1]"] {
+            assert_eq!(host(same), host("[::1]"), "{same}");
+        }
+        assert_eq!(host("[2001:DB8:0::A]").to_string(), "[2001:db8::a]");
     }
 
     #[test]
@@ -250,7 +277,9 @@ mod tests {
         #[test]
         fn what_parses_displays_as_itself(text in "\\PC{0,30}|(\\*\\.)?[a-z0-9.:\\[\\]-]{0,20}") {
             if let Ok(pattern) = text.parse::<HostPattern>() {
-                prop_assert_eq!(pattern.to_string(), text.to_ascii_lowercase());
+                if !text.starts_with('[') {
+                    prop_assert_eq!(pattern.to_string(), text.to_ascii_lowercase());
+                }
                 prop_assert_eq!(pattern.to_string().parse::<HostPattern>().unwrap(), pattern);
             }
         }

@@ -9,6 +9,7 @@ mod egress;
 mod http2;
 mod ingress;
 mod isolation;
+mod names;
 mod resources;
 mod stop;
 mod table;
@@ -66,6 +67,7 @@ pub(super) struct Target {
     limits: String,
     patience: String,
     grants: String,
+    names: &'static str,
     settings: String,
     cache: Option<PathBuf>,
     /// The folder of a component that was made for the test.
@@ -80,6 +82,7 @@ impl Target {
             limits: String::new(),
             patience: String::new(),
             grants: String::new(),
+            names: "",
             settings: String::new(),
             cache: None,
             _made: None,
@@ -116,6 +119,11 @@ impl Target {
     /// With these lines of its manifest's grants.
     pub(super) fn grants(self, lines: &str) -> Target {
         Target { grants: lines.to_owned(), ..self }
+    }
+
+    /// With host names besides its own one, as they are written in an array.
+    pub(super) fn also_named(self, names: &'static str) -> Target {
+        Target { names, ..self }
     }
 
     /// With these lines of the host's file.
@@ -184,24 +192,24 @@ impl Ended {
 /// A host under attack.
 pub(super) struct Host {
     up: Up,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Host {
     fn start(target: &Target) -> Host {
         let dir = tempfile::tempdir().unwrap();
         let mut file = format!("max_sandboxes = 64\n{}\n", target.settings);
-        for (name, component, limits, grants) in [
-            ("suspect", &target.suspect, &*target.limits, &*target.grants),
-            ("neighbour", &component("hello"), &*target.patience, ""),
+        for (name, component, limits, grants, names) in [
+            ("suspect", &target.suspect, &*target.limits, &*target.grants, target.names),
+            ("neighbour", &component("hello"), &*target.patience, "", ""),
         ] {
             std::fs::create_dir(dir.path().join(name)).unwrap();
             let manifest = format!(
                 "app = \"{name}\"\n[functions.{name}]\ncomponent = {component:?}\nroutes = [\"/\", \"/{{*path}}\"]\n[functions.{name}.limits]\n{limits}\n[functions.{name}.grants]\n{grants}\n"
             );
             std::fs::write(dir.path().join(name).join("lacewing.toml"), manifest).unwrap();
-            write!(file, "[tenants.{name}]\nhosts = [\"{name}.test\"]\napps = [\"{name}\"]\n")
-                .unwrap();
+            let hosts = format!("\"{name}.test\", {names}");
+            write!(file, "[tenants.{name}]\nhosts = [{hosts}]\napps = [\"{name}\"]\n").unwrap();
         }
         let path = dir.path().join("host.toml");
         std::fs::write(&path, file).unwrap();
@@ -212,11 +220,20 @@ impl Host {
         for name in ["suspect", "neighbour"] {
             up.line(&format!("{name}/{name}/{name}@"));
         }
-        Host { up, _dir: dir }
+        Host { up, dir }
     }
 
     pub(super) fn address(&self) -> SocketAddr {
         self.up.address
+    }
+
+    /// Has it read its file again, with some text of it replaced.
+    pub(super) fn reload(&self, old: &str, new: &str) {
+        let path = self.dir.path().join("host.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(old), "no {old:?} in {text}");
+        std::fs::write(&path, text.replace(old, new)).unwrap();
+        self.up.signal("HUP");
     }
 
     /// What it has said so far.

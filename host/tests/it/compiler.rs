@@ -98,6 +98,11 @@ fn nested(depth: usize, open: &str) -> String {
     format!("{} {} (local.get 0)", open.repeat(depth), "end ".repeat(depth))
 }
 
+/// A small component that takes the compiler all the time that it has.
+pub(crate) fn slow_bomb(dir: &Path) -> PathBuf {
+    bomb(dir, &[&nested(12_000, LOOP)])
+}
+
 /// Small components that take the compiler long.
 fn bombs_of_time() -> Vec<(&'static str, PathBuf, tempfile::TempDir)> {
     let locals = 20_000;
@@ -295,7 +300,7 @@ async fn compiler_of(parent: u32) -> u32 {
 }
 
 /// The compilers that a process has started and that run.
-fn compilers_of(parent: u32) -> Vec<u32> {
+pub(crate) fn compilers_of(parent: u32) -> Vec<u32> {
     let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     pids.filter(|pid| {
@@ -319,7 +324,7 @@ async fn up_with_a_bomb(dir: &Path) -> (Up, u32) {
     let fine = Core { body: "fine", ..Core::default() };
     let path = write_component(dir, "it.wasm", &fine.lean());
     let up = Up::start(&[path.to_str().unwrap(), "--watch"]);
-    fs::rename(bomb(dir, &[&nested(12_000, LOOP)]), &path).unwrap();
+    fs::rename(slow_bomb(dir), &path).unwrap();
     let mut compilers = Vec::new();
     eventually("it compiles", || {
         compilers = compilers_of(up.pid());
@@ -426,7 +431,7 @@ async fn a_bomb_does_not_keep_others_from_being_swapped_in() {
     let asked = async |host: &str| get(up.address, host, "/").await.text().to_owned();
     assert_eq!(asked("honest.test").await, "old");
     // Both come with the same reading.
-    fs::rename(bomb(dir.path(), &[&nested(12_000, LOOP)]), &bomber).unwrap();
+    fs::rename(slow_bomb(dir.path()), &bomber).unwrap();
     unheard_of(&honest, "first");
     up.signal("HUP");
     up.line("Swapped honest/honest/it@");
@@ -446,7 +451,7 @@ async fn a_bomb_does_not_keep_others_from_being_swapped_in() {
 async fn a_bomb_does_not_keep_a_host_from_serving_others() {
     let dir = tempfile::tempdir().unwrap();
     let [bomber, honest] = two_tenants(dir.path());
-    fs::rename(bomb(dir.path(), &[&nested(12_000, LOOP)]), &bomber).unwrap();
+    fs::rename(slow_bomb(dir.path()), &bomber).unwrap();
     unheard_of(&honest, "started");
     let project = dir.path().join("host.toml");
     let up = Up::start(&["--host", project.to_str().unwrap()]);

@@ -1,16 +1,22 @@
 //! Host names as requests name them.
 
-use std::{borrow::Cow, net::Ipv6Addr};
+use std::borrow::Cow;
 
-use crate::manifest::MAX_HOST_BYTES;
+use crate::manifest::{MAX_HOST_BYTES, canonical_literal};
 
-/// What a request's authority is looked up as: lower case, without port and without the root's trailing dot. `None`
-/// if it is no authority. Allocates only if there are upper-case letters.
+/// What a request's authority is looked up as: lower case, without port and without the root's trailing dot, an IPv6
+/// address in its shortest form. `None` if it is no authority. Allocates only for what is written in another way.
 pub(crate) fn host_key(authority: &str) -> Option<Cow<'_, str>> {
     let (host, port) = split_port(authority);
     let port_is_valid = port.is_none_or(|port| port.is_empty() || port.parse::<u16>().is_ok());
+    if !port_is_valid {
+        return None;
+    }
+    if host.starts_with('[') {
+        return canonical_literal(host);
+    }
     let host = host.strip_suffix('.').unwrap_or(host);
-    if !port_is_valid || !is_host(host) {
+    if !is_name(host) {
         return None;
     }
     if host.bytes().any(|b| b.is_ascii_uppercase()) {
@@ -33,10 +39,7 @@ fn split_port(authority: &str) -> (&str, Option<&str>) {
     }
 }
 
-fn is_host(host: &str) -> bool {
-    if let Some(address) = host.strip_prefix('[') {
-        return address.strip_suffix(']').is_some_and(|a| a.parse::<Ipv6Addr>().is_ok());
-    }
+fn is_name(host: &str) -> bool {
     let name = |b: u8| b.is_ascii_alphanumeric() || b"-_".contains(&b);
     (1..=MAX_HOST_BYTES).contains(&host.len())
         && host.split('.').all(|label| !label.is_empty() && label.bytes().all(name))
@@ -56,6 +59,9 @@ mod tests {
             ("127.0.0.1:3000", "127.0.0.1"),
             ("[::1]:3000", "[::1]"),
             ("[::1]", "[::1]"),
+            ("[0:0::1]:80", "[::1]"),
+            ("[2001:DB8::A]", "[2001:db8::a]"),
+            ("[::ffff:7f00:1]", "[::ffff:127.0.0.1]"),
             ("a_b-c", "a_b-c"),
         ] {
             assert_eq!(host_key(authority).as_deref(), Some(key), "{authority}");
@@ -75,8 +81,17 @@ mod tests {
             "é.com",
             "a%20b",
             "[::1]x",
+            "[::1].",
+            "[fe80::1%25eth0]",
         ] {
             assert_eq!(host_key(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_in_canonical_form_is_not_copied() {
+        for authority in ["example.com:80", "a.b.", "127.0.0.1", "[::1]:80", "[2001:db8::a]"] {
+            assert!(matches!(host_key(authority), Some(Cow::Borrowed(_))), "{authority}");
         }
     }
 }

@@ -217,6 +217,75 @@ fn the_narrowest_host_is_asked_first_and_owners_do_not_mix() {
     }
 }
 
+/// The names of owners, as pairs of an owner and a pattern.
+fn owners<'a>(names: impl IntoIterator<Item = (&'a str, &'a str)>) -> Arc<HostOwners> {
+    let parse = |(owner, host): (&str, &str)| (owner.parse().unwrap(), [host.parse().unwrap()]);
+    let names: Vec<_> = names.into_iter().map(parse).collect();
+    Arc::new(HostOwners::new(names.iter().map(|(owner, hosts)| (owner, &hosts[..]))))
+}
+
+fn owned(owners: Arc<HostOwners>, keys: impl IntoIterator<Item = RouteKey>) -> Router<usize> {
+    let mut builder = Router::builder();
+    builder.owned_by(owners);
+    for (index, key) in keys.into_iter().enumerate() {
+        builder.route(key, index);
+    }
+    builder.assemble()
+}
+
+#[test]
+fn a_name_is_answered_by_its_owner_or_by_none() {
+    let names = owners([
+        ("wide", "*"),
+        ("a", "*.a.test"),
+        ("b", "login.a.test"),
+        ("b", "*.deep.a.test"),
+        ("c", "www.c.test"),
+        ("c", "login.c.test"),
+        ("d", "[2001:db8::a]"),
+    ]);
+    let routes = [
+        key("wide", "*", Methods::Any, "/{*rest}"),
+        key("a", "*.a.test", Methods::Any, "/{*rest}"),
+        key("c", "www.c.test", Methods::Any, "/{*rest}"),
+        // A route of a tenant that has lost the name is nobody's.
+        key("a", "login.a.test", Methods::Any, "/stale"),
+    ];
+    let router = owned(names, routes);
+    for (host, found) in [
+        ("x.a.test", "1 rest=stale"),
+        ("x.login.a.test", "1 rest=stale"),
+        ("deep.a.test", "1 rest=stale"),
+        ("login.a.test", "none"),
+        ("LOGIN.a.TEST", "none"),
+        ("login.a.test.", "none"),
+        ("login.a.test:8080", "none"),
+        ("login.a.test.:", "none"),
+        ("x.deep.a.test", "none"),
+        ("y.x.deep.a.test", "none"),
+        ("www.c.test", "2 rest=stale"),
+        ("login.c.test", "none"),
+        ("[2001:db8::a]", "none"),
+        ("[2001:DB8:0:0::A]:80", "none"),
+        ("[2001:db8::b]", "0 rest=stale"),
+        ("elsewhere", "0 rest=stale"),
+        ("a.test", "0 rest=stale"),
+        ("", "0 rest=stale"),
+    ] {
+        assert_eq!(ask(&router, host, "GET", "/stale"), found, "{host}");
+        assert_eq!(router.allow(host, "/stale").is_none(), found == "none", "{host}");
+    }
+}
+
+#[test]
+fn a_name_that_is_given_to_no_one_is_answered_by_no_one() {
+    let router = owned(owners([("a", "a.test")]), [key("a", "a.test", Methods::Any, "/")]);
+    assert_eq!(ask(&router, "a.test", "GET", "/"), "0");
+    for host in ["b.test", "x.a.test", "test", ""] {
+        assert_eq!(ask(&router, host, "GET", "/"), "none", "{host}");
+    }
+}
+
 #[test]
 fn conflicts_name_both_routes() {
     let conflicts = |keys: Vec<RouteKey>| -> Vec<(usize, usize, String, bool)> {
@@ -290,8 +359,47 @@ fn request_paths() -> impl Strategy<Value = Vec<String>> {
     prop::collection::vec(path, 1..12)
 }
 
+/// Names of one to three labels, as many as make tenants' patterns meet.
+fn names() -> impl Strategy<Value = String> {
+    let label = prop_oneof![Just("a"), Just("b"), Just("c")];
+    prop::collection::vec(label, 1..4).prop_map(|labels| labels.join("."))
+}
+
+fn host_patterns() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => names(),
+        4 => names().prop_map(|name| format!("*.{name}")),
+        1 => Just("*".to_owned()),
+    ]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn no_one_answers_for_another(
+        given in prop::collection::btree_map(host_patterns(), "[p-s]", 1..10),
+        routes in prop::collection::vec((host_patterns(), "[p-s]"), 0..10),
+        hosts in prop::collection::vec(names(), 1..10),
+    ) {
+        let names = owners(given.iter().map(|(host, owner)| (owner.as_str(), host.as_str())));
+        let keys = routes.iter().map(|(host, owner)| key(owner, host, Methods::Any, "/{*rest}"));
+        let router = owned(names, keys);
+        for host in hosts {
+            let covers = |pattern: &&String| pattern.parse::<HostPattern>().unwrap().matches(&host);
+            let narrowest = given.keys().filter(covers).min_by_key(|pattern| pattern.parse::<HostPattern>().unwrap().narrowness());
+            let owner = narrowest.map(|pattern| &given[pattern]);
+            let serves = |(pattern, of): &(String, String)| covers(&pattern) && Some(of) == owner;
+            match router.find(&host, &Method::GET, "/x") {
+                Found::Match(found) => {
+                    let of = &routes[*found.route.value()].1;
+                    prop_assert!(owner.is_none() || Some(of) == owner, "{} of {:?} is answered by {}", host, owner, of);
+                }
+                Found::None => prop_assert!(!routes.iter().any(serves), "{} is not answered by {:?}", host, owner),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
 
     #[test]
     fn agrees_with_the_reference(patterns in patterns(), paths in request_paths()) {
