@@ -16,6 +16,7 @@
 
 mod caps;
 mod compilation;
+mod egress;
 mod host_file;
 mod machine;
 mod owners;
@@ -23,8 +24,9 @@ mod raw;
 mod settings;
 mod tenant;
 
-pub use caps::{CapViolation, Caps};
+pub use caps::{AppCap, AppKey, CapViolation, Caps};
 pub use compilation::{Compilation, CompilerProgram};
+pub use egress::{EgressBounds, OutOfBounds};
 pub use host_file::{HostFile, cache_dir_of, json_schema};
 pub use owners::HostOwners;
 pub use settings::{

@@ -2,6 +2,7 @@
 //!
 //! The map of this crate is in `ARCHITECTURE.md`.
 
+pub mod address;
 pub mod body;
 pub mod capability;
 pub mod cli;

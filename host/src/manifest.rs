@@ -37,7 +37,9 @@ pub(crate) use schema::schema_of;
 
 pub use cors::{Cors, Headers, InvalidOrigin, Origin, Origins};
 pub use diagnostic::{Diagnostic, Severity};
-pub use grants::{GrantHost, GrantPort, GrantScheme, Grants, HttpGrant, InvalidGrant};
+pub use grants::{
+    GrantHost, GrantPort, GrantScheme, Grants, HttpGrant, InvalidGrant, NetworkGrant,
+};
 pub use host_pattern::{HostPattern, InvalidHost};
 pub use limits::{LimitKey, Limits};
 pub use route::{
@@ -47,7 +49,7 @@ pub use route::{
 pub use schema::json_schema;
 pub use source::Source;
 pub use text::{MAX_FILE_BYTES, ManifestText, Place, ReadError};
-pub(crate) use validate::RESERVED_ENV;
+pub(crate) use validate::{RESERVED_ENV, read_network};
 
 use crate::name::{AppName, FunctionName};
 

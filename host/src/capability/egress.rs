@@ -7,11 +7,15 @@
 //!            └─ bodies: bytes counted both ways, silence timed
 //! ```
 //!
+//! Three judge each address: the manifest's grants ([`Policy`]), the operator's bounds on the tenant
+//! ([`Egress::set_bounds`]), and the host, whose admin listener is out of reach whatever is granted
+//! ([`Egress::keep_from`]). Bounds are looked up for each connection, so that a reload which narrows them holds for
+//! revisions and invocations that were there before.
+//!
 //! What is absent: nothing here follows a redirect (the guest does, and passes the gate again), reads a proxy from
 //! the environment, or keeps a connection for later. What goes wrong is told to the guest as a code and to the
 //! function's author as a sentence in its log, each sentence once per invocation.
 
-mod address;
 mod body;
 mod connect;
 mod error;
@@ -25,11 +29,14 @@ mod testing;
 mod tests;
 
 use std::{
+    collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    net::SocketAddr,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use tokio::sync::Semaphore;
 use tokio_rustls::{
@@ -38,19 +45,18 @@ use tokio_rustls::{
 };
 use wasmtime_wasi_http::{Error as Code, RequestOptions, WasiBody, WasiHttpHooks};
 
-pub use self::{
-    address::Special,
-    connect::Transport,
-    policy::Policy,
-    resolve::{Lookup, Resolve, SystemResolver},
-};
 use self::{
     body::{Budget, Report},
     error::EgressError,
     exchange::{Driver, Shared},
     share::Shares,
 };
-use crate::telemetry::GuestLog;
+pub use self::{
+    connect::Transport,
+    policy::Policy,
+    resolve::{Lookup, Resolve, SystemResolver},
+};
+use crate::{config::EgressBounds, name::TenantName, telemetry::GuestLog};
 
 /// How long the host waits for others. A guest may ask for less, and what it does not ask for is this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +127,8 @@ pub struct Egress {
     timeouts: Timeouts,
     connections: Arc<Semaphore>,
     shares: Shares,
+    bounds: ArcSwap<HashMap<TenantName, Arc<EgressBounds>>>,
+    admin: OnceLock<SocketAddr>,
     resolver: Arc<dyn Resolve>,
     tls: TlsConnector,
 }
@@ -153,9 +161,35 @@ impl Egress {
             timeouts: options.timeouts,
             connections: Arc::new(Semaphore::new(connections)),
             shares: Shares::of(connections),
+            bounds: ArcSwap::default(),
+            admin: OnceLock::new(),
             resolver: options.resolver,
             tls: TlsConnector::from(Arc::new(config)),
         })
+    }
+
+    /// Says how far each tenant's grants lead from now on. A tenant that is not among them reaches the public internet only.
+    pub fn set_bounds(&self, bounds: HashMap<TenantName, Arc<EgressBounds>>) {
+        self.bounds.store(Arc::new(bounds));
+    }
+
+    fn bounds(&self, tenant: &TenantName) -> Arc<EgressBounds> {
+        self.bounds.load().get(tenant).cloned().unwrap_or_default()
+    }
+
+    /// Keeps guests from the admin listener, which is at this address, in any way that leads to it: its port is out of
+    /// reach on every address of this machine. Only the first call counts.
+    ///
+    /// The limit of it: where something else takes a connection on, such as a proxy or a translation of addresses, the host
+    /// does not see where that goes.
+    pub fn keep_from(&self, admin: SocketAddr) {
+        // The one listener of a process is bound once.
+        let _ = self.admin.set(admin);
+    }
+
+    fn is_admin(&self, address: SocketAddr) -> bool {
+        let port = self.admin.get().map(SocketAddr::port);
+        port == Some(address.port()) && connect::is_local(address.ip())
     }
 
     /// Outbound connections that are not in use.
@@ -288,6 +322,7 @@ impl Gate {
             Arc::new(Shared {
                 egress: egress.clone(),
                 share: egress.shares.get(&log.context().origin.tenant),
+                tenant: log.context().origin.tenant.clone(),
                 policy: policy.clone(),
                 propagation: propagation.clone(),
                 // Of none, the first would wait for ever.

@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use super::egress::read_networks;
 use super::raw::{RawHostFile, RawTenant};
 use super::{HostOwners, Settings, Tenant};
 use crate::{
@@ -112,7 +113,8 @@ fn read(text: &Arc<ManifestText>, path: PathBuf, findings: &mut Findings) -> Opt
         let help = "add a table `[tenants.NAME]` with `hosts = [\"*\"]` and `apps = [\"DIR\"]`";
         findings.whole(Diagnostic::error("the host file has no tenants").help(help));
     }
-    let read = |(name, raw)| Tenant::read(name, raw, root, &settings, findings);
+    let networks = read_networks(&raw.value.egress.networks, findings);
+    let read = |(name, raw)| Tenant::read(name, raw, root, &settings, &networks, findings);
     let mut tenants: Vec<Tenant> =
         tenants.iter().map(|(name, raw)| (name, raw)).filter_map(read).collect();
     check_hosts(&raw.value.tenants, findings);

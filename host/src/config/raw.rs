@@ -3,13 +3,11 @@
 //! Docs here are the descriptions that editors show. The ranges are those that [`super::settings`] and
 //! [`super::tenant`] check; a test holds them together.
 
-use std::borrow::Cow;
-
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{LogFormat, RequestLog};
-use crate::manifest::raw::{At, Entries, RawLimits, Whole, names_as_keys};
+use crate::manifest::raw::{At, Entries, RawCaps, Whole, names_as_keys};
 
 /// A Lacewing host: its settings, and the tenants that it serves.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -55,8 +53,10 @@ pub(crate) struct RawHostFile {
     pub(crate) compiler: RawCompiler,
     /// What is logged, and how.
     pub(crate) log: RawLog,
-    /// Upper bounds on the limits of every function.
+    /// Upper bounds on the limits of every function, and on what an app has.
     pub(crate) caps: RawCaps,
+    /// What outbound HTTP of every tenant may reach, where a manifest grants it.
+    pub(crate) egress: RawEgress,
     /// The tenants, each under its name: 1 to 63 lower-case letters, digits and hyphens, beginning with a letter and not
     /// ending with a hyphen.
     #[schemars(transform = names_as_keys)]
@@ -161,28 +161,14 @@ pub(crate) struct RawLog {
     pub(crate) requests: RequestLog,
 }
 
-/// Upper bounds on limits, under the limits' own keys.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(transparent)]
-pub(crate) struct RawCaps(pub(crate) RawLimits);
-
-impl JsonSchema for RawCaps {
-    fn schema_name() -> Cow<'static, str> {
-        "Caps".into()
-    }
-
-    /// The limits' schema without their defaults, which are no caps.
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let mut schema = RawLimits::json_schema(generator);
-        schema.insert("description".to_owned(), "Upper bounds on limits.".into());
-        let keys = schema.get_mut("properties").and_then(serde_json::Value::as_object_mut);
-        for key in keys.into_iter().flat_map(|keys| keys.values_mut()) {
-            if let Some(key) = key.as_object_mut() {
-                key.remove("default");
-            }
-        }
-        schema
-    }
+/// What outbound HTTP of every tenant may reach, where a manifest grants it.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+#[schemars(rename = "Egress")]
+pub(crate) struct RawEgress {
+    /// Networks such as `10.1.0.0/16` of addresses that are not on the public internet: loopback, private, link-local, metadata
+    /// and so on. None by default: no grant of a manifest reaches any of them.
+    pub(crate) networks: Vec<At<String>>,
 }
 
 /// Who is isolated and charged.
@@ -197,8 +183,23 @@ pub(crate) struct RawTenant {
     pub(crate) apps: Vec<At<String>>,
     /// What all its functions together may use.
     pub(crate) quota: RawQuota,
-    /// Upper bounds on its functions' limits.
+    /// Upper bounds on its functions' limits, and on what its apps have.
     pub(crate) caps: RawCaps,
+    /// What its outbound HTTP may reach, where its manifests grant it.
+    pub(crate) egress: RawTenantEgress,
+}
+
+/// What outbound HTTP of a tenant may reach, where its manifests grant it.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+#[schemars(rename = "TenantEgress")]
+pub(crate) struct RawTenantEgress {
+    /// Networks such as `10.1.0.0/16` of addresses that are not on the public internet, besides those that every tenant may
+    /// reach.
+    pub(crate) networks: Vec<At<String>>,
+    /// The hosts that its grants may name, such as `api.example.com`, or `*.example.com` for all below it. Every host by
+    /// default. An address that is not on the public internet has to be in `networks` as well.
+    pub(crate) hosts: Option<At<Vec<At<String>>>>,
 }
 
 /// What all functions of a tenant together may use. Without a bound but the host's own by default.

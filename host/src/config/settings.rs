@@ -10,7 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::raw::{RawAdmission, RawConnections, RawHostFile, RawResidency};
-use super::{Caps, Compilation, machine};
+use super::{AppKey, Caps, Compilation, machine};
 use crate::manifest::raw::{At, Whole};
 use crate::manifest::{Diagnostic, Findings, LimitKey};
 
@@ -57,8 +57,10 @@ pub struct Settings {
     pub grace_period: Duration,
     /// What is logged, and how. Table: `log`.
     pub log: LogSettings,
-    /// Upper bounds on every function's limits. Table: `caps`. Default `memory_mib` 256, `table_elements` 100,000,
-    /// `instances` 64, `memories` 8, which the pool's slots are made for, and none on the others.
+    /// Upper bounds on every function's limits, and on what an app has. Table: `caps`. Default `memory_mib` 256,
+    /// `table_elements` 100,000, `instances` 64, `memories` 8, which the pool's slots are made for; `handles` 10,000,
+    /// `random_kib` 1,024, `init_cpu_ms` 60,000 and `log_kib` 16,384, which cost the host and not the guest; [`AppKey`] says
+    /// the others. None on the rest.
     pub caps: Caps,
 }
 
@@ -165,6 +167,15 @@ impl Settings {
         caps.set(LimitKey::TableElements, 100_000);
         caps.set(LimitKey::Instances, 64);
         caps.set(LimitKey::Memories, 8);
+        // Some 10 MiB of the host's memory.
+        caps.set(LimitKey::Handles, 10_000);
+        // In one call, which nothing interrupts.
+        caps.set(LimitKey::RandomKib, 1024);
+        // A place among the components that are loaded is taken meanwhile.
+        caps.set(LimitKey::InitCpuMs, 60_000);
+        caps.set(LimitKey::LogKib, 16_384);
+        caps.set_of_app(AppKey::Functions, 1000);
+        caps.set_of_app(AppKey::Routes, 5000);
         Settings {
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))],
             admin: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9180))),

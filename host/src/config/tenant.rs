@@ -2,18 +2,24 @@
 
 use std::path::{Path, PathBuf, absolute};
 
-use super::raw::{RawCaps, RawQuota, RawTenant};
+use ipnet::IpNet;
+
+use super::raw::{RawQuota, RawTenant};
 use super::settings::small;
-use super::{CapViolation, Caps, HostOwners, Settings};
+use super::{CapViolation, Caps, EgressBounds, HostOwners, Settings};
 use crate::{
     manifest::{
         App, Diagnostic, Findings, Function, HostPattern, Place, Route, Routes,
-        raw::{At, Whole},
+        raw::{At, RawCaps, Whole},
     },
     name::{AppName, TenantName},
 };
 
 const MIB: u64 = 1024 * 1024;
+
+/// The most findings of one app about limits and grants: a manifest has room for tens of thousands, and each is printed with its
+/// place.
+const MAX_FINDINGS: usize = 64;
 
 /// Who is isolated and charged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,8 +29,8 @@ pub struct Tenant {
     /// The host names that are its own. No pattern is in two tenants; where two tenants' patterns mean the same host,
     /// the exact one wins, then the one with the longer suffix. May be empty if no function has routes.
     pub hosts: Vec<HostPattern>,
-    /// Its apps, each with a name of its own, their limits within the tenant's and the host's caps. No two routes
-    /// clash, and the hosts of routes are the tenant's.
+    /// Its apps, each with a name of its own, their limits and what they have within the tenant's and the host's caps, their
+    /// grants within the bounds on outbound HTTP. No two routes clash, and the hosts of routes are the tenant's.
     pub apps: Vec<App>,
     /// Its apps that are none of these, because something is wrong with them.
     pub refused: Vec<RefusedApp>,
@@ -32,6 +38,8 @@ pub struct Tenant {
     pub quota: Quota,
     /// Upper bounds on its functions' limits, on top of the host's.
     pub caps: Caps,
+    /// How far its grants may lead, those of the host included. Table: `egress`.
+    pub egress: EgressBounds,
     /// Where its name is written.
     pub place: Option<Place>,
 }
@@ -88,7 +96,8 @@ impl Quota {
 }
 
 impl Tenant {
-    /// The one tenant of a host that serves a single app: `local`, with every host name.
+    /// The one tenant of a host that serves a single app: `local`, with every host name. Its developer is its operator, so
+    /// that its manifest's grants are enough.
     pub(super) fn local(name: TenantName, app: App) -> Tenant {
         Tenant {
             name,
@@ -97,25 +106,28 @@ impl Tenant {
             refused: Vec::new(),
             quota: Quota::default(),
             caps: Caps::none(),
+            egress: EgressBounds::none(),
             place: None,
         }
     }
 
-    /// Reads a tenant of a host file in the directory `root`, with its apps.
+    /// Reads a tenant of a host file in the directory `root`, with its apps. `networks` are those that every tenant may reach.
     pub(super) fn read(
         name: &At<String>,
         raw: &RawTenant,
         root: &Path,
         settings: &Settings,
+        networks: &[IpNet],
         findings: &mut Findings,
     ) -> Option<Tenant> {
         let place = findings.place(&name.span);
         let hosts = read_hosts(&raw.hosts, findings);
         let quota = Quota::read(&raw.quota, findings);
         let caps = read_caps(&raw.caps, settings, findings);
+        let egress = EgressBounds::read(&raw.egress, networks, findings);
         let (apps, refused) = read_apps(&raw.apps, root, findings);
         let (name, place) = (findings.name(name)?, Some(place));
-        Some(Tenant { name, hosts, apps, refused, quota, caps, place })
+        Some(Tenant { name, hosts, apps, refused, quota, caps, egress, place })
     }
 
     /// The functions of all its apps.
@@ -123,12 +135,21 @@ impl Tenant {
         self.apps.iter().flat_map(|app| app.functions.iter().map(move |function| (app, function)))
     }
 
-    /// Refuses those of its apps that are over a cap, or whose routes cannot stand beside those of the apps before them or are
-    /// for hosts that are not the tenant's. The limits of the others are within the caps afterwards.
+    /// Refuses those of its apps that are over a cap, whose grants lead out of bounds, or whose routes cannot stand beside those
+    /// of the apps before them or are for hosts that are not the tenant's. The limits of the others are within the caps
+    /// afterwards.
     pub(super) fn refuse_wrong(&mut self, host: &Caps, owners: &HostOwners) {
-        let mut apps = std::mem::take(&mut self.apps);
-        let over = |app: &mut App| self.apply_caps(app, host);
-        let mut findings: Vec<Vec<Diagnostic>> = apps.iter_mut().map(over).collect();
+        let apps = std::mem::take(&mut self.apps);
+        // What has too many functions or routes is not looked at any further: that would take as long.
+        let (mut apps, mut findings) = (self.refuse_large(apps, host), Vec::new());
+        for app in &mut apps {
+            let mut found = self.apply_caps(app, host);
+            let functions = app.functions.iter();
+            let beyond = functions.flat_map(|function| self.egress.check(&self.name, function));
+            found.extend(beyond.take(MAX_FINDINGS).map(|finding| self.related(finding)));
+            found.truncate(MAX_FINDINGS);
+            findings.push(found);
+        }
         self.check_routes(&apps, &mut findings, owners);
         for (app, mut findings) in apps.into_iter().zip(findings) {
             findings.sort_by_key(|finding| finding.place.as_ref().map(Place::offset));
@@ -138,6 +159,21 @@ impl Tenant {
                 self.refused.push(RefusedApp::of(&app, findings));
             }
         }
+    }
+
+    /// Refuses those of some apps that have more of something than they may. Gives the others.
+    fn refuse_large(&mut self, apps: Vec<App>, host: &Caps) -> Vec<App> {
+        let mut rest = Vec::new();
+        for app in apps {
+            let own = self.caps.check_app(&app, &format!("tenant `{}`'s", self.name));
+            let findings = if own.is_empty() { host.check_app(&app, "the host's") } else { own };
+            if findings.is_empty() {
+                rest.push(app);
+            } else {
+                self.refused.push(RefusedApp::of(&app, findings));
+            }
+        }
+        rest
     }
 
     /// Takes out an app.
@@ -264,11 +300,9 @@ fn read_hosts(raw: &[At<String>], findings: &mut Findings) -> Vec<HostPattern> {
 fn read_caps(raw: &RawCaps, settings: &Settings, findings: &mut Findings) -> Caps {
     let mut caps = Caps::none();
     caps.read(raw, findings);
-    for (key, cap, place) in caps.written() {
-        if let Some(host) = settings.caps.get(key).filter(|host| *host < cap) {
-            let message = format!("a cap of {cap} has no effect above the host's, which is {host}");
-            findings.extend([Diagnostic::warning(message).at(place)]);
-        }
+    for (cap, host, place) in caps.above(&settings.caps) {
+        let message = format!("a cap of {cap} has no effect above the host's, which is {host}");
+        findings.extend([Diagnostic::warning(message).at(place)]);
     }
     caps
 }

@@ -1,5 +1,6 @@
 //! What is taken, and the text of what is not.
 
+mod bounds;
 mod findings;
 mod schema;
 
@@ -53,12 +54,18 @@ requests = "errors"
 [caps]
 memory_mib = 512
 log_kib = 8
+functions = 20
+routes = 30
+
+[egress]
+networks = ["10.1.0.0/17"]
 
 [tenants.acme]
 hosts = ["acme.example.com", "*.acme.example.com"]
 apps = ["shop", "huge/lacewing.toml"]
 quota = { concurrency = 50, rate_per_s = 1000, memory_mib = 2048, weight = 3 }
-caps = { cpu_ms = 100, fuel = 1000 }
+caps = { cpu_ms = 100, fuel = 1000, functions = 10 }
+egress = { networks = ["127.0.0.0/8", "10.1.128.0/17"], hosts = ["*.example.com", "[::ffff:127.0.0.1]"] }
 
 [tenants.other]
 hosts = ["*"]
@@ -133,6 +140,8 @@ fn every_setting_is_taken() {
     for &key in LimitKey::ALL {
         assert_eq!(file.settings.caps.get(key), caps.get(key), "{key}");
     }
+    let of_apps = AppKey::ALL.map(|key| file.settings.caps.of_app(key));
+    assert_eq!(of_apps, [Some(20), Some(30)]);
     assert_eq!(file.settings.max_memory_bytes(), 512 << 20);
     assert_eq!(file.path, Some(hosts.path().join("host.toml")));
 }
@@ -144,8 +153,11 @@ fn what_is_not_said_is_the_default() {
     assert_eq!(file.settings.conflict(), None);
     assert!(file.settings.guest_bytes() > 64 << 20, "this machine has some memory");
     assert_eq!(file.settings.max_memory_bytes(), 256 << 20);
+    let of_apps = AppKey::ALL.map(|key| file.settings.caps.of_app(key));
+    assert_eq!(of_apps, [Some(1000), Some(5000)]);
     let tenant = &file.tenants[0];
     assert_eq!((&tenant.quota, &tenant.caps), (&Quota::default(), &Caps::none()));
+    assert_eq!(tenant.egress, EgressBounds::default());
     assert!(tenant.apps.is_empty());
 }
 
@@ -167,6 +179,15 @@ fn tenants_have_their_hosts_apps_and_quotas() {
     assert_eq!(acme.quota, quota);
     assert_eq!(other.quota.weight, 1);
     assert_eq!(other.hosts, [HostPattern::Any]);
+    let bounds = |networks: &[&str], hosts: Option<&[&str]>| EgressBounds {
+        networks: networks.iter().map(|text| text.parse().unwrap()).collect(),
+        hosts: hosts.map(|hosts| hosts.iter().map(|host| host.parse().unwrap()).collect()),
+    };
+    // The host's networks come to the tenant's.
+    let own = bounds(&["10.1.0.0/16", "127.0.0.0/8"], Some(&["*.example.com", "127.0.0.1"]));
+    assert_eq!(acme.egress, own);
+    assert_eq!(other.egress, bounds(&["10.1.0.0/17"], None));
+    assert_eq!(AppKey::ALL.map(|key| acme.caps.of_app(key)), [Some(10), None]);
     assert_eq!(other.functions().count(), 1);
 }
 
@@ -211,6 +232,7 @@ fn a_single_app_is_a_host_with_one_tenant() {
     let [tenant] = &file.tenants[..] else { panic!() };
     assert_eq!((tenant.name.as_str(), &tenant.hosts[..]), ("local", &[HostPattern::Any][..]));
     assert_eq!(tenant.quota, Quota::default());
+    assert_eq!(tenant.egress, EgressBounds::none());
     assert_eq!(tenant.apps, [app(&hosts, "api")]);
 
     let findings = HostFile::local(app(&hosts, "huge"), settings).unwrap_err();

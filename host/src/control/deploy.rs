@@ -15,7 +15,8 @@ pub(super) use self::loads::Loads;
 use self::{revise::Revise, rollout::Rollout};
 use super::{Deployed, Host, Ledger};
 use crate::{
-    config::{HostFile, Quota as TenantQuota},
+    capability::egress::Egress,
+    config::{EgressBounds, HostFile, Quota as TenantQuota},
     engine::{Engines, LoadError},
     function::{Allotment, QuotaLimits, Tenant},
     manifest::{App, Function, HostPattern, LimitKey, Source},
@@ -219,6 +220,8 @@ pub(super) struct Tenants {
     current: HashMap<TenantName, Arc<Tenant>>,
     /// What they may have once it is deployed.
     next: Vec<(Arc<Tenant>, Allotment)>,
+    /// How far their outbound HTTP leads then.
+    bounds: HashMap<TenantName, Arc<EgressBounds>>,
 }
 
 impl Tenants {
@@ -228,22 +231,30 @@ impl Tenants {
             engines: host.invoker().engines().clone(),
             current: tenants.map(|tenant| (tenant.name().clone(), tenant.clone())).collect(),
             next: Vec::new(),
+            bounds: HashMap::new(),
         }
     }
 
     /// The tenant of a name: the one that is there, so that what its invocations hold stays counted.
-    pub(super) fn get(&mut self, name: &TenantName, quota: &TenantQuota) -> Arc<Tenant> {
+    pub(super) fn get(
+        &mut self,
+        name: &TenantName,
+        quota: &TenantQuota,
+        bounds: &EgressBounds,
+    ) -> Arc<Tenant> {
         let allotment = allotment(quota);
         let tenant = match self.current.get(name) {
             Some(tenant) => tenant.clone(),
             None => Tenant::new(name.clone(), allotment, &self.engines),
         };
         self.next.push((tenant.clone(), allotment));
+        self.bounds.insert(name.clone(), Arc::new(bounds.clone()));
         tenant
     }
 
     /// Makes it so, and says how many they are.
-    pub(super) fn enforce(&self) -> usize {
+    pub(super) fn enforce(&self, egress: &Egress) -> usize {
+        egress.set_bounds(self.bounds.clone());
         for (tenant, allotment) in &self.next {
             tenant.set(*allotment);
         }

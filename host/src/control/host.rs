@@ -167,6 +167,11 @@ impl Host {
         &self.residency
     }
 
+    /// Outbound HTTP of its functions.
+    pub fn egress(&self) -> &Arc<Egress> {
+        &self.egress
+    }
+
     /// What is deployed now.
     pub fn deployed(&self) -> Arc<Deployed> {
         self.deployed.load_full()
@@ -183,7 +188,7 @@ impl Host {
         router: Router<Endpoint<Arc<Revision>>>,
         tenants: &Tenants,
     ) {
-        let tenants = tenants.enforce();
+        let tenants = tenants.enforce(&self.egress);
         self.invoker.admission().set_tenants(tenants);
         self.invoker.engines().set_tenants(tenants);
         for revision in &deployed.revisions {

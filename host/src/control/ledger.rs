@@ -45,7 +45,7 @@ use crate::{
 pub use form::Malformed;
 
 /// Changes with the layout of what follows it.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 
 /// The largest ledger that is read, in bytes: a million functions.
 const MAX_BYTES: u64 = 256 << 20;

@@ -11,8 +11,18 @@ use super::{HostPattern, InvalidHost, Place};
 pub struct Grants {
     /// Where outbound HTTP may go.
     pub http: Vec<HttpGrant>,
-    /// The private, loopback, link-local and otherwise special addresses that a granted *name* may resolve to.
-    pub networks: Vec<IpNet>,
+    /// The private, loopback, link-local and otherwise special addresses that a granted *name* may resolve to, as far as the
+    /// operator lets the tenant reach them.
+    pub networks: Vec<NetworkGrant>,
+}
+
+/// One network of [`Grants::networks`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkGrant {
+    /// Its addresses, without bits after the prefix.
+    pub network: IpNet,
+    /// Where it is written.
+    pub place: Place,
 }
 
 impl Grants {
@@ -34,7 +44,7 @@ impl Grants {
     pub fn reaches(&self, grant: &HttpGrant, address: IpAddr) -> bool {
         let address = address.to_canonical();
         grant.host == GrantHost::Address(address)
-            || self.networks.iter().any(|network| network.contains(&address))
+            || self.networks.iter().any(|grant| grant.network.contains(&address))
     }
 }
 
@@ -103,10 +113,35 @@ pub enum GrantScheme {
 /// The host of an [`HttpGrant`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GrantHost {
-    /// An address, which is reached even if it is private or loopback. In canonical form: no IPv4 in IPv6.
+    /// An address, which is reached even if it is private or loopback, as far as the operator lets the tenant. In canonical form:
+    /// no IPv4 in IPv6.
     Address(IpAddr),
     /// A name or a pattern of names; where it resolves to a special address, [`Grants::networks`] decides.
     Name(HostPattern),
+}
+
+impl GrantHost {
+    /// Whether every host that `other` means is meant by `self`.
+    pub fn covers(&self, other: &GrantHost) -> bool {
+        match (self, other) {
+            (GrantHost::Name(HostPattern::Any), _) => true,
+            (GrantHost::Name(pattern), GrantHost::Name(other)) => pattern.covers(other),
+            (GrantHost::Address(address), GrantHost::Address(other)) => address == other,
+            (GrantHost::Name(_), GrantHost::Address(_))
+            | (GrantHost::Address(_), GrantHost::Name(_)) => false,
+        }
+    }
+}
+
+impl FromStr for GrantHost {
+    type Err = InvalidHost;
+
+    fn from_str(text: &str) -> Result<GrantHost, InvalidHost> {
+        match parse_address(text) {
+            Some(address) => Ok(GrantHost::Address(address)),
+            None => text.parse().map(GrantHost::Name),
+        }
+    }
 }
 
 impl fmt::Display for GrantHost {
@@ -216,11 +251,7 @@ impl HttpGrant {
             }
             _ => (rest, GrantPort::Default),
         };
-        let host = match parse_address(host) {
-            Some(address) => GrantHost::Address(address),
-            None => GrantHost::Name(HostPattern::from_str(host)?),
-        };
-        Ok(HttpGrant { scheme, host, port, place })
+        Ok(HttpGrant { scheme, host: host.parse()?, port, place })
     }
 }
 
@@ -279,6 +310,36 @@ mod tests {
     }
 
     #[test]
+    fn hosts_cover_hosts() {
+        let covers = |one: &str, other: &str| {
+            one.parse::<GrantHost>().unwrap().covers(&other.parse().unwrap())
+        };
+        for (one, other) in [
+            ("*", "*"),
+            ("*", "a.com"),
+            ("*", "127.0.0.1"),
+            ("*.a.com", "*.b.a.com"),
+            ("*.a.com", "x.a.com"),
+            ("A.com", "a.com"),
+            ("[::ffff:127.0.0.1]", "127.0.0.1"),
+            ("[0:0::1]", "[::1]"),
+        ] {
+            assert!(covers(one, other), "{one} {other}");
+        }
+        for (one, other) in [
+            ("*.a.com", "*"),
+            ("*.a.com", "a.com"),
+            ("a.com", "*.a.com"),
+            ("*.0.0.a", "10.0.0.1"),
+            ("127.0.0.1", "127.0.0.2"),
+            ("127.0.0.1", "*"),
+            ("localhost", "127.0.0.1"),
+        ] {
+            assert!(!covers(one, other), "{one} {other}");
+        }
+    }
+
+    #[test]
     fn special_addresses_need_a_network_or_to_be_named() {
         let grants = Grants {
             http: vec![
@@ -286,7 +347,10 @@ mod tests {
                 grant("http://127.0.0.1:9000"),
                 grant("http://api.internal"),
             ],
-            networks: vec!["10.1.0.0/16".parse().unwrap()],
+            networks: vec![NetworkGrant {
+                network: "10.1.0.0/16".parse().unwrap(),
+                place: Place::none(),
+            }],
         };
         let reaches = |host: &str, port: u16, address: &str| {
             let grant = grants.http_grant("http", host, port).unwrap();

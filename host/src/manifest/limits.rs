@@ -152,8 +152,35 @@ macro_rules! limit_keys {
             )*
         }
 
+        /// Upper bounds on limits, under the limits' own keys, and on what an app has.
+        #[derive(Clone, Debug, Default, serde::Deserialize, schemars::JsonSchema)]
+        #[serde(deny_unknown_fields, expecting = "a table")]
+        #[schemars(rename = "Caps")]
+        pub(crate) struct RawCaps {
+            $(
+                $(#[doc = $doc])*
+                #[schemars(range(min = $min, max = $max))]
+                pub(crate) $key: Option<At<Whole>>,
+            )*
+            /// Functions of one app.
+            #[schemars(range(min = 1, max = 1_000_000))]
+            pub(crate) functions: Option<At<Whole>>,
+            /// Routes of one app, over all its functions.
+            #[schemars(range(min = 1, max = 1_000_000))]
+            pub(crate) routes: Option<At<Whole>>,
+        }
+
         impl RawLimits {
             /// What was written, in the order of [`LimitKey::ALL`].
+            pub(crate) fn written(&self) -> impl Iterator<Item = (LimitKey, &At<Whole>)> {
+                [$((LimitKey::$variant, self.$key.as_ref())),*]
+                    .into_iter()
+                    .filter_map(|(key, value)| value.map(|value| (key, value)))
+            }
+        }
+
+        impl RawCaps {
+            /// The caps of limits that were written, in the order of [`LimitKey::ALL`].
             pub(crate) fn written(&self) -> impl Iterator<Item = (LimitKey, &At<Whole>)> {
                 [$((LimitKey::$variant, self.$key.as_ref())),*]
                     .into_iter()

@@ -11,7 +11,7 @@ use serde::{
     de::{Deserializer, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-pub(crate) use super::limits::RawLimits;
+pub(crate) use super::limits::{RawCaps, RawLimits};
 pub(crate) use super::spanned::{At, Entries};
 
 /// The manifest of a Lacewing app: what it deploys, which requests go where, and what its functions may use.
@@ -114,7 +114,7 @@ pub(crate) struct RawGrants {
     /// for all, and is the scheme's own by default.
     pub(crate) http: Vec<At<String>>,
     /// Private networks, such as `10.1.0.0/16`, that a name in `http` may resolve to. An address that is itself
-    /// written in `http` needs none.
+    /// written in `http` needs none. In a host of many tenants its operator has to allow both.
     pub(crate) networks: Vec<At<String>>,
 }
 

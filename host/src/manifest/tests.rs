@@ -183,7 +183,8 @@ fn environment_grants_and_cors() {
     let grants = &app.functions[0].grants;
     let http: Vec<String> = grants.http.iter().map(HttpGrant::to_string).collect();
     assert_eq!(http, ["https://api.example.com", "*://*.example.org:8443", "http://[::1]:9000"]);
-    let networks: Vec<String> = grants.networks.iter().map(ToString::to_string).collect();
+    let networks: Vec<String> =
+        grants.networks.iter().map(|grant| grant.network.to_string()).collect();
     assert_eq!(networks, ["10.1.0.0/16", "fd00::/8"]);
     assert_eq!(app.functions[1].grants, Grants::default());
 

@@ -20,6 +20,8 @@ use super::spanned::{At, Entries};
 use super::{App, Diagnostic, Function, LimitKey, Limits, ManifestText, Place, Source};
 use crate::name::{AppName, FunctionName};
 
+pub(crate) use http::read_network;
+
 /// The most that the environment of one function may have, in bytes of names and values: it is copied into every
 /// sandbox.
 pub(crate) const MAX_ENV_BYTES: usize = 64 * 1024;

@@ -10,6 +10,7 @@ mod http2;
 mod ingress;
 mod isolation;
 mod names;
+mod operator;
 mod resources;
 mod stop;
 mod table;

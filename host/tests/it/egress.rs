@@ -4,7 +4,9 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method};
 
 use crate::{
+    client,
     harness::{Served, guest},
+    process::Up,
     upstream::Upstream,
 };
 
@@ -91,6 +93,31 @@ async fn a_granted_name_does_not_lead_into_the_machine() {
             serve(name, &format!("http = [\"{url}\"]\nnetworks = [\"127.0.0.0/8\"]")).await;
         assert_eq!(fetch(&served, &format!("{url}/")).await.0, "200 the machine's own");
         served.assert_idle().await;
+    }
+}
+
+/// The developer of a single app is its operator: the manifest's grants are enough, but for the admin listener.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_single_app_reaches_the_machine_and_not_the_admin_listener() {
+    for name in GUESTS {
+        let upstream = Upstream::start("the machine's own").await;
+        let dir = tempfile::tempdir().unwrap();
+        let component = guest(name);
+        let manifest = format!(
+            "app = \"caller\"\n[functions.caller]\nroutes = [\"/{{*path}}\"]\ncomponent = {component:?}\n[functions.caller.grants]\nhttp = [\"http://*:*\"]\nnetworks = [\"0.0.0.0/0\", \"::/0\"]\n"
+        );
+        std::fs::write(dir.path().join("lacewing.toml"), manifest).unwrap();
+        let up = Up::start(&[dir.path().to_str().unwrap()]);
+        let fetched = async |url: String| {
+            let path = format!("/fetch/{url}");
+            client::get(up.address, "localhost", &path).await.text().to_owned()
+        };
+        let url = format!("http://{}/", upstream.address);
+        assert_eq!(fetched(url).await, "200 the machine's own");
+        for host in ["127.0.0.1", "127.0.0.9", "localhost", "0.0.0.0", "[::ffff:127.0.0.1]"] {
+            let text = fetched(format!("http://{host}:{}/metrics", up.admin.port())).await;
+            assert!(text.contains("DestinationIpProhibited"), "{host}: {text}");
+        }
     }
 }
 

@@ -55,8 +55,11 @@ pub(crate) fn write_many(root: &Path, functions: usize, limits: &str) {
         .unwrap();
     }
     fs::write(root.join("app.toml"), app).unwrap();
+    // More than an app may have by default take the operator's leave.
+    let caps =
+        if functions > 1000 { format!("caps.functions = {functions}\n") } else { String::new() };
     let host = format!(
-        "cache_dir = \"cache\"\nadmin = \"off\"\nmax_sandboxes = 16\n[tenants.t]\nhosts = [\"{HOST_NAME}\"]\napps = [\"app.toml\"]\n"
+        "cache_dir = \"cache\"\nadmin = \"off\"\nmax_sandboxes = 16\n{caps}[tenants.t]\nhosts = [\"{HOST_NAME}\"]\napps = [\"app.toml\"]\n"
     );
     fs::write(root.join("host.toml"), host).unwrap();
 }

@@ -16,9 +16,10 @@ use lacewing::{
 use crate::{
     client::get,
     components::{Core, write_component},
-    harness::{Served, eventually},
+    harness::{Served, eventually, guest},
     process::Up,
     residency::{ask, load, write_many},
+    upstream::Upstream,
 };
 
 const BODIES: [&str; 3] = ["first", "second", "third"];
@@ -111,6 +112,47 @@ async fn an_unchanged_restart_looks_at_no_component() {
     served.assert_idle().await;
 }
 
+/// Adds a line to the host file, whose last table is the tenant's.
+fn append(root: &Path, line: &str) {
+    let path = root.join("host.toml");
+    let host = fs::read_to_string(&path).unwrap();
+    fs::write(path, format!("{host}{line}\n")).unwrap();
+}
+
+/// What the operator says of names and of outbound HTTP holds from a restart's first request on.
+#[tokio::test(flavor = "multi_thread")]
+async fn names_and_bounds_survive() {
+    let dir = many(1).await;
+    let upstream = Upstream::start("reached").await;
+    let url = format!("http://{}", upstream.address);
+    fs::copy(guest("portable-02"), dir.path().join("0.wasm")).unwrap();
+    fs::write(
+        dir.path().join("app.toml"),
+        format!("app = \"many\"\n[functions.f0]\ncomponent = \"0.wasm\"\nroutes = [\"/{{*path}}\"]\ngrants.http = [\"{url}\", \"http://127.0.0.2:*\"]\n"),
+    )
+    .unwrap();
+    append(
+        dir.path(),
+        "egress.networks = [\"127.0.0.0/8\"]\negress.hosts = [\"127.0.0.1\", \"127.0.0.2\"]\n[tenants.all]\nhosts = [\"*\"]\napps = [\"app.toml\"]\negress.networks = [\"127.0.0.0/8\"]\n[tenants.none]\nhosts = [\"login.test\"]",
+    );
+    settled(dir.path()).await;
+    deploy(dir.path()).await;
+    let ledger = ledger(dir.path()).unwrap();
+    assert!(ledger.is_current());
+    let sink = Sink::memory();
+    let again = Host::new(ledger.settings().clone(), sink.clone(), InvocationLog::All).unwrap();
+    again.restore(&ledger).unwrap();
+    let served = Served::host(again, sink, dir).await;
+    let path = format!("/fetch/{url}/");
+    for host in ["many.test", "elsewhere"] {
+        assert_eq!(get(served.address, host, &path).await.text(), "200 reached", "{host}");
+    }
+    for host in ["login.test", "LOGIN.test.:80"] {
+        let reply = get(served.address, host, &path).await;
+        assert_eq!((reply.status, reply.outcome()), (404, "no_route"), "{host}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_that_a_manifest_says_survives() {
     let dir = many(1).await;
@@ -128,6 +170,7 @@ routes = ["/every/{id}", { path = "/some/{*rest}", methods = ["GET", "DELETE"], 
 "#,
     )
     .unwrap();
+    append(dir.path(), "egress.networks = [\"10.0.0.0/8\", \"127.0.0.0/8\"]");
     settled(dir.path()).await;
     let (first, _) = deploy(dir.path()).await;
     let ledger = ledger(dir.path()).unwrap();

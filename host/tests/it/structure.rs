@@ -21,7 +21,7 @@ const LAYERS: &[&[&str]] = &[
     &["telemetry"],
     &["config"],
     &["manifest"],
-    &["body", "event_loop", "file", "name", "outcome"],
+    &["address", "body", "event_loop", "file", "name", "outcome"],
     &["fair", "memory"],
 ];
 

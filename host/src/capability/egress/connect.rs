@@ -22,9 +22,9 @@ use tokio_rustls::{client::TlsStream, rustls::pki_types::ServerName};
 
 use super::{
     Egress,
-    error::EgressError,
+    error::{EgressError, Prohibition},
     exchange::Shared,
-    policy::{Policy, Target, TargetHost, TargetScheme},
+    policy::{Target, TargetHost, TargetScheme},
     share::Share,
 };
 
@@ -47,7 +47,7 @@ pub(super) async fn open(
     connect_timeout: Duration,
 ) -> Result<Transport, EgressError> {
     let egress = &shared.egress;
-    let addresses = allowed_addresses(egress, &shared.share, &shared.policy, target).await?;
+    let addresses = allowed_addresses(shared, target).await?;
     let deadline = Instant::now() + connect_timeout;
     let stream = connect(target, &addresses, deadline).await?;
     // Small chunks would otherwise wait for the peer's acknowledgment, 40 ms mostly.
@@ -70,36 +70,49 @@ pub(super) async fn open(
 
 /// The addresses that may be connected to, in the resolver's order; at least one.
 pub(super) async fn allowed_addresses(
-    egress: &Egress,
-    share: &Share,
-    policy: &Policy,
+    shared: &Shared,
     target: &Target,
 ) -> Result<Vec<SocketAddr>, EgressError> {
+    let Shared { egress, share, tenant, policy, .. } = shared;
     let grant = policy.grant(target)?;
+    let bounds = egress.bounds(tenant);
+    if !bounds.allows(&target.host.as_granted()) {
+        return Err(EgressError::HostNotAllowed { target: target.clone() });
+    }
     let addresses = match &target.host {
         TargetHost::Address(address) => vec![*address],
         TargetHost::Name(name) => resolve(egress, share, target, name).await?,
+    };
+    let judge = |address: SocketAddr| {
+        let granted = policy.refuses(grant, address.ip()).map(Prohibition::NotGranted);
+        let allowed = || bounds.refuses(address.ip()).map(Prohibition::NotAllowed);
+        granted.or_else(allowed).or_else(|| egress.is_admin(address).then_some(Prohibition::Admin))
     };
     let mut allowed = Vec::new();
     let mut prohibited = None;
     for address in addresses {
         // What the kernel would connect to.
         let address = SocketAddr::new(address.to_canonical(), target.port);
-        match policy.refuses(grant, address.ip()) {
+        match judge(address) {
             None if !allowed.contains(&address) => allowed.push(address),
             None => {}
-            Some(special) => prohibited = prohibited.or(Some((address, special))),
+            Some(why) => prohibited = prohibited.or(Some((address, why))),
         }
     }
     allowed.truncate(MAX_ADDRESSES);
     let target = || target.clone();
     match prohibited {
         _ if !allowed.is_empty() => Ok(allowed),
-        Some((address, special)) => {
-            Err(EgressError::Prohibited { target: target(), address, special })
-        }
+        Some((address, why)) => Err(EgressError::Prohibited { target: target(), address, why }),
         None => Err(EgressError::NoAddress { target: target() }),
     }
+}
+
+/// Whether an address leads to this machine: whatever a socket can be bound to does. Where the system does not say, it counts
+/// as one that does.
+pub(super) fn is_local(address: IpAddr) -> bool {
+    let bound = std::net::UdpSocket::bind((address, 0));
+    !bound.is_err_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable)
 }
 
 /// A look-up that takes too long is not waited for, and still counts as one of its tenant's until it ends.

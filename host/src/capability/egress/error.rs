@@ -1,11 +1,17 @@
 //! Why an outbound request failed: a sentence for the function's author, and a code for the guest.
 
-use std::{error::Error as _, io, net::SocketAddr};
+use std::{
+    error::Error as _,
+    io,
+    net::{IpAddr, SocketAddr},
+};
 
+use ipnet::IpNet;
 use tokio_rustls::rustls;
 use wasmtime_wasi_http::Error as Code;
 
-use super::{address::Special, policy::Target};
+use super::policy::Target;
+use crate::{address::Special, config::OutOfBounds};
 
 /// Why an outbound request failed. Displays as a sentence for the log; the guest gets the code of
 /// [`EgressError::code`], which says nothing about the host's network.
@@ -21,11 +27,11 @@ pub(super) enum EgressError {
     )]
     NotGranted { target: Target },
     #[error(
-        "outbound http to {target} is refused: {} is {special}; if that is meant, add grants.networks = [\"{}\"]",
-        address.ip(),
-        ipnet::IpNet::from(address.ip())
+        "outbound http to {target} is refused: the operator of this host does not allow it: it takes the host among egress.hosts in the host file"
     )]
-    Prohibited { target: Target, address: SocketAddr, special: Special },
+    HostNotAllowed { target: Target },
+    #[error("outbound http to {target} is refused: {}", why.sentence(address.ip()))]
+    Prohibited { target: Target, address: SocketAddr, why: Prohibition },
     #[error(
         "outbound http: an invocation of this function may make {limit} requests: raise limits.outbound_requests"
     )]
@@ -60,6 +66,33 @@ pub(super) enum EgressError {
     Http { target: Target, source: hyper::Error },
 }
 
+/// Why an address is not connected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Prohibition {
+    /// The manifest does not grant it.
+    NotGranted(Special),
+    /// The operator does not allow it.
+    NotAllowed(OutOfBounds),
+    /// It is the host's own admin listener.
+    Admin,
+}
+
+impl Prohibition {
+    fn sentence(self, ip: IpAddr) -> String {
+        match self {
+            Prohibition::NotGranted(special) => format!(
+                "{ip} is {special}; if that is meant, add grants.networks = [\"{}\"]",
+                IpNet::from(ip)
+            ),
+            Prohibition::NotAllowed(OutOfBounds { address, special }) => format!(
+                "{address} is {special}, and the operator of this host does not allow it: it takes egress.networks = [\"{}\"] in the host file",
+                IpNet::from(address)
+            ),
+            Prohibition::Admin => format!("at {ip} is the admin listener of this host"),
+        }
+    }
+}
+
 /// Which way bytes went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Direction {
@@ -89,7 +122,9 @@ impl EgressError {
                 Code::HttpRequestUriInvalid
             }
             EgressError::Tunnel => Code::HttpRequestMethodInvalid,
-            EgressError::NotGranted { .. } => Code::HttpRequestDenied,
+            EgressError::NotGranted { .. } | EgressError::HostNotAllowed { .. } => {
+                Code::HttpRequestDenied
+            }
             EgressError::Prohibited { .. } => Code::DestinationIpProhibited,
             EgressError::TooManyRequests { .. }
             | EgressError::HostBusy { .. }

@@ -25,6 +25,7 @@ use super::{
     policy::{Policy, Target},
     share::Share,
 };
+use crate::name::TenantName;
 
 /// Header fields of a response, and of its trailers.
 const MAX_HEADERS: usize = 128;
@@ -40,6 +41,7 @@ pub(super) type Driver = Box<dyn Future<Output = Result<(), Code>> + Send>;
 pub(super) struct Shared {
     pub(super) egress: Arc<Egress>,
     pub(super) share: Share,
+    pub(super) tenant: TenantName,
     pub(super) policy: Policy,
     pub(super) propagation: Propagation,
     pub(super) open_requests: Arc<Semaphore>,

@@ -8,11 +8,11 @@ use std::{
 
 use http::{Uri, uri::Scheme};
 
-use super::{
+use super::error::EgressError;
+use crate::{
     address::{Special, translated},
-    error::EgressError,
+    manifest::{GrantHost, Grants, HostPattern, HttpGrant},
 };
-use crate::manifest::{GrantHost, Grants, HttpGrant};
 
 /// The grants of a revision. Clones share them.
 #[derive(Clone, Debug, Default)]
@@ -72,6 +72,16 @@ pub(super) enum TargetHost {
     Address(IpAddr),
     /// In lower case, without the dot that may end it.
     Name(String),
+}
+
+impl TargetHost {
+    /// The host as a grant of it alone names it.
+    pub(super) fn as_granted(&self) -> GrantHost {
+        match self {
+            TargetHost::Address(address) => GrantHost::Address(*address),
+            TargetHost::Name(name) => GrantHost::Name(HostPattern::Exact(name.as_str().into())),
+        }
+    }
 }
 
 impl TargetScheme {

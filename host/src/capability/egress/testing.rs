@@ -24,7 +24,8 @@ use super::{
     Timeouts,
 };
 use crate::{
-    manifest::{Grants, HttpGrant, Limits, ManifestText},
+    config::EgressBounds,
+    manifest::{Grants, HttpGrant, Limits, ManifestText, NetworkGrant, Place},
     telemetry::{Captured, Context, GuestLog, InvocationId, Origin, Sink},
 };
 
@@ -34,9 +35,11 @@ pub(super) fn policy(http: &[&str], networks: &[&str]) -> Policy {
         let place = ManifestText::new("lacewing.toml", *text).place(0..text.len());
         HttpGrant::parse(text, place).unwrap()
     };
+    let network =
+        |text: &&str| NetworkGrant { network: text.parse().unwrap(), place: Place::none() };
     Policy::new(&Grants {
         http: http.iter().map(grant).collect(),
-        networks: networks.iter().map(|text| text.parse().unwrap()).collect(),
+        networks: networks.iter().map(network).collect(),
     })
 }
 
@@ -94,6 +97,7 @@ impl Setup {
         Setup::propagating(options, policy, limits, Propagation::default())
     }
 
+    /// Of a tenant whose operator is its developer.
     pub(super) fn propagating(
         options: EgressOptions,
         policy: Policy,
@@ -101,6 +105,8 @@ impl Setup {
         propagation: Propagation,
     ) -> Setup {
         let egress = Arc::new(Egress::new(options).unwrap());
+        let unbounded = ["x", "neighbour"].map(|tenant| (tenant, EgressBounds::none()));
+        set_bounds(&egress, unbounded);
         Setup::of_tenant("x", egress, policy, limits, propagation)
     }
 
@@ -168,6 +174,16 @@ impl Setup {
         driver.abort();
         Ok((parts, body))
     }
+}
+
+/// Sets the bounds of some tenants, and of no other.
+pub(super) fn set_bounds<'a>(
+    egress: &Egress,
+    bounds: impl IntoIterator<Item = (&'a str, EgressBounds)>,
+) {
+    let bounds = bounds.into_iter();
+    let bounds = bounds.map(|(tenant, bounds)| (tenant.parse().unwrap(), Arc::new(bounds)));
+    egress.set_bounds(bounds.collect());
 }
 
 fn drive(driver: Driver) -> JoinHandle<Result<(), Code>> {

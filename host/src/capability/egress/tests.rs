@@ -1,5 +1,16 @@
 //! The gate over real sockets on loopback, which the grants have to name.
 
+macro_rules! assert_code {
+    ($result:expr, $pattern:pat) => {
+        match $result {
+            Err($pattern) => {}
+            other => panic!("{other:?}"),
+        }
+    };
+}
+
+mod bounds;
+
 use std::{
     pin::pin,
     sync::Arc,
@@ -35,15 +46,6 @@ fn loopback_setup(options: EgressOptions, limits: EgressLimits) -> Setup {
 
 fn api() -> EgressOptions {
     options(&[("api.test", &["127.0.0.1"])])
-}
-
-macro_rules! assert_code {
-    ($result:expr, $pattern:pat) => {
-        match $result {
-            Err($pattern) => {}
-            other => panic!("{other:?}"),
-        }
-    };
 }
 
 #[tokio::test]

@@ -202,6 +202,7 @@ impl Up {
         // From now on readiness says that it is starting.
         let admin_address = admin.as_ref().map(Admin::address);
         if let Some(admin) = admin {
+            host.egress().keep_from(admin.address());
             tokio::spawn(admin.serve());
         }
         let target = Target::new(host.clone(), project, console);

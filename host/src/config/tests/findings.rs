@@ -25,21 +25,21 @@ quota = { memory_mb = 64 }
   |
 2 | max_sandbox = 10
   | ^^^^^^^^^^^
-  = help: did you mean `max_sandboxes`? What is known here: `listen`, `admin`, `cache_dir`, `max_cache_mib`, `residency`, `max_sandboxes`, `memory_mib`, `body_memory_mib`, `grace_period_s`, `connections`, `admission`, `compiler`, `log`, `caps` and `tenants`
+  = help: did you mean `max_sandboxes`? What is known here: `listen`, `admin`, `cache_dir`, `max_cache_mib`, `residency`, `max_sandboxes`, `memory_mib`, `body_memory_mib`, `grace_period_s`, `connections`, `admission`, `compiler`, `log`, `caps`, `egress` and `tenants`
 
 error: unknown key `connection`
  --> ROOT/host.toml:4:2
   |
 4 | [connection]
   |  ^^^^^^^^^^
-  = help: did you mean `connections`? What is known here: `listen`, `admin`, `cache_dir`, `max_cache_mib`, `residency`, `max_sandboxes`, `memory_mib`, `body_memory_mib`, `grace_period_s`, `connections`, `admission`, `compiler`, `log`, `caps` and `tenants`
+  = help: did you mean `connections`? What is known here: `listen`, `admin`, `cache_dir`, `max_cache_mib`, `residency`, `max_sandboxes`, `memory_mib`, `body_memory_mib`, `grace_period_s`, `connections`, `admission`, `compiler`, `log`, `caps`, `egress` and `tenants`
 
 error: unknown key `domains` in `[tenants.acme]`
  --> ROOT/host.toml:8:1
   |
 8 | domains = ["acme.example.com"]
   | ^^^^^^^
-  = help: did you mean `hosts`? What is known here: `hosts`, `apps`, `quota` and `caps`
+  = help: did you mean `hosts`? What is known here: `hosts`, `apps`, `quota`, `caps` and `egress`
 
 error: unknown key `memory_mb` in `[tenants.acme.quota]`
  --> ROOT/host.toml:9:11

@@ -24,7 +24,9 @@ use crate::{
     engine::{CompileError, Exports, Profile},
     file::Stamp,
     function::{Component, Revision, RevisionParts, Tenant},
-    manifest::{App, Cors, Function, Grants, HttpGrant, LimitKey, Limits, Place, Route},
+    manifest::{
+        App, Cors, Function, Grants, HttpGrant, LimitKey, Limits, NetworkGrant, Place, Route,
+    },
     name::{AppName, FunctionName, TenantName},
     sandbox::{Program, Sandbox, Spec},
     telemetry::{Origin, metrics::FunctionKey},
@@ -347,14 +349,17 @@ fn placeless(route: &Route) -> Route {
 fn grants(grants: &Grants) -> Grants {
     let http = grants.http.iter();
     let http = http.map(|grant| HttpGrant { place: Place::none(), ..grant.clone() }).collect();
-    Grants { http, networks: grants.networks.clone() }
+    let networks = grants.networks.iter();
+    let networks = networks.map(|grant| NetworkGrant { place: Place::none(), ..grant.clone() });
+    Grants { http, networks: networks.collect() }
 }
 
 /// What a function is run with, as text.
 fn spec_text(function: &Function) -> String {
     let Function { limits, env, grants, .. } = function;
     let limits: &Limits = limits;
-    let mut text = format!("{limits:?}{env:?}{:?}", grants.networks);
+    let networks: Vec<_> = grants.networks.iter().map(|grant| grant.network).collect();
+    let mut text = format!("{limits:?}{env:?}{networks:?}");
     for grant in &grants.http {
         let _ = write!(text, " {grant}");
     }

@@ -9,6 +9,10 @@
 //!   what the host file says, but for what was refused
 //! ```
 //!
+//! The first swap comes before anything is compiled: tenants that are gone, host names that were given to another tenant, and
+//! wider or narrower quotas and bounds on outbound HTTP are then as the host file says. So a name that a tenant loses is
+//! answered by no tenant until its new owner is ready, and never by a third tenant.
+//!
 //! Nobody waits for another tenant's compiler. A swap makes the table of all routes, so that those that come in quick succession
 //! are one.
 
@@ -121,7 +125,7 @@ impl<'a> Rollout<'a> {
             .iter()
             .enumerate()
             .map(|(index, config)| {
-                let tenant = tenants.get(&config.name, &config.quota);
+                let tenant = tenants.get(&config.name, &config.quota, &config.egress);
                 let before = before.of_tenant(&config.name);
                 async move {
                     let mut done = deploy_tenant(revise, before, config, &tenant, components).await;
@@ -130,7 +134,7 @@ impl<'a> Rollout<'a> {
                 }
             })
             .collect();
-        // Tenants that are gone, and quotas that are others, wait for nobody.
+        // Tenants that are gone, and names, quotas and bounds that are others, wait for no compiler.
         let (mut is_due, mut due) = (true, tokio::time::Instant::now());
         loop {
             tokio::select! {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{ComponentForm, Head};
 use crate::{
     capability::egress,
-    config::{Quota, Tenant as TenantConfig},
+    config::{EgressBounds, Quota, Tenant as TenantConfig},
     control::{
         Deployed, DeployedApp, Host,
         deploy::Tenants,
@@ -17,8 +17,8 @@ use crate::{
     function::{Revision, RevisionParts, Tenant},
     ingress::{Endpoint, route::Router},
     manifest::{
-        Cors, Grants, Headers, HostPattern, HttpGrant, Limits, Methods, Origins, Place, Route,
-        RoutePath,
+        Cors, GrantHost, Grants, Headers, HostPattern, HttpGrant, Limits, Methods, NetworkGrant,
+        Origins, Place, Route, RoutePath,
     },
     name::{AppName, TenantName},
     sandbox::Spec,
@@ -50,6 +50,34 @@ pub(super) struct TenantForm {
     rate_per_s: Option<u32>,
     memory_bytes: Option<u64>,
     weight: u32,
+    /// How far outbound HTTP leads.
+    reach: ReachForm,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ReachForm {
+    networks: Vec<String>,
+    hosts: Option<Vec<String>>,
+}
+
+impl ReachForm {
+    fn of(bounds: &EgressBounds) -> ReachForm {
+        let EgressBounds { networks, hosts } = bounds;
+        let text = |hosts: &Vec<GrantHost>| hosts.iter().map(GrantHost::to_string).collect();
+        ReachForm {
+            networks: networks.iter().map(ToString::to_string).collect(),
+            hosts: hosts.as_ref().map(text),
+        }
+    }
+
+    fn bounds(&self) -> Result<EgressBounds, Malformed> {
+        let networks = self.networks.iter().map(|text| text.parse());
+        let parse = |hosts: &Vec<String>| hosts.iter().map(|text| text.parse()).collect();
+        Ok(EgressBounds {
+            networks: networks.collect::<Result<_, _>>().map_err(Malformed::of)?,
+            hosts: self.hosts.as_ref().map(parse).transpose().map_err(Malformed::of)?,
+        })
+    }
 }
 
 impl TenantForm {
@@ -62,6 +90,7 @@ impl TenantForm {
             rate_per_s,
             memory_bytes,
             weight,
+            reach: ReachForm::of(&tenant.egress),
         }
     }
 
@@ -107,13 +136,16 @@ impl SpecForm {
             limits: spec.limits.clone(),
             env: spec.env.clone(),
             http: grants.http.iter().map(HttpGrant::to_string).collect(),
-            networks: grants.networks.iter().map(ToString::to_string).collect(),
+            networks: grants.networks.iter().map(|grant| grant.network.to_string()).collect(),
         }
     }
 
     fn spec(&self, host: &Host) -> Result<Arc<Spec>, Malformed> {
         let http = self.http.iter().map(|text| HttpGrant::parse(text, Place::none()));
-        let networks = self.networks.iter().map(|text| text.parse());
+        let networks = self.networks.iter().map(|text| {
+            let network = text.parse()?;
+            Ok::<_, ipnet::AddrParseError>(NetworkGrant { network, place: Place::none() })
+        });
         let grants = Grants {
             http: http.collect::<Result<_, _>>().map_err(Malformed::of)?,
             networks: networks.collect::<Result<_, _>>().map_err(Malformed::of)?,
@@ -338,7 +370,7 @@ pub(super) fn restore<'a>(
         let name = form.name.parse::<TenantName>().map_err(Malformed::of)?;
         let patterns = form.hosts.iter().map(|host| host.parse::<HostPattern>());
         let patterns = patterns.collect::<Result<Vec<_>, _>>().map_err(Malformed::of)?;
-        tenants.push(known.get(&name, &form.quota()));
+        tenants.push(known.get(&name, &form.quota(), &form.reach.bounds()?));
         hosts.push((name, patterns));
     }
     let hosts = Hosts::new(hosts.iter().map(|(name, hosts)| (name, &hosts[..])));

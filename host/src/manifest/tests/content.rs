@@ -515,7 +515,7 @@ warning: `0.0.0.0/0` holds every address: the host's own, its neighbours' and th
   |
 8 | networks = ["0.0.0.0/0"]
   |             ^^^^^^^^^^^
-  = help: grant the networks that the function needs
+  = help: write the networks that are needed
 
 warning: `networks` has no effect without `http`
  --> lacewing.toml:8:13

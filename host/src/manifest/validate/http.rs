@@ -10,8 +10,8 @@ use super::super::findings::Findings;
 use super::super::raw::{RawCors, RawGrants, RawRoute};
 use super::super::spanned::At;
 use super::super::{
-    Cors, Diagnostic, GrantHost, Grants, Headers, HostPattern, HttpGrant, Methods, Origin, Origins,
-    Route, RoutePath,
+    Cors, Diagnostic, GrantHost, Grants, Headers, HostPattern, HttpGrant, Methods, NetworkGrant,
+    Origin, Origins, Route, RoutePath,
 };
 
 /// The methods that a name may be a misspelling of.
@@ -135,7 +135,9 @@ pub(super) fn grants(raw: &RawGrants, findings: &mut Findings) -> Grants {
         }
     }
     for raw in findings.bounded("networks", &raw.networks) {
-        grants.networks.extend(read_network(raw, findings));
+        let place = findings.place(&raw.span);
+        let network = read_network(raw, findings);
+        grants.networks.extend(network.map(|network| NetworkGrant { network, place }));
     }
     if let (true, Some(first)) = (raw.http.is_empty(), raw.networks.first()) {
         let finding = Diagnostic::warning("`networks` has no effect without `http`");
@@ -146,7 +148,8 @@ pub(super) fn grants(raw: &RawGrants, findings: &mut Findings) -> Grants {
     grants
 }
 
-fn read_network(raw: &At<String>, findings: &mut Findings) -> Option<IpNet> {
+/// A network in CIDR notation, of a manifest or a host file.
+pub(crate) fn read_network(raw: &At<String>, findings: &mut Findings) -> Option<IpNet> {
     let text = raw.value.as_str();
     let Ok(network) = text.parse::<IpNet>() else {
         let finding = Diagnostic::error(format!(
@@ -171,10 +174,8 @@ fn read_network(raw: &At<String>, findings: &mut Findings) -> Option<IpNet> {
         let message = format!(
             "`{trimmed}` holds every address: the host's own, its neighbours' and the cloud's metadata service's as well"
         );
-        findings.at(
-            &raw.span,
-            Diagnostic::warning(message).help("grant the networks that the function needs"),
-        );
+        findings
+            .at(&raw.span, Diagnostic::warning(message).help("write the networks that are needed"));
     }
     Some(trimmed)
 }
@@ -185,7 +186,7 @@ fn warn_of_localhost(grants: &Grants, findings: &mut Findings) {
     if grants
         .networks
         .iter()
-        .any(|network| loopback.iter().any(|address| network.contains(address)))
+        .any(|grant| loopback.iter().any(|address| grant.network.contains(address)))
     {
         return;
     }

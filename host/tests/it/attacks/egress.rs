@@ -15,6 +15,9 @@ use super::Target;
 /// Every name and every address, as far as a grant of names goes.
 const ANYWHERE: &str = "http = [\"*://*:*\"]";
 
+/// What the operator has to allow where a server of a test is called.
+const LOOPBACK: &str = "egress.networks = [\"127.0.0.0/8\"]";
+
 /// Asks for each of these hosts, in both versions of wasi:http. Nothing is sent, and the guest is told why.
 async fn refused(hosts: &[&str]) {
     for guest in ["portable-02", "portable-03"] {
@@ -175,7 +178,7 @@ async fn redirects_into_the_machine() {
             "HTTP/1.1 302 Found\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n"
         ))
         .await;
-        let target = Target::guest("portable-02").grants(&outside.granted());
+        let target = Target::guest("portable-02").grants(&outside.granted()).settings(LOOPBACK);
         target
             .attacked(async |host| {
                 let ended = host.get(&format!("/follow/{}", outside.url())).await.is(200, "ok");
@@ -195,7 +198,8 @@ async fn outbound_connections_without_number() {
     let server =
         Server::says("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf".to_owned()).await;
     let limits = "outbound_concurrency = 4\ndeadline_ms = 300\ncpu_ms = 300";
-    let target = Target::guest("hostile-03").grants(&server.granted()).limits(limits);
+    let target =
+        Target::guest("hostile-03").grants(&server.granted()).settings(LOOPBACK).limits(limits);
     target
         .attacked(async |host| {
             host.get(&format!("/open/60/{}", server.url())).await.is(504, "deadline_exceeded");
@@ -210,7 +214,8 @@ async fn outbound_requests_that_never_end() {
     // What is answered is over, whatever would still be sent: its connection is closed, and its place is free.
     let server = Server::says("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ndone".to_owned()).await;
     let limits = "outbound_concurrency = 4\ndeadline_ms = 2000\ncpu_ms = 2000";
-    let target = Target::guest("hostile-02").grants(&server.granted()).limits(limits);
+    let target =
+        Target::guest("hostile-02").grants(&server.granted()).settings(LOOPBACK).limits(limits);
     target
         .attacked(async |host| {
             let asked = async {
@@ -232,7 +237,8 @@ async fn outbound_requests_that_never_end() {
 async fn outbound_requests_without_number() {
     let server = Server::says("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".to_owned()).await;
     let limits = "outbound_requests = 0";
-    let target = Target::guest("portable-02").grants(&server.granted()).limits(limits);
+    let target =
+        Target::guest("portable-02").grants(&server.granted()).settings(LOOPBACK).limits(limits);
     target
         .attacked(async |host| {
             let ended = host.get(&format!("/fetch/{}", server.url())).await.is(200, "ok");
@@ -259,7 +265,8 @@ async fn a_server_whose_body_has_no_end() {
         Server::start(|socket| endless(socket, "HTTP/1.1 200 OK\r\n\r\n", &[b'x'; 65536])).await;
     for guest in ["portable-02", "portable-03"] {
         let limits = "egress_kib = 256\ncpu_ms = 5000";
-        let target = Target::guest(guest).grants(&server.granted()).limits(limits);
+        let target =
+            Target::guest(guest).grants(&server.granted()).settings(LOOPBACK).limits(limits);
         target
             .attacked(async |host| {
                 let before = host.records().len();
@@ -284,7 +291,7 @@ async fn a_server_whose_head_has_no_end() {
     })
     .await;
     for guest in ["portable-02", "portable-03"] {
-        let target = Target::guest(guest).grants(&server.granted());
+        let target = Target::guest(guest).grants(&server.granted()).settings(LOOPBACK);
         target
             .attacked(async |host| {
                 let ended = host.get(&format!("/fetch/{}", server.url())).await.is(200, "ok");
@@ -302,7 +309,10 @@ async fn a_server_that_never_answers() {
     })
     .await;
     for guest in ["portable-02", "portable-03"] {
-        let target = Target::guest(guest).grants(&server.granted()).limits("deadline_ms = 150");
+        let target = Target::guest(guest)
+            .grants(&server.granted())
+            .settings(LOOPBACK)
+            .limits("deadline_ms = 150");
         target
             .attacked(async |host| {
                 let path = format!("/fetch/{}", server.url());

@@ -1,4 +1,4 @@
-//! Which addresses are not on the public internet.
+//! Addresses that are not on the public internet.
 //!
 //! A name that a manifest grants may resolve to anything that its owner, or whoever poisons a cache, wants: the
 //! host's own loopback services, its neighbours, the cloud's metadata service. So what counts is the address, in
@@ -10,9 +10,9 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-/// Why an address is refused unless a manifest grants it.
+/// Why an address is refused unless it is granted, and the operator allows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Special {
     /// The metadata service of a cloud, which hands out credentials.
@@ -47,6 +47,14 @@ impl Special {
         match address.to_canonical() {
             IpAddr::V4(address) => of_v4(address),
             IpAddr::V6(address) => of_v6(address),
+        }
+    }
+
+    /// The class of some address of a network that is not on the public internet; none if all of its addresses are.
+    pub fn within(network: &IpNet) -> Option<Special> {
+        match network {
+            IpNet::V4(network) => within_v4(network),
+            IpNet::V6(network) => within_v6(network),
         }
     }
 }
@@ -121,6 +129,14 @@ fn of_v4(address: Ipv4Addr) -> Option<Special> {
     range.map(|(_, special)| *special)
 }
 
+fn within_v4(network: &Ipv4Net) -> Option<Special> {
+    if METADATA_V4.iter().any(|address| network.contains(address)) {
+        return Some(Special::Metadata);
+    }
+    let meets = |range: &Ipv4Net| range.contains(network) || network.contains(range);
+    RANGES_V4.iter().find(|(range, _)| meets(range)).map(|(_, special)| *special)
+}
+
 const fn v6(head: [u16; 6], bits: u8) -> Ipv6Net {
     let [a, b, c, d, e, f] = head;
     Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, d, e, f, 0, 0), bits)
@@ -161,9 +177,21 @@ fn of_v6(address: Ipv6Addr) -> Option<Special> {
     }
 }
 
+fn within_v6(network: &Ipv6Net) -> Option<Special> {
+    if METADATA_V6.iter().any(|address| network.contains(address)) {
+        return Some(Special::Metadata);
+    }
+    let meets = |range: &Ipv6Net| range.contains(network) || network.contains(range);
+    match RANGES_V6.iter().find(|(range, _)| meets(range)) {
+        Some((_, special)) => Some(*special),
+        None if GLOBAL_UNICAST.contains(network) => None,
+        None => Some(Special::Reserved),
+    }
+}
+
 /// The IPv4 address that a translator would take out of an IPv6 one. A grant of the translator's prefix alone does
 /// not reach what lies behind it.
-pub(super) fn translated(address: IpAddr) -> Option<Ipv4Addr> {
+pub(crate) fn translated(address: IpAddr) -> Option<Ipv4Addr> {
     let IpAddr::V6(address) = address.to_canonical() else { return None };
     let s = address.segments();
     let pair = |high: u16, low: u16| {
@@ -275,6 +303,29 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_network_is_as_special_as_what_it_holds() {
+        for (text, special) in [
+            ("10.0.0.0/8", Some(Special::Private)),
+            ("10.1.2.3/32", Some(Special::Private)),
+            ("8.0.0.0/6", Some(Special::Private)),
+            ("169.254.0.0/16", Some(Special::Metadata)),
+            ("169.254.1.0/24", Some(Special::LinkLocal)),
+            ("168.63.0.0/16", Some(Special::Metadata)),
+            ("0.0.0.0/0", Some(Special::Metadata)),
+            ("::/0", Some(Special::Metadata)),
+            ("::1/128", Some(Special::Loopback)),
+            ("::ffff:8.8.8.8/128", Some(Special::Translated)),
+            ("64:ff9b::/96", Some(Special::Translated)),
+            ("4000::/8", Some(Special::Reserved)),
+            ("2001::/16", Some(Special::Translated)),
+            ("8.8.8.0/24", None),
+            ("2606:4700::/32", None),
+        ] {
+            assert_eq!(Special::within(&text.parse().unwrap()), special, "{text}");
+        }
+    }
+
     /// Every notation in which an IPv6 address leads to an IPv4 one.
     fn disguises(v4: Ipv4Addr) -> Vec<Ipv6Addr> {
         let [a, b, c, d] = v4.octets();
@@ -304,6 +355,19 @@ mod tests {
             for disguise in disguises(v4) {
                 prop_assert!(Special::of(IpAddr::V6(disguise)).is_some(), "{} as {}", v4, disguise);
             }
+        }
+
+        #[test]
+        fn no_special_address_hides_in_a_network_that_is_not(bits in any::<u32>(), length in 0..=32_u8) {
+            let (address, network) = (Ipv4Addr::from(bits), Ipv4Net::new(bits.into(), length).unwrap());
+            prop_assert!(Special::of(address.into()).is_none() || Special::within(&network.trunc().into()).is_some());
+        }
+
+        #[test]
+        fn nor_in_one_of_ipv6(bits in any::<u128>(), length in 0..=128_u8) {
+            let (address, network) = (Ipv6Addr::from(bits), Ipv6Net::new(bits.into(), length).unwrap());
+            let is_special = address.to_ipv4_mapped().is_none() && Special::of(address.into()).is_some();
+            prop_assert!(!is_special || Special::within(&network.trunc().into()).is_some());
         }
 
         #[test]
