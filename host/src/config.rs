@@ -16,6 +16,7 @@
 
 mod caps;
 mod compilation;
+mod counting;
 mod egress;
 mod host_file;
 mod machine;
@@ -26,6 +27,7 @@ mod tenant;
 
 pub use caps::{AppCap, AppKey, CapViolation, Caps};
 pub use compilation::{Compilation, CompilerProgram};
+pub use counting::Counting;
 pub use egress::{EgressBounds, OutOfBounds};
 pub use host_file::{HostFile, cache_dir_of, json_schema};
 pub use owners::HostOwners;

@@ -27,7 +27,7 @@ mod snapshot;
 mod stocks;
 mod turns;
 
-pub use cache::{ArtifactCache, CacheError, Trimmed};
+pub use cache::{ArtifactCache, CacheError, Owner, Trimmed};
 pub use compiler::{
     ARGUMENT as COMPILER_ARGUMENT, CompileError, Compiler, child as compiler_child,
 };
@@ -38,7 +38,7 @@ pub use inspect::{ComponentError, Exports, Import, inspect_bytes};
 #[cfg(test)]
 pub(crate) use layout::HELP as LAYOUT_HELP;
 pub use layout::{MemoryLayout, SlowLayout, memory_layouts};
-pub use load::{ArtifactOrigin, LoadError, Loaded, Loader, SnapshotName, Source};
+pub use load::{ArtifactOrigin, LoadError, Loaded, Loader, Registered, SnapshotName, Source};
 pub(crate) use names::names_wasi_03;
 pub use pool::{PoolOptions, PoolUsage};
 pub use profile::Profile;

@@ -12,6 +12,7 @@
 //! ```
 
 use std::{
+    cmp::Ordering,
     collections::{BTreeSet, HashMap, VecDeque},
     sync::{
         Arc,
@@ -31,6 +32,42 @@ pub struct Party {
     /// What it gets in proportion to the others.
     pub weight: u32,
 }
+
+/// The part that one holder has of something, in proportion to its weight. The holder of the largest gives up first.
+///
+/// Where the holder of the largest portion gives up one whenever there are more than `all`, no holder loses anything that has
+/// no more than `all` times its part of the weights: while all are too many, some other portion is larger than that. That is
+/// the rule of longest queue drop (Suter, Lakshman, Stiliadis, Choudhury: "Design Considerations for Supporting TCP with
+/// Per-flow Queueing", INFOCOM 1998), with weights.
+#[derive(Clone, Copy, Debug)]
+pub struct Portion {
+    /// The amount that it holds.
+    pub held: u64,
+    /// Its weight, at least 1.
+    pub weight: u32,
+}
+
+impl Ord for Portion {
+    fn cmp(&self, other: &Portion) -> Ordering {
+        // A quotient would be rounded.
+        let mine = u128::from(self.held) * u128::from(other.weight);
+        mine.cmp(&(u128::from(other.held) * u128::from(self.weight)))
+    }
+}
+
+impl PartialOrd for Portion {
+    fn partial_cmp(&self, other: &Portion) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Portion {
+    fn eq(&self, other: &Portion) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Portion {}
 
 /// Where one flow stands in one queue. Its tag is changed by that queue only.
 #[derive(Debug)]
@@ -246,6 +283,15 @@ mod tests {
         assert_eq!(queue.next(|who| *who == 'b').map(|(_, who)| who), Some('b'));
         assert!(queue.next(|who| *who == 'b').is_none());
         assert_eq!(queue.next(all).map(|(_, who)| who), Some('a'));
+    }
+
+    #[test]
+    fn portions_are_compared_by_weight_and_not_rounded() {
+        let portion = |held, weight| Portion { held, weight };
+        assert!(portion(10, 3) > portion(3, 1));
+        assert_eq!(portion(6, 2), portion(3, 1));
+        assert!(portion(u64::MAX, 1000) > portion(u64::MAX - 1, 1000));
+        assert!(portion(0, 1) < portion(1, 1000));
     }
 
     #[test]

@@ -6,6 +6,6 @@ mod revision;
 mod tenant;
 
 pub use quota::{Held, Pace, Quota, QuotaLimits, Rate};
-pub use residency::{Place, Prepare, ProgramError, Residency, ResidencyOptions};
+pub use residency::{Place, Prepare, ProgramError, Residency, ResidencyOptions, Stake};
 pub use revision::{Component, Revision, RevisionParts};
 pub use tenant::{Allotment, Tenant, WaitingPlace};

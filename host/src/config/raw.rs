@@ -26,7 +26,7 @@ pub(crate) struct RawHostFile {
     /// default.
     pub(crate) cache_dir: Option<At<String>>,
     /// What the compiled components in `cache_dir` may take together, in MiB. Over it, those that this host does not serve
-    /// are removed, the one that was deployed longest ago first.
+    /// are removed: of the tenant that has the most of these, the one that was deployed longest ago.
     #[schemars(range(min = 1, max = 16_777_216), extend("default" = 4096))]
     pub(crate) max_cache_mib: Option<At<Whole>>,
     /// Which functions are kept in memory.
@@ -53,6 +53,8 @@ pub(crate) struct RawHostFile {
     pub(crate) compiler: RawCompiler,
     /// What is logged, and how.
     pub(crate) log: RawLog,
+    /// The bounds of metrics.
+    pub(crate) metrics: RawMetrics,
     /// Upper bounds on the limits of every function, and on what an app has.
     pub(crate) caps: RawCaps,
     /// What outbound HTTP of every tenant may reach, where a manifest grants it.
@@ -108,8 +110,8 @@ pub(crate) struct RawAdmission {
     pub(crate) rate_per_s: Option<At<Whole>>,
 }
 
-/// Which functions are kept in memory. Over these bounds the one that was used longest ago goes, and is loaded again when
-/// it is next asked for.
+/// The bounds on functions in memory. Over them the tenant that has the most for its weight loses the one that it used
+/// longest ago, which is loaded again when it is next asked for.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a table")]
 #[schemars(rename = "Residency")]
@@ -159,6 +161,16 @@ pub(crate) struct RawLog {
     /// Which requests get a log line.
     #[schemars(extend("default" = "errors"))]
     pub(crate) requests: RequestLog,
+}
+
+/// The bounds of metrics.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+#[schemars(rename = "Metrics")]
+pub(crate) struct RawMetrics {
+    /// Functions that have series of their own. Tenants share them by weight; the others of a tenant are counted together.
+    #[schemars(range(min = 0, max = 100_000), extend("default" = 2000))]
+    pub(crate) max_functions: Option<At<Whole>>,
 }
 
 /// What outbound HTTP of every tenant may reach, where a manifest grants it.
@@ -216,7 +228,8 @@ pub(crate) struct RawQuota {
     /// The sum of the memory limits of the sandboxes that exist at once, in MiB.
     #[schemars(range(min = 1, max = 16_777_216))]
     pub(crate) memory_mib: Option<At<Whole>>,
-    /// Its part of slots and cores while tenants wait for them, in proportion to the others' weights.
+    /// Its part of what there is not enough of, in proportion to the others' weights: slots, cores, memory, functions in memory,
+    /// functions with series of their own.
     #[schemars(range(min = 1, max = 1000), extend("default" = 1))]
     pub(crate) weight: Option<At<Whole>>,
 }

@@ -10,7 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::raw::{RawAdmission, RawConnections, RawHostFile, RawResidency};
-use super::{AppKey, Caps, Compilation, machine};
+use super::{AppKey, Caps, Compilation, Counting, machine};
 use crate::manifest::raw::{At, Whole};
 use crate::manifest::{Diagnostic, Findings, LimitKey};
 
@@ -29,8 +29,8 @@ pub struct Settings {
     /// [`default_cache_dir`].
     pub cache_dir: PathBuf,
     /// What the artifacts in [`Settings::cache_dir`] may take together, in bytes. Key: `max_cache_mib`. Default 4 GiB: some
-    /// ten thousand functions. Over it, artifacts that this host does not serve go, the one that was deployed longest ago
-    /// first; those that it serves stay.
+    /// ten thousand functions. Over it, artifacts that this host does not serve go: of the tenant that has the most of these for its
+    /// weight, the one that was deployed longest ago. Those that it serves stay, whatever they take.
     pub max_cache_bytes: u64,
     /// Which functions are kept in memory. Table: `residency`.
     pub residency: Residency,
@@ -57,6 +57,8 @@ pub struct Settings {
     pub grace_period: Duration,
     /// What is logged, and how. Table: `log`.
     pub log: LogSettings,
+    /// The bounds of metrics. Table: `metrics`.
+    pub metrics: Counting,
     /// Upper bounds on every function's limits, and on what an app has. Table: `caps`. Default `memory_mib` 256,
     /// `table_elements` 100,000, `instances` 64, `memories` 8, which the pool's slots are made for; `handles` 10,000,
     /// `random_kib` 1,024, `init_cpu_ms` 60,000 and `log_kib` 16,384, which cost the host and not the guest; [`AppKey`] says
@@ -107,8 +109,9 @@ pub struct Admission {
     pub rate_per_s: Option<u32>,
 }
 
-/// Which functions are kept in memory. Beyond these bounds the one that was used longest ago goes, and is loaded from
-/// the cache again when it is next asked for, in less than a millisecond.
+/// The bounds on functions in memory. Beyond them the tenant that has the most for its [weight](super::Quota::weight) loses
+/// the one that it used longest ago, which is loaded from the cache again when it is next asked for, in less than a millisecond.
+/// So a tenant that has no more than its part of a bound loses nothing to others, and one that is alone has all of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Residency {
     /// Functions that are resident at once. Key: `max_functions`. Default 1,000: each takes a file descriptor and some five
@@ -190,6 +193,7 @@ impl Settings {
             compilation: Compilation::default(),
             grace_period: Duration::from_secs(30),
             log: LogSettings { format: LogFormat::Text, requests: RequestLog::Errors },
+            metrics: Counting::default(),
             caps,
         }
     }
@@ -275,6 +279,7 @@ impl Settings {
         settings.admission = Admission::read(&raw.admission, findings);
         settings.residency = Residency::read(&raw.residency, findings);
         settings.compilation = Compilation::read(&raw.compiler, findings);
+        settings.metrics = Counting::read(&raw.metrics, findings);
         settings.log = LogSettings { format: raw.log.format, requests: raw.log.requests };
         settings.caps.read(&raw.caps, findings);
         settings

@@ -71,8 +71,9 @@ pub struct Quota {
     pub rate_per_s: Option<u32>,
     /// The sum of the memory limits of the sandboxes that exist at once, in bytes. Key: `memory_mib`. `throttled`.
     pub memory_bytes: Option<u64>,
-    /// Its part of slots and cores while tenants wait for them, in proportion to the others' weights. Key: `weight`. Default 1.
-    /// Whoever gets less than it asks for waits, and is `load_shed` in the end.
+    /// Its part of what there is not enough of, in proportion to the others' weights. Key: `weight`. Default 1. Of slots, cores and
+    /// memory: a tenant that gets less than it asks for waits, and is `load_shed` in the end. Of resident programs: a tenant with
+    /// more than its part loses some. Of series: a tenant with more functions has them counted together.
     pub weight: u32,
 }
 

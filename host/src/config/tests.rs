@@ -51,6 +51,9 @@ queue = 0
 format = "json"
 requests = "errors"
 
+[metrics]
+max_functions = 300
+
 [caps]
 memory_mib = 512
 log_kib = 8
@@ -134,6 +137,7 @@ fn every_setting_is_taken() {
         },
         grace_period: Duration::from_secs(5),
         log: LogSettings { format: LogFormat::Json, requests: RequestLog::Errors },
+        metrics: Counting { max_functions: 300 },
         caps: file.settings.caps.clone(),
     };
     assert_eq!(file.settings, expected);

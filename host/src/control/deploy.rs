@@ -13,12 +13,12 @@ use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 pub(super) use self::loads::Loads;
 use self::{revise::Revise, rollout::Rollout};
-use super::{Deployed, Host, Ledger};
+use super::{Deployed, Host, Ledger, snapshot::snapshot_of};
 use crate::{
     capability::egress::Egress,
     config::{EgressBounds, HostFile, Quota as TenantQuota},
-    engine::{Engines, LoadError},
-    function::{Allotment, QuotaLimits, Tenant},
+    engine::{Engines, LoadError, Owner, Registered},
+    function::{Allotment, QuotaLimits, Revision, Tenant},
     manifest::{App, Function, HostPattern, LimitKey, Source},
     name::{AppName, FunctionName, TenantName},
     outcome::Outcome,
@@ -196,8 +196,7 @@ impl Host {
         let host = self.clone();
         tokio::task::spawn_blocking(move || {
             let deployed = host.deployed();
-            let registered = deployed.revisions.iter();
-            let registered = registered.map(|one| (one.component.compiled, one.profile()));
+            let registered = deployed.revisions.iter().map(|one| registered(one));
             match host.residency().loader().trim(host.settings.max_cache_bytes, registered) {
                 Ok(trimmed) if trimmed.artifacts > 0 => tracing::info!(
                     removed = trimmed.artifacts,
@@ -259,6 +258,17 @@ impl Tenants {
             tenant.set(*allotment);
         }
         self.next.len()
+    }
+}
+
+/// The files of a revision in the cache.
+fn registered(revision: &Revision) -> Registered {
+    let Revision { tenant, component, .. } = revision;
+    Registered {
+        owner: Owner { tenant: tenant.name().clone(), weight: tenant.share().weight() },
+        compiled: component.compiled,
+        profile: revision.profile(),
+        snapshot: snapshot_of(revision),
     }
 }
 

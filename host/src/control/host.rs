@@ -76,7 +76,7 @@ impl Host {
     ///
     /// A cache folder that cannot be written to is no error: artifacts are then kept in memory.
     pub fn new(settings: Settings, sink: Sink, log: InvocationLog) -> Result<Arc<Host>, HostError> {
-        let metrics = Arc::new(Metrics::new());
+        let metrics = Arc::new(Metrics::with_series(settings.metrics.max_functions));
         let cap = |key: LimitKey| {
             let cap = settings.caps.get(key).unwrap_or(*key.range().end());
             u32::try_from(cap).unwrap_or(u32::MAX)

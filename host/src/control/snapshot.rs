@@ -7,6 +7,7 @@ use tokio::runtime::Handle;
 use super::{Host, deploy::Refusal};
 use crate::{
     engine::{Instrumented, SnapshotName, has_init},
+    function::Revision,
     manifest::Limits,
     sandbox::{InitError, InitSpec, Snapshot, snapshot},
     telemetry::{Context, GuestLog, InvocationId, Origin},
@@ -25,7 +26,7 @@ impl Host {
         if !has_init(&bytes) {
             return Ok(bytes);
         }
-        let name = SnapshotName::new(&blake3::hash(&bytes), seen(origin, limits, env).as_bytes());
+        let name = name(&blake3::hash(&bytes), origin, limits, env);
         let loader = self.residency().loader();
         if let Some(snapshot) = loader.snapshot(&name) {
             return Ok(snapshot);
@@ -71,6 +72,22 @@ impl Host {
         });
         Arc::new(GuestLog::new(context, limits.log_bytes, self.invoker().sink().clone()))
     }
+}
+
+/// Under which name the snapshot of a revision is kept, if it has one: what was compiled is not the component itself.
+pub(super) fn snapshot_of(revision: &Revision) -> Option<SnapshotName> {
+    let (component, spec) = (&revision.component, &revision.spec);
+    let is_snapshot = component.compiled != component.digest;
+    is_snapshot.then(|| name(&component.digest, &revision.origin, &spec.limits, &spec.env))
+}
+
+fn name(
+    digest: &blake3::Hash,
+    origin: &Origin,
+    limits: &Limits,
+    env: &[(String, String)],
+) -> SnapshotName {
+    SnapshotName::new(digest, seen(origin, limits, env).as_bytes())
 }
 
 /// All that the result of an init can depend on, beside the component. Tenants have nothing in common, not even the seed of

@@ -20,13 +20,15 @@
 mod trim;
 
 use std::{
+    collections::HashMap,
     fs::{self, File},
     hash::{Hash, Hasher},
     io::{self, Read, Seek, Write},
     path::{Path, PathBuf},
+    sync::Mutex,
 };
 
-pub use trim::Trimmed;
+pub use trim::{Owner, Trimmed};
 
 use super::{Profile, fold};
 use crate::file::Stamp;
@@ -146,6 +148,8 @@ pub struct ArtifactCache {
     dir: PathBuf,
     key: [u8; KEY_BYTES],
     lock: File,
+    /// The tenants that the files are of, or were, as far as that is known.
+    owners: Mutex<HashMap<String, Owner>>,
 }
 
 impl ArtifactCache {
@@ -174,7 +178,7 @@ impl ArtifactCache {
         own(&path).map_err(unusable(&path))?;
         let path = dir.join("host.lock");
         let lock = trim::lock(&path).map_err(unusable(&path))?;
-        Ok(ArtifactCache { dir: dir.to_owned(), key, lock })
+        Ok(ArtifactCache { dir: dir.to_owned(), key, lock, owners: Mutex::default() })
     }
 
     /// Looks for an artifact and hashes it. Blocks.

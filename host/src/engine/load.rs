@@ -1,7 +1,7 @@
 //! From a component's bytes to a [`Component`], through the artifact cache.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     fs::File,
     io::{self, Read},
     path::Path,
@@ -13,7 +13,7 @@ use wasmtime::component::Component;
 
 use super::{
     ArtifactCache, CompileError, Compiler, ComponentError, EngineError, Engines, Exports, Import,
-    Profile, Trimmed,
+    Owner, Profile, Trimmed,
     cache::{ArtifactName, Compatibility, Found, Verified},
     inspect::{inspect_bytes, inspect_size},
     layout::initial_bytes,
@@ -74,6 +74,19 @@ pub struct Source {
     pub bytes: Vec<u8>,
     /// What the file was when it was opened.
     pub stamp: Stamp,
+}
+
+/// The files in the cache of something that is served.
+#[derive(Clone, Debug)]
+pub struct Registered {
+    /// The tenant.
+    pub owner: Owner,
+    /// blake3 of the bytes that were compiled.
+    pub compiled: blake3::Hash,
+    /// The engine that they were compiled for.
+    pub profile: Profile,
+    /// The snapshot that these are, if they are one.
+    pub snapshot: Option<SnapshotName>,
 }
 
 /// Why a component could not be loaded.
@@ -235,19 +248,21 @@ impl Loader {
         })
     }
 
-    /// Brings the cache down to `limit_bytes`, where it is larger: artifacts of components that are not `registered` go, the
-    /// one that was used longest ago first. Blocks.
+    /// Brings the cache down to `limit_bytes`, where it is larger: artifacts of components that are not `registered` go, those
+    /// of the tenant with the most for its weight first, and of these the one that was used longest ago. Blocks.
     pub fn trim(
         &self,
         limit_bytes: u64,
-        registered: impl IntoIterator<Item = (blake3::Hash, Profile)>,
+        registered: impl IntoIterator<Item = Registered>,
     ) -> io::Result<Trimmed> {
         let Some(cache) = &self.cache else { return Ok(Trimmed::default()) };
-        let mut names = HashSet::new();
-        for (digest, profile) in registered {
-            names.insert(self.name(&digest, profile).map_err(io::Error::other)?);
+        let mut owners = HashMap::new();
+        for Registered { owner, compiled, profile, snapshot } in registered {
+            let name = self.name(&compiled, profile).map_err(io::Error::other)?;
+            owners.extend(snapshot.map(|SnapshotName(name)| (name, owner.clone())));
+            owners.insert(name, owner);
         }
-        cache.trim(limit_bytes, &names)
+        cache.trim(limit_bytes, owners)
     }
 
     fn name(&self, digest: &blake3::Hash, profile: Profile) -> Result<ArtifactName, EngineError> {

@@ -4,7 +4,7 @@
 //! asked for, and goes when others need its place.
 //!
 //! ```text
-//!            +------------- evicted: least recently used, when others are over the budget ----------+
+//!            +------------- evicted: its tenant has the largest part of too many -------------------+
 //!            v                                                                                      |
 //!   registered --first request--> loading --artifact hashed, mapped, linked--> resident ------------+
 //!                                  ^  |                                           ^
@@ -15,7 +15,9 @@
 //! ```
 //!
 //! - **One load.** Requests that come while a program is loaded wait for that load. It goes on when all of them have gone.
-//! - **Off the serving threads.** Loads run on threads that may block; compilations too, one at a time.
+//! - **Off the serving threads.** Loads run on threads that may block, as many as [`loads`] lets in; compilations too, one at a time.
+//! - **Tenants share what there is**, by weight: programs that are resident, by number and by bytes ([`order`]), and turns to be
+//!   loaded. One that has no more than its part loses nothing to others; one that is alone has all.
 //! - **Eviction takes nothing away.** Invocations hold their program; one that was evicted is unmapped when the last of
 //!   them has ended. Until then it is not counted any more.
 //! - **What is asked for is never refused.** A program larger than the budget is loaded all the same, and is alone then.
@@ -23,12 +25,13 @@
 //! On the path of a request to a resident revision there is no lock: one load of a pointer, and the moment of use is
 //! noted where the clock, a coarse one, has gone on since.
 
+mod loads;
 mod order;
 
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Instant,
@@ -39,12 +42,16 @@ use futures_util::{
     FutureExt,
     future::{BoxFuture, Shared},
 };
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
-use self::order::Order;
+pub use self::order::Stake;
+use self::{
+    loads::Loads,
+    order::{Entry, Order},
+};
 use super::Revision;
 use crate::{
-    engine::{ArtifactOrigin, EngineError, Loaded, Loader},
+    engine::{self, ArtifactOrigin, EngineError, Loader},
     sandbox::{Linkers, Program},
     telemetry::Metrics,
 };
@@ -91,19 +98,23 @@ pub struct Residency {
     options: ResidencyOptions,
     metrics: Arc<Metrics>,
     prepare: OnceLock<Prepare>,
-    /// How many loads there were.
-    loads: AtomicU64,
+    /// How many programs were put into their places.
+    installed: AtomicU64,
     resident: AtomicU64,
     resident_bytes: AtomicU64,
     /// By the revision's address, which stays its own as long as it is being loaded.
     loading: Mutex<HashMap<usize, Loading>>,
-    order: Mutex<Order>,
-    recompiling: Semaphore,
+    order: Mutex<Order<Loaded>>,
+    loads: Arc<Loads>,
+    /// One at a time: a second thread that waits for the compiler would only be one less for others' loads.
+    recompilations: Arc<Loads>,
 }
 
 /// Where a revision's program is while it is resident.
 pub struct Place {
     residency: Arc<Residency>,
+    /// The tenant's count.
+    stake: Arc<Stake>,
     program: ArcSwapOption<Program>,
     used: AtomicU64,
     /// The number of its last load: the name of its entry in [`Order`].
@@ -123,12 +134,13 @@ impl Residency {
             options,
             metrics,
             prepare: OnceLock::new(),
-            loads: AtomicU64::new(0),
+            installed: AtomicU64::new(0),
             resident: AtomicU64::new(0),
             resident_bytes: AtomicU64::new(0),
             loading: Mutex::default(),
             order: Mutex::default(),
-            recompiling: Semaphore::new(1),
+            loads: Loads::per_core(),
+            recompilations: Loads::new(1, 1),
         })
     }
 
@@ -158,10 +170,11 @@ impl Residency {
         self.resident_bytes.load(Ordering::Relaxed)
     }
 
-    /// A place for a new revision, empty.
-    pub fn place(self: &Arc<Self>) -> Place {
+    /// A place for a new revision of a tenant, empty.
+    pub fn place(self: &Arc<Self>, stake: &Arc<Stake>) -> Place {
         Place {
             residency: self.clone(),
+            stake: stake.clone(),
             program: ArcSwapOption::empty(),
             used: AtomicU64::new(0),
             loaded: AtomicU64::new(0),
@@ -190,7 +203,7 @@ impl Residency {
     }
 
     /// Counts a load of the loader.
-    pub fn observe(&self, loaded: &Loaded) {
+    pub fn observe(&self, loaded: &engine::Loaded) {
         let host = self.metrics.host();
         match loaded.origin {
             ArtifactOrigin::Cached => host.artifact_cache.hits.inc(),
@@ -208,7 +221,7 @@ impl Residency {
     fn start(self: &Arc<Self>, revision: &Arc<Revision>) -> Loading {
         let (done, loaded) = oneshot::channel();
         let flight = Flight { residency: self.clone(), revision: revision.clone(), done };
-        tokio::task::spawn_blocking(move || flight.load());
+        self.loads.start(&revision.place.stake.loads, move || flight.load());
         loaded.map(|result| result.unwrap_or(Err(ProgramError::Failed))).boxed().shared()
     }
 
@@ -244,50 +257,64 @@ impl Residency {
 
     /// Puts a program into its place. Gives the number of the load.
     fn install(&self, revision: &Arc<Revision>, program: Arc<Program>) -> u64 {
-        let loaded = self.loads.fetch_add(1, Ordering::Relaxed) + 1;
-        let place = &revision.place;
+        let (place, bytes) = (&revision.place, bytes(&program));
+        let mut order = self.order();
+        let loaded = self.installed.fetch_add(1, Ordering::Relaxed) + 1;
         place.used.store(clock(), Ordering::Relaxed);
         place.loaded.store(loaded, Ordering::Relaxed);
+        place.stake.enter(bytes);
         self.resident.fetch_add(1, Ordering::Relaxed);
-        self.resident_bytes.fetch_add(bytes(&program), Ordering::Relaxed);
-        if let Some(before) = place.program.swap(Some(program)) {
-            self.leave(&before);
+        self.resident_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let before = place.program.swap(Some(program));
+        if let Some(before) = &before {
+            self.leave(place, before);
         }
-        self.order().add(revision, loaded);
+        order.add(&place.stake, Loaded { revision: Arc::downgrade(revision), loaded });
+        // With no lock held: unmapping takes its time.
+        drop(order);
+        drop(before);
         loaded
     }
 
-    /// Evicts until the rest is within the budget. What was loaded by the load `loaded` stays.
+    /// Evicts until the rest is within the budget. The program of the load `loaded` is its tenant's last to go.
     fn make_room(&self, loaded: u64) {
-        let options = &self.options;
-        while self.resident() > options.functions.into()
-            || self.resident_bytes() > options.memory_bytes
-        {
-            let victim = self.order().next(loaded);
-            let Some(victim) = victim else { return };
-            // Dropped here, with no lock held: unmapping takes its time.
-            self.evict(&victim);
+        // Chosen and taken out of the count in one step, so that two loads never evict for the same place.
+        let evict = || {
+            let mut order = self.order();
+            let victim = order.victim(&self.options, loaded)?.revision.upgrade();
+            Some((victim.as_ref().and_then(|victim| self.take(victim)), victim))
+        };
+        // Dropped here, with no lock held: unmapping takes its time.
+        while let Some(gone) = evict() {
+            drop(gone);
         }
     }
 
     /// Takes a program out of memory, as if others had needed its place.
     pub fn evict(&self, revision: &Revision) {
-        if let Some(program) = revision.place.program.swap(None) {
-            self.leave(&program);
-            self.metrics.host().residency.evictions.inc();
-        }
+        drop(self.take(revision));
     }
 
-    fn leave(&self, program: &Program) {
+    fn take(&self, revision: &Revision) -> Option<Arc<Program>> {
+        let program = revision.place.program.swap(None)?;
+        self.leave(&revision.place, &program);
+        self.metrics.host().residency.evictions.inc();
+        revision.metrics.evicted();
+        Some(program)
+    }
+
+    fn leave(&self, place: &Place, program: &Program) {
+        let bytes = bytes(program);
+        place.stake.leave(bytes);
         self.resident.fetch_sub(1, Ordering::Relaxed);
-        self.resident_bytes.fetch_sub(bytes(program), Ordering::Relaxed);
+        self.resident_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     fn loading(&self) -> MutexGuard<'_, HashMap<usize, Loading>> {
         self.loading.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn order(&self) -> MutexGuard<'_, Order> {
+    fn order(&self) -> MutexGuard<'_, Order<Loaded>> {
         self.order.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -311,8 +338,29 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         if let Some(program) = self.program.swap(None) {
-            self.residency.leave(&program);
+            self.residency.leave(self, &program);
         }
+    }
+}
+
+/// A load of a revision, which is resident until it is evicted, replaced or gone.
+#[derive(Clone)]
+struct Loaded {
+    revision: Weak<Revision>,
+    loaded: u64,
+}
+
+impl Entry for Loaded {
+    fn used(&self) -> Option<u64> {
+        let revision = self.revision.upgrade()?;
+        let place = &revision.place;
+        let is_resident =
+            place.loaded.load(Ordering::Relaxed) == self.loaded && place.program.load().is_some();
+        is_resident.then(|| place.used.load(Ordering::Relaxed))
+    }
+
+    fn loaded(&self) -> u64 {
+        self.loaded
     }
 }
 
@@ -346,15 +394,15 @@ impl Flight {
         match self.residency.map(&self.revision) {
             Ok(Some(program)) => self.land(landing, Ok(program), started),
             Err(error) => self.land(landing, Err(error), started),
-            Ok(None) => drop(tokio::spawn(self.recompile(landing, started))),
+            Ok(None) => self.recompile(landing, started),
         }
     }
 
-    async fn recompile(self, landing: Landing, started: Instant) {
-        // Never closed. A second thread that waits for the compiler would only be one less for others' loads.
-        let residency = self.residency.clone();
-        let _one = residency.recompiling.acquire().await;
-        let work = move || {
+    fn recompile(self, landing: Landing, started: Instant) {
+        let (residency, share) =
+            (self.residency.clone(), self.revision.place.stake.recompilations.clone());
+        // A panic ends the channel, which tells the requests that wait.
+        residency.recompilations.start(&share, move || {
             tracing::warn!(
                 function = %self.revision.origin,
                 "the artifact of a function that was asked for is not in the cache, or is damaged; compiling it again"
@@ -365,9 +413,7 @@ impl Flight {
             }
             self.residency.metrics.host().residency.recompilations.inc();
             self.land(landing, program, started);
-        };
-        // A panic is told to those who wait by the end of the channel.
-        let _ = tokio::task::spawn_blocking(work).await;
+        });
     }
 
     /// Tells everybody, and then makes room.
@@ -380,6 +426,7 @@ impl Flight {
         let loaded = self.residency.install(&self.revision, program.clone());
         let metrics = &self.residency.metrics.host().residency;
         metrics.loads.inc();
+        self.revision.metrics.loaded();
         metrics.load.observe_duration(started.elapsed());
         drop(landing);
         // Nobody may wait any more.

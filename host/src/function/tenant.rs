@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU32, Ordering::Relaxed},
 };
 
-use super::{Quota, QuotaLimits};
+use super::{Quota, QuotaLimits, Stake};
 use crate::{
     engine::{Engines, Lane},
     fair::Share,
@@ -22,6 +22,7 @@ pub struct Tenant {
     share: Arc<Share>,
     lane: Arc<Lane>,
     bodies: Arc<Account>,
+    stake: Arc<Stake>,
     running: AtomicU32,
     waiting: AtomicU32,
 }
@@ -31,7 +32,8 @@ pub struct Tenant {
 pub struct Allotment {
     /// Over all its functions.
     pub quota: QuotaLimits,
-    /// Its part of slots and cores when tenants wait for them, in proportion to the others' weights.
+    /// Its part of slots, cores, memory, resident programs and series when there is not enough for all, in proportion to the others'
+    /// weights.
     pub weight: u32,
 }
 
@@ -45,6 +47,7 @@ impl Tenant {
             share: Share::new(weight),
             lane: engines.lane(weight),
             bodies: engines.bodies().account(weight),
+            stake: Stake::new(weight),
             running: AtomicU32::new(0),
             waiting: AtomicU32::new(0),
         })
@@ -57,6 +60,7 @@ impl Tenant {
         self.share.set_weight(weight);
         self.lane.set_weight(weight);
         self.bodies.set_weight(weight);
+        self.stake.set_weight(weight);
     }
 
     /// Its name.
@@ -82,6 +86,11 @@ impl Tenant {
     /// What is held of its requests' and responses' bodies.
     pub fn bodies(&self) -> &Arc<Account> {
         &self.bodies
+    }
+
+    /// The count of its resident programs.
+    pub fn stake(&self) -> &Arc<Stake> {
+        &self.stake
     }
 
     /// Its invocations that have a slot of the host.

@@ -36,7 +36,7 @@ use crate::{
     capability::egress::Propagation,
     engine::{Engines, Lane},
     memory::{NoRoom, Part},
-    telemetry::{FunctionMetrics, GuestLog},
+    telemetry::{FunctionMetrics, GuestLog, metrics::Tally},
 };
 
 /// How long after a failure, or in want of a slot, the next attempt is made.
@@ -136,13 +136,12 @@ impl Provisioned {
     ) -> Option<Sandbox> {
         let taken = self.ready().pop();
         self.wake.notify_one();
-        let figures = self.metrics.provisioned();
         let Some(Ready { mut store, made, program, _slot }) = taken else {
-            figures.missed.inc();
+            self.metrics.tally(Tally::ProvisionedMissed);
             return None;
         };
-        figures.taken.inc();
-        figures.ready.fetch_sub(1, Ordering::Relaxed);
+        self.metrics.tally(Tally::ProvisionedTaken);
+        self.metrics.provisioned_ready().fetch_sub(1, Ordering::Relaxed);
         // The epoch has moved on, and what was asked of the clock before is nobody's.
         store.set_epoch_deadline(FIRST_TICK);
         let cpu = Arc::new(CpuClock::default());
@@ -164,7 +163,7 @@ impl Provisioned {
 
     fn drop_ready(&self) {
         let ready = std::mem::take(&mut *self.ready());
-        self.metrics.provisioned().ready.fetch_sub(ready.len() as u64, Ordering::Relaxed);
+        self.metrics.provisioned_ready().fetch_sub(ready.len() as u64, Ordering::Relaxed);
     }
 
     fn is_full(&self) -> bool {
@@ -185,7 +184,7 @@ impl Provisioned {
         let mut all = self.ready();
         if !self.closed.load(Ordering::Acquire) {
             all.push(ready);
-            self.metrics.provisioned().ready.fetch_add(1, Ordering::Relaxed);
+            self.metrics.provisioned_ready().fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
     }

@@ -51,7 +51,7 @@ use crate::{
     engine::{Engines, Lane},
     event_loop,
     memory::Part,
-    telemetry::{FunctionMetrics, GuestLog},
+    telemetry::{FunctionMetrics, GuestLog, metrics::Tally},
 };
 use meter::Meter;
 
@@ -210,7 +210,7 @@ impl Reused {
             drop(load);
             instance
         };
-        self.metrics.reused().again.inc();
+        self.metrics.tally(Tally::ReusedAgain);
         Some(Seat::new(instance, log.clone(), std::mem::take(propagation), deadline))
     }
 
@@ -266,8 +266,8 @@ impl Reused {
         });
         store.data_mut().share(instance.clone());
         let kept = Kept { slot, metrics: self.metrics.clone() };
-        kept.metrics.reused().made.inc();
-        kept.metrics.reused().instances.fetch_add(1, Relaxed);
+        kept.metrics.tally(Tally::ReusedMade);
+        kept.metrics.reused_instances().fetch_add(1, Relaxed);
         drop(event_loop::spawn(drive::drive(instance.clone(), store, made, program, kept)));
         let mut seat = Seat::new(instance, log.clone(), std::mem::take(propagation), deadline);
         seat.instantiation = instantiation;
@@ -306,7 +306,7 @@ struct Kept {
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        self.metrics.reused().instances.fetch_sub(1, Relaxed);
+        self.metrics.reused_instances().fetch_sub(1, Relaxed);
     }
 }
 

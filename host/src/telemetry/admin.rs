@@ -3,11 +3,11 @@
 //! It is for the machine that the host runs on: loopback unless told otherwise, no authentication, no request
 //! with an effect.
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, error::Error, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -132,9 +132,12 @@ Lacewing admin
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
+/// The body of an answer: a sentence, or a scrape that is made as it is read.
+type Answer = UnsyncBoxBody<Bytes, Box<dyn Error + Send + Sync>>;
+
 impl State {
-    fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
-        let page: fn(&State, &Request<B>) -> Response<Full<Bytes>> = match request.uri().path() {
+    fn answer<B>(&self, request: &Request<B>) -> Response<Answer> {
+        let page: fn(&State, &Request<B>) -> Response<Answer> = match request.uri().path() {
             "/" => |_, _| respond(StatusCode::OK, TEXT, INDEX),
             "/metrics" => State::metrics,
             "/healthz" => |_, _| respond(StatusCode::OK, TEXT, "ok\n"),
@@ -151,16 +154,16 @@ impl State {
         response
     }
 
-    fn metrics<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+    fn metrics<B>(&self, request: &Request<B>) -> Response<Answer> {
         let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok());
         let exposition = Exposition::negotiate(accept);
-        let text = self.metrics.expose(exposition);
-        let mut response = respond(StatusCode::OK, exposition.content_type(), text);
+        let text = self.metrics.scrape(exposition).boxed_unsync();
+        let mut response = answer(StatusCode::OK, exposition.content_type(), text);
         response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
         response
     }
 
-    fn readiness(&self) -> Response<Full<Bytes>> {
+    fn readiness(&self) -> Response<Answer> {
         match self.health.readiness() {
             Ok(()) => respond(StatusCode::OK, TEXT, "ready\n"),
             Err(reason) => respond(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{reason}\n")),
@@ -172,8 +175,13 @@ fn respond(
     status: StatusCode,
     content_type: &'static str,
     body: impl Into<Bytes>,
-) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body.into()));
+) -> Response<Answer> {
+    let body = Full::new(body.into()).map_err(|never| match never {});
+    answer(status, content_type, body.boxed_unsync())
+}
+
+fn answer(status: StatusCode, content_type: &'static str, body: Answer) -> Response<Answer> {
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -229,7 +237,7 @@ mod tests {
         let accept = "accept: application/openmetrics-text; version=1.0.0\r\n";
         let open = ask(address, "GET /metrics?x=1", accept).await;
         assert!(open.contains("content-type: application/openmetrics-text; version=1.0.0"));
-        assert!(open.ends_with("# EOF\n"), "{open}");
+        assert!(open.ends_with("# EOF\n\r\n0\r\n\r\n"), "{open}");
         server.abort();
     }
 

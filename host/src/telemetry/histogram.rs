@@ -25,7 +25,7 @@ pub enum Unit {
 impl Unit {
     /// Division, not multiplication by a fraction: 2,000 ns shall be shown as 2e-6.
     #[expect(clippy::cast_precision_loss, reason = "a float is what the format has")]
-    fn shown(self, value: u64) -> f64 {
+    pub(super) fn shown(self, value: u64) -> f64 {
         match self {
             Unit::Nanoseconds => value as f64 / 1e9,
             Unit::Bytes => value as f64,
@@ -40,6 +40,19 @@ pub struct Buckets {
     pub unit: Unit,
     /// Upper bounds, inclusive, ascending; a last bucket without a bound follows.
     pub bounds: &'static [u64],
+}
+
+impl Buckets {
+    /// The bucket that a value belongs to.
+    pub(super) fn index(&self, value: u64) -> usize {
+        self.bounds.partition_point(|bound| *bound < value)
+    }
+
+    /// Where the buckets end, in the unit that is shown; the last one has no end.
+    pub(super) fn ends(&self) -> impl Iterator<Item = f64> {
+        let ends = self.bounds.iter().map(|bound| self.unit.shown(*bound));
+        ends.chain([f64::INFINITY])
+    }
 }
 
 const US: u64 = 1_000;
@@ -171,8 +184,7 @@ impl Histogram {
 
     /// Counts a value, in the unit of the buckets.
     pub fn observe(&self, value: u64) {
-        let index = self.buckets.bounds.partition_point(|bound| *bound < value);
-        self.counts[index].fetch_add(1, Ordering::Relaxed);
+        self.counts[self.buckets.index(value)].fetch_add(1, Ordering::Relaxed);
         self.sum.fetch_add(value, Ordering::Relaxed);
     }
 
@@ -182,21 +194,11 @@ impl Histogram {
         self.observe(nanoseconds(duration));
     }
 
-    /// Counts what another one of the same buckets has counted.
-    pub(super) fn add(&self, other: &Histogram) {
-        debug_assert!(std::ptr::eq(self.buckets, other.buckets));
-        for (count, more) in self.counts.iter().zip(&other.counts) {
-            count.fetch_add(more.load(Ordering::Relaxed), Ordering::Relaxed);
-        }
-        self.sum.fetch_add(other.sum.load(Ordering::Relaxed), Ordering::Relaxed);
-    }
-
     /// Upper bounds with the observations of each bucket alone, their number, and the sum of the values.
     fn read(&self) -> (Vec<(f64, u64)>, u64, f64) {
         let unit = self.buckets.unit;
-        let bounds = self.buckets.bounds.iter().map(|bound| unit.shown(*bound));
         let counts = self.counts.iter().map(|count| count.load(Ordering::Relaxed));
-        let buckets: Vec<(f64, u64)> = bounds.chain([f64::INFINITY]).zip(counts).collect();
+        let buckets: Vec<(f64, u64)> = self.buckets.ends().zip(counts).collect();
         // Added up rather than counted apart, so that the number always is the last bucket's.
         let number = buckets.iter().map(|(_, count)| count).sum();
         (buckets, number, unit.shown(self.sum.load(Ordering::Relaxed)))
@@ -206,15 +208,6 @@ impl Histogram {
 /// A duration as nanoseconds; 584 years at most.
 pub(super) fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-impl Histogram {
-    /// How many values were counted, and their sum in the unit of the buckets.
-    pub(super) fn observed(&self) -> (u64, u64) {
-        let number = self.counts.iter().map(|count| count.load(Ordering::Relaxed)).sum();
-        (number, self.sum.load(Ordering::Relaxed))
-    }
 }
 
 impl fmt::Debug for Histogram {

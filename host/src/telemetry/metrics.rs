@@ -1,20 +1,26 @@
-//! What Prometheus scrapes: figures per function, of the host, and of the process.
+//! The metrics that Prometheus scrapes: figures per function and tenant, of the host, and of the process.
 //!
 //! A function's figures are resolved to a handle when it is deployed; an invocation adds to atomics and looks
-//! nothing up. The text is made when it is asked for:
+//! nothing up. The text is made when it is asked for, in pieces:
 //!
 //! ```text
-//!  FunctionMetrics (Arc, held by the function's revisions) ─┐
-//!  FunctionSet (Weak: a function that goes takes its series along) ─> Collected ─┐
-//!  gauges, counters, sources ────────────────────────────────────────────────────┼─> Registry ─> text
-//!  /proc/self ───────────────────────────────────────────────────────────────────┘
+//!  FunctionMetrics (Arc, held by the function's revisions) --> Series, its own or its tenant's merged ones
+//!                                                                |
+//!  gauges, counters, sources --> Registry --+     SeriesSet (shares them out)  
+//!  /proc/self ------------------------------+--------------------+--> Scrape --> text
 //! ```
 
+mod cells;
 mod exposition;
+mod families;
 mod figures;
 mod function;
+mod scrape;
+mod series;
+mod tenant;
 
 use std::{
+    error::Error,
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
@@ -22,28 +28,33 @@ use std::{
     },
 };
 
+use bytes::Bytes;
+use http_body::Body;
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet, text::encode},
+    encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet},
     metrics::{MetricType, gauge::ConstGauge},
     registry::{Registry, Unit},
 };
+use tokio::sync::Semaphore;
 
 pub use self::{
     exposition::Exposition,
+    figures::Tally,
     function::{FunctionKey, FunctionMetrics},
 };
-use self::{
-    exposition::to_prometheus_text,
-    function::{FunctionSet, encode_functions},
-};
+use self::{scrape::Scrape, series::SeriesSet};
 use crate::{
+    fair::Share,
     outcome::Outcome,
     telemetry::{
         histogram::{COMPILATION, Histogram, PROGRAM_LOAD},
         process::Process,
     },
 };
+
+/// Functions that have series of their own, where nothing else is said.
+pub const MAX_FUNCTIONS: u32 = 2000;
 
 /// A figure that goes up.
 #[derive(Debug, Default)]
@@ -150,13 +161,15 @@ impl fmt::Debug for Source {
 #[derive(Debug)]
 pub struct Metrics {
     collected: Arc<Collected>,
+    series: Arc<SeriesSet>,
     registry: Registry,
+    /// Pieces of scrapes are made one at a time.
+    scraping: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
 struct Collected {
     host: HostMetrics,
-    functions: Arc<FunctionSet>,
     sources: Mutex<Vec<Source>>,
 }
 
@@ -167,8 +180,13 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Figures that are all zero.
+    /// Figures that are all zero, with series for [`MAX_FUNCTIONS`].
     pub fn new() -> Metrics {
+        Metrics::with_series(MAX_FUNCTIONS)
+    }
+
+    /// The same, with series for so many functions; the others of a tenant are counted together.
+    pub fn with_series(functions: u32) -> Metrics {
         let host = HostMetrics {
             unrouted_requests: OutcomeCounters::default(),
             artifact_cache: ArtifactCacheMetrics::default(),
@@ -180,14 +198,14 @@ impl Metrics {
                 load: Histogram::new(&PROGRAM_LOAD),
             },
         };
-        let collected =
-            Arc::new(Collected { host, functions: Arc::default(), sources: Mutex::default() });
+        let collected = Arc::new(Collected { host, sources: Mutex::default() });
         let mut registry = Registry::default();
         registry
             .sub_registry_with_prefix("lacewing")
             .register_collector(Box::new(collected.clone()));
         registry.register_collector(Box::new(Process));
-        Metrics { collected, registry }
+        let series = SeriesSet::new(functions as usize);
+        Metrics { collected, series, registry, scraping: Arc::new(Semaphore::new(1)) }
     }
 
     /// The figures of the host.
@@ -195,10 +213,14 @@ impl Metrics {
         &self.collected.host
     }
 
-    /// The handle of a function: the same one as long as someone holds it, so that a new revision goes on
-    /// counting where the old one was. When the last is dropped, the function's series end.
-    pub fn function(&self, key: FunctionKey) -> Arc<FunctionMetrics> {
-        self.collected.functions.get_or_create(key)
+    /// The handle of a function of the tenant with this share: the same one as long as someone holds it, so that a new revision
+    /// goes on counting where the old one was. When the last is dropped, the function's series are shown once more and end.
+    pub fn function(&self, key: FunctionKey, share: &Arc<Share>) -> Arc<FunctionMetrics> {
+        self.series.get_or_create(key, share)
+    }
+
+    fn series(&self) -> &SeriesSet {
+        &self.series
     }
 
     /// Adds a gauge `lacewing_<name>` that is read at each scrape.
@@ -225,16 +247,18 @@ impl Metrics {
         self.collected.sources.lock().unwrap_or_else(PoisonError::into_inner).push(source);
     }
 
-    /// The text of a scrape.
-    pub fn expose(&self, exposition: Exposition) -> String {
-        let mut text = String::new();
-        // Infallible: writing to a string does not fail, and every encoder is ours.
-        let encoded = encode(&mut text, &self.registry);
-        debug_assert!(encoded.is_ok(), "{encoded:?}");
-        match exposition {
-            Exposition::OpenMetrics => text,
-            Exposition::Prometheus => to_prometheus_text(&text),
-        }
+    /// The text of a scrape, all at once.
+    pub fn expose(self: &Arc<Self>, exposition: Exposition) -> String {
+        let mut scrape = Scrape::new(self.clone(), exposition);
+        std::iter::from_fn(|| scrape.piece()).collect()
+    }
+
+    /// The text of a scrape, in pieces that are made as they are read.
+    pub fn scrape(
+        self: &Arc<Self>,
+        exposition: Exposition,
+    ) -> impl Body<Data = Bytes, Error = Box<dyn Error + Send + Sync>> + Send + 'static {
+        scrape::body(self, exposition)
     }
 }
 
@@ -244,7 +268,6 @@ impl Collector for Collected {
         encoder
             .encode_descriptor("build", "The version of the host", None, MetricType::Info)?
             .encode_info(&build)?;
-        encode_functions(&self.functions, &mut encoder)?;
         self.encode_counters(&mut encoder)?;
         let HostMetrics { compilation, residency, .. } = &self.host;
         for (name, help, histogram) in [
@@ -323,142 +346,4 @@ impl Collected {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::telemetry::{LogTotals, Usage};
-
-    fn key(function: &str) -> FunctionKey {
-        FunctionKey {
-            tenant: "acme".parse().unwrap(),
-            app: "shop".parse().unwrap(),
-            function: function.parse().unwrap(),
-        }
-    }
-
-    fn exposed(metrics: &Metrics) -> String {
-        metrics.expose(Exposition::OpenMetrics)
-    }
-
-    #[track_caller]
-    fn assert_has(text: &str, line: &str) {
-        assert!(text.lines().any(|l| l == line), "no line {line} in\n{text}");
-    }
-
-    #[test]
-    fn an_invocation_is_counted_in_every_figure() {
-        let metrics = Metrics::new();
-        let cart = metrics.function(key("cart"));
-        let usage = Usage {
-            duration: Duration::from_millis(3),
-            cpu: Duration::from_micros(1_500),
-            instantiation: Some(Duration::from_nanos(3_700)),
-            memory_peak_bytes: 512 * 1024,
-            fuel: Some(42),
-            bytes_in: 3,
-            bytes_out: 13,
-        };
-        cart.observe(Outcome::Ok, &usage);
-        cart.observe(Outcome::Trap, &usage);
-        cart.observe_log(LogTotals { lines: 2, bytes: 100, dropped_bytes: 7 });
-        cart.set_revisions(vec!["r7".into()]);
-        let text = exposed(&metrics);
-        let labels = r#"tenant="acme",app="shop",function="cart""#;
-        for line in [
-            r#"_invocations_total{outcome="ok",LABELS} 1"#,
-            r#"_invocations_total{outcome="trap",LABELS} 1"#,
-            r#"_invocations_total{outcome="canceled",LABELS} 0"#,
-            r#"_invocation_duration_seconds_bucket{le="0.0025",LABELS} 0"#,
-            r#"_invocation_duration_seconds_bucket{le="0.005",LABELS} 2"#,
-            r#"_invocation_duration_seconds_bucket{le="+Inf",LABELS} 2"#,
-            r#"_invocation_duration_seconds_sum{LABELS} 0.006"#,
-            r#"_invocation_duration_seconds_count{LABELS} 2"#,
-            r#"_invocation_cpu_seconds_total{LABELS} 0.003"#,
-            r#"_sandbox_instantiation_seconds_bucket{le="0.000005",LABELS} 2"#,
-            r#"_invocation_memory_peak_bytes_bucket{le="524288.0",LABELS} 2"#,
-            r#"_invocation_fuel_total{LABELS} 84"#,
-            r#"_invocation_input_bytes_total{LABELS} 6"#,
-            r#"_invocation_output_bytes_total{LABELS} 26"#,
-            r#"_guest_log_bytes_total{LABELS} 100"#,
-            r#"_guest_log_dropped_bytes_total{LABELS} 7"#,
-            r#"_function_info{revision="r7",LABELS} 1"#,
-        ] {
-            assert_has(&text, &format!("lacewing{}", line.replace("LABELS", labels)));
-        }
-        assert!(text.ends_with("# EOF\n"));
-    }
-
-    #[test]
-    fn a_function_keeps_its_figures_over_revisions_and_takes_them_along() {
-        let metrics = Metrics::new();
-        let old = metrics.function(key("cart"));
-        old.observe(Outcome::Ok, &Usage::default());
-        let new = metrics.function(key("cart"));
-        drop(old);
-        new.observe(Outcome::Ok, &Usage::default());
-        assert_eq!(new.invocations(Outcome::Ok), 2);
-        assert_has(&exposed(&metrics), "lacewing_functions 1");
-        drop(new);
-        let text = exposed(&metrics);
-        assert!(!text.contains("cart"), "{text}");
-        assert_has(&text, "lacewing_functions 0");
-    }
-
-    #[test]
-    fn a_function_that_was_never_invoked_has_no_series() {
-        let metrics = Metrics::new();
-        let idle = metrics.function(key("idle"));
-        idle.set_revisions(vec!["r1".into()]);
-        let text = exposed(&metrics);
-        assert!(!text.contains("idle"), "{text}");
-        assert_eq!(idle.invocations(Outcome::Ok), 0);
-    }
-
-    #[test]
-    fn the_host_is_counted() {
-        let metrics = Metrics::new();
-        let host = metrics.host();
-        host.unrouted_requests.inc(Outcome::NoRoute);
-        host.artifact_cache.misses.inc();
-        host.compilation.observe_duration(Duration::from_millis(20));
-        metrics.add_counter("log_lines_dropped", "Lines of the log that were dropped", || 5);
-        metrics.add_gauge("pool_bytes", "Bytes of the pool", || 6);
-        let text = exposed(&metrics);
-        for line in [
-            r#"lacewing_unrouted_requests_total{outcome="no_route"} 1"#,
-            r#"lacewing_artifact_cache_lookups_total{result="miss"} 1"#,
-            r#"lacewing_compilation_seconds_bucket{le="0.025"} 1"#,
-            "lacewing_log_lines_dropped_total 5",
-            "lacewing_pool_bytes 6",
-        ] {
-            assert_has(&text, line);
-        }
-        assert!(text.contains("lacewing_build_info{version="), "{text}");
-    }
-
-    /// What Prometheus refuses: a family described twice, a sample outside its family, a name off convention.
-    #[test]
-    fn the_text_is_well_formed() {
-        let metrics = Metrics::new();
-        let held: Vec<_> = ["a", "b"].map(|name| metrics.function(key(name))).into();
-        held.iter().for_each(|function| function.observe(Outcome::Ok, &Usage::default()));
-        let text = exposed(&metrics);
-        let mut families = std::collections::HashSet::new();
-        let mut samples = std::collections::HashSet::new();
-        let mut family = "";
-        for line in text.lines().filter(|line| *line != "# EOF") {
-            if let Some(typed) = line.strip_prefix("# TYPE ") {
-                family = typed.split_once(' ').unwrap().0;
-                assert!(families.insert(family), "{family} twice");
-                assert!(family.starts_with("lacewing_") || family.starts_with("process_"));
-            } else if !line.starts_with('#') {
-                assert!(line.starts_with(family), "{line} is not of {family}");
-                let (series, value) = line.rsplit_once(' ').unwrap();
-                assert!(samples.insert(series), "{series} twice");
-                assert!(value.parse::<f64>().unwrap() >= 0.0, "{line}");
-            }
-        }
-        assert!(samples.len() > 100, "{text}");
-    }
-}
+mod tests;

@@ -84,7 +84,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn this_process_has_memory_and_files() {
-        let text = crate::telemetry::Metrics::new()
+        let text = std::sync::Arc::new(crate::telemetry::Metrics::new())
             .expose(crate::telemetry::metrics::Exposition::Prometheus);
         for name in ["process_resident_memory_bytes", "process_open_fds", "process_max_fds"] {
             let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));

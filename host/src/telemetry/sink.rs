@@ -172,7 +172,7 @@ impl Sink {
     /// Emits the record of a request that reached no function.
     pub(super) fn unrouted(&self, record: &UnroutedRecord<'_>) {
         self.push_record(
-            Whose::Host,
+            Whose::Unrouted,
             |out| record.push_json(out),
             |out, ansi| record.push_text(out, ansi),
         );

@@ -4,6 +4,7 @@
 //! ```text
 //!   guests' lines        12 MiB, shared by tenants --+
 //!   invocation records    4 MiB, shared by tenants --+--> one thread --> stderr
+//!   unrouted requests     in that, as a tenant's ----+
 //!   the host's own lines  in that, as a tenant's ----+
 //! ```
 //!
@@ -46,6 +47,8 @@ pub(super) enum Whose<'a> {
     Guest(&'a TenantName),
     /// The record of an invocation of a tenant's.
     Record(&'a TenantName),
+    /// The record of a request that reached no function: clients can make any number.
+    Unrouted,
     /// The host's.
     Host,
 }
@@ -61,6 +64,7 @@ pub(super) struct LogWriter {
 struct Queue {
     guests: Arc<Memory>,
     records: Arc<Memory>,
+    unrouted: Arc<Account>,
     host: Arc<Account>,
     /// Those who have logged something.
     tenants: DashMap<TenantName, Share>,
@@ -93,8 +97,9 @@ impl Queue {
         // There may be others at any time.
         guests.set_tenants(2);
         records.set_tenants(2);
-        let host = records.account(1);
-        Queue { guests, records, host, tenants: DashMap::new(), dropped_lines: AtomicU64::new(0) }
+        let (unrouted, host) = (records.account(1), records.account(1));
+        let (tenants, dropped_lines) = (DashMap::new(), AtomicU64::new(0));
+        Queue { guests, records, unrouted, host, tenants, dropped_lines }
     }
 
     fn share(&self, tenant: &TenantName) -> Share {
@@ -109,6 +114,7 @@ impl Queue {
         match whose {
             Whose::Guest(tenant) => self.share(tenant).guests,
             Whose::Record(tenant) => self.share(tenant).records,
+            Whose::Unrouted => self.unrouted.clone(),
             Whose::Host => self.host.clone(),
         }
     }

@@ -12,6 +12,7 @@ mod isolation;
 mod names;
 mod operator;
 mod resources;
+mod shares;
 mod stop;
 mod table;
 
@@ -65,6 +66,8 @@ const HELD: [&str; 11] = [
 /// A host of two tenants that is to be attacked.
 pub(super) struct Target {
     suspect: PathBuf,
+    /// Functions of the suspect, and of the neighbour, besides the first.
+    more: [usize; 2],
     limits: String,
     patience: String,
     grants: String,
@@ -80,6 +83,7 @@ impl Target {
     pub(super) fn of(suspect: &Path) -> Target {
         Target {
             suspect: suspect.to_owned(),
+            more: [0, 0],
             limits: String::new(),
             patience: String::new(),
             grants: String::new(),
@@ -111,6 +115,11 @@ impl Target {
         Target { limits: lines.to_owned(), ..self }
     }
 
+    /// With so many functions more, of the same component: `/f0` and so on.
+    pub(super) fn more(self, suspect: usize, neighbour: usize) -> Target {
+        Target { more: [suspect, neighbour], ..self }
+    }
+
     /// With time for what is compiled on a machine that has other things to do, for both tenants.
     pub(super) fn patient(self) -> Target {
         let patience = format!("deadline_ms = {}", PATIENCE.as_millis());
@@ -140,8 +149,22 @@ impl Target {
     /// Runs an attack, and asks a neighbour all the while, once at the least. Then waits until the host holds what it held
     /// before.
     pub(super) async fn attacked<T>(self, attack: impl AsyncFnOnce(&Host) -> T) -> T {
+        self.attacked_after(async |_| (), attack).await
+    }
+
+    /// As [`Target::attacked`], once the host holds what it is to hold.
+    pub(super) async fn attacked_after<T>(
+        self,
+        warm: impl AsyncFnOnce(&Host),
+        attack: impl AsyncFnOnce(&Host) -> T,
+    ) -> T {
         let host = Host::start(&self);
+        if self.more != [0, 0] {
+            host.until_served(SUSPECT, "/").await;
+            host.until_served(NEIGHBOUR, "/").await;
+        }
         host.neighbour_is_served().await;
+        warm(&host).await;
         let before = host.at_rest(&BTreeMap::new()).await;
         let memory = host.up.memory_bytes("VmRSS:");
         let over = Cell::new(false);
@@ -196,18 +219,40 @@ pub(super) struct Host {
     dir: tempfile::TempDir,
 }
 
+/// Functions of a component in a manifest, each at the path of its name.
+fn functions(component: &Path, prefix: &str, count: usize) -> String {
+    let mut text = String::new();
+    for n in 0..count {
+        let function = format!("{prefix}{n}");
+        write!(
+            text,
+            "[functions.{function}]\ncomponent = {component:?}\nroutes = [\"/{function}\"]\n"
+        )
+        .unwrap();
+    }
+    text
+}
+
 impl Host {
     fn start(target: &Target) -> Host {
         let dir = tempfile::tempdir().unwrap();
         let mut file = format!("max_sandboxes = 64\n{}\n", target.settings);
-        for (name, component, limits, grants, names) in [
-            ("suspect", &target.suspect, &*target.limits, &*target.grants, target.names),
-            ("neighbour", &component("hello"), &*target.patience, "", ""),
+        for (name, component, limits, grants, names, more) in [
+            (
+                "suspect",
+                &target.suspect,
+                &*target.limits,
+                &*target.grants,
+                target.names,
+                target.more[0],
+            ),
+            ("neighbour", &component("hello"), &*target.patience, "", "", target.more[1]),
         ] {
             std::fs::create_dir(dir.path().join(name)).unwrap();
-            let manifest = format!(
+            let mut manifest = format!(
                 "app = \"{name}\"\n[functions.{name}]\ncomponent = {component:?}\nroutes = [\"/\", \"/{{*path}}\"]\n[functions.{name}.limits]\n{limits}\n[functions.{name}.grants]\n{grants}\n"
             );
+            manifest += &functions(component, "f", more);
             std::fs::write(dir.path().join(name).join("lacewing.toml"), manifest).unwrap();
             let hosts = format!("\"{name}.test\", {names}");
             write!(file, "[tenants.{name}]\nhosts = [{hosts}]\napps = [\"{name}\"]\n").unwrap();
@@ -217,11 +262,41 @@ impl Host {
         let cache = target.cache.clone().unwrap_or_else(cache_dir);
         let arguments = ["--host", path.to_str().unwrap(), "--log-format=json", "--cache-dir"];
         let up = Up::start(&[&arguments[..], &[cache.to_str().unwrap()]].concat());
-        // Where compiling takes long, one is served before the other.
-        for name in ["suspect", "neighbour"] {
+        // Where compiling takes long, one is served before the other. Of many functions not all are listed.
+        let is_listed = target.more == [0, 0];
+        for name in ["suspect", "neighbour"].into_iter().filter(|_| is_listed) {
             up.line(&format!("{name}/{name}/{name}@"));
         }
         Host { up, dir }
+    }
+
+    /// Deploys other functions as the suspect's, each at the path of its name, and waits until they are swapped in.
+    pub(super) async fn redeploy(&self, suspect: &Path, prefix: &str, functions: usize) {
+        let manifest =
+            format!("app = \"suspect\"\n{}", self::functions(suspect, prefix, functions));
+        std::fs::write(self.dir.path().join("suspect/lacewing.toml"), manifest).unwrap();
+        self.up.signal("HUP");
+        self.until_served(SUSPECT, &format!("/{prefix}0")).await;
+    }
+
+    /// Waits until a path is served.
+    async fn until_served(&self, tenant: &str, path: &str) {
+        let until = Instant::now() + PATIENCE;
+        while client::get(self.up.address, tenant, path).await.status != 200 {
+            assert!(Instant::now() < until, "{path} is not served:\n{}", self.up.said());
+            pause().await;
+        }
+    }
+
+    /// Asks a tenant's functions one after the other, and gives how often it was answered.
+    pub(super) async fn ask(&self, tenant: &str, paths: impl IntoIterator<Item = String>) -> u64 {
+        let mut served = 0;
+        for path in paths {
+            let reply = client::get(self.up.address, tenant, &path).await;
+            assert_eq!((reply.status, reply.outcome()), (200, "ok"), "{path}: {}", reply.text());
+            served += 1;
+        }
+        served
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -325,11 +400,17 @@ impl Host {
         }
     }
 
-    async fn figures(&self) -> BTreeMap<String, u64> {
+    /// A scrape that is not read yet.
+    pub(super) async fn scrape(&self) -> TcpStream {
         let mut socket = TcpStream::connect(self.up.admin).await.unwrap();
-        let request = "GET /metrics HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n";
+        let request = "GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
         socket.write_all(request.as_bytes()).await.unwrap();
-        let text = rest(socket).await;
+        socket
+    }
+
+    /// All figures of the admin address. Each line is whole: what frames a piece stands between lines.
+    pub(super) async fn figures(&self) -> BTreeMap<String, u64> {
+        let text = rest(self.scrape().await).await;
         let lines = text.lines().filter_map(|line| line.split_once(' '));
         lines.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect()
     }

@@ -2,7 +2,10 @@
 
 use std::{sync::atomic::Ordering, time::Instant};
 
-use lacewing::{control::Host, telemetry::metrics::Exposition};
+use lacewing::{
+    control::Host,
+    telemetry::metrics::{Exposition, Tally},
+};
 
 use crate::{
     components::{Core, component_file},
@@ -15,8 +18,10 @@ use crate::{
 fn figures(host: &Host) -> [u64; 3] {
     let deployed = host.deployed();
     let of = |revision: &std::sync::Arc<lacewing::function::Revision>| {
-        let figures = revision.metrics.provisioned();
-        [figures.ready.load(Ordering::Relaxed), figures.taken.get(), figures.missed.get()]
+        let figures = &revision.metrics;
+        let ready = figures.provisioned_ready().load(Ordering::Relaxed);
+        let tallied = |tally| figures.tallied(tally);
+        [ready, tallied(Tally::ProvisionedTaken), tallied(Tally::ProvisionedMissed)]
     };
     deployed
         .revisions

@@ -5,7 +5,10 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 use http::Request;
-use lacewing::{control::Components, telemetry::metrics::Exposition};
+use lacewing::{
+    control::Components,
+    telemetry::metrics::{Exposition, Tally},
+};
 
 use crate::{
     client::{drain, exactly, piece, upload},
@@ -39,8 +42,9 @@ async fn served(host: &Served) -> u32 {
 /// Instances that there are, that were made, and invocations by one that had served before.
 fn figures(host: &Served) -> [u64; 3] {
     let deployed = host.host.deployed();
-    let figures = deployed.revisions[0].metrics.reused();
-    [figures.instances.load(Relaxed), figures.made.get(), figures.again.get()]
+    let figures = &deployed.revisions[0].metrics;
+    let instances = figures.reused_instances().load(Relaxed);
+    [instances, figures.tallied(Tally::ReusedMade), figures.tallied(Tally::ReusedAgain)]
 }
 
 macro_rules! for_both {

@@ -34,11 +34,15 @@ use crate::{
     config::{self, HostFile, Settings},
     control::{DeployError, Deployed, Host, Ledger, Swap},
     name::{AppName, TenantName},
+    telemetry::Origin,
 };
 
 /// How long a start waits for those that take longest, after the last one that was ready. Then they come later, and the others
 /// are served.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Errors, and swapped functions, that are shown of one app: it may have thousands.
+const SAID: usize = 20;
 
 /// A project that was read.
 pub(super) struct Read {
@@ -175,12 +179,24 @@ impl Target {
     /// Says what has changed. Gives whether anything has.
     fn report(&self, swap: Swap<'_>, started: Instant) -> bool {
         if self.is_of_many() {
-            swap.refused.iter().for_each(|error| self.console.error(error));
+            let errors = swap.refused.iter().map(|error| ((&error.tenant, &error.app), error));
+            let (first, more) = first_of_each(errors);
+            first.into_iter().for_each(|error| self.console.error(error));
+            for ((tenant, app), count) in more {
+                self.console.line(format_args!("and {count} errors more of {tenant}/{app}"));
+            }
         }
         let changed = changed_revisions(swap.before, swap.after);
         if !changed.is_empty() && self.serves.load(Relaxed) {
             let ms = started.elapsed().as_millis();
-            self.console.status("Swapped", format_args!("{} in {ms} ms", changed.join(", ")));
+            let named = changed.iter();
+            let named =
+                named.map(|(origin, text)| ((&origin.tenant, &origin.app), text.to_owned()));
+            let (mut said, more) = first_of_each(named);
+            said.extend(more.into_iter().map(|((tenant, app), count)| {
+                format!("and {count} functions more of {tenant}/{app}")
+            }));
+            self.console.status("Swapped", format_args!("{} in {ms} ms", said.join(", ")));
         }
         !changed.is_empty()
     }
@@ -265,7 +281,26 @@ fn refused(file: &HostFile, errors: &[DeployError], deployed: &Deployed) -> Opti
     }
 }
 
-fn changed_revisions(before: &Deployed, after: &Deployed) -> Vec<String> {
+/// The first [`SAID`] items of each app, in order, and the number of further ones.
+fn first_of_each<K: Ord + Copy, T>(
+    all: impl IntoIterator<Item = (K, T)>,
+) -> (Vec<T>, BTreeMap<K, usize>) {
+    let (mut first, mut counts) = (Vec::new(), BTreeMap::new());
+    for (app, one) in all {
+        let count = counts.entry(app).or_insert(0_usize);
+        *count += 1;
+        if *count <= SAID {
+            first.push(one);
+        }
+    }
+    let more = counts.into_iter().filter_map(|(app, count)| {
+        let more = count.checked_sub(SAID).filter(|more| *more > 0)?;
+        Some((app, more))
+    });
+    (first, more.collect())
+}
+
+fn changed_revisions(before: &Deployed, after: &Deployed) -> Vec<(Arc<Origin>, String)> {
     let names = |deployed: &Deployed| {
         let origins = deployed.revisions.iter().map(|revision| revision.origin.clone());
         let named = origins.map(|origin| {
@@ -278,7 +313,11 @@ fn changed_revisions(before: &Deployed, after: &Deployed) -> Vec<String> {
     let new = after.iter().filter(|(name, origin)| {
         before.get(*name).is_none_or(|known| known.revision != origin.revision)
     });
+    let new = new.map(|(_, origin)| (origin.clone(), origin.to_string()));
     let gone = before.iter().filter(|(name, _)| !after.contains_key(*name));
-    let gone = gone.map(|(_, origin)| format!("{origin} (gone)"));
-    new.map(|(_, origin)| origin.to_string()).chain(gone).collect()
+    let gone = gone.map(|(_, origin)| (origin.clone(), format!("{origin} (gone)")));
+    new.chain(gone).collect()
 }
+
+#[cfg(test)]
+mod tests;

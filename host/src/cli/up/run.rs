@@ -425,6 +425,7 @@ fn fixed_settings(now: &Settings, new: &Settings) -> Vec<&'static str> {
         ("`compiler`", now.compilation != new.compilation),
         ("`grace_period_s`", now.grace_period != new.grace_period),
         ("`log`", now.log != new.log),
+        ("`metrics`", now.metrics != new.metrics),
     ];
     differ.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
 }

@@ -45,6 +45,7 @@ const TABLES: &[(&str, &str)] = &[
     ("admission.", "Admission"),
     ("residency.", "Residency"),
     ("compiler.", "Compiler"),
+    ("metrics.", "Metrics"),
     ("tenants.acme.", "Tenant"),
     ("tenants.acme.quota.", "Quota"),
     ("tenants.acme.caps.", "Caps"),

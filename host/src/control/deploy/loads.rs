@@ -68,3 +68,6 @@ impl Loads {
         tenant
     }
 }
+
+#[cfg(test)]
+mod tests;

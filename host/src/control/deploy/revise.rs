@@ -138,11 +138,11 @@ impl<'a> Revise<'a> {
             tenant: tenant.clone(),
             component: self.component(path, &found, compiled),
             spec: self.spec(function),
-            metrics: self.host.metrics.function(FunctionKey::of(&origin)),
+            metrics: self.host.metrics.function(FunctionKey::of(&origin), tenant.share()),
             origin,
             routes: function.routes.iter().map(placeless).collect(),
             cors: function.cors.clone().map(Arc::<Cors>::new),
-            place: self.host.residency().place(),
+            place: self.host.residency().place(tenant.stake()),
         }));
         if let Some(known) = known {
             revision.continues(known);

@@ -420,14 +420,14 @@ impl Make<'_> {
         let routes = form.routes.iter().map(RouteForm::route);
         let cors = form.cors.map(|cors| get(&self.cors, cors).cloned());
         Ok(Revision::new(RevisionParts {
-            tenant,
-            metrics: self.host.metrics.function(FunctionKey::of(&origin)),
+            metrics: self.host.metrics.function(FunctionKey::of(&origin), tenant.share()),
             origin,
             component: get(&self.components, form.component)?.clone(),
             spec: get(&self.specs, form.spec)?.clone(),
             routes: routes.collect::<Result<_, _>>()?,
             cors: cors.transpose()?,
-            place: self.host.residency().place(),
+            place: self.host.residency().place(tenant.stake()),
+            tenant,
         }))
     }
 }

@@ -1,18 +1,32 @@
 //! How large the cache may become.
 //!
-//! Artifacts of components that nobody serves any more go, the one that was written or deployed longest ago first, until
-//! the rest fits. What is registered in this host stays, whatever it takes. Another process may have registered others,
-//! and so nothing goes while another one uses the folder: each holds a shared lock on it, and who removes needs it alone.
+//! Artifacts of components that are no longer served go until the rest fits. The tenant with the most such bytes for its weight
+//! loses the one that was written or deployed longest ago. So a tenant that deploys another component each minute pushes out its
+//! own. The tenant of an artifact is known if it was registered since this process began; all others count as one tenant's.
+//! Artifacts that are registered in this host stay, whatever they take. Another process may have registered others. Nothing goes
+//! while another process uses the folder: each holds a shared lock on it, and removing needs the lock alone.
 
 use std::{
-    collections::HashSet,
+    cmp::Reverse,
+    collections::HashMap,
     fs::{self, File, TryLockError},
     io,
     path::{Path, PathBuf},
+    sync::PoisonError,
     time::{Duration, SystemTime},
 };
 
 use super::{ARTIFACT_SUFFIX, ArtifactCache, ArtifactName};
+use crate::{fair::Portion, name::TenantName};
+
+/// The tenant of an artifact.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Owner {
+    /// The tenant.
+    pub tenant: TenantName,
+    /// Its part in proportion to the others' weights.
+    pub weight: u32,
+}
 
 /// How names of files begin that are being written.
 pub(super) const NEW_PREFIX: &str = ".new-";
@@ -43,7 +57,42 @@ struct Candidate {
     path: PathBuf,
     bytes: u64,
     used: SystemTime,
-    registered: bool,
+}
+
+/// Artifacts of one tenant that are not served.
+#[derive(Default)]
+struct Leftover {
+    weight: u32,
+    bytes: u64,
+    /// The one that was used longest ago last.
+    candidates: Vec<Candidate>,
+}
+
+/// The artifacts of the folder.
+#[derive(Default)]
+struct Contents {
+    bytes: u64,
+    leftovers: HashMap<Option<TenantName>, Leftover>,
+}
+
+impl Contents {
+    fn add(&mut self, owner: Option<&Owner>, candidate: Candidate) {
+        let leftover = self.leftovers.entry(owner.map(|owner| owner.tenant.clone())).or_default();
+        leftover.weight = owner.map_or(1, |owner| owner.weight);
+        leftover.bytes += candidate.bytes;
+        leftover.candidates.push(candidate);
+    }
+
+    /// Takes out what goes next.
+    fn next(&mut self) -> Option<Candidate> {
+        let portion = |one: &Leftover| Portion { held: one.bytes, weight: one.weight };
+        let left = self.leftovers.values_mut().filter(|one| !one.candidates.is_empty());
+        let most = left.max_by_key(|one| portion(one))?;
+        let candidate = most.candidates.pop()?;
+        most.bytes -= candidate.bytes;
+        self.bytes -= candidate.bytes;
+        Some(candidate)
+    }
 }
 
 impl ArtifactCache {
@@ -52,29 +101,26 @@ impl ArtifactCache {
         let _ = file.set_modified(SystemTime::now());
     }
 
-    /// Removes what a crash left behind, and then artifacts that are not `registered`, the one that was used longest ago
-    /// first, until `limit_bytes` hold the rest. Blocks.
+    /// Removes what a crash left behind, and then artifacts that are not `registered`, until `limit_bytes` hold the rest.
+    /// Blocks.
     pub(in crate::engine) fn trim(
         &self,
         limit_bytes: u64,
-        registered: &HashSet<ArtifactName>,
+        registered: HashMap<ArtifactName, Owner>,
     ) -> io::Result<Trimmed> {
-        let registered: HashSet<String> = registered.iter().map(ArtifactName::file_name).collect();
-        let mut trimmed = Trimmed::default();
-        let mut candidates = self.candidates(&registered)?;
-        trimmed.left_bytes = candidates.iter().map(|candidate| candidate.bytes).sum();
+        let registered = registered.into_iter().map(|(name, owner)| (name.file_name(), owner));
+        let mut contents = self.contents(registered.collect())?;
+        let mut trimmed = Trimmed { left_bytes: contents.bytes, ..Trimmed::default() };
         if trimmed.left_bytes <= limit_bytes || !self.alone()? {
             return Ok(trimmed);
         }
-        candidates.sort_by_key(|candidate| (candidate.registered, candidate.used));
-        for candidate in candidates.iter().take_while(|candidate| !candidate.registered) {
-            if trimmed.left_bytes <= limit_bytes {
-                break;
-            }
+        while trimmed.left_bytes > limit_bytes
+            && let Some(candidate) = contents.next()
+        {
             fs::remove_file(&candidate.path)?;
             trimmed.artifacts += 1;
             trimmed.bytes += candidate.bytes;
-            trimmed.left_bytes -= candidate.bytes;
+            trimmed.left_bytes = contents.bytes;
         }
         // Others may come in again.
         self.lock.lock_shared()?;
@@ -94,10 +140,12 @@ impl ArtifactCache {
         }
     }
 
-    /// The artifacts; what was left behind is removed on the way.
-    fn candidates(&self, registered: &HashSet<String>) -> io::Result<Vec<Candidate>> {
+    /// The artifacts; what was left behind is removed on the way. Owners are remembered of what is there.
+    fn contents(&self, registered: HashMap<String, Owner>) -> io::Result<Contents> {
         let now = SystemTime::now();
-        let mut candidates = Vec::new();
+        let mut known = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut contents = Contents::default();
+        let mut owners = HashMap::new();
         for entry in fs::read_dir(&self.dir)? {
             let entry = entry?;
             let name = entry.file_name();
@@ -111,79 +159,22 @@ impl ArtifactCache {
                     fs::remove_file(entry.path())?;
                 }
             } else if name.ends_with(ARTIFACT_SUFFIX) {
-                let registered = registered.contains(name);
-                let (path, bytes) = (entry.path(), metadata.len());
-                candidates.push(Candidate { path, bytes, used, registered });
+                contents.bytes += metadata.len();
+                let owner = registered.get(name).or_else(|| known.get(name)).cloned();
+                if !registered.contains_key(name) {
+                    let (path, bytes) = (entry.path(), metadata.len());
+                    contents.add(owner.as_ref(), Candidate { path, bytes, used });
+                }
+                owners.extend(owner.map(|owner| (name.to_owned(), owner)));
             }
         }
-        Ok(candidates)
+        *known = owners;
+        for leftover in contents.leftovers.values_mut() {
+            leftover.candidates.sort_unstable_by_key(|candidate| Reverse(candidate.used));
+        }
+        Ok(contents)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn name(text: &str) -> ArtifactName {
-        ArtifactName(blake3::hash(text.as_bytes()))
-    }
-
-    /// A cache with four artifacts of 132 bytes each, `a` the oldest.
-    fn cache() -> (tempfile::TempDir, ArtifactCache) {
-        let dir = tempfile::tempdir().unwrap();
-        let cache = ArtifactCache::open(dir.path()).unwrap();
-        for (age, text) in ["d", "c", "b", "a"].into_iter().enumerate() {
-            let path = cache.put(&name(text), &[7; 100]).unwrap();
-            age_by(&path, Duration::from_secs(10 * age as u64));
-        }
-        (dir, cache)
-    }
-
-    fn age_by(path: &Path, age: Duration) {
-        let file = File::options().append(true).open(path).unwrap();
-        file.set_modified(SystemTime::now() - age).unwrap();
-    }
-
-    fn left(cache: &ArtifactCache) -> String {
-        let texts = ["a", "b", "c", "d"];
-        texts.into_iter().filter(|text| cache.path(&name(text)).exists()).collect()
-    }
-
-    #[test]
-    fn the_oldest_go_first_and_what_is_registered_stays() {
-        let (_dir, cache) = cache();
-        let registered = HashSet::from([name("a")]);
-        assert_eq!(cache.trim(4 * 132, &registered).unwrap().artifacts, 0);
-        let trimmed = cache.trim(300, &registered).unwrap();
-        assert_eq!(trimmed, Trimmed { artifacts: 2, bytes: 264, left_bytes: 264 });
-        assert_eq!(left(&cache), "ad");
-        let trimmed = cache.trim(0, &registered).unwrap();
-        assert_eq!((left(&cache).as_str(), trimmed.left_bytes), ("a", 132));
-    }
-
-    #[test]
-    fn nothing_goes_while_another_process_uses_the_folder() {
-        let (dir, cache) = cache();
-        // A lock belongs to an open file: opening it again stands for another process.
-        let other = ArtifactCache::open(dir.path()).unwrap();
-        assert_eq!(cache.trim(0, &HashSet::new()).unwrap().artifacts, 0);
-        assert_eq!(left(&cache), "abcd");
-        drop(other);
-        assert_eq!(cache.trim(0, &HashSet::new()).unwrap().artifacts, 4);
-        // And afterwards others come in again.
-        ArtifactCache::open(dir.path()).unwrap();
-    }
-
-    #[test]
-    fn what_a_crash_left_goes_once_it_is_old() {
-        let (dir, cache) = cache();
-        let (old, new) = (dir.path().join(".new-old"), dir.path().join(".new-new"));
-        for path in [&old, &new] {
-            fs::write(path, "half").unwrap();
-        }
-        age_by(&old, LEFT_AFTER + Duration::from_secs(60));
-        cache.trim(u64::MAX, &HashSet::new()).unwrap();
-        assert_eq!((old.exists(), new.exists()), (false, true));
-        assert_eq!(left(&cache), "abcd");
-    }
-}
+mod tests;

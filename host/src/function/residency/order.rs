@@ -1,56 +1,176 @@
-//! In which order programs are evicted.
+//! The order of evictions: first by tenant, then by time.
 //!
-//! Nothing is moved when a program is used, because that would take a lock. Instead, once victims are needed, all programs are
-//! looked at and the eighth of them that was used longest ago is put in order; the evictions after that take from it, and
-//! pass over what was used meanwhile. So an eviction looks at eight programs on average.
+//! The tenant whose [`Portion`] is the largest gives up the program that it used longest ago. A tenant that has no more than its
+//! part of what may be resident therefore loses none, whatever the others ask for; one that is alone may have all.
+//!
+//! Nothing is moved when a program is used, because that would take a lock. Instead, once a tenant has to give up one, all of its
+//! programs are looked at and the eighth of them that was used longest ago is put in order; its evictions after that take from
+//! these, and pass over what was used meanwhile. So an eviction looks at eight programs on average, and once at each tenant that
+//! has any.
 
-use std::sync::{Arc, Weak, atomic::Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 
-use super::Revision;
+use super::ResidencyOptions;
+use crate::fair::{Portion, Share};
 
-/// What is resident, or was.
-#[derive(Default)]
-pub(super) struct Order {
-    entries: Vec<Entry>,
-    /// The next one last.
-    victims: Vec<(u64, Entry)>,
+/// The resident programs of one tenant, and its places in the queues for loads.
+#[derive(Debug)]
+pub struct Stake {
+    /// Its place in the queue for loads.
+    pub(super) loads: Arc<Share>,
+    /// Its place in the queue for loads whose artifact was lost.
+    pub(super) recompilations: Arc<Share>,
+    functions: AtomicU64,
+    bytes: AtomicU64,
 }
 
-#[derive(Clone)]
-struct Entry {
-    revision: Weak<Revision>,
-    loaded: u64,
-}
+impl Stake {
+    /// A tenant's that has nothing resident yet.
+    pub fn new(weight: u32) -> Arc<Stake> {
+        let (functions, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
+        let (loads, recompilations) = (Share::new(weight), Share::new(weight));
+        Arc::new(Stake { loads, recompilations, functions, bytes })
+    }
 
-impl Entry {
-    /// The revision, if it is there and has not been evicted since.
-    fn get(&self) -> Option<Arc<Revision>> {
-        let revision = self.revision.upgrade()?;
-        let place = &revision.place;
-        let resident =
-            place.loaded.load(Ordering::Relaxed) == self.loaded && place.program.load().is_some();
-        resident.then_some(revision)
+    /// Changes its part from now on.
+    pub fn set_weight(&self, weight: u32) {
+        self.loads.set_weight(weight);
+        self.recompilations.set_weight(weight);
+    }
+
+    /// Its programs that are resident.
+    pub fn functions(&self) -> u64 {
+        self.functions.load(Relaxed)
+    }
+
+    /// Their bytes, as far as they are counted.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Relaxed)
+    }
+
+    pub(super) fn enter(&self, bytes: u64) {
+        self.functions.fetch_add(1, Relaxed);
+        self.bytes.fetch_add(bytes, Relaxed);
+    }
+
+    pub(super) fn leave(&self, bytes: u64) {
+        self.functions.fetch_sub(1, Relaxed);
+        self.bytes.fetch_sub(bytes, Relaxed);
     }
 }
 
-/// Which part of all programs is put in order at a time.
+/// A program that is resident, or was.
+pub(super) trait Entry: Clone {
+    /// When it was used last; `None` if it is not resident any more.
+    fn used(&self) -> Option<u64>;
+    /// The number of its load.
+    fn loaded(&self) -> u64;
+}
+
+/// Programs that are resident, or were, by tenant.
+pub(super) struct Order<E> {
+    tenants: Vec<Programs<E>>,
+}
+
+/// The programs of one tenant.
+struct Programs<E> {
+    stake: Arc<Stake>,
+    entries: Vec<E>,
+    /// With the moment of their last use, the next one last.
+    victims: Vec<(u64, E)>,
+}
+
+/// The holding of one tenant at the moment of a choice.
+#[derive(Clone, Copy)]
+struct Holding {
+    functions: u64,
+    bytes: u64,
+    weight: u32,
+}
+
+/// The divisor of a tenant's programs that are put in order at a time.
 const PART: usize = 8;
 
-impl Order {
-    pub(super) fn add(&mut self, revision: &Arc<Revision>, loaded: u64) {
-        self.entries.push(Entry { revision: Arc::downgrade(revision), loaded });
+/// Entries of programs that are gone, for which it is not worth looking at all.
+const FEW: usize = 16;
+
+impl<E> Default for Order<E> {
+    fn default() -> Order<E> {
+        Order { tenants: Vec::new() }
+    }
+}
+
+impl<E: Entry> Order<E> {
+    /// Adds a program that its stake counts already.
+    pub(super) fn add(&mut self, stake: &Arc<Stake>, entry: E) {
+        // Those of tenants that have nothing any more.
+        self.tenants.retain(|one| one.stake.functions() > 0);
+        let known = self.tenants.iter_mut().find(|one| Arc::ptr_eq(&one.stake, stake));
+        if let Some(known) = known {
+            return known.add(entry);
+        }
+        let (stake, entries) = (stake.clone(), vec![entry]);
+        self.tenants.push(Programs { stake, entries, victims: Vec::new() });
+    }
+
+    /// The program that has to go, if there are more than may be: of the tenant with the largest portion of what there is too much
+    /// of, the one that was used longest ago. The one of the load `newest` is the last of its tenant's, and stays where nothing else
+    /// is resident: whatever its size, it is asked for now.
+    pub(super) fn victim(&mut self, options: &ResidencyOptions, newest: u64) -> Option<E> {
+        // Looked at once: what is chosen from is what is added up.
+        let holdings: Vec<Holding> = self.tenants.iter().map(Programs::holding).collect();
+        let functions: u64 = holdings.iter().map(|one| one.functions).sum();
+        let bytes: u64 = holdings.iter().map(|one| one.bytes).sum();
+        let held: fn(&Holding) -> u64 = if functions > options.functions.into() {
+            |one| one.functions
+        } else if bytes > options.memory_bytes {
+            |one| one.bytes
+        } else {
+            return None;
+        };
+        let portion = |one: &Holding| Portion { held: held(one), weight: one.weight };
+        let (index, most) =
+            holdings.iter().enumerate().max_by_key(|(_, holding)| portion(holding))?;
+        let is_alone = most.functions == functions;
+        let tenant = &mut self.tenants[index];
+        tenant.next(newest).or_else(|| {
+            let newest = tenant.entries.iter().find(|entry| entry.loaded() == newest)?;
+            (!is_alone && newest.used().is_some()).then(|| newest.clone())
+        })
+    }
+}
+
+impl<E: Entry> Programs<E> {
+    fn holding(&self) -> Holding {
+        let Stake { loads, functions, bytes, .. } = &*self.stake;
+        Holding {
+            functions: functions.load(Relaxed),
+            bytes: bytes.load(Relaxed),
+            weight: loads.weight(),
+        }
+    }
+
+    fn add(&mut self, entry: E) {
+        let live = usize::try_from(self.stake.functions()).unwrap_or(usize::MAX);
+        if self.entries.len() > live.saturating_mul(2).saturating_add(FEW) {
+            self.entries.retain(|entry| entry.used().is_some());
+        }
+        self.entries.push(entry);
     }
 
     /// The program that was used longest ago, but for the one of the load `newest`.
-    pub(super) fn next(&mut self, newest: u64) -> Option<Arc<Revision>> {
+    fn next(&mut self, newest: u64) -> Option<E> {
         if let Some(victim) = self.pop() {
             return Some(victim);
         }
         let mut used = Vec::with_capacity(self.entries.len());
         self.entries.retain(|entry| {
-            let Some(revision) = entry.get() else { return false };
-            if entry.loaded != newest {
-                used.push((revision.place.used.load(Ordering::Relaxed), entry.clone()));
+            let Some(moment) = entry.used() else { return false };
+            if entry.loaded() != newest {
+                used.push((moment, entry.clone()));
             }
             true
         });
@@ -61,21 +181,22 @@ impl Order {
         used.select_nth_unstable_by_key(part - 1, |(used, _)| *used);
         used.truncate(part);
         used.sort_unstable_by_key(|(used, _)| std::cmp::Reverse(*used));
-        let least = used.last().and_then(|(_, entry)| entry.get());
+        let least = used.last().map(|(_, entry)| entry.clone());
         self.victims = used;
         // All of them may have been used in this very moment: one goes all the same, and is loaded again when it is asked for.
-        self.pop().or(least)
+        self.pop().or(least.filter(|entry| entry.used().is_some()))
     }
 
     /// The next victim that was not used since it became one.
-    fn pop(&mut self) -> Option<Arc<Revision>> {
+    fn pop(&mut self) -> Option<E> {
         while let Some((used, entry)) = self.victims.pop() {
-            if let Some(revision) = entry.get()
-                && revision.place.used.load(Ordering::Relaxed) == used
-            {
-                return Some(revision);
+            if entry.used() == Some(used) {
+                return Some(entry);
             }
         }
         None
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,132 +1,164 @@
-//! What is counted of one function: by each thread for itself, so that cores that serve the same function do not write to the same
-//! memory. Whoever scrapes adds it up.
-
-use std::{
-    num::NonZero,
-    sync::{
-        LazyLock, OnceLock,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
-};
+//! The figures of a function, or of several together, and the cell of each.
+//!
+//! ```text
+//!   outcomes | cpu fuel in out log dropped | provisioned, reused | three histograms: a sum, and a count for each bucket
+//! ```
 
 use crate::{
     outcome::Outcome,
     telemetry::{
         LogTotals, Usage,
-        histogram::{self, Histogram, nanoseconds},
-        metrics::{Counter, OutcomeCounters},
+        histogram::{Buckets, DURATION, INSTANTIATION, MEMORY, nanoseconds},
+        metrics::{Counter, cells::Cells},
     },
 };
 
-/// The figures of one function, or one thread's part of them.
-#[derive(Debug)]
-pub(super) struct Figures {
-    pub(super) outcomes: OutcomeCounters,
-    pub(super) cpu_ns: Counter,
-    pub(super) fuel: Counter,
-    pub(super) input_bytes: Counter,
-    pub(super) output_bytes: Counter,
-    pub(super) log_bytes: Counter,
-    pub(super) log_dropped_bytes: Counter,
-    pub(super) duration: Histogram,
-    pub(super) instantiation: Histogram,
-    pub(super) memory_peak: Histogram,
+/// A figure that only goes up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Figure {
+    CpuNs,
+    Fuel,
+    InputBytes,
+    OutputBytes,
+    LogBytes,
+    LogDroppedBytes,
+    Tally(Tally),
 }
 
-impl Figures {
-    fn new() -> Box<Figures> {
-        Box::new(Figures {
-            outcomes: OutcomeCounters::default(),
-            cpu_ns: Counter::default(),
-            fuel: Counter::default(),
-            input_bytes: Counter::default(),
-            output_bytes: Counter::default(),
-            log_bytes: Counter::default(),
-            log_dropped_bytes: Counter::default(),
-            duration: Histogram::new(&histogram::DURATION),
-            instantiation: Histogram::new(&histogram::INSTANTIATION),
-            memory_peak: Histogram::new(&histogram::MEMORY),
-        })
-    }
+/// A count about functions whose sandboxes are made ahead, or used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tally {
+    /// Invocations that took a sandbox that was made ahead.
+    ProvisionedTaken,
+    /// Invocations that found none, and made their own.
+    ProvisionedMissed,
+    /// Instances that were made to serve more than one invocation.
+    ReusedMade,
+    /// Invocations that were served by an instance that had served before.
+    ReusedAgain,
+}
 
+/// The first of the cells that are no outcome's.
+const FIGURES: usize = Outcome::COUNT;
+const TALLIES: usize = FIGURES + 6;
+const SPREADS: usize = TALLIES + 4;
+
+impl Figure {
+    fn cell(self) -> usize {
+        match self {
+            Figure::CpuNs => FIGURES,
+            Figure::Fuel => FIGURES + 1,
+            Figure::InputBytes => FIGURES + 2,
+            Figure::OutputBytes => FIGURES + 3,
+            Figure::LogBytes => FIGURES + 4,
+            Figure::LogDroppedBytes => FIGURES + 5,
+            Figure::Tally(tally) => TALLIES + tally as usize,
+        }
+    }
+}
+
+/// A histogram of these figures: the cell of its sum, after which those of its buckets come, not accumulated.
+#[derive(Debug)]
+pub(super) struct Spread {
+    pub(super) buckets: &'static Buckets,
+    sum: usize,
+}
+
+/// Wall time.
+pub(super) static WALL: Spread = Spread { buckets: &DURATION, sum: SPREADS };
+/// Time to make a sandbox.
+pub(super) static MAKING: Spread =
+    Spread { buckets: &INSTANTIATION, sum: WALL.sum + DURATION.cells() };
+/// The most memory of a sandbox.
+pub(super) static PEAK: Spread =
+    Spread { buckets: &MEMORY, sum: MAKING.sum + INSTANTIATION.cells() };
+
+const CELLS: usize = SPREADS + DURATION.cells() + INSTANTIATION.cells() + MEMORY.cells();
+
+// The first cell tells what is hot.
+const _: () = assert!(Outcome::Ok as usize == 0);
+
+impl Buckets {
+    /// Cells that a histogram takes.
+    const fn cells(&self) -> usize {
+        self.bounds.len() + 2
+    }
+}
+
+impl Spread {
+    fn observe(&self, cells: &[Counter; CELLS], value: u64) {
+        cells[self.sum].add(value);
+        cells[self.sum + 1 + self.buckets.index(value)].inc();
+    }
+}
+
+/// The figures of one function, or of several together.
+#[derive(Debug, Default)]
+pub(super) struct Figures(Cells<CELLS>);
+
+impl Figures {
     /// Counts one invocation. A dozen relaxed atomic additions: no lock, no look-up.
     pub(super) fn observe(&self, outcome: Outcome, usage: &Usage) {
-        self.outcomes.add(outcome, 1);
-        self.duration.observe_duration(usage.duration);
-        self.cpu_ns.add(nanoseconds(usage.cpu));
+        let cells = self.0.here();
+        let add = |figure: Figure, n| cells[figure.cell()].add(n);
+        cells[outcome as usize].inc();
+        WALL.observe(cells, nanoseconds(usage.duration));
+        add(Figure::CpuNs, nanoseconds(usage.cpu));
         if let Some(instantiation) = usage.instantiation {
-            self.instantiation.observe_duration(instantiation);
+            MAKING.observe(cells, nanoseconds(instantiation));
         }
         // None was made: it was refused at admission.
         if usage.memory_peak_bytes > 0 {
-            self.memory_peak.observe(usage.memory_peak_bytes);
+            PEAK.observe(cells, usage.memory_peak_bytes);
         }
-        if let Some(fuel) = usage.fuel {
-            self.fuel.add(fuel);
-        }
-        self.input_bytes.add(usage.bytes_in);
-        self.output_bytes.add(usage.bytes_out);
+        add(Figure::Fuel, usage.fuel.unwrap_or(0));
+        add(Figure::InputBytes, usage.bytes_in);
+        add(Figure::OutputBytes, usage.bytes_out);
     }
 
     /// Counts what one invocation printed.
     pub(super) fn observe_log(&self, totals: LogTotals) {
-        self.log_bytes.add(totals.bytes);
-        self.log_dropped_bytes.add(totals.dropped_bytes);
+        let cells = self.0.here();
+        cells[Figure::LogBytes.cell()].add(totals.bytes);
+        cells[Figure::LogDroppedBytes.cell()].add(totals.dropped_bytes);
     }
 
-    fn add(&self, other: &Figures) {
-        for outcome in Outcome::ALL {
-            self.outcomes.add(*outcome, other.outcomes.get(*outcome));
-        }
-        self.cpu_ns.add(other.cpu_ns.get());
-        self.fuel.add(other.fuel.get());
-        self.input_bytes.add(other.input_bytes.get());
-        self.output_bytes.add(other.output_bytes.get());
-        self.log_bytes.add(other.log_bytes.get());
-        self.log_dropped_bytes.add(other.log_dropped_bytes.get());
-        self.duration.add(&other.duration);
-        self.instantiation.add(&other.instantiation);
-        self.memory_peak.add(&other.memory_peak);
-    }
-}
-
-/// The figures of one function, in parts.
-#[derive(Debug)]
-pub(super) struct Parts(Box<[OnceLock<Box<Figures>>]>);
-
-/// Twice as many as cores, because not all threads count, and those that do are not spread evenly. Eight at most: a function that
-/// they all serve has some six kilobytes of figures then.
-static PARTS: LazyLock<usize> =
-    LazyLock::new(|| 2 * thread::available_parallelism().map_or(1, NonZero::get).min(4));
-
-thread_local! {
-    static HERE: usize = {
-        static THREADS: AtomicUsize = AtomicUsize::new(0);
-        THREADS.fetch_add(1, Ordering::Relaxed) % *PARTS
-    };
-}
-
-impl Parts {
-    pub(super) fn new() -> Parts {
-        Parts((0..*PARTS).map(|_| OnceLock::new()).collect())
+    /// Counts one more.
+    pub(super) fn tally(&self, tally: Tally) {
+        self.0.here()[Figure::Tally(tally).cell()].inc();
     }
 
-    /// The part that this thread adds to.
-    pub(super) fn here(&self) -> &Figures {
-        self.0[HERE.with(|here| *here)].get_or_init(Figures::new)
+    /// Invocations that ended like this.
+    pub(super) fn outcome(&self, outcome: Outcome) -> u64 {
+        self.0.get(outcome as usize)
     }
 
-    /// All of them together.
-    pub(super) fn sum(&self) -> Box<Figures> {
-        let sum = Figures::new();
-        self.0.iter().filter_map(OnceLock::get).for_each(|part| sum.add(part));
-        sum
+    /// A figure.
+    pub(super) fn get(&self, figure: Figure) -> u64 {
+        self.0.get(figure.cell())
     }
 
-    /// How many invocations ended like this.
-    pub(super) fn invocations(&self, outcome: Outcome) -> u64 {
-        self.0.iter().filter_map(OnceLock::get).map(|part| part.outcomes.get(outcome)).sum()
+    /// The observations of each bucket alone, and the sum of what was observed.
+    pub(super) fn spread(&self, spread: &Spread) -> (impl Iterator<Item = u64>, u64) {
+        let first = spread.sum + 1;
+        let cells = first..first + spread.buckets.bounds.len() + 1;
+        (cells.map(|cell| self.0.get(cell)), self.0.get(spread.sum))
+    }
+
+    /// Whether an invocation was counted.
+    pub(super) fn is_invoked(&self) -> bool {
+        Outcome::ALL.iter().any(|outcome| self.outcome(*outcome) > 0)
+    }
+
+    /// Counts what others have counted.
+    pub(super) fn add(&self, others: &Figures) {
+        self.0.add(&others.0);
+    }
+
+    /// Bytes that these take.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.0.bytes()
     }
 }
 
@@ -137,8 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_sum_is_that_of_all_threads() {
-        let parts = Parts::new();
+    fn each_figure_has_a_cell_of_its_own() {
         let usage = Usage {
             duration: Duration::from_millis(3),
             cpu: Duration::from_nanos(5),
@@ -148,36 +179,50 @@ mod tests {
             bytes_in: 13,
             bytes_out: 17,
         };
-        let threads = 3 * *PARTS;
-        thread::scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(|| {
-                    parts.here().observe(Outcome::Trap, &usage);
-                    parts.here().observe_log(LogTotals { lines: 1, bytes: 19, dropped_bytes: 23 });
-                });
-            }
-        });
-        let used = parts.0.iter().filter(|part| part.get().is_some()).count();
-        assert!(used > 1, "{used} parts for {threads} threads");
-        let threads = threads as u64;
-        let sum = parts.sum();
-        let counters = [
-            &sum.cpu_ns,
-            &sum.fuel,
-            &sum.input_bytes,
-            &sum.output_bytes,
-            &sum.log_bytes,
-            &sum.log_dropped_bytes,
+        let figures = Figures::default();
+        assert!(!figures.is_invoked());
+        let tallies = [
+            Tally::ProvisionedTaken,
+            Tally::ProvisionedMissed,
+            Tally::ReusedMade,
+            Tally::ReusedAgain,
         ];
-        assert_eq!(counters.map(Counter::get), [5, 11, 13, 17, 19, 23].map(|one| one * threads));
-        assert_eq!(
-            (parts.invocations(Outcome::Trap), parts.invocations(Outcome::Ok)),
-            (threads, 0)
-        );
-        for (histogram, one) in
-            [(&sum.duration, 3_000_000), (&sum.instantiation, 7_000), (&sum.memory_peak, 1 << 20)]
-        {
-            assert_eq!(histogram.observed(), (threads, one * threads));
+        tallies.iter().zip(1..).for_each(|(tally, n)| (0..n).for_each(|_| figures.tally(*tally)));
+        assert!(!figures.is_invoked());
+        for _ in 0..3 {
+            figures.observe(Outcome::Trap, &usage);
+            figures.observe_log(LogTotals { lines: 1, bytes: 19, dropped_bytes: 23 });
         }
+        let sum = Figures::default();
+        sum.add(&figures);
+        assert!(sum.is_invoked());
+        let counted = [
+            Figure::CpuNs,
+            Figure::Fuel,
+            Figure::InputBytes,
+            Figure::OutputBytes,
+            Figure::LogBytes,
+            Figure::LogDroppedBytes,
+        ];
+        assert_eq!(counted.map(|figure| sum.get(figure)), [5, 11, 13, 17, 19, 23].map(|n| 3 * n));
+        assert_eq!(tallies.map(|tally| sum.get(Figure::Tally(tally))), [1, 2, 3, 4]);
+        assert_eq!((sum.outcome(Outcome::Trap), sum.outcome(Outcome::Ok)), (3, 0));
+        for (spread, one) in [(&WALL, 3_000_000), (&MAKING, 7_000), (&PEAK, 1 << 20)] {
+            let (buckets, total) = sum.spread(spread);
+            let buckets: Vec<u64> = buckets.collect();
+            assert_eq!(buckets.len(), spread.buckets.bounds.len() + 1);
+            assert_eq!(buckets.iter().sum::<u64>(), 3);
+            assert_eq!(buckets[spread.buckets.index(one)], 3);
+            assert_eq!(total, 3 * one);
+        }
+    }
+
+    /// A function that was asked for a few times takes little more than its counters.
+    #[test]
+    fn a_function_takes_less_than_a_kilobyte() {
+        let figures = Figures::default();
+        figures.observe(Outcome::Ok, &Usage::default());
+        assert_eq!(figures.bytes(), size_of::<Figures>());
+        assert!(figures.bytes() < 700, "{}", figures.bytes());
     }
 }

@@ -67,3 +67,21 @@ fn what_comes_after_the_end_is_dropped_and_counted() {
     assert_eq!(written.lock().unwrap().as_slice(), b"first\n");
     assert_eq!(writer.dropped_lines(), 1);
 }
+
+#[test]
+fn requests_without_a_route_take_no_line_from_the_host() {
+    let (open, permits) = mpsc::channel();
+    let (writer, guard) = LogWriter::start(Gated { permits, written: Arc::default() }).unwrap();
+    for _ in 0..60_000 {
+        writer.line(Whose::Unrouted, b"404\n");
+    }
+    let dropped = writer.dropped_lines();
+    assert!(dropped > 15_000, "{dropped}");
+    let tenant: TenantName = "quiet".parse().unwrap();
+    for _ in 0..100 {
+        writer.line(Whose::Host, b"the host\n");
+        writer.line(Whose::Record(&tenant), b"a record\n");
+    }
+    assert_eq!(writer.dropped_lines(), dropped);
+    drop((open, guard));
+}

@@ -1,0 +1,117 @@
+//! Turns to load a program.
+//!
+//! ```text
+//!   loads that wait, a line for each tenant --fairly, by weight--> so many at once, and of one tenant so many
+//! ```
+//!
+//! A tenant with hundreds of functions that are all asked for at once has them loaded one after the other, and another one's
+//! single load waits for no more than one of these. Each tenant is charged for the time that its loads take ([`FairQueue`]).
+
+use std::{
+    collections::HashMap,
+    num::NonZero,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Instant,
+};
+
+use crate::fair::{FairQueue, Share};
+
+type Work = Box<dyn FnOnce() + Send>;
+
+/// Loads that run, and loads that wait.
+pub(super) struct Loads {
+    /// Loads at once.
+    places: u32,
+    /// Of these, one tenant's.
+    each: u32,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    running: u32,
+    /// The same by tenant: none is 0.
+    by_tenant: HashMap<u64, u32>,
+    waiting: FairQueue<(u64, Work)>,
+}
+
+/// A load that runs.
+struct Running {
+    loads: Arc<Loads>,
+    share: Arc<Share>,
+    began: Instant,
+}
+
+impl Loads {
+    /// So many that all cores have something to do for one tenant, and places are left for another.
+    pub(super) fn per_core() -> Arc<Loads> {
+        let cores = thread::available_parallelism().map_or(1, NonZero::get);
+        let cores = u32::try_from(cores).unwrap_or(u32::MAX / 2);
+        Loads::new(cores * 2, cores)
+    }
+
+    /// So many at once, and so many of one tenant.
+    pub(super) fn new(places: u32, each: u32) -> Arc<Loads> {
+        Arc::new(Loads { places, each, state: Mutex::default() })
+    }
+
+    /// Has a load run on a thread that may block, when it is its tenant's turn.
+    pub(super) fn start(
+        self: &Arc<Self>,
+        share: &Arc<Share>,
+        work: impl FnOnce() + Send + 'static,
+    ) {
+        self.state().waiting.push(share, (share.party().id, Box::new(work)));
+        self.fill();
+    }
+
+    fn fill(self: &Arc<Self>) {
+        while let Some((share, work)) = self.state().next(self.places, self.each) {
+            let loads = self.clone();
+            tokio::task::spawn_blocking(move || {
+                let _running = Running { loads, share, began: Instant::now() };
+                work();
+            });
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn next(&mut self, places: u32, each: u32) -> Option<(Arc<Share>, Work)> {
+        if self.running >= places {
+            return None;
+        }
+        let by_tenant = &self.by_tenant;
+        let may = |(tenant, _): &(u64, Work)| by_tenant.get(tenant).is_none_or(|all| *all < each);
+        let (share, (tenant, work)) = self.waiting.next(may)?;
+        self.running += 1;
+        *self.by_tenant.entry(tenant).or_default() += 1;
+        Some((share, work))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let tenant = self.share.party().id;
+        let mut state = self.loads.state();
+        state.running -= 1;
+        if let Some(all) = state.by_tenant.get_mut(&tenant) {
+            *all -= 1;
+            if *all == 0 {
+                state.by_tenant.remove(&tenant);
+            }
+        }
+        let took = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        state.waiting.charge(&self.share, took.max(1));
+        drop(state);
+        self.loads.fill();
+    }
+}
+
+#[cfg(test)]
+mod tests;
