@@ -14,6 +14,7 @@
 //!
 //! `up` on a single app is the same with one tenant, `local`, and the default settings: [`HostFile::local`].
 
+mod admin;
 mod caps;
 mod compilation;
 mod counting;

@@ -27,7 +27,7 @@ mod snapshot;
 mod stocks;
 mod turns;
 
-pub use cache::{ArtifactCache, CacheError, Owner, Trimmed};
+pub use cache::{ArtifactCache, CacheError, Owner, Trimmed, Untrusted};
 pub use compiler::{
     ARGUMENT as COMPILER_ARGUMENT, CompileError, Compiler, child as compiler_child,
 };
@@ -73,15 +73,37 @@ pub enum EngineError {
     /// Wasmtime refuses.
     #[error("cannot set up the WebAssembly engine: {0:#}")]
     Engine(wasmtime::Error),
+    /// The address space does not hold one sandbox.
+    #[error(
+        "the address space of this process does not hold a sandbox, which takes somewhat more than 4 GiB of it: {}",
+        raise(.limit_mib)
+    )]
+    AddressSpace {
+        /// What the process may have in all, in MiB. None: it has no limit of its own.
+        limit_mib: Option<u64>,
+        /// What the system said.
+        source: wasmtime::Error,
+    },
     /// The thread that interrupts guests.
     #[error("cannot start the thread that interrupts guests: {0}")]
     Ticker(std::io::Error),
 }
 
+/// What is to be done about an address space that is too small.
+fn raise(limit_mib: &Option<u64>) -> String {
+    match limit_mib {
+        Some(mib) => format!(
+            "its limit is {mib} MiB (RLIMIT_AS); raise it with `ulimit -v unlimited`, or with `LimitAS=infinity` in a unit of systemd"
+        ),
+        None => "the system gives out no more; `vm.overcommit_memory=2` of Linux is one reason"
+            .to_owned(),
+    }
+}
+
 impl Engines {
     /// Finds out how large a pool can be, and starts the epoch thread. Engines are made when a revision first needs them.
     pub fn new(pool: PoolOptions) -> Result<Arc<Engines>, EngineError> {
-        let pools = Pools::new(pool);
+        let pools = Pools::new(pool)?;
         let turns = Turns::new();
         let ticker = Ticker::start(turns.clone()).map_err(EngineError::Ticker)?;
         Ok(Arc::new(Engines {

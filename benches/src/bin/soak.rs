@@ -234,7 +234,7 @@ fn tenths(samples: &[Sample]) -> Vec<Value> {
 
 /// The figures of the admin address that have to be zero when nothing is asked.
 fn left(admin: SocketAddr) -> anyhow::Result<Vec<String>> {
-    let text = lacewing_benches::client::get(admin, "admin", "/metrics")?;
+    let text = lacewing_benches::client::get(admin, "localhost", "/metrics")?;
     let held =
         ["lacewing_invocations_in_flight ", "lacewing_invocations_waiting ", "lacewing_pool_"];
     let lines = text.lines().filter(|line| held.iter().any(|name| line.starts_with(name)));

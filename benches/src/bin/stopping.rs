@@ -55,7 +55,7 @@ const MISDEEDS: [(&str, Duration, bool); 7] = [
 
 /// Whether nothing of a sandbox is left.
 fn is_free(admin: SocketAddr) -> io::Result<bool> {
-    let text = get(admin, "admin", "/metrics")?;
+    let text = get(admin, "localhost", "/metrics")?;
     let held = text.lines().filter(|line| line.starts_with("lacewing_pool_"));
     Ok(held.filter_map(|line| line.rsplit(' ').next()).all(|value| value == "0"))
 }

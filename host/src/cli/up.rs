@@ -1,5 +1,6 @@
 //! `lacewing up`: builds an app's functions and serves them.
 
+mod descriptors;
 mod rollout;
 mod run;
 

@@ -22,6 +22,9 @@ pub(crate) struct RawHostFile {
     /// itself.
     #[schemars(extend("default" = "127.0.0.1:9180"))]
     pub(crate) admin: Option<At<String>>,
+    /// Host names under which `admin` answers besides IP addresses and `localhost`: those by which scrapers and probes reach it.
+    /// A request for any other host is refused, so that no web page reads what is there by a name of its own.
+    pub(crate) admin_hosts: Vec<At<String>>,
     /// The directory of compiled components, relative to the host file. `lacewing` in the user's cache directory by
     /// default.
     pub(crate) cache_dir: Option<At<String>>,

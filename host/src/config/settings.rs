@@ -10,7 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::raw::{RawAdmission, RawConnections, RawHostFile, RawResidency};
-use super::{AppKey, Caps, Compilation, Counting, machine};
+use super::{AppKey, Caps, Compilation, Counting, admin, machine};
 use crate::manifest::raw::{At, Whole};
 use crate::manifest::{Diagnostic, Findings, LimitKey};
 
@@ -25,6 +25,9 @@ pub struct Settings {
     /// Where metrics, health and readiness are. Key: `admin`, `"off"` for none. Default 127.0.0.1:9180: it knows no
     /// passwords, and so is for the machine itself.
     pub admin: Option<SocketAddr>,
+    /// Host names, in lower case and without a port, under which [`Settings::admin`] answers besides IP addresses and `localhost`.
+    /// Key: `admin_hosts`. Default none. A request for any other host is charged to its connection and answered with 421.
+    pub admin_hosts: Vec<String>,
     /// The directory of compiled components. Key: `cache_dir`, relative to the host file. Default
     /// [`default_cache_dir`].
     pub cache_dir: PathBuf,
@@ -70,7 +73,8 @@ pub struct Settings {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connections {
     /// Connections open at once, for each address of [`Settings::listen`]. Key: `max`. Default 10,000: an idle one holds
-    /// some 10 KiB and a file descriptor. The next one is accepted when one closes.
+    /// some 10 KiB and a file descriptor. The next one is accepted when one closes. Fewer where the limit on open files leaves fewer
+    /// beside everything else that takes a descriptor.
     pub max: u32,
     /// From the first byte of a request's head to its last; of a connection's first request, from the connection's
     /// opening. Key: `header_timeout_s`. Default 10 s: longer than any honest client takes. The connection is closed.
@@ -182,6 +186,7 @@ impl Settings {
         Settings {
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))],
             admin: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9180))),
+            admin_hosts: Vec::new(),
             cache_dir,
             max_cache_bytes: 4096 * MIB,
             residency: Residency::default(),
@@ -252,8 +257,10 @@ impl Settings {
                 .collect();
         }
         if let Some(admin) = &raw.admin {
-            settings.admin = read_admin(admin, findings);
+            settings.admin = admin::read_address(admin, findings);
         }
+        settings.admin_hosts =
+            raw.admin_hosts.iter().filter_map(|host| admin::read_host(host, findings)).collect();
         if let Some(dir) = &raw.cache_dir {
             settings.cache_dir = root.join(&dir.value);
             if dir.value.is_empty() || settings.cache_dir.is_file() {
@@ -446,23 +453,11 @@ fn collide(a: SocketAddr, b: SocketAddr) -> bool {
     a.port() != 0 && a.port() == b.port() && same_address
 }
 
-fn read_admin(raw: &At<String>, findings: &mut Findings) -> Option<SocketAddr> {
-    if raw.value == "off" {
-        return None;
-    }
-    let address = read_address("admin", raw, findings)?;
-    if !address.ip().to_canonical().is_loopback() {
-        let message = format!("`admin` is {address}, and whoever reaches it needs no password");
-        let help = format!(
-            "write `127.0.0.1:{}`, or keep the address in a network of your own",
-            address.port()
-        );
-        findings.at(&raw.span, Diagnostic::warning(message).help(help));
-    }
-    Some(address)
-}
-
-fn read_address(key: &str, raw: &At<String>, findings: &mut Findings) -> Option<SocketAddr> {
+pub(super) fn read_address(
+    key: &str,
+    raw: &At<String>,
+    findings: &mut Findings,
+) -> Option<SocketAddr> {
     let text = raw.value.as_str();
     if let Ok(address) = text.parse() {
         return Some(address);

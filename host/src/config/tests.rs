@@ -14,6 +14,7 @@ use crate::manifest::{App, HostPattern, LimitKey, testing::print};
 const FULL: &str = r##"
 listen = ["0.0.0.0:80", "[::]:0"]
 admin = "off"
+admin_hosts = ["metrics.internal", "Host7.Example.com"]
 cache_dir = "cache"
 max_cache_mib = 100
 max_sandboxes = 200
@@ -110,6 +111,7 @@ fn every_setting_is_taken() {
     let expected = Settings {
         listen: vec!["0.0.0.0:80".parse().unwrap(), "[::]:0".parse().unwrap()],
         admin: None,
+        admin_hosts: vec!["metrics.internal".to_owned(), "host7.example.com".to_owned()],
         cache_dir: hosts.path().join("cache"),
         max_cache_bytes: 100 << 20,
         residency: Residency { max_functions: 20, memory_bytes: 30 << 20 },

@@ -8,7 +8,9 @@ use super::deploy::{Loads, Tenants};
 use crate::{
     capability::egress::{Egress, EgressOptions, EgressSetupError},
     config::Settings,
-    engine::{ArtifactCache, Compiler, EngineError, Engines, Loader, PoolOptions},
+    engine::{
+        ArtifactCache, CacheError, Compiler, EngineError, Engines, Loader, PoolOptions, Untrusted,
+    },
     function::{Residency, ResidencyOptions, Revision},
     ingress::{Endpoint, Routes, route::Router},
     invocation::{Admission, Invoker, QueueOptions},
@@ -60,6 +62,9 @@ pub struct DeployedApp {
 /// Why a host cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
+    /// The artifact cache is not the host's alone.
+    #[error(transparent)]
+    Cache(#[from] Untrusted),
     /// The engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -74,7 +79,8 @@ const MAX_COMPONENT_BYTES: u64 = 128 << 20;
 impl Host {
     /// Sets up the artifact cache and what the engines are made of. Nothing is deployed yet, and no port is bound.
     ///
-    /// A cache folder that cannot be written to is no error: artifacts are then kept in memory.
+    /// A cache folder that cannot be written to is no error: artifacts are then kept in memory. One that another user could write to
+    /// is.
     pub fn new(settings: Settings, sink: Sink, log: InvocationLog) -> Result<Arc<Host>, HostError> {
         let metrics = Arc::new(Metrics::with_series(settings.metrics.max_functions));
         let cap = |key: LimitKey| {
@@ -91,14 +97,15 @@ impl Host {
             table_elements: settings.caps.get(LimitKey::TableElements).unwrap_or(100_000),
             ..PoolOptions::default()
         };
-        let engines = Engines::new(pool)?;
         let cache = match ArtifactCache::open(&settings.cache_dir) {
             Ok(cache) => Some(cache),
-            Err(error) => {
+            Err(CacheError::Untrusted(untrusted)) => return Err(untrusted.into()),
+            Err(error @ CacheError::Unusable { .. }) => {
                 tracing::warn!("{error}; components are compiled at each start");
                 None
             }
         };
+        let engines = Engines::new(pool)?;
         let loads = Loads::new(&settings.compilation);
         let compiler = Compiler::new(settings.compilation.clone());
         let queue = QueueOptions {

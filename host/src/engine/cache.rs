@@ -14,21 +14,29 @@
 //!     or   blake3(component bytes, what its init could see), of a snapshot, which is a component
 //! ```
 //!
+//! The folder, and every folder on the way to it, has to be the host's alone, and so have the files: where another user could change
+//! them, or read the key, the cache is [refused](CacheError::Untrusted), and no host starts with it.
+//!
 //! The hash stands behind the artifact because an ELF image is found from its first bytes: the file is mapped
 //! as it is. It is opened once: what is hashed and what is mapped are the same file, whatever its name leads to by then.
 
 mod trim;
+mod trust;
 
 use std::{
     collections::HashMap,
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     hash::{Hash, Hasher},
     io::{self, Read, Seek, Write},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::Mutex,
 };
 
 pub use trim::{Owner, Trimmed};
+pub use trust::Untrusted;
+
+use self::trust::{Kind, Refused};
 
 use super::{Profile, fold};
 use crate::file::Stamp;
@@ -42,7 +50,11 @@ const CHUNK_BYTES: usize = 64 << 10;
 /// Why the cache cannot be used at all.
 #[derive(Debug, thiserror::Error)]
 pub enum CacheError {
-    /// The folder or its key cannot be made or read.
+    /// Another user could change what the host runs, or read the key. A host does not start: what is wrong is to be repaired, or
+    /// somebody is at work there.
+    #[error(transparent)]
+    Untrusted(#[from] Untrusted),
+    /// The folder or its key cannot be made or read. A host goes on without a cache.
     #[error("cannot use the artifact cache {}: {source}", path.display())]
     Unusable {
         /// The folder or file.
@@ -155,29 +167,26 @@ pub struct ArtifactCache {
 impl ArtifactCache {
     /// Opens the cache in `dir`; makes the folder (mode 0700) and the key (mode 0600) if they are missing.
     pub fn open(dir: &Path) -> Result<ArtifactCache, CacheError> {
-        let unusable = |path: &Path| {
+        let refused = |path: &Path| {
             let path = path.to_owned();
-            move |source| CacheError::Unusable { path, source }
+            move |refused| match refused {
+                Refused::Untrusted(untrusted) => CacheError::Untrusted(untrusted),
+                Refused::System(source) => CacheError::Unusable { path, source },
+            }
         };
-        let mut builder = fs::DirBuilder::new();
-        builder.recursive(true);
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(dir).map_err(unusable(dir))?;
-        own(dir).map_err(unusable(dir))?;
+        make_folder(dir).map_err(refused(dir))?;
         let path = dir.join("host.key");
         let key = match read_key(&path) {
-            Ok(key) => key,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                write_key(&path).map_err(unusable(&path))?;
-                // Another process may have been first: what counts is what the file holds.
-                read_key(&path).map_err(unusable(&path))?
+            Err(absent) if absent.is_absence() => {
+                // Another process may be first: what counts is what the file holds.
+                write_key(&path).map_err(|error| refused(&path)(error.into()))?;
+                read_key(&path)
             }
-            Err(error) => return Err(unusable(&path)(error)),
+            read => read,
         };
-        own(&path).map_err(unusable(&path))?;
+        let key = key.map_err(refused(&path))?;
         let path = dir.join("host.lock");
-        let lock = trim::lock(&path).map_err(unusable(&path))?;
+        let lock = trim::lock(&path).map_err(refused(&path))?;
         Ok(ArtifactCache { dir: dir.to_owned(), key, lock, owners: Mutex::default() })
     }
 
@@ -190,7 +199,7 @@ impl ArtifactCache {
                 tracing::warn!(path = %path.display(), "an artifact does not match its keyed hash; compiling it again");
                 Found::Rejected
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Found::Absent,
+            Err(error) if error.is_absence() => Found::Absent,
             Err(error) => {
                 tracing::warn!(path = %path.display(), %error, "an artifact cannot be read; compiling it again");
                 Found::Rejected
@@ -226,7 +235,15 @@ impl ArtifactCache {
     /// `limit_bytes` are read.
     pub fn unseal(&self, name: &str, limit_bytes: u64) -> Option<Vec<u8>> {
         let mut contents = Vec::new();
-        let file = File::open(self.dir.join(name)).ok()?;
+        let file = match trust::open(&self.dir.join(name), &mut reading(), Kind::Own) {
+            Ok(file) => file,
+            Err(error) => {
+                if !error.is_absence() {
+                    tracing::warn!(name, %error, "a file of the cache cannot be read; it is ignored");
+                }
+                return None;
+            }
+        };
         contents.reserve(usize::try_from(file.metadata().ok()?.len().min(limit_bytes)).ok()?);
         file.take(limit_bytes).read_to_end(&mut contents).ok()?;
         let (sealed, stored) = contents.split_last_chunk::<HASH_BYTES>()?;
@@ -264,8 +281,8 @@ impl ArtifactCache {
         hasher
     }
 
-    fn verify(&self, name: &ArtifactName, path: &Path) -> io::Result<Option<Verified>> {
-        let mut file = File::open(path)?;
+    fn verify(&self, name: &ArtifactName, path: &Path) -> Result<Option<Verified>, Refused> {
+        let mut file = trust::open(path, &mut reading(), Kind::Own)?;
         let stamp = Stamp::of_file(&file)?;
         let Some(mut left) = stamp.bytes().checked_sub(HASH_BYTES as u64) else {
             return Ok(None);
@@ -286,45 +303,43 @@ impl ArtifactCache {
     }
 }
 
-/// Whether only this process's user can change a file or folder. Whoever else could, could plant native code.
-#[cfg(unix)]
-fn own(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::MetadataExt;
-    let metadata = fs::symlink_metadata(path)?;
-    let refuse = |what: &str| Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
-    if metadata.file_type().is_symlink() {
-        return refuse("it is a symbolic link: name the folder itself");
+fn reading() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    options
+}
+
+/// Makes the folder, and those on the way to it that are missing, unless another user could put something else in its place.
+fn make_folder(dir: &Path) -> Result<(), Refused> {
+    if trust::folder(dir)? {
+        return Ok(());
     }
-    if metadata.uid() != rustix::process::geteuid().as_raw() {
-        return refuse("it belongs to another user: name a folder of your own with --cache-dir");
-    }
-    if metadata.mode() & 0o022 != 0 {
-        return refuse("others may write to it: take that right from them (chmod go-w)");
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    // Where everybody may make folders, another user may have been first.
+    if !trust::folder(dir)? {
+        return Err(io::Error::from(io::ErrorKind::NotFound).into());
     }
     Ok(())
 }
 
-#[cfg(not(unix))]
-fn own(_: &Path) -> io::Result<()> {
-    Ok(())
-}
-
-fn read_key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
+fn read_key(path: &Path) -> Result<[u8; KEY_BYTES], Refused> {
+    let mut file = trust::open(path, &mut reading(), Kind::Secret)?;
+    let bytes = file.metadata()?.len();
+    if bytes != KEY_BYTES as u64 {
+        return Err(Untrusted::new(
+            path,
+            format!("has {bytes} bytes, and a key has {KEY_BYTES}"),
+            format!("have a new one made with `rm {}`", trust::quoted(path)),
+        )
+        .into());
+    }
     let mut key = [0; KEY_BYTES];
-    let mut file = File::open(path)?;
     file.read_exact(&mut key)?;
-    if file.read(&mut [0])? != 0 {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!(
-                "a key has {KEY_BYTES} bytes and this file has more; remove it to have a new one made"
-            ),
-        ));
-    }
     Ok(key)
 }
 
-/// Makes the key under another name (mode 0600) and gives it its own only when it is whole. A key that is already there stays.
+/// Makes the key under another name, with mode 0600 whatever the umask is, and gives it its own only when it is whole and on the
+/// disk. A key that is already there stays.
 fn write_key(path: &Path) -> io::Result<()> {
     let mut key = [0; KEY_BYTES];
     File::open("/dev/urandom")?.read_exact(&mut key)?;
@@ -333,116 +348,14 @@ fn write_key(path: &Path) -> io::Result<()> {
     file.write_all(&key)?;
     file.as_file().sync_all()?;
     match file.persist_noclobber(path) {
-        Ok(_) => Ok(()),
-        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error.error),
+        Ok(_) => {}
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        Err(error) => return Err(error.error),
     }
+    // The name as well. Without it, the next start makes another key, and compiles again.
+    let _ = File::open(dir).and_then(|dir| dir.sync_all());
+    Ok(())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn cache() -> (tempfile::TempDir, ArtifactCache) {
-        let dir = tempfile::tempdir().unwrap();
-        let cache = ArtifactCache::open(dir.path()).unwrap();
-        (dir, cache)
-    }
-
-    fn name(text: &str) -> ArtifactName {
-        ArtifactName(blake3::hash(text.as_bytes()))
-    }
-
-    fn found(cache: &ArtifactCache, name: &ArtifactName) -> Option<PathBuf> {
-        match cache.find(name) {
-            Found::Artifact(verified) => Some(verified.path),
-            Found::Absent | Found::Rejected => None,
-        }
-    }
-
-    #[test]
-    fn what_was_put_is_found_also_by_the_next_process() {
-        let (dir, cache) = cache();
-        let path = cache.put(&name("a"), b"code").unwrap();
-        assert_eq!(found(&cache, &name("a")), Some(path.clone()));
-        assert_eq!(found(&ArtifactCache::open(dir.path()).unwrap(), &name("a")), Some(path));
-        assert_eq!(found(&cache, &name("b")), None);
-    }
-
-    #[test]
-    fn tampered_cut_short_swapped_and_foreign_artifacts_are_not_found() {
-        let (_dir, cache) = cache();
-        let path = cache.put(&name("a"), b"code").unwrap();
-        let good = fs::read(&path).unwrap();
-        let mut flipped = good.clone();
-        flipped[0] ^= 1;
-        for bad in [&flipped[..], &good[..good.len() - 1], &good[1..], b"", &[0; HASH_BYTES]] {
-            fs::write(&path, bad).unwrap();
-            assert_eq!(found(&cache, &name("a")), None, "{bad:?}");
-        }
-        fs::write(cache.path(&name("b")), &good).unwrap();
-        assert_eq!(found(&cache, &name("b")), None, "an artifact under another's name");
-        let (_other_dir, other) = self::cache();
-        fs::write(other.path(&name("a")), &good).unwrap();
-        assert_eq!(found(&other, &name("a")), None, "an artifact of another host");
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn only_the_owner_reads_the_key() {
-        use std::os::unix::fs::PermissionsExt;
-        let (dir, _cache) = cache();
-        let mode = fs::metadata(dir.path().join("host.key")).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_folder_or_key_that_others_may_write_to_is_refused() {
-        use std::os::unix::fs::PermissionsExt;
-        let (dir, _cache) = cache();
-        for path in [dir.path().join("host.key"), dir.path().to_owned()] {
-            let before = fs::metadata(&path).unwrap().permissions();
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
-            let error = ArtifactCache::open(dir.path()).err().unwrap().to_string();
-            assert!(
-                error.ends_with("others may write to it: take that right from them (chmod go-w)"),
-                "{error}"
-            );
-            fs::set_permissions(&path, before).unwrap();
-        }
-    }
-
-    #[test]
-    fn a_key_of_the_wrong_length_is_refused_in_a_sentence() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("host.key"), [0; 33]).unwrap();
-        let error = ArtifactCache::open(dir.path()).err().unwrap().to_string();
-        assert!(error.ends_with("host.key: a key has 32 bytes and this file has more; remove it to have a new one made"), "{error}");
-    }
-
-    #[test]
-    fn an_artifact_that_is_written_into_after_it_was_hashed_is_noticed() {
-        let (_dir, cache) = cache();
-        let path = cache.put(&name("a"), b"code").unwrap();
-        let Found::Artifact(verified) = cache.find(&name("a")) else { panic!("it was put there") };
-        assert!(verified.is_unchanged());
-        // Another file under its name does not matter: this one is what is mapped.
-        cache.put(&name("a"), b"code").unwrap();
-        let file = File::options().append(true).open(&path).unwrap();
-        (&file).write_all(b"more").unwrap();
-        let Found::Rejected = cache.find(&name("a")) else { panic!("it is longer than it was") };
-    }
-
-    #[test]
-    fn what_was_sealed_is_unsealed_under_its_name_only() {
-        let (dir, cache) = cache();
-        cache.seal("a.ledger", b"contents").unwrap();
-        assert_eq!(cache.unseal("a.ledger", 1 << 20).as_deref(), Some(&b"contents"[..]));
-        fs::copy(dir.path().join("a.ledger"), dir.path().join("b.ledger")).unwrap();
-        assert_eq!(cache.unseal("b.ledger", 1 << 20), None);
-        assert_eq!(cache.unseal("a.ledger", 8), None, "longer than what is read");
-        fs::write(dir.path().join("a.ledger"), b"contents").unwrap();
-        assert_eq!(cache.unseal("a.ledger", 1 << 20), None);
-    }
-}
+mod tests;

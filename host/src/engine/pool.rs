@@ -2,11 +2,15 @@
 //!
 //! A pool reserves address space for as many sandboxes as the host may hold at once; a slot costs real memory
 //! only once it was used. Where the address space does not fit (small boards, containers with a limit on virtual
-//! memory), the pool is made smaller until it does, and the log says so.
+//! memory), the pool is made smaller until it does, and the log says so. Where no pool fits, sandboxes are allocated on demand, as
+//! many at once as the address space holds; and where it does not hold one, there is no host.
 
-use wasmtime::{Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result};
+use rustix::process::{Resource, getrlimit};
+use wasmtime::{
+    Engine, InstanceAllocationStrategy, Memory, MemoryType, PoolingAllocationConfig, Result, Store,
+};
 
-use super::Profile;
+use super::{EngineError, Profile};
 
 /// How large the pools are.
 #[derive(Clone, Debug)]
@@ -90,12 +94,19 @@ const NO_STACKS: u32 = 1;
 #[derive(Debug)]
 pub(super) struct Pools {
     options: PoolOptions,
-    /// None: no pool fits.
-    sandboxes: Option<u32>,
+    sandboxes: u32,
+    /// False: no pool fits.
+    pooled: bool,
 }
 
 impl Pools {
-    pub(super) fn new(options: PoolOptions) -> Pools {
+    /// Finds out how many sandboxes fit.
+    ///
+    /// # Errors
+    /// Not one fits, or Wasmtime refuses altogether.
+    pub(super) fn new(options: PoolOptions) -> Result<Pools, EngineError> {
+        // Of an address space with a limit, something has to be left for everything else: as much as one sandbox takes.
+        let rest = getrlimit(Resource::As).current.map(|_| Reserved::one()).transpose()?;
         let mut config = Profile::default().config();
         let mut fits = |sandboxes: &u32| {
             let mut pool = pooling(Profile::default(), &options, *sandboxes);
@@ -103,19 +114,26 @@ impl Pools {
             config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
             Engine::new(&config).is_ok()
         };
-        let sandboxes = sizes(options.sandboxes).find(&mut fits);
-        match sandboxes {
-            Some(sandboxes) if sandboxes < options.sandboxes => tracing::warn!(
-                asked = options.sandboxes,
-                sandboxes,
-                "the address space does not hold the pool that was asked for; made a smaller one"
-            ),
-            Some(_) => {}
-            None => tracing::warn!(
-                "no pool fits into the address space; sandboxes are allocated on demand, which is slower"
-            ),
+        let asked = options.sandboxes;
+        if let Some(sandboxes) = sizes(asked).find(&mut fits) {
+            if sandboxes < asked {
+                tracing::warn!(
+                    asked,
+                    sandboxes,
+                    "the address space does not hold the pool that was asked for; made a smaller one"
+                );
+            }
+            return Ok(Pools { options, sandboxes, pooled: true });
         }
-        Pools { options, sandboxes }
+        let mut reserved = rest.map_or_else(Reserved::one, Ok)?;
+        while reserved.sandboxes <= asked && reserved.another().is_ok() {}
+        let sandboxes = reserved.sandboxes.saturating_sub(SPARE).clamp(1, asked.max(1));
+        tracing::warn!(
+            asked,
+            sandboxes,
+            "no pool fits into the address space; sandboxes are allocated on demand, which is slower, and fewer at once where it does not hold as many"
+        );
+        Ok(Pools { options, sandboxes, pooled: false })
     }
 
     pub(super) fn options(&self) -> &PoolOptions {
@@ -124,13 +142,13 @@ impl Pools {
 
     /// Sandboxes that each of them holds, besides those that are made ahead.
     pub(super) fn sandboxes(&self) -> u32 {
-        self.sandboxes.unwrap_or(self.options.sandboxes)
+        self.sandboxes
     }
 
     /// Makes an engine with a pool of its own.
     pub(super) fn engine(&self, profile: Profile) -> Result<Engine> {
         let mut config = profile.config();
-        for sandboxes in self.sandboxes.into_iter().flat_map(sizes) {
+        for sandboxes in sizes(self.sandboxes).take_while(|_| self.pooled) {
             config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling(
                 profile,
                 &self.options,
@@ -147,6 +165,31 @@ impl Pools {
             }
         }
         Engine::new(&profile.config())
+    }
+}
+
+/// What sandboxes that are allocated on demand reserve. Given back when dropped.
+struct Reserved {
+    store: Store<()>,
+    sandboxes: u32,
+}
+
+impl Reserved {
+    fn one() -> Result<Reserved, EngineError> {
+        let engine = Engine::new(&Profile::default().config()).map_err(EngineError::Engine)?;
+        let mut reserved = Reserved { store: Store::new(&engine, ()), sandboxes: 0 };
+        reserved.another().map_err(|source| {
+            let limit = getrlimit(Resource::As).current;
+            EngineError::AddressSpace { limit_mib: limit.map(|bytes| bytes >> 20), source }
+        })?;
+        Ok(reserved)
+    }
+
+    /// One linear memory takes nearly all of what a sandbox does.
+    fn another(&mut self) -> Result<()> {
+        Memory::new(&mut self.store, MemoryType::new(1, None))?;
+        self.sandboxes += 1;
+        Ok(())
     }
 }
 
@@ -253,7 +296,7 @@ mod tests {
     fn a_pool_that_does_not_fit_is_made_smaller() {
         // 200,000 slots of 4 GiB are 800 TiB, more than a process's 128 TiB.
         let options = PoolOptions { sandboxes: 200_000, ..PoolOptions::default() };
-        let pools = Pools::new(options);
+        let pools = Pools::new(options).unwrap();
         assert!((SMALLEST_POOL..200_000).contains(&pools.sandboxes()), "{pools:?}");
         let engine = pools.engine(Profile::default()).unwrap();
         assert!(engine.pooling_allocator_metrics().is_some());

@@ -6,8 +6,9 @@
 //! |---|---|
 //! | [`Stop`], fuel, the pool, more instances or tables than allowed, a result that is too large | the limit's own |
 //! | a refused growth, and then an abort or an exit that says failure | `memory_exceeded`, see [`gave_up`] |
+//! | memory or address space that the system refused | `load_shed` |
 //! | any other [`Trap`], an exit, an exception that nobody caught | `trap` |
-//! | [`WasmtimeBug`], an [`OutOfMemory`](wasmtime::error::OutOfMemory), what the system said ([`std::io::Error`]), a task of the host's that panicked, an import that is not linked | `internal` |
+//! | [`WasmtimeBug`], what else the system said ([`std::io::Error`], [`Errno`]), a task of the host's that panicked, an import that is not linked | `internal` |
 //! | everything else | `trap` |
 //!
 //! Everything else is text without a type: Wasmtime's canonical ABI (a pointer out of bounds, a handle that is none), its
@@ -16,6 +17,7 @@
 
 use std::io;
 
+use rustix::io::Errno;
 use tokio::task::JoinError;
 use wasmtime::{
     PoolConcurrencyLimitError, Trap, UnknownImportError, WasmBacktrace, WasmtimeBug,
@@ -97,6 +99,10 @@ pub(super) fn classify_under(
         Some(Trap::Interrupt) => return Fault::from(Stop::Deadline),
         _ => {}
     }
+    if trap.is_none() && is_out_of_memory(error) {
+        let detail = format!("the host gets no more memory from the system: {error:#}");
+        return Fault::new(Outcome::LoadShed, detail);
+    }
     let outcome = if trap.is_none() && is_ours(error) { Outcome::Internal } else { Outcome::Trap };
     Fault::new(outcome, describe(error, trap))
 }
@@ -150,12 +156,25 @@ fn panicked(error: &wasmtime::Error) -> bool {
     has(&["rust_panic", "panicking"]) && !has(&["alloc_error", "rust_oom", "handle_error"])
 }
 
+/// Whether the system refused memory, or address space for it: the host is full, whoever asked for it.
+pub(super) fn is_out_of_memory(error: &wasmtime::Error) -> bool {
+    let refused = |cause: &(dyn std::error::Error + 'static)| {
+        let errno = cause.downcast_ref::<Errno>().copied();
+        let io = cause.downcast_ref::<io::Error>().and_then(Errno::from_io_error);
+        errno.or(io) == Some(Errno::NOMEM)
+    };
+    error.is::<OutOfMemory>() || error.chain().any(refused)
+}
+
 /// Whether this is a mistake of the host's, or of what it stands on.
 fn is_ours(error: &wasmtime::Error) -> bool {
+    let system = |cause: &(dyn std::error::Error + 'static)| {
+        cause.is::<io::Error>() || cause.is::<Errno>() || cause.is::<JoinError>()
+    };
     error.is::<WasmtimeBug>()
-        || error.is::<OutOfMemory>()
         || error.is::<UnknownImportError>()
-        || error.chain().any(|cause| cause.is::<io::Error>() || cause.is::<JoinError>())
+        || is_out_of_memory(error)
+        || error.chain().any(system)
 }
 
 /// Wasmtime's error has no type that others can name.
@@ -229,4 +248,35 @@ fn backtrace(mut text: String, error: &wasmtime::Error) -> String {
 fn demangle(name: &str) -> String {
     rustc_demangle::try_demangle(name)
         .map_or_else(|_| name.to_owned(), |demangled| format!("{demangled:#}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn classified(error: wasmtime::Error) -> (Outcome, String) {
+        let Fault { outcome, detail } = classify_under(&error, &Limits::default(), 0, None);
+        (outcome, detail)
+    }
+
+    #[test]
+    fn memory_that_the_system_refuses_is_the_hosts_want_of_it() {
+        let mmap = wasmtime::Error::from(Errno::NOMEM).context("mmap failed to reserve 0x1 bytes");
+        let (outcome, detail) = classified(mmap);
+        assert_eq!(outcome, Outcome::LoadShed);
+        assert_eq!(
+            detail,
+            "the host gets no more memory from the system: mmap failed to reserve 0x1 bytes: Cannot allocate memory (os error 12)"
+        );
+        let stack = io::Error::from_raw_os_error(Errno::NOMEM.raw_os_error());
+        assert_eq!(classified(stack.into()).0, Outcome::LoadShed);
+    }
+
+    #[test]
+    fn what_else_the_system_says_is_the_hosts_fault_and_never_the_functions() {
+        assert_eq!(classified(Errno::INVAL.into()).0, Outcome::Internal);
+        assert_eq!(classified(io::Error::other("no").into()).0, Outcome::Internal);
+        assert_eq!(classified(Trap::UnreachableCodeReached.into()).0, Outcome::Trap);
+        assert_eq!(classified(wasmtime::Error::msg("a handle that is none")).0, Outcome::Trap);
+    }
 }

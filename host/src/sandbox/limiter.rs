@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use wasmtime::{ResourceLimiter, Result};
 
+use super::fault::is_out_of_memory;
 use crate::{
     manifest::Limits,
     memory::{Account, Part},
@@ -29,6 +30,8 @@ pub(super) struct Limiter {
     /// What the host holds behind handles, as it was last [counted](super::held).
     held_bytes: usize,
     peak_bytes: usize,
+    /// [`Self::memory_bytes`] and [`Self::peak_bytes`] before the growth that was let through last.
+    before: (usize, usize),
     /// What the host holds of it, over [`FREE_BYTES`]. None: it is not charged.
     charged: Option<Part>,
     refused: Option<Refusal>,
@@ -85,6 +88,7 @@ impl Limiter {
             table_bytes: 0,
             held_bytes: 0,
             peak_bytes: 0,
+            before: (0, 0),
             charged: None,
             refused: None,
         }
@@ -171,9 +175,20 @@ impl ResourceLimiter for Limiter {
             return Ok(false);
         }
         self.goes_on();
+        self.before = (self.memory_bytes, self.peak_bytes);
         self.memory_bytes = total;
         self.peak_bytes = self.peak_bytes.max(total);
         Ok(true)
+    }
+
+    /// What was let through and then refused by the system counts as refused by the host, and not as had. What the memory's own type
+    /// forbids comes here as well, without having been let through.
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> Result<()> {
+        if is_out_of_memory(&error) {
+            self.refused = Some(Refusal::Host { desired_bytes: self.memory_bytes });
+            (self.memory_bytes, self.peak_bytes) = self.before;
+        }
+        Ok(())
     }
 
     fn table_growing(
@@ -281,6 +296,22 @@ mod tests {
         assert!(!limiter.table_growing(0, 20_000, None).unwrap());
         drop(limiter);
         assert_eq!(memory.used_bytes(), 0);
+    }
+
+    #[test]
+    fn what_the_system_refuses_is_the_hosts_refusal_and_is_not_had() {
+        let mut limiter = Limiter::new(&Limits { memory_bytes: 3 << 16, ..Limits::default() });
+        assert!(limiter.memory_growing(0, 1 << 16, None).unwrap());
+        assert!(limiter.memory_growing(1 << 16, 3 << 16, None).unwrap());
+        let refused = wasmtime::Error::from(rustix::io::Errno::NOMEM).context("mprotect");
+        limiter.memory_grow_failed(refused).unwrap();
+        assert_eq!(limiter.refused(), Some(Refusal::Host { desired_bytes: 3 << 16 }));
+        assert_eq!((limiter.memory_bytes, limiter.peak_bytes()), (1 << 16, 1 << 16));
+        // Less of it may be there.
+        assert!(limiter.memory_growing(1 << 16, 2 << 16, None).unwrap());
+        assert_eq!(limiter.refused(), None);
+        limiter.memory_grow_failed(wasmtime::Error::msg("over its maximum")).unwrap();
+        assert_eq!((limiter.refused(), limiter.memory_bytes), (None, 2 << 16));
     }
 
     #[test]

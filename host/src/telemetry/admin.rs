@@ -1,7 +1,13 @@
 //! The admin listener: metrics for scrapers, health for supervisors, readiness for load balancers.
 //!
 //! It is for the machine that the host runs on: loopback unless told otherwise, no authentication, no request
-//! with an effect.
+//! with an effect. Whoever reaches it is bounded all the same: in connections, of which one that waits for its client
+//! gives way to a new one ([`places`]); in time; in the size of a head; and to one request for each connection. Metrics are put
+//! together piece by piece as they are read, by one thread at a time, which serves nothing else: no look at the host's health
+//! waits for them.
+
+mod door;
+mod places;
 
 use std::{convert::Infallible, error::Error, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -10,23 +16,45 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Serialize;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::oneshot,
 };
 
+use self::{
+    door::Refusal,
+    places::{Made, Place, Places, Watched},
+};
 use crate::telemetry::{Health, Metrics, metrics::Exposition};
 
-/// Where the admin listener is when nothing is said.
-pub const DEFAULT_ADDRESS: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9464);
-
-/// Connections at once; further ones wait in the kernel's queue.
-const MAX_CONNECTIONS: usize = 64;
-/// For a request's head to arrive, and for a kept connection to send its next.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause after an error of `accept`, which is mostly a lack of file descriptors and would come back at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// A request's head, in bytes: many times what a scraper sends. Over it the answer is 431.
+const HEAD_BYTES: usize = 16 << 10;
+/// A request's header fields. Over it the answer is 431.
+const FIELDS: usize = 64;
+
+/// What clients of the listener may take, together and each.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    /// Connections at once. The next one has the place of the one that has waited longest for its client.
+    connections: usize,
+    /// Connections at once that are asked for metrics: each holds a piece of them and a list of series. As for connections; where none
+    /// waits for its client, 503.
+    scrapes: usize,
+    /// From the connection's opening to the end of the request's head. The connection is closed.
+    head: Duration,
+    /// From then on to the last byte of the response: what Prometheus waits for a scrape by default. The connection is closed.
+    response: Duration,
+}
+
+const BOUNDS: Bounds = Bounds {
+    connections: 64,
+    scrapes: 4,
+    head: Duration::from_secs(5),
+    response: Duration::from_secs(10),
+};
 
 /// Why there is no admin listener.
 #[derive(Debug, thiserror::Error)]
@@ -55,19 +83,22 @@ pub struct Admin {
     listener: TcpListener,
     address: SocketAddr,
     state: Arc<State>,
+    bounds: Bounds,
 }
 
 #[derive(Debug)]
 struct State {
     metrics: Arc<Metrics>,
     health: Arc<Health>,
-    connections: Arc<Semaphore>,
+    /// What the listener is called besides its addresses.
+    names: Vec<String>,
 }
 
 impl Admin {
-    /// Binds the listener.
+    /// Binds the listener. It answers under addresses, `localhost` and these host names, which are in lower case.
     pub async fn bind(
         address: SocketAddr,
+        names: Vec<String>,
         metrics: Arc<Metrics>,
         health: Arc<Health>,
     ) -> Result<Admin, AdminError> {
@@ -77,9 +108,8 @@ impl Admin {
         };
         let listener = TcpListener::bind(address).await.map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
-        let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        let state = Arc::new(State { metrics, health, connections });
-        Ok(Admin { listener, address, state })
+        let state = Arc::new(State { metrics, health, names });
+        Ok(Admin { listener, address, state, bounds: BOUNDS })
     }
 
     /// Where it listens: with the port that the system chose if 0 was asked for.
@@ -89,16 +119,13 @@ impl Admin {
 
     /// Answers until the future is dropped. During a drain it goes on: that is when readiness is asked for.
     pub async fn serve(self) -> Infallible {
+        let Admin { listener, state, bounds, .. } = self;
+        let places = Places::new(bounds.connections, bounds.scrapes);
         loop {
-            // Never closed, so never an error.
-            let permit = self.state.connections.clone().acquire_owned().await;
-            match self.listener.accept().await {
+            match listener.accept().await {
                 Ok((stream, _)) => {
-                    let state = self.state.clone();
-                    tokio::spawn(async move {
-                        serve_connection(stream, state).await;
-                        drop(permit);
-                    });
+                    let (place, end) = places.take().await;
+                    tokio::spawn(serve_connection(stream, state.clone(), place, end, bounds));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the admin listener could not accept a connection");
@@ -109,24 +136,45 @@ impl Admin {
     }
 }
 
-async fn serve_connection(stream: TcpStream, state: Arc<State>) {
+/// Answers one request.
+async fn serve_connection(
+    stream: TcpStream,
+    state: Arc<State>,
+    place: Arc<Place>,
+    end: oneshot::Receiver<()>,
+    bounds: Bounds,
+) {
+    let socket = TokioIo::new(Watched::new(stream, place.clone()));
     let service = service_fn(move |request: Request<Incoming>| {
-        let response = state.answer(&request);
-        async move { Ok::<_, Infallible>(response) }
+        let (state, place) = (state.clone(), place.clone());
+        async move {
+            place.is_served();
+            let response = state.answer(&request, &place);
+            place.is_answered();
+            Ok::<_, Infallible>(response)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = connection.await {
-        tracing::debug!(%error, "an admin connection ended early");
+        .header_read_timeout(bounds.head)
+        .keep_alive(false)
+        .max_buf_size(HEAD_BYTES)
+        .max_headers(FIELDS)
+        .serve_connection(socket, service);
+    tokio::select! {
+        ended = tokio::time::timeout(bounds.head + bounds.response, connection) => match ended {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "an admin connection ended early"),
+            Err(_) => tracing::debug!("an admin connection took too long, and was closed"),
+        },
+        _ = end => tracing::debug!("an admin connection was idle, and made room for another"),
     }
 }
 
 const INDEX: &str = "\
 Lacewing admin
 /metrics  what Prometheus scrapes
-/healthz  200 while the process lives
+/healthz  200 while the process lives; /livez is the same
 /readyz   200 while requests are welcome, else 503
 ";
 
@@ -136,29 +184,37 @@ const TEXT: &str = "text/plain; charset=utf-8";
 type Answer = UnsyncBoxBody<Bytes, Box<dyn Error + Send + Sync>>;
 
 impl State {
-    fn answer<B>(&self, request: &Request<B>) -> Response<Answer> {
-        let page: fn(&State, &Request<B>) -> Response<Answer> = match request.uri().path() {
-            "/" => |_, _| respond(StatusCode::OK, TEXT, INDEX),
-            "/metrics" => State::metrics,
-            "/healthz" => |_, _| respond(StatusCode::OK, TEXT, "ok\n"),
-            "/readyz" => |state, _| state.readiness(),
-            _ => return respond(StatusCode::NOT_FOUND, TEXT, format!("not found\n\n{INDEX}")),
-        };
-        // hyper sends no body in answer to HEAD.
-        if matches!(*request.method(), Method::GET | Method::HEAD) {
-            return page(self, request);
+    fn answer(&self, request: &Request<Incoming>, place: &Arc<Place>) -> Response<Answer> {
+        if let Err(Refusal { status, detail }) = door::admits(request, &self.names) {
+            return problem(status, &detail);
         }
-        let mut response =
-            respond(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD are allowed here\n");
-        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-        response
+        let path = request.uri().path();
+        if !matches!(path, "/" | "/metrics" | "/healthz" | "/livez" | "/readyz") {
+            return respond(StatusCode::NOT_FOUND, TEXT, format!("not found\n\n{INDEX}"));
+        }
+        // hyper sends no body in answer to HEAD.
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let text = "only GET and HEAD are allowed here\n";
+            let mut response = respond(StatusCode::METHOD_NOT_ALLOWED, TEXT, text);
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+        match path {
+            "/metrics" => self.metrics(request, place),
+            "/readyz" => self.readiness(),
+            "/" => respond(StatusCode::OK, TEXT, INDEX),
+            _ => respond(StatusCode::OK, TEXT, "ok\n"),
+        }
     }
 
-    fn metrics<B>(&self, request: &Request<B>) -> Response<Answer> {
+    fn metrics(&self, request: &Request<Incoming>, place: &Arc<Place>) -> Response<Answer> {
+        if !place.scrapes() {
+            return busy("as many scrapes as may be are under way: try again in a second");
+        }
         let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok());
         let exposition = Exposition::negotiate(accept);
-        let text = self.metrics.scrape(exposition).boxed_unsync();
-        let mut response = answer(StatusCode::OK, exposition.content_type(), text);
+        let text = Made::new(self.metrics.scrape(exposition), place.clone());
+        let mut response = answer(StatusCode::OK, exposition.content_type(), text.boxed_unsync());
         response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
         response
     }
@@ -169,6 +225,27 @@ impl State {
             Err(reason) => respond(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{reason}\n")),
         }
     }
+}
+
+fn busy(detail: &str) -> Response<Answer> {
+    let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, detail);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+/// A problem document (RFC 9457).
+fn problem(status: StatusCode, detail: &str) -> Response<Answer> {
+    #[derive(Serialize)]
+    struct Document<'a> {
+        title: &'a str,
+        status: u16,
+        detail: &'a str,
+    }
+    let title = status.canonical_reason().unwrap_or_default();
+    let document = Document { title, status: status.as_u16(), detail };
+    // Infallible: strings and a number.
+    let text = serde_json::to_string(&document).unwrap_or_default();
+    respond(status, "application/problem+json", text + "\n")
 }
 
 fn respond(
@@ -190,85 +267,4 @@ fn answer(status: StatusCode, content_type: &'static str, body: Answer) -> Respo
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-    use super::*;
-
-    const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
-
-    async fn start() -> (SocketAddr, Arc<Health>, tokio::task::JoinHandle<Infallible>) {
-        let health = Arc::new(Health::new());
-        let admin = Admin::bind(ANY, Arc::new(Metrics::new()), health.clone()).await.unwrap();
-        let address = admin.address();
-        (address, health, tokio::spawn(admin.serve()))
-    }
-
-    async fn ask(address: SocketAddr, line: &str, more: &str) -> String {
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        let request = format!("{line} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n{more}\r\n");
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        answer
-    }
-
-    #[tokio::test]
-    async fn readiness_follows_health_and_liveness_does_not() {
-        let (address, health, server) = start().await;
-        let answer = ask(address, "GET /readyz", "").await;
-        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
-        assert!(answer.ends_with("\r\n\r\nstarting: the apps are not loaded yet\n"), "{answer}");
-        health.set_ready();
-        assert!(ask(address, "GET /readyz", "").await.ends_with("\r\n\r\nready\n"));
-        health.set_draining();
-        let answer = ask(address, "GET /readyz", "").await;
-        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("draining"), "{answer}");
-        assert!(ask(address, "GET /healthz", "").await.starts_with("HTTP/1.1 200 "));
-        server.abort();
-    }
-
-    #[tokio::test]
-    async fn metrics_come_in_the_format_that_is_asked_for() {
-        let (address, _health, server) = start().await;
-        let plain = ask(address, "GET /metrics", "").await;
-        assert!(plain.contains("content-type: text/plain; version=0.0.4"), "{plain}");
-        assert!(plain.contains("\n# TYPE lacewing_build_info gauge\n"), "{plain}");
-        let accept = "accept: application/openmetrics-text; version=1.0.0\r\n";
-        let open = ask(address, "GET /metrics?x=1", accept).await;
-        assert!(open.contains("content-type: application/openmetrics-text; version=1.0.0"));
-        assert!(open.ends_with("# EOF\n\r\n0\r\n\r\n"), "{open}");
-        server.abort();
-    }
-
-    #[tokio::test]
-    async fn what_is_not_there_says_what_is() {
-        let (address, _health, server) = start().await;
-        let answer = ask(address, "GET /nothing", "").await;
-        assert!(answer.starts_with("HTTP/1.1 404 ") && answer.contains("/metrics"), "{answer}");
-        assert!(ask(address, "GET /", "").await.ends_with(INDEX));
-        let answer = ask(address, "POST /readyz", "content-length: 0\r\n").await;
-        assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
-        assert!(answer.contains("allow: GET, HEAD\r\n"), "{answer}");
-        let answer = ask(address, "HEAD /healthz", "").await;
-        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\n"), "{answer}");
-        server.abort();
-    }
-
-    #[tokio::test]
-    async fn an_address_that_cannot_be_had_is_named() {
-        let (address, _health, server) = start().await;
-        let bind = |address| Admin::bind(address, Arc::default(), Arc::default());
-        assert_eq!(
-            bind(address).await.unwrap_err().to_string(),
-            format!(
-                "the admin listener cannot have {address}: the port is in use; choose another with --admin, or `--admin off`"
-            )
-        );
-        // An address for documentation is no machine's.
-        let foreign: SocketAddr = "192.0.2.1:9".parse().unwrap();
-        let error = bind(foreign).await.unwrap_err();
-        assert_eq!(error.to_string(), "the admin listener cannot have 192.0.2.1:9");
-        server.abort();
-    }
-}
+mod tests;

@@ -4,6 +4,7 @@
 //! Each test is an attack on a host in a process of its own, whose descriptors, tasks and memory are therefore nobody else's.
 //! `SECURITY.md` lists them all; `table` keeps that true.
 
+mod admin;
 mod artifacts;
 mod egress;
 mod http2;
@@ -312,6 +313,11 @@ impl Host {
         self.up.signal("HUP");
     }
 
+    /// Where its metrics, health and readiness are.
+    pub(super) fn admin(&self) -> SocketAddr {
+        self.up.admin
+    }
+
     /// What it has said so far.
     pub(super) fn said(&self) -> String {
         self.up.said()
@@ -408,9 +414,18 @@ impl Host {
         socket
     }
 
-    /// All figures of the admin address. Each line is whole: what frames a piece stands between lines.
+    /// All figures of the admin address, which may say to come back while it makes other scrapes. Each line is whole: what frames a
+    /// piece stands between lines.
     pub(super) async fn figures(&self) -> BTreeMap<String, u64> {
-        let text = rest(self.scrape().await).await;
+        let until = Instant::now() + PATIENCE;
+        let text = loop {
+            let text = rest(self.scrape().await).await;
+            if !text.starts_with("HTTP/1.1 503 ") {
+                break text;
+            }
+            assert!(Instant::now() < until, "{text}");
+            pause().await;
+        };
         let lines = text.lines().filter_map(|line| line.split_once(' '));
         lines.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect()
     }

@@ -51,11 +51,7 @@ pub(crate) fn command(args: &[&str]) -> Command {
 impl Up {
     /// Starts `lacewing up` with these arguments, on free ports, and waits until it serves.
     pub(crate) fn start(args: &[&str]) -> Up {
-        let mut up = Up::spawn(args, |_| {});
-        let serving = up.line("Serving http://");
-        up.address = address(&serving, "http://");
-        up.admin = address(&up.line("metrics http://"), "metrics http://");
-        up
+        Up::spawn(args, |_| {}).serving()
     }
 
     /// As [`Up::start`], with changes to the command, and waits for nothing.
@@ -81,6 +77,30 @@ impl Up {
         });
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         Up { address: nowhere, admin: nowhere, child, stderr }
+    }
+
+    /// As [`Up::spawn`], within limits that a shell sets: `ulimit -v 1000`, `umask 000`.
+    pub(crate) fn limited(limits: &str, args: &[&str]) -> Up {
+        Up::spawn(args, |command| {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &format!("{limits}; exec \"$0\" \"$@\"")]);
+            shell.arg(command.get_program()).args(command.get_args());
+            for (name, value) in command.get_envs() {
+                match value {
+                    Some(value) => shell.env(name, value),
+                    None => shell.env_remove(name),
+                };
+            }
+            shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            *command = shell;
+        })
+    }
+
+    /// Waits until it serves.
+    pub(crate) fn serving(mut self) -> Up {
+        self.address = address(&self.line("Serving http://"), "http://");
+        self.admin = address(&self.line("metrics http://"), "metrics http://");
+        self
     }
 
     /// Its number.

@@ -318,7 +318,7 @@ async fn a_process_starts_from_its_ledger_and_notices_what_changed() {
     let (project, cache) = (project.to_str().unwrap(), dir.path().join("cache"));
     let cache = cache.to_str().unwrap();
     let start = || Up::start(&["--host", project, "--cache-dir", cache]);
-    let metrics = async |up: &Up| get(up.admin, "admin", "/metrics").await.text().to_owned();
+    let metrics = async |up: &Up| get(up.admin, "localhost", "/metrics").await.text().to_owned();
     let served = async |path: &str, misses: u64, hits: u64| {
         let up = start();
         let reply = get(up.address, "many.test", path).await;

@@ -41,8 +41,8 @@ async fn an_example_is_built_and_served() {
     let up = Up::start(&[arg(&root().join("examples/hello"))]);
     let reply = get(up.address, "localhost", "/").await;
     assert_eq!((reply.status, reply.outcome(), reply.text()), (200, "ok", "Hello, world!\n"));
-    assert_eq!(get(up.admin, "admin", "/readyz").await.text(), "ready\n");
-    let metrics = get(up.admin, "admin", "/metrics").await;
+    assert_eq!(get(up.admin, "localhost", "/readyz").await.text(), "ready\n");
+    let metrics = get(up.admin, "localhost", "/metrics").await;
     assert!(metrics.text().contains("outcome=\"ok\""), "{}", metrics.text());
     let record = up.line("INFO invocation: local/hello/hello@");
     assert!(record.contains(" ok 200 GET / duration_us="), "{record}");
@@ -64,7 +64,7 @@ async fn a_drain_lets_what_was_accepted_finish() {
     let (sender, mut answer) = in_flight(&up).await;
     up.signal("TERM");
     up.line("Draining 1 invocation in flight, for at most 30 s; again to stop at once");
-    let ready = get(up.admin, "admin", "/readyz").await;
+    let ready = get(up.admin, "localhost", "/readyz").await;
     assert_eq!((ready.status, ready.text()), (503, "draining: no new requests, please\n"));
     // The body goes on, in both directions.
     sender.send("second").await;
@@ -493,7 +493,7 @@ async fn a_broken_app_keeps_nobody_else_from_being_served() {
         assert_eq!(get(up.address, "blue.test", "/").await.text(), "hello from 0.3", "{what}");
         let reply = get(up.address, "red.test", "/").await;
         assert_eq!((reply.status, reply.outcome()), (404, "no_route"), "{what}");
-        assert_eq!(get(up.admin, "admin", "/readyz").await.text(), "ready\n");
+        assert_eq!(get(up.admin, "localhost", "/readyz").await.text(), "ready\n");
         up.signal("TERM");
         let (status, said) = up.wait();
         assert_eq!(status.code(), Some(0), "{said}");

@@ -22,7 +22,7 @@ use std::{
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{
-    UpArgs,
+    UpArgs, descriptors,
     rollout::{Ended, Read, Rollout, Target, read},
 };
 use crate::{
@@ -47,7 +47,7 @@ pub(in crate::cli) fn run(args: &UpArgs, console: &Console) -> Result<ExitCode, 
     if args.ends_with_parent {
         end_with_parent().map_err(Error::System)?;
     }
-    raise_file_limit();
+    let descriptors = descriptors::raise_limit();
     let what = What::of(args, &project, console)?;
     // Sockets and clocks are looked at after so few turns because each may be a guest's, and last a tick.
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -58,7 +58,7 @@ pub(in crate::cli) fn run(args: &UpArgs, console: &Console) -> Result<ExitCode, 
     let ended = runtime.block_on(async {
         let mut signals = Signals::new()?;
         let up = tokio::select! {
-            up = Up::start(args.clone(), project, what, *console) => up?,
+            up = Up::start(args.clone(), project, what, descriptors, *console) => up?,
             // Nobody was served yet.
             () = signals.stop() => return Ok(ExitCode::Success),
         };
@@ -74,15 +74,6 @@ fn end_with_parent() -> std::io::Result<()> {
     #[cfg(target_os = "linux")]
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     Ok(())
-}
-
-/// Connections and resident programs take a file descriptor each, and by default a process may have 1,024 where the system
-/// lets it ask for more. Where it does not, the next one is not accepted before another is closed.
-fn raise_file_limit() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 /// What is to be served.
@@ -178,6 +169,7 @@ impl Up {
         args: UpArgs,
         project: Project,
         what: What,
+        descriptors: Option<u64>,
         console: Console,
     ) -> Result<Up, Error> {
         let settings = &what.settings().clone();
@@ -195,7 +187,8 @@ impl Up {
         }
         let admin = match settings.admin {
             Some(address) => {
-                Some(Admin::bind(address, host.metrics().clone(), host.health().clone()).await?)
+                let (metrics, health) = (host.metrics().clone(), host.health().clone());
+                Some(Admin::bind(address, settings.admin_hosts.clone(), metrics, health).await?)
             }
             None => None,
         };
@@ -215,12 +208,14 @@ impl Up {
 
         let gateway = Arc::new(Gateway::new(host.invoker().clone(), host.metrics().clone()));
         let loops = EventLoops::per_core().map_err(Error::System)?;
+        let connections = descriptors::connections(settings, descriptors);
+        let options = Options { connections, ..Options::of(settings) };
         let servers: Vec<Server> = listeners
             .into_iter()
             .map(|listener| {
                 Server::start(
                     listener,
-                    Options::of(settings),
+                    options.clone(),
                     loops.handle(),
                     host.routes().clone(),
                     gateway.clone(),
@@ -416,6 +411,7 @@ fn fixed_settings(now: &Settings, new: &Settings) -> Vec<&'static str> {
     let differ = [
         ("`listen`", now.listen != new.listen),
         ("`admin`", now.admin != new.admin),
+        ("`admin_hosts`", now.admin_hosts != new.admin_hosts),
         ("`cache_dir`", now.cache_dir != new.cache_dir),
         ("`max_cache_mib`", now.max_cache_bytes != new.max_cache_bytes),
         ("`residency`", now.residency != new.residency),

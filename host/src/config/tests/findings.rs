@@ -25,14 +25,14 @@ quota = { memory_mb = 64 }
   |
 2 | max_sandbox = 10
   | ^^^^^^^^^^^
-  = help: did you mean `max_sandboxes`? What is known here: `listen`, `admin`, `cache_dir`, `max_cache_mib`, `residency`, `max_sandboxes`, `memory_mib`, `body_memory_mib`, `grace_period_s`, `connections`, `admission`, `compiler`, `log`, `metrics`, `caps`, `egress` and `tenants`
+  = help: did you mean `max_sandboxes`? What is known here: `listen`, `admin`, `admin_hosts`, `cache_dir`, `max_cache_mib`, `residency`, `max_sandboxes`, `memory_mib`, `body_memory_mib`, `grace_period_s`, `connections`, `admission`, `compiler`, `log`, `metrics`, `caps`, `egress` and `tenants`
 
 error: unknown key `connection`
  --> ROOT/host.toml:4:2
   |
 4 | [connection]
   |  ^^^^^^^^^^
-  = help: did you mean `connections`? What is known here: `listen`, `admin`, `cache_dir`, `max_cache_mib`, `residency`, `max_sandboxes`, `memory_mib`, `body_memory_mib`, `grace_period_s`, `connections`, `admission`, `compiler`, `log`, `metrics`, `caps`, `egress` and `tenants`
+  = help: did you mean `connections`? What is known here: `listen`, `admin`, `admin_hosts`, `cache_dir`, `max_cache_mib`, `residency`, `max_sandboxes`, `memory_mib`, `body_memory_mib`, `grace_period_s`, `connections`, `admission`, `compiler`, `log`, `metrics`, `caps`, `egress` and `tenants`
 
 error: unknown key `domains` in `[tenants.acme]`
  --> ROOT/host.toml:8:1
@@ -107,6 +107,38 @@ warning: `admin` is 0.0.0.0:9180, and whoever reaches it needs no password
 2 | admin = "0.0.0.0:9180"
   |         ^^^^^^^^^^^^^^
   = help: write `127.0.0.1:9180`, or keep the address in a network of your own"#
+    );
+}
+
+#[test]
+fn wrong_hosts_of_the_admin_address() {
+    let findings = Hosts::new().report(
+        r#"admin_hosts = ["metrics.internal:9180", "*.internal", "10.0.0.1"]
+tenants.acme.hosts = ["*"]
+"#,
+    );
+    assert_eq!(
+        findings,
+        r#"error: "metrics.internal:9180" is not a host name: leave the port out
+ --> ROOT/host.toml:1:16
+  |
+1 | admin_hosts = ["metrics.internal:9180", "*.internal", "10.0.0.1"]
+  |                ^^^^^^^^^^^^^^^^^^^^^^^
+  = help: `admin_hosts` takes host names such as `metrics.internal`
+
+error: `admin_hosts` takes whole host names, and no star as in `*.internal`
+ --> ROOT/host.toml:1:41
+  |
+1 | admin_hosts = ["metrics.internal:9180", "*.internal", "10.0.0.1"]
+  |                                         ^^^^^^^^^^^^
+  = help: write each name by which `admin` is reached, such as `metrics.internal`
+
+warning: `admin` answers under every address, `10.0.0.1` included
+ --> ROOT/host.toml:1:55
+  |
+1 | admin_hosts = ["metrics.internal:9180", "*.internal", "10.0.0.1"]
+  |                                                       ^^^^^^^^^^
+  = help: leave it out"#
     );
 }
 

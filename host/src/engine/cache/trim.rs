@@ -9,14 +9,18 @@
 use std::{
     cmp::Reverse,
     collections::HashMap,
-    fs::{self, File, TryLockError},
+    fs::{self, File, OpenOptions, Permissions, TryLockError},
     io,
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::PoisonError,
     time::{Duration, SystemTime},
 };
 
-use super::{ARTIFACT_SUFFIX, ArtifactCache, ArtifactName};
+use super::{
+    ARTIFACT_SUFFIX, ArtifactCache, ArtifactName,
+    trust::{self, Kind, Refused},
+};
 use crate::{fair::Portion, name::TenantName};
 
 /// The tenant of an artifact.
@@ -46,9 +50,16 @@ pub struct Trimmed {
     pub left_bytes: u64,
 }
 
-/// Opens the lock of a folder, and takes it together with others.
-pub(super) fn lock(path: &Path) -> io::Result<File> {
-    let lock = File::options().create(true).append(true).open(path)?;
+/// Opens the lock of a folder, and takes it together with others. Who can open it could keep everybody waiting: that is the owner
+/// only.
+pub(super) fn lock(path: &Path) -> Result<File, Refused> {
+    let mut options = OpenOptions::new();
+    // To read as well, so that a pipe of this name waits for nobody.
+    let lock =
+        trust::open(path, options.create(true).read(true).append(true).mode(0o600), Kind::Own)?;
+    if lock.metadata()?.mode() & 0o077 != 0 {
+        lock.set_permissions(Permissions::from_mode(0o600))?;
+    }
     lock.lock_shared()?;
     Ok(lock)
 }
@@ -152,6 +163,10 @@ impl ArtifactCache {
             let Some(name) = name.to_str() else { continue };
             // Another process may have removed it.
             let Ok(metadata) = entry.metadata() else { continue };
+            // Nothing of the host's, and nothing that removing a file removes.
+            if metadata.is_dir() {
+                continue;
+            }
             let Ok(used) = metadata.modified() else { continue };
             if PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
                 if now.duration_since(used).is_ok_and(|age| age > LEFT_AFTER) {

@@ -4,7 +4,7 @@ use std::io::{self, BufReader};
 
 use super::{
     emit, jail,
-    protocol::{Reply, ReplyKind, Request, read_bytes, read_line, send},
+    protocol::{Jail, Reply, ReplyKind, Request, read_bytes, read_line, send},
     shown,
 };
 
@@ -22,24 +22,26 @@ pub fn child() -> io::Result<()> {
     let request: Request = read_line(&mut input)?;
     let limited = stepped_back.and_then(|()| jail::limit(request.memory_bytes, request.cpu_s));
     if let Err(error) = limited {
-        return reply(ReplyKind::Unlimited, false, error.to_string().as_bytes());
+        return reply(ReplyKind::Unlimited, Jail::default(), error.to_string().as_bytes());
     }
     let mut config = request.profile().config();
     // One thread needs no pool of them. More are as many as the environment says, where the host has put it.
     config.parallel_compilation(request.threads > 1);
     let engine = wasmtime::Engine::new(&config);
-    let filtered = jail::filter();
+    let landlocked = jail::landlock();
+    let filtered = jail::filter(request.threads);
+    let jail = Jail { landlocked, filtered };
     let component = read_bytes(&mut input, request.component_bytes)?;
     match engine.and_then(|engine| emit(&engine, &component)) {
-        Ok(artifact) => reply(ReplyKind::Artifact, filtered, &artifact),
-        Err(error) if is_out_of_memory(&error) => reply(ReplyKind::Memory, filtered, &[]),
-        Err(error) => reply(ReplyKind::Invalid, filtered, shown(format!("{error:#}")).as_bytes()),
+        Ok(artifact) => reply(ReplyKind::Artifact, jail, &artifact),
+        Err(error) if is_out_of_memory(&error) => reply(ReplyKind::Memory, jail, &[]),
+        Err(error) => reply(ReplyKind::Invalid, jail, shown(format!("{error:#}")).as_bytes()),
     }
 }
 
-fn reply(result: ReplyKind, filtered: bool, bytes: &[u8]) -> io::Result<()> {
+fn reply(result: ReplyKind, jail: Jail, bytes: &[u8]) -> io::Result<()> {
     let lacewing = env!("CARGO_PKG_VERSION").to_owned();
-    let line = Reply { lacewing, result, filtered, bytes: bytes.len() as u64 };
+    let line = Reply { lacewing, result, jail, bytes: bytes.len() as u64 };
     send(&mut io::stdout().lock(), &line, bytes)
 }
 

@@ -1,6 +1,23 @@
-//! What the compiler takes from itself before it reads a component.
+//! The limits and prohibitions that the compiler puts on itself before it reads a component.
+//!
+//! ```text
+//!   close_inherited    every descriptor but the three pipes
+//!   step_back          dies with the host, yields to everybody else
+//!   limit              resource limits; no new privileges; not readable by other processes of its user
+//!   landlock           no file, no TCP port, no abstract socket, no signal to others   (where the kernel has it)
+//!   calls::filter      the system calls that computing takes, with the arguments that it uses   (seccomp)
+//! ```
+//!
+//! The last two overlap on purpose: one names objects, the other names calls, and a bug of the kernel is seldom in both.
+
+mod calls;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests;
 
 use std::io;
+
+pub(super) use calls::filter;
 
 use rustix::process::{Resource, Rlimit, getrlimit, nice, setrlimit};
 
@@ -46,6 +63,12 @@ pub(super) fn limit(memory_bytes: u64, cpu_s: u64) -> io::Result<()> {
     set(Resource::Fsize, 0, 0)?;
     set(Resource::Core, 0, 0)?;
     set(Resource::Nofile, DESCRIPTORS, DESCRIPTORS)?;
+    #[cfg(target_os = "linux")]
+    {
+        nix::sys::prctl::set_no_new_privs()?;
+        // After `step_back`: the files of such a process under /proc are root's.
+        nix::sys::prctl::set_dumpable(false)?;
+    }
     Ok(())
 }
 
@@ -59,82 +82,28 @@ fn set(resource: Resource, current: u64, maximum: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Leaves this process the system calls that computing takes, and reading and writing its pipes. False where the kernel or
-/// the architecture has no filter.
+/// Takes every right that Landlock knows from this process, and grants none back. False where the kernel has no Landlock; an
+/// older kernel takes as many as that kernel knows.
 ///
-/// Every other call fails as if the kernel did not know it, which is what the C library knows to do without: no files, no
-/// sockets, no programs, no processes, no memory that can be run, no signals to others, and no descriptor but the pipes,
-/// whoever left it open.
-#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
-pub(super) fn filter() -> bool {
-    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
-    let action = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
-    let filter = std::env::consts::ARCH.try_into().and_then(|arch| {
-        SeccompFilter::new(rules()?, action, SeccompAction::Allow, arch)?.try_into()
-    });
-    filter.is_ok_and(|filter: BpfProgram| apply_filter(&filter).is_ok())
+/// The pipes stay: they are open, and Landlock looks at what is opened.
+#[cfg(target_os = "linux")]
+pub(super) fn landlock() -> bool {
+    give_up_rights().is_ok_and(|status| status.ruleset != landlock::RulesetStatus::NotEnforced)
 }
 
-#[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
-pub(super) fn filter() -> bool {
+#[cfg(target_os = "linux")]
+fn give_up_rights() -> Result<landlock::RestrictionStatus, landlock::RulesetError> {
+    use landlock::{ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, Scope};
+    const KNOWN: ABI = ABI::V7;
+    Ruleset::default()
+        .handle_access(AccessFs::from_all(KNOWN))?
+        .handle_access(AccessNet::from_all(KNOWN))?
+        .scope(Scope::from_all(KNOWN))?
+        .create()?
+        .restrict_self()
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn landlock() -> bool {
     false
-}
-
-#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
-fn rules()
--> Result<std::collections::BTreeMap<i64, Vec<seccompiler::SeccompRule>>, seccompiler::BackendError>
-{
-    use seccompiler::{
-        SeccompCmpArgLen::{Dword, Qword},
-        SeccompCmpOp::{Eq, MaskedEq},
-        SeccompCondition, SeccompRule,
-    };
-    /// Whatever their arguments.
-    const ANY: [i64; 24] = [
-        libc::SYS_brk,
-        libc::SYS_clock_gettime,
-        libc::SYS_clock_nanosleep,
-        libc::SYS_close,
-        libc::SYS_exit,
-        libc::SYS_exit_group,
-        libc::SYS_futex,
-        libc::SYS_getpid,
-        libc::SYS_getrandom,
-        libc::SYS_gettid,
-        libc::SYS_madvise,
-        libc::SYS_mremap,
-        libc::SYS_munmap,
-        libc::SYS_nanosleep,
-        libc::SYS_restart_syscall,
-        libc::SYS_rseq,
-        libc::SYS_rt_sigaction,
-        libc::SYS_rt_sigprocmask,
-        libc::SYS_rt_sigreturn,
-        libc::SYS_sched_getaffinity,
-        libc::SYS_sched_yield,
-        libc::SYS_set_robust_list,
-        libc::SYS_sigaltstack,
-        libc::SYS_prctl,
-    ];
-    let executable = u64::from(libc::PROT_EXEC.unsigned_abs());
-    let anonymous = u64::from(libc::MAP_ANONYMOUS.unsigned_abs());
-    let thread = u64::from(libc::CLONE_THREAD.unsigned_abs());
-    let is = |argument, value| SeccompCondition::new(argument, Dword, Eq, value);
-    let has = |argument, mask, value| SeccompCondition::new(argument, Qword, MaskedEq(mask), value);
-    let mut rules: std::collections::BTreeMap<i64, Vec<SeccompRule>> =
-        ANY.into_iter().map(|call| (call, Vec::new())).collect();
-    let mut allow = |call, alternatives: Vec<Vec<SeccompCondition>>| {
-        let alternatives: Result<Vec<_>, _> =
-            alternatives.into_iter().map(SeccompRule::new).collect();
-        alternatives.map(|alternatives| rules.insert(call, alternatives))
-    };
-    allow(libc::SYS_read, vec![vec![is(0, 0)?]])?;
-    for call in [libc::SYS_write, libc::SYS_writev] {
-        allow(call, vec![vec![is(0, 1)?], vec![is(0, 2)?]])?;
-    }
-    allow(libc::SYS_mmap, vec![vec![has(2, executable, 0)?, has(3, anonymous, anonymous)?]])?;
-    allow(libc::SYS_mprotect, vec![vec![has(2, executable, 0)?]])?;
-    allow(libc::SYS_clone, vec![vec![has(0, thread, thread)?]])?;
-    allow(libc::SYS_tgkill, vec![vec![is(0, std::process::id().into())?]])?;
-    Ok(rules)
 }

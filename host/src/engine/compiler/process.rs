@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::{
     ARGUMENT, CompileError, Place, TURN, invalid,
-    protocol::{Reply, ReplyKind, Request, read_bytes, read_line, send},
+    protocol::{Jail, Reply, ReplyKind, Request, read_bytes, read_line, send},
     shown,
 };
 use crate::{config::Compilation, engine::Profile};
@@ -198,8 +198,8 @@ fn conclude(
         }
         Answer::Cut => return Err(ended(settings, memory, &program(), status, said)),
     };
-    if !reply.filtered && reply.result != ReplyKind::Unlimited {
-        warn_of_no_filter();
+    if reply.result != ReplyKind::Unlimited {
+        tell_of(reply.jail);
     }
     let text = || shown(String::from_utf8_lossy(&bytes).into_owned());
     match reply.result {
@@ -250,11 +250,19 @@ fn ended(
     }
 }
 
-fn warn_of_no_filter() {
-    static WARNED: Once = Once::new();
-    WARNED.call_once(|| {
-        tracing::warn!(
-            "this system has no filter of system calls for the compiler (seccomp): it runs with its limits only"
-        );
+/// Says once what of its jail the compiler did without.
+fn tell_of(jail: Jail) {
+    static TOLD: Once = Once::new();
+    TOLD.call_once(|| {
+        if !jail.filtered {
+            tracing::warn!(
+                "this system has no filter of system calls for the compiler (seccomp): it runs with its limits only"
+            );
+        }
+        if !jail.landlocked {
+            tracing::debug!(
+                "this kernel has no Landlock: the compiler is kept from files and ports by its filter of system calls only"
+            );
+        }
     });
 }

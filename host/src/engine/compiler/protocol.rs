@@ -33,9 +33,19 @@ pub(super) struct Reply {
     /// The compiler's version.
     pub(super) lacewing: String,
     pub(super) result: ReplyKind,
-    /// Whether system calls were filtered.
-    pub(super) filtered: bool,
+    #[serde(flatten)]
+    pub(super) jail: Jail,
     pub(super) bytes: u64,
+}
+
+/// What of its jail the kernel had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub(super) struct Jail {
+    /// Landlock took its rights.
+    pub(super) landlocked: bool,
+    /// System calls were filtered.
+    pub(super) filtered: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]

@@ -4,7 +4,9 @@
 
 use std::{
     fs,
+    os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use super::{Host, Target};
@@ -28,16 +30,26 @@ async fn answers(host: &Host, body: &str) {
     assert_eq!((reply.status, reply.text()), (200, body), "{}", host.said());
 }
 
-/// Puts something in the place of every artifact while the host serves, again and again.
+/// Puts other contents in the place of every artifact while the host serves, again and again.
 async fn tampers(with: impl Fn(&[u8]) -> Vec<u8>) {
+    tampers_with(|artifact, good| replace(artifact, &with(good))).await;
+}
+
+/// Does something to every artifact while the host serves, again and again.
+async fn tampers_with(tamper: impl Fn(&Path, &[u8])) {
     let dir = tempfile::tempdir().unwrap();
     target(dir.path(), "mine")
         .attacked(async |host| {
             for _ in 0..5 {
                 answers(host, "mine").await;
                 for artifact in artifacts(dir.path()) {
+                    // One that was put there before, and not asked for since, stays.
+                    let is_file = |found: fs::Metadata| found.is_file();
+                    if !fs::symlink_metadata(&artifact).is_ok_and(is_file) {
+                        continue;
+                    }
                     let Ok(good) = fs::read(&artifact) else { continue };
-                    replace(&artifact, &with(&good));
+                    tamper(&artifact, &good);
                 }
                 host.neighbour_is_served().await;
                 answers(host, "mine").await;
@@ -60,6 +72,33 @@ async fn an_artifact_with_one_bit_changed() {
 async fn an_artifact_that_is_cut_short() {
     tampers(|good| good[..good.len() / 2].to_vec()).await;
     tampers(|_| Vec::new()).await;
+}
+
+/// Opening a pipe waits for whoever writes into it, and a link leads to what can still be changed.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_artifact_that_is_no_file() {
+    tampers_with(|artifact, _| {
+        fs::remove_file(artifact).unwrap();
+        assert!(Command::new("mkfifo").arg(artifact).status().unwrap().success());
+    })
+    .await;
+    let elsewhere = tempfile::tempdir().unwrap();
+    tampers_with(|artifact, good| {
+        let moved = elsewhere.path().join(artifact.file_name().unwrap());
+        fs::write(&moved, good).unwrap();
+        fs::remove_file(artifact).unwrap();
+        symlink(&moved, artifact).unwrap();
+    })
+    .await;
+}
+
+/// What is mapped can be written to after it was hashed, by whoever may write to the file.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_artifact_that_others_may_write_to() {
+    tampers_with(|artifact, _| {
+        fs::set_permissions(artifact, fs::Permissions::from_mode(0o666)).unwrap();
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

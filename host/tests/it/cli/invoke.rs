@@ -65,8 +65,7 @@ fn a_request_prints_its_answer_and_what_it_took() {
 fn the_hosts_own_warnings_are_shown() {
     let dir = tempfile::tempdir().unwrap();
     let cache = dir.path().join("lacewing");
-    std::fs::create_dir(&cache).unwrap();
-    std::fs::write(cache.join("host.key"), [0; 33]).unwrap();
+    std::fs::write(&cache, "in the way").unwrap();
     for subcommand in ["invoke", "check"] {
         let mut run = command(&[subcommand]);
         let output = run.arg(guest("unended")).env("XDG_CACHE_HOME", dir.path()).output().unwrap();
@@ -74,6 +73,22 @@ fn the_hosts_own_warnings_are_shown() {
         assert_eq!(output.status.code(), Some(0), "{stderr}");
         let warning = stderr.lines().find(|line| line.contains(" WARN lacewing::")).unwrap();
         assert!(warning.contains("cannot use the artifact cache "), "{subcommand}: {warning}");
+    }
+}
+
+#[test]
+fn a_cache_that_is_not_the_hosts_alone_is_an_error_of_every_command() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = dir.path().join("lacewing");
+    std::fs::create_dir(&cache).unwrap();
+    std::fs::write(cache.join("host.key"), [0; 33]).unwrap();
+    for subcommand in ["invoke", "check"] {
+        let mut run = command(&[subcommand]);
+        let output = run.arg(guest("unended")).env("XDG_CACHE_HOME", dir.path()).output().unwrap();
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        let error = "error: the artifact cache is not the host's alone: ";
+        assert!(stderr.lines().any(|line| line.starts_with(error)), "{subcommand}: {stderr}");
     }
 }
 
