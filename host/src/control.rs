@@ -9,7 +9,7 @@ mod review;
 mod routes;
 mod snapshot;
 
-pub use deploy::{Components, DeployError, Refusal, Swap};
+pub use deploy::{Components, DeployError, Deployment, Incoming, Ready, Refusal, Swap};
 pub use host::{Deployed, DeployedApp, Host, HostError};
 pub use layout::{layouts, review_layouts};
 pub use ledger::{Ledger, Malformed};

@@ -1,8 +1,12 @@
-//! What tells that a file is the one that it was.
+//! Files: how those of others are opened, and how a file is told from the one that it was.
+
+mod open;
 
 use std::{fs::File, fs::Metadata, io, path::Path, time::SystemTime};
 
 use serde::{Deserialize, Serialize};
+
+pub use open::{Located, OpenError, Opened, Reach};
 
 /// The identity of a file's contents, as far as the system tells without reading them: where they are, how long they are,
 /// and when they were last written or renamed.
@@ -55,6 +59,11 @@ impl Stamp {
     /// The file's size in bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Whether nothing was written into the file between this stamp and another one of it. Renaming it is no writing.
+    pub fn has_contents_of(&self, other: &Stamp) -> bool {
+        (self.bytes, self.modified_ns) == (other.bytes, other.modified_ns)
     }
 
     /// Whether the file had this stamp for long enough before `moment` that a change at or after it gives another one.

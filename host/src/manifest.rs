@@ -22,6 +22,7 @@ mod routing;
 mod schema;
 mod source;
 mod spanned;
+mod terms;
 mod text;
 mod validate;
 
@@ -30,7 +31,7 @@ use std::{
     sync::Arc,
 };
 
-pub(crate) use findings::Findings;
+pub(crate) use findings::{Findings, FirstFindings};
 pub(crate) use host_pattern::{MAX_HOST_BYTES, canonical_literal};
 pub(crate) use routing::{Clash, Clashes, Routes};
 pub(crate) use schema::schema_of;
@@ -48,10 +49,15 @@ pub use route::{
 };
 pub use schema::json_schema;
 pub use source::Source;
-pub use text::{MAX_FILE_BYTES, ManifestText, Place, ReadError};
+pub use terms::Terms;
+pub(crate) use text::HOST_FILE_BYTES;
+pub use text::{MANIFEST_BYTES, ManifestText, Place, ReadError};
 pub(crate) use validate::{RESERVED_ENV, read_network};
 
-use crate::name::{AppName, FunctionName};
+use crate::{
+    file::{Located, OpenError, Reach},
+    name::{AppName, FunctionName},
+};
 
 /// The name of a manifest in its directory.
 pub const FILE_NAME: &str = "lacewing.toml";
@@ -65,6 +71,8 @@ pub struct App {
     pub functions: Vec<Function>,
     /// The absolute path of the directory that the manifest's paths are relative to.
     pub root: PathBuf,
+    /// Where components may lie.
+    pub reach: Reach,
     /// The absolute path of the manifest; `None` for an app that was made from a bare component.
     pub manifest: Option<PathBuf>,
 }
@@ -93,20 +101,30 @@ pub struct Function {
 }
 
 impl App {
-    /// Reads a manifest: `path` is the file, or a directory that holds a `lacewing.toml`.
+    /// Reads a manifest: `path` is the file, or a directory that holds a `lacewing.toml`. Its developer is the operator: paths in it
+    /// lead anywhere.
     ///
     /// Gives the app with the warnings, in the order of the file.
     ///
     /// # Errors
     /// Everything that is wrong, as far as it can be told, with the warnings.
     pub fn load(path: &Path) -> Result<(App, Vec<Diagnostic>), Vec<Diagnostic>> {
+        App::load_on(path, &Terms::free())
+    }
+
+    /// The same, on the operator's terms. Blocks for as long as the file system does.
+    ///
+    /// # Errors
+    /// As [`App::load`].
+    pub fn load_on(path: &Path, terms: &Terms) -> Result<(App, Vec<Diagnostic>), Vec<Diagnostic>> {
         let inside = path.join(FILE_NAME);
         // A directory that is itself called `lacewing.toml` is most probably a mistake.
         let is_project = path.is_dir() && (!path.ends_with(FILE_NAME) || inside.exists());
         let path = if is_project { &inside } else { path };
         let text =
-            ManifestText::read(path).map_err(|error| vec![unreadable(&error, path, is_project)])?;
-        App::parse(&text)
+            terms.manifest(path).and_then(|file| ManifestText::read(&file, terms.most_bytes));
+        let text = text.map_err(|error| vec![unreadable(&error, path, is_project)])?;
+        validate::app(&text, terms)
     }
 
     /// Reads a manifest's text. Its path, which need not exist, says what the paths in it are relative to.
@@ -114,7 +132,7 @@ impl App {
     /// # Errors
     /// As [`App::load`].
     pub fn parse(text: &Arc<ManifestText>) -> Result<(App, Vec<Diagnostic>), Vec<Diagnostic>> {
-        validate::app(text)
+        validate::app(text, &Terms::free())
     }
 
     /// The app of a bare component: one function, named after the file, that answers every request under the default
@@ -140,6 +158,11 @@ impl App {
         self.manifest.as_deref().map(App::home_of)
     }
 
+    /// The file of a component that a function of it names.
+    pub(crate) fn component(&self, path: &Path) -> Result<Located, OpenError> {
+        self.reach.locate(path)
+    }
+
     /// The function of a name.
     pub fn function(&self, name: &str) -> Option<&Function> {
         self.functions.iter().find(|function| function.name.as_str() == name)
@@ -155,6 +178,10 @@ fn unreadable(error: &ReadError, path: &Path, is_project: bool) -> Diagnostic {
         ReadError::Wasm => {
             finding.help("a component can be served without a manifest: `lacewing up FILE.wasm`")
         }
+        ReadError::TooLarge { .. } => finding.help(
+            "make several apps of it; in a host file, `max_manifest_kib` is the most for every manifest",
+        ),
+        ReadError::Outside => finding.help("put the manifest itself into the app's folder"),
         _ => finding,
     }
 }

@@ -65,7 +65,9 @@ fn write_host(dir: &Path) -> io::Result<PathBuf> {
         let manifest =
             format!("app = \"{name}\"\n[functions.{name}]\ncomponent = {component:?}\n{routes}\n");
         fs::write(dir.join(format!("{name}.toml")), manifest)?;
-        host += &format!("[tenants.{name}]\nhosts = [\"{name}.test\"]\napps = [\"{name}.toml\"]\n");
+        host += &format!(
+            "[tenants.{name}]\nhosts = [\"{name}.test\"]\napps = [\"{name}.toml\"]\ncomponent_dirs = [\"/\"]\n"
+        );
     }
     let path = dir.join("host.toml");
     fs::write(&path, host)?;

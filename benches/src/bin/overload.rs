@@ -100,7 +100,7 @@ impl Options {
         );
         fs::write(dir.join("busy.toml"), manifest)?;
         let host = format!(
-            "listen = [\"127.0.0.1:0\"]\nadmin = \"off\"\ncache_dir = \"cache\"\nlog.requests = \"none\"\n[tenants.busy]\nhosts = [\"{HOST}\"]\napps = [\"busy.toml\"]\n"
+            "listen = [\"127.0.0.1:0\"]\nadmin = \"off\"\ncache_dir = \"cache\"\nlog.requests = \"none\"\n[tenants.busy]\nhosts = [\"{HOST}\"]\napps = [\"busy.toml\"]\ncomponent_dirs = [\"/\"]\n"
         );
         let path = dir.join("host.toml");
         fs::write(&path, host)?;

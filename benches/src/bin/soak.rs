@@ -104,8 +104,9 @@ impl Files {
         );
         for (name, component, rest) in apps {
             fs::write(dir.path().join(format!("{name}.toml")), manifest(name, &component, rest))?;
-            host +=
-                &format!("[tenants.{name}]\nhosts = [\"{name}.test\"]\napps = [\"{name}.toml\"]\n");
+            host += &format!(
+                "[tenants.{name}]\nhosts = [\"{name}.test\"]\napps = [\"{name}.toml\"]\ncomponent_dirs = [\"/\"]\n"
+            );
         }
         fs::write(dir.path().join("host.toml"), host)?;
         Ok(Files { dir, admin })

@@ -101,7 +101,7 @@ fn main() -> anyhow::Result<()> {
     fs::write(dir.path().join("misbehave.toml"), manifest)?;
     let file = dir.path().join("host.toml");
     let text = format!(
-        "admin = \"{admin}\"\ncache_dir = \"cache\"\nlog.requests = \"none\"\n[tenants.misbehave]\nhosts = [\"misbehave.test\"]\napps = [\"misbehave.toml\"]\n"
+        "admin = \"{admin}\"\ncache_dir = \"cache\"\nlog.requests = \"none\"\n[tenants.misbehave]\nhosts = [\"misbehave.test\"]\napps = [\"misbehave.toml\"]\ncomponent_dirs = [\"/\"]\n"
     );
     fs::write(&file, text)?;
     let host = Host::start(&lacewing, &file)?;

@@ -12,6 +12,7 @@ mod toolchain;
 mod wasm_target;
 
 use std::{
+    collections::HashMap,
     fmt,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -107,12 +108,13 @@ pub fn build_app(
     console: &Console,
 ) -> Result<Vec<Built>, BuildError> {
     let mut all: Vec<Built> = Vec::with_capacity(app.functions.len());
+    let mut known: HashMap<&Source, usize> = HashMap::new();
     for (index, function) in app.functions.iter().enumerate() {
-        let same = app.functions[..index].iter().position(|other| other.source == function.source);
-        if let Some(built) = same.map(|index| all[index].clone()) {
-            all.push(built);
+        if let Some(same) = known.get(&function.source) {
+            all.push(all[*same].clone());
             continue;
         }
+        known.insert(&function.source, index);
         let built = build_source(&function.source, toolchain, console)?;
         let verb = if built.fresh { "Fresh" } else { "Built" };
         console.status(verb, format_args!("{}: {built}", function.name));

@@ -116,7 +116,7 @@ fn describe((revision, imports): &Checked) -> serde_json::Value {
         "app": revision.origin.app.as_str(),
         "function": revision.origin.function.as_str(),
         "revision": &*revision.origin.revision,
-        "component": &*revision.component.path,
+        "component": revision.component.file.path(),
         "digest": format!("blake3:{}", revision.component.digest),
         "exports": revision.exports().names(),
         "imports": imports,

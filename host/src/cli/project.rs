@@ -12,10 +12,10 @@ use super::{
     watch::Sources,
 };
 use crate::{
-    config::{HostFile, Settings},
+    config::{HostFile, Outline, Settings, Tenant},
     control::{Components, DeployError},
-    manifest::{App, Diagnostic},
-    name::{AppName, TenantName},
+    manifest::{App, Diagnostic, Source},
+    name::AppName,
     telemetry::{Captured, Sink, displayed},
 };
 
@@ -64,6 +64,17 @@ impl Project {
         }
     }
 
+    /// Reads and validates, but for the manifests that a host file names.
+    pub(super) fn outline(&self, settings: Settings) -> Result<(Outline, Vec<Diagnostic>), Error> {
+        match self {
+            Project::Host(path) => HostFile::outline(path).map_err(Error::Manifest),
+            Project::App(_) | Project::Component(_) => {
+                let Loaded { file, warnings } = self.load(settings)?;
+                Ok((Outline::of(file), warnings))
+            }
+        }
+    }
+
     /// The file or directory itself.
     pub(super) fn path(&self) -> &Path {
         match self {
@@ -72,13 +83,14 @@ impl Project {
     }
 }
 
-/// What building a project has made.
+/// The result of building some tenants' apps.
+#[derive(Default)]
 pub(super) struct BuiltProject {
     pub(super) components: Components,
     /// What all of it is made of, the manifests included.
     pub(super) sources: Sources,
     /// The apps that were not built, with the error of their first function that was not.
-    pub(super) failed: Vec<(TenantName, AppName, BuildError)>,
+    pub(super) failed: Vec<(AppName, BuildError)>,
 }
 
 /// Builds every function that has something to build.
@@ -86,34 +98,36 @@ pub(super) struct BuiltProject {
 /// # Errors
 /// That of the first app that is not built.
 pub(super) fn build(file: &HostFile, console: &Console) -> Result<BuiltProject, BuildError> {
-    let mut built = build_each(file, console);
-    if built.failed.is_empty() { Ok(built) } else { Err(built.failed.swap_remove(0).2) }
+    let mut built = BuiltProject::default();
+    file.tenants.iter().for_each(|tenant| built.add(tenant, console));
+    if built.failed.is_empty() { Ok(built) } else { Err(built.failed.swap_remove(0).1) }
 }
 
-/// The same, where an app that is not built is no reason not to build the others.
-pub(super) fn build_each(file: &HostFile, console: &Console) -> BuiltProject {
-    let toolchain = Toolchain::from_env();
-    let (components, sources) = (Components::new(), Sources::default());
-    let mut project = BuiltProject { components, sources, failed: Vec::new() };
-    project.sources.roots.extend(file.path.clone());
-    for tenant in &file.tenants {
+/// Whether there is something of a tenant's to build.
+pub(super) fn builds(tenant: &Tenant) -> bool {
+    tenant.functions().any(|(_, function)| !matches!(function.source, Source::Component(_)))
+}
+
+impl BuiltProject {
+    /// Builds a tenant's apps. One that is not built is no reason not to build the others.
+    pub(super) fn add(&mut self, tenant: &Tenant, console: &Console) {
+        let toolchain = Toolchain::from_env();
         for app in &tenant.apps {
             let built = match build::build_app(app, &toolchain, console) {
                 Ok(built) => built,
                 Err(error) => {
-                    project.sources.extend(build::app_sources(app, &[]));
-                    project.failed.push((tenant.name.clone(), app.name.clone(), error));
+                    self.sources.extend(build::app_sources(app, &[]));
+                    self.failed.push((app.name.clone(), error));
                     continue;
                 }
             };
-            project.sources.extend(build::app_sources(app, &built));
+            self.sources.extend(build::app_sources(app, &built));
             for (function, built) in app.functions.iter().zip(built) {
                 let key = (tenant.name.clone(), app.name.clone(), function.name.clone());
-                project.components.insert(key, built.component);
+                self.components.insert(key, built.component);
             }
         }
     }
-    project
 }
 
 /// Deploys to a host whose sink is that one. What functions printed meanwhile is shown where one is refused: a panic in an init is there.
@@ -144,6 +158,9 @@ pub(super) async fn deploying(
     console: &Console,
     deploy: impl Future<Output = Result<(), Vec<DeployError>>>,
 ) -> Result<(), Error> {
-    let _shown = console.progress("compiling what is deployed");
+    let _shown = console.progress(DEPLOYING);
     deploy.await.map_err(Error::Deploy)
 }
+
+/// The progress line of a deploy.
+pub(super) const DEPLOYING: &str = "compiling what is deployed";

@@ -79,66 +79,69 @@ impl EgressBounds {
         self.hosts.as_ref().is_none_or(|hosts| hosts.iter().any(|allowed| allowed.covers(host)))
     }
 
-    /// What a function's grants ask for beyond the bounds of its tenant.
-    pub(super) fn check(&self, tenant: &TenantName, function: &Function) -> Vec<Diagnostic> {
+    /// The grants of a function that ask for more than these bounds.
+    pub(super) fn check<'a>(&'a self, function: &'a Function) -> impl Iterator<Item = Beyond<'a>> {
         let http = function.grants.http.iter();
-        let http = http.filter_map(|grant| self.check_grant(tenant, function, grant));
-        let networks = function.grants.networks.iter();
-        let networks = networks.filter_map(|grant| self.check_network(tenant, function, grant));
-        http.chain(networks).collect()
+        let http = http.filter_map(|grant| self.check_grant(grant));
+        let networks = function.grants.networks.iter().filter_map(|grant| {
+            Some(Beyond::Network { grant, special: self.refuses_within(&grant.network)? })
+        });
+        http.chain(networks)
     }
 
-    fn check_grant(
-        &self,
-        tenant: &TenantName,
-        function: &Function,
-        grant: &HttpGrant,
-    ) -> Option<Diagnostic> {
+    fn check_grant<'a>(&self, grant: &'a HttpGrant) -> Option<Beyond<'a>> {
         if !self.allows(&grant.host) {
-            let message = format!(
-                "grant `{grant}` of function `{}` is for hosts that tenant `{tenant}` may not call",
-                function.name
-            );
-            let host = &grant.host;
-            let help = format!(
-                "the operator allows them with `\"{host}\"` among the `hosts` of `[tenants.{tenant}.egress]` in the host file"
-            );
-            return Some(Diagnostic::error(message).at(&grant.place).help(help));
+            return Some(Beyond::Host { grant });
         }
         let GrantHost::Address(address) = grant.host else { return None };
-        let OutOfBounds { address, special } = self.refuses(address)?;
-        let what = format!("grant `{grant}`");
-        let finding = beyond(tenant, function, &what, special, &IpNet::from(address));
-        Some(finding.at(&grant.place))
-    }
-
-    fn check_network(
-        &self,
-        tenant: &TenantName,
-        function: &Function,
-        grant: &NetworkGrant,
-    ) -> Option<Diagnostic> {
-        let special = self.refuses_within(&grant.network)?;
-        let what = format!("network `{}`", grant.network);
-        Some(beyond(tenant, function, &what, special, &grant.network).at(&grant.place))
+        Some(Beyond::Address { grant, refused: self.refuses(address)? })
     }
 }
 
-fn beyond(
-    tenant: &TenantName,
-    function: &Function,
-    what: &str,
-    special: Special,
-    network: &IpNet,
-) -> Diagnostic {
-    let message = format!(
-        "{what} of function `{}` leads to {special}, which tenant `{tenant}` may not reach",
-        function.name
-    );
-    let help = format!(
-        "the operator allows it with `networks = [\"{network}\"]` in `[tenants.{tenant}.egress]` of the host file"
-    );
-    Diagnostic::error(message).help(help)
+/// A grant that asks for more than the bounds of its tenant.
+pub(super) enum Beyond<'a> {
+    /// Hosts that are not named.
+    Host { grant: &'a HttpGrant },
+    /// An address.
+    Address { grant: &'a HttpGrant, refused: OutOfBounds },
+    /// A network.
+    Network { grant: &'a NetworkGrant, special: Special },
+}
+
+impl Beyond<'_> {
+    /// The finding about a grant of this function.
+    pub(super) fn finding(&self, tenant: &TenantName, function: &Function) -> Diagnostic {
+        let name = &function.name;
+        let leads = |what: &str, special: Special, network: &IpNet| {
+            let message = format!(
+                "{what} of function `{name}` leads to {special}, which tenant `{tenant}` may not reach"
+            );
+            let help = format!(
+                "the operator allows it with `networks = [\"{network}\"]` in `[tenants.{tenant}.egress]` of the host file"
+            );
+            Diagnostic::error(message).help(help)
+        };
+        match self {
+            Beyond::Host { grant } => {
+                let message = format!(
+                    "grant `{grant}` of function `{name}` is for hosts that tenant `{tenant}` may not call"
+                );
+                let host = &grant.host;
+                let help = format!(
+                    "the operator allows them with `\"{host}\"` among the `hosts` of `[tenants.{tenant}.egress]` in the host file"
+                );
+                Diagnostic::error(message).at(&grant.place).help(help)
+            }
+            Beyond::Address { grant, refused: OutOfBounds { address, special } } => {
+                let what = format!("grant `{grant}`");
+                leads(&what, *special, &IpNet::from(*address)).at(&grant.place)
+            }
+            Beyond::Network { grant, special } => {
+                let what = format!("network `{}`", grant.network);
+                leads(&what, *special, &grant.network).at(&grant.place)
+            }
+        }
+    }
 }
 
 /// The networks of a host file's `networks`.

@@ -8,14 +8,15 @@ use std::{
 
 use super::egress::read_networks;
 use super::raw::{RawHostFile, RawTenant};
-use super::{HostOwners, Settings, Tenant};
+use super::{HostOwners, Outline, Settings, Tenant, outline};
 use crate::{
+    file::Located,
     manifest::{
-        App, Diagnostic, Findings, HostPattern, ManifestText,
+        App, Diagnostic, Findings, HOST_FILE_BYTES, HostPattern, ManifestText,
         raw::{At, Entries},
         schema_of,
     },
-    name::{AppName, TenantName},
+    name::TenantName,
 };
 
 /// Everything that a host serves.
@@ -35,7 +36,7 @@ pub fn json_schema() -> serde_json::Value {
 }
 
 impl HostFile {
-    /// Reads a host file and the manifests that it names.
+    /// Reads a host file and the manifests that it names, one after the other. Blocks.
     ///
     /// Gives it with the warnings, the host file's before the manifests'. An app with an error in its manifest is refused by
     /// itself, and is among its tenant's [refused](Tenant::refused).
@@ -43,9 +44,7 @@ impl HostFile {
     /// # Errors
     /// What is wrong in the host file itself. With it comes everything that is wrong in the manifests, and the warnings.
     pub fn load(path: &Path) -> Result<(HostFile, Vec<Diagnostic>), Vec<Diagnostic>> {
-        let text = ManifestText::read(path)
-            .map_err(|error| vec![Diagnostic::error(error.to_string()).in_file(path)])?;
-        HostFile::parse(&text)
+        HostFile::parse(&text(path)?)
     }
 
     /// Reads a host file's text. Its path, which need not exist, says what the paths in it are relative to.
@@ -53,16 +52,33 @@ impl HostFile {
     /// # Errors
     /// As [`HostFile::load`].
     pub fn parse(text: &Arc<ManifestText>) -> Result<(HostFile, Vec<Diagnostic>), Vec<Diagnostic>> {
-        let mut findings = Findings::new(text);
-        let file = match absolute(text.path()) {
-            Ok(path) => read(text, path, &mut findings),
-            Err(error) => {
-                findings
-                    .whole(Diagnostic::error(format!("its path cannot be made absolute: {error}")));
-                None
+        let (outline, findings) = read_outline(text);
+        let read = outline.map(Outline::read);
+        let (file, mut more) = read.map_or((None, Vec::new()), |(file, more)| (Some(file), more));
+        if let (true, Some(file)) = (findings.refuse(), &file) {
+            let refused = file.tenants.iter().flat_map(|tenant| &tenant.refused);
+            more.extend(refused.flat_map(|app| app.findings.clone()));
+        }
+        more.sort_by_cached_key(|finding| finding.file.clone());
+        match findings.conclude(file) {
+            Ok((file, mut findings)) => {
+                findings.append(&mut more);
+                Ok((file, findings))
             }
-        };
-        findings.conclude(file)
+            Err(mut findings) => {
+                findings.append(&mut more);
+                Err(findings)
+            }
+        }
+    }
+
+    /// Reads a host file by itself, and no manifest. Gives it with its warnings.
+    ///
+    /// # Errors
+    /// The errors of the host file, with its warnings.
+    pub fn outline(path: &Path) -> Result<(Outline, Vec<Diagnostic>), Vec<Diagnostic>> {
+        let (outline, findings) = read_outline(&text(path)?);
+        findings.conclude(outline)
     }
 
     /// The host of a single app: the tenant `local`, which has every host name.
@@ -83,22 +99,27 @@ impl HostFile {
             Err(findings)
         }
     }
-
-    /// Takes out an app that something is wrong with beside its files: what was made of it is said elsewhere.
-    pub fn refuse(&mut self, tenant: &TenantName, app: &AppName) {
-        let tenant = self.tenants.iter_mut().find(|one| one.name == *tenant);
-        if let Some(tenant) = tenant {
-            tenant.refuse(app);
-        }
-    }
-
-    /// Whether an app of it is refused, as far as its files tell.
-    pub fn refuses_any(&self) -> bool {
-        self.tenants.iter().any(|tenant| !tenant.refused.is_empty())
-    }
 }
 
-fn read(text: &Arc<ManifestText>, path: PathBuf, findings: &mut Findings) -> Option<HostFile> {
+/// The text of a host file. The operator says which file that is.
+fn text(path: &Path) -> Result<Arc<ManifestText>, Vec<Diagnostic>> {
+    ManifestText::read(&Located::anywhere(path), HOST_FILE_BYTES)
+        .map_err(|error| vec![Diagnostic::error(error.to_string()).in_file(path)])
+}
+
+fn read_outline(text: &Arc<ManifestText>) -> (Option<Outline>, Findings) {
+    let mut findings = Findings::new(text);
+    let outline = match absolute(text.path()) {
+        Ok(path) => read(text, path, &mut findings),
+        Err(error) => {
+            findings.whole(Diagnostic::error(format!("its path cannot be made absolute: {error}")));
+            None
+        }
+    };
+    (outline, findings)
+}
+
+fn read(text: &Arc<ManifestText>, path: PathBuf, findings: &mut Findings) -> Option<Outline> {
     let raw = findings.decode::<RawHostFile>()?;
     if raw.is_empty {
         let help = "the least that it takes is a table `[tenants.NAME]` with `hosts = [\"*\"]` and `apps = [\"DIR\"]`";
@@ -114,17 +135,14 @@ fn read(text: &Arc<ManifestText>, path: PathBuf, findings: &mut Findings) -> Opt
         findings.whole(Diagnostic::error("the host file has no tenants").help(help));
     }
     let networks = read_networks(&raw.value.egress.networks, findings);
-    let read = |(name, raw)| Tenant::read(name, raw, root, &settings, &networks, findings);
-    let mut tenants: Vec<Tenant> =
-        tenants.iter().map(|(name, raw)| (name, raw)).filter_map(read).collect();
-    check_hosts(&raw.value.tenants, findings);
-    let owners = HostOwners::of(&tenants);
-    tenants.iter_mut().for_each(|tenant| tenant.refuse_wrong(&settings.caps, &owners));
-    if findings.refuse() {
-        let refused = tenants.iter().flat_map(|tenant| &tenant.refused);
-        findings.extend(refused.flat_map(|app| app.findings.clone()));
+    let mut read = Vec::new();
+    for (name, raw) in tenants {
+        let tenant = Tenant::read(name, raw, &settings, &networks, findings);
+        let manifests = outline::manifests(raw, root, &settings, findings);
+        read.extend(tenant.map(|tenant| (tenant, manifests)));
     }
-    Some(HostFile { settings, tenants, path: Some(path) })
+    check_hosts(&raw.value.tenants, findings);
+    Some(Outline::new(settings, read, Some(path)))
 }
 
 /// No pattern may be in two tenants: nothing would say whose a request is.
@@ -152,7 +170,7 @@ pub fn cache_dir_of(path: &Path) -> Option<PathBuf> {
     struct Top {
         cache_dir: Option<PathBuf>,
     }
-    let text = ManifestText::read(path).ok()?;
+    let text = text(path).ok()?;
     let text = text.text();
     let tables = text.starts_with('[').then_some(0).or_else(|| text.find("\n["));
     // What is cut off within a value is no TOML any more.

@@ -32,6 +32,9 @@ pub(crate) struct RawHostFile {
     /// are removed: of the tenant that has the most of these, the one that was deployed longest ago.
     #[schemars(range(min = 1, max = 16_777_216), extend("default" = 4096))]
     pub(crate) max_cache_mib: Option<At<Whole>>,
+    /// The largest manifest that is read, in KiB. The app of a larger one is refused.
+    #[schemars(range(min = 1, max = 16_384), extend("default" = 256))]
+    pub(crate) max_manifest_kib: Option<At<Whole>>,
     /// Which functions are kept in memory.
     pub(crate) residency: RawResidency,
     /// Sandboxes that exist at once.
@@ -196,6 +199,9 @@ pub(crate) struct RawTenant {
     pub(crate) hosts: Vec<At<String>>,
     /// Its apps' manifests, or the directories that hold them, relative to the host file.
     pub(crate) apps: Vec<At<String>>,
+    /// Folders besides each app's own that its components may lie in, relative to the host file. None by default: a component lies in the
+    /// folder of its app, or below.
+    pub(crate) component_dirs: Vec<At<String>>,
     /// What all its functions together may use.
     pub(crate) quota: RawQuota,
     /// Upper bounds on its functions' limits, and on what its apps have.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::raw::{RawAdmission, RawConnections, RawHostFile, RawResidency};
 use super::{AppKey, Caps, Compilation, Counting, admin, machine};
 use crate::manifest::raw::{At, Whole};
-use crate::manifest::{Diagnostic, Findings, LimitKey};
+use crate::manifest::{Diagnostic, Findings, LimitKey, MANIFEST_BYTES};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -35,6 +35,9 @@ pub struct Settings {
     /// ten thousand functions. Over it, artifacts that this host does not serve go: of the tenant that has the most of these for its
     /// weight, the one that was deployed longest ago. Those that it serves stay, whatever they take.
     pub max_cache_bytes: u64,
+    /// The largest manifest that is read, in bytes. Key: `max_manifest_kib`. Default 256 KiB, some thousands of functions: what is
+    /// read of one is checked in some ten milliseconds. The app of a larger one is refused.
+    pub max_manifest_bytes: u32,
     /// Which functions are kept in memory. Table: `residency`.
     pub residency: Residency,
     /// Sandboxes that exist at once: the pool's slots. Key: `max_sandboxes`. Default 1,000: with a 4 GiB reservation
@@ -189,6 +192,7 @@ impl Settings {
             admin_hosts: Vec::new(),
             cache_dir,
             max_cache_bytes: 4096 * MIB,
+            max_manifest_bytes: MANIFEST_BYTES,
             residency: Residency::default(),
             max_sandboxes: 1000,
             guest_memory_bytes: None,
@@ -302,6 +306,13 @@ impl Settings {
                 self.max_cache_bytes / MIB,
                 findings,
             );
+        self.max_manifest_bytes = small(number(
+            "max_manifest_kib",
+            &raw.max_manifest_kib,
+            1..=16_384,
+            (self.max_manifest_bytes / 1024).into(),
+            findings,
+        )) * 1024;
         self.max_sandboxes = small(number(
             "max_sandboxes",
             &raw.max_sandboxes,

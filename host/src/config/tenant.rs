@@ -1,6 +1,6 @@
 //! Tenants: their host names, apps, quotas and caps.
 
-use std::path::{Path, PathBuf, absolute};
+use std::path::PathBuf;
 
 use ipnet::IpNet;
 
@@ -9,17 +9,13 @@ use super::settings::small;
 use super::{CapViolation, Caps, EgressBounds, HostOwners, Settings};
 use crate::{
     manifest::{
-        App, Diagnostic, Findings, Function, HostPattern, Place, Route, Routes,
+        App, Diagnostic, Findings, FirstFindings, Function, HostPattern, Place, Route, Routes,
         raw::{At, RawCaps, Whole},
     },
     name::{AppName, TenantName},
 };
 
 const MIB: u64 = 1024 * 1024;
-
-/// The most findings of one app about limits and grants: a manifest has room for tens of thousands, and each is printed with its
-/// place.
-const MAX_FINDINGS: usize = 64;
 
 /// Who is isolated and charged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,11 +108,10 @@ impl Tenant {
         }
     }
 
-    /// Reads a tenant of a host file in the directory `root`, with its apps. `networks` are those that every tenant may reach.
+    /// Reads a tenant of a host file, which has no apps yet. `networks` are those that every tenant may reach.
     pub(super) fn read(
         name: &At<String>,
         raw: &RawTenant,
-        root: &Path,
         settings: &Settings,
         networks: &[IpNet],
         findings: &mut Findings,
@@ -126,8 +121,8 @@ impl Tenant {
         let quota = Quota::read(&raw.quota, findings);
         let caps = read_caps(&raw.caps, settings, findings);
         let egress = EgressBounds::read(&raw.egress, networks, findings);
-        let (apps, refused) = read_apps(&raw.apps, root, findings);
         let (name, place) = (findings.name(name)?, Some(place));
+        let (apps, refused) = (Vec::new(), Vec::new());
         Some(Tenant { name, hosts, apps, refused, quota, caps, egress, place })
     }
 
@@ -142,22 +137,21 @@ impl Tenant {
     pub(super) fn refuse_wrong(&mut self, host: &Caps, owners: &HostOwners) {
         let apps = std::mem::take(&mut self.apps);
         // What has too many functions or routes is not looked at any further: that would take as long.
-        let (mut apps, mut findings) = (self.refuse_large(apps, host), Vec::new());
+        let mut apps = self.refuse_large(apps, host);
+        let mut findings: Vec<FirstFindings> = Vec::new();
         for app in &mut apps {
-            let mut found = self.apply_caps(app, host);
-            let functions = app.functions.iter();
-            let beyond = functions.flat_map(|function| self.egress.check(&self.name, function));
-            found.extend(beyond.take(MAX_FINDINGS).map(|finding| self.related(finding)));
-            found.truncate(MAX_FINDINGS);
-            findings.push(found);
+            let mut first = FirstFindings::default();
+            first.extend(self.apply_caps(app, host));
+            self.check_egress(app, &mut first);
+            findings.push(first);
         }
         self.check_routes(&apps, &mut findings, owners);
-        for (app, mut findings) in apps.into_iter().zip(findings) {
-            findings.sort_by_key(|finding| finding.place.as_ref().map(Place::offset));
+        for (app, findings) in apps.into_iter().zip(findings) {
             if findings.is_empty() {
                 self.apps.push(app);
             } else {
-                self.refused.push(RefusedApp::of(&app, findings));
+                let file = app.manifest.as_deref().unwrap_or(&app.root);
+                self.refused.push(RefusedApp::of(&app, findings.into_list(file)));
             }
         }
     }
@@ -177,8 +171,17 @@ impl Tenant {
         rest
     }
 
-    /// Takes out an app.
-    pub(super) fn refuse(&mut self, name: &AppName) {
+    /// Adds what an app's grants ask for beyond the bounds on outbound HTTP.
+    fn check_egress(&self, app: &App, findings: &mut FirstFindings) {
+        for function in &app.functions {
+            for beyond in self.egress.check(function) {
+                findings.push_error(|| self.related(beyond.finding(&self.name, function)));
+            }
+        }
+    }
+
+    /// Takes out an app that something is wrong with beside its files: what was made of it is said elsewhere.
+    pub fn refuse(&mut self, name: &AppName) {
         let (refused, apps) =
             std::mem::take(&mut self.apps).into_iter().partition(|app| app.name == *name);
         self.apps = apps;
@@ -187,19 +190,12 @@ impl Tenant {
     }
 
     /// Adds to the findings about each app. One that has any takes no route from those after it.
-    fn check_routes(&self, apps: &[App], findings: &mut [Vec<Diagnostic>], owners: &HostOwners) {
+    fn check_routes(&self, apps: &[App], findings: &mut [FirstFindings], owners: &HostOwners) {
         let mut routes = Routes::under(&self.hosts);
-        for (index, app) in apps.iter().enumerate() {
-            let clashes = add(&mut routes, app);
-            findings[index].extend(clashes);
-            findings[index].extend(self.check_hosts(app, owners));
-            if !findings[index].is_empty() {
-                routes = Routes::under(&self.hosts);
-                let taken = apps[..index].iter().zip(&*findings);
-                for (app, _) in taken.filter(|(_, findings)| findings.is_empty()) {
-                    add(&mut routes, app);
-                }
-            }
+        for (app, findings) in apps.iter().zip(findings) {
+            add(&mut routes, app, findings);
+            findings.extend(self.check_hosts(app, owners));
+            routes.settle(findings.is_empty());
         }
     }
 
@@ -261,14 +257,16 @@ impl Tenant {
     }
 }
 
-/// Adds an app's routes to those of others, and says which of them cannot be there.
-fn add<'a>(routes: &mut Routes<'a>, app: &'a App) -> Vec<Diagnostic> {
-    let mut clashes = Vec::new();
+/// Adds an app's routes to those of others, and to the findings which of them cannot be there.
+fn add<'a>(routes: &mut Routes<'a>, app: &'a App, findings: &mut FirstFindings) {
     for function in &app.functions {
         let owner = format!("function `{}` of app `{}`", function.name, app.name);
-        clashes.extend(function.routes.iter().filter_map(|route| routes.add(&owner, route)));
+        for route in &function.routes {
+            if let Some(clashing) = routes.add(&owner, route) {
+                findings.push_error(|| clashing.finding());
+            }
+        }
     }
-    clashes
 }
 
 fn over_cap(function: &Function, violation: &CapViolation, owner: &str) -> Diagnostic {
@@ -306,54 +304,4 @@ fn read_caps(raw: &RawCaps, settings: &Settings, findings: &mut Findings) -> Cap
         findings.extend([Diagnostic::warning(message).at(place)]);
     }
     caps
-}
-
-/// The apps that can be read, and those that cannot.
-fn read_apps(
-    raw: &[At<String>],
-    root: &Path,
-    findings: &mut Findings,
-) -> (Vec<App>, Vec<RefusedApp>) {
-    let mut apps: Vec<(App, Place)> = Vec::new();
-    let mut refused = Vec::new();
-    let mut homes: Vec<(PathBuf, Place)> = Vec::new();
-    for raw in findings.bounded("apps", raw) {
-        let (place, path) = (findings.place(&raw.span), root.join(&raw.value));
-        let home = absolute(&path).map_or_else(|_| path.clone(), |path| App::home_of(&path).into());
-        let loaded = App::load(&path);
-        // That is the host file's own mistake.
-        if let Some((_, other)) = homes.iter().find(|(other, _)| *other == home) {
-            let name = loaded.map_or_else(|_| raw.value.clone(), |(app, _)| app.name.to_string());
-            findings.extend([twice(&name, &place, other)]);
-            continue;
-        }
-        homes.push((home.clone(), place.clone()));
-        match loaded {
-            Ok((app, warnings)) => {
-                findings.extend(warnings);
-                match apps.iter().find(|(other, _)| other.name == app.name) {
-                    Some((_, other)) => {
-                        let finding = twice(app.name.as_str(), &place, other);
-                        refused.push(RefusedApp { home, name: None, findings: vec![finding] });
-                    }
-                    None => apps.push((app, place)),
-                }
-            }
-            Err(errors) => {
-                // What is about the file as a whole has no place in it, and gets that of its mention here.
-                let named = |error: Diagnostic| match error.place {
-                    Some(_) => error,
-                    None => error.related(&place, "the app is named here"),
-                };
-                let findings = errors.into_iter().map(named).collect();
-                refused.push(RefusedApp { home, name: None, findings });
-            }
-        }
-    }
-    (apps.into_iter().map(|(app, _)| app).collect(), refused)
-}
-
-fn twice(app: &str, place: &Place, other: &Place) -> Diagnostic {
-    let finding = Diagnostic::error(format!("the tenant has an app `{app}` already"));
-    finding.at(place).related(other, "the other app is here")
 }

@@ -17,6 +17,7 @@ admin = "off"
 admin_hosts = ["metrics.internal", "Host7.Example.com"]
 cache_dir = "cache"
 max_cache_mib = 100
+max_manifest_kib = 64
 max_sandboxes = 200
 memory_mib = 2048
 body_memory_mib = 64
@@ -67,6 +68,7 @@ networks = ["10.1.0.0/17"]
 [tenants.acme]
 hosts = ["acme.example.com", "*.acme.example.com"]
 apps = ["shop", "huge/lacewing.toml"]
+component_dirs = ["shared"]
 quota = { concurrency = 50, rate_per_s = 1000, memory_mib = 2048, weight = 3 }
 caps = { cpu_ms = 100, fuel = 1000, functions = 10 }
 egress = { networks = ["127.0.0.0/8", "10.1.128.0/17"], hosts = ["*.example.com", "[::ffff:127.0.0.1]"] }
@@ -114,6 +116,7 @@ fn every_setting_is_taken() {
         admin_hosts: vec!["metrics.internal".to_owned(), "host7.example.com".to_owned()],
         cache_dir: hosts.path().join("cache"),
         max_cache_bytes: 100 << 20,
+        max_manifest_bytes: 64 * 1024,
         residency: Residency { max_functions: 20, memory_bytes: 30 << 20 },
         max_sandboxes: 200,
         guest_memory_bytes: Some(2 << 30),

@@ -11,13 +11,16 @@ mod rollout;
 
 use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
+use futures_util::{FutureExt, future::BoxFuture};
+
 pub(super) use self::loads::Loads;
 use self::{revise::Revise, rollout::Rollout};
 use super::{Deployed, Host, Ledger, snapshot::snapshot_of};
 use crate::{
     capability::egress::Egress,
-    config::{EgressBounds, HostFile, Quota as TenantQuota},
+    config::{EgressBounds, HostFile, Quota as TenantQuota, Tenant as TenantConfig},
     engine::{Engines, LoadError, Owner, Registered},
+    file::{Located, OpenError},
     function::{Allotment, QuotaLimits, Revision, Tenant},
     manifest::{App, Function, HostPattern, LimitKey, Source},
     name::{AppName, FunctionName, TenantName},
@@ -28,6 +31,30 @@ use crate::{
 
 /// Where the component of each function that is built lies: what building has made.
 pub type Components = HashMap<(TenantName, AppName, FunctionName), PathBuf>;
+
+/// A tenant that is to be deployed.
+pub struct Incoming<'a> {
+    /// Its name, host names and quota. Its apps are known when it is ready.
+    pub config: TenantConfig,
+    /// Comes with its apps: others do not wait for it.
+    pub ready: BoxFuture<'a, Ready>,
+}
+
+/// A tenant whose manifests were read, and whose functions were built.
+pub struct Ready {
+    /// With its apps.
+    pub config: TenantConfig,
+    /// The components that building has made.
+    pub components: Arc<Components>,
+}
+
+/// The end of a deploy.
+pub struct Deployment {
+    /// The tenants, in the order in which they were given, with their apps.
+    pub tenants: Vec<TenantConfig>,
+    /// The errors of components and routes, in the same order.
+    pub errors: Vec<DeployError>,
+}
 
 /// One step of a deploy: what is served has changed.
 #[derive(Clone, Copy)]
@@ -181,14 +208,31 @@ impl Host {
         ledger: Option<&Ledger>,
         report: &mut (dyn FnMut(Swap<'_>) + Send),
     ) -> Result<(), Vec<DeployError>> {
+        let components = Arc::new(components.clone());
+        let incoming = |config: &TenantConfig| {
+            let ready = Ready { config: config.clone(), components: components.clone() };
+            Incoming { config: config.clone(), ready: std::future::ready(ready).boxed() }
+        };
+        let incoming = file.tenants.iter().map(incoming).collect();
+        let errors = self.deploy_tenants(incoming, ledger, report).await.errors;
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+
+    /// As [`Host::deploy_after`], where tenants are read and built meanwhile: each is deployed when it is ready.
+    pub async fn deploy_tenants(
+        self: &Arc<Self>,
+        incoming: Vec<Incoming<'_>>,
+        ledger: Option<&Ledger>,
+        report: &mut (dyn FnMut(Swap<'_>) + Send),
+    ) -> Deployment {
         let _one = self.deploying.lock().await;
         let before = self.deployed();
         let revise = Revise::new(self, &before, ledger);
         let tenants = Tenants::of(self, &before);
-        let rollout = Rollout::new(self, file, &before);
-        let errors = rollout.run(&revise, tenants, components, report).await;
+        let rollout = Rollout::new(self, &incoming, &before);
+        let deployment = rollout.run(&revise, tenants, incoming, report).await;
         self.trim_cache();
-        if errors.is_empty() { Ok(()) } else { Err(errors) }
+        deployment
     }
 
     /// Brings the cache down to its size, beside whatever else goes on.
@@ -285,17 +329,19 @@ fn allotment(quota: &TenantQuota) -> Allotment {
     Allotment { quota, weight }
 }
 
-fn component_path(
+/// The file of a function's component. A build is the operator's own, and its output lies anywhere.
+fn component_file(
     tenant: &TenantName,
     app: &App,
     function: &Function,
     components: &Components,
-) -> PathBuf {
-    let key = (tenant.clone(), app.name.clone(), function.name.clone());
-    match (components.get(&key), &function.source) {
-        (Some(path), _) => path.clone(),
-        (None, Source::Component(path) | Source::Build { output: path, .. }) => path.clone(),
-        (None, Source::Crate { dir }) => dir.clone(),
+) -> Result<Located, (PathBuf, OpenError)> {
+    match &function.source {
+        Source::Component(path) => app.component(path).map_err(|error| (path.clone(), error)),
+        Source::Build { output: path, .. } | Source::Crate { dir: path } => {
+            let key = (tenant.clone(), app.name.clone(), function.name.clone());
+            Ok(Located::anywhere(components.get(&key).unwrap_or(path)))
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
+use tokio::task::JoinError;
 
 use super::deploy::{Loads, Tenants};
 use crate::{
@@ -74,7 +75,7 @@ pub enum HostError {
 }
 
 /// The largest component, in bytes. Default 128 MiB: ten times what a JavaScript engine takes.
-const MAX_COMPONENT_BYTES: u64 = 128 << 20;
+pub(super) const MAX_COMPONENT_BYTES: u64 = 128 << 20;
 
 impl Host {
     /// Sets up the artifact cache and what the engines are made of. Nothing is deployed yet, and no port is bound.
@@ -182,6 +183,19 @@ impl Host {
     /// What is deployed now.
     pub fn deployed(&self) -> Arc<Deployed> {
         self.deployed.load_full()
+    }
+
+    /// Has something of a tenant's files read, on a thread that may wait for its file system. Each tenant has one such thread at a
+    /// time, and few tenants read at once. A file system that does not answer keeps that thread, and delays no other tenant.
+    ///
+    /// # Errors
+    /// `work` has panicked.
+    pub async fn read_for<T: Send + 'static>(
+        &self,
+        tenant: &TenantName,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, JoinError> {
+        self.loads.read(tenant, work).await
     }
 
     /// What answers which request.

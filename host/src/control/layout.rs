@@ -1,6 +1,6 @@
 //! What of a function's memory makes its sandboxes slow.
 
-use super::Deployed;
+use super::{Deployed, host::MAX_COMPONENT_BYTES};
 use crate::{
     engine::{MemoryLayout, PoolOptions, memory_layouts},
     function::Revision,
@@ -10,8 +10,8 @@ use crate::{
 /// The memories of a revision's component, as its file has them. Blocks.
 pub fn layouts(revision: &Revision) -> Vec<MemoryLayout> {
     // Whoever changes the file now has it looked at when it is deployed again.
-    std::fs::read(&revision.component.path)
-        .map_or_else(|_| Vec::new(), |bytes| memory_layouts(&bytes))
+    let bytes = revision.component.file.open().and_then(|file| file.read(MAX_COMPONENT_BYTES));
+    bytes.map_or_else(|_| Vec::new(), |bytes| memory_layouts(&bytes))
 }
 
 /// A warning for each function whose memory is laid out so that every sandbox pays for it. Blocks.

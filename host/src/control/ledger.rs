@@ -36,7 +36,7 @@ use super::{Deployed, Host};
 use crate::{
     config::{HostFile, Settings},
     engine::{ArtifactCache, Exports, Profile},
-    file::Stamp,
+    file::{Located, Stamp},
     function::{Component, Revision},
     manifest::Source,
     telemetry::Origin,
@@ -91,7 +91,7 @@ struct Head {
 
 #[derive(Serialize, Deserialize)]
 struct ComponentForm {
-    path: PathBuf,
+    file: Located,
     stamp: Option<Stamp>,
     digest: [u8; 32],
     compiled: [u8; 32],
@@ -106,7 +106,7 @@ impl ComponentForm {
             compiled: self.compiled.into(),
             profile: self.profile,
             exports: self.exports,
-            path: self.path.as_path().into(),
+            file: Arc::new(self.file.clone()),
             stamp: self.stamp,
         })
     }
@@ -164,11 +164,12 @@ impl Ledger {
         Some(Ledger { head: Box::new(head), bytes, functions })
     }
 
-    /// Whether every file that it was made from is what it was, so that [`Host::restore`] can be done.
+    /// Whether every file that it was made from is what it was, so that [`Host::restore`] can be done. Opens none of them. Blocks for
+    /// as long as their file systems do.
     pub fn is_current(&self) -> bool {
-        let components = self.head.components.iter().map(|one| (&one.path, &one.stamp));
-        let inputs = self.head.inputs.iter().map(|(path, stamp)| (path, stamp));
-        let same = |(path, stamp): (&PathBuf, &Option<Stamp>)| {
+        let components = self.head.components.iter().map(|one| (one.file.path(), &one.stamp));
+        let inputs = self.head.inputs.iter().map(|(path, stamp)| (path.as_path(), stamp));
+        let same = |(path, stamp): (&Path, &Option<Stamp>)| {
             stamp.is_some_and(|stamp| Stamp::of_path(path).is_ok_and(|now| now == stamp))
         };
         self.head.complete && !self.head.builds && inputs.chain(components).all(same)
@@ -315,9 +316,9 @@ fn builds(file: &HostFile) -> bool {
 
 impl ComponentForm {
     fn of(revision: &Revision) -> ComponentForm {
-        let Component { digest, compiled, profile, exports, path, stamp } = &*revision.component;
+        let Component { digest, compiled, profile, exports, file, stamp } = &*revision.component;
         ComponentForm {
-            path: path.to_path_buf(),
+            file: Located::clone(file),
             stamp: *stamp,
             digest: *digest.as_bytes(),
             compiled: *compiled.as_bytes(),

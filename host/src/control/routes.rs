@@ -112,7 +112,7 @@ impl Clash {
             tenant: revision.origin.tenant.clone(),
             app: revision.origin.app.clone(),
             function: revision.origin.function.clone(),
-            path: revision.component.path.to_path_buf(),
+            path: revision.component.file.path().to_owned(),
             refusal,
         }
     }

@@ -2,9 +2,7 @@
 
 use std::{
     collections::HashMap,
-    fs::File,
-    io::{self, Read},
-    path::Path,
+    io,
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
@@ -19,7 +17,10 @@ use super::{
     layout::initial_bytes,
     names_wasi_03,
 };
-use crate::{file::Stamp, telemetry::shortened};
+use crate::{
+    file::{OpenError, Opened, Stamp},
+    telemetry::shortened,
+};
 
 /// Compiles components and keeps their artifacts.
 pub struct Loader {
@@ -94,7 +95,7 @@ pub struct Registered {
 pub enum LoadError {
     /// The file.
     #[error("cannot be read: {0}")]
-    Read(#[source] io::Error),
+    Read(#[from] OpenError),
     /// Not a component.
     #[error(transparent)]
     Component(#[from] ComponentError),
@@ -145,20 +146,10 @@ impl Loader {
     }
 
     /// Reads a component's file, unless its size says that it cannot be one. Blocks, like [`Loader::load`].
-    pub fn read(&self, path: &Path) -> Result<Source, LoadError> {
-        // Before it is opened: opening a pipe waits for whoever writes into it.
-        let is_file = path.metadata().map_err(LoadError::Read)?.is_file();
-        if !is_file {
-            return Err(LoadError::Read(io::Error::other("it is no regular file")));
-        }
-        let file = File::open(path).map_err(LoadError::Read)?;
-        let stamp = Stamp::of_file(&file).map_err(LoadError::Read)?;
-        let size = stamp.bytes();
-        inspect_size(size, self.limit_bytes)?;
-        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
-        // One byte more tells a file that grows from one that is just as large as it may be.
-        file.take(self.limit_bytes + 1).read_to_end(&mut bytes).map_err(LoadError::Read)?;
-        Ok(Source { bytes, stamp })
+    pub fn read(&self, opened: Opened) -> Result<Source, LoadError> {
+        let stamp = opened.stamp();
+        inspect_size(stamp.bytes(), self.limit_bytes)?;
+        Ok(Source { bytes: opened.read(self.limit_bytes)?, stamp })
     }
 
     /// Loads a component, compiling it if its artifact is not in the cache; `metered` if its fuel is to be counted. Blocks:

@@ -238,7 +238,8 @@ impl Residency {
 
     fn recompile(&self, revision: &Revision) -> Result<Arc<Program>, ProgramError> {
         let component = &revision.component;
-        let source = self.loader.read(&component.path).map_err(|error| lost(revision, &error))?;
+        let opened = component.file.open().map_err(|error| lost(revision, &error))?;
+        let source = self.loader.read(opened).map_err(|error| lost(revision, &error))?;
         if blake3::hash(&source.bytes) != component.digest {
             return Err(lost(revision, &"it is another one than was deployed"));
         }
@@ -456,5 +457,6 @@ fn bytes(program: &Program) -> u64 {
 }
 
 fn lost(revision: &Revision, why: &dyn std::fmt::Display) -> ProgramError {
-    ProgramError::Lost { path: revision.component.path.display().to_string(), why: why.to_string() }
+    let path = revision.component.file.path().display().to_string();
+    ProgramError::Lost { path, why: why.to_string() }
 }

@@ -1,17 +1,14 @@
 //! An immutable revision of a function.
 
-use std::{
-    path::Path,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU32, Ordering::Relaxed},
-    },
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicU32, Ordering::Relaxed},
 };
 
 use super::{Place, ProgramError, Quota, QuotaLimits, Tenant};
 use crate::{
     engine::{Exports, Profile},
-    file::Stamp,
+    file::{Located, Stamp},
     manifest::{Cors, Limits, Route},
     sandbox::{Program, Provisioned, Reused, Spec},
     telemetry::{FunctionMetrics, Origin},
@@ -28,8 +25,8 @@ pub struct Component {
     pub profile: Profile,
     /// What it exports.
     pub exports: Exports,
-    /// The file that it was read from.
-    pub path: Arc<Path>,
+    /// The file that it was read from, and how far that may lead.
+    pub file: Arc<Located>,
     /// What the file was then; `None` if it had only just been written, so that a later change might not show.
     pub stamp: Option<Stamp>,
 }

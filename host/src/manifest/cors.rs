@@ -59,7 +59,7 @@ pub enum Headers {
 }
 
 /// An origin: scheme, host and port, as in `https://example.com` or `https://*.example.com`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Origin {
     scheme: OriginScheme,
     host: HostPattern,
@@ -67,7 +67,7 @@ pub struct Origin {
     port: Option<u16>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum OriginScheme {
     Http,
     Https,

@@ -17,8 +17,22 @@ use toml::de::{DeArray, DeString, DeTable, DeValue};
 
 type Spanned<T> = toml::Spanned<T>;
 
-/// The most findings of one file: after so many, nobody reads on.
-pub(crate) const MAX_FINDINGS: usize = 64;
+/// The most values of one file that are taken out.
+const MAX_REMOVED: usize = 64;
+
+/// The most that is decoded for one file, in bytes of its text: each value that is taken out costs another look at all of it.
+const MAX_DECODED_BYTES: usize = 4 * 1024 * 1024;
+
+/// So many values may be taken out of a large file all the same.
+const MIN_REMOVED: usize = 8;
+
+/// Why nothing was decoded.
+pub(crate) enum Undecoded {
+    /// The whole of it is of no use.
+    Useless,
+    /// More is wrong than is looked for.
+    Cut,
+}
 
 /// What was decoded, and what had to be taken out.
 pub(crate) struct Decoded<T> {
@@ -70,28 +84,31 @@ pub(crate) enum DecodeErrorKind {
 
 /// Decodes a tree, calling `report` with each error and the value it is about before that is taken out.
 ///
-/// Gives `None` if the whole of it is of no use.
+/// `bytes` is the length of its text, which says how many values that are wrong are looked for.
 pub(crate) fn decode<T: DeserializeOwned>(
     root: &mut Spanned<DeValue<'_>>,
+    bytes: usize,
     mut report: impl FnMut(&DecodeError, &Spanned<DeValue<'_>>),
-) -> Option<Decoded<T>> {
+) -> Result<Decoded<T>, Undecoded> {
+    let most = (MAX_DECODED_BYTES / bytes.max(1)).clamp(MIN_REMOVED, MAX_REMOVED);
     let mut removed = Vec::new();
     let is_empty = root.get_ref().as_table().is_some_and(DeTable::is_empty);
     loop {
         let error = match T::deserialize(Decoder { value: root }) {
-            Ok(value) => return Some(Decoded { value, removed, is_empty }),
+            Ok(value) => return Ok(Decoded { value, removed, is_empty }),
             Err(error) => error,
         };
+        if removed.len() == most {
+            return Err(Undecoded::Cut);
+        }
         let Some((last, parents)) = error.path.split_last() else {
             report(&error, root);
-            return None;
+            return Err(Undecoded::Useless);
         };
-        let value = remove(descend(root, parents)?, last)?;
+        let value = descend(root, parents).and_then(|parent| remove(parent, last));
+        let value = value.ok_or(Undecoded::Useless)?;
         report(&error, &value);
         removed.push(error.path);
-        if removed.len() == MAX_FINDINGS {
-            return None;
-        }
     }
 }
 

@@ -103,7 +103,7 @@ impl Diagnostic {
 
     /// Points to another place that has to do with it.
     pub fn related(mut self, place: &Place, text: impl Into<String>) -> Diagnostic {
-        self.related.push((place.clone(), text.into()));
+        self.related.push((place.clone(), shortened(text.into())));
         self
     }
 
@@ -272,12 +272,20 @@ impl Rendered<'_> {
     }
 }
 
-/// The parts of a line before, in and after a span, printable, the outer ones cut to what is worth showing.
+/// The parts of a line before, in and after a span, printable, each cut to what is worth showing. The rest is not looked at: a line
+/// may be as long as its file.
 fn excerpt(line: &str, span: Range<usize>) -> (String, String, String) {
-    let clean = |text: &str| Printable(text).to_string();
-    let before: Vec<char> = clean(&line[..span.start]).chars().collect();
-    let marked: Vec<char> = clean(&line[span.clone()]).chars().collect();
-    let after: Vec<char> = clean(&line[span.end..]).chars().collect();
+    /// So many characters show as more than are shown.
+    const ENOUGH: usize = CONTEXT_CHARS + 4;
+    let clean = |text: &str| Printable(text).to_string().chars().collect::<Vec<char>>();
+    let first = |text: &str| match text.char_indices().nth(ENOUGH) {
+        Some((end, _)) => clean(&text[..end]),
+        None => clean(text),
+    };
+    let before = &line[..span.start];
+    let cut = before.char_indices().rev().nth(ENOUGH - 1).map_or(0, |(start, _)| start);
+    let (before, marked, after) =
+        (clean(&before[cut..]), first(&line[span.clone()]), first(&line[span.end..]));
     let before = match before.len().checked_sub(CONTEXT_CHARS) {
         Some(cut) if cut > 3 => format!("...{}", before[cut..].iter().collect::<String>()),
         _ => before.iter().collect(),

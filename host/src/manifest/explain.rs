@@ -99,8 +99,14 @@ fn suggest(finding: Diagnostic, word: &str, known: &[&str]) -> Diagnostic {
     }
 }
 
+/// The longest word, in bytes, that is compared with known ones. None of them is half as long.
+const MAX_WORD_BYTES: usize = 64;
+
 /// The known word that is most probably meant.
 pub(crate) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    if word.len() > MAX_WORD_BYTES {
+        return None;
+    }
     let word = word.to_ascii_lowercase().replace('-', "_");
     let synonym = SYNONYMS.iter().find(|(tried, _)| *tried == word).map(|(_, key)| *key);
     if let Some(synonym) = known.iter().find(|key| Some(**key) == synonym) {
@@ -189,7 +195,7 @@ fn dotted(path: &[Step]) -> String {
 
 fn found(value: &DeValue<'_>) -> String {
     match value {
-        DeValue::String(text) if text.chars().count() > 40 => "a long string".to_owned(),
+        DeValue::String(text) if text.chars().nth(40).is_some() => "a long string".to_owned(),
         DeValue::String(text) => format!("{text:?}"),
         DeValue::Integer(integer) => integer.to_string(),
         DeValue::Float(float) => float.as_str().to_owned(),

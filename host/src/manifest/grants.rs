@@ -50,7 +50,7 @@ impl Grants {
 
 /// One allowed destination of outbound HTTP, as in `https://api.example.com`, `https://*.example.com`,
 /// `*://example.com`, `http://127.0.0.1:9000`, `http://example.com:*`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HttpGrant {
     /// The scheme.
     pub scheme: GrantScheme,
@@ -100,7 +100,7 @@ impl fmt::Display for HttpGrant {
 }
 
 /// The scheme of an [`HttpGrant`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GrantScheme {
     /// `http://`.
     Http,
@@ -111,7 +111,7 @@ pub enum GrantScheme {
 }
 
 /// The host of an [`HttpGrant`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum GrantHost {
     /// An address, which is reached even if it is private or loopback, as far as the operator lets the tenant. In canonical form:
     /// no IPv4 in IPv6.
@@ -155,7 +155,7 @@ impl fmt::Display for GrantHost {
 }
 
 /// The port of an [`HttpGrant`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GrantPort {
     /// The scheme's own: 80 or 443.
     Default,

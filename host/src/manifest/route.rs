@@ -178,6 +178,10 @@ fn parse(text: &str) -> Result<RoutePath, Refusal> {
         let help = (!text.contains("://")).then(|| format!("write `/{text}`"));
         return Err(("it does not begin with a slash".to_owned(), help));
     };
+    // A canonical byte is written as three at the most. A longer text is not looked at.
+    if text.len() > 3 * MAX_ROUTE_BYTES {
+        return Err((format!("it is longer than {MAX_ROUTE_BYTES} bytes"), None));
+    }
     if let Some(at) = text.find(['?', '#']) {
         let help = format!("write `{}`; a function sees the query of every request", &text[..at]);
         return Err(("a route is a path without query or fragment".to_owned(), Some(help)));

@@ -5,17 +5,29 @@
 //! - They fit the same paths, and a method is in both. `HEAD` that comes with `GET` is not: a route that names it is
 //!   preferred.
 //! - One has a parameter for a segment where the other has one for all the rest, and both answer some method.
+//!
+//! Of the routes that are there, the first one that takes each method is kept, by shape and by place. So a route takes as many
+//! look-ups as it has methods and parameters, however many others there are.
 
-use std::{collections::HashMap, fmt};
+use std::collections::{HashMap, HashSet};
+
+use http::Method;
 
 use super::{Diagnostic, HostPattern, Methods, Route, RoutePath};
 
-/// Routes under one host that can stand side by side. `T` is how the caller calls them.
+/// Routes under one host that can stand side by side. `T` is how the caller calls them, in the order in which they come.
 #[derive(Debug)]
-pub(crate) struct Clashes<'a, T> {
-    by_shape: HashMap<String, Vec<(&'a Methods, T)>>,
+pub(crate) struct Clashes<T> {
+    by_shape: HashMap<String, Takers<T>>,
     /// The parameters after each prefix.
-    by_place: HashMap<String, Vec<(Kind, &'a Methods, T)>>,
+    by_place: HashMap<String, Places<T>>,
+}
+
+/// Those with a parameter for one segment, and those with one for all the rest.
+#[derive(Debug)]
+struct Places<T> {
+    one: Takers<T>,
+    rest: Takers<T>,
 }
 
 /// What a route that was to be added clashes with.
@@ -34,75 +46,259 @@ enum Kind {
     Rest,
 }
 
-impl<T> Default for Clashes<'_, T> {
+/// Of some routes the first that takes each method.
+#[derive(Debug)]
+struct Takers<T> {
+    every: Option<T>,
+    /// [`Methods::Any`].
+    any: Option<T>,
+    named: HashMap<Method, T>,
+    /// The first of all.
+    first: Option<T>,
+    /// The first that takes another method than `OPTIONS`.
+    but_options: Option<T>,
+    /// The first that answers `HEAD`.
+    head: Option<T>,
+}
+
+impl<T> Default for Takers<T> {
+    fn default() -> Self {
+        let named = HashMap::new();
+        Takers { every: None, any: None, named, first: None, but_options: None, head: None }
+    }
+}
+
+impl<T> Default for Places<T> {
+    fn default() -> Self {
+        Places { one: Takers::default(), rest: Takers::default() }
+    }
+}
+
+impl<T> Default for Clashes<T> {
     fn default() -> Self {
         Clashes { by_shape: HashMap::new(), by_place: HashMap::new() }
     }
 }
 
-impl<'a, T: Copy> Clashes<'a, T> {
+/// Leaves the one that came before.
+fn keep_first<T: Ord>(slot: &mut Option<T>, route: Option<T>) {
+    *slot = slot.take().into_iter().chain(route).min();
+}
+
+impl<T: Copy + Ord> Takers<T> {
+    fn add(&mut self, methods: &Methods, route: T) {
+        let mut takers = Takers { first: Some(route), ..Takers::default() };
+        match methods {
+            Methods::Every => takers.every = takers.first,
+            Methods::Any => takers.any = takers.first,
+            Methods::Only(only) if only.is_empty() => return,
+            Methods::Only(only) => {
+                takers.named = only.iter().map(|method| (method.clone(), route)).collect();
+            }
+        }
+        let is_options = |methods: &[Method]| methods.iter().all(|m| *m == Method::OPTIONS);
+        if !matches!(methods, Methods::Only(only) if is_options(only)) {
+            takers.but_options = takers.first;
+        }
+        if methods.answers(&Method::HEAD) {
+            takers.head = takers.first;
+        }
+        self.merge(takers);
+    }
+
+    fn merge(&mut self, other: Takers<T>) {
+        let Takers { every, any, named, first, but_options, head } = other;
+        keep_first(&mut self.every, every);
+        keep_first(&mut self.any, any);
+        keep_first(&mut self.first, first);
+        keep_first(&mut self.but_options, but_options);
+        keep_first(&mut self.head, head);
+        for (method, route) in named {
+            let slot = self.named.entry(method).or_insert(route);
+            *slot = route.min(*slot);
+        }
+    }
+
+    /// The first that [overlaps](Methods::overlap).
+    fn overlapping(&self, methods: &Methods) -> Option<T> {
+        looked();
+        match methods {
+            Methods::Every => self.first,
+            Methods::Any => self.but_options,
+            Methods::Only(only) => {
+                let of = |method: &Method| {
+                    looked();
+                    let any = self.any.filter(|_| *method != Method::OPTIONS);
+                    self.named.get(method).copied().into_iter().chain(any).chain(self.every).min()
+                };
+                only.iter().filter_map(of).min()
+            }
+        }
+    }
+
+    /// The first that [competes](Methods::compete).
+    fn competing(&self, methods: &Methods) -> Option<T> {
+        let head = self.head.filter(|_| methods.answers(&Method::HEAD));
+        self.overlapping(methods).into_iter().chain(head).min()
+    }
+}
+
+impl<T: Copy + Ord> Clashes<T> {
     /// Adds a route, unless it clashes with one that is there.
     pub(crate) fn add(
         &mut self,
         path: &RoutePath,
-        methods: &'a Methods,
+        methods: &Methods,
         route: T,
     ) -> Result<(), Clash<T>> {
         let shape = path.shape();
-        let same = self.by_shape.get(&shape).map_or(&[][..], Vec::as_slice);
-        if let Some((_, with)) = same.iter().find(|(other, _)| other.overlap(methods)) {
-            return Err(Clash { with: *with, same: true });
+        if let Some(clash) = self.find(&shape, methods) {
+            return Err(clash);
         }
-        for (prefix, kind) in parameters(&shape) {
-            let there = self.by_place.get(prefix).map_or(&[][..], Vec::as_slice);
-            let other = there.iter().find(|(other, of, _)| *other != kind && of.compete(methods));
-            if let Some((_, _, with)) = other {
-                return Err(Clash { with: *with, same: false });
-            }
-        }
-        for (prefix, kind) in parameters(&shape) {
-            self.by_place.entry(prefix.to_owned()).or_default().push((kind, methods, route));
-        }
-        self.by_shape.entry(shape).or_default().push((methods, route));
+        self.insert(shape, methods, route);
         Ok(())
+    }
+
+    fn find(&self, shape: &str, methods: &Methods) -> Option<Clash<T>> {
+        let same = self.by_shape.get(shape).and_then(|takers| takers.overlapping(methods));
+        if let Some(with) = same {
+            return Some(Clash { with, same: true });
+        }
+        let other = parameters(shape).find_map(|(prefix, kind)| {
+            let places = self.by_place.get(prefix)?;
+            let others = match kind {
+                Kind::One => &places.rest,
+                Kind::Rest => &places.one,
+            };
+            others.competing(methods)
+        });
+        other.map(|with| Clash { with, same: false })
+    }
+
+    fn insert(&mut self, shape: String, methods: &Methods, route: T) {
+        for (prefix, kind) in parameters(&shape) {
+            let places = match self.by_place.get_mut(prefix) {
+                Some(places) => places,
+                None => self.by_place.entry(prefix.to_owned()).or_default(),
+            };
+            let takers = match kind {
+                Kind::One => &mut places.one,
+                Kind::Rest => &mut places.rest,
+            };
+            takers.add(methods, route);
+        }
+        self.by_shape.entry(shape).or_default().add(methods, route);
+    }
+
+    fn merge(&mut self, other: Clashes<T>) {
+        for (shape, takers) in other.by_shape {
+            self.by_shape.entry(shape).or_default().merge(takers);
+        }
+        for (prefix, places) in other.by_place {
+            let known = self.by_place.entry(prefix).or_default();
+            known.one.merge(places.one);
+            known.rest.merge(places.rest);
+        }
     }
 }
 
 /// The routes of an app, or of all apps of a tenant, as far as they were looked at.
 #[derive(Default)]
 pub(crate) struct Routes<'a> {
-    hosts: &'a [HostPattern],
+    hosts: HashSet<&'a HostPattern>,
     added: Vec<(String, &'a Route)>,
-    by_host: HashMap<Option<&'a HostPattern>, Clashes<'a, usize>>,
+    settled: Hosted<'a>,
+    /// Since they were settled last.
+    trying: Hosted<'a>,
 }
+
+/// Routes by the host that they are for.
+#[derive(Default)]
+struct Hosted<'a> {
+    /// Those that name none.
+    unnamed: Clashes<usize>,
+    named: HashMap<&'a HostPattern, Clashes<usize>>,
+    /// Of those that name one, all that stand beside those that name none.
+    beside: Clashes<usize>,
+}
+
+impl<'a> Hosted<'a> {
+    fn find(
+        &self,
+        host: Option<&HostPattern>,
+        is_shared: bool,
+        with: &Find<'_>,
+    ) -> Option<Clash<usize>> {
+        let Some(host) = host else { return with(&self.unnamed).or_else(|| with(&self.beside)) };
+        let named = self.named.get(host).and_then(with);
+        named.or_else(|| is_shared.then(|| with(&self.unnamed)).flatten())
+    }
+
+    fn merge(&mut self, other: Hosted<'a>) {
+        self.unnamed.merge(other.unnamed);
+        self.beside.merge(other.beside);
+        for (host, routes) in other.named {
+            self.named.entry(host).or_default().merge(routes);
+        }
+    }
+}
+
+type Find<'f> = dyn Fn(&Clashes<usize>) -> Option<Clash<usize>> + 'f;
 
 impl<'a> Routes<'a> {
     /// No routes yet. Those that name no host are served under all of these; none are all that are not known yet.
     pub(crate) fn under(hosts: &'a [HostPattern]) -> Routes<'a> {
-        Routes { hosts, ..Routes::default() }
+        Routes { hosts: hosts.iter().collect(), ..Routes::default() }
     }
 
     /// Adds a route of `owner` (such as "function `a`"), or says with what it clashes.
-    pub(crate) fn add(
-        &mut self,
-        owner: &impl fmt::Display,
-        route: &'a Route,
-    ) -> Option<Diagnostic> {
-        let hosts: Vec<Option<&HostPattern>> = match (&route.host, self.hosts) {
-            (None, []) => vec![None],
-            (None, hosts) => hosts.iter().map(Some).collect(),
-            (Some(host), _) => vec![Some(host)],
-        };
-        let mut clash = None;
-        for host in hosts {
-            let routes = self.by_host.entry(host).or_default();
-            let added = routes.add(&route.path, &route.methods, self.added.len());
-            clash = clash.or(added.err());
+    pub(crate) fn add(&mut self, owner: &str, route: &'a Route) -> Option<Clashing<'_>> {
+        let (shape, host) = (route.path.shape(), route.host.as_ref());
+        // Whether it is served beside those that name no host.
+        let is_shared = host.is_some_and(|host| self.hosts.contains(host));
+        let with = |routes: &Clashes<usize>| routes.find(&shape, &route.methods);
+        let settled = self.settled.find(host, is_shared, &with);
+        let clash = settled.or_else(|| self.trying.find(host, is_shared, &with));
+        let index = self.added.len();
+        self.added.push((owner.to_owned(), route));
+        if let Some(Clash { with, same }) = clash {
+            let (owner, other) = &self.added[with];
+            return Some(Clashing { route, owner, other, same });
         }
-        self.added.push((owner.to_string(), route));
-        let Clash { with, same } = clash?;
-        let (owner, other) = &self.added[with];
-        Some(if same { duplicate(route, owner, other) } else { ambiguous(route, owner, other) })
+        let trying = &mut self.trying;
+        if is_shared {
+            trying.beside.insert(shape.clone(), &route.methods, index);
+        }
+        let routes = match host {
+            None => &mut trying.unnamed,
+            Some(host) => trying.named.entry(host).or_default(),
+        };
+        routes.insert(shape, &route.methods, index);
+        None
+    }
+
+    /// Keeps what was added since the last time, or takes it out again.
+    pub(crate) fn settle(&mut self, keep: bool) {
+        let tried = std::mem::take(&mut self.trying);
+        if keep {
+            self.settled.merge(tried);
+        }
+    }
+}
+
+/// A route that cannot stand beside another one.
+pub(crate) struct Clashing<'a> {
+    route: &'a Route,
+    owner: &'a str,
+    other: &'a Route,
+    same: bool,
+}
+
+impl Clashing<'_> {
+    /// The finding about the route.
+    pub(crate) fn finding(&self) -> Diagnostic {
+        let Clashing { route, owner, other, same } = *self;
+        if same { duplicate(route, owner, other) } else { ambiguous(route, owner, other) }
     }
 }
 
@@ -140,96 +336,11 @@ fn parameters(shape: &str) -> impl Iterator<Item = (&str, Kind)> {
     })
 }
 
+#[cfg(not(test))]
+fn looked() {}
+
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
+use tests::looked;
 
-    use super::super::{ManifestText, RoutePath};
-    use super::*;
-
-    fn route(path: &str, methods: Methods) -> Route {
-        let place = ManifestText::new("lacewing.toml", "").place(0..0);
-        Route { path: path.parse().unwrap(), methods, host: None, place }
-    }
-
-    fn clash(first: &str, second: &str) -> Option<String> {
-        let (first, second) = (route(first, Methods::Any), route(second, Methods::Any));
-        let mut routes = Routes::default();
-        assert!(routes.add(&"a", &first).is_none());
-        routes.add(&"b", &second).map(|finding| finding.message)
-    }
-
-    #[test]
-    fn clashes() {
-        assert_eq!(clash("/a", "/a").unwrap(), "route `/a` is taken by a");
-        assert_eq!(clash("/{a}/x", "/{b}/x").unwrap(), "route `/{b}/x` is taken by a");
-        assert_eq!(
-            clash("/{a}", "/{*b}").unwrap(),
-            "route `/{*b}` and `/{a}` of a match the same paths"
-        );
-        assert_eq!(
-            clash("/{*a}", "/{b}/c").unwrap(),
-            "route `/{b}/c` and `/{*a}` of a match the same paths"
-        );
-        for (first, second) in [
-            ("/a", "/a/"),
-            ("/{a}", "/b"),
-            ("/{*a}", "/b"),
-            ("/x/{*a}", "/{a}"),
-            ("/{a}", "/{a}/b"),
-        ] {
-            assert_eq!(clash(first, second), None, "{first} {second}");
-        }
-    }
-
-    #[test]
-    fn methods_and_hosts_keep_routes_apart() {
-        let only = |methods: &[http::Method]| Methods::Only(methods.to_vec());
-        let get = route("/a", only(&[http::Method::GET]));
-        let post = route("/a", only(&[http::Method::POST, http::Method::PUT]));
-        let put = route("/a", only(&[http::Method::PUT]));
-        let mut elsewhere = put.clone();
-        elsewhere.host = Some("example.com".parse().unwrap());
-        let mut routes = Routes::default();
-        assert!(routes.add(&"a", &get).is_none());
-        assert!(routes.add(&"b", &post).is_none());
-        assert_eq!(routes.add(&"c", &put).unwrap().message, "route `PUT /a` is taken by b");
-        assert!(routes.add(&"d", &elsewhere).is_none());
-    }
-
-    #[test]
-    fn routes_without_a_request_in_common_stand_side_by_side() {
-        use http::Method;
-        let only = |methods: &[Method]| Methods::Only(methods.to_vec());
-        let clash = |first: (&str, Methods), second: (&str, Methods)| {
-            let (first, second) = (route(first.0, first.1), route(second.0, second.1));
-            let mut routes = Routes::default();
-            assert!(routes.add(&"a", &first).is_none());
-            routes.add(&"b", &second).is_some()
-        };
-        let (get, head, post) =
-            (only(&[Method::GET]), only(&[Method::HEAD]), only(&[Method::POST]));
-        assert!(!clash(("/a/{*r}", get.clone()), ("/a/{id}", post)));
-        assert!(!clash(("/a", get.clone()), ("/a", head.clone())));
-        assert!(clash(("/a/{*r}", get), ("/a/{id}", head)), "HEAD has no preference here");
-        let options = only(&[Method::OPTIONS]);
-        assert!(!clash(("/a", Methods::Any), ("/a", options.clone())));
-        assert!(clash(("/a", Methods::Every), ("/a", options)));
-    }
-
-    proptest! {
-        /// What is found to be free of clashes is taken by the router, and the other way around.
-        #[test]
-        fn agrees_with_matchit(paths in prop::collection::vec("(/(a|b|ab|\\{x\\}|\\{y\\})){0,3}(/(\\{\\*r\\}|\\{\\*s\\}|a|c)?)", 1..8)) {
-            let parsed: Vec<Route> = paths.iter().map(|path| path.parse::<RoutePath>()).filter_map(Result::ok)
-                .map(|path| route(path.as_str(), Methods::Any)).collect();
-            let mut routes = Routes::default();
-            let mut router = matchit::Router::new();
-            for route in &parsed {
-                let ours = routes.add(&"f", route);
-                let theirs = router.insert(route.path.shape(), ());
-                prop_assert_eq!(ours.is_none(), theirs.is_ok(), "{} {:?} {:?}", route.path, ours, theirs);
-            }
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,18 @@
 //! Where a function's component comes from.
 
-use std::path::{Path, PathBuf, absolute};
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf, absolute},
+};
 
 use super::{App, Diagnostic, Function, Grants, Limits, ManifestText, Methods, Route, RoutePath};
-use crate::name::{AppName, FunctionName, MAX_NAME_BYTES};
+use crate::{
+    file::{Located, OpenError, Reach},
+    name::{AppName, FunctionName, MAX_NAME_BYTES},
+};
 
 /// Where a function's component comes from. Paths are absolute.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
     /// A Rust package, which is compiled for `wasm32-wasip2`.
     Crate {
@@ -28,7 +34,10 @@ pub enum Source {
 
 /// The app of a bare component.
 pub(super) fn app_of_component(path: &Path) -> Result<App, Diagnostic> {
-    let file = check_component(path).map_err(|message| Diagnostic::error(message).in_file(path))?;
+    let wrong = |message: String| Diagnostic::error(message).in_file(path);
+    Located::anywhere(path).open().map_err(|error| wrong(no_component(path, &error)))?;
+    let no_path = |error| wrong(format!("`{}` has no absolute path: {error}", path.display()));
+    let file = absolute(path).map_err(no_path)?;
     let failed = || Diagnostic::error("no app can be named after it").in_file(path);
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let name = name_like(&stem);
@@ -50,6 +59,7 @@ pub(super) fn app_of_component(path: &Path) -> Result<App, Diagnostic> {
         name: name.parse::<AppName>().map_err(|_| failed())?,
         functions: vec![function],
         root: file.parent().unwrap_or(&file).to_owned(),
+        reach: Reach::Anywhere,
         manifest: None,
     })
 }
@@ -74,21 +84,17 @@ pub(crate) fn name_like(text: &str) -> String {
     if name.is_empty() { "function".to_owned() } else { name }
 }
 
-/// The absolute path of a component that has to be there, or a sentence that says why it is not.
-pub(super) fn check_component(path: &Path) -> Result<PathBuf, String> {
-    match std::fs::metadata(path) {
-        Ok(metadata) if metadata.is_dir() => {
-            Err(format!("`{}` is a directory, and a component was expected", path.display()))
+/// A sentence that says why a path leads to no component.
+pub(super) fn no_component(path: &Path, error: &OpenError) -> String {
+    let path = path.display();
+    match error {
+        OpenError::Directory => format!("`{path}` is a directory, and a component was expected"),
+        OpenError::Special => format!("`{path}` is no regular file, and a component was expected"),
+        OpenError::Io(error) if error.kind() == ErrorKind::NotFound => {
+            format!("there is no file `{path}`")
         }
-        Ok(metadata) if !metadata.is_file() => {
-            Err(format!("`{}` is no regular file, and a component was expected", path.display()))
-        }
-        Ok(_) => absolute(path)
-            .map_err(|error| format!("`{}` has no absolute path: {error}", path.display())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            Err(format!("there is no file `{}`", path.display()))
-        }
-        Err(error) => Err(format!("`{}` cannot be read: {error}", path.display())),
+        OpenError::Io(error) => format!("`{path}` cannot be read: {error}"),
+        error => format!("`{path}` is not taken: {error}"),
     }
 }
 

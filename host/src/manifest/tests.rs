@@ -1,5 +1,6 @@
 //! What is taken, and the text of what is not.
 
+mod bombs;
 mod content;
 mod keys;
 mod properties;
@@ -252,7 +253,12 @@ fn arrays_have_a_bound() {
 fn findings_stop_where_nobody_reads_on() {
     let keys: String = (0..1000).map(|number| format!("x{number} = 1\n")).collect();
     let findings = App::parse(&ManifestText::new("lacewing.toml", keys)).unwrap_err();
-    assert_eq!(findings.len(), 64);
+    let (more, shown) = findings.split_last().unwrap();
+    assert_eq!(shown.len(), 64);
+    assert_eq!(
+        more.to_string(),
+        "error: more is wrong than is shown: it is looked for when this is put right\n --> lacewing.toml"
+    );
 }
 
 /// Reads a file of some content, or what else is made at the path, and gives the findings with `ROOT` for the
@@ -281,6 +287,62 @@ fn a_manifest_is_found_in_its_directory() {
     assert_eq!(load(make, "lacewing.toml"), "");
 }
 
+/// The developer of a single app is the operator, and waits for no pipe all the same.
+#[test]
+fn a_pipe_is_neither_a_manifest_nor_a_component() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    let pipe = |path: &Path| mknodat(CWD, path, FileType::Fifo, Mode::RUSR, 0).unwrap();
+    let special = "error: this is a device, pipe or socket, and a text file was expected";
+    let said = load(|dir| pipe(&dir.join("lacewing.toml")), "");
+    assert_eq!(said, format!("{special}\n --> ROOT/lacewing.toml"));
+    let named = load(
+        |dir| {
+            pipe(&dir.join("x.wasm"));
+            let text = "app = \"a\"\nfunctions.f.component = \"x.wasm\"\n";
+            fs::write(dir.join("lacewing.toml"), text).unwrap();
+        },
+        "",
+    );
+    let special = "error: `ROOT/x.wasm` is no regular file, and a component was expected\n";
+    assert!(named.starts_with(special), "{named}");
+    let dir = tempfile::tempdir().unwrap();
+    pipe(&dir.path().join("x.wasm"));
+    let bare = App::for_component(&dir.path().join("x.wasm")).unwrap_err();
+    assert!(print(&bare, dir.path()).starts_with(special));
+}
+
+/// In a host of tenants a component lies below its app's folder, or in a folder that the operator allows.
+#[test]
+fn a_component_lies_where_the_operator_allows() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["app/in.wasm", "shared/x.wasm", "other/x.wasm"] {
+        let path = dir.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "").unwrap();
+    }
+    let app = dir.path().join("app");
+    let terms = Terms { component_dirs: Some(vec![dir.path().join("shared")]), ..Terms::free() };
+    let read = |component: &str, terms: &Terms| {
+        let text = format!("app = \"a\"\nfunctions.f.component = {component:?}\n");
+        fs::write(app.join("lacewing.toml"), text).unwrap();
+        let read = App::load_on(&app, terms);
+        read.map_or_else(|findings| print(&findings, dir.path()), |_| "taken".to_owned())
+    };
+    let other = dir.path().join("other/x.wasm").display().to_string();
+    for path in ["in.wasm", "../app/in.wasm", "../shared/x.wasm"] {
+        assert_eq!(read(path, &terms), "taken", "{path}");
+    }
+    for path in ["../other/x.wasm", "../shared/../other/x.wasm", &*other] {
+        assert_eq!(read(path, &Terms::free()), "taken", "{path}");
+        let said = read(path, &terms);
+        let text = format!(
+            "error: {path:?} leads out of the app's folder, by its path or by a symbolic link\n"
+        );
+        assert!(said.starts_with(&text.replace(dir.path().to_str().unwrap(), "ROOT")), "{said}");
+        assert!(said.ends_with("\n  = help: put the component into the folder that the manifest is in; the operator can allow another folder in the host file, with `component_dirs` of the tenant"), "{said}");
+    }
+}
+
 #[test]
 fn what_cannot_be_read_as_a_manifest() {
     let write =
@@ -304,10 +366,10 @@ fn what_cannot_be_read_as_a_manifest() {
         "error: this is a Wasm file, and a text file was expected\n --> ROOT/lacewing.toml\n  = help: a component can be served without a manifest: `lacewing up FILE.wasm`"
     );
     assert_eq!(
-        load(write(vec![b'#'; 1024 * 1024 + 1]), ""),
-        "error: this is larger than 1024 KiB, the most that is read\n --> ROOT/lacewing.toml"
+        load(write(vec![b'#'; 256 * 1024 + 1]), ""),
+        "error: this is larger than 256 KiB, the most that is read\n --> ROOT/lacewing.toml\n  = help: make several apps of it; in a host file, `max_manifest_kib` is the most for every manifest"
     );
-    let longest = load(write(vec![b'#'; 1024 * 1024]), "");
+    let longest = load(write(vec![b'#'; 256 * 1024]), "");
     assert!(longest.starts_with("error: the manifest is empty\n"), "{longest}");
     let socket = |dir: &Path| {
         drop(std::os::unix::net::UnixListener::bind(dir.join("lacewing.toml")).unwrap())

@@ -3,7 +3,7 @@
 mod http;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     ops::Range,
     path::{Path, PathBuf, absolute},
     sync::Arc,
@@ -15,10 +15,15 @@ use super::findings::Findings;
 use super::limits::RawLimits;
 use super::raw::{RawBuild, RawDefaults, RawFunction, RawManifest};
 use super::routing::Routes;
-use super::source::{check_component, name_like};
+use super::source::{name_like, no_component};
 use super::spanned::{At, Entries};
-use super::{App, Diagnostic, Function, LimitKey, Limits, ManifestText, Place, Source};
-use crate::name::{AppName, FunctionName};
+use super::{
+    App, Diagnostic, Function, LimitKey, Limits, ManifestText, Methods, Place, Source, Terms,
+};
+use crate::{
+    file::{OpenError, Reach},
+    name::{AppName, FunctionName},
+};
 
 pub(crate) use http::read_network;
 
@@ -26,13 +31,23 @@ pub(crate) use http::read_network;
 /// sandbox.
 pub(crate) const MAX_ENV_BYTES: usize = 64 * 1024;
 
+/// The most that the environments of all functions of an app may take together in the host's memory, in bytes. Each function has a
+/// copy of what `defaults` says, so that a small manifest could ask for gigabytes.
+const MAX_ENVS_BYTES: usize = 16 * 1024 * 1024;
+
+/// The most methods that the routes of an app may name: the router has a table for each. HTTP and WebDAV define some forty.
+const MAX_METHODS: usize = 64;
+
 /// Reads a manifest's text.
-pub(super) fn app(text: &Arc<ManifestText>) -> Result<(App, Vec<Diagnostic>), Vec<Diagnostic>> {
+pub(super) fn app(
+    text: &Arc<ManifestText>,
+    terms: &Terms,
+) -> Result<(App, Vec<Diagnostic>), Vec<Diagnostic>> {
     let mut findings = Findings::new(text);
     let app = match absolute(text.path()) {
-        Ok(path) => {
-            findings.decode::<RawManifest>().and_then(|raw| read_app(&raw, &path, &mut findings))
-        }
+        Ok(path) => findings
+            .decode::<RawManifest>()
+            .and_then(|raw| read_app(&raw, &path, terms, &mut findings)),
         Err(error) => {
             findings.whole(Diagnostic::error(format!("its path cannot be made absolute: {error}")));
             None
@@ -41,8 +56,14 @@ pub(super) fn app(text: &Arc<ManifestText>) -> Result<(App, Vec<Diagnostic>), Ve
     findings.conclude(app)
 }
 
-fn read_app(raw: &Decoded<RawManifest>, path: &Path, findings: &mut Findings) -> Option<App> {
+fn read_app(
+    raw: &Decoded<RawManifest>,
+    path: &Path,
+    terms: &Terms,
+    findings: &mut Findings,
+) -> Option<App> {
     let root = path.parent().unwrap_or(path);
+    let reach = terms.reach(root);
     if raw.is_empty {
         let help = "the least that it takes is `app = \"NAME\"` and a table `[functions.NAME]` with `routes = [\"/\"]`";
         findings.whole(Diagnostic::error("the manifest is empty").help(help));
@@ -56,18 +77,42 @@ fn read_app(raw: &Decoded<RawManifest>, path: &Path, findings: &mut Findings) ->
     }
     let defaults = Defaults::read(&manifest.defaults, findings);
     let mut functions = Vec::new();
+    let mut room = EnvRoom(Some(MAX_ENVS_BYTES));
     for (name, function) in &manifest.functions.0 {
-        let reader = FunctionReader { raw, defaults: &defaults, root, name, function };
-        functions.extend(reader.read(findings));
+        let defaults = &defaults;
+        let reader = FunctionReader { raw, defaults, root, reach: &reach, name, function };
+        functions.extend(reader.read(&mut room, findings));
     }
+    check_routes(&functions, findings);
+    let (root, manifest) = (root.to_owned(), Some(path.to_owned()));
+    Some(App { name: name?, functions, root, reach, manifest })
+}
+
+/// Whether the routes of an app can stand side by side.
+fn check_routes(functions: &[Function], findings: &mut Findings) {
     let mut routes = Routes::default();
-    for function in &functions {
+    let mut methods = HashSet::new();
+    for function in functions {
         let owner = format!("function `{}`", function.name);
         for route in &function.routes {
-            findings.extend(routes.add(&owner, route));
+            if let Some(clashing) = routes.add(&owner, route) {
+                findings.error(|| clashing.finding());
+            }
+            if let Methods::Only(only) = &route.methods
+                && methods.len() <= MAX_METHODS
+            {
+                methods.extend(only);
+                if methods.len() > MAX_METHODS {
+                    let message = format!(
+                        "the routes of the app name {} methods up to here, and may name {MAX_METHODS}",
+                        methods.len()
+                    );
+                    let help = "leave `methods` out of a route that takes every method";
+                    findings.extend([Diagnostic::error(message).help(help).at(&route.place)]);
+                }
+            }
         }
     }
-    Some(App { name: name?, functions, root: root.to_owned(), manifest: Some(path.to_owned()) })
 }
 
 fn app_name(raw: &Decoded<RawManifest>, root: &Path, findings: &mut Findings) -> Option<AppName> {
@@ -90,13 +135,14 @@ struct FunctionReader<'a> {
     raw: &'a Decoded<RawManifest>,
     defaults: &'a Defaults,
     root: &'a Path,
+    reach: &'a Reach,
     name: &'a At<String>,
     function: &'a RawFunction,
 }
 
 impl FunctionReader<'_> {
     /// Looks at everything, also after something was wrong.
-    fn read(&self, findings: &mut Findings) -> Option<Function> {
+    fn read(&self, room: &mut EnvRoom, findings: &mut Findings) -> Option<Function> {
         let function = self.function;
         let name = findings.name::<FunctionName>(self.name);
         let source = self.source(findings);
@@ -105,7 +151,7 @@ impl FunctionReader<'_> {
         let routes = routes.iter().filter_map(|route| http::route(route, has_cors, findings));
         let routes = routes.collect();
         let (limits, written_limits) = self.limits(findings);
-        let env = self.env(findings);
+        let env = self.env(room, findings);
         let grants = http::grants(&function.grants, findings);
         let cors_keys = ["functions", &self.name.value, "cors", "origins"];
         let cors = function
@@ -167,14 +213,23 @@ impl FunctionReader<'_> {
 
     fn component_source(&self, raw: &At<String>, findings: &mut Findings) -> Option<Source> {
         let path = self.path(raw, findings)?;
-        match check_component(&path) {
-            Ok(path) => Some(Source::Component(path)),
-            Err(problem) => {
-                let help = "`component` names a file that is there, relative to the manifest; for one that a command makes, write `build = { command = \"...\", output = \"...\" }`";
-                findings.at(&raw.span, Diagnostic::error(problem).help(help));
-                None
+        let finding = match self.reach.locate(&path).and_then(|file| file.open()) {
+            Ok(_) => return Some(Source::Component(path)),
+            Err(OpenError::Outside) => {
+                let message = format!(
+                    "{:?} leads out of the app's folder, by its path or by a symbolic link",
+                    raw.value
+                );
+                let help = "put the component into the folder that the manifest is in; the operator can allow another folder in the host file, with `component_dirs` of the tenant";
+                Diagnostic::error(message).help(help)
             }
-        }
+            Err(error) => {
+                let help = "`component` names a file that is there, relative to the manifest; for one that a command makes, write `build = { command = \"...\", output = \"...\" }`";
+                Diagnostic::error(no_component(&path, &error)).help(help)
+            }
+        };
+        findings.at(&raw.span, finding);
+        None
     }
 
     fn build_source(&self, raw: &At<RawBuild>, findings: &mut Findings) -> Option<Source> {
@@ -251,15 +306,18 @@ impl FunctionReader<'_> {
         (limits, written)
     }
 
-    fn env(&self, findings: &mut Findings) -> Vec<(String, String)> {
-        let mut own: HashMap<String, String> =
-            read_env(&self.function.env, findings).into_iter().collect();
+    fn env(&self, room: &mut EnvRoom, findings: &mut Findings) -> Vec<(String, String)> {
+        let own = read_env(&self.function.env, findings);
+        if !room.take(held_bytes(&own) + self.defaults.env_bytes, findings) {
+            return Vec::new();
+        }
+        let names: Vec<String> = own.iter().map(|(name, _)| name.clone()).collect();
+        let mut own: HashMap<String, String> = own.into_iter().collect();
         let defaults = self.defaults.env.iter().cloned();
         let mut env: Vec<(String, String)> = defaults
             .map(|(name, value)| own.remove_entry(&name).unwrap_or((name, value)))
             .collect();
-        let names = self.function.env.0.iter().map(|(name, _)| &name.value);
-        env.extend(names.filter_map(|name| own.remove_entry(name)));
+        env.extend(names.iter().filter_map(|name| own.remove_entry(name)));
         let bytes: usize = env.iter().map(|(name, value)| name.len() + value.len()).sum();
         if bytes > MAX_ENV_BYTES {
             let message = format!(
@@ -276,6 +334,34 @@ impl FunctionReader<'_> {
 struct Defaults {
     limits: Vec<WrittenLimit>,
     env: Vec<(String, String)>,
+    /// The bytes that one copy of it takes.
+    env_bytes: usize,
+}
+
+/// The bytes that are left for the environments of an app's functions; `None` once one did not fit.
+struct EnvRoom(Option<usize>);
+
+impl EnvRoom {
+    /// Whether there is room for another one.
+    fn take(&mut self, bytes: usize, findings: &mut Findings) -> bool {
+        let Some(room) = self.0 else { return false };
+        self.0 = room.checked_sub(bytes);
+        if self.0.is_none() {
+            let message = format!(
+                "the environments of all functions take more than {} MiB together",
+                MAX_ENVS_BYTES >> 20
+            );
+            let help = "each function has a copy of `defaults.env`: give the variables to the functions that read them";
+            findings.whole(Diagnostic::error(message).help(help));
+        }
+        self.0.is_some()
+    }
+}
+
+/// The bytes that variables take in the host's memory.
+fn held_bytes(env: &[(String, String)]) -> usize {
+    let bytes = |(name, value): &(String, String)| name.len() + value.len();
+    size_of_val(env) + env.iter().map(bytes).sum::<usize>()
 }
 
 struct WrittenLimit {
@@ -287,7 +373,8 @@ struct WrittenLimit {
 impl Defaults {
     fn read(raw: &RawDefaults, findings: &mut Findings) -> Defaults {
         warn_of_unused_cpu(&raw.limits, findings);
-        Defaults { limits: read_limits(&raw.limits, findings), env: read_env(&raw.env, findings) }
+        let env = read_env(&raw.env, findings);
+        Defaults { limits: read_limits(&raw.limits, findings), env_bytes: held_bytes(&env), env }
     }
 }
 

@@ -7,6 +7,7 @@
 mod admin;
 mod artifacts;
 mod egress;
+mod files;
 mod http2;
 mod ingress;
 mod isolation;
@@ -256,7 +257,12 @@ impl Host {
             manifest += &functions(component, "f", more);
             std::fs::write(dir.path().join(name).join("lacewing.toml"), manifest).unwrap();
             let hosts = format!("\"{name}.test\", {names}");
-            write!(file, "[tenants.{name}]\nhosts = [{hosts}]\napps = [\"{name}\"]\n").unwrap();
+            let folder = component.parent().unwrap();
+            write!(
+                file,
+                "[tenants.{name}]\nhosts = [{hosts}]\napps = [\"{name}\"]\ncomponent_dirs = [{folder:?}]\n"
+            )
+            .unwrap();
         }
         let path = dir.path().join("host.toml");
         std::fs::write(&path, file).unwrap();
@@ -316,6 +322,26 @@ impl Host {
     /// Where its metrics, health and readiness are.
     pub(super) fn admin(&self) -> SocketAddr {
         self.up.admin
+    }
+
+    /// A tenant's folder, or what is in it.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Has the host read its files again, in which the neighbour has changed, and waits until the neighbour is swapped in and the host
+    /// has said something new of the suspect.
+    pub(super) fn reads_again(&self, of_suspect: &str) {
+        let count = |part: &str| self.said().lines().filter(|line| line.contains(part)).count();
+        let (swapped, said) = (count("Swapped neighbour/"), count(of_suspect));
+        let path = self.path("neighbour/lacewing.toml");
+        let manifest = std::fs::read_to_string(&path).unwrap();
+        let (manifest, _) = manifest.split_once("\n[defaults.env]").unwrap_or((&manifest, ""));
+        let manifest = format!("{manifest}\n[defaults.env]\nREADING = \"{swapped}\"\n");
+        std::fs::write(&path, manifest).unwrap();
+        self.up.signal("HUP");
+        self.up.nth_line("Swapped neighbour/", swapped);
+        self.up.nth_line(of_suspect, said);
     }
 
     /// What it has said so far.

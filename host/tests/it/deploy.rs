@@ -10,10 +10,15 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use http::{HeaderMap, Method};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
-use lacewing::{config::HostFile, control::Components, telemetry::metrics::Exposition};
+use lacewing::{
+    config::HostFile,
+    control::{Components, Incoming, Ready, Swap},
+    telemetry::metrics::Exposition,
+};
 use tokio::{net::TcpStream, sync::watch};
 
 use crate::{
@@ -209,7 +214,7 @@ fn two_apps(root: &Path, [one, two]: &[PathBuf; 2], routes: [&str; 2]) -> HostFi
         );
         std::fs::write(root.join(app).join("lacewing.toml"), manifest).unwrap();
     }
-    let text = "admin = \"off\"\nmax_sandboxes = 16\n[tenants.t]\nhosts = [\"*\"]\napps = [\"one\", \"two\"]\n";
+    let text = "admin = \"off\"\nmax_sandboxes = 16\n[tenants.t]\nhosts = [\"*\"]\napps = [\"one\", \"two\"]\ncomponent_dirs = [\".\"]\n";
     std::fs::write(root.join("host.toml"), text).unwrap();
     let (mut file, _) = HostFile::load(&root.join("host.toml")).unwrap();
     file.settings.cache_dir = shared_cache();
@@ -270,4 +275,46 @@ async fn a_change_of_limits_is_a_revision_that_counts_for_the_next() {
     let reply = tenants.send(NEIGHBOUR, Method::GET, "/", HeaderMap::new(), "").await;
     assert_eq!(reply.status, 200);
     tenants.served.assert_idle().await;
+}
+
+/// The suspect's manifest is read only after the neighbour was swapped in: if anything waited for it, nothing would ever come.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_whose_manifest_is_never_read_keeps_nobody_else_waiting() {
+    let dir = tempfile::tempdir().unwrap();
+    let revisions = revisions(dir.path());
+    let tenants = Tenants::with(&revisions[0], "", |_| {}).await;
+    tenants.write("suspect", &revisions[1], "");
+    tenants.write("neighbour", &component("hello"), "cpu_ms = 999");
+    let file = tenants.file();
+    let (swapped, swap) = tokio::sync::oneshot::channel();
+    let mut swap = Some(swap);
+    let incoming = file.tenants.iter().map(|config| {
+        let swap = if config.name.as_str() == "suspect" { swap.take() } else { None };
+        let ready = async {
+            if let Some(swap) = swap {
+                swap.await.unwrap();
+            }
+            Ready { config: config.clone(), components: Arc::default() }
+        };
+        Incoming { config: config.clone(), ready: ready.boxed() }
+    });
+    let (mut swapped, mut order) = (Some(swapped), Vec::new());
+    let mut report = |swap: Swap<'_>| {
+        for (before, after) in swap.before.revisions.iter().zip(&swap.after.revisions) {
+            if before.origin.revision != after.origin.revision {
+                order.push(after.origin.tenant.to_string());
+                if let Some(swapped) = swapped.take() {
+                    swapped.send(()).unwrap();
+                }
+            }
+        }
+    };
+    let host = &tenants.served.host;
+    let deployment = host.deploy_tenants(incoming.collect(), None, &mut report).await;
+    assert!(deployment.errors.is_empty(), "{:?}", deployment.errors);
+    assert_eq!(order, ["neighbour", "suspect"]);
+    let names: Vec<_> = deployment.tenants.iter().map(|tenant| tenant.name.as_str()).collect();
+    assert_eq!(names, ["suspect", "neighbour"]);
+    assert_eq!(tenants.get("/").await.text(), BODIES[1]);
+    assert!(host.deployed().complete);
 }

@@ -76,8 +76,12 @@ impl Tenants {
         {
             std::fs::create_dir(root.join(name)).unwrap();
             write_manifest(&root, name, component, limits);
-            writeln!(host, "[tenants.{name}]\nhosts = [\"{name}.test\"]\napps = [\"{name}\"]")
-                .unwrap();
+            // Components are where they were built.
+            writeln!(
+                host,
+                "[tenants.{name}]\nhosts = [\"{name}.test\"]\napps = [\"{name}\"]\ncomponent_dirs = [\"/\"]"
+            )
+            .unwrap();
         }
         std::fs::write(root.join("host.toml"), host).unwrap();
         let mut file = load(&root);
@@ -123,6 +127,11 @@ impl Tenants {
         }
         std::fs::write(&path, text).unwrap();
         self.reload().await
+    }
+
+    /// The host file and its manifests, as they are now.
+    pub(crate) fn file(&self) -> HostFile {
+        load(&self.root)
     }
 
     async fn reload(&self) -> Result<(), String> {

@@ -1,13 +1,17 @@
-//! One reading of the project on its way to being served: build, deploy, ledger.
+//! One reading of the project on its way to being served: manifests, build, deploy, ledger.
 //!
 //! ```text
-//!   read --wrong--> said; what is served stays, and what is on its way goes on
+//!   host file --wrong--> said; what is served stays, and what is on its way goes on
 //!     |
-//!     v      (a task of its own)
-//!   build ---> deploy ---swap--> served ---swap--> served ---> ended: a ledger, and which apps were refused
-//!                |                                   |
-//!                +------ refused, and said ----------+
+//!     |      (a task of its own)
+//!     +--> tenant: manifests ---> build ---> deploy ---swap---+
+//!     +--> tenant: manifests ---> build ---> deploy ---swap---+--> ended: a ledger, and which apps were refused
+//!     +--> ...         |            |           |
+//!                      +------------+-----------+--- refused, and said
 //! ```
+//!
+//! No tenant waits for another one's files. Reading and checking run on threads that may wait, few at once ([`Host::read_for`]).
+//! Builds are the operator's own, and run one after the other.
 //!
 //! In a host of many an app that is wrong is refused alone. Where a single app was asked for it is the whole: its error is the
 //! command's.
@@ -21,18 +25,21 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use futures_util::FutureExt;
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
     cli::{
         Error,
+        build::BuildError,
         console::Console,
-        project::{self, Project},
+        project::{self, BuiltProject, Project},
         up::UpArgs,
         watch::Sources,
     },
-    config::{self, HostFile, Settings},
-    control::{DeployError, Deployed, Host, Ledger, Swap},
+    config::{self, HostFile, Outline, Settings, Tenant, Unread},
+    control::{DeployError, Deployed, Deployment, Host, Incoming, Ledger, Ready, Swap},
+    manifest::Diagnostic,
     name::{AppName, TenantName},
     telemetry::Origin,
 };
@@ -44,9 +51,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Errors, and swapped functions, that are shown of one app: it may have thousands.
 const SAID: usize = 20;
 
-/// A project that was read.
+/// A project that was read, but for the manifests that a host file names.
 pub(super) struct Read {
-    pub(super) file: HostFile,
+    pub(super) outline: Outline,
     /// Without what was given as an argument.
     settings: Settings,
     /// As they were shown.
@@ -55,18 +62,26 @@ pub(super) struct Read {
     began: SystemTime,
 }
 
-/// Reads the project; what was given as an argument is stronger than the host file. Says what is wrong with apps that are
-/// refused.
+/// Reads the project; what was given as an argument is stronger than the host file.
 pub(super) fn read(args: &UpArgs, project: &Project, console: &Console) -> Result<Read, Error> {
     let began = SystemTime::now();
-    let mut loaded = project.load(Settings::new(config::default_cache_dir()))?;
-    let settings = loaded.file.settings.clone();
-    args.apply(&mut loaded.file.settings);
-    loaded.warnings.iter().for_each(|warning| console.finding(warning));
-    let refused = loaded.file.tenants.iter().flat_map(|tenant| &tenant.refused);
-    refused.flat_map(|app| &app.findings).for_each(|finding| console.finding(finding));
-    let warnings = loaded.warnings.iter().map(ToString::to_string).collect();
-    Ok(Read { file: loaded.file, settings, warnings, began })
+    let (mut outline, warnings) = project.outline(Settings::new(config::default_cache_dir()))?;
+    let settings = outline.settings.clone();
+    args.apply(&mut outline.settings);
+    Ok(Read { outline, settings, warnings: shown(&warnings, console), began })
+}
+
+/// Shows warnings, and gives them as they were shown.
+fn shown(warnings: &[Diagnostic], console: &Console) -> Vec<String> {
+    warnings.iter().for_each(|warning| console.finding(warning));
+    warnings.iter().map(ToString::to_string).collect()
+}
+
+/// A tenant whose manifests were read, and whose functions were built.
+struct Prepared {
+    tenant: Tenant,
+    built: BuiltProject,
+    warnings: Vec<String>,
 }
 
 /// What all readings of a project have in common.
@@ -77,8 +92,35 @@ pub(super) struct Target {
     pub(super) console: Console,
     /// Whether somebody is served: each swap is said from then on.
     pub(super) serves: Arc<AtomicBool>,
-    // A build whose reading was given up goes on, and another one waits for its end.
-    building: Arc<Mutex<()>>,
+    // A build whose reading was given up goes on, and another one waits for its end. It guards nothing but the builds' files.
+    building: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// The parts of a ledger besides the registry.
+struct Remembered {
+    file: HostFile,
+    settings: Settings,
+    warnings: Vec<String>,
+    began: SystemTime,
+}
+
+/// The by-products of reading and building tenants.
+#[derive(Default)]
+struct Gathered {
+    sources: Sources,
+    /// By the place of the tenant.
+    warnings: BTreeMap<usize, Vec<String>>,
+}
+
+impl Gathered {
+    /// Takes that out of a prepared tenant. Gives the rest, with what was not built.
+    fn ready(&mut self, index: usize, prepared: Prepared) -> (Ready, Vec<(AppName, BuildError)>) {
+        let Prepared { tenant, built: BuiltProject { components, sources, failed }, warnings } =
+            prepared;
+        self.sources.extend(sources);
+        self.warnings.insert(index, warnings);
+        (Ready { config: tenant, components: Arc::new(components) }, failed)
+    }
 }
 
 /// What became of a reading.
@@ -111,7 +153,7 @@ impl Target {
     }
 
     /// Builds and deploys what was read.
-    pub(super) fn roll_out(&self, read: Read, ledger: Option<Ledger>) -> Rollout {
+    pub(super) fn roll_out(&self, read: Read, ledger: Option<Arc<Ledger>>) -> Rollout {
         let (served, watched) = watch::channel(0);
         let target = self.clone();
         let task = tokio::spawn(async move { target.run(read, ledger, &served).await });
@@ -120,60 +162,119 @@ impl Target {
 
     async fn run(
         self,
-        mut read: Read,
-        ledger: Option<Ledger>,
+        read: Read,
+        ledger: Option<Arc<Ledger>>,
         served: &watch::Sender<usize>,
     ) -> Result<Ended, Error> {
         let started = Instant::now();
-        let mut built = self.build(read.file.clone()).await?;
-        if !self.is_of_many() && !built.failed.is_empty() {
-            return Err(built.failed.swap_remove(0).2.into());
-        }
-        for (tenant, app, error) in &built.failed {
-            self.console.error(error);
-            read.file.refuse(tenant, app);
+        let Read { outline: Outline { settings, tenants, path }, .. } = read;
+        let sources = Sources { roots: path.iter().cloned().collect(), ignored: Vec::new() };
+        let gathered = Arc::new(Mutex::new(Gathered { sources, warnings: BTreeMap::new() }));
+        let mut incoming = Vec::new();
+        for (index, unread) in tenants.into_iter().enumerate() {
+            let config = unread.tenant().clone();
+            let (target, gathered) = (self.clone(), gathered.clone());
+            let preparing = async move {
+                let prepared = target.prepare(unread).await;
+                gathered.lock().unwrap_or_else(PoisonError::into_inner).ready(index, prepared)
+            };
+            let ready = match self.is_of_many() {
+                true => preparing.map(|(ready, _)| ready).boxed(),
+                // The single app's error is the command's.
+                false => {
+                    let (ready, mut failed) = preparing.await;
+                    if !failed.is_empty() {
+                        return Err(failed.swap_remove(0).1.into());
+                    }
+                    std::future::ready(ready).boxed()
+                }
+            };
+            incoming.push(Incoming { config, ready });
         }
         let mut changed = false;
         let mut report = |swap: Swap<'_>| {
             changed |= self.report(swap, started);
             served.send_replace(swap.after.revisions.len());
         };
-        let deploy =
-            self.host.deploy_after(&read.file, &built.components, ledger.as_ref(), &mut report);
-        let deployed = project::deploying(&self.console, deploy).await;
-        let outcome = self.conclude(deployed, read);
-        Ok(Ended { sources: built.sources, changed, outcome })
+        let deployment = {
+            let _shown = self.console.progress(project::DEPLOYING);
+            self.host.deploy_tenants(incoming, ledger.as_deref(), &mut report).await
+        };
+        let Deployment { tenants, errors } = deployment;
+        let gathered =
+            std::mem::take(&mut *gathered.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut warnings = read.warnings;
+        warnings.extend(gathered.warnings.into_values().flatten());
+        let remembered = Remembered {
+            file: HostFile { settings, tenants, path },
+            settings: read.settings,
+            warnings,
+            began: read.began,
+        };
+        let outcome = self.conclude(errors, remembered);
+        Ok(Ended { sources: gathered.sources, changed, outcome })
     }
 
-    fn conclude(&self, deployed: Result<(), Error>, read: Read) -> Result<Option<String>, Error> {
-        let errors = match deployed {
-            Ok(()) => Vec::new(),
-            Err(Error::Deploy(errors)) if self.is_of_many() => errors,
-            Err(error) => return Err(error),
+    /// Reads and builds what a tenant has. Says what is wrong with apps that are refused.
+    async fn prepare(&self, unread: Unread) -> Prepared {
+        let name = unread.tenant().name.clone();
+        let mut read = Vec::new();
+        for manifest in unread.manifests() {
+            let work = manifest.clone();
+            let app = self.host.read_for(&name, move || work.read()).await;
+            read.push(app.unwrap_or_else(|panic| manifest.failed(&panic.to_string())));
+        }
+        let spare = unread.clone();
+        let whole = self.host.read_for(&name, move || unread.with(read)).await;
+        let (mut tenant, warnings) =
+            whole.unwrap_or_else(|panic| (spare.failed(&panic.to_string()), Vec::new()));
+        let warnings = shown(&warnings, &self.console);
+        let refused = tenant.refused.iter().flat_map(|app| &app.findings);
+        refused.for_each(|finding| self.console.finding(finding));
+        let built = self.build(&tenant).await;
+        if self.is_of_many() {
+            for (app, error) in &built.failed {
+                self.console.error(error);
+                tenant.refuse(app);
+            }
+        }
+        Prepared { tenant, built, warnings }
+    }
+
+    async fn build(&self, tenant: &Tenant) -> BuiltProject {
+        let (tenant, console) = (tenant.clone(), self.console);
+        let one = match project::builds(&tenant) {
+            true => Some(self.building.clone().lock_owned().await),
+            false => None,
         };
+        let build = move || {
+            let mut built = BuiltProject::default();
+            built.add(&tenant, &console);
+            drop(one);
+            built
+        };
+        tokio::task::spawn_blocking(build).await.unwrap_or_default()
+    }
+
+    fn conclude(
+        &self,
+        errors: Vec<DeployError>,
+        remembered: Remembered,
+    ) -> Result<Option<String>, Error> {
+        if !errors.is_empty() && !self.is_of_many() {
+            return Err(Error::Deploy(errors));
+        }
         let deployed = self.host.deployed();
-        let refused = refused(&read.file, &errors, &deployed);
+        let refused = refused(&remembered.file, &errors, &deployed);
         if refused.is_some() && deployed.revisions.is_empty() {
             return Err(Error::EveryAppRefused);
         }
-        self.remember(deployed, read);
+        self.remember(deployed, remembered);
         Ok(refused)
     }
 
     fn is_of_many(&self) -> bool {
         matches!(*self.project, Project::Host(_))
-    }
-
-    async fn build(&self, file: HostFile) -> Result<project::BuiltProject, Error> {
-        let (console, building) = (self.console, self.building.clone());
-        let build = move || {
-            // It guards nothing but the builds' files.
-            let _one = building.lock().unwrap_or_else(PoisonError::into_inner);
-            project::build_each(&file, &console)
-        };
-        tokio::task::spawn_blocking(build)
-            .await
-            .map_err(|error| Error::System(std::io::Error::other(error)))
     }
 
     /// Says what has changed. Gives whether anything has.
@@ -202,10 +303,10 @@ impl Target {
     }
 
     /// Leaves a ledger for the next start, beside whatever else goes on.
-    fn remember(&self, deployed: Arc<Deployed>, read: Read) {
+    fn remember(&self, deployed: Arc<Deployed>, remembered: Remembered) {
         let (host, project) = (self.host.clone(), self.project.clone());
         tokio::task::spawn_blocking(move || {
-            let Read { file, settings, warnings, began } = read;
+            let Remembered { file, settings, warnings, began } = remembered;
             let remembered =
                 host.remember(project.path(), &deployed, &file, settings, warnings, began);
             if let Err(error) = remembered {

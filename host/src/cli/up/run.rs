@@ -79,17 +79,17 @@ fn end_with_parent() -> std::io::Result<()> {
 /// What is to be served.
 enum What {
     /// What the start before served: nothing has changed.
-    AsBefore(Box<Settings>, Ledger),
+    AsBefore(Box<Settings>, Arc<Ledger>),
     /// What the files say, and what a start before had deployed, if there was one.
-    Project(Box<Read>, Option<Ledger>),
+    Project(Box<Read>, Option<Arc<Ledger>>),
 }
 
 impl What {
     fn of(args: &UpArgs, project: &Project, console: &Console) -> Result<What, Error> {
-        let ledger = Ledger::find(&cache_dir(args, project), project.path());
+        let ledger = Ledger::find(&cache_dir(args, project), project.path()).map(Arc::new);
         match ledger {
             // Sources are watched only as far as building knows them.
-            Some(ledger) if !args.watch && ledger.is_current() => {
+            Some(ledger) if !args.watch && is_current(&ledger) => {
                 ledger.warnings().iter().for_each(|warning| console.line(warning));
                 let mut settings = ledger.settings().clone();
                 args.apply(&mut settings);
@@ -102,9 +102,24 @@ impl What {
     fn settings(&self) -> &Settings {
         match self {
             What::AsBefore(settings, _) => settings,
-            What::Project(read, _) => &read.file.settings,
+            What::Project(read, _) => &read.outline.settings,
         }
     }
+}
+
+/// How long a start waits to hear that no file has changed: some hundred thousand are looked at in a second.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Whether nothing has changed. A file system that does not answer is no reason not to start: it is asked again for the tenant that it
+/// is of, and the others do not wait for that.
+fn is_current(ledger: &Arc<Ledger>) -> bool {
+    let (tell, told) = std::sync::mpsc::channel();
+    let ledger = ledger.clone();
+    std::thread::spawn(move || {
+        // Where it took too long, nothing listens any more.
+        let _ = tell.send(ledger.is_current());
+    });
+    told.recv_timeout(LOOK).unwrap_or(false)
 }
 
 /// Where the ledger of a start before is, as far as that can be told without reading everything.
@@ -258,7 +273,7 @@ impl Up {
     fn redeploy(&mut self) {
         match read(&self.args, &self.target.project, &self.console) {
             Ok(read) => {
-                let fixed = fixed_settings(self.host.settings(), &read.file.settings);
+                let fixed = fixed_settings(self.host.settings(), &read.outline.settings);
                 if !fixed.is_empty() {
                     self.console.warning(format_args!(
                         "what changed of {} takes effect when the host is started again",

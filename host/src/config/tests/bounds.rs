@@ -4,7 +4,7 @@
 
 use std::{fmt::Write as _, fs};
 
-use super::super::{HostFile, testing::Hosts};
+use super::super::testing::Hosts;
 
 /// Writes an app of one function with these lines of its manifest's table.
 fn write_app(hosts: &Hosts, lines: &str) {
@@ -106,7 +106,8 @@ fn thousands_of_grants_out_of_bounds_make_few_findings() {
     write_app(&hosts, &lines);
     let (file, _) = hosts.load("[tenants.acme]\nhosts = [\"*\"]\napps = [\"calls\"]\n").unwrap();
     let [refused] = &file.tenants[0].refused[..] else { panic!() };
-    assert_eq!(refused.findings.len(), 64);
+    let more = refused.findings.last().map(|finding| finding.message.as_str());
+    assert_eq!((refused.findings.len(), more), (101, Some("and 9900 more errors")));
 }
 
 #[test]
@@ -237,7 +238,7 @@ note: the cap is here
     let (file, _) =
         hosts.load(&format!("[caps]\nfunctions = 1002\nroutes = 5005\n{host}")).unwrap();
     assert_eq!(file.tenants[0].functions().count(), 1002);
-    assert!(!HostFile::refuses_any(&file));
+    assert!(file.tenants[0].refused.is_empty());
 }
 
 #[test]

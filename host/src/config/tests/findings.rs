@@ -25,21 +25,21 @@ quota = { memory_mb = 64 }
   |
 2 | max_sandbox = 10
   | ^^^^^^^^^^^
-  = help: did you mean `max_sandboxes`? What is known here: `listen`, `admin`, `admin_hosts`, `cache_dir`, `max_cache_mib`, `residency`, `max_sandboxes`, `memory_mib`, `body_memory_mib`, `grace_period_s`, `connections`, `admission`, `compiler`, `log`, `metrics`, `caps`, `egress` and `tenants`
+  = help: did you mean `max_sandboxes`? What is known here: `listen`, `admin`, `admin_hosts`, `cache_dir`, `max_cache_mib`, `max_manifest_kib`, `residency`, `max_sandboxes`, `memory_mib`, `body_memory_mib`, `grace_period_s`, `connections`, `admission`, `compiler`, `log`, `metrics`, `caps`, `egress` and `tenants`
 
 error: unknown key `connection`
  --> ROOT/host.toml:4:2
   |
 4 | [connection]
   |  ^^^^^^^^^^
-  = help: did you mean `connections`? What is known here: `listen`, `admin`, `admin_hosts`, `cache_dir`, `max_cache_mib`, `residency`, `max_sandboxes`, `memory_mib`, `body_memory_mib`, `grace_period_s`, `connections`, `admission`, `compiler`, `log`, `metrics`, `caps`, `egress` and `tenants`
+  = help: did you mean `connections`? What is known here: `listen`, `admin`, `admin_hosts`, `cache_dir`, `max_cache_mib`, `max_manifest_kib`, `residency`, `max_sandboxes`, `memory_mib`, `body_memory_mib`, `grace_period_s`, `connections`, `admission`, `compiler`, `log`, `metrics`, `caps`, `egress` and `tenants`
 
 error: unknown key `domains` in `[tenants.acme]`
  --> ROOT/host.toml:8:1
   |
 8 | domains = ["acme.example.com"]
   | ^^^^^^^
-  = help: did you mean `hosts`? What is known here: `hosts`, `apps`, `quota`, `caps` and `egress`
+  = help: did you mean `hosts`? What is known here: `hosts`, `apps`, `component_dirs`, `quota`, `caps` and `egress`
 
 error: unknown key `memory_mb` in `[tenants.acme.quota]`
  --> ROOT/host.toml:9:11
@@ -454,7 +454,7 @@ apps = ["blog"]
     assert!(
         refused.iter().all(|app| app.findings.iter().any(crate::manifest::Diagnostic::is_error))
     );
-    assert!(file.refuses_any() && file.tenants[1].refused.is_empty());
+    assert!(!file.tenants[0].refused.is_empty() && file.tenants[1].refused.is_empty());
 }
 
 #[test]
@@ -467,7 +467,7 @@ apps = ["nowhere", "shop/lacewing.toml", "shop", "wrong"]
     );
     assert_eq!(
         findings,
-        r#"error: the tenant has an app `shop` already
+        r#"error: the tenant has the app of `shop` already
  --> ROOT/host.toml:3:42
   |
 3 | apps = ["nowhere", "shop/lacewing.toml", "shop", "wrong"]
@@ -611,5 +611,20 @@ apps = ["huge"]
 2 | functions.a = { component = "x.wasm", limits.memory_mib = 512 }
   |                                                           ^^^
   = help: write at most 256, or raise the cap in a host file: `caps.memory_mib = 512`"#
+    );
+}
+
+#[test]
+fn folders_of_components_are_named() {
+    let findings = Hosts::new()
+        .report("tenants.acme = { hosts = [\"*\"], component_dirs = [\"shop\", \"\"] }\n");
+    assert_eq!(
+        findings,
+        r#"error: `component_dirs` takes folders, not ""
+ --> ROOT/host.toml:1:59
+  |
+1 | tenants.acme = { hosts = ["*"], component_dirs = ["shop", ""] }
+  |                                                           ^^
+  = help: write `component_dirs = ["../shared"]`; a path is relative to the host file"#
     );
 }

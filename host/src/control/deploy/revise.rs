@@ -1,7 +1,7 @@
 //! From one function of a host file to its revision.
 //!
 //! ```text
-//!   path --stamp known--> digest ---> identifier --current----> the revision as it is
+//!   file --stamp known--> digest ---> identifier --current----> the revision as it is
 //!     |                     ^             |
 //!     +--otherwise: read ---+             +-------in ledger--> a revision that is not resident
 //!                                         |
@@ -11,18 +11,19 @@
 use std::{
     collections::HashMap,
     fmt::Write as _,
-    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant, SystemTime},
 };
+
+use tokio::task::JoinError;
 
 use super::Refusal;
 use crate::{
     capability::egress::{self, Propagation},
     config::Quota,
     control::{Deployed, Host, Ledger, ledger::Proven},
-    engine::{CompileError, Exports, Profile},
-    file::Stamp,
+    engine::{CompileError, Exports, LoadError, Profile},
+    file::{Located, Stamp},
     function::{Component, Revision, RevisionParts, Tenant},
     manifest::{
         App, Cors, Function, Grants, HttpGrant, LimitKey, Limits, NetworkGrant, Place, Route,
@@ -47,7 +48,7 @@ pub(super) struct Revise<'a> {
 /// What the functions of a deploy have in common.
 struct Shared {
     /// The components whose files were looked at, in this deploy or before.
-    components: HashMap<Arc<Path>, Arc<Component>>,
+    components: HashMap<Arc<Located>, Arc<Component>>,
     /// What was loaded, as long as it is resident: others with the same component are checked and started with it.
     programs: HashMap<(blake3::Hash, bool), (Weak<Program>, Compiled)>,
     specs: HashMap<String, Arc<Spec>>,
@@ -63,7 +64,8 @@ struct Compiled {
 }
 
 /// A component's file, as far as it had to be looked at.
-struct Found {
+#[derive(Clone, Copy)]
+pub(super) struct Found {
     digest: blake3::Hash,
     stamp: Option<Stamp>,
 }
@@ -84,7 +86,7 @@ impl<'a> Revise<'a> {
             host,
             current: current.revisions.iter().map(key).collect(),
             shared: Mutex::new(Shared {
-                components: components.map(|one| (one.path.clone(), one.clone())).collect(),
+                components: components.map(|one| (one.file.clone(), one.clone())).collect(),
                 programs: HashMap::new(),
                 specs: HashMap::new(),
             }),
@@ -103,9 +105,13 @@ impl<'a> Revise<'a> {
         quota: &Quota,
         app: &App,
         function: &Function,
-        path: &Path,
+        file: &Arc<Located>,
+        found: Option<Found>,
     ) -> Result<Arc<Revision>, Refusal> {
-        let mut found = self.look(path).await?;
+        let mut found = match found {
+            Some(found) => found,
+            None => self.read(tenant.name(), file).await?.0,
+        };
         let mut id = revision_id(&found.digest, function);
         check_quota(quota, &function.limits)?;
         let known = self.current.get(&(tenant.name(), &app.name, &function.name)).copied();
@@ -125,7 +131,7 @@ impl<'a> Revise<'a> {
             Some(compiled) => (compiled, None),
             None => {
                 let (program, compiled) =
-                    self.program(path, &mut found, &origin(&id), function).await?;
+                    self.program(file, &mut found, &origin(&id), function).await?;
                 // Another one, if the file has changed in this moment.
                 id = revision_id(&found.digest, function);
                 program.check_limits(limits)?;
@@ -136,7 +142,7 @@ impl<'a> Revise<'a> {
         let origin = origin(&id);
         let revision = Arc::new(Revision::new(RevisionParts {
             tenant: tenant.clone(),
-            component: self.component(path, &found, compiled),
+            component: self.component(file, &found, compiled),
             spec: self.spec(function),
             metrics: self.host.metrics.function(FunctionKey::of(&origin), tenant.share()),
             origin,
@@ -154,45 +160,62 @@ impl<'a> Revise<'a> {
         Ok(revision)
     }
 
-    /// The digest of a file: known, if it is the file that it was.
-    async fn look(&self, path: &Path) -> Result<Found, Refusal> {
-        let known = self.shared().components.get(path).cloned();
-        if let Some(known) = known
-            && let Some(stamp) = known.stamp
-            && Stamp::of_path(path).is_ok_and(|now| now == stamp)
-        {
-            return Ok(Found { digest: known.digest, stamp: Some(stamp) });
+    /// Those of some files that are what they were when their digest was learned, as far as that can be told without reading them.
+    /// They are opened for it, so that nothing else is known by their names.
+    pub(super) async fn known(
+        &self,
+        tenant: &TenantName,
+        files: &[Arc<Located>],
+    ) -> Vec<Option<Found>> {
+        let known: Vec<_> = {
+            let shared = self.shared();
+            files.iter().map(|file| shared.components.get(file).cloned()).collect()
+        };
+        if known.iter().all(Option::is_none) {
+            return vec![None; files.len()];
         }
-        // Its bytes are read again when it is their turn: nothing large is held by those that wait.
-        let reading = self.host.loads.read().await;
-        let (host, path) = (self.host.clone(), path.to_owned());
-        spawn_blocking(move || {
-            let (found, _) = read(&host, &path)?;
-            drop(reading);
-            Ok(found)
-        })
-        .await
+        let look = move || {
+            let found = |known: Arc<Component>| {
+                let stamp = Some(known.file.open().ok()?.stamp());
+                (stamp == known.stamp).then_some(Found { digest: known.digest, stamp })
+            };
+            known.into_iter().map(|known| known.and_then(found)).collect()
+        };
+        // Files that are not known are read.
+        self.host.loads.read(tenant, look).await.unwrap_or_else(|_| vec![None; files.len()])
+    }
+
+    /// The bytes of a file, with their digest.
+    async fn read(
+        &self,
+        tenant: &TenantName,
+        file: &Arc<Located>,
+    ) -> Result<(Found, Vec<u8>), Refusal> {
+        let (host, file) = (self.host.clone(), file.clone());
+        let read = self.host.loads.read(tenant, move || read(&host, &file)).await;
+        read.unwrap_or_else(|panic| Err(crashed(&panic)))
     }
 
     /// The program of a component: the same one for all functions of this deploy that have the same component.
     async fn program(
         &self,
-        path: &Path,
+        file: &Arc<Located>,
         found: &mut Found,
         origin: &Arc<Origin>,
         function: &Function,
     ) -> Result<(Arc<Program>, Compiled), Refusal> {
         let metered = function.limits.fuel.is_some();
-        let load = self.host.loads.enter(&origin.tenant).await;
+        let mut load = self.host.loads.enter(&origin.tenant).await;
         if let Some((program, compiled)) = self.shared().programs.get(&(found.digest, metered))
             && let Some(program) = program.upgrade()
         {
             return Ok((program, *compiled));
         }
-        let (host, path) = (self.host.clone(), path.to_owned());
+        // Nothing large is held by those that wait for their turn: it is read now, a second time.
+        let (now, bytes) = load.giving_way(self.read(&origin.tenant, file)).await?;
+        let host = self.host.clone();
         let (origin, limits, env) = (origin.clone(), function.limits.clone(), function.env.clone());
         let work = move || -> Result<_, Refusal> {
-            let (found, bytes) = read(&host, &path)?;
             let residency = host.residency();
             let bytes = host.snapshot(bytes, &origin, &limits, &env)?;
             let loaded = residency.loader().load(&bytes, metered)?;
@@ -202,9 +225,9 @@ impl<'a> Revise<'a> {
             let (digest, exports) = (loaded.digest, program.exports());
             // It is over when this is, also where nobody waits for it any more.
             drop(load);
-            Ok((found, program, Compiled { digest, profile, exports }))
+            Ok((program, Compiled { digest, profile, exports }))
         };
-        let (now, program, compiled) = spawn_blocking(work).await?;
+        let (program, compiled) = spawn_blocking(work).await?;
         *found = now;
         let program = Arc::new(program);
         // What an init left is the function's own.
@@ -230,20 +253,20 @@ impl<'a> Revise<'a> {
     }
 
     /// The component of a revision: the same object for all that have it.
-    fn component(&self, path: &Path, found: &Found, compiled: Compiled) -> Arc<Component> {
+    fn component(&self, file: &Arc<Located>, found: &Found, compiled: Compiled) -> Arc<Component> {
         let Found { digest, stamp } = *found;
         let mut shared = self.shared();
         let Compiled { digest: compiled, profile, exports } = compiled;
-        if let Some(known) = shared.components.get(path)
+        if let Some(known) = shared.components.get(file)
             && (known.digest, known.stamp) == (digest, stamp)
             && (known.compiled, known.profile) == (compiled, profile)
         {
             return known.clone();
         }
-        let path: Arc<Path> = path.into();
+        let file = file.clone();
         let component =
-            Arc::new(Component { digest, compiled, profile, exports, path: path.clone(), stamp });
-        shared.components.insert(path, component.clone());
+            Arc::new(Component { digest, compiled, profile, exports, file: file.clone(), stamp });
+        shared.components.insert(file, component.clone());
         component
     }
 
@@ -286,9 +309,10 @@ impl<'a> Revise<'a> {
 }
 
 /// A component's bytes, with their digest. Blocks.
-fn read(host: &Host, path: &Path) -> Result<(Found, Vec<u8>), Refusal> {
+fn read(host: &Host, file: &Located) -> Result<(Found, Vec<u8>), Refusal> {
     let moment = SystemTime::now();
-    let source = host.residency().loader().read(path)?;
+    let opened = file.open().map_err(LoadError::Read)?;
+    let source = host.residency().loader().read(opened)?;
     let found = Found {
         digest: blake3::hash(&source.bytes),
         stamp: Some(source.stamp).filter(|stamp| stamp.is_settled(moment)),
@@ -332,13 +356,12 @@ fn check_reuse(limits: &Limits, exports: Exports) -> Result<(), Refusal> {
 async fn spawn_blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
 ) -> Result<T, Refusal> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(panic) => {
-            let (status, said) = ("in this process".to_owned(), panic.to_string());
-            Err(Refusal::Load(CompileError::Crashed { status, said }.into()))
-        }
-    }
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| Err(crashed(&panic)))
+}
+
+fn crashed(panic: &JoinError) -> Refusal {
+    let (status, said) = ("in this process".to_owned(), panic.to_string());
+    Refusal::Load(CompileError::Crashed { status, said }.into())
 }
 
 /// A route without the place that it was written at, which holds its whole file.

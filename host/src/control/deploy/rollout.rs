@@ -9,7 +9,7 @@
 //!   what the host file says, but for what was refused
 //! ```
 //!
-//! The first swap comes before anything is compiled: tenants that are gone, host names that were given to another tenant, and
+//! The first swap comes before any manifest is read: tenants that are gone, host names that were given to another tenant, and
 //! wider or narrower quotas and bounds on outbound HTTP are then as the host file says. So a name that a tenant loses is
 //! answered by no tenant until its new owner is ready, and never by a third tenant.
 //!
@@ -25,13 +25,16 @@ use std::{
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
-use super::{Components, DeployError, Swap, Tenants, component_path, error, revise::Revise};
+use super::{
+    DeployError, Deployment, Incoming, Ready, Swap, Tenants, component_file, error, revise::Revise,
+};
 use crate::{
-    config::{HostFile, Tenant as TenantConfig},
+    config::Tenant as TenantConfig,
     control::{
         Deployed, DeployedApp, Host,
         routes::{self, Clash, Hosts},
     },
+    engine::LoadError,
     function::{Revision, Tenant},
     manifest::App,
     name::{AppName, TenantName},
@@ -84,64 +87,72 @@ struct Done {
 /// One deploy on its way.
 pub(super) struct Rollout<'a> {
     host: &'a Arc<Host>,
-    file: &'a HostFile,
     before: Arc<Before<'a>>,
     hosts: Hosts,
     /// Of each tenant, in the order of the file.
     parts: Vec<Vec<Part>>,
+    /// The same, once it is done with.
+    tenants: Vec<Option<TenantConfig>>,
     errors: Vec<DeployError>,
     /// How many of them were reported.
     reported: usize,
 }
 
 impl<'a> Rollout<'a> {
-    pub(super) fn new(host: &'a Arc<Host>, file: &'a HostFile, before: &'a Deployed) -> Self {
-        let names = file.tenants.iter().map(|tenant| (&tenant.name, &tenant.hosts[..]));
+    pub(super) fn new(
+        host: &'a Arc<Host>,
+        incoming: &[Incoming<'_>],
+        before: &'a Deployed,
+    ) -> Self {
+        let names =
+            incoming.iter().map(|Incoming { config, .. }| (&config.name, &config.hosts[..]));
         let hosts = Hosts::new(names);
         let before = Arc::new(Before::of(before));
-        let had = |tenant: &TenantConfig| {
-            let before = before.of_tenant(&tenant.name);
+        let had = |tenant: &Incoming<'_>| {
+            let before = before.of_tenant(&tenant.config.name);
             let mut done = Done { parts: before.to_vec(), errors: Vec::new() };
             // The tenant's host names may be others by now.
             done.settle(&hosts, before);
             done.parts
         };
-        let parts = file.tenants.iter().map(had).collect();
-        Rollout { host, file, before, hosts, parts, errors: Vec::new(), reported: 0 }
+        let parts = incoming.iter().map(had).collect();
+        let tenants = vec![None; incoming.len()];
+        Rollout { host, before, hosts, parts, tenants, errors: Vec::new(), reported: 0 }
     }
 
-    /// Swaps tenants in as they are ready. Gives what was refused, in the order of the file.
+    /// Swaps tenants in as they are ready.
     pub(super) async fn run(
         mut self,
         revise: &Revise<'_>,
         mut tenants: Tenants,
-        components: &Components,
+        incoming: Vec<Incoming<'_>>,
         report: &mut (dyn FnMut(Swap<'_>) + Send),
-    ) -> Vec<DeployError> {
+    ) -> Deployment {
         let (before, hosts) = (&*self.before.clone(), &self.hosts.clone());
-        let mut running: FuturesUnordered<_> = self
-            .file
-            .tenants
-            .iter()
+        let names: Vec<_> = incoming.iter().map(|tenant| tenant.config.name.clone()).collect();
+        let mut running: FuturesUnordered<_> = incoming
+            .into_iter()
             .enumerate()
-            .map(|(index, config)| {
+            .map(|(index, Incoming { config, ready })| {
                 let tenant = tenants.get(&config.name, &config.quota, &config.egress);
                 let before = before.of_tenant(&config.name);
                 async move {
-                    let mut done = deploy_tenant(revise, before, config, &tenant, components).await;
+                    let ready = ready.await;
+                    let mut done = deploy_tenant(revise, before, &ready, &tenant).await;
                     done.settle(hosts, before);
-                    (index, done)
+                    (index, ready.config, done)
                 }
             })
             .collect();
-        // Tenants that are gone, and names, quotas and bounds that are others, wait for no compiler.
+        // Tenants that are gone, and names, quotas and bounds that are others, wait for no manifest and no compiler.
         let (mut is_due, mut due) = (true, tokio::time::Instant::now());
         loop {
             tokio::select! {
                 biased;
                 done = running.next() => {
-                    let Some((index, done)) = done else { break };
+                    let Some((index, config, done)) = done else { break };
                     self.parts[index] = done.parts;
+                    self.tenants[index] = Some(config);
                     self.errors.extend(done.errors);
                     is_due = true;
                 }
@@ -153,10 +164,10 @@ impl<'a> Rollout<'a> {
         }
         drop(running);
         self.swap(&tenants, true, report);
-        let places: HashMap<_, _> =
-            self.file.tenants.iter().map(|tenant| &tenant.name).zip(0..).collect();
+        let places: HashMap<_, _> = names.iter().zip(0..).collect();
         self.errors.sort_by_key(|error| places.get(&error.tenant).copied().unwrap_or(0));
-        self.errors
+        let tenants = self.tenants.into_iter().flatten().collect();
+        Deployment { tenants, errors: self.errors }
     }
 
     /// Makes what is ready current, and says how long that took.
@@ -170,7 +181,9 @@ impl<'a> Rollout<'a> {
         let parts = || self.parts.iter().flatten();
         let revisions: Vec<_> = parts().flat_map(|part| part.revisions.iter().cloned()).collect();
         let apps = parts().map(|part| part.app.clone()).collect();
-        let complete = is_last && self.errors.is_empty() && !self.file.refuses_any();
+        let is_whole = |tenant: &TenantConfig| tenant.refused.is_empty();
+        let complete =
+            is_last && self.errors.is_empty() && self.tenants.iter().flatten().all(is_whole);
         let router = routes::known(&self.hosts, &revisions);
         let before = self.host.deployed();
         self.host.swap(Deployed { revisions, apps, complete }, router, tenants);
@@ -185,18 +198,34 @@ impl<'a> Rollout<'a> {
 async fn deploy_tenant(
     revise: &Revise<'_>,
     before: &[Part],
-    config: &TenantConfig,
+    ready: &Ready,
     tenant: &Arc<Tenant>,
-    components: &Components,
 ) -> Done {
+    let Ready { config, components } = ready;
     let mut done = Done::default();
     for app in &config.apps {
         let (mut revisions, had) = (Vec::new(), done.errors.len());
+        let (mut functions, mut files) = (Vec::new(), Vec::new());
         for function in &app.functions {
-            let path = component_path(&config.name, app, function, components);
-            match revise.function(tenant, &config.quota, app, function, &path).await {
+            match component_file(&config.name, app, function, components) {
+                Ok(file) => {
+                    functions.push(function);
+                    files.push(Arc::new(file));
+                }
+                Err((path, refusal)) => {
+                    let refusal = LoadError::Read(refusal).into();
+                    done.errors.push(error(&config.name, app, function, path, refusal));
+                }
+            }
+        }
+        let known = revise.known(&config.name, &files).await;
+        for ((function, file), found) in functions.into_iter().zip(&files).zip(known) {
+            match revise.function(tenant, &config.quota, app, function, file, found).await {
                 Ok(revision) => revisions.push(revision),
-                Err(refusal) => done.errors.push(error(&config.name, app, function, path, refusal)),
+                Err(refusal) => {
+                    let path = file.path().to_owned();
+                    done.errors.push(error(&config.name, app, function, path, refusal));
+                }
             }
         }
         if done.errors.len() == had {

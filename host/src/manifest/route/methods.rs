@@ -43,6 +43,7 @@ impl Methods {
     }
 
     /// Whether some request may be answered by both.
+    #[cfg(test)]
     pub(crate) fn compete(&self, other: &Methods) -> bool {
         self.overlap(other) || (self.answers(&Method::HEAD) && other.answers(&Method::HEAD))
     }

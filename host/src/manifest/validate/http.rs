@@ -1,6 +1,6 @@
 //! From the raw types to what concerns HTTP: routes, grants and CORS.
 
-use std::{net::IpAddr, ops::Range, time::Duration};
+use std::{collections::HashSet, hash::Hash, net::IpAddr, ops::Range, time::Duration};
 
 use http::{HeaderName, Method};
 use ipnet::IpNet;
@@ -69,22 +69,19 @@ fn route_host(raw: &At<String>, findings: &mut Findings) -> Option<HostPattern> 
 }
 
 fn read_methods(raw: &[At<String>], findings: &mut Findings) -> Vec<Method> {
-    let mut methods = Vec::new();
+    let mut methods = Distinct::default();
     for raw in findings.bounded("methods", raw) {
         let Some(method) = read_method(raw, findings) else { continue };
-        if methods.contains(&method) {
+        if let Some(method) = methods.add(method) {
             findings.at(&raw.span, Diagnostic::warning(format!("`{method}` is there already")));
-        } else {
-            methods.push(method);
         }
     }
-    methods
+    methods.list
 }
 
 fn read_method(raw: &At<String>, findings: &mut Findings) -> Option<Method> {
     let name = raw.value.as_str();
-    let near = nearest(name, METHODS);
-    let suggest = |finding: Diagnostic| match near {
+    let suggest = |finding: Diagnostic| match nearest(name, METHODS) {
         Some(near) => finding.help(format!("did you mean `{near}`?")),
         None => finding,
     };
@@ -118,13 +115,15 @@ fn read_method(raw: &At<String>, findings: &mut Findings) -> Option<Method> {
 
 pub(super) fn grants(raw: &RawGrants, findings: &mut Findings) -> Grants {
     let mut grants = Grants::default();
+    let mut http = Distinct::default();
     for raw in findings.bounded("http", &raw.http) {
         match HttpGrant::parse(&raw.value, findings.place(&raw.span)) {
-            Ok(grant) if grants.http.contains(&grant) => {
-                findings
-                    .at(&raw.span, Diagnostic::warning(format!("`{grant}` is granted already")));
+            Ok(grant) => {
+                if let Some(grant) = http.add(grant) {
+                    let message = format!("`{grant}` is granted already");
+                    findings.at(&raw.span, Diagnostic::warning(message));
+                }
             }
-            Ok(grant) => grants.http.push(grant),
             Err(error) => {
                 let mut finding = Diagnostic::error(error.to_string());
                 if let Some(help) = error.help() {
@@ -134,6 +133,7 @@ pub(super) fn grants(raw: &RawGrants, findings: &mut Findings) -> Grants {
             }
         }
     }
+    grants.http = http.list;
     for raw in findings.bounded("networks", &raw.networks) {
         let place = findings.place(&raw.span);
         let network = read_network(raw, findings);
@@ -271,17 +271,19 @@ fn read_origins(raw: &At<Vec<At<String>>>, findings: &mut Findings) -> Option<Or
         }
         return Some(Origins::Any);
     }
-    let mut origins: Vec<Origin> = Vec::new();
+    let mut origins: Distinct<Origin> = Distinct::default();
     for raw in findings.bounded("origins", &raw.value) {
         match raw.value.parse() {
-            Ok(origin) if origins.contains(&origin) => {
-                findings.at(&raw.span, Diagnostic::warning(format!("`{origin}` is there already")));
+            Ok(origin) => {
+                if let Some(origin) = origins.add(origin) {
+                    let message = format!("`{origin}` is there already");
+                    findings.at(&raw.span, Diagnostic::warning(message));
+                }
             }
-            Ok(origin) => origins.push(origin),
             Err(error) => findings.at(&raw.span, Diagnostic::error(error.to_string())),
         }
     }
-    Some(Origins::Only(origins))
+    Some(Origins::Only(origins.list))
 }
 
 fn read_headers(key: &str, raw: &[At<String>], findings: &mut Findings) -> Headers {
@@ -291,16 +293,41 @@ fn read_headers(key: &str, raw: &[At<String>], findings: &mut Findings) -> Heade
         }
         return Headers::Any;
     }
-    let mut headers = Vec::new();
+    let mut headers = Distinct::default();
     for raw in findings.bounded(key, raw) {
         match raw.value.parse::<HeaderName>() {
-            Ok(header) if headers.contains(&header) => {
-                findings.at(&raw.span, Diagnostic::warning(format!("`{header}` is there already")));
+            Ok(header) => {
+                if let Some(header) = headers.add(header) {
+                    let message = format!("`{header}` is there already");
+                    findings.at(&raw.span, Diagnostic::warning(message));
+                }
             }
-            Ok(header) => headers.push(header),
             Err(_) => findings
                 .at(&raw.span, Diagnostic::error(format!("{:?} is no header name", raw.value))),
         }
     }
-    Headers::Only(headers)
+    Headers::Only(headers.list)
+}
+
+/// A list in which nothing is twice, in the order of the file.
+struct Distinct<T> {
+    list: Vec<T>,
+    known: HashSet<T>,
+}
+
+impl<T> Default for Distinct<T> {
+    fn default() -> Self {
+        Distinct { list: Vec::new(), known: HashSet::new() }
+    }
+}
+
+impl<T: Clone + Eq + Hash> Distinct<T> {
+    /// Adds something, or gives it back if it is there already.
+    fn add(&mut self, one: T) -> Option<T> {
+        if !self.known.insert(one.clone()) {
+            return Some(one);
+        }
+        self.list.push(one);
+        None
+    }
 }

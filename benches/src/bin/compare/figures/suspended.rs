@@ -96,7 +96,7 @@ fn row(lacewing: &Path, component: &Path, count: u32, admin: std::net::SocketAdd
             // All of them come at once: the last stand in line for as long as the others take to begin.
             let host = format!(
                 "admission.wait_ms = {}\nmax_sandboxes = {count}\nconnections.max = {}\n\n\
-                 [tenants.waits]\nhosts = [\"127.0.0.1\"]\napps = [\"waits.toml\"]\n",
+                 [tenants.waits]\nhosts = [\"127.0.0.1\"]\napps = [\"waits.toml\"]\ncomponent_dirs = [\"/\"]\n",
                 PATIENCE.as_millis(),
                 count + 100
             );
