@@ -21,6 +21,7 @@ mod counting;
 mod egress;
 mod host_file;
 mod machine;
+mod memory;
 mod outline;
 mod owners;
 mod raw;
@@ -32,6 +33,7 @@ pub use compilation::{Compilation, CompilerProgram};
 pub use counting::Counting;
 pub use egress::{EgressBounds, OutOfBounds};
 pub use host_file::{HostFile, cache_dir_of, json_schema};
+pub use memory::MemoryPlan;
 pub use outline::{Manifest, Outline, ReadApp, Unread};
 pub use owners::HostOwners;
 pub use settings::{

@@ -14,10 +14,13 @@
 mod body;
 mod connection;
 mod cors;
+mod crowd;
 mod dispatch;
 mod drain;
 mod exchange;
+mod frames;
 mod gateway;
+mod heap;
 mod options;
 mod patience;
 mod random;

@@ -15,6 +15,7 @@ pub mod file;
 pub mod function;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod heap;
 pub mod ingress;
 pub mod invocation;
 pub mod manifest;
@@ -23,3 +24,9 @@ pub mod name;
 pub mod outcome;
 pub mod sandbox;
 pub mod telemetry;
+
+/// As the program's own, so that tests see what is charged.
+#[cfg(test)]
+#[global_allocator]
+static ALLOCATOR: heap::ChargingAllocator<std::alloc::System> =
+    heap::ChargingAllocator(std::alloc::System);

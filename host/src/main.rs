@@ -2,9 +2,12 @@
 
 use std::process::ExitCode;
 
-/// A sandbox is some forty small allocations that one thread makes and frees: what this allocator is best at.
+use lacewing::heap::ChargingAllocator;
+use mimalloc::MiMalloc;
+
+/// A sandbox is some forty small allocations that one thread makes and frees: mimalloc is best at that.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: ChargingAllocator<MiMalloc> = ChargingAllocator(MiMalloc);
 
 fn main() -> ExitCode {
     lacewing::cli::main(std::env::args_os()).into()

@@ -142,6 +142,14 @@ impl Part {
         self.account.used_bytes.fetch_add(bytes, Relaxed);
         self.bytes += bytes;
     }
+
+    /// Gives back all but so many bytes.
+    pub fn shrink_to(&mut self, bytes: u64) {
+        let given_back = self.bytes.saturating_sub(bytes);
+        self.account.memory.used_bytes.fetch_sub(given_back, Relaxed);
+        self.account.used_bytes.fetch_sub(given_back, Relaxed);
+        self.bytes -= given_back;
+    }
 }
 
 impl Drop for Part {

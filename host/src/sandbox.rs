@@ -14,9 +14,9 @@ mod budget;
 mod contract;
 mod eager;
 mod fault;
-mod held;
 mod lean;
 mod limiter;
+mod outbound;
 mod portable;
 mod program;
 mod provisioned;
@@ -46,7 +46,7 @@ use crate::{
     engine::{Engines, Lane, Running, Turn},
     telemetry::GuestLog,
 };
-use budget::CpuClock;
+use budget::Consumption;
 use provisioned::Made;
 use state::State;
 
@@ -60,7 +60,7 @@ pub struct Sandbox {
     // Where it was instantiated ahead.
     made: Option<Made>,
     program: Arc<Program>,
-    cpu: Arc<CpuClock>,
+    cpu: Arc<Consumption>,
     deadline: Instant,
     instantiated: Option<Duration>,
     // Dropped last: the epoch ticks until the store is gone.
@@ -93,7 +93,7 @@ impl Sandbox {
         deadline: Instant,
     ) -> Result<Sandbox, Fault> {
         let running = engines.running();
-        let cpu = Arc::new(CpuClock::default());
+        let cpu = Arc::new(Consumption::default());
         let store = state::store(program, spec, cpu.clone(), log, propagation, deadline)?;
         Ok(Sandbox {
             store,
@@ -122,7 +122,7 @@ impl Sandbox {
     /// Charges the CPU time and the memory of what it runs to a lane. `turn` is the one that it begins with, if it has one. To be
     /// called once, before anything runs.
     pub fn charge_to(&mut self, lane: Arc<Lane>, turn: Option<Turn>) {
-        self.store.data_mut().limiter.charge_to(lane.memory());
+        self.store.data_mut().limiter.charge_to(lane.memory(), lane.holdings().first_bytes());
         self.cpu.charge_to(lane, turn);
     }
 

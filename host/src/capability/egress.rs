@@ -20,6 +20,7 @@ mod body;
 mod connect;
 mod error;
 mod exchange;
+mod head_bound;
 mod policy;
 mod resolve;
 mod share;

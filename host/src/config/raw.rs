@@ -40,13 +40,13 @@ pub(crate) struct RawHostFile {
     /// Sandboxes that exist at once.
     #[schemars(range(min = 1, max = 100_000), extend("default" = 1000))]
     pub(crate) max_sandboxes: Option<At<Whole>>,
-    /// What the memories of all sandboxes may have together, in MiB, besides the first of each. Three quarters of what the machine,
-    /// or the container, has by default.
-    #[schemars(range(min = 1, max = 16_777_216))]
+    /// All that the host holds for tenants and clients, in MiB: sandboxes with their memories and heap, bodies, and connections.
+    /// Three quarters of what the machine, or the container, has by default, less what may be resident.
+    #[schemars(range(min = 32, max = 16_777_216))]
     pub(crate) memory_mib: Option<At<Whole>>,
-    /// What may be held of bodies over 16 KiB together, in MiB: of requests until their function has them, of responses until their
-    /// client has them.
-    #[schemars(range(min = 1, max = 1_048_576), extend("default" = 256))]
+    /// The part of it for bodies over 16 KiB, in MiB: of requests until their function has them, of responses until their client has
+    /// them. A quarter of `memory_mib` by default, and 256 at most.
+    #[schemars(range(min = 1, max = 1_048_576))]
     pub(crate) body_memory_mib: Option<At<Whole>>,
     /// How long invocations that were accepted may go on after the host was told to stop, in seconds.
     #[schemars(range(min = 0, max = 3600), extend("default" = 30))]

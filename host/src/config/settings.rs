@@ -10,7 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::raw::{RawAdmission, RawConnections, RawHostFile, RawResidency};
-use super::{AppKey, Caps, Compilation, Counting, admin, machine};
+use super::{AppKey, Caps, Compilation, Counting, MemoryPlan, admin, machine};
 use crate::manifest::raw::{At, Whole};
 use crate::manifest::{Diagnostic, Findings, LimitKey, MANIFEST_BYTES};
 
@@ -44,14 +44,15 @@ pub struct Settings {
     /// each, that is 4 TiB of the 128 TiB of address space that a process has. What does not find a slot waits as
     /// [`Settings::admission`] says, then ends as `load_shed`.
     pub max_sandboxes: u32,
-    /// What all sandboxes may have together of memories, of tables and of what the host holds behind their handles, in bytes, besides
-    /// the first MiB of each. Key: `memory_mib`. None, the default: three quarters of what the machine, or the container, has, less
-    /// those first MiB, [`Settings::body_memory_bytes`] and what may be resident; a quarter at least. Of that no tenant has more
-    /// than four times what it leaves, where there are several. `load_shed`.
-    pub guest_memory_bytes: Option<u64>,
-    /// What may be held of bodies over 16 KiB, and of requests whose bodies are waited for, headers included, together, in bytes: of
-    /// requests until their function has them, of responses until their client has them. Key: `body_memory_mib`. Default 256 MiB. Shared as [`Settings::guest_memory_bytes`]. `load_shed`.
-    pub body_memory_bytes: u64,
+    /// All that the host holds for tenants and clients, in bytes: memories, tables and heap of sandboxes, bodies, and connections.
+    /// [`MemoryPlan`] has the parts. Key: `memory_mib`. None, the default: three quarters of what the machine, or the container, has,
+    /// less what may be resident; a quarter at least. Of each part no tenant has more than four times what it leaves, where there
+    /// are several. `load_shed`.
+    pub memory_bytes: Option<u64>,
+    /// The part of bodies over 16 KiB, and of requests whose bodies are waited for, headers included, in bytes: of requests until
+    /// their function has them, of responses until their client has them. Key: `body_memory_mib`. None, the default: a quarter of
+    /// [`Settings::memory_bytes`], and 256 MiB at most. `load_shed`.
+    pub body_memory_bytes: Option<u64>,
     /// Bounds on connections and on what is read from them. Table: `connections`.
     pub connections: Connections,
     /// The wait for a free slot. Table: `admission`.
@@ -166,9 +167,6 @@ pub enum RequestLog {
     None,
 }
 
-/// Slots that stay warm while nobody uses them, with a second MiB each.
-const WARM_SLOTS: u64 = 100;
-
 impl Settings {
     /// The default settings with a directory for compiled components.
     pub fn new(cache_dir: PathBuf) -> Settings {
@@ -195,8 +193,8 @@ impl Settings {
             max_manifest_bytes: MANIFEST_BYTES,
             residency: Residency::default(),
             max_sandboxes: 1000,
-            guest_memory_bytes: None,
-            body_memory_bytes: 256 * MIB,
+            memory_bytes: None,
+            body_memory_bytes: None,
             connections: Connections::default(),
             admission: Admission::default(),
             compilation: Compilation::default(),
@@ -213,21 +211,18 @@ impl Settings {
         self.caps.get(key).unwrap_or(*key.range().end()) * MIB
     }
 
-    /// What all sandboxes may have together, in bytes, besides the first MiB of each: as set, or as much as this machine bears.
-    pub fn guest_bytes(&self) -> u64 {
-        self.guest_memory_bytes.unwrap_or_else(|| self.bearable(machine::memory_bytes()))
+    /// The parts of this host's memory: of what was set, or of as much as this machine bears.
+    pub fn memory_plan(&self) -> MemoryPlan {
+        let total = self.memory_bytes.unwrap_or_else(|| self.bearable(machine::memory_bytes()));
+        let sandboxes = u64::from(self.max_sandboxes);
+        // Those that are made ahead are a quarter more.
+        MemoryPlan::of(total, self.body_memory_bytes, sandboxes.saturating_add(sandboxes / 4))
     }
 
-    /// Three quarters of a machine's memory, less what else the host may hold; and a quarter at least, where all that would not be
-    /// held at once.
+    /// Three quarters of a machine's memory, less what may be resident; and a quarter at least.
     fn bearable(&self, machine_bytes: u64) -> u64 {
-        let sandboxes = u64::from(self.max_sandboxes);
-        let first_mib = sandboxes.saturating_add(sandboxes / 4).saturating_mul(MIB);
-        let idle = sandboxes.min(WARM_SLOTS).saturating_mul(MIB);
-        let held = [first_mib, idle, self.body_memory_bytes, self.residency.memory_bytes];
-        let held = held.into_iter().fold(0, u64::saturating_add);
         let quarter = machine_bytes / 4;
-        (quarter * 3).saturating_sub(held).max(quarter)
+        (quarter * 3).saturating_sub(self.residency.memory_bytes).max(quarter)
     }
 
     /// Two addresses that cannot both be listened on, if there are some: a sentence.
@@ -320,19 +315,16 @@ impl Settings {
             self.max_sandboxes.into(),
             findings,
         ));
-        self.guest_memory_bytes = raw
+        self.memory_bytes = raw
             .memory_mib
             .as_ref()
-            .and_then(|raw| findings.number("memory_mib", raw, 1..=16_777_216))
+            .and_then(|raw| findings.number("memory_mib", raw, 32..=16_777_216))
             .map(|mib| mib * MIB);
-        self.body_memory_bytes = MIB
-            * number(
-                "body_memory_mib",
-                &raw.body_memory_mib,
-                1..=1_048_576,
-                self.body_memory_bytes / MIB,
-                findings,
-            );
+        self.body_memory_bytes = raw
+            .body_memory_mib
+            .as_ref()
+            .and_then(|raw| findings.number("body_memory_mib", raw, 1..=1_048_576))
+            .map(|mib| mib * MIB);
         self.grace_period = Duration::from_secs(number(
             "grace_period_s",
             &raw.grace_period_s,

@@ -119,8 +119,8 @@ fn every_setting_is_taken() {
         max_manifest_bytes: 64 * 1024,
         residency: Residency { max_functions: 20, memory_bytes: 30 << 20 },
         max_sandboxes: 200,
-        guest_memory_bytes: Some(2 << 30),
-        body_memory_bytes: 64 << 20,
+        memory_bytes: Some(2 << 30),
+        body_memory_bytes: Some(64 << 20),
         connections: Connections {
             max: 500,
             header_timeout: Duration::from_secs(1),
@@ -160,7 +160,7 @@ fn what_is_not_said_is_the_default() {
     let file = load(&Hosts::new(), "tenants.acme.hosts = [\"*\"]\n");
     assert_eq!(file.settings, Settings::new(default_cache_dir()));
     assert_eq!(file.settings.conflict(), None);
-    assert!(file.settings.guest_bytes() > 64 << 20, "this machine has some memory");
+    assert!(file.settings.memory_plan().sandbox_bytes > 64 << 20, "this machine has some memory");
     assert_eq!(file.settings.max_memory_bytes(), 256 << 20);
     let of_apps = AppKey::ALL.map(|key| file.settings.caps.of_app(key));
     assert_eq!(of_apps, [Some(1000), Some(5000)]);

@@ -88,13 +88,16 @@ impl Host {
             let cap = settings.caps.get(key).unwrap_or(*key.range().end());
             u32::try_from(cap).unwrap_or(u32::MAX)
         };
+        let memory = settings.memory_plan();
         let pool = PoolOptions {
             sandboxes: settings.max_sandboxes,
             instances: cap(LimitKey::Instances),
             memories: cap(LimitKey::Memories),
             memory_bytes: settings.max_memory_bytes(),
-            guest_bytes: settings.guest_bytes(),
-            body_bytes: settings.body_memory_bytes,
+            warm_slots: memory.idle_slots,
+            first_bytes: memory.first_bytes,
+            guest_bytes: memory.sandbox_bytes,
+            body_bytes: memory.body_bytes,
             table_elements: settings.caps.get(LimitKey::TableElements).unwrap_or(100_000),
             ..PoolOptions::default()
         };
@@ -237,9 +240,11 @@ fn watch_use(metrics: &Metrics, invoker: &Arc<Invoker>) {
         ("guests_waiting_for_a_core", "Guests that wait for a turn on a core", |i| {
             i.engines().turns().waiting()
         }),
-        ("guest_memory_bytes", "What guests' memories take, besides the first MiB of each", |i| {
-            i.engines().guests().used_bytes()
-        }),
+        (
+            "guest_memory_bytes",
+            "Memories, tables and heap of sandboxes, over what each has free",
+            |i| i.engines().guests().used_bytes(),
+        ),
         ("bodies_bytes", "What is held of large bodies of requests and responses", |i| {
             i.engines().bodies().used_bytes()
         }),

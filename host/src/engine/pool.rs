@@ -36,7 +36,10 @@ pub struct PoolOptions {
     pub keep_resident_of_large_bytes: u64,
     /// Unused slots that stay warm. Default 100.
     pub warm_slots: u32,
-    /// What the linear memories of all sandboxes may have together, in bytes, besides the first MiB of each. No bound by default.
+    /// What each sandbox has of memories, tables and heap without being charged, in bytes. Default 1 MiB: most never have more, and
+    /// the number of slots bounds them.
+    pub first_bytes: u64,
+    /// What all sandboxes may have together over that, in bytes. No bound by default.
     pub guest_bytes: u64,
     /// What may be held of requests' and responses' bodies together, in bytes. Default 256 MiB.
     pub body_bytes: u64,
@@ -53,6 +56,7 @@ impl Default for PoolOptions {
             keep_resident_bytes: 2 << 20,
             keep_resident_of_large_bytes: 256 << 10,
             warm_slots: 100,
+            first_bytes: 1 << 20,
             guest_bytes: u64::MAX,
             body_bytes: 256 << 20,
         }

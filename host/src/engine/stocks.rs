@@ -18,6 +18,7 @@ use crate::memory::{Account, Memory, NoRoom, Part};
 /// The stocks of one host.
 #[derive(Debug)]
 pub(super) struct Stocks {
+    first_bytes: u64,
     pub(super) guests: Arc<Memory>,
     provisioned: Arc<Memory>,
     memories: Arc<Memory>,
@@ -27,6 +28,8 @@ pub(super) struct Stocks {
 /// What one tenant holds of them.
 #[derive(Debug)]
 pub struct Holdings {
+    /// What each sandbox has without being charged, in bytes.
+    first_bytes: u64,
     memory: Arc<Account>,
     provisioned: Arc<Account>,
     memories: Arc<Account>,
@@ -44,6 +47,7 @@ impl Stocks {
     /// Of a pool that was made for so many sandboxes, which may be fewer than were asked for.
     pub(super) fn new(pool: &PoolOptions, sandboxes: u32) -> Stocks {
         Stocks {
+            first_bytes: pool.first_bytes,
             guests: Memory::new(pool.guest_bytes),
             provisioned: Memory::new(pool.provisioned().into()),
             memories: Memory::new(pool.more_memories(sandboxes).into()),
@@ -63,7 +67,8 @@ impl Stocks {
 
     pub(super) fn holdings(&self, weight: u32) -> Holdings {
         let [memory, provisioned, memories, tables] = self.all().map(|stock| stock.account(weight));
-        Holdings { memory, provisioned, memories, tables }
+        let first_bytes = self.first_bytes;
+        Holdings { first_bytes, memory, provisioned, memories, tables }
     }
 }
 
@@ -75,7 +80,12 @@ impl Holdings {
         }
     }
 
-    /// What the memories of its guests are charged to.
+    /// What each of its sandboxes has of memories, tables and heap without being charged, in bytes.
+    pub fn first_bytes(&self) -> u64 {
+        self.first_bytes
+    }
+
+    /// What its sandboxes are charged to.
     pub fn memory(&self) -> &Arc<Account> {
         &self.memory
     }

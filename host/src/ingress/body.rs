@@ -66,6 +66,8 @@ pub struct RequestBody {
     read: u64,
     /// Runs while a piece is waited for.
     idle: Option<Pin<Box<Sleep>>>,
+    /// Whether the connection counts the wait.
+    waits: bool,
     ended: bool,
 }
 
@@ -109,7 +111,15 @@ const FIELD_BYTES: usize = 128;
 impl RequestBody {
     pub(super) fn new(incoming: Incoming, connection: Arc<Connection>) -> RequestBody {
         let ended = incoming.is_end_stream();
-        RequestBody { incoming, connection, limit: u64::MAX, read: 0, idle: None, ended }
+        RequestBody {
+            incoming,
+            connection,
+            limit: u64::MAX,
+            read: 0,
+            idle: None,
+            waits: false,
+            ended,
+        }
     }
 
     /// Sets how many bytes the body may have. A body that says beforehand that it is larger is refused now.
@@ -198,6 +208,12 @@ impl RequestBody {
         Some(Ok(frame))
     }
 
+    fn note_wait(&mut self, waits: bool) {
+        if std::mem::replace(&mut self.waits, waits) != waits {
+            self.connection.note_body_wait(waits);
+        }
+    }
+
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
         let after = self.connection.budget.idle;
         let idle = self.idle.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + after)));
@@ -216,8 +232,11 @@ impl Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Poll::Ready(piece) = Pin::new(&mut self.incoming).poll_frame(cx) {
             self.idle = None;
+            self.connection.note_body_piece();
+            self.note_wait(false);
             return Poll::Ready(self.check(piece));
         }
+        self.note_wait(true);
         self.poll_idle(cx).map(|error| Some(Err(error)))
     }
 
@@ -232,6 +251,7 @@ impl Body for RequestBody {
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
+        self.note_wait(false);
         if !self.ended {
             self.connection.leave_body_unread();
         }

@@ -5,17 +5,27 @@ use std::{
     pin::Pin,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use http::Version;
 use http_body::{Frame, SizeHint};
 
-use super::{body::BodyBudget, request_id::RequestId, respond::Problem};
-use crate::body::{Body, CutShort};
+use futures_util::future::AbortHandle;
+
+use super::{
+    body::BodyBudget,
+    crowd::Party,
+    heap::{HeapBudget, HeapShare},
+    request_id::RequestId,
+    respond::Problem,
+};
+use crate::{
+    body::{Body, CutShort},
+    heap::HeapAccount,
+};
 
 /// How many requests a connection may take back before it matters how many it does not.
 const ABANDONED: u32 = 100;
@@ -27,15 +37,25 @@ pub(super) struct Connection {
     pub(super) peer: SocketAddr,
     /// The listener's, here because each request has its connection at hand.
     pub(super) budget: BodyBudget,
+    /// The heap that the connection's tasks have.
+    heap: HeapAccount,
+    heap_share: HeapShare,
+    /// Closes the connection.
+    end: AbortHandle,
+    /// The tenant of the last request that had a route: its number and one, or 0.
+    tenant: AtomicU64,
     /// Requests that are being answered, their responses' bodies included.
     in_flight: AtomicU32,
     /// Requests so far, wrapping.
     requests: AtomicU32,
     /// Those of them that went away before they were answered, wrapping.
     abandoned: AtomicU32,
-    /// Responses that have more to send than hyper has asked for. Counted in HTTP/2 only, where a client can let one
-    /// stream starve while the socket is idle.
+    /// Responses that have more to send than hyper has asked for.
     unasked: AtomicU32,
+    /// Requests whose bodies are waited for.
+    body_waits: AtomicU32,
+    /// Pieces of requests' bodies, wrapping.
+    body_pieces: AtomicU32,
     /// Responses, and pieces of them, that hyper was handed, wrapping.
     handed: AtomicU32,
     /// Whether the client may still be sending a body that nobody will read.
@@ -47,14 +67,25 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(peer: SocketAddr, budget: BodyBudget) -> Arc<Connection> {
+    pub(super) fn new(
+        peer: SocketAddr,
+        budget: BodyBudget,
+        heap: &Arc<HeapBudget>,
+        end: AbortHandle,
+    ) -> Arc<Connection> {
         Arc::new(Connection {
             peer,
             budget,
+            heap: HeapAccount::open(),
+            heap_share: HeapShare::of(heap),
+            end,
+            tenant: AtomicU64::new(0),
             in_flight: AtomicU32::new(0),
             requests: AtomicU32::new(0),
             abandoned: AtomicU32::new(0),
             unasked: AtomicU32::new(0),
+            body_waits: AtomicU32::new(0),
+            body_pieces: AtomicU32::new(0),
             handed: AtomicU32::new(0),
             unread: AtomicBool::new(false),
             breaks_off: AtomicBool::new(false),
@@ -94,15 +125,70 @@ impl Connection {
         self.handed.load(Relaxed)
     }
 
-    /// What changes whenever the client makes something happen on an HTTP/2 connection.
-    pub(super) fn progress(&self) -> (u32, u32) {
-        (self.requests(), self.handed())
+    /// What changes whenever the client makes something happen.
+    pub(super) fn progress(&self) -> Progress {
+        Progress {
+            requests: self.requests(),
+            handed: self.handed(),
+            body_pieces: self.body_pieces.load(Relaxed),
+        }
     }
 
-    /// Whether nothing can happen on an HTTP/2 connection unless the client makes it happen: no request is
-    /// answered, and every response waits for the client to read.
-    pub(super) fn waits_for_client(&self) -> bool {
+    /// Whether nothing can happen on an HTTP/2 connection unless the client asks, or reads.
+    pub(super) fn waits_for_reader(&self) -> bool {
         self.in_flight() == self.unasked.load(Relaxed)
+    }
+
+    /// Whether nothing can happen unless the client makes it happen: each request that is answered waits for the client to
+    /// send, or to read.
+    pub(super) fn waits_for_client(&self) -> bool {
+        let waits = self.unasked.load(Relaxed) + self.body_waits.load(Relaxed);
+        self.in_flight() <= waits
+    }
+
+    /// Notes the tenant of a request. Tenants have numbers of their own.
+    pub(super) fn asks_for(&self, tenant: u64) {
+        if self.tenant.load(Relaxed) != tenant + 1 {
+            self.tenant.store(tenant + 1, Relaxed);
+        }
+    }
+
+    /// The party that pays for the connection.
+    pub(super) fn party(&self) -> Party {
+        Party::new(self.peer.ip(), self.tenant.load(Relaxed).checked_sub(1))
+    }
+
+    /// The account of what the connection's tasks allocate.
+    pub(super) fn heap(&self) -> &HeapAccount {
+        &self.heap
+    }
+
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.heap.bytes()
+    }
+
+    /// Notes what the connection has of the heap. Returns whether that is news.
+    pub(super) fn note_heap(&self) -> bool {
+        self.heap_share.note(self.heap.bytes())
+    }
+
+    /// Closes the connection, whatever it is doing.
+    pub(super) fn close(&self) {
+        self.end.abort();
+        self.heap_share.give_back();
+    }
+
+    /// Notes that a piece of a request's body has come.
+    pub(super) fn note_body_piece(&self) {
+        self.body_pieces.fetch_add(1, Relaxed);
+    }
+
+    /// Notes whether one more request's body is waited for, or one less.
+    pub(super) fn note_body_wait(&self, waits: bool) {
+        match waits {
+            true => self.body_waits.fetch_add(1, Relaxed),
+            false => self.body_waits.fetch_sub(1, Relaxed),
+        };
     }
 
     pub(super) fn leave_body_unread(&self) {
@@ -127,6 +213,14 @@ impl Connection {
     pub(super) fn client_may_be_sending(&self) -> bool {
         self.unread.load(Relaxed) || self.refused().is_some()
     }
+}
+
+/// How far a connection has come: it changes whenever the client makes something happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Progress {
+    requests: u32,
+    handed: u32,
+    body_pieces: u32,
 }
 
 /// A request that is being answered.
@@ -162,27 +256,25 @@ pub(super) struct Sending {
     body: Body,
     /// Why the body ended early, while what came before is being sent.
     failed: Option<CutShort>,
-    /// Whether it is counted in [`Connection::unasked`]. None: never.
-    unasked: Option<bool>,
+    /// Whether it is counted in [`Connection::unasked`].
+    unasked: bool,
     in_flight: InFlight,
 }
 
 impl Sending {
-    pub(super) fn new(body: Body, in_flight: InFlight, version: Version) -> Sending {
-        let unasked = (version == Version::HTTP_2).then_some(false);
+    pub(super) fn new(body: Body, in_flight: InFlight) -> Sending {
         in_flight.connection.handed.fetch_add(1, Relaxed);
-        let mut sending = Sending { body, failed: None, unasked, in_flight };
+        let mut sending = Sending { body, failed: None, unasked: false, in_flight };
         sending.note_unasked(true);
         sending
     }
 
     fn note_unasked(&mut self, unasked: bool) {
         let counter = &self.in_flight.connection.unasked;
-        match self.unasked.replace(unasked) {
-            None => self.unasked = None,
-            Some(false) if unasked => drop(counter.fetch_add(1, Relaxed)),
-            Some(true) if !unasked => drop(counter.fetch_sub(1, Relaxed)),
-            Some(_) => {}
+        match (std::mem::replace(&mut self.unasked, unasked), unasked) {
+            (false, true) => drop(counter.fetch_add(1, Relaxed)),
+            (true, false) => drop(counter.fetch_sub(1, Relaxed)),
+            (false, false) | (true, true) => {}
         }
     }
 }

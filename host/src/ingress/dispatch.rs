@@ -80,6 +80,7 @@ impl<H: Handler> Dispatch<H> {
             Decision::Invoke(route, params) => {
                 let trace = TraceContext::of(&parts.headers);
                 matched = Some(Arc::clone(&route));
+                connection.asks_for(self.handler.tenant(&route.value().target));
                 if route.value().cors.is_some() {
                     origin = parts.headers.get(header::ORIGIN).cloned();
                 }
@@ -116,7 +117,7 @@ impl<H: Handler> Dispatch<H> {
             peer: connection.peer,
             elapsed: received.elapsed(),
         });
-        response.map(|body| Sending::new(body, in_flight.answered(), version))
+        response.map(|body| Sending::new(body, in_flight.answered()))
     }
 
     /// Finds out what to do with a request. Takes no lock: the routes are a snapshot.

@@ -16,7 +16,7 @@ use std::{
     sync::{
         Arc,
         atomic::{
-            AtomicBool, AtomicU8, AtomicU32,
+            AtomicBool, AtomicU8, AtomicU32, AtomicU64,
             Ordering::{Relaxed, SeqCst},
         },
     },
@@ -26,7 +26,13 @@ use std::{
 
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
+};
+
+use super::{
+    connection::Connection,
+    crowd::{Crowd, Resource},
+    heap::HeapBudget,
 };
 
 /// How far a listener's end has come.
@@ -68,6 +74,10 @@ pub(super) struct Gate {
     /// Whether somebody waits for a place.
     full: AtomicBool,
     open: AtomicU32,
+    crowd: Crowd,
+    pub(super) heap: Arc<HeapBudget>,
+    /// The number of the next connection.
+    next: AtomicU64,
     phase: AtomicU8,
     /// One for each phase, so that who waits for one is woken by it and by nothing else: see [`Gate::drive`].
     begun: [Notify; Phase::ALL.len()],
@@ -79,22 +89,31 @@ pub(super) struct Gate {
 #[derive(Debug)]
 pub(super) struct Place {
     gate: Arc<Gate>,
+    number: u64,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         self.gate.open.fetch_sub(1, Relaxed);
+        self.gate.crowd.remove(self.number);
     }
 }
 
+/// How long a full listener waits for a place before it looks again for a connection to close.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
 impl Gate {
-    pub(super) fn new(capacity: u32) -> Arc<Gate> {
+    /// With places for `capacity` connections, which may have `heap_bytes` of the heap together.
+    pub(super) fn new(capacity: u32, heap_bytes: u64) -> Arc<Gate> {
         Arc::new(Gate {
             capacity,
             places: Arc::new(Semaphore::new(usize::try_from(capacity).unwrap_or(usize::MAX))),
             full: AtomicBool::new(false),
             open: AtomicU32::new(0),
+            crowd: Crowd::default(),
+            heap: HeapBudget::new(heap_bytes),
+            next: AtomicU64::new(0),
             phase: AtomicU8::new(Phase::Serving as u8),
             begun: Default::default(),
             connections_cut: AtomicU32::new(0),
@@ -112,13 +131,19 @@ impl Gate {
         self.full.load(Relaxed) || self.phase() != Phase::Serving
     }
 
-    /// Waits for a place.
+    /// Waits for a place. Where all are taken, connections that wait for their client make room.
     pub(super) async fn reserve(&self) -> Option<OwnedSemaphorePermit> {
         if let Some(permit) = self.try_reserve() {
             return Some(permit);
         }
         self.full.store(true, Relaxed);
-        let permit = Arc::clone(&self.places).acquire_owned().await.ok();
+        let mut free = pin!(Arc::clone(&self.places).acquire_owned());
+        let permit = loop {
+            self.crowd.make_room(Resource::Places, std::time::Instant::now());
+            if let Ok(permit) = timeout(LOOK_AGAIN, free.as_mut()).await {
+                break permit.ok();
+            }
+        };
         self.full.store(false, Relaxed);
         permit
     }
@@ -129,9 +154,21 @@ impl Gate {
     }
 
     /// Takes a reserved place for a connection.
-    pub(super) fn enter(self: &Arc<Gate>, permit: OwnedSemaphorePermit) -> Place {
+    pub(super) fn enter(
+        self: &Arc<Gate>,
+        permit: OwnedSemaphorePermit,
+        connection: &Arc<Connection>,
+    ) -> Place {
         self.open.fetch_add(1, Relaxed);
-        Place { gate: Arc::clone(self), _permit: permit }
+        let number = self.next.fetch_add(1, Relaxed);
+        self.crowd.add(number, Arc::clone(connection));
+        Place { gate: Arc::clone(self), number, _permit: permit }
+    }
+
+    /// Closes connections until they have no more of the heap than they may.
+    pub(super) fn keep_heap_budget(&self) {
+        let now = std::time::Instant::now();
+        while self.heap.is_over() && self.crowd.make_room(Resource::HeapBytes, now) > 0 {}
     }
 
     /// Connections that are open.
@@ -222,7 +259,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn no_connection_misses_a_phase() {
         for turn in 0..5_000 {
-            let gate = Gate::new(1);
+            let gate = Gate::new(1, u64::MAX);
             let connection = {
                 let gate = Arc::clone(&gate);
                 tokio::spawn(async move {
@@ -247,7 +284,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_phase_that_has_been_is_reached() {
-        let gate = Gate::new(1);
+        let gate = Gate::new(1, u64::MAX);
         gate.advance(Phase::Draining);
         gate.advance(Phase::Closing);
         gate.reached(Phase::Draining).await;

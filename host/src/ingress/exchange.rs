@@ -109,6 +109,9 @@ pub trait Handler: Send + Sync + 'static {
     /// What routes lead to.
     type Target: Send + Sync + 'static;
 
+    /// The number of the tenant that a target belongs to.
+    fn tenant(&self, target: &Self::Target) -> u64;
+
     /// Answers one request, or says why not. The future is dropped when the client goes away.
     ///
     /// A response is sent as it is, but for the headers that only the host sets: what a guest made was checked where it

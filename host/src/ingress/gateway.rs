@@ -80,6 +80,10 @@ impl Gateway {
 impl Handler for Gateway {
     type Target = Arc<Revision>;
 
+    fn tenant(&self, target: &Arc<Revision>) -> u64 {
+        target.tenant.lane().party().id
+    }
+
     async fn handle(&self, exchange: Exchange<Arc<Revision>>) -> Result<Response<Body>, Problem> {
         event_loop::asks_for(Some(exchange.target().tenant.lane().party()));
         let context = Arc::new(Context {

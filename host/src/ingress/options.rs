@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+#[cfg(doc)]
+use crate::config::MemoryPlan;
 use crate::config::{Connections, Settings};
 
 const KIB: usize = 1024;
@@ -14,6 +16,9 @@ pub struct Options {
     /// Connections open at once: [`Connections::max`]. When all are taken no more are accepted: new clients wait in the
     /// kernel's queue, which is bounded, and each response asks its client to leave, so that places come free.
     pub connections: u32,
+    /// Bytes of the heap that all connections of the listener may have together: a part of [`MemoryPlan`]. Connections that wait for their
+    /// client are closed, of those of the client and tenant that have the most.
+    pub heap_bytes: u64,
     /// From a connection's opening, or from the first byte of a later request, to the end of that request's head:
     /// [`Connections::header_timeout`]. The connection is closed.
     pub header_timeout: Duration,
@@ -58,7 +63,9 @@ impl Default for Options {
 impl Options {
     /// What a host's settings say; the rest by default.
     pub fn of(settings: &Settings) -> Options {
-        Options::with(&settings.connections)
+        let listeners = settings.listen.len().max(1) as u64;
+        let heap_bytes = settings.memory_plan().connection_bytes / listeners;
+        Options { heap_bytes, ..Options::with(&settings.connections) }
     }
 
     fn with(connections: &Connections) -> Options {
@@ -73,6 +80,7 @@ impl Options {
         } = *connections;
         Options {
             connections: max,
+            heap_bytes: 64 << 20,
             header_timeout,
             keep_alive,
             body_idle: body_idle_timeout,
@@ -97,6 +105,7 @@ mod tests {
     fn every_setting_has_its_own_effect() {
         let seconds = Duration::from_secs;
         let mut settings = Settings::new("/cache".into());
+        settings.memory_bytes = Some(1 << 30);
         settings.connections = Connections {
             max: 1,
             header_timeout: seconds(2),
@@ -115,6 +124,7 @@ mod tests {
             header_bytes: 5000,
             headers: 6,
             streams: 7,
+            heap_bytes: 128 << 20,
             ..Options::default()
         };
         assert_eq!(Options::of(&settings), expected);

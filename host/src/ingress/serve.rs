@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::{AbortHandle, AbortRegistration, Abortable};
 use hyper::{
     Request,
     body::Incoming,
@@ -22,8 +23,8 @@ use tokio::{
     net::{TcpListener, TcpStream},
     runtime::Handle,
     select,
-    sync::oneshot,
-    time::{Instant, interval, sleep, timeout_at},
+    sync::{OwnedSemaphorePermit, oneshot},
+    time::{Instant, sleep, timeout_at},
 };
 
 use super::{
@@ -32,9 +33,11 @@ use super::{
     dispatch::Dispatch,
     drain::{Drained, Gate, Phase, Place},
     exchange::{Answered, Handler, Routes},
+    frames::FrameBudget,
+    heap::OfConnection,
     options::Options,
     patience::AwaitedRequest,
-    transport::{Prefix, Spoken, Transport, listen_in},
+    transport::{Prefix, Speaks, Spoken, Transport, listen_in},
 };
 use crate::event_loop::LoopsHandle;
 
@@ -44,6 +47,8 @@ const HYPER_HEADERS: usize = 100;
 const READ_BUFFER_BYTES: usize = 128 * 1024;
 /// How long an HTTP/2 connection may idle where connections are not kept: it is made for many requests.
 const LEAST_HTTP2_IDLE: Duration = Duration::from_secs(1);
+/// How often an HTTP/2 connection is looked at while it waits for its client as long as it may.
+const LOOKS_PER_WAIT: u32 = 4;
 /// What HTTP/2 counts for a header field besides name and value (RFC 9113, section 6.5.2), in bytes.
 const HTTP2_FIELD_BYTES: usize = 32;
 /// What an HTTP/2 client may send ahead of what is read, for one stream and for one connection, in bytes.
@@ -118,14 +123,14 @@ impl Server {
         routes: Arc<Routes<H::Target>>,
         handler: Arc<H>,
     ) -> Server {
-        let gate = Gate::new(options.connections);
+        let gate = Gate::new(options.connections, options.heap_bytes);
         let (address, linger) = (listener.address, options.drain_linger);
         let ingress = Arc::new(Ingress {
             dispatch: Arc::new(Dispatch::new(&options, routes, handler)),
             gate: Arc::clone(&gate),
             budget: BodyBudget::new(&options),
             http1: http1_builder(&options),
-            http2: http2_builder(&options),
+            runtime: Handle::current(),
             loops: loops.clone(),
             options: Arc::new(options),
         });
@@ -147,10 +152,22 @@ impl Server {
         self.gate.open()
     }
 
+    /// Whether a connection waits for a place.
+    #[cfg(test)]
+    pub(super) fn is_full(&self) -> bool {
+        self.gate.wants_places_back()
+    }
+
     /// Counts the open connections, for as long as somebody wants to know.
     pub fn connection_counter(&self) -> impl Fn() -> u32 + Send + Sync + use<> {
         let gate = Arc::clone(&self.gate);
         move || gate.open()
+    }
+
+    /// Counts the heap bytes of the open connections, for as long as somebody wants to know.
+    pub fn heap_counter(&self) -> impl Fn() -> u64 + Send + Sync + use<> {
+        let gate = Arc::clone(&self.gate);
+        move || gate.heap.used_bytes()
     }
 
     /// Stops accepting, lets what was accepted finish, and cuts what is not finished after `grace`.
@@ -174,19 +191,24 @@ fn http1_builder(options: &Options) -> http1::Builder {
     builder
 }
 
-/// Runs the streams of HTTP/2 connections, of which one has many at once.
+/// Runs the streams of one HTTP/2 connection, of which there are many at once.
 #[derive(Clone)]
-struct Streams(Handle);
+struct Streams {
+    runtime: Handle,
+    connection: Arc<Connection>,
+    gate: Arc<Gate>,
+}
 
 impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Streams {
     fn execute(&self, stream: F) {
-        self.0.spawn(stream);
+        let (connection, gate) = (Arc::clone(&self.connection), Arc::clone(&self.gate));
+        self.runtime.spawn(OfConnection::new(stream, connection, gate));
     }
 }
 
-fn http2_builder(options: &Options) -> http2::Builder<Streams> {
+fn http2_builder(options: &Options, streams: Streams) -> http2::Builder<Streams> {
     let header_bytes = options.header_bytes + HTTP2_FIELD_BYTES * options.headers;
-    let mut builder = http2::Builder::new(Streams(Handle::current()));
+    let mut builder = http2::Builder::new(streams);
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(options.streams)
@@ -205,15 +227,16 @@ struct Ingress<H: Handler> {
     gate: Arc<Gate>,
     budget: BodyBudget,
     http1: http1::Builder,
-    http2: http2::Builder<Streams>,
+    /// Where streams of HTTP/2 run.
+    runtime: Handle,
     loops: LoopsHandle,
     options: Arc<Options>,
 }
 
 /// Accepts until the drain begins, and then what is already waiting.
 ///
-/// A connection is accepted only when there is a place for it. Were it accepted and refused, the refusal would cost
-/// as much as the answer; in the kernel's queue it costs nothing, and the queue is bounded.
+/// One connection at most waits for a place here, and others make room for it. The rest wait in the kernel's queue, which is
+/// bounded: to accept and to refuse them would cost as much as to answer.
 async fn accept<H: Handler>(listener: TcpListener, ingress: Arc<Ingress<H>>) {
     let gate = Arc::clone(&ingress.gate);
     let mut draining = pin!(gate.reached(Phase::Draining));
@@ -225,9 +248,9 @@ async fn accept<H: Handler>(listener: TcpListener, ingress: Arc<Ingress<H>>) {
             accepted = accept_one(&listener, &gate) => accepted,
         };
         match accepted {
-            Ok((socket, peer, place)) => {
+            Ok((socket, peer, permit)) => {
                 pause = BACKOFF.0;
-                ingress.loops.spawn(serve(Arc::clone(&ingress), socket, peer, place));
+                spawn(&ingress, socket, peer, permit);
             }
             Err(error) if concerns_one_connection(&error) => {}
             Err(error) => {
@@ -248,18 +271,38 @@ async fn accept<H: Handler>(listener: TcpListener, ingress: Arc<Ingress<H>>) {
         && let Ok((socket, peer)) = listener.accept()
         && socket.set_nonblocking(true).is_ok()
     {
-        ingress.loops.spawn(serve(Arc::clone(&ingress), socket, peer, gate.enter(permit)));
+        spawn(&ingress, socket, peer, permit);
     }
+}
+
+/// Serves a connection in a task of its own, until the connection ends or has to make room for others.
+fn spawn<H: Handler>(
+    ingress: &Arc<Ingress<H>>,
+    socket: Accepted,
+    peer: SocketAddr,
+    permit: OwnedSemaphorePermit,
+) {
+    let (end, ended): (AbortHandle, AbortRegistration) = AbortHandle::new_pair();
+    let gate = &ingress.gate;
+    let connection = Connection::new(peer, ingress.budget.clone(), &gate.heap, end);
+    let place = gate.enter(permit, &connection);
+    let serving = serve(Arc::clone(ingress), socket, Arc::clone(&connection), place);
+    let serving = Abortable::new(serving, ended);
+    let serving = OfConnection::new(serving, connection, Arc::clone(gate));
+    ingress.loops.spawn(async move {
+        // Aborted or not, it is over.
+        let _ = serving.await;
+    });
 }
 
 async fn accept_one(
     listener: &TcpListener,
     gate: &Arc<Gate>,
-) -> io::Result<(Accepted, SocketAddr, Place)> {
-    let permit = gate.reserve().await.ok_or(io::ErrorKind::Other)?;
+) -> io::Result<(Accepted, SocketAddr, OwnedSemaphorePermit)> {
     let (socket, peer) = listener.accept().await?;
+    let permit = gate.reserve().await.ok_or(io::ErrorKind::Other)?;
     // It is to belong to another event loop than this one.
-    Ok((socket.into_std()?, peer, gate.enter(permit)))
+    Ok((socket.into_std()?, peer, permit))
 }
 
 /// Whether accepting failed for the one client that was being accepted, which has gone, and not for all.
@@ -276,16 +319,16 @@ fn concerns_one_connection(error: &io::Error) -> bool {
 async fn serve<H: Handler>(
     ingress: Arc<Ingress<H>>,
     socket: Accepted,
-    peer: SocketAddr,
+    connection: Arc<Connection>,
     place: Place,
 ) {
+    let peer = connection.peer;
     let mut socket = match TcpStream::from_std(socket) {
         Ok(socket) => socket,
         Err(error) => return tracing::warn!(%peer, %error, "cannot serve a connection"),
     };
     // Without it small pieces of a stream wait for the client's acknowledgement, up to 40 ms.
     let _ = socket.set_nodelay(true);
-    let connection = Connection::new(peer, ingress.budget.clone());
     let first_head = Instant::now() + ingress.options.header_timeout;
     let spoken = select! {
         spoken = timeout_at(first_head, listen_in(&mut socket)) => spoken,
@@ -340,8 +383,8 @@ impl<H: Handler> Ingress<H> {
             let in_flight = connection.begin();
             async move { Ok::<_, Infallible>(self.dispatch.answer(request, in_flight, last).await) }
         });
-        let awaited = AwaitedRequest::new(first_head, &self.options);
-        let io = self.transport(socket, prefix, Some(awaited), connection);
+        let speaks = Speaks::Http1(AwaitedRequest::new(first_head, &self.options));
+        let io = self.transport(socket, prefix, speaks, connection);
         let http = pin!(self.http1.serve_connection(io, service));
         self.drive(http, connection, Phase::Closing, |http| http.graceful_shutdown()).await
     }
@@ -357,12 +400,15 @@ impl<H: Handler> Ingress<H> {
             let (dispatch, in_flight) = (Arc::clone(&dispatch), shared.begin());
             async move { Ok::<_, Infallible>(dispatch.answer(request, in_flight, || false).await) }
         });
-        let io = self.transport(socket, prefix, None, connection);
-        let mut http = pin!(self.http2.serve_connection(io, service));
-        let keep_alive = match self.options.keep_alive {
-            Duration::ZERO => LEAST_HTTP2_IDLE,
-            keep_alive => keep_alive,
+        let speaks = Speaks::Http2(FrameBudget::new(Instant::now().into_std()));
+        let io = self.transport(socket, prefix, speaks, connection);
+        let streams = Streams {
+            runtime: self.runtime.clone(),
+            connection: Arc::clone(connection),
+            gate: Arc::clone(&self.gate),
         };
+        let builder = http2_builder(&self.options, streams);
+        let mut http = pin!(builder.serve_connection(io, service));
         // hyper has no limits of time for HTTP/2. First the client is asked to leave, then it is left: a client that
         // reads nothing of its responses is one that idles.
         for _ in 0..2 {
@@ -370,7 +416,7 @@ impl<H: Handler> Ingress<H> {
             select! {
                 biased;
                 ended = self.drive(http.as_mut(), connection, Phase::Draining, graceful) => return ended,
-                () = idle(connection, keep_alive) => {}
+                () = idle(connection, &self.options) => {}
             }
             http.as_mut().graceful_shutdown();
         }
@@ -381,11 +427,11 @@ impl<H: Handler> Ingress<H> {
         &self,
         socket: TcpStream,
         prefix: Prefix,
-        awaited: Option<AwaitedRequest>,
+        speaks: Speaks,
         connection: &Arc<Connection>,
     ) -> TokioIo<Transport<TcpStream>> {
         let (connection, options) = (Arc::clone(connection), Arc::clone(&self.options));
-        TokioIo::new(Transport::new(socket, prefix, awaited, connection, options))
+        TokioIo::new(Transport::new(socket, prefix, speaks, connection, options))
     }
 
     /// Drives a connection to its end, or to the drain's: from `close_at` on it is asked to end.
@@ -413,16 +459,32 @@ impl<H: Handler> Ingress<H> {
     }
 }
 
-/// Ready when for a whole period nothing happened on an HTTP/2 connection, and nothing could without its client.
-async fn idle(connection: &Connection, period: Duration) {
-    let mut seen = None;
-    let mut ticks = interval(period);
+/// Ready when an HTTP/2 connection has waited for its client for too long: between requests for [`Options::keep_alive`], with a
+/// response that the client does not read, or a request that the client does not go on with, for [`Options::write_idle`].
+async fn idle(connection: &Connection, options: &Options) {
+    let keep_alive = match options.keep_alive {
+        Duration::ZERO => LEAST_HTTP2_IDLE,
+        keep_alive => keep_alive,
+    };
+    let look_every = keep_alive.min(options.write_idle) / LOOKS_PER_WAIT;
+    let mut waits_since = None;
     loop {
-        ticks.tick().await;
-        let progress = connection.waits_for_client().then(|| connection.progress());
-        if progress.is_some() && progress == seen {
-            return;
-        }
-        seen = progress;
+        sleep(look_every).await;
+        let progress = connection.waits_for_reader().then(|| connection.progress());
+        let now = Instant::now();
+        waits_since = match (progress, waits_since) {
+            (None, _) => None,
+            (Some(progress), Some((seen, since))) if progress == seen => {
+                let patience = match connection.in_flight() {
+                    0 => keep_alive,
+                    _ => options.write_idle,
+                };
+                if now.saturating_duration_since(since) >= patience {
+                    return;
+                }
+                Some((seen, since))
+            }
+            (Some(progress), _) => Some((progress, now)),
+        };
     }
 }

@@ -159,6 +159,10 @@ impl Doer {
 impl Handler for Doer {
     type Target = Deed;
 
+    fn tenant(&self, _: &Deed) -> u64 {
+        0
+    }
+
     async fn handle(&self, mut exchange: Exchange<Deed>) -> Result<Response<Body>, Problem> {
         exchange.introduce();
         let body = match *exchange.target() {

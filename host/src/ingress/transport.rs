@@ -24,6 +24,7 @@ use tokio::{
 
 use super::{
     connection::Connection,
+    frames::{FrameBudget, Sent},
     options::Options,
     patience::{Awaited, AwaitedRequest},
     request_id::RequestId,
@@ -68,12 +69,26 @@ pub(super) async fn listen_in(socket: &mut (impl AsyncRead + Unpin)) -> io::Resu
     Ok(Spoken::Http2(prefix))
 }
 
+/// Bytes that one connection may read before others on its thread have a turn. A client may send what costs much for each byte.
+const QUANTUM_BYTES: usize = 64 * 1024;
+
+/// The HTTP that a connection speaks, and the state of its transport that goes with it.
+pub(super) enum Speaks {
+    /// One request after the other.
+    Http1(AwaitedRequest),
+    /// Requests at any time, among other frames.
+    Http2(FrameBudget),
+}
+
 /// A socket, as hyper gets it.
 pub(super) struct Transport<S> {
     socket: S,
     prefix: Prefix,
-    /// None for HTTP/2, whose requests come at any time.
-    awaited: Option<AwaitedRequest>,
+    speaks: Speaks,
+    /// Bytes that were read since others last had a turn.
+    quantum_used: usize,
+    /// Bytes that the client has taken.
+    written_bytes: u64,
     connection: Arc<Connection>,
     options: Arc<Options>,
     /// Runs while the client does not read.
@@ -108,14 +123,16 @@ impl<S> Transport<S> {
     pub(super) fn new(
         socket: S,
         prefix: Prefix,
-        awaited: Option<AwaitedRequest>,
+        speaks: Speaks,
         connection: Arc<Connection>,
         options: Arc<Options>,
     ) -> Transport<S> {
         Transport {
             socket,
             prefix,
-            awaited,
+            speaks,
+            quantum_used: 0,
+            written_bytes: 0,
             connection,
             options,
             write_idle: None,
@@ -192,8 +209,25 @@ impl<S: AsyncRead + Unpin> AsyncRead for Transport<S> {
             into.put_slice(&prefix.bytes[from..prefix.given]);
             return Poll::Ready(Ok(()));
         }
+        if this.quantum_used >= QUANTUM_BYTES {
+            this.quantum_used = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let before = into.filled().len();
         let read = Pin::new(&mut this.socket).poll_read(cx, into);
-        let Some(awaited) = &mut this.awaited else { return read };
+        let bytes = &into.filled()[before..];
+        this.quantum_used = if read.is_ready() { this.quantum_used + bytes.len() } else { 0 };
+        let awaited = match &mut this.speaks {
+            Speaks::Http1(awaited) => awaited,
+            Speaks::Http2(frames) => {
+                let sent = Sent { pieces: this.connection.handed(), bytes: this.written_bytes };
+                return match frames.read(bytes, sent, std::time::Instant::now) {
+                    Ok(()) => read,
+                    Err(flood) => Poll::Ready(Err(io::Error::other(flood))),
+                };
+            }
+        };
         if !this.connection.awaits_request(this.flushed) {
             return read;
         }
@@ -227,7 +261,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Transport<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        if !this.gathered && this.awaited.is_some() && !this.connection.breaks_off() {
+        let is_http1 = matches!(this.speaks, Speaks::Http1(_));
+        if !this.gathered && is_http1 && !this.connection.breaks_off() {
             this.gathered = true;
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -253,6 +288,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Transport<S> {
             }
         }
         let wrote = Pin::new(&mut this.socket).poll_write_vectored(cx, slices);
+        if let Poll::Ready(Ok(bytes)) = wrote {
+            this.written_bytes += bytes as u64;
+        }
         this.watch(cx, wrote, |bytes| *bytes)
     }
 
@@ -268,7 +306,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Transport<S> {
         // hyper does not always read once it has sent a response: the wait for the next request begins here.
         if flushed.is_ready()
             && this.connection.awaits_request(this.flushed)
-            && let Some(awaited) = &mut this.awaited
+            && let Speaks::Http1(awaited) = &mut this.speaks
             && awaited.poll_over(cx, this.connection.requests()).is_ready()
         {
             cx.waker().wake_by_ref();

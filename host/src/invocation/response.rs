@@ -6,13 +6,18 @@
 //! is a `content-length` that is wrong, which is not put right: the guest's idea of what it sends is wrong, and elsewhere its
 //! clients would get half of it.
 
+use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
     header::{CONTENT_LENGTH, Entry, TRAILER},
 };
 
 use super::headers::{Direction, Excess, strip};
-use crate::{body::Body, manifest::Limits, sandbox::LeanResponse};
+use crate::{
+    body::{Body, FREE_BYTES},
+    manifest::Limits,
+    sandbox::LeanResponse,
+};
 
 /// Of a name or value that is at fault, in characters: a log line is for reading.
 const SHOWN_CHARS: usize = 64;
@@ -73,7 +78,7 @@ pub(crate) fn from_lean(
         let Ok(name) = HeaderName::try_from(&name) else {
             return Err(BadResponse::Name(shown(&name)));
         };
-        let value = header_value(&name, value)?;
+        let value = header_value(&name, &value)?;
         headers.append(name, value);
     }
     strip(&mut headers, Direction::Response);
@@ -90,7 +95,7 @@ pub(crate) fn from_lean(
             }
             headers.insert(CONTENT_LENGTH, HeaderValue::from(declared));
         }
-        *response.body_mut() = Body::full(body);
+        *response.body_mut() = Body::full(charged_anew(body));
     }
     *response.status_mut() = status;
     *response.headers_mut() = headers;
@@ -130,10 +135,20 @@ fn check_status(status: u16) -> Result<StatusCode, BadResponse> {
     code.filter(|_| (200..600).contains(&status)).ok_or(BadResponse::Status(status))
 }
 
-fn header_value(name: &HeaderName, value: Vec<u8>) -> Result<HeaderValue, BadResponse> {
+/// A small body is copied, so that its connection has it on the connection's heap and the sandbox leaves nothing behind. A large
+/// one stays where it is: its tenant is charged for it until the client has it.
+fn charged_anew(body: Vec<u8>) -> Bytes {
+    match body.len() as u64 > FREE_BYTES {
+        true => Bytes::from(body),
+        false => Bytes::copy_from_slice(&body),
+    }
+}
+
+/// As [`charged_anew`], for the value of a field.
+fn header_value(name: &HeaderName, value: &[u8]) -> Result<HeaderValue, BadResponse> {
     let illegal =
         value.iter().copied().find(|&byte| (byte < b' ' && byte != b'\t') || byte == 0x7f);
-    HeaderValue::try_from(value)
+    HeaderValue::from_bytes(value)
         .map_err(|_| BadResponse::Value { name: name.clone(), byte: illegal.unwrap_or_default() })
 }
 

@@ -1,4 +1,4 @@
-//! The CPU budget and the deadline.
+//! What one sandbox consumes, and the budgets and the deadline that bound it.
 //!
 //! A guest runs only inside polls of its future, so the time of those polls is the CPU time it is charged: a guest
 //! that waits pays nothing. A poll that is shorter than a tick, which is all that most invocations have, is measured by the
@@ -19,7 +19,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -31,6 +31,8 @@ use tokio::time::Sleep;
 use crate::{
     engine::{Lane, TICK, Turn},
     event_loop,
+    heap::HeapAccount,
+    memory::Part,
 };
 
 /// Which limit ended the guest. Travels through Wasmtime as an error.
@@ -45,16 +47,26 @@ pub(super) enum Stop {
     Held,
 }
 
-/// CPU time of one invocation.
-#[derive(Debug, Default)]
-pub(super) struct CpuClock {
+impl Stop {
+    const ALL: [Stop; 3] = [Stop::Cpu, Stop::Deadline, Stop::Held];
+
+    fn code(self) -> u8 {
+        self as u8 + 1
+    }
+}
+
+/// What one sandbox consumes: CPU time and heap, its guest's and that of the host's tasks that work for the guest.
+#[derive(Debug)]
+pub(super) struct Consumption {
     spent_ns: AtomicU64,
+    /// Taken when the account is closed.
+    heap: Option<HeapAccount>,
     /// Whose time it is. None: nobody's, and the guest takes no turns.
     lane: OnceLock<Arc<Lane>>,
     has_turn: AtomicBool,
     turn: Mutex<Option<Held>>,
-    /// Whether the guest is to be stopped for what the host holds for it.
-    is_stopped: AtomicBool,
+    /// The code of the limit for which the guest is to be stopped; 0 for none.
+    stop: AtomicU8,
     /// Whether one poll took longer than ticks let it.
     overran: AtomicBool,
 }
@@ -69,7 +81,45 @@ struct Held {
     since: Duration,
 }
 
-impl CpuClock {
+impl Default for Consumption {
+    fn default() -> Consumption {
+        Consumption {
+            spent_ns: AtomicU64::new(0),
+            heap: Some(HeapAccount::open()),
+            lane: OnceLock::new(),
+            has_turn: AtomicBool::new(false),
+            turn: Mutex::default(),
+            stop: AtomicU8::new(0),
+            overran: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Drop for Consumption {
+    fn drop(&mut self) {
+        let Some(heap) = self.heap.take() else { return };
+        let lane = self.lane.get();
+        // A tenant pays for what its guests leave behind, such as a response that is not read, as long as that is there.
+        heap.close(|bytes| {
+            let mut part: Part = lane?.memory().part();
+            part.add(bytes);
+            Some(part)
+        });
+    }
+}
+
+impl Consumption {
+    /// Counts CPU time from zero: what was spent so far is no invocation's.
+    pub(super) fn restart(&self) {
+        self.spent_ns.store(0, Ordering::Relaxed);
+        self.overran.store(false, Ordering::Relaxed);
+    }
+
+    /// Bytes of the heap that are in use for the sandbox.
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.heap.as_ref().map_or(0, HeapAccount::bytes)
+    }
+
     /// Charges what is spent from now on to a lane, which may have been given its first turn already.
     pub(super) fn charge_to(&self, lane: Arc<Lane>, turn: Option<Turn>) {
         // Set once, before anything runs.
@@ -83,13 +133,17 @@ impl CpuClock {
         Duration::from_nanos(self.spent_ns.load(Ordering::Relaxed))
     }
 
-    /// Has the guest stopped at its next tick, or when it next waits: the host holds more for it than it may have.
-    pub(super) fn stop(&self) {
-        self.is_stopped.store(true, Ordering::Relaxed);
+    /// Has the guest stopped at its next tick, or when it next waits, by a limit that it does not meet in its own code.
+    pub(super) fn stop(&self, stop: Stop) {
+        self.stop.store(stop.code(), Ordering::Relaxed);
     }
 
-    pub(super) fn is_stopped(&self) -> bool {
-        self.is_stopped.load(Ordering::Relaxed)
+    /// The limit that [`Consumption::stop`] named.
+    pub(super) fn stopped(&self) -> Option<Stop> {
+        match self.stop.load(Ordering::Relaxed) {
+            0 => None,
+            code => Stop::ALL.into_iter().find(|stop| stop.code() == code),
+        }
     }
 
     /// Whether the guest was in one step for long: in a call of the host, or in an instruction over much memory.
@@ -130,7 +184,7 @@ impl CpuClock {
 
     /// What a guest waits for at a tick, `spent` being what it had spent then.
     pub(super) fn at_tick(
-        self: &Arc<CpuClock>,
+        self: &Arc<Consumption>,
         spent: Duration,
     ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let turn = self.take_turn(spent);
@@ -158,7 +212,7 @@ async fn yield_in_sight_of(lane: Arc<Lane>) {
     lane.was_late(before.elapsed());
 }
 
-async fn next_turn(clock: Arc<CpuClock>, lane: Arc<Lane>, turn: Option<Turn>) {
+async fn next_turn(clock: Arc<Consumption>, lane: Arc<Lane>, turn: Option<Turn>) {
     let next = match turn {
         Some(turn) => turn.next(),
         None => Err(lane.turn()),
@@ -190,7 +244,7 @@ thread_local! {
 }
 
 impl Slice {
-    fn begin(clock: &CpuClock, interrupted: Option<Duration>) -> Slice {
+    fn begin(clock: &Consumption, interrupted: Option<Duration>) -> Slice {
         let start = Instant::now();
         let cpu = match READING.get() {
             Some((at, cpu)) if start.saturating_duration_since(at) < TICK => cpu,
@@ -239,7 +293,11 @@ fn set_interrupted(interrupted: Option<Duration>) {
 }
 
 /// Runs `guest` until it is done or the deadline has passed, and charges `clock` for its polls.
-pub(super) fn limited<F: Future>(clock: &CpuClock, deadline: Instant, guest: F) -> Limited<'_, F> {
+pub(super) fn limited<F: Future>(
+    clock: &Consumption,
+    deadline: Instant,
+    guest: F,
+) -> Limited<'_, F> {
     Limited { guest, clock, deadline, timer: None, interrupted: None }
 }
 
@@ -248,7 +306,7 @@ pin_project_lite::pin_project! {
     pub(super) struct Limited<'a, F> {
         #[pin]
         guest: F,
-        clock: &'a CpuClock,
+        clock: &'a Consumption,
         deadline: Instant,
         // Made when the guest first waits: most never do.
         timer: Option<Pin<Box<Sleep>>>,
@@ -262,7 +320,9 @@ impl<F: Future> Future for Limited<'_, F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         SLICE.set(Some(Slice::begin(this.clock, *this.interrupted)));
+        let scope = this.clock.heap.as_ref().map(HeapAccount::enter);
         let poll = this.guest.poll(cx);
+        drop(scope);
         let mut time = Duration::ZERO;
         if let Some(slice) = SLICE.take() {
             time = slice.elapsed();
@@ -274,8 +334,8 @@ impl<F: Future> Future for Limited<'_, F> {
         if let Poll::Ready(output) = poll {
             return Poll::Ready(Ok(output));
         }
-        if this.clock.is_stopped() {
-            return Poll::Ready(Err(Stop::Held));
+        if let Some(stop) = this.clock.stopped() {
+            return Poll::Ready(Err(stop));
         }
         if let Some(at_least) = *this.interrupted {
             event_loop::computing(time.max(at_least));
@@ -284,6 +344,56 @@ impl<F: Future> Future for Limited<'_, F> {
         let timer =
             this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
         timer.as_mut().poll(cx).map(|()| Err(Stop::Deadline))
+    }
+}
+
+/// Runs a part of the host's own work for a guest, in whichever task, and charges the guest's sandbox for its polls.
+///
+/// Work that takes the sandbox over its CPU budget is not polled again: the guest is stopped, and the work with it.
+pub(super) fn charged<F: Future>(
+    consumption: &Arc<Consumption>,
+    cpu_limit: Duration,
+    work: F,
+) -> Charged<F> {
+    Charged { work, consumption: consumption.clone(), cpu_limit }
+}
+
+pin_project_lite::pin_project! {
+    /// See [`charged`].
+    pub(super) struct Charged<F> {
+        #[pin]
+        work: F,
+        consumption: Arc<Consumption>,
+        cpu_limit: Duration,
+    }
+}
+
+impl<F: Future> Future for Charged<F> {
+    type Output = Option<F::Output>;
+
+    /// `None`: the sandbox is over its CPU budget.
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let consumption = &**this.consumption;
+        if consumption.stopped().is_some() {
+            return Poll::Ready(None);
+        }
+        let scope = consumption.heap.as_ref().map(HeapAccount::enter);
+        // Inside of the guest's own poll the time is the guest's already.
+        if SLICE.get().is_some() {
+            let poll = this.work.poll(cx).map(Some);
+            drop(scope);
+            return poll;
+        }
+        let slice = Slice::begin(consumption, None);
+        let poll = this.work.poll(cx);
+        drop(scope);
+        consumption.add(slice.elapsed());
+        if poll.is_pending() && consumption.spent() >= *this.cpu_limit {
+            consumption.stop(Stop::Cpu);
+            return Poll::Ready(None);
+        }
+        poll.map(Some)
     }
 }
 
@@ -300,7 +410,7 @@ mod tests {
 
     #[tokio::test]
     async fn waiting_is_not_charged_and_running_is() {
-        let clock = CpuClock::default();
+        let clock = Consumption::default();
         let guest = async {
             burn(Duration::from_millis(2));
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -318,7 +428,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_deadline_ends_a_guest_that_waits() {
-        let clock = CpuClock::default();
+        let clock = Consumption::default();
         let guest = std::future::pending::<()>();
         let result = limited(&clock, Instant::now() + Duration::from_millis(5), guest).await;
         assert_eq!(result, Err(Stop::Deadline));
@@ -326,7 +436,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_tick_sees_this_slice_and_all_before_it() {
-        let clock = CpuClock::default();
+        let clock = Consumption::default();
         let guest = async {
             burn(Duration::from_millis(2));
             tokio::task::yield_now().await;
@@ -340,7 +450,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_the_kernel_gave_to_others_is_not_charged() {
-        let clock = CpuClock::default();
+        let clock = Consumption::default();
         // One poll, in which this thread does not run for most of the time.
         let guest = async {
             burn(Duration::from_millis(2));

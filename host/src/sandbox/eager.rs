@@ -157,7 +157,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_tick_is_a_poll_of_others_whoever_wakes_the_guest() {
-        let clock = Arc::new(budget::CpuClock::default());
+        let clock = Arc::new(budget::Consumption::default());
         let guest = eagerly(async {
             for _ in 0..3 {
                 poll_fn(|cx| {

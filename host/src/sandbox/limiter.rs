@@ -10,14 +10,13 @@ use crate::{
     memory::{Account, Part},
 };
 
-/// What a sandbox has without being charged for it, in bytes: most never have more, and the number of slots bounds them.
-const FREE_BYTES: usize = 1 << 20;
+/// The steps in which a sandbox is charged for the heap, in bytes.
+const HEAP_STEP_BYTES: usize = 64 << 10;
 
 /// Bytes of one element of a table.
 const ELEMENT_BYTES: usize = size_of::<usize>();
 
-/// Sums what one sandbox has of linear memory, of tables, and of what the host holds behind its handles, and refuses what is over the
-/// limit. A refusal is not yet a fault: `memory.grow` says -1 to the guest, and what the guest makes of it is its own affair. It is
+/// Sums what one sandbox has of linear memory, of tables and of the host's heap, and refuses what is over the limit. A refusal is not yet a fault: `memory.grow` says -1 to the guest, and what the guest makes of it is its own affair. It is
 /// forgotten once the guest is seen to have lived with it: what then ends the guest is something else.
 #[derive(Debug)]
 pub(super) struct Limiter {
@@ -27,12 +26,14 @@ pub(super) struct Limiter {
     memories: usize,
     memory_bytes: usize,
     table_bytes: usize,
-    /// What the host holds behind handles, as it was last [counted](super::held).
-    held_bytes: usize,
+    /// The most that the sandbox had of the host's heap so far.
+    heap_bytes: usize,
     peak_bytes: usize,
     /// [`Self::memory_bytes`] and [`Self::peak_bytes`] before the growth that was let through last.
     before: (usize, usize),
-    /// What the host holds of it, over [`FREE_BYTES`]. None: it is not charged.
+    /// What it has without being charged.
+    first_bytes: usize,
+    /// What it is charged over that. None: it is not charged.
     charged: Option<Part>,
     refused: Option<Refusal>,
 }
@@ -59,7 +60,7 @@ impl std::fmt::Display for Refusal {
             }
             Refusal::Held { bytes, limit_bytes } => write!(
                 f,
-                "the host holds {} KiB behind the guest's handles, and the limit is {} MiB (`memory_mib`)",
+                "the host's heap holds {} KiB for the guest, and the limit is {} MiB (`memory_mib`)",
                 bytes >> 10,
                 limit_bytes >> 20
             ),
@@ -86,29 +87,31 @@ impl Limiter {
             memories: limits.memories as usize,
             memory_bytes: 0,
             table_bytes: 0,
-            held_bytes: 0,
+            heap_bytes: 0,
             peak_bytes: 0,
             before: (0, 0),
+            first_bytes: 0,
             charged: None,
             refused: None,
         }
     }
 
-    /// Charges an account for what it has and will have.
-    pub(super) fn charge_to(&mut self, account: &Arc<Account>) {
+    /// Charges an account for what it has and will have over its first bytes.
+    pub(super) fn charge_to(&mut self, account: &Arc<Account>, first_bytes: u64) {
+        self.first_bytes = usize::try_from(first_bytes).unwrap_or(usize::MAX);
         let mut part = account.part();
-        part.add(self.total_bytes().saturating_sub(FREE_BYTES) as u64);
+        part.add(self.total_bytes().saturating_sub(self.first_bytes) as u64);
         self.charged = Some(part);
     }
 
     fn total_bytes(&self) -> usize {
-        self.memory_bytes.saturating_add(self.table_bytes).saturating_add(self.held_bytes)
+        self.memory_bytes.saturating_add(self.table_bytes).saturating_add(self.heap_bytes)
     }
 
     /// Charges for `total_bytes` altogether, unless the host has no room for them.
     fn charge(&mut self, total_bytes: usize) -> bool {
         let Some(part) = &mut self.charged else { return true };
-        let over_bytes = total_bytes.saturating_sub(FREE_BYTES) as u64;
+        let over_bytes = total_bytes.saturating_sub(self.first_bytes) as u64;
         let fits = over_bytes == 0 || part.grow_to(over_bytes).is_ok();
         if !fits {
             self.refused = Some(Refusal::Host { desired_bytes: total_bytes });
@@ -116,17 +119,18 @@ impl Limiter {
         fits
     }
 
-    /// Takes note of what the host holds behind its handles. False: that is more than the sandbox may have of memory, or than the host
-    /// has left for its tenant. It is there already: the guest has to be stopped.
-    pub(super) fn holds(&mut self, held_bytes: usize) -> bool {
-        let grown = held_bytes > self.held_bytes;
-        self.held_bytes = held_bytes;
-        if !grown {
+    /// Takes note of what the sandbox has of the host's heap. False: that is more than the sandbox may have of memory, or than
+    /// the host has left for its tenant. The bytes are in use already: the guest has to be stopped.
+    pub(super) fn holds(&mut self, heap_bytes: usize) -> bool {
+        if heap_bytes <= self.heap_bytes {
             return true;
         }
-        if held_bytes > self.memory_limit_bytes {
+        // Rounded up, so that a heap that grows in small steps is charged seldom.
+        self.heap_bytes = heap_bytes.next_multiple_of(HEAP_STEP_BYTES);
+        self.peak_bytes = self.peak_bytes.max(self.memory_bytes.saturating_add(heap_bytes));
+        if heap_bytes > self.memory_limit_bytes {
             let limit_bytes = self.memory_limit_bytes;
-            self.refused = Some(Refusal::Held { bytes: held_bytes, limit_bytes });
+            self.refused = Some(Refusal::Held { bytes: heap_bytes, limit_bytes });
             return false;
         }
         self.charge(self.total_bytes())
@@ -171,7 +175,7 @@ impl ResourceLimiter for Limiter {
         if maximum.is_some_and(|maximum| desired > maximum) {
             return Ok(false);
         }
-        if !self.charge(total.saturating_add(self.table_bytes).saturating_add(self.held_bytes)) {
+        if !self.charge(total.saturating_add(self.table_bytes).saturating_add(self.heap_bytes)) {
             return Ok(false);
         }
         self.goes_on();
@@ -262,7 +266,7 @@ mod tests {
         let memory = crate::memory::Memory::new(2 << 20);
         let mut limiter = Limiter::new(&Limits::default());
         assert!(limiter.memory_growing(0, 2 << 20, None).unwrap());
-        limiter.charge_to(&memory.account(1));
+        limiter.charge_to(&memory.account(1), 1 << 20);
         assert_eq!(memory.used_bytes(), 1 << 20, "the first MiB is free");
         assert!(limiter.memory_growing(2 << 20, 3 << 20, None).unwrap());
         assert!(!limiter.memory_growing(3 << 20, 4 << 20, None).unwrap());
@@ -279,19 +283,22 @@ mod tests {
     fn tables_and_what_the_host_holds_are_charged_as_memory_is() {
         let memory = crate::memory::Memory::new(2 << 20);
         let mut limiter = Limiter::new(&Limits { memory_bytes: 4 << 20, ..Limits::default() });
-        limiter.charge_to(&memory.account(1));
+        limiter.charge_to(&memory.account(1), 1 << 20);
         assert!(limiter.memory_growing(0, 1 << 20, None).unwrap());
         assert!(limiter.table_growing(0, 1024, None).unwrap());
         assert_eq!(memory.used_bytes(), 8 << 10);
         assert!(limiter.holds(1 << 20));
         assert_eq!(memory.used_bytes(), (1 << 20) + (8 << 10));
-        assert!(limiter.holds(0) && limiter.holds(1 << 20), "what it gave back it may have again");
+        assert!(
+            limiter.holds(0) && limiter.holds(1 << 20),
+            "a sandbox may have again what it gave back"
+        );
         assert!(!limiter.holds(2 << 20), "the host has no more");
         assert_eq!(limiter.refused(), Some(Refusal::Host { desired_bytes: (3 << 20) + (8 << 10) }));
         assert!(!limiter.holds(5 << 20));
         assert_eq!(
             limiter.refused().unwrap().to_string(),
-            "the host holds 5120 KiB behind the guest's handles, and the limit is 4 MiB (`memory_mib`)"
+            "the host's heap holds 5120 KiB for the guest, and the limit is 4 MiB (`memory_mib`)"
         );
         assert!(!limiter.table_growing(0, 20_000, None).unwrap());
         drop(limiter);

@@ -27,7 +27,6 @@ use wasmtime::{Store, component::Instance};
 
 use super::{
     Fault, Sandbox, Spec,
-    budget::CpuClock,
     contract::http::HttpFunction,
     program::Program,
     state::{FIRST_TICK, State},
@@ -144,8 +143,7 @@ impl Provisioned {
         self.metrics.provisioned_ready().fetch_sub(1, Ordering::Relaxed);
         // The epoch has moved on, and what was asked of the clock before is nobody's.
         store.set_epoch_deadline(FIRST_TICK);
-        let cpu = Arc::new(CpuClock::default());
-        store.data_mut().adopt(cpu.clone(), log.clone(), std::mem::take(propagation), deadline);
+        let cpu = store.data_mut().adopt(log.clone(), std::mem::take(propagation), deadline);
         Some(Sandbox {
             store,
             made: Some(made),

@@ -42,7 +42,7 @@ use tokio::{
 
 use super::{
     Fault, Sandbox, Spec, Usage,
-    budget::{CpuClock, Stop},
+    budget::{Consumption, Stop},
     program::Program,
 };
 use crate::{
@@ -88,7 +88,7 @@ pub(super) struct Instance {
     /// Invocations that it serves at the same time, at the most.
     concurrent: u32,
     waker: AtomicWaker,
-    cpu: Arc<CpuClock>,
+    cpu: Arc<Consumption>,
     meter: Mutex<Meter>,
     peak_bytes: AtomicU64,
     /// Invocations that its guest works for.

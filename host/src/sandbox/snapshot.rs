@@ -22,7 +22,7 @@ use wasmtime_wasi_io::IoView;
 
 use super::{
     Fault,
-    budget::{self, CpuClock, Stop},
+    budget::{self, Consumption, Stop},
     contract::init::InitFunction,
     fault,
     limiter::Limiter,
@@ -154,7 +154,7 @@ pub async fn snapshot(
     let linker = linker(&component, profile.tasks).map_err(mismatch)?;
     let _running = engines.running();
     let mut store = store(component.engine(), spec, log);
-    let cpu = CpuClock::default();
+    let cpu = Consumption::default();
     let deadline = store.data().deadline;
     let run = async {
         let instance = linker.instantiate_async(&mut store, &component).await?;

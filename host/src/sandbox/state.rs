@@ -1,16 +1,19 @@
 //! What a store carries.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use wasmtime::{Store, StoreContextMut, UpdateDeadline, component::ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::{
-    budget::{self, CpuClock, Stop},
+    budget::{self, Consumption, Stop},
     fault::Fault,
-    held::Counting,
     limiter::Limiter,
+    outbound::Outbound,
     program::Program,
     reuse::Instance,
 };
@@ -61,15 +64,14 @@ pub(super) fn hostcall_bytes(limits: &Limits, has_bytes: bool) -> usize {
 pub(crate) struct State {
     pub(super) limiter: Limiter,
     pub(super) spec: Arc<Spec>,
-    cpu: Arc<CpuClock>,
+    cpu: Arc<Consumption>,
     deadline: Instant,
     log: Arc<GuestLog>,
     wasi: Option<Box<WasiCtx>>,
     table: ResourceTable,
     http: WasiHttpCtx,
     propagation: Propagation,
-    gate: Option<Box<Gate>>,
-    counting: Counting,
+    outbound: Option<Box<Outbound>>,
     /// What a call may hand over.
     pub(super) hostcall_bytes: usize,
     /// What the sandbox has of the pool over what every one has.
@@ -89,19 +91,19 @@ struct Shared {
 impl State {
     /// Whether the guest has asked the host for nothing yet that is answered for an invocation.
     pub(super) fn is_untouched(&self) -> bool {
-        self.wasi.is_none() && self.gate.is_none() && self.table.is_empty()
+        self.wasi.is_none() && self.outbound.is_none() && self.table.is_empty()
     }
 
     /// Makes it the state of the invocation of `log`. Nothing was made for another one yet.
     pub(super) fn adopt(
         &mut self,
-        cpu: Arc<CpuClock>,
         log: Arc<GuestLog>,
         propagation: Propagation,
         deadline: Instant,
-    ) {
-        (self.cpu, self.log) = (cpu, log);
-        (self.propagation, self.deadline) = (propagation, deadline);
+    ) -> Arc<Consumption> {
+        (self.log, self.propagation, self.deadline) = (log, propagation, deadline);
+        self.cpu.restart();
+        self.cpu.clone()
     }
 
     /// Makes it the state of an instance that serves several.
@@ -123,14 +125,22 @@ impl State {
         shared.log.switch(log);
         self.log = log.clone();
         self.propagation = if alone { propagation } else { Propagation::default() };
-        self.gate = None;
+        self.outbound = None;
         self.goes_on();
     }
 
     /// Notes that the guest has lived with what it was refused, unless it is about to be stopped for that.
     fn goes_on(&mut self) {
-        if !self.cpu.is_stopped() {
+        if self.cpu.stopped().is_none() {
             self.limiter.goes_on();
+        }
+    }
+
+    /// Has the guest stopped if the heap that is in use for it is more than it may have. Each call of the host comes by here,
+    /// with its arguments in the heap.
+    fn check_heap(&mut self) {
+        if !self.limiter.holds(self.cpu.heap_bytes()) {
+            self.cpu.stop(Stop::Held);
         }
     }
 
@@ -148,7 +158,7 @@ impl State {
 pub(super) fn store(
     program: &Program,
     spec: &Arc<Spec>,
-    cpu: Arc<CpuClock>,
+    cpu: Arc<Consumption>,
     log: Arc<GuestLog>,
     propagation: Propagation,
     deadline: Instant,
@@ -169,8 +179,7 @@ pub(super) fn store(
         table,
         http,
         propagation,
-        gate: None,
-        counting: Counting::default(),
+        outbound: None,
         hostcall_bytes,
         claim: Claim::default(),
         shared: None,
@@ -198,11 +207,12 @@ pub(super) const FIRST_TICK: u64 = 2;
 
 /// Called on the guest's stack at that tick, and then at each.
 #[allow(clippy::needless_pass_by_value)]
-fn on_tick(ctx: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {
-    let state = ctx.data();
+fn on_tick(mut ctx: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {
+    let state = ctx.data_mut();
+    state.check_heap();
     let spent = budget::spent_at_tick();
     let stop = match &state.shared {
-        _ if state.cpu.is_stopped() => Some(Stop::Held),
+        _ if state.cpu.stopped().is_some() => state.cpu.stopped(),
         Some(shared) => shared.instance.stop_at_tick(spent),
         None if spent >= state.spec.limits.cpu => Some(Stop::Cpu),
         None => (Instant::now() >= state.deadline).then_some(Stop::Deadline),
@@ -215,6 +225,7 @@ fn on_tick(ctx: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> 
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
+        self.check_heap();
         let wasi = self.wasi.get_or_insert_with(|| {
             let mut wasi = WasiCtx::builder();
             match &self.shared {
@@ -255,17 +266,17 @@ fn about(spec: &Spec, log: &GuestLog) -> [(&'static str, String); 6] {
 impl WasiHttpView for State {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
         self.goes_on();
-        if let Some(held_bytes) = self.counting.count(&mut self.table)
-            && !self.limiter.holds(held_bytes)
-        {
-            self.cpu.stop();
-        }
+        self.check_heap();
         let (spec, log, propagation) = (&self.spec, &self.log, &mut self.propagation);
-        let gate = self.gate.get_or_insert_with(|| {
+        let (cpu, is_shared) = (&self.cpu, self.shared.is_some());
+        let outbound = self.outbound.get_or_insert_with(|| {
             let limits = EgressLimits::from(&spec.limits);
             let (egress, policy) = (spec.egress.clone(), spec.policy.clone());
-            Box::new(Gate::new(egress, policy, limits, std::mem::take(propagation), log.clone()))
+            let gate = Gate::new(egress, policy, limits, std::mem::take(propagation), log.clone());
+            // Of an instance that serves several, the budget is looked at where each one's part is known.
+            let cpu_limit = if is_shared { Duration::MAX } else { spec.limits.cpu };
+            Box::new(Outbound::new(gate, cpu.clone(), cpu_limit))
         });
-        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut **gate }
+        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut **outbound }
     }
 }

@@ -6,8 +6,10 @@
 
 mod admin;
 mod artifacts;
+mod crowds;
 mod egress;
 mod files;
+mod heap;
 mod http2;
 mod ingress;
 mod isolation;
@@ -17,6 +19,7 @@ mod resources;
 mod shares;
 mod stop;
 mod table;
+mod work;
 
 use std::{
     cell::Cell,

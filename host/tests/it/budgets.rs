@@ -17,7 +17,7 @@ const MIB: u64 = 1 << 20;
 async fn with_body_memory(mib: u64) -> Tenants {
     let limits = "response_body_kib = 16384\nrequest_body_kib = 16384";
     Tenants::with(&guest("hostile"), limits, |file| {
-        file.settings.body_memory_bytes = mib * MIB;
+        file.settings.body_memory_bytes = Some(mib * MIB);
     })
     .await
 }
@@ -95,7 +95,8 @@ async fn responses_that_nobody_reads_fill_their_tenants_share_only() {
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_that_the_host_does_not_have_is_refused_before_it_is_used() {
     let tenants = Tenants::with(&guest("hostile"), "memory_mib = 200", |file| {
-        file.settings.guest_memory_bytes = Some(40 * MIB);
+        // 38 MiB of it are for sandboxes.
+        file.settings.memory_bytes = Some(96 * MIB);
     })
     .await;
     let sentence = "the host has no room for this request now; try again later";
@@ -105,7 +106,7 @@ async fn memory_that_the_host_does_not_have_is_refused_before_it_is_used() {
         "{}",
         ended.detail()
     );
-    // Four fifths of it, and the MiB that is free.
+    // Four fifths of them, and what is free.
     assert!(ended.number("memory_peak_bytes") <= 33 * MIB, "{}", ended.record);
     assert_eq!(tenants.served.host.invoker().engines().guests().used_bytes(), 0);
 }

@@ -22,6 +22,7 @@ const LAYERS: &[&[&str]] = &[
     &["config"],
     &["manifest"],
     &["address", "body", "event_loop", "file", "name", "outcome"],
+    &["heap"],
     &["fair", "memory"],
 ];
 

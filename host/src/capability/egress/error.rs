@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use tokio_rustls::rustls;
 use wasmtime_wasi_http::Error as Code;
 
-use super::policy::Target;
+use super::{head_bound::HeadTooLong, policy::Target};
 use crate::{address::Special, config::OutOfBounds};
 
 /// Why an outbound request failed. Displays as a sentence for the log; the guest gets the code of
@@ -203,6 +203,9 @@ pub(super) fn http_code(error: &hyper::Error) -> Code {
         return Code::HttpResponseTimeout;
     }
     let lost = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    if lost.and_then(io::Error::get_ref).is_some_and(|cause| cause.is::<HeadTooLong>()) {
+        return Code::HttpResponseHeaderSectionSize(None);
+    }
     if lost.is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof) {
         return Code::HttpResponseIncomplete;
     }

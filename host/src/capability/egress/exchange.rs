@@ -22,6 +22,7 @@ use super::{
     body::{Budget, Places, Reading, Report, RequestBody, ResponseBody},
     connect,
     error::{EgressError, http_code},
+    head_bound::{HeadArrived, HeadBound},
     policy::{Policy, Target},
     share::Share,
 };
@@ -33,6 +34,9 @@ const MAX_HEADERS: usize = 128;
 const MAX_HEADER_BYTES: usize = 64 * 1024;
 /// Bytes of a connection that the host holds for a guest that does not read.
 const MAX_BUFFER_BYTES: usize = 128 * 1024;
+/// Bytes of a connection before the response's head is there: interim responses, the head, and as much of the body as one
+/// buffer holds.
+const MAX_BYTES_TO_HEAD: usize = MAX_HEADER_BYTES + MAX_BUFFER_BYTES;
 
 /// What drives a connection after its response's head has come.
 pub(super) type Driver = Box<dyn Future<Output = Result<(), Code>> + Send>;
@@ -117,7 +121,7 @@ async fn drive(
     result
 }
 
-type Connection = Pin<Box<http1::Connection<TokioIo<connect::Transport>, RequestBody>>>;
+type Connection = Pin<Box<http1::Connection<TokioIo<HeadBound<connect::Transport>>, RequestBody>>>;
 
 /// A request that was sent, and the head of its response.
 struct Sent {
@@ -181,6 +185,8 @@ async fn send(
     first_byte: Duration,
 ) -> Result<Sent, EgressError> {
     let failed = |source| EgressError::Http { target: target.clone(), source };
+    let arrived = HeadArrived::default();
+    let transport = HeadBound::new(transport, MAX_BYTES_TO_HEAD, arrived.clone());
     let (mut sender, connection) = http1::Builder::new()
         .max_headers(MAX_HEADERS)
         .max_header_size(MAX_HEADER_BYTES)
@@ -201,5 +207,6 @@ async fn send(
     let response = response
         .map_err(|_| EgressError::ResponseTimeout { target: target.clone() })?
         .map_err(failed)?;
+    arrived.set();
     Ok(Sent { response, connection: (!ended).then_some(connection) })
 }

@@ -233,6 +233,42 @@ async fn responses_that_are_no_http_have_codes() {
     assert_code!(setup.fetch(get(&uri)).await, Code::HttpResponseHeaderSectionSize(None));
 }
 
+/// A server that sends interim responses and never another one.
+#[tokio::test]
+async fn interim_responses_without_end_are_an_error() {
+    for interim in
+        ["HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n"]
+    {
+        let server = Server::start(move |mut stream| async move {
+            read_head(&mut stream).await;
+            let many = interim.repeat(100);
+            while stream.write_all(many.as_bytes()).await.is_ok() {}
+        })
+        .await;
+        let mut setup = loopback_setup(api(), limits());
+        let uri = format!("http://api.test:{}/", server.port());
+        assert_code!(setup.fetch(get(&uri)).await, Code::HttpResponseHeaderSectionSize(None));
+        let said = setup.said();
+        let reason = "more than 196608 bytes came before the response's head was complete, interim responses included";
+        assert!(said[0].ends_with(reason), "{said:?}");
+        assert_eq!(setup.egress.free_connections(), 1024);
+    }
+}
+
+/// The bound ends with the head: a body may be longer.
+#[tokio::test]
+async fn interim_responses_before_a_long_body_pass() {
+    let body = "x".repeat(1 << 20);
+    let answer = format!(
+        "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let (server, _heads) = Server::answering(answer.leak()).await;
+    let mut setup = loopback_setup(api(), EgressLimits { bytes: 2 << 20, ..limits() });
+    let uri = format!("http://api.test:{}/", server.port());
+    assert_eq!(setup.fetch(get(&uri)).await.unwrap().1.unwrap(), body);
+}
+
 #[tokio::test]
 async fn bytes_are_limited_over_the_invocation_in_both_directions() {
     let (server, _heads) = Server::answering(HELLO).await;

@@ -176,6 +176,10 @@ fn watch_use(host: &Host, servers: &[Server], loops: LoopsHandle) {
     host.metrics().add_gauge("connections_open", "Open client connections", move || {
         counters.iter().map(|count| u64::from(count())).sum()
     });
+    let counters: Vec<_> = servers.iter().map(Server::heap_counter).collect();
+    host.metrics().add_gauge("connections_heap_bytes", "Heap of client connections", move || {
+        counters.iter().map(|bytes| bytes()).sum()
+    });
     host.metrics().add_gauge("tasks", "Tasks that have not ended", move || loops.alive() as u64);
 }
 

@@ -121,7 +121,7 @@ async fn until_open(host: &Host, connections: u32) {
 }
 
 #[tokio::test]
-async fn when_all_places_are_taken_clients_wait_and_others_are_asked_to_leave() {
+async fn when_all_places_are_taken_a_connection_that_idles_makes_room() {
     let host = Host::with(Options { connections: 2, ..Options::default() }).await;
     let mut first = host.connect().await;
     first.send(HELLO).await;
@@ -129,15 +129,39 @@ async fn when_all_places_are_taken_clients_wait_and_others_are_asked_to_leave() 
     let mut second = host.connect().await;
     second.send(WAIT).await;
     host.world.until(waiting(1)).await;
+    first.send(HELLO).await;
+    assert_eq!(first.reply().await.body, "hello", "two places hold two connections");
     let mut third = host.connect().await;
     third.send(HELLO).await;
-    // The third is not accepted, and the first, which is not done yet, gets its answer and makes room.
-    first.send(HELLO).await;
-    let reply = first.reply().await;
-    assert_eq!((reply.body.as_str(), reply.header("connection")), ("hello", Some("close")));
     assert_eq!(third.reply().await.body, "hello");
+    assert_eq!(first.rest().await, "", "the first one was closed");
     host.world.release.notify_waiters();
     assert_eq!(second.reply().await.body, "done");
+}
+
+/// Where no connection idles, a new one waits, and each answer asks its client to leave.
+#[tokio::test]
+async fn when_all_connections_work_a_new_one_waits_and_others_are_asked_to_leave() {
+    let host = Host::with(Options { connections: 2, ..Options::default() }).await;
+    let mut working = [host.connect().await, host.connect().await];
+    for (count, client) in working.iter_mut().enumerate() {
+        client.send(WAIT).await;
+        host.world.until(waiting(count + 1)).await;
+    }
+    let mut third = host.connect().await;
+    third.send(HELLO).await;
+    let full = async {
+        while !host.server.is_full() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, full).await.expect("the third one waits for a place");
+    host.world.release.notify_waiters();
+    let [first, second] = &mut working;
+    let reply = first.reply().await;
+    assert_eq!((reply.body.as_str(), reply.header("connection")), ("done", Some("close")));
+    assert_eq!(second.reply().await.body, "done");
+    assert_eq!(third.reply().await.body, "hello");
 }
 
 #[tokio::test]

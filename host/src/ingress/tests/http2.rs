@@ -124,7 +124,8 @@ async fn a_client_that_takes_back_most_requests_is_not_served() {
 #[tokio::test]
 async fn a_client_that_reads_nothing_is_given_up_and_one_that_waits_is_not() {
     let keep_alive = Duration::from_millis(400);
-    let host = Host::with(Options { keep_alive, ..Options::default() }).await;
+    let options = Options { keep_alive, write_idle: keep_alive, ..Options::default() };
+    let host = Host::with(options).await;
     let mut patient = connect(&host).await;
     let mut relay = connect(&host).await;
     let waits = tokio::spawn(patient.send_request(request("GET", "/wait", "")));

@@ -10,6 +10,10 @@
 //! | `/trailers/N/M` | answers with N trailers of M bytes |
 //! | `/unfinished` | writes a piece of the body and drops it |
 //! | `/maps/N/M` | makes N maps of one field of M bytes each, keeps them and sleeps |
+//! | `/methods/N/M`, `/authorities/N/M`, `/paths/N/M` | makes N requests with such a part of M bytes, sends none and sleeps |
+//! | `/responses/N/M` | makes N responses with a field of M bytes, sets none and sleeps |
+//! | `/timers/N` | makes N timers, keeps them and sleeps |
+//! | `/left/N` | writes N bytes of a body, as many as the host takes at once, and ends |
 //! | `/bodies/N` | writes all that it may to the bodies of N requests, sends none and sleeps |
 //! | `/send/N/URL` | sends N requests whose bodies never end, reads the answer of each to its end, keeps everything and sleeps |
 //! | `/spin`, `/sleep`, `/allocate`, `/panic` | before any answer |
@@ -20,6 +24,7 @@
 use std::{hint::black_box, time::Duration};
 
 use wasip2::{
+    clocks::monotonic_clock::subscribe_duration,
     exports::http::incoming_handler::Guest,
     http::{
         outgoing_handler,
@@ -87,6 +92,53 @@ impl Guest for Hostile {
                 };
                 let _kept: Vec<Fields> = (0..number(first)).map(map).collect();
                 std::thread::sleep(Duration::from_secs(1 << 30));
+            }
+            "methods" | "authorities" | "paths" => {
+                let text = "a".repeat(number(second) as usize);
+                let request = |_| {
+                    let request = OutgoingRequest::new(Fields::new());
+                    let set = match what {
+                        "methods" => request.set_method(&Method::Other(text.clone())),
+                        "authorities" => request.set_authority(Some(&text)),
+                        _ => request.set_path_with_query(Some(&format!("/{text}"))),
+                    };
+                    set.expect("it is well formed");
+                    request
+                };
+                let _kept: Vec<OutgoingRequest> = (0..number(first)).map(request).collect();
+                std::thread::sleep(Duration::from_secs(1 << 30));
+            }
+            "responses" => {
+                let value = vec![b'v'; number(second) as usize];
+                let response = |_| {
+                    let fields = Fields::new();
+                    fields.append("x-long", &value).expect("there is room for the field");
+                    OutgoingResponse::new(fields)
+                };
+                let _kept: Vec<OutgoingResponse> = (0..number(first)).map(response).collect();
+                std::thread::sleep(Duration::from_secs(1 << 30));
+            }
+            "timers" => {
+                let _kept: Vec<_> =
+                    (0..number(first)).map(|_| subscribe_duration(1 << 62)).collect();
+                std::thread::sleep(Duration::from_secs(1 << 30));
+            }
+            "left" => {
+                let response = OutgoingResponse::new(Fields::new());
+                let body = response.body().expect("a fresh response has its body");
+                ResponseOutparam::set(out, Ok(response));
+                let stream = body.write().expect("a fresh body has its stream");
+                let mut left = number(first);
+                while let Ok(room @ 1..) = stream.check_write() {
+                    let bytes = room.min(left);
+                    stream.write(&vec![b'x'; bytes as usize]).expect("there is room");
+                    left -= bytes;
+                    if left == 0 {
+                        break;
+                    }
+                }
+                drop(stream);
+                let _ = OutgoingBody::finish(body, None);
             }
             "bodies" => {
                 let body = |_| {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `/tasks/N` | answers, and leaves N tasks that wait for ever |
 //! | `/streams/N`, `/futures/N` | makes so many, keeps them, and waits for ever |
+//! | `/methods/N/M` | makes N requests with a method of M bytes, sends none and waits for ever |
 //! | `/unread/N` | writes into N streams that nobody reads |
 //! | `/trailers/N/M` | answers with N trailers of M bytes |
 //! | `/open/N/URL` | sends N requests at once, and reads nothing of what is answered |
@@ -16,7 +17,7 @@ use wasip3::{
     exports::http::handler::Guest,
     http::{
         client,
-        types::{ErrorCode, Fields, Request, Response, Scheme, Trailers},
+        types::{ErrorCode, Fields, Method, Request, Response, Scheme, Trailers},
     },
     wit_bindgen, wit_future, wit_stream,
 };
@@ -49,6 +50,17 @@ impl Guest for Hostile {
             "futures" => {
                 let make = |_| wit_future::new::<Result<Option<Trailers>, ErrorCode>>(|| Ok(None));
                 let held: Vec<_> = (0..number).map(make).collect();
+                wait_for(NEVER).await;
+                drop(held);
+            }
+            "methods" => {
+                let text = "a".repeat(rest.parse().unwrap_or(0));
+                let request = |_| {
+                    let request = to("http://127.0.0.1/");
+                    request.set_method(&Method::Other(text.clone())).expect("a method");
+                    request
+                };
+                let held: Vec<Request> = (0..number).map(request).collect();
                 wait_for(NEVER).await;
                 drop(held);
             }

@@ -112,7 +112,7 @@ async fn addresses_in_other_clothes() {
 }
 
 /// Answers each connection's first request with this, and counts the connections that are open.
-struct Server {
+pub(super) struct Server {
     port: u16,
     /// Connections that there ever were, that are open, and the most that were at once.
     requests: Arc<AtomicUsize>,
@@ -121,7 +121,7 @@ struct Server {
 }
 
 impl Server {
-    async fn start<F: Future<Output = ()> + Send>(
+    pub(super) async fn start<F: Future<Output = ()> + Send>(
         answer: impl Fn(TcpStream) -> F + Send + Sync + 'static,
     ) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -158,11 +158,16 @@ impl Server {
         .await
     }
 
-    fn granted(&self) -> String {
+    pub(super) fn granted(&self) -> String {
         format!("http = [\"http://127.0.0.1:{}\", \"http://*:*\"]", self.port)
     }
 
-    fn url(&self) -> String {
+    /// Connections that are open.
+    pub(super) fn open(&self) -> usize {
+        self.open.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn url(&self) -> String {
         format!("http://127.0.0.1:{}/", self.port)
     }
 }

@@ -10,9 +10,10 @@ use super::{
 };
 use crate::{client, tenants::SUSPECT};
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const PRIORITY: u8 = 2;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
@@ -38,6 +39,34 @@ fn get(host: &str, path: &str) -> Vec<u8> {
         block.extend(value.as_bytes());
     }
     block
+}
+
+/// A client that asks for the same on so many streams, and opens no window for the answers.
+pub(super) fn without_window(host: &str, path: &str, streams: u32) -> Vec<u8> {
+    let shut = frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
+    let open = |n: u32| frame(HEADERS, END_STREAM | END_HEADERS, 2 * n + 1, &get(host, path));
+    let streams: Vec<u8> = (0..streams).flat_map(open).collect();
+    [PREFACE, &shut, &streams].concat()
+}
+
+/// A client that begins a body and does not go on.
+pub(super) fn half_an_upload(host: &str, path: &str) -> Vec<u8> {
+    let mut block = get(host, path);
+    // POST instead of GET.
+    block[0] = 0x83;
+    [PREFACE, &frame(HEADERS, END_HEADERS, 1, &block), &frame(DATA, 0, 1, b"half")].concat()
+}
+
+/// A client that sends as much of so many bodies as its windows allow.
+pub(super) fn uploads_ahead(host: &str, path: &str, streams: u32) -> Vec<u8> {
+    let mut block = get(host, path);
+    block[0] = 0x83;
+    let upload = |n: u32| {
+        let open = frame(HEADERS, END_HEADERS, 2 * n + 1, &block);
+        let piece = frame(DATA, 0, 2 * n + 1, &[b'x'; 16 << 10]);
+        [open, piece.repeat(15)].concat()
+    };
+    [PREFACE, &(0..streams).flat_map(upload).collect::<Vec<u8>>()].concat()
 }
 
 /// Sends frames of HTTP/2 until the host has had enough or there are no more. Whether it has: it said so, or took no more.
@@ -159,12 +188,46 @@ async fn floods_of_frames_that_mean_nothing() {
             for frame in [
                 frame(PING, 0, 0, &[0; 8]),
                 frame(SETTINGS, 0, 0, &[]),
+                frame(PRIORITY, 0, 1, &[0, 0, 0, 0, 16]),
                 frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]),
                 frame(0xbb, 0, 0, b"unknown"),
             ] {
-                refuses(host, std::iter::repeat_n(frame, 20_000)).await;
+                assert!(refuses(host, std::iter::repeat_n(frame, 200_000)).await);
                 assert!(host.records().is_empty(), "no guest was asked: {:?}", host.records());
             }
+        })
+        .await;
+}
+
+/// On many connections at once, which come back whenever they are closed.
+#[tokio::test(flavor = "multi_thread")]
+async fn floods_of_frames_on_many_connections() {
+    target()
+        .attacked(async |host| {
+            let flood = async |kind: u8| {
+                for _ in 0..5 {
+                    let frame = frame(kind, 0, 1, &[0, 0, 0, 0, 16]);
+                    assert!(refuses(host, std::iter::repeat_n(frame, 50_000)).await);
+                }
+            };
+            futures_util::future::join_all((0..20).map(|n| flood([PRIORITY, 0xbb][n % 2]))).await;
+        })
+        .await;
+}
+
+/// A body in frames of no byte, and of one byte: the first is ended, the second is a body.
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_in_the_smallest_frames() {
+    target()
+        .limits("request_body_kib = 64")
+        .attacked(async |host| {
+            let mut block = get(SUSPECT, "/body");
+            block[0] = 0x83;
+            let open = || std::iter::once(frame(HEADERS, END_HEADERS, 1, &block));
+            let empty = frame(DATA, 0, 1, &[]);
+            assert!(refuses(host, open().chain(std::iter::repeat_n(empty, 200_000))).await);
+            let single = frame(DATA, 0, 1, b"x");
+            assert!(refuses(host, open().chain(std::iter::repeat_n(single, 200_000))).await);
         })
         .await;
 }

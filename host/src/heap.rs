@@ -1,0 +1,286 @@
+//! Heap accounts: every block of the heap is charged to the account in whose scope it was allocated.
+//!
+//! ```text
+//!   HeapAccount (a sandbox's, a connection's)
+//!        | enter: a scope on this thread
+//!        v
+//!   alloc -> [ counter | block ]     the block remembers its account
+//!   free  ->   counter - size        on any thread, in any scope, after the account was closed
+//! ```
+//!
+//! A list of the types that a stranger can make the host hold is never complete. The allocator sees all of them. A block is
+//! credited to the account that paid for it, wherever it is freed, so that a body which one task makes and another one drops
+//! leaves no trace in either account.
+//!
+//! A closed account may still have blocks: a response that its client has not read, a line that the log has not written. They
+//! stay charged to the account's tenant. [`HeapAccount::open`] looks at a few closed accounts each time, and settles them.
+//!
+//! The program has to install [`ChargingAllocator`]; [`is_charged`] tells whether it has.
+
+mod allocator;
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+pub use allocator::ChargingAllocator;
+use allocator::{Counter, Owner};
+
+use crate::memory::Part;
+
+/// The heap bytes of one sandbox, or of one connection.
+#[derive(Debug)]
+pub struct HeapAccount {
+    counter: &'static Counter,
+}
+
+/// A scope on this thread. Dropping it restores the scope around it.
+#[derive(Debug)]
+#[must_use]
+pub struct Entered {
+    outer: Owner,
+    // A scope belongs to the thread that entered it.
+    _not_send: std::marker::PhantomData<*const ()>,
+}
+
+/// An account that was closed while some of its blocks were in use.
+#[derive(Debug)]
+struct Closed {
+    counter: &'static Counter,
+    charged: Option<Part>,
+}
+
+/// Counters that no account uses. They are never freed: a block may point at its counter for as long as the block lives.
+#[derive(Debug)]
+struct Counters {
+    free: Vec<&'static Counter>,
+    closed: VecDeque<Closed>,
+}
+
+static COUNTERS: Mutex<Counters> =
+    Mutex::new(Counters { free: Vec::new(), closed: VecDeque::new() });
+
+/// Closed accounts that each opening looks at. Two per opening are more than one account that closes per opening.
+const SETTLED_PER_OPENING: usize = 2;
+
+fn counters() -> MutexGuard<'static, Counters> {
+    COUNTERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl HeapAccount {
+    /// An account without blocks.
+    pub fn open() -> HeapAccount {
+        let mut counters = counters();
+        if !counters.closed.is_empty() {
+            counters.settle(SETTLED_PER_OPENING);
+        }
+        let counter = counters.free.pop();
+        drop(counters);
+        HeapAccount { counter: counter.unwrap_or_else(|| Box::leak(Box::default())) }
+    }
+
+    /// Charges what this thread allocates to this account, until the returned scope ends.
+    pub fn enter(&self) -> Entered {
+        let outer = allocator::enter(Some(self.counter));
+        Entered { outer, _not_send: std::marker::PhantomData }
+    }
+
+    /// Bytes in use, with the allocator's own word for each block. Of what other threads count at this moment some is missing.
+    pub fn bytes(&self) -> usize {
+        allocator::settle();
+        usize::try_from(self.counter.bytes()).unwrap_or(0)
+    }
+
+    /// Closes the account. Blocks that are still in use are charged to `charged` until they are freed.
+    pub fn close(self, charged: impl FnOnce(u64) -> Option<Part>) {
+        let counter = self.counter;
+        let left = self.bytes() as u64;
+        std::mem::forget(self);
+        let charged = if left > 0 { charged(left) } else { None };
+        counters().close(counter, charged);
+    }
+}
+
+impl Drop for HeapAccount {
+    fn drop(&mut self) {
+        allocator::settle();
+        counters().close(self.counter, None);
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        allocator::enter(self.outer);
+    }
+}
+
+impl Counters {
+    fn close(&mut self, counter: &'static Counter, charged: Option<Part>) {
+        if counter.bytes() == 0 {
+            self.free.push(counter);
+        } else {
+            self.closed.push_back(Closed { counter, charged });
+        }
+    }
+
+    /// Looks at some closed accounts: charges for what is still in use, and frees those without blocks.
+    fn settle(&mut self, count: usize) {
+        for _ in 0..count.min(self.closed.len()) {
+            let Some(mut closed) = self.closed.pop_front() else { return };
+            match u64::try_from(closed.counter.bytes()) {
+                Ok(bytes) if bytes > 0 => {
+                    if let Some(charged) = &mut closed.charged {
+                        charged.shrink_to(bytes);
+                    }
+                    self.closed.push_back(closed);
+                }
+                Ok(_) | Err(_) => self.free.push(closed.counter),
+            }
+        }
+    }
+}
+
+/// Settles all closed accounts. For a tenant that is about to be refused because of them.
+pub fn settle() {
+    allocator::settle();
+    let mut counters = counters();
+    let count = counters.closed.len();
+    counters.settle(count);
+}
+
+/// Whether this program's global allocator charges blocks to accounts.
+pub fn is_charged() -> bool {
+    let account = HeapAccount::open();
+    let entered = account.enter();
+    let block = std::hint::black_box(Box::new(0_u64));
+    drop(entered);
+    let charged = account.bytes() > 0;
+    drop(block);
+    charged
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+    use crate::memory::Memory;
+
+    #[test]
+    fn a_block_is_charged_in_its_scope_and_credited_wherever_it_is_freed() {
+        assert!(is_charged());
+        let (one, other) = (HeapAccount::open(), HeapAccount::open());
+        let entered = one.enter();
+        let block = vec![0_u8; 10_000];
+        let inside = one.bytes();
+        let nested = other.enter();
+        let nested_block = vec![0_u8; 500];
+        drop(nested);
+        let after = vec![0_u8; 7];
+        drop(entered);
+        let outside = vec![0_u8; 100_000];
+        assert!((10_000..10_100).contains(&inside), "{inside}");
+        assert!((10_007..10_100).contains(&one.bytes()), "{}", one.bytes());
+        assert!((500..600).contains(&other.bytes()), "{}", other.bytes());
+        thread::spawn(move || drop(block)).join().unwrap();
+        assert!(one.bytes() < 100, "{}", one.bytes());
+        let entered = other.enter();
+        drop((after, outside));
+        drop(entered);
+        drop(nested_block);
+        assert_eq!((one.bytes(), other.bytes()), (0, 0));
+    }
+
+    #[test]
+    fn a_block_that_grows_stays_with_its_account() {
+        let (one, other) = (HeapAccount::open(), HeapAccount::open());
+        let mut block = {
+            let _entered = one.enter();
+            Vec::<u8>::with_capacity(100)
+        };
+        {
+            let _entered = other.enter();
+            block.resize(50_000, 1);
+        }
+        assert!(one.bytes() >= 50_000 && other.bytes() == 0);
+        assert!(block.iter().all(|byte| *byte == 1));
+        block.clear();
+        block.shrink_to_fit();
+        assert_eq!(one.bytes(), 0);
+    }
+
+    #[test]
+    fn blocks_of_every_alignment_are_aligned() {
+        #[repr(align(64))]
+        struct Line(#[expect(dead_code, reason = "space")] [u8; 64]);
+        #[repr(align(4096))]
+        struct Page(#[expect(dead_code, reason = "space")] [u8; 4096]);
+        let account = HeapAccount::open();
+        let entered = account.enter();
+        let (line, page, wide) =
+            (Box::new(Line([1; 64])), Box::new(Page([2; 4096])), Box::new(3_u128));
+        let zeroed = vec![0_u64; 1000];
+        drop(entered);
+        assert_eq!((&raw const *line).addr() % 64, 0);
+        assert_eq!((&raw const *page).addr() % 4096, 0);
+        assert_eq!((&raw const *wide).addr() % 16, 0);
+        assert!(zeroed.iter().all(|word| *word == 0));
+        drop((line, page, wide, zeroed));
+        assert_eq!(account.bytes(), 0);
+    }
+
+    #[test]
+    fn blocks_of_a_closed_account_are_charged_until_they_are_freed() {
+        let memory = Memory::new(1 << 30);
+        let tenant = memory.account(1);
+        let account = HeapAccount::open();
+        let block = {
+            let _entered = account.enter();
+            vec![0_u8; 200_000]
+        };
+        account.close(|bytes| {
+            let mut part = tenant.part();
+            part.add(bytes);
+            Some(part)
+        });
+        settle();
+        assert!(tenant.used_bytes() >= 200_000);
+        drop(block);
+        settle();
+        assert_eq!(tenant.used_bytes(), 0);
+    }
+
+    proptest! {
+        /// Blocks that are made, grown and freed in any scope: each account has exactly what its own blocks take.
+        #[test]
+        fn accounts_are_exact(steps in vec((0_usize..3, 0_usize..3, 0_usize..8, 0_usize..3000), 1..200)) {
+            let accounts = [HeapAccount::open(), HeapAccount::open(), HeapAccount::open()];
+            let mut blocks: Vec<Option<(usize, Vec<u8>)>> = (0..8).map(|_| None).collect();
+            let mut expected = [0_usize; 3];
+            let word = size_of::<usize>();
+            for (scope, what, at, size) in steps {
+                let entered = accounts[scope].enter();
+                match (what, &mut blocks[at]) {
+                    (0, slot @ None) if size > 0 => {
+                        *slot = Some((scope, Vec::with_capacity(size)));
+                        expected[scope] += size + word;
+                    }
+                    (1, Some((owner, block))) => {
+                        let before = block.capacity();
+                        block.reserve_exact(before + size);
+                        expected[*owner] += block.capacity() - before;
+                    }
+                    (2, slot) => if let Some((owner, block)) = slot.take() {
+                        expected[owner] -= block.capacity() + word;
+                    },
+                    _ => {}
+                }
+                drop(entered);
+                prop_assert_eq!(accounts.each_ref().map(HeapAccount::bytes), expected);
+            }
+        }
+    }
+}
