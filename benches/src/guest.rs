@@ -57,6 +57,18 @@ pub fn example(name: &str) -> PathBuf {
 /// # Panics
 /// If it does not build.
 pub fn guest(name: &str, layout: Layout) -> PathBuf {
+    build_guest("benches/guests", name, layout)
+}
+
+/// The component of a hostile guest of the host's tests.
+///
+/// # Panics
+/// If it does not build.
+pub fn hostile(name: &str) -> PathBuf {
+    build_guest("host/tests/guests", name, Layout::Default)
+}
+
+fn build_guest(package: &str, name: &str, layout: Layout) -> PathBuf {
     // Whatever builds an example adds the Wasm target where it is missing, and knows the target directory.
     let hello = example("hello");
     let target_dir = hello
@@ -64,7 +76,7 @@ pub fn guest(name: &str, layout: Layout) -> PathBuf {
         .find(|dir| dir.ends_with("lacewing"))
         .unwrap_or_else(|| panic!("{} is in no target directory", hello.display()));
     let status = Toolchain::from_env()
-        .cargo(&root().join("benches/guests"))
+        .cargo(&root().join(package))
         .args(["rustc", "--quiet", "--release", "--example", name])
         .args(["--config", "profile.release.codegen-units=1"])
         .args(["--config", "profile.release.lto=\"fat\""])

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   memory_mib
+//!     ├── slack         a sixteenth  what the allocator rounds up, and keeps for a moment
 //!     ├── connections   an eighth    heap of client connections
 //!     ├── bodies        a quarter, 256 MiB at most, or body_memory_mib
 //!     ├── idle          an eighth    memories of unused slots that stay resident, 2 MiB each
@@ -53,7 +54,9 @@ impl MemoryPlan {
         let first_bytes = (first_bytes - first_bytes % FIRST_STEP_BYTES).min(MOST_FIRST_BYTES);
         let idle_slots = (eighth / IDLE_SLOT_BYTES / POOLS_IN_USE).clamp(1, MOST_IDLE_SLOTS);
         let idle_bytes = idle_slots * IDLE_SLOT_BYTES * POOLS_IN_USE;
-        let others = [eighth, body_bytes, idle_bytes, first_bytes.saturating_mul(sandboxes)];
+        let slack = total_bytes / 16;
+        let first = first_bytes.saturating_mul(sandboxes);
+        let others = [slack, eighth, body_bytes, idle_bytes, first];
         let others = others.into_iter().fold(0, u64::saturating_add);
         MemoryPlan {
             connection_bytes: eighth,
@@ -76,7 +79,7 @@ mod tests {
         let plan = MemoryPlan::of(16 << 30, None, 1250);
         assert_eq!((plan.first_bytes, plan.body_bytes, plan.idle_slots), (MIB, 256 * MIB, 100));
         assert_eq!(plan.connection_bytes, 2 << 30);
-        assert_eq!(plan.sandbox_bytes, (14 << 30) - (256 + 400 + 1250) * MIB);
+        assert_eq!(plan.sandbox_bytes, (13 << 30) - (256 + 400 + 1250) * MIB);
     }
 
     #[test]
@@ -86,7 +89,7 @@ mod tests {
             plan;
         assert_eq!((connection_bytes, body_bytes), (64 * MIB, 128 * MIB));
         assert_eq!((first_bytes, idle_slots), (768 * KIB, 16));
-        assert_eq!(sandbox_bytes, (512 - 64 - 128 - 64 - 60) * MIB);
+        assert_eq!(sandbox_bytes, (512 - 32 - 64 - 128 - 64 - 60) * MIB);
     }
 
     proptest! {
@@ -98,7 +101,7 @@ mod tests {
             let parts = plan.connection_bytes + plan.body_bytes + idle
                 + plan.first_bytes * sandboxes + plan.sandbox_bytes;
             prop_assert!(parts <= total_mib * MIB, "{:?}", plan);
-            prop_assert!(plan.sandbox_bytes >= total_mib * MIB / 4, "{:?}", plan);
+            prop_assert!(plan.sandbox_bytes >= total_mib * MIB / 6, "{:?}", plan);
         }
     }
 }
