@@ -89,3 +89,49 @@ fn every_attack_of_this_suite_is_in_the_table() {
     }
     assert!(missing.is_empty(), "not in SECURITY.md: {missing:#?}");
 }
+
+/// The text of a section of the page.
+fn section(heading: &str) -> String {
+    let text = fs::read_to_string(root().join("SECURITY.md")).unwrap();
+    let (_, rest) = text.split_once(&format!("\n## {heading}\n")).expect("there is such a section");
+    rest.split("\n## ").next().unwrap().to_owned()
+}
+
+#[test]
+fn every_promise_names_tests_that_exist() {
+    let promises = section("What is promised");
+    let promises: Vec<&str> = promises.split("\n- ").skip(1).collect();
+    assert!(promises.len() > 10);
+    for promise in promises {
+        let (_, tests) = promise.rsplit_once('(').unwrap_or_else(|| panic!("no test: {promise}"));
+        for module in quoted(tests) {
+            let file = match module.ends_with(".rs") {
+                true => root().join(module),
+                false => source(module),
+            };
+            assert!(file.exists(), "{module} of {promise}");
+        }
+        assert!(quoted(tests).count() > 0, "no test: {promise}");
+    }
+}
+
+/// The block that operators copy is a host file that the host takes.
+#[test]
+fn the_settings_for_strangers_are_taken() {
+    let text = section("Settings for a host of strangers");
+    let block = text.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let app = dir.path().join("apps/acme");
+    fs::create_dir_all(&app).unwrap();
+    fs::copy(crate::harness::component("hello"), app.join("hello.wasm")).unwrap();
+    let manifest = "app = \"acme\"\n[functions.hello]\ncomponent = \"hello.wasm\"\nroutes = [\"/\"]\n";
+    fs::write(app.join("lacewing.toml"), manifest).unwrap();
+    let path = dir.path().join("host.toml");
+    fs::write(&path, block).unwrap();
+    let (file, warnings) = lacewing::config::HostFile::load(&path).unwrap_or_else(|findings| {
+        panic!("{}", findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+    });
+    assert!(warnings.is_empty(), "{warnings:?}");
+    let tenant = &file.tenants[0];
+    assert_eq!((tenant.apps.len(), tenant.refused.len()), (1, 0));
+}
