@@ -164,7 +164,7 @@ impl Engines {
         self.bodies.set_tenants(tenants);
     }
 
-    /// What sandboxes take: their memories and tables, and what the host holds behind their handles.
+    /// The memories, tables and heap of sandboxes, over what each has free.
     pub fn guests(&self) -> &Arc<Memory> {
         &self.stocks.guests
     }

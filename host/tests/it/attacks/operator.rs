@@ -24,7 +24,10 @@ fn greedy(dir: &Path, name: &str, grants: &str) -> String {
         "app = \"{name}\"\n[functions.it]\ncomponent = {component:?}\nroutes = [\"/{{*path}}\"]\n[functions.it.grants]\n{grants}\n"
     );
     fs::write(dir.join("lacewing.toml"), manifest).unwrap();
-    format!("[tenants.{name}]\nhosts = [\"{name}.test\"]\napps = [{:?}]\n", dir.to_str().unwrap())
+    let folder = component.parent().unwrap();
+    format!(
+        "[tenants.{name}]\nhosts = [\"{name}.test\"]\napps = [{dir:?}]\ncomponent_dirs = [{folder:?}]\n"
+    )
 }
 
 /// Each app is refused, with its grant and what the operator would have to write, and its tenant's name leads nowhere.
