@@ -184,7 +184,8 @@ impl Invoker {
                     Stop::Request(_)
                     | Stop::ResponseTooLarge
                     | Stop::TrailersTooLarge(_)
-                    | Stop::ReaderGone => None,
+                    | Stop::ReaderGone
+                    | Stop::NoRoom => None,
                 });
                 Err(Failure { body, ..Failure::of(outcome) })
             }
@@ -224,7 +225,7 @@ async fn run(
     progress: Arc<Progress>,
 ) -> Outcome {
     live.progress = Some(progress.clone());
-    let spec = live.spec();
+    let (spec, bodies) = (live.spec(), live.bodies());
     let limits = &spec.limits;
     let (send, mut head) = oneshot::channel();
     let result = {
@@ -240,7 +241,7 @@ async fn run(
             // While nothing was sent, a failure is still answered as one.
             (_, Some(Err(fault))) => Err(fault),
             (None, Some(Ok(()))) => Ok(()),
-            (Some(response), ended) => match open(response, &method, &progress, limits) {
+            (Some(response), ended) => match open(response, &method, &progress, limits, bodies) {
                 Err(fault) => Err(fault),
                 Ok(head) => {
                     live.status = Some(head.response.status().as_u16());
@@ -305,13 +306,14 @@ fn open(
     method: &Method,
     progress: &Arc<Progress>,
     limits: &Limits,
+    bodies: Arc<Account>,
 ) -> Result<Head, Fault> {
     let declared = response::check_head(&mut response, limits)
         .map_err(|error| bad_response(error.to_string()))?;
     let (parts, body) = response.into_parts();
     let unread = *method == Method::HEAD || response::is_bodiless(parts.status);
-    let outlet =
-        Outlet::new(body, progress.clone(), streamed_limit(limits.response_body_bytes), limits);
+    let limit_bytes = streamed_limit(limits.response_body_bytes);
+    let outlet = Outlet::new(body, progress.clone(), limit_bytes, limits, bodies);
     let response = Response::from_parts(parts, ());
     Ok(Head { response, declared, outlet: Arc::new(outlet), unread })
 }
@@ -346,6 +348,10 @@ fn stopped(stop: &Stop, limits: &Limits) -> Fault {
             limit_bytes >> 10
         )),
         Stop::ReaderGone => Fault::new(Outcome::Canceled, CLIENT_GONE),
+        Stop::NoRoom => Fault::new(
+            Outcome::LoadShed,
+            "the host has no room for what was left of the response when the guest ended",
+        ),
         Stop::Request(error) => Fault::new(outcome_of(error), error.to_string()),
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     engine::{Engines, Lane, Turn},
     event_loop,
     function::Revision,
+    memory::Account,
     outcome::Outcome,
     sandbox::{self, Fault, Program, Sandbox, Seat, Spec},
     telemetry::{Context, GuestLog, Record, UnroutedRecord, Usage},
@@ -298,6 +299,11 @@ impl<S: Used> Live<S> {
     /// What its sandbox was made of.
     pub(super) fn spec(&self) -> Arc<Spec> {
         self.revision.spec.clone()
+    }
+
+    /// What its tenant's bodies are charged to.
+    pub(super) fn bodies(&self) -> Arc<Account> {
+        self.revision.tenant.bodies().clone()
     }
 
     /// Records the end. The sandbox goes with it.

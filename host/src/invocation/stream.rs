@@ -28,8 +28,9 @@ use tokio::{sync::Notify, task::unconstrained};
 
 use super::headers::{Direction, Excess, strip};
 use crate::{
-    body::{BodyError, CutShort, RequestStream, ResponseStream},
+    body::{BodyError, CutShort, FREE_BYTES, RequestStream, ResponseStream},
     manifest::Limits,
+    memory::{Account, Part},
 };
 
 /// How much of a body that nobody gets is taken all the same, in bytes: most pages, which then need not be written for the
@@ -56,6 +57,8 @@ pub(super) enum Stop {
     Request(BodyError),
     /// Nobody reads its response any more.
     ReaderGone,
+    /// The host has no room for what is left of its response.
+    NoRoom,
 }
 
 impl Progress {
@@ -154,6 +157,8 @@ pub(super) struct Outlet {
     limit_bytes: u64,
     trailer_fields: u32,
     trailer_bytes: u32,
+    /// Charged for what is left of the body when its guest is gone.
+    bodies: Arc<Account>,
 }
 
 #[derive(Debug)]
@@ -161,7 +166,7 @@ enum State {
     /// The guest may still write.
     Open { body: ResponseStream, reader: Option<Waker> },
     /// The guest is gone; this is what it left.
-    Settled { rest: VecDeque<Frame<Bytes>>, failed: Option<CutShort> },
+    Settled { rest: VecDeque<Frame<Bytes>>, failed: Option<CutShort>, _charged: Option<Part> },
     /// Nobody reads any more.
     Closed,
 }
@@ -172,6 +177,7 @@ impl Outlet {
         progress: Arc<Progress>,
         limit_bytes: u64,
         limits: &Limits,
+        bodies: Arc<Account>,
     ) -> Outlet {
         Outlet {
             state: Mutex::new(State::Open { body, reader: None }),
@@ -179,6 +185,7 @@ impl Outlet {
             limit_bytes,
             trailer_fields: limits.headers,
             trailer_bytes: limits.header_bytes,
+            bodies,
         }
     }
 
@@ -204,13 +211,34 @@ impl Outlet {
                 Poll::Pending => break Some(CutShort("it was not finished".to_owned())),
             }
         };
+        let (rest, failed, charged) = self.charged(rest, failed);
         let complete = failed.is_none();
-        *state = State::Settled { rest, failed };
+        *state = State::Settled { rest, failed, _charged: charged };
         drop(state);
         if let Some(reader) = reader {
             reader.wake();
         }
         complete
+    }
+
+    /// Charges for what is left of a body. Where there is no room for it, the body is cut short.
+    fn charged(
+        &self,
+        rest: VecDeque<Frame<Bytes>>,
+        failed: Option<CutShort>,
+    ) -> (VecDeque<Frame<Bytes>>, Option<CutShort>, Option<Part>) {
+        let bytes: usize = rest.iter().filter_map(Frame::data_ref).map(Bytes::len).sum();
+        if bytes as u64 <= FREE_BYTES {
+            return (rest, failed, None);
+        }
+        let mut part = self.bodies.part();
+        match part.grow(bytes as u64) {
+            Ok(()) => (rest, failed, Some(part)),
+            Err(no_room) => {
+                self.progress.stop(Stop::NoRoom);
+                (VecDeque::new(), Some(CutShort(no_room.to_string())), None)
+            }
+        }
     }
 
     /// Takes what the guest writes and throws it away: a body that nobody is to get, and that its guest need not know of. Comes
@@ -230,7 +258,11 @@ impl Outlet {
                         }
                     }
                     Some(Err(error)) => {
-                        *state = State::Settled { rest: VecDeque::new(), failed: Some(error) };
+                        *state = State::Settled {
+                            rest: VecDeque::new(),
+                            failed: Some(error),
+                            _charged: None,
+                        };
                     }
                     None => *state = State::Closed,
                 }
@@ -251,7 +283,7 @@ impl Outlet {
                 }
                 end_or_error => end_or_error,
             },
-            State::Settled { rest, failed } => {
+            State::Settled { rest, failed, .. } => {
                 Poll::Ready(rest.pop_front().map(Ok).or_else(|| failed.take().map(Err)))
             }
             State::Closed => Poll::Ready(None),
@@ -348,7 +380,7 @@ impl http_body::Body for GuestBody {
     fn is_end_stream(&self) -> bool {
         match &*self.outlet.lock() {
             State::Open { body, .. } => body.is_end_stream(),
-            State::Settled { rest, failed } => rest.is_empty() && failed.is_none(),
+            State::Settled { rest, failed, .. } => rest.is_empty() && failed.is_none(),
             State::Closed => true,
         }
     }

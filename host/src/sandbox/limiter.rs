@@ -6,12 +6,16 @@ use wasmtime::{ResourceLimiter, Result};
 
 use super::fault::is_out_of_memory;
 use crate::{
+    heap,
     manifest::Limits,
     memory::{Account, Part},
 };
 
 /// The steps in which a sandbox is charged for the heap, in bytes.
 const HEAP_STEP_BYTES: usize = 64 << 10;
+
+/// Closed heap accounts that are looked at before a tenant is refused memory.
+const SETTLED_BEFORE_REFUSAL: usize = 64;
 
 /// Bytes of one element of a table.
 const ELEMENT_BYTES: usize = size_of::<usize>();
@@ -112,7 +116,10 @@ impl Limiter {
     fn charge(&mut self, total_bytes: usize) -> bool {
         let Some(part) = &mut self.charged else { return true };
         let over_bytes = total_bytes.saturating_sub(self.first_bytes) as u64;
-        let fits = over_bytes == 0 || part.grow_to(over_bytes).is_ok();
+        let fits = over_bytes == 0 || part.grow_to(over_bytes).is_ok() || {
+            heap::settle(SETTLED_BEFORE_REFUSAL);
+            part.grow_to(over_bytes).is_ok()
+        };
         if !fits {
             self.refused = Some(Refusal::Host { desired_bytes: total_bytes });
         }

@@ -124,7 +124,8 @@ fn the_settings_for_strangers_are_taken() {
     let app = dir.path().join("apps/acme");
     fs::create_dir_all(&app).unwrap();
     fs::copy(crate::harness::component("hello"), app.join("hello.wasm")).unwrap();
-    let manifest = "app = \"acme\"\n[functions.hello]\ncomponent = \"hello.wasm\"\nroutes = [\"/\"]\n";
+    let manifest =
+        "app = \"acme\"\n[functions.hello]\ncomponent = \"hello.wasm\"\nroutes = [\"/\"]\n";
     fs::write(app.join("lacewing.toml"), manifest).unwrap();
     let path = dir.path().join("host.toml");
     fs::write(&path, block).unwrap();
