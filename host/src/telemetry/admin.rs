@@ -2,7 +2,7 @@
 //!
 //! It is for the machine that the host runs on: loopback unless told otherwise, no authentication, no request
 //! with an effect. Whoever reaches it is bounded all the same: in connections, of which one that waits for its client
-//! gives way to a new one ([`places`]); in time; in the size of a head; and to one request for each connection. Metrics are put
+//! gives way to a new one (`places`); in time; in the size of a head; and to one request for each connection. Metrics are put
 //! together piece by piece as they are read, by one thread at a time, which serves nothing else: no look at the host's health
 //! waits for them.
 
