@@ -2,11 +2,11 @@
 //!
 //! Connections cost a client little. When all places are taken, or the heap that connections may hold is used up, some of them
 //! are closed, those of the party that holds the most. So a party that opens many connections pays with
-//! its own. A party within its fair share, which is what there would be if all parties held the same, keeps its connections.
+//! its own. A party within its fair share keeps its connections: the share that each would have if all held the same, and one more.
 //!
 //! - For a *place*, of those that wait for their client the one without progress for longest is closed first, but none that is so
 //!   new that its client may just be sending.
-//! - For *heap*, the connection with the most is closed first, of those that hold more than the mean.
+//! - For *heap*, the connection with the most is closed first, of those that hold at least the mean of their party.
 //!
 //! - A *party* is a client's address before its first request has a route, and the address with the request's tenant after that.
 //! - The longest queue pays: Suter, Lakshman, Stiliadis, Choudhury, "Design considerations for supporting TCP with per-flow
@@ -126,6 +126,13 @@ impl Crowd {
     }
 }
 
+/// A party's part of a resource.
+#[derive(Clone, Copy, Debug, Default)]
+struct Share {
+    held: u64,
+    connections: u64,
+}
+
 /// A connection that could be closed.
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
@@ -136,30 +143,29 @@ struct Candidate {
 }
 
 fn choose(members: &mut BTreeMap<u64, Member>, resource: Resource, now: Instant) -> Vec<u64> {
-    let mut held: HashMap<Party, u64> = HashMap::new();
+    let mut held: HashMap<Party, Share> = HashMap::new();
     let mut waiting = Vec::new();
     for (number, member) in &mut *members {
         let party = member.connection.party();
         let own = resource.held_by(&member.connection);
-        *held.entry(party).or_default() += own;
+        let share = held.entry(party).or_default();
+        (share.held, share.connections) = (share.held + own, share.connections + 1);
         let progress = member.connection.progress();
         let progressed = member.seen.replace(progress) != Some(progress);
         if resource.may_be_taken_from(member, now) {
             waiting.push(Candidate { party, number: *number, progressed, held: own });
         }
     }
-    let all = held.values().sum::<u64>();
-    let fair_share = all / held.len().max(1) as u64;
-    // To close a connection that holds little makes little room.
-    let mean = all / members.len().max(1) as u64;
-    let held_by = |party: &Party| held.get(party).copied().unwrap_or_default();
-    waiting.retain(|candidate| {
-        let party_is_over = held_by(&candidate.party) > fair_share || held.len() == 1;
-        party_is_over && candidate.held >= mean
-    });
-    let most = waiting.iter().max_by_key(|candidate| held_by(&candidate.party));
+    let all = held.values().map(|share| share.held).sum::<u64>();
+    // Of as many parties as there are, and of one more that wants some.
+    let parties = held.len() as u64 + 1;
+    let share_of = |party: &Party| held.get(party).copied().unwrap_or_default();
+    waiting.retain(|candidate| share_of(&candidate.party).held.saturating_mul(parties) > all);
+    let most = waiting.iter().max_by_key(|candidate| share_of(&candidate.party).held);
     let Some(Candidate { party, .. }) = most.copied() else { return Vec::new() };
-    waiting.retain(|candidate| candidate.party == party);
+    // To close a connection that holds little makes little room.
+    let mean = share_of(&party).held / share_of(&party).connections.max(1);
+    waiting.retain(|candidate| candidate.party == party && candidate.held >= mean);
     // Stable, so that of those that are alike the oldest comes first.
     waiting.sort_by_key(|candidate| match resource {
         Resource::Places => (candidate.progressed, 0),
@@ -231,7 +237,8 @@ mod tests {
         // Two against one of each other party: still the most.
         test.make_room(Resource::Places);
         assert_eq!(test.closed(), [1, 2]);
-        assert_eq!(test.make_room(Resource::Places), 0, "each has its share");
+        assert_eq!(test.make_room(Resource::Places), 1, "all hold the same, and one more has none");
+        assert_eq!(test.closed(), [0, 1, 2]);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::Target;
 const ANYWHERE: &str = "http = [\"*://*:*\"]";
 
 /// What the operator has to allow where a server of a test is called.
-const LOOPBACK: &str = "egress.networks = [\"127.0.0.0/8\"]";
+pub(super) const LOOPBACK: &str = "egress.networks = [\"127.0.0.0/8\"]";
 
 /// Asks for each of these hosts, in both versions of wasi:http. Nothing is sent, and the guest is told why.
 async fn refused(hosts: &[&str]) {

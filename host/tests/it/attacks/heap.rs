@@ -7,9 +7,13 @@ use crate::tenants::SUSPECT;
 
 const MIB: u64 = 1 << 20;
 
+/// An operator who allows what the default caps do not.
+const MANY_HANDLES: &str = "[caps]\nhandles = 1_000_000";
+
 /// Asks for each of these paths, which make the host hold more than the 8 MiB of the function's memory.
 async fn holds_too_much(guest: &str, paths: &[&str]) {
     Target::guest(guest)
+        .settings(MANY_HANDLES)
         .limits("memory_mib = 8\nhandles = 1_000_000\nheader_kib = 1024\ncpu_ms = 10_000")
         .attacked(async |host| {
             for path in paths {
@@ -51,6 +55,7 @@ async fn timers_by_the_million() {
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_by_the_million_in_wasi_03() {
     Target::guest("hostile-03")
+        .settings(MANY_HANDLES)
         .limits("memory_mib = 64\nhandles = 1_000_000\ncpu_ms = 20_000\ndeadline_ms = 60_000")
         .attacked(async |host| {
             for path in ["/streams/1000000", "/futures/1000000", "/unread/1000000"] {

@@ -155,9 +155,9 @@ async fn maps_of_fields_by_dozens_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_that_is_provisioned() {
-    // 30 MiB each, of 120 for sandboxes. A fourth would leave the neighbour too little.
+    // 30 MiB each, of 123 for sandboxes. A fourth would leave the neighbour too little.
     let core = Core { memory: "480", ..Core::default() };
-    let target = Target::core(&core).limits("provisioned = 8").settings("memory_mib = 320");
+    let target = Target::core(&core).limits("provisioned = 8").settings("memory_mib = 384");
     let host = Host::start(&target);
     for _ in 0..4 {
         host.until("lacewing_guest_memory_bytes", |bytes| bytes >= 88 << 20).await;

@@ -7,7 +7,10 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{Target, egress::Server};
+use super::{
+    Target,
+    egress::{LOOPBACK, Server},
+};
 
 /// Says the same bytes without end.
 async fn repeats(mut socket: TcpStream, bytes: &[u8]) {
@@ -22,7 +25,10 @@ async fn interim_responses(bytes: &'static [u8]) {
     })
     .await;
     for guest in ["portable-02", "portable-03"] {
-        let target = Target::guest(guest).grants(&server.granted()).limits("cpu_ms = 2000");
+        let target = Target::guest(guest)
+            .grants(&server.granted())
+            .settings(LOOPBACK)
+            .limits("cpu_ms = 2000");
         target
             .attacked(async |host| {
                 let path = format!("/fetch/{}", server.url());
@@ -66,7 +72,10 @@ async fn a_server_whose_interim_responses_trickle() {
         }
     })
     .await;
-    let target = Target::guest("portable-02").grants(&server.granted()).limits("deadline_ms = 500");
+    let target = Target::guest("portable-02")
+        .grants(&server.granted())
+        .settings(LOOPBACK)
+        .limits("deadline_ms = 500");
     target
         .attacked(async |host| {
             let ended = host.get(&format!("/fetch/{}", server.url())).await;
@@ -88,7 +97,8 @@ async fn a_server_whose_body_comes_in_single_bytes() {
     .await;
     for guest in ["portable-02", "portable-03"] {
         let limits = "cpu_ms = 100\ndeadline_ms = 60_000\negress_kib = 1_000_000";
-        let target = Target::guest(guest).grants(&server.granted()).limits(limits);
+        let target =
+            Target::guest(guest).grants(&server.granted()).settings(LOOPBACK).limits(limits);
         target
             .attacked(async |host| {
                 let before = host.records().len();
