@@ -1,11 +1,17 @@
 //! What fuzz targets reach of the inside. No interface: whatever else uses it has to reckon with its going away.
 
+use std::{pin::Pin, sync::Arc};
+
+use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, request::Parts};
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
     body::{Body, RequestStream},
+    capability::egress::Gate,
     engine,
-    ingress::{self, Problem},
+    ingress::{self, Handler, Options, Problem, Routes},
     invocation::{self, HttpRequest},
     manifest::Limits,
     sandbox::{LeanField, LeanResponse},
@@ -62,4 +68,68 @@ pub fn response_head<B>(
     limits: &Limits,
 ) -> Result<Option<u64>, String> {
     invocation::check_head(response, limits).map_err(|error| error.to_string())
+}
+
+/// The bytes of a connection.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
+
+/// Work of the host's.
+pub type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// A listener that is handed its connections. The streams of HTTP/2 connections run on the runtime that makes the listener.
+pub struct Listener<H: Handler>(ingress::Unbound<H>);
+
+/// What one connection of a [`Listener`] holds, also after the connection's end.
+pub struct Held(ingress::Held);
+
+impl<H: Handler> Listener<H> {
+    /// A listener with these limits.
+    pub fn new(options: Options, routes: Arc<Routes<H::Target>>, handler: Arc<H>) -> Listener<H> {
+        Listener(ingress::Unbound::new(options, routes, handler))
+    }
+
+    /// A connection, and the work that serves the connection. None: all places are taken.
+    pub fn accept(&self, socket: impl Stream) -> Option<(Held, Work<()>)> {
+        let (held, work) = self.0.accept(socket)?;
+        Some((Held(held), Box::pin(work)))
+    }
+
+    /// Connections that are open, and the heap bytes that are noted for them.
+    pub fn holds(&self) -> (u32, u64) {
+        (self.0.open(), self.0.heap_bytes())
+    }
+}
+
+impl Held {
+    /// Bytes of the heap that the connection's tasks have allocated and not freed.
+    pub fn heap_bytes(&self) -> usize {
+        self.0.heap_bytes()
+    }
+
+    /// Requests that are being answered.
+    pub fn in_flight(&self) -> u32 {
+        self.0.in_flight()
+    }
+}
+
+/// A response of a server that a guest asked: its body's frames, and the work that moves its bytes.
+pub type Fetched = (Response<UnsyncBoxBody<Bytes, String>>, Work<Result<(), String>>);
+
+/// Sends a guest's request on a connection that is there already.
+///
+/// # Errors
+/// The code that the guest is told.
+pub async fn fetch(
+    gate: &mut Gate,
+    stream: impl Stream,
+    request: Request<Bytes>,
+) -> Result<Fetched, String> {
+    let body = |bytes| Full::new(bytes).map_err(|never| match never {}).boxed_unsync();
+    let (response, driver) =
+        gate.send_over(stream, request.map(body)).await.map_err(|code| format!("{code:?}"))?;
+    let response = response.map(|body| body.map_err(|code| format!("{code:?}")).boxed_unsync());
+    let driver = Box::into_pin(driver);
+    Ok((response, Box::pin(async move { driver.await.map_err(|code| format!("{code:?}")) })))
 }

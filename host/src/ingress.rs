@@ -33,8 +33,8 @@ mod target;
 mod tests;
 mod trace;
 mod transport;
+mod unbound;
 
-pub(crate) use self::target::read as read_target;
 pub use self::{
     body::{Buffered, RequestBody},
     cors::Cors,
@@ -46,4 +46,8 @@ pub use self::{
     respond::{BadInput, OUTCOME_HEADER, Problem},
     serve::{ListenError, Listener, Server},
     trace::TraceContext,
+};
+pub(crate) use self::{
+    target::read as read_target,
+    unbound::{Held, Unbound},
 };

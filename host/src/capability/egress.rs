@@ -39,7 +39,10 @@ use std::{
 
 use arc_swap::ArcSwap;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
-use tokio::sync::Semaphore;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::Semaphore,
+};
 use tokio_rustls::{
     TlsConnector,
     rustls::{self, ClientConfig, RootCertStore, crypto::ring, pki_types::CertificateDer},
@@ -314,6 +317,23 @@ impl Gate {
                 error.code()
             })
         }
+    }
+
+    /// As [`Gate::send`], but on a connection that is there already: for a fuzz target.
+    pub(crate) async fn send_over(
+        &mut self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        mut request: Request<WasiBody>,
+    ) -> Result<(Response<WasiBody>, Driver), Code> {
+        let shared = self.shared().clone();
+        let exchanged = async {
+            let admitted = exchange::admit(&shared, &mut request, None).await?;
+            exchange::exchange_over(stream, &shared, admitted, request).await
+        };
+        exchanged.await.map_err(|error| {
+            (shared.report)(&error);
+            error.code()
+        })
     }
 
     fn shared(&mut self) -> &Arc<Shared> {

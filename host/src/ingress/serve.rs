@@ -20,6 +20,7 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     runtime::Handle,
     select,
@@ -125,18 +126,11 @@ impl Server {
     ) -> Server {
         let gate = Gate::new(options.connections, options.heap_bytes);
         let (address, linger) = (listener.address, options.drain_linger);
-        let ingress = Arc::new(Ingress {
-            dispatch: Arc::new(Dispatch::new(&options, routes, handler)),
-            gate: Arc::clone(&gate),
-            budget: BodyBudget::new(&options),
-            http1: http1_builder(&options),
-            runtime: Handle::current(),
-            loops: loops.clone(),
-            options: Arc::new(options),
-        });
+        let ingress = Ingress::new(options, Arc::clone(&gate), routes, handler);
         let (ended, accepting) = oneshot::channel();
+        let connections = loops.clone();
         loops.spawn(async move {
-            accept(listener.socket, ingress).await;
+            accept(listener.socket, ingress, connections).await;
             let _ = ended.send(());
         });
         Server { address, gate, linger, accepting }
@@ -222,14 +216,13 @@ fn http2_builder(options: &Options, streams: Streams) -> http2::Builder<Streams>
 }
 
 /// What the connections of a listener share.
-struct Ingress<H: Handler> {
+pub(super) struct Ingress<H: Handler> {
     dispatch: Arc<Dispatch<H>>,
     gate: Arc<Gate>,
     budget: BodyBudget,
     http1: http1::Builder,
     /// Where streams of HTTP/2 run.
     runtime: Handle,
-    loops: LoopsHandle,
     options: Arc<Options>,
 }
 
@@ -237,7 +230,7 @@ struct Ingress<H: Handler> {
 ///
 /// One connection at most waits for a place here, and others make room for it. The rest wait in the kernel's queue, which is
 /// bounded: to accept and to refuse them would cost as much as to answer.
-async fn accept<H: Handler>(listener: TcpListener, ingress: Arc<Ingress<H>>) {
+async fn accept<H: Handler>(listener: TcpListener, ingress: Arc<Ingress<H>>, loops: LoopsHandle) {
     let gate = Arc::clone(&ingress.gate);
     let mut draining = pin!(gate.reached(Phase::Draining));
     let mut pause = BACKOFF.0;
@@ -250,7 +243,7 @@ async fn accept<H: Handler>(listener: TcpListener, ingress: Arc<Ingress<H>>) {
         match accepted {
             Ok((socket, peer, permit)) => {
                 pause = BACKOFF.0;
-                spawn(&ingress, socket, peer, permit);
+                spawn(&ingress, &loops, socket, peer, permit);
             }
             Err(error) if concerns_one_connection(&error) => {}
             Err(error) => {
@@ -271,28 +264,27 @@ async fn accept<H: Handler>(listener: TcpListener, ingress: Arc<Ingress<H>>) {
         && let Ok((socket, peer)) = listener.accept()
         && socket.set_nonblocking(true).is_ok()
     {
-        spawn(&ingress, socket, peer, permit);
+        spawn(&ingress, &loops, socket, peer, permit);
     }
 }
 
-/// Serves a connection in a task of its own, until the connection ends or has to make room for others.
+/// Serves a connection in a task of its own.
 fn spawn<H: Handler>(
     ingress: &Arc<Ingress<H>>,
+    loops: &LoopsHandle,
     socket: Accepted,
     peer: SocketAddr,
     permit: OwnedSemaphorePermit,
 ) {
-    let (end, ended): (AbortHandle, AbortRegistration) = AbortHandle::new_pair();
-    let gate = &ingress.gate;
-    let connection = Connection::new(peer, ingress.budget.clone(), &gate.heap, end);
-    let place = gate.enter(permit, &connection);
-    let serving = serve(Arc::clone(ingress), socket, Arc::clone(&connection), place);
-    let serving = Abortable::new(serving, ended);
-    let serving = OfConnection::new(serving, connection, Arc::clone(gate));
-    ingress.loops.spawn(async move {
-        // Aborted or not, it is over.
-        let _ = serving.await;
-    });
+    // By the event loop that the connection belongs to.
+    let open = move || {
+        let socket = TcpStream::from_std(socket)?;
+        // Without it small pieces of a stream wait for the client's acknowledgement, up to 40 ms.
+        let _ = socket.set_nodelay(true);
+        Ok(socket)
+    };
+    let (_, serving) = ingress.connection(open, peer, permit);
+    loops.spawn(serving);
 }
 
 async fn accept_one(
@@ -316,19 +308,17 @@ fn concerns_one_connection(error: &io::Error) -> bool {
 }
 
 /// Serves one connection to its end.
-async fn serve<H: Handler>(
+async fn serve<H: Handler, S: AsyncRead + AsyncWrite + Unpin>(
     ingress: Arc<Ingress<H>>,
-    socket: Accepted,
+    open: impl FnOnce() -> io::Result<S>,
     connection: Arc<Connection>,
     place: Place,
 ) {
     let peer = connection.peer;
-    let mut socket = match TcpStream::from_std(socket) {
+    let mut socket = match open() {
         Ok(socket) => socket,
         Err(error) => return tracing::warn!(%peer, %error, "cannot serve a connection"),
     };
-    // Without it small pieces of a stream wait for the client's acknowledgement, up to 40 ms.
-    let _ = socket.set_nodelay(true);
     let first_head = Instant::now() + ingress.options.header_timeout;
     let spoken = select! {
         spoken = timeout_at(first_head, listen_in(&mut socket)) => spoken,
@@ -370,9 +360,51 @@ enum Ended {
 }
 
 impl<H: Handler> Ingress<H> {
-    async fn serve_http1(
+    /// Serves the streams of HTTP/2 connections on the current runtime.
+    pub(super) fn new(
+        options: Options,
+        gate: Arc<Gate>,
+        routes: Arc<Routes<H::Target>>,
+        handler: Arc<H>,
+    ) -> Arc<Ingress<H>> {
+        Arc::new(Ingress {
+            dispatch: Arc::new(Dispatch::new(&options, routes, handler)),
+            gate,
+            budget: BodyBudget::new(&options),
+            http1: http1_builder(&options),
+            runtime: Handle::current(),
+            options: Arc::new(options),
+        })
+    }
+
+    /// Takes a place for a connection, and serves the connection until the connection ends or has to make room for others.
+    pub(super) fn connection<S, O>(
+        self: &Arc<Ingress<H>>,
+        open: O,
+        peer: SocketAddr,
+        permit: OwnedSemaphorePermit,
+    ) -> (Arc<Connection>, impl Future<Output = ()> + Send + use<H, S, O>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        O: FnOnce() -> io::Result<S> + Send + 'static,
+    {
+        let (end, ended): (AbortHandle, AbortRegistration) = AbortHandle::new_pair();
+        let gate = &self.gate;
+        let connection = Connection::new(peer, self.budget.clone(), &gate.heap, end);
+        let place = gate.enter(permit, &connection);
+        let serving = serve(Arc::clone(self), open, Arc::clone(&connection), place);
+        let serving = Abortable::new(serving, ended);
+        let serving = OfConnection::new(serving, Arc::clone(&connection), Arc::clone(gate));
+        let serving = async move {
+            // Aborted or not, it is over.
+            let _ = serving.await;
+        };
+        (connection, serving)
+    }
+
+    async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
-        socket: TcpStream,
+        socket: S,
         prefix: Prefix,
         first_head: Instant,
         connection: &Arc<Connection>,
@@ -389,9 +421,9 @@ impl<H: Handler> Ingress<H> {
         self.drive(http, connection, Phase::Closing, |http| http.graceful_shutdown()).await
     }
 
-    async fn serve_http2(
+    async fn serve_http2<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
-        socket: TcpStream,
+        socket: S,
         prefix: Prefix,
         connection: &Arc<Connection>,
     ) -> Ended {
@@ -423,13 +455,13 @@ impl<H: Handler> Ingress<H> {
         Ended::ByItself(Ok(()))
     }
 
-    fn transport(
+    fn transport<S>(
         &self,
-        socket: TcpStream,
+        socket: S,
         prefix: Prefix,
         speaks: Speaks,
         connection: &Arc<Connection>,
-    ) -> TokioIo<Transport<TcpStream>> {
+    ) -> TokioIo<Transport<S>> {
         let (connection, options) = (Arc::clone(connection), Arc::clone(&self.options));
         TokioIo::new(Transport::new(socket, prefix, speaks, connection, options))
     }

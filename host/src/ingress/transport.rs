@@ -222,7 +222,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Transport<S> {
             Speaks::Http1(awaited) => awaited,
             Speaks::Http2(frames) => {
                 let sent = Sent { pieces: this.connection.handed(), bytes: this.written_bytes };
-                return match frames.read(bytes, sent, std::time::Instant::now) {
+                return match frames.read(bytes, sent, || Instant::now().into_std()) {
                     Ok(()) => read,
                     Err(flood) => Poll::Ready(Err(io::Error::other(flood))),
                 };

@@ -2,30 +2,51 @@
 
 #[path = "../../fuzz/targets/inspection.rs"]
 mod inspection;
+#[path = "../../fuzz/targets/listener.rs"]
+mod listener;
 #[path = "../../fuzz/targets/manifest.rs"]
 mod manifest;
+#[path = "../../fuzz/targets/pipe.rs"]
+mod pipe;
 #[path = "../../fuzz/targets/request.rs"]
 mod request;
 #[path = "../../fuzz/targets/response.rs"]
 mod response;
 #[path = "../../fuzz/targets/router.rs"]
 mod router;
+#[path = "../../fuzz/targets/script.rs"]
+mod script;
+#[path = "../../fuzz/targets/storm.rs"]
+mod storm;
+#[path = "../../fuzz/targets/upstream.rs"]
+mod upstream;
+#[path = "../../fuzz/targets/wire.rs"]
+mod wire;
 
-use std::fs;
+use std::{alloc::System, fs};
+
+use lacewing::heap::ChargingAllocator;
 
 use crate::harness::root;
+
+/// As the program's own: targets look at what is charged.
+#[global_allocator]
+static ALLOCATOR: ChargingAllocator<System> = ChargingAllocator(System);
 
 /// What a fuzzer calls with bytes.
 type Run = fn(&[u8]);
 
 #[test]
 fn every_seed_passes_its_target() {
-    let targets: [(&str, Run); 5] = [
+    let targets: [(&str, Run); 8] = [
         ("inspection", inspection::run),
+        ("listener", listener::run),
         ("manifest", manifest::run),
         ("request", request::run),
         ("response", response::run),
         ("router", router::run),
+        ("storm", storm::run),
+        ("upstream", upstream::run),
     ];
     for (target, run) in targets {
         let folder = root().join("host/fuzz/seeds").join(target);

@@ -12,6 +12,7 @@ use http_body_util::BodyExt;
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     sync::{Semaphore, oneshot},
     time::{Instant, timeout, timeout_at},
 };
@@ -59,6 +60,24 @@ pub(super) async fn exchange(
     mut request: Request<WasiBody>,
     options: Option<RequestOptions>,
 ) -> Result<(Response<WasiBody>, Driver), EgressError> {
+    let admitted = admit(&shared, &mut request, options).await?;
+    let transport = connect::open(&shared, &admitted.target, admitted.timeouts.connect).await?;
+    exchange_over(transport, &shared, admitted, request).await
+}
+
+/// A request that may be sent.
+pub(super) struct Admitted {
+    target: Target,
+    timeouts: Timeouts,
+    places: Places,
+}
+
+/// Waits until a request may be sent, and brings the request into the form that goes on the wire.
+pub(super) async fn admit(
+    shared: &Shared,
+    request: &mut Request<WasiBody>,
+    options: Option<RequestOptions>,
+) -> Result<Admitted, EgressError> {
     if request.method() == Method::CONNECT {
         return Err(EgressError::Tunnel);
     }
@@ -66,7 +85,7 @@ pub(super) async fn exchange(
     // Before a place is waited for, so that a refusal costs nothing.
     shared.policy.grant(&target)?;
     let timeouts = Timeouts::of(&shared.egress, options.unwrap_or_default());
-    prepare(&mut request, &shared.propagation)?;
+    prepare(request, &shared.propagation)?;
 
     let busy = || EgressError::HostBusy { target: target.clone() };
     // Waits for this invocation's own requests, then for its tenant's, then for the whole host's; none is ever closed.
@@ -78,9 +97,17 @@ pub(super) async fn exchange(
     let tenants = place(&shared.share.connections).await;
     let tenants = tenants.ok_or_else(|| EgressError::TenantBusy { target: target.clone() })?;
     let hosts = place(&shared.egress.connections).await.ok_or_else(busy)?;
-    let places = Places::new([own, tenants, hosts]);
+    Ok(Admitted { target, timeouts, places: Places::new([own, tenants, hosts]) })
+}
 
-    let transport = connect::open(&shared, &target, timeouts.connect).await?;
+/// Sends a request on a connection, and waits for the head of the response.
+pub(super) async fn exchange_over<S: Stream>(
+    transport: S,
+    shared: &Shared,
+    admitted: Admitted,
+    request: Request<WasiBody>,
+) -> Result<(Response<WasiBody>, Driver), EgressError> {
+    let Admitted { target, timeouts, places } = admitted;
     let request = request.map(|inner| RequestBody {
         inner,
         budget: shared.budget.clone(),
@@ -104,8 +131,8 @@ pub(super) async fn exchange(
 
 /// Drives a connection to its end, or to that of its response: what the guest would still send then, nobody waits
 /// for. Its places are taken for as long as there is a socket, or a response to be read.
-async fn drive(
-    connection: Option<Connection>,
+async fn drive<S: Stream>(
+    connection: Option<Connection<S>>,
     read: oneshot::Receiver<Infallible>,
     places: Places,
 ) -> Result<(), Code> {
@@ -121,13 +148,18 @@ async fn drive(
     result
 }
 
-type Connection = Pin<Box<http1::Connection<TokioIo<HeadBound<connect::Transport>>, RequestBody>>>;
+/// The bytes of a connection.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for S {}
+
+type Connection<S> = Pin<Box<http1::Connection<TokioIo<HeadBound<S>>, RequestBody>>>;
 
 /// A request that was sent, and the head of its response.
-struct Sent {
+struct Sent<S: Stream> {
     response: Response<Incoming>,
     /// None: it has ended.
-    connection: Option<Connection>,
+    connection: Option<Connection<S>>,
 }
 
 struct Timeouts {
@@ -178,12 +210,12 @@ fn origin_form(path: Option<PathAndQuery>) -> Result<Uri, EgressError> {
     Ok(Uri::from(path))
 }
 
-async fn send(
-    transport: connect::Transport,
+async fn send<S: Stream>(
+    transport: S,
     request: Request<RequestBody>,
     target: &Target,
     first_byte: Duration,
-) -> Result<Sent, EgressError> {
+) -> Result<Sent<S>, EgressError> {
     let failed = |source| EgressError::Http { target: target.clone(), source };
     let arrived = HeadArrived::default();
     let transport = HeadBound::new(transport, MAX_BYTES_TO_HEAD, arrived.clone());

@@ -1,0 +1,22 @@
+#![no_main]
+
+#[path = "../targets/meter.rs"]
+mod meter;
+#[path = "../targets/pipe.rs"]
+mod pipe;
+#[path = "../targets/script.rs"]
+mod script;
+#[path = "../targets/listener.rs"]
+mod target;
+#[path = "../targets/wire.rs"]
+mod wire;
+
+#[global_allocator]
+static ALLOCATOR: meter::Allocator = meter::ALLOCATOR;
+
+/// Heap bytes of one input: the connection's, and the client's own.
+const BYTES: isize = 16 << 20;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    meter::bounded(BYTES, || target::run(data));
+});

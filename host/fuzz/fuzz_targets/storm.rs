@@ -1,0 +1,17 @@
+#![no_main]
+
+#[path = "../targets/meter.rs"]
+mod meter;
+#[path = "../targets/storm.rs"]
+mod target;
+
+#[global_allocator]
+static ALLOCATOR: meter::Allocator = meter::ALLOCATOR;
+
+libfuzzer_sys::fuzz_target!(
+    init: {
+        // What all inputs share.
+        target::run(&[0]);
+    },
+    |data: &[u8]| meter::bounded(target::HEAP_BYTES as isize, || target::run(data))
+);
