@@ -17,13 +17,15 @@ const CAPACITY: usize = 64 * 1024;
 pub(crate) struct HostEnd(Arc<Mutex<Wires>>);
 
 /// The peer's end. None of its calls waits.
+#[derive(Clone)]
 pub(crate) struct PeerEnd(Arc<Mutex<Wires>>);
 
 struct Wires {
     to_host: Wire,
     to_peer: Wire,
-    /// Reads, writes and flushes that the host tried.
-    tries: u64,
+    /// Reads, writes and flushes that the host tried, polls of its task, and how many of all of these there may be.
+    work: u64,
+    most_work: u64,
 }
 
 struct Wire {
@@ -59,7 +61,7 @@ impl Wire {
 }
 
 pub(crate) fn pair() -> (PeerEnd, HostEnd) {
-    let wires = Wires { to_host: Wire::new(), to_peer: Wire::new(), tries: 0 };
+    let wires = Wires { to_host: Wire::new(), to_peer: Wire::new(), work: 0, most_work: 0 };
     let wires = Arc::new(Mutex::new(wires));
     (PeerEnd(wires.clone()), HostEnd(wires))
 }
@@ -104,20 +106,30 @@ impl PeerEnd {
         wire.wake();
     }
 
-    /// Bytes that went either way.
-    pub(crate) fn total(&self) -> usize {
-        let wires = lock(&self.0);
-        wires.to_host.total + wires.to_peer.total
-    }
-
     /// Bytes that the host has read.
     pub(crate) fn read_by_host(&self) -> usize {
         let wire = &lock(&self.0).to_host;
         wire.total - wire.bytes.len()
     }
 
-    pub(crate) fn tries(&self) -> u64 {
-        lock(&self.0).tries
+    /// Bytes that the host has read and written.
+    pub(crate) fn moved(&self) -> usize {
+        self.read_by_host() + lock(&self.0).to_peer.total
+    }
+
+    /// Lets the host work so much more.
+    pub(crate) fn allow(&self, work: u64) {
+        lock(&self.0).most_work += work;
+    }
+
+    /// Counts a poll of the host's task, and looks whether the host works too much.
+    pub(crate) fn note_poll(&self) {
+        let moved = self.moved() as u64;
+        let mut wires = lock(&self.0);
+        wires.work += 1;
+        let (work, most) = (wires.work, wires.most_work + moved / 8);
+        drop(wires);
+        assert!(work <= most, "{work} polls, reads and writes for {moved} bytes");
     }
 }
 
@@ -128,7 +140,7 @@ impl AsyncRead for HostEnd {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let mut wires = lock(&self.0);
-        wires.tries += 1;
+        wires.work += 1;
         let wire = &mut wires.to_host;
         if wire.bytes.is_empty() && !wire.ended {
             wire.waiting = Some(cx.waker().clone());
@@ -150,7 +162,7 @@ impl AsyncWrite for HostEnd {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let mut wires = lock(&self.0);
-        wires.tries += 1;
+        wires.work += 1;
         let wire = &mut wires.to_peer;
         if wire.deaf || wire.ended {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
@@ -163,7 +175,7 @@ impl AsyncWrite for HostEnd {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        lock(&self.0).tries += 1;
+        lock(&self.0).work += 1;
         Poll::Ready(Ok(()))
     }
 

@@ -303,8 +303,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Transport<S> {
         this.flushed = this.connection.handed();
         this.gathered = false;
         let flushed = Pin::new(&mut this.socket).poll_flush(cx);
-        // hyper does not always read once it has sent a response: the wait for the next request begins here.
+        // hyper does not always read once it has sent a response: the wait for the next request begins here. A connection that
+        // is being closed has no next request, and reads nothing: to be woken would have it flush again, without end.
         if flushed.is_ready()
+            && matches!(this.closing, Closing::No)
             && this.connection.awaits_request(this.flushed)
             && let Speaks::Http1(awaited) = &mut this.speaks
             && awaited.poll_over(cx, this.connection.requests()).is_ready()
