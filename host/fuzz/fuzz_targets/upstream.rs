@@ -8,8 +8,6 @@ mod pipe;
 mod script;
 #[path = "../targets/upstream.rs"]
 mod target;
-#[path = "../targets/wire.rs"]
-mod wire;
 
 #[global_allocator]
 static ALLOCATOR: meter::Allocator = meter::ALLOCATOR;

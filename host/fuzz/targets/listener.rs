@@ -233,7 +233,7 @@ impl Client<'_> {
             1 => *last = wire::request(script),
             2 => *last = wire::frame(script),
             3 => *last = wire::headers(script),
-            4 => *last = wire::chunk(script),
+            4 => *last = script.chunk(),
             5 => *last = vec![script.or_zero(); script.size()],
             6 => {
                 let times = script.or_zero();

@@ -47,4 +47,19 @@ impl<'a> Script<'a> {
         let byte = usize::from(self.or_zero());
         (byte & 15) << (byte >> 4)
     }
+
+    /// A chunk of a body as HTTP/1.1 has them, the last one if it is empty.
+    pub(crate) fn chunk(&mut self) -> Vec<u8> {
+        let style = self.or_zero();
+        let data = self.piece();
+        let size = data.len() + usize::from(style >> 6);
+        let extension = if style & 1 == 0 { "" } else { ";a=b" };
+        let mut chunk = format!("{size:x}{extension}\r\n").into_bytes();
+        if size == 0 && style & 2 != 0 {
+            chunk.extend(b"x-trailer: a\r\n");
+        }
+        chunk.extend(data);
+        chunk.extend(b"\r\n");
+        chunk
+    }
 }

@@ -34,7 +34,6 @@ use tokio::time::{sleep, timeout};
 use super::{
     pipe::{self, HostEnd, PeerEnd},
     script::Script,
-    wire,
 };
 
 /// Bytes of the heap that one outbound request may hold.
@@ -243,7 +242,7 @@ impl Server<'_> {
         match operation % 11 {
             0 => *last = script.piece().to_vec(),
             1 => *last = head(script),
-            2 => *last = wire::chunk(script),
+            2 => *last = script.chunk(),
             3 => *last = b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n".to_vec(),
             4 => *last = vec![script.or_zero(); script.size()],
             5 => {
@@ -262,7 +261,9 @@ impl Server<'_> {
             }
             7 => {
                 // What the guest sends is read.
-                while !self.peer.take(script.size().max(1)).is_empty() {
+                let at_once = script.size().max(1);
+                while !self.peer.take(at_once).is_empty() {
+                    self.peer.allow(WORK.1);
                     self.settle().await;
                 }
                 return true;

@@ -85,21 +85,6 @@ pub(crate) fn request(script: &mut Script<'_>) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// A chunk of a body, the last one if it is empty.
-pub(crate) fn chunk(script: &mut Script<'_>) -> Vec<u8> {
-    let style = script.or_zero();
-    let data = script.piece();
-    let size = data.len() + usize::from(style >> 6);
-    let extension = if style & 1 == 0 { "" } else { ";a=b" };
-    let mut chunk = format!("{size:x}{extension}\r\n").into_bytes();
-    if size == 0 && style & 2 != 0 {
-        chunk.extend(b"x-trailer: a\r\n");
-    }
-    chunk.extend(data);
-    chunk.extend(b"\r\n");
-    chunk
-}
-
 fn framed(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
     let mut frame = length.to_be_bytes()[1..].to_vec();
@@ -178,8 +163,13 @@ pub(crate) fn check_http1(mut bytes: &[u8], answered: &[Answer]) {
         if status == 100 {
             continue;
         }
-        let answer = answers.next();
-        let answer = answer.unwrap_or_else(|| panic!("nothing was asked that {head:?} answers"));
+        let Some(answer) = answers.next() else {
+            // hyper's own answer to bytes that are no request, behind responses that were not sent yet.
+            assert!((400..500).contains(&status), "nothing was asked that {head:?} answers");
+            assert_eq!(field(head, "connection"), Some("close"), "{head:?}");
+            assert_eq!((field(head, "content-length"), bytes), (Some("0"), &b""[..]), "{head:?}");
+            return;
+        };
         assert_eq!(status, answer.status, "{head:?}");
         let Some(rest) = body(head, answer, bytes) else { return };
         bytes = rest;
