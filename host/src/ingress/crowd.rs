@@ -161,7 +161,9 @@ fn choose(members: &mut BTreeMap<u64, Member>, resource: Resource, now: Instant)
     let parties = held.len() as u64 + 1;
     let share_of = |party: &Party| held.get(party).copied().unwrap_or_default();
     waiting.retain(|candidate| share_of(&candidate.party).held.saturating_mul(parties) > all);
-    let most = waiting.iter().max_by_key(|candidate| share_of(&candidate.party).held);
+    // Of parties that hold the same, the one whose connection is the oldest without progress.
+    let rank = |candidate: &&Candidate| (share_of(&candidate.party).held, !candidate.progressed);
+    let most = waiting.iter().rev().max_by_key(rank);
     let Some(Candidate { party, .. }) = most.copied() else { return Vec::new() };
     // To close a connection that holds little makes little room.
     let mean = share_of(&party).held / share_of(&party).connections.max(1);
