@@ -13,6 +13,7 @@ use crate::{
         ArtifactCache, CacheError, Compiler, EngineError, Engines, Loader, PoolOptions, Untrusted,
     },
     function::{Residency, ResidencyOptions, Revision},
+    heap,
     ingress::{Endpoint, Routes, route::Router},
     invocation::{Admission, Invoker, QueueOptions},
     manifest::LimitKey,
@@ -88,6 +89,11 @@ impl Host {
             let cap = settings.caps.get(key).unwrap_or(*key.range().end());
             u32::try_from(cap).unwrap_or(u32::MAX)
         };
+        if !heap::is_charged() {
+            tracing::warn!(
+                "the global allocator of this program charges no heap: `memory_mib` bounds memories and tables only; install lacewing::heap::ChargingAllocator"
+            );
+        }
         let memory = settings.memory_plan();
         let pool = PoolOptions {
             sandboxes: settings.max_sandboxes,

@@ -23,15 +23,9 @@ mod upstream;
 #[path = "../../fuzz/targets/wire.rs"]
 mod wire;
 
-use std::{alloc::System, fs};
-
-use lacewing::heap::ChargingAllocator;
+use std::fs;
 
 use crate::harness::root;
-
-/// As the program's own: targets look at what is charged.
-#[global_allocator]
-static ALLOCATOR: ChargingAllocator<System> = ChargingAllocator(System);
 
 /// What a fuzzer calls with bytes.
 type Run = fn(&[u8]);

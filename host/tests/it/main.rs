@@ -36,3 +36,8 @@ mod structure;
 mod tenants;
 mod up;
 mod upstream;
+
+/// As the program's own: hosts of this process charge their heap too.
+#[global_allocator]
+static ALLOCATOR: lacewing::heap::ChargingAllocator<std::alloc::System> =
+    lacewing::heap::ChargingAllocator(std::alloc::System);
