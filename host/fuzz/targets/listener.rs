@@ -58,6 +58,9 @@ const REFUSAL_BYTES: usize = 1024;
 /// Of a body that the handler collects, in bytes.
 const BODY_BYTES: u64 = 64 * 1024;
 
+/// Bytes that are sent one by one at the most.
+const BYTE_BY_BYTE: usize = 512;
+
 /// What a route does.
 #[derive(Clone, Copy, Debug)]
 enum Deed {
@@ -244,7 +247,7 @@ impl Client<'_> {
             }
             7 => {
                 // A client that sends byte by byte.
-                for byte in &*last {
+                for byte in last.iter().take(BYTE_BY_BYTE) {
                     self.send(&[*byte]).await;
                     self.settle().await;
                     self.peer.allow(WORK.1);
@@ -286,10 +289,9 @@ async fn watched(mut work: Work<()>, held: Arc<Held>, peer: PeerEnd) {
 }
 
 pub(crate) fn run(data: &[u8]) {
-    // What is allocated once, and for good, is no connection's: a second time tells.
-    if attack(data) > 0 {
-        assert_eq!(attack(data), 0, "bytes of the heap after the connection's end");
-    }
+    // What is allocated for good, or once a second as hyper's date is, is no connection's: some other time tells.
+    let is_clean = (0..3).any(|_| attack(data) == 0);
+    assert!(is_clean, "bytes of the heap are left after the connection's end");
 }
 
 /// Plays an input, and returns the bytes of the heap that the connection still has at the end.

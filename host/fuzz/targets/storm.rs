@@ -28,7 +28,7 @@ const MEMORY_BYTES: u64 = 4 << 20;
 /// Bytes that a guest may hand over in one call under [`limits`]: see `hostcall_bytes` in the host's `sandbox/state.rs`.
 const CALL_BYTES: u64 = (1 << 20) + (96 << 10) + (8 << 10);
 /// What one call may make of them: copies that are checked and converted, before the next call counts them.
-const CALL_COPIES: u64 = 3;
+const CALL_COPIES: u64 = 2;
 /// Bytes of the heap at once, for one input.
 pub(crate) const HEAP_BYTES: u64 = MEMORY_BYTES + CALL_COPIES * CALL_BYTES;
 /// CPU time that the guest may take, and the most that it may be charged: a call of the host is not interrupted.

@@ -55,6 +55,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Polls, and reads and writes that the host tries, for each input and for each step. Each 8 bytes allow one more.
 const WORK: (u64, u64) = (1_000, 100);
 
+/// Bytes that are sent one by one at the most.
+const BYTE_BY_BYTE: usize = 512;
+
 const STATUSES: [&str; 12] =
     ["200", "100", "103", "101", "102", "204", "206", "304", "500", "999", "2", "-1"];
 const VERSIONS: [&str; 4] = ["HTTP/1.1", "HTTP/1.0", "HTTP/1.2", "HTTP/2"];
@@ -252,7 +255,7 @@ impl Server<'_> {
                 return true;
             }
             6 => {
-                for byte in &*last {
+                for byte in last.iter().take(BYTE_BY_BYTE) {
                     self.send(&[*byte]).await;
                     self.settle().await;
                     self.peer.allow(WORK.1);
@@ -314,10 +317,9 @@ fn head(script: &mut Script<'_>) -> Vec<u8> {
 }
 
 pub(crate) fn run(data: &[u8]) {
-    // What is allocated once, and for good, is no request's: a second time tells.
-    if attack(data) > 0 {
-        assert_eq!(attack(data), 0, "bytes of the heap after the request's end");
-    }
+    // What is allocated for good, or once a second as hyper's date is, is no request's: some other time tells.
+    let is_clean = (0..3).any(|_| attack(data) == 0);
+    assert!(is_clean, "bytes of the heap are left after the request's end");
 }
 
 /// Plays an input, and returns the bytes of the heap that the guest still has at the end.

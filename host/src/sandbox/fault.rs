@@ -62,6 +62,10 @@ pub const DETAIL_BYTES: usize = 4096;
 const FRAME_BYTES: usize = 256;
 
 pub(super) fn classify(error: &wasmtime::Error, state: &State) -> Fault {
+    // A guest that is to be stopped loses its handles, and may end over that first.
+    if let Some(stop) = state.stopped() {
+        return stopped(stop, state.limiter.refused());
+    }
     classify_under(error, &state.spec.limits, state.hostcall_bytes, state.limiter.refused())
 }
 

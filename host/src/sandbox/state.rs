@@ -138,10 +138,20 @@ impl State {
 
     /// Has the guest stopped if the heap that is in use for it is more than it may have. Each call of the host comes by here,
     /// with its arguments in the heap.
+    ///
+    /// A guest meets its next tick at a loop or at the beginning of a function, which may be any number of calls away. So the guest loses
+    /// all that the host has for it at once: the call finds no handle, and traps.
     fn check_heap(&mut self) {
         if !self.limiter.holds(self.cpu.heap_bytes()) {
             self.cpu.stop(Stop::Held);
+            self.table = ResourceTable::new();
+            self.table.set_max_capacity(0);
         }
+    }
+
+    /// The limit for which the guest is to be stopped, whatever it does.
+    pub(super) fn stopped(&self) -> Option<Stop> {
+        self.cpu.stopped()
     }
 
     /// The invocation of `log` is over.

@@ -198,3 +198,56 @@ async fn uploads_that_are_not_read() {
         })
         .await;
 }
+
+/// Calls of the host one behind the other, without a loop or a function between them where a tick could stop the guest.
+fn straight_line(before: &str, call: &str) -> String {
+    let calls = format!("{before}{}", call.repeat(300));
+    include_str!("../../../fuzz/targets/storm.wat")
+        .replacen(
+            "(local $at i32) (local $end i32)",
+            "(local $h i32) (local $at i32) (local $end i32)",
+            1,
+        )
+        .replacen("(block $over", &format!("{calls}(block $over"), 1)
+}
+
+async fn straight_line_holds_too_much(before: &str, call: &str) {
+    Target::text(&straight_line(before, call))
+        .limits("memory_mib = 8\nhandles = 1_000_000\nheader_kib = 1024\ncpu_ms = 10_000")
+        .attacked(async |host| {
+            let ended = host.get("/").await.is(502, "memory_exceeded");
+            let detail = ended.detail();
+            assert!(detail.starts_with("the host's heap holds "), "{detail}");
+            // A MiB of linear memory, the limit, and what two calls hand over.
+            let peak = ended.record["memory_peak_bytes"].as_u64().unwrap();
+            assert!(peak > 8 * MIB && peak < 12 * MIB, "{}", ended.record);
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn authorities_without_a_tick_between_them() {
+    let call = "(drop (call $set-authority (call $request (call $fields)) (i32.const 1) (i32.const 0x20000) (i32.const 60000)))";
+    straight_line_holds_too_much("", call).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn methods_and_schemes_without_a_tick_between_them() {
+    let call = "(local.set $h (call $request (call $fields)))
+        (drop (call $set-method (local.get $h) (i32.const 9) (i32.const 0x20000) (i32.const 250000)))
+        (drop (call $set-scheme (local.get $h) (i32.const 1) (i32.const 2) (i32.const 0x20000) (i32.const 250000)))";
+    straight_line_holds_too_much("", call).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn maps_without_a_tick_between_them() {
+    let call = "(call $from-list (i32.const 0x60000) (i32.const 80) (i32.const 0x8100))";
+    straight_line_holds_too_much("(call $describe (i32.const 5000))", call).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fields_without_a_tick_between_them() {
+    let call = "(call $append (call $fields) (i32.const 0x20000) (i32.const 5)
+        (i32.const 0x20000) (i32.const 250000) (i32.const 0x8100))";
+    straight_line_holds_too_much("", call).await;
+}
