@@ -213,6 +213,7 @@ fn straight_line(before: &str, call: &str) -> String {
 
 async fn straight_line_holds_too_much(before: &str, call: &str) {
     Target::text(&straight_line(before, call))
+        .settings(MANY_HANDLES)
         .limits("memory_mib = 8\nhandles = 1_000_000\nheader_kib = 1024\ncpu_ms = 10_000")
         .attacked(async |host| {
             let ended = host.get("/").await.is(502, "memory_exceeded");
