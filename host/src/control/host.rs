@@ -89,11 +89,7 @@ impl Host {
             let cap = settings.caps.get(key).unwrap_or(*key.range().end());
             u32::try_from(cap).unwrap_or(u32::MAX)
         };
-        if !heap::is_charged() {
-            tracing::warn!(
-                "the global allocator of this program charges no heap: `memory_mib` bounds memories and tables only; install lacewing::heap::ChargingAllocator"
-            );
-        }
+        warn_of_uncharged_heap();
         let memory = settings.memory_plan();
         let pool = PoolOptions {
             sandboxes: settings.max_sandboxes,
@@ -228,6 +224,15 @@ impl Host {
         let before = self.deployed.swap(Arc::new(deployed));
         self.routes.store(Arc::new(router));
         self.provision(&before);
+    }
+}
+
+/// Says so where this program's allocator is not the one that charges.
+fn warn_of_uncharged_heap() {
+    if !heap::is_charged() {
+        tracing::warn!(
+            "the global allocator of this program charges no heap: `memory_mib` bounds memories and tables only; install lacewing::heap::ChargingAllocator"
+        );
     }
 }
 

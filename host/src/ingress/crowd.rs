@@ -6,7 +6,8 @@
 //!
 //! - For a *place*, of those that wait for their client the one without progress for longest is closed first, but none that is so
 //!   new that its client may just be sending.
-//! - For *heap*, the connection with the most is closed first, of those that hold at least the mean of their party.
+//! - For *heap*, of those that hold at least the mean of their party, the connections that wait for their client are closed first,
+//!   and of these the one with the most.
 //!
 //! - A *party* is a client's address before its first request has a route, and the address with the request's tenant after that.
 //! - The longest queue pays: Suter, Lakshman, Stiliadis, Choudhury, "Design considerations for supporting TCP with per-flow
@@ -138,6 +139,7 @@ struct Share {
 struct Candidate {
     party: Party,
     number: u64,
+    waits: bool,
     progressed: bool,
     held: u64,
 }
@@ -153,7 +155,8 @@ fn choose(members: &mut BTreeMap<u64, Member>, resource: Resource, now: Instant)
         let progress = member.connection.progress();
         let progressed = member.seen.replace(progress) != Some(progress);
         if resource.may_be_taken_from(member, now) {
-            waiting.push(Candidate { party, number: *number, progressed, held: own });
+            let waits = member.connection.waits_for_client();
+            waiting.push(Candidate { party, number: *number, waits, progressed, held: own });
         }
     }
     let all = held.values().map(|share| share.held).sum::<u64>();
@@ -171,7 +174,7 @@ fn choose(members: &mut BTreeMap<u64, Member>, resource: Resource, now: Instant)
     // Stable, so that of those that are alike the oldest comes first.
     waiting.sort_by_key(|candidate| match resource {
         Resource::Places => (candidate.progressed, 0),
-        Resource::HeapBytes => (false, u64::MAX - candidate.held),
+        Resource::HeapBytes => (!candidate.waits, u64::MAX - candidate.held),
     });
     // A party does not lose all at once what the next look might find another party to hold.
     let most = (members.len() / CLOSED_PER_LOOK).clamp(1, waiting.len().div_ceil(2).max(1));
@@ -296,6 +299,21 @@ mod tests {
         test.open("192.0.2.1", None);
         assert_eq!(test.crowd.make_room(Resource::Places, Instant::now()), 0);
         assert_eq!(test.make_room(Resource::Places), 1);
+    }
+
+    #[test]
+    fn bytes_are_taken_from_an_idle_connection_before_one_that_works() {
+        let mut test = Test::new();
+        let (works, idles) = (test.open("192.0.2.1", None), test.open("192.0.2.1", None));
+        let hold = |connection: &Connection, bytes| {
+            let _scope = connection.heap().enter();
+            vec![0_u8; bytes]
+        };
+        let held = (hold(&works, 100_000), hold(&idles, 100_000));
+        let in_flight = works.begin();
+        test.make_room(Resource::HeapBytes);
+        assert_eq!(test.closed(), [1]);
+        drop((held, in_flight));
     }
 
     #[test]

@@ -21,7 +21,7 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     runtime::Handle,
     select,
     sync::{OwnedSemaphorePermit, oneshot},
@@ -84,6 +84,21 @@ fn reason(error: &io::Error, flag: &str) -> String {
     }
 }
 
+/// Connections that wait in the kernel's queue, at most; the kernel has a limit of its own (`net.core.somaxconn`). A burst of more is
+/// sent again after a second, that of every client.
+const BACKLOG: u32 = 4096;
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    // An address whose last connections have just ended may be bound again.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
 /// A bound socket. Clients can connect already, and wait until it is served.
 #[derive(Debug)]
 pub struct Listener {
@@ -94,8 +109,8 @@ pub struct Listener {
 impl Listener {
     /// Binds an address. `flag` is how the user chooses it, for the error's text: `--listen`.
     pub async fn bind(address: SocketAddr, flag: &'static str) -> Result<Listener, ListenError> {
-        let bound = TcpListener::bind(address).await;
-        let bound = bound.and_then(|socket| Ok(Listener { address: socket.local_addr()?, socket }));
+        let bound =
+            bind(address).and_then(|socket| Ok(Listener { address: socket.local_addr()?, socket }));
         bound.map_err(|error| ListenError { address, flag, error })
     }
 
