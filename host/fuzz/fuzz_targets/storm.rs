@@ -13,5 +13,5 @@ libfuzzer_sys::fuzz_target!(
         // What all inputs share.
         target::run(&[0]);
     },
-    |data: &[u8]| meter::bounded(target::HEAP_BYTES as isize, || target::run(data))
+    |data: &[u8]| meter::bounded(target::heap_bytes(data) as isize, || target::run(data))
 );
