@@ -85,10 +85,9 @@ fn limits(has_many_handles: bool) -> Limits {
 }
 
 pub(crate) fn run(data: &[u8]) {
-    // What is allocated once, and for good, is no invocation's: a second time tells.
-    if attack(data) > 0 {
-        assert_eq!(attack(data), 0, "bytes that are charged to the tenant afterwards");
-    }
+    // What is allocated once, and for good, is no invocation's. A limit of time may end each time elsewhere, so several times tell.
+    let left: Vec<u64> = (0..4).map(|_| attack(data)).take_while(|left| *left > 0).collect();
+    assert!(left.len() < 4, "{left:?} bytes are charged to the tenant afterwards");
 }
 
 /// Runs an input, and returns the bytes that its tenant is charged for afterwards.
