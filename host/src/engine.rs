@@ -79,9 +79,9 @@ pub enum EngineError {
         raise(.limit_mib)
     )]
     AddressSpace {
-        /// What the process may have in all, in MiB. None: it has no limit of its own.
+        /// The address space of the process, in MiB. None: it has no limit of its own.
         limit_mib: Option<u64>,
-        /// What the system said.
+        /// The system's error.
         source: wasmtime::Error,
     },
     /// The thread that interrupts guests.
@@ -89,7 +89,7 @@ pub enum EngineError {
     Ticker(std::io::Error),
 }
 
-/// What is to be done about an address space that is too small.
+/// The advice on an address space that is too small.
 fn raise(limit_mib: &Option<u64>) -> String {
     match limit_mib {
         Some(mib) => format!(

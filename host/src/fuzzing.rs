@@ -81,7 +81,7 @@ pub type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// A listener that is handed its connections. The streams of HTTP/2 connections run on the runtime that makes the listener.
 pub struct Listener<H: Handler>(ingress::Unbound<H>);
 
-/// What one connection of a [`Listener`] holds, also after the connection's end.
+/// The heap of one connection of a [`Listener`], also after the connection's end.
 pub struct Held(ingress::Held);
 
 impl<H: Handler> Listener<H> {

@@ -86,7 +86,7 @@ impl HeapAccount {
         Entered { outer, _not_send: std::marker::PhantomData }
     }
 
-    /// Bytes in use, with the allocator's own word for each block. Of what other threads count at this moment some is missing.
+    /// Bytes in use, with the allocator's own word for each block. Bytes that other threads count at this moment may be missing.
     pub fn bytes(&self) -> usize {
         allocator::settle();
         usize::try_from(self.counter.bytes()).unwrap_or(0)

@@ -20,7 +20,7 @@ pub struct Caps {
     apps: [AppCap; AppKey::ALL.len()],
 }
 
-/// What an app has of something at the most.
+/// A bound on how many of something an app has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct AppCap {
     /// How many; `None` is no bound.
@@ -30,7 +30,7 @@ pub struct AppCap {
     place: Option<Place>,
 }
 
-/// What an app has many of. Whoever deploys the app is charged; an app that is over its cap is refused.
+/// A thing of which an app has many. The tenant is charged; an app over its cap is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AppKey {
     /// Its functions: a registered one takes about a kilobyte, and metrics of its own. Key: `functions`. Default 1,000.
@@ -51,7 +51,7 @@ impl AppKey {
         }
     }
 
-    /// What may be written.
+    /// The range of a written value.
     pub fn range(self) -> RangeInclusive<u64> {
         1..=1_000_000
     }
@@ -147,7 +147,7 @@ impl Caps {
         both.filter(|(own, other, _)| own > other).collect()
     }
 
-    /// What an app has too many of. `owner` is whose caps these are.
+    /// A thing of which an app has too many. `owner` is whose caps these are.
     pub(super) fn check_app(&self, app: &App, owner: &str) -> Vec<Diagnostic> {
         let check = |key: AppKey| {
             let AppCap { most, place: cap_place } = &self.apps[key as usize];

@@ -37,11 +37,11 @@ pub struct MemoryPlan {
     pub connection_bytes: u64,
     /// Bodies of requests and responses together.
     pub body_bytes: u64,
-    /// What each sandbox has without being charged.
+    /// The bytes that each sandbox has without being charged.
     pub first_bytes: u64,
     /// Slots, in each pool, that stay resident while unused.
     pub idle_slots: u32,
-    /// What all sandboxes have together over their first bytes.
+    /// The bytes of all sandboxes together over their first bytes.
     pub sandbox_bytes: u64,
 }
 

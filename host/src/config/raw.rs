@@ -63,7 +63,7 @@ pub(crate) struct RawHostFile {
     pub(crate) metrics: RawMetrics,
     /// Upper bounds on the limits of every function, and on what an app has.
     pub(crate) caps: RawCaps,
-    /// What outbound HTTP of every tenant may reach, where a manifest grants it.
+    /// The reach of outbound HTTP of every tenant, where a manifest grants it.
     pub(crate) egress: RawEgress,
     /// The tenants, each under its name: 1 to 63 lower-case letters, digits and hyphens, beginning with a letter and not
     /// ending with a hyphen.
@@ -179,7 +179,7 @@ pub(crate) struct RawMetrics {
     pub(crate) max_functions: Option<At<Whole>>,
 }
 
-/// What outbound HTTP of every tenant may reach, where a manifest grants it.
+/// The reach of outbound HTTP of every tenant, where a manifest grants it.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a table")]
 #[schemars(rename = "Egress")]
@@ -206,11 +206,11 @@ pub(crate) struct RawTenant {
     pub(crate) quota: RawQuota,
     /// Upper bounds on its functions' limits, and on what its apps have.
     pub(crate) caps: RawCaps,
-    /// What its outbound HTTP may reach, where its manifests grant it.
+    /// The reach of its outbound HTTP, where its manifests grant it.
     pub(crate) egress: RawTenantEgress,
 }
 
-/// What outbound HTTP of a tenant may reach, where its manifests grant it.
+/// The reach of outbound HTTP of a tenant, where its manifests grant it.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a table")]
 #[schemars(rename = "TenantEgress")]

@@ -36,10 +36,10 @@ pub struct PoolOptions {
     pub keep_resident_of_large_bytes: u64,
     /// Unused slots that stay warm. Default 100.
     pub warm_slots: u32,
-    /// What each sandbox has of memories, tables and heap without being charged, in bytes. Default 1 MiB: most never have more, and
+    /// Memories, tables and heap that each sandbox has without being charged, in bytes. Default 1 MiB: most never have more, and
     /// the number of slots bounds them.
     pub first_bytes: u64,
-    /// What all sandboxes may have together over that, in bytes. No bound by default.
+    /// Memories, tables and heap of all sandboxes together over that, in bytes. No bound by default.
     pub guest_bytes: u64,
     /// What may be held of requests' and responses' bodies together, in bytes. Default 256 MiB.
     pub body_bytes: u64,
@@ -172,7 +172,7 @@ impl Pools {
     }
 }
 
-/// What sandboxes that are allocated on demand reserve. Given back when dropped.
+/// The reservation of sandboxes that are allocated on demand. Given back when dropped.
 struct Reserved {
     store: Store<()>,
     sandboxes: u32,

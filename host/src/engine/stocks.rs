@@ -28,7 +28,7 @@ pub(super) struct Stocks {
 /// What one tenant holds of them.
 #[derive(Debug)]
 pub struct Holdings {
-    /// What each sandbox has without being charged, in bytes.
+    /// The bytes that each sandbox has without being charged.
     first_bytes: u64,
     memory: Arc<Account>,
     provisioned: Arc<Account>,
@@ -80,12 +80,12 @@ impl Holdings {
         }
     }
 
-    /// What each of its sandboxes has of memories, tables and heap without being charged, in bytes.
+    /// Memories, tables and heap that each of its sandboxes has without being charged, in bytes.
     pub fn first_bytes(&self) -> u64 {
         self.first_bytes
     }
 
-    /// What its sandboxes are charged to.
+    /// The account of its sandboxes.
     pub fn memory(&self) -> &Arc<Account> {
         &self.memory
     }

@@ -135,7 +135,7 @@ fn with_word(layout: Layout) -> Option<(Layout, usize)> {
     Some((unsafe { Layout::from_size_align_unchecked(size, offset) }, offset))
 }
 
-/// What a block of a size is charged.
+/// The charge for a block of a size.
 #[inline]
 fn charged(bytes: usize) -> isize {
     bytes.wrapping_add(WORD).cast_signed()
@@ -169,7 +169,7 @@ unsafe fn owner_of(block: *mut u8) -> Owner {
 }
 
 // SAFETY: each block lies in an allocation of the inner allocator that is larger by the word (and its padding), aligned as
-// asked; it is given back with the same layout. What is counted beside does not allocate, unwind or touch the block.
+// asked; it is given back with the same layout. The counting does not allocate, unwind or touch the block.
 unsafe impl<A: GlobalAlloc> GlobalAlloc for ChargingAllocator<A> {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {

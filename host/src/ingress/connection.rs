@@ -125,7 +125,7 @@ impl Connection {
         self.handed.load(Relaxed)
     }
 
-    /// What changes whenever the client makes something happen.
+    /// A value that changes whenever the client makes something happen.
     pub(super) fn progress(&self) -> Progress {
         Progress {
             requests: self.requests(),

@@ -27,7 +27,7 @@ use super::connection::{Connection, Progress};
 /// Of the open connections, the part that one look closes. A look costs as much as there are connections.
 const CLOSED_PER_LOOK: usize = 64;
 
-/// What a new connection has to send its first request before it may have to make room: a round trip and more.
+/// The time that a new connection has for its first request before it may have to make room: a round trip and more.
 const TIME_TO_ASK: Duration = Duration::from_millis(100);
 
 /// The open connections, oldest first.

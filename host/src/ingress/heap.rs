@@ -37,7 +37,7 @@ impl HeapBudget {
     }
 }
 
-/// What one connection has of a budget, as it was last noted.
+/// The part of one connection in a budget, as it was last noted.
 #[derive(Debug)]
 pub(super) struct HeapShare {
     budget: Arc<HeapBudget>,

@@ -53,7 +53,7 @@ impl<H: Handler> Unbound<H> {
     }
 }
 
-/// What a connection holds, also after its end.
+/// The heap of a connection, also after its end.
 pub(crate) struct Held(Arc<Connection>);
 
 impl Held {

@@ -301,7 +301,7 @@ impl<S: Used> Live<S> {
         self.revision.spec.clone()
     }
 
-    /// What its tenant's bodies are charged to.
+    /// The account of its tenant's bodies.
     pub(super) fn bodies(&self) -> Arc<Account> {
         self.revision.tenant.bodies().clone()
     }

@@ -1,4 +1,4 @@
-//! What one sandbox consumes, and the budgets and the deadline that bound it.
+//! The consumption of one sandbox, and the budgets and the deadline that bound it.
 //!
 //! A guest runs only inside polls of its future, so the time of those polls is the CPU time it is charged: a guest
 //! that waits pays nothing. A poll that is shorter than a tick, which is all that most invocations have, is measured by the
@@ -55,7 +55,7 @@ impl Stop {
     }
 }
 
-/// What one sandbox consumes: CPU time and heap, its guest's and that of the host's tasks that work for the guest.
+/// The CPU time and heap of one sandbox: its guest's, and that of the host's tasks that work for the guest.
 #[derive(Debug)]
 pub(super) struct Consumption {
     spent_ns: AtomicU64,

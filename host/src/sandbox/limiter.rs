@@ -35,9 +35,9 @@ pub(super) struct Limiter {
     peak_bytes: usize,
     /// [`Self::memory_bytes`] and [`Self::peak_bytes`] before the growth that was let through last.
     before: (usize, usize),
-    /// What it has without being charged.
+    /// The bytes that it has without being charged.
     first_bytes: usize,
-    /// What it is charged over that. None: it is not charged.
+    /// The charge over that. None: the sandbox is not charged.
     charged: Option<Part>,
     refused: Option<Refusal>,
 }

@@ -35,7 +35,7 @@ const HEAD_BYTES: usize = 16 << 10;
 /// A request's header fields. Over it the answer is 431.
 const FIELDS: usize = 64;
 
-/// What clients of the listener may take, together and each.
+/// Bounds on the clients of the listener, together and each.
 #[derive(Clone, Copy, Debug)]
 struct Bounds {
     /// Connections at once. The next one has the place of the one that has waited longest for its client.
@@ -90,7 +90,7 @@ pub struct Admin {
 struct State {
     metrics: Arc<Metrics>,
     health: Arc<Health>,
-    /// What the listener is called besides its addresses.
+    /// The names of the listener besides its addresses.
     names: Vec<String>,
 }
 

@@ -20,7 +20,7 @@ const MAX_LINKS: usize = 40;
 
 const STICKY: u32 = 0o1000;
 
-/// What is wrong with a file or folder of the cache. Displays as a sentence that ends with what repairs it.
+/// A fault of a file or folder of the cache. Displays as a sentence that ends with what repairs it.
 #[derive(Debug, thiserror::Error)]
 #[error("the artifact cache is not the host's alone: {} {what}; {repair}", path.display())]
 pub struct Untrusted {
@@ -50,14 +50,14 @@ impl Refused {
     }
 }
 
-/// What of a file or folder has to be so.
+/// A requirement on a file or folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Nobody else reads or writes.
+    /// No other user reads or writes.
     Secret,
     /// Nobody else writes.
     Own,
-    /// Nobody else takes out what is in it: a folder on the way.
+    /// No other user removes an entry: a folder on the way.
     OnTheWay,
 }
 

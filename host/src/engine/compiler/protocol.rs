@@ -38,7 +38,7 @@ pub(super) struct Reply {
     pub(super) bytes: u64,
 }
 
-/// What of its jail the kernel had.
+/// The parts of its jail that the kernel had.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 pub(super) struct Jail {

@@ -51,7 +51,7 @@ impl Loads {
         Loads::new(cores * 2, cores)
     }
 
-    /// So many at once, and so many of one tenant.
+    /// The bounds on loads at once, and on those of one tenant.
     pub(super) fn new(places: u32, each: u32) -> Arc<Loads> {
         Arc::new(Loads { places, each, state: Mutex::default() })
     }

@@ -1,4 +1,4 @@
-//! Which requests the admin address answers at all: those of a client that meant this host, and that is no other site's page.
+//! The requests that the admin address answers: those of a client that meant this host, and that is no other site's page.
 //!
 //! The address has no password, so what keeps strangers out is where the listener is. A browser on the same machine, or in the
 //! same network, reaches it for every page that the browser shows. Such a page can have its own name resolve to this address
@@ -12,7 +12,7 @@ use http_body::Body;
 
 use crate::telemetry::shortened;
 
-/// What is shown of a host that a request names, in bytes: as much as a host name has.
+/// The part of a host name that is shown, in bytes: as much as a host name has.
 const SHOWN_BYTES: usize = 253;
 
 /// Why a request is not answered with what it asks for.
