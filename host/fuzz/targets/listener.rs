@@ -204,11 +204,12 @@ impl Client<'_> {
     /// Sends bytes as far as the host takes them.
     async fn send(&mut self, mut bytes: &[u8]) {
         bytes = &bytes[..bytes.len().min(CLIENT_BYTES - self.sent.len())];
+        let mut is_stuck = false;
         while !bytes.is_empty() {
             let taken = self.peer.give(bytes);
             self.sent.extend_from_slice(&bytes[..taken]);
             bytes = &bytes[taken..];
-            if taken == 0 {
+            if taken == 0 && std::mem::replace(&mut is_stuck, true) {
                 return;
             }
             if !bytes.is_empty() {
@@ -297,14 +298,21 @@ pub(crate) static EXCUSED: AtomicBool = AtomicBool::new(false);
 pub(crate) fn run(data: &[u8]) {
     // What is allocated once, and for good, is no connection's: a second time tells.
     let left: Vec<usize> = (0..2)
-        .map(|_| attack(data))
+        .map(|_| attack(data).left_bytes)
         .take_while(|left| *left > DATE_BYTES && !EXCUSED.swap(false, Relaxed))
         .collect();
     assert!(left.len() < 2, "{left:?} bytes of the heap are left after the connection's end");
 }
 
-/// Plays an input, and returns the bytes of the heap that the connection still has at the end.
-fn attack(data: &[u8]) -> usize {
+/// How an input went.
+struct Played {
+    /// Bytes of the heap that the connection still has at the end.
+    left_bytes: usize,
+    answered: Vec<wire::Answer>,
+}
+
+/// Plays an input.
+fn attack(data: &[u8]) -> Played {
     assert!(heap::is_charged(), "the allocator charges nothing to accounts");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -319,7 +327,7 @@ fn attack(data: &[u8]) -> usize {
     let mut script = Script(data);
     let flags = script.or_zero();
     let (peer, host_end) = pipe::pair();
-    let heap_bytes = runtime.block_on(async {
+    let left_bytes = runtime.block_on(async {
         let listener = Listener::new(options(flags), ROUTES.clone(), doer.clone());
         let (held, work) = listener.accept(host_end).expect("a place is free");
         let held = Arc::new(held);
@@ -362,7 +370,22 @@ fn attack(data: &[u8]) -> usize {
         heap_bytes
     });
     assert_eq!(runtime.metrics().num_alive_tasks(), 0, "tasks");
-    heap_bytes
+    let answered = doer.answered.lock().expect("no panic").clone();
+    Played { left_bytes, answered }
+}
+
+#[cfg(test)]
+#[test]
+fn requests_reach_the_handler() {
+    let statuses = |script: &[u8]| -> Vec<u16> {
+        attack(script).answered.iter().map(|answer| answer.status).collect()
+    };
+    // GET / twice, the second one's path in another place; the same over HTTP/2; and no request.
+    let (get, echo) = (b"\x01\x00\x00\x00\x00\x00", b"\x01\x01\x01\x00\x00\x02\x00\x05hello");
+    assert_eq!(statuses(&[&b"\x00"[..], get, echo].concat()), [200, 200]);
+    assert_eq!(statuses(b"\x01\x03\x01\x01\x00\x00\x03\x03\x01\x00\x00"), [200, 200]);
+    assert_eq!(statuses(b"\x00\x00\x04nay\n"), [400]);
+    assert_eq!(statuses(b"\x00"), [] as [u16; 0]);
 }
 
 /// Bytes that a connection may keep as long as there is an `Arc` of it: why the client's bytes were refused.
