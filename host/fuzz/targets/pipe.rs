@@ -127,7 +127,7 @@ impl PeerEnd {
         let moved = self.moved() as u64;
         let mut wires = lock(&self.0);
         wires.work += 1;
-        let (work, most) = (wires.work, wires.most_work + moved / 8);
+        let (work, most) = (wires.work, wires.most_work + moved / 2);
         drop(wires);
         assert!(work <= most, "{work} polls, reads and writes for {moved} bytes");
     }
