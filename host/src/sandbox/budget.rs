@@ -95,12 +95,19 @@ impl Default for Consumption {
     }
 }
 
+/// Bytes that a sandbox may leave behind at no charge: what the host makes once, and for good, such as the names of a program for
+/// its first trap, happens to be allocated for one sandbox.
+const LEFT_FREE_BYTES: u64 = 4096;
+
 impl Drop for Consumption {
     fn drop(&mut self) {
         let Some(heap) = self.heap.take() else { return };
         let lane = self.lane.get();
         // A tenant pays for what its guests leave behind, such as a response that is not read, as long as that is there.
         heap.close(|bytes| {
+            if bytes <= LEFT_FREE_BYTES {
+                return None;
+            }
             let mut part: Part = lane?.memory().part();
             part.add(bytes);
             Some(part)
