@@ -150,7 +150,7 @@ async fn large_heads_on_streams_that_are_not_read() {
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_that_ended_guests_left_unread() {
     Target::guest("hostile-02")
-        .limits("concurrency = 64")
+        .limits("concurrency = 16")
         .settings(&PROMISE.settings())
         .attacked(async |host| {
             let sockets = unread(host, 40, "/left/60000").await;
