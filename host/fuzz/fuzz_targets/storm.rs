@@ -10,7 +10,7 @@ static ALLOCATOR: meter::Allocator = meter::ALLOCATOR;
 
 libfuzzer_sys::fuzz_target!(
     init: {
-        // What all inputs share.
+        // State that all inputs share.
         target::run(&[0]);
     },
     |data: &[u8]| meter::bounded(target::heap_bytes(data) as isize, || target::run(data))

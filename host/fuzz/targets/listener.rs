@@ -49,7 +49,7 @@ const CLIENT_BYTES: usize = 1 << 20;
 const AFTER_CLOSE: Duration = Duration::from_secs(5);
 /// From the client's last byte to the connection's end where the client stays, besides the same.
 const AFTER_SILENCE: Duration = Duration::from_secs(120);
-/// What the handler waits for where the path says so.
+/// The signal that the handler waits for where the path says so.
 const HANDLER_WAITS: Duration = Duration::from_secs(1);
 /// Polls of the connection, and reads and writes that the host tries, for each input and for each step. Each 2 bytes allow one more: a chunk of a body takes 6.
 const WORK: (u64, u64) = (2_000, 100);
@@ -63,7 +63,7 @@ const DATE_BYTES: usize = 128;
 /// Bytes that are sent one by one at the most.
 const BYTE_BY_BYTE: usize = 512;
 
-/// What a route does.
+/// The behaviour of a route.
 #[derive(Clone, Copy, Debug)]
 enum Deed {
     Hello,
@@ -92,7 +92,7 @@ const DEEDS: [(&str, Deed); 9] = [
 static PIECE: [u8; 16 * 1024] = [b'x'; 16 * 1024];
 static LARGE: [u8; 512 * 1024] = [b'l'; 512 * 1024];
 
-/// What the handler has answered, in order.
+/// The answers of the handler, in order.
 #[derive(Default)]
 struct Doer {
     answered: Mutex<Vec<wire::Answer>>,

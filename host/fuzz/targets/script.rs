@@ -15,7 +15,7 @@ impl<'a> Script<'a> {
         self.byte().unwrap_or(0)
     }
 
-    /// So many bytes, or those that are left.
+    /// Up to that many bytes, or those that are left.
     pub(crate) fn bytes(&mut self, count: usize) -> &'a [u8] {
         let (first, rest) = self.0.split_at(self.0.len().min(count));
         self.0 = rest;

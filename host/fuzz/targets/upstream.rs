@@ -127,7 +127,7 @@ const APPETITES: [Appetite; 5] = [
     Appetite::KeepsUnread,
 ];
 
-/// What is seen of a guest's request from outside.
+/// The outside view of a guest's request.
 #[derive(Default)]
 struct Seen {
     has_head: AtomicBool,
@@ -266,7 +266,7 @@ impl Server<'_> {
                 return true;
             }
             7 => {
-                // What the guest sends is read.
+                // The server reads the guest's request.
                 let at_once = script.size().max(1);
                 while !self.peer.take(at_once).is_empty() {
                     self.peer.allow(WORK.1);
