@@ -142,6 +142,23 @@ impl LoopsHandle {
         });
     }
 
+    /// Runs `task` once on each thread: of the event loops, and of the runtime that the computing is moved to.
+    pub fn on_each_thread(&self, task: impl FnOnce() + Clone + Send + 'static) {
+        for event_loop in &*self.0 {
+            let task = task.clone();
+            event_loop.home.event_loop.spawn(async move { task() });
+        }
+        let Some(first) = self.0.first() else { return };
+        for _ in 0..first.home.compute.metrics().num_workers() {
+            let task = task.clone();
+            first.home.compute.spawn(async move {
+                task();
+                // Blocks the worker, so that no worker takes two of the tasks.
+                thread::sleep(Duration::from_millis(1));
+            });
+        }
+    }
+
     /// Tasks that have not ended, of whatever kind: here, and in the runtime that the computing is moved to.
     pub fn alive(&self) -> usize {
         let alive = |handle: &Handle| handle.metrics().num_alive_tasks();

@@ -18,14 +18,17 @@
 //! The program has to install [`ChargingAllocator`]; [`is_charged`] tells whether it has.
 
 mod allocator;
+mod resident;
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError, atomic::Ordering::Relaxed},
+    task::Waker,
 };
 
 pub use allocator::ChargingAllocator;
 use allocator::{Counter, Owner};
+pub use resident::ResidentWatch;
 
 use crate::memory::Part;
 
@@ -51,15 +54,34 @@ struct Closed {
     charged: Option<Part>,
 }
 
-/// Counters that no account uses. They are never freed: a block may point at its counter for as long as the block lives.
+/// An account that was called in.
+#[derive(Debug)]
+pub struct CalledIn {
+    counter: &'static Counter,
+    /// Its blocks at that time.
+    pub blocks: u64,
+    /// Its bytes at that time.
+    pub bytes: usize,
+}
+
+impl CalledIn {
+    /// Whether the account is closed.
+    pub fn is_closed(&self) -> bool {
+        // A later account may use the counter: opening it clears the mark.
+        !self.counter.is_open.load(Relaxed) || !self.counter.is_called_in.load(Relaxed)
+    }
+}
+
+/// All counters, and those that no account uses. They are never freed: a block may point at its counter for as long as the block lives.
 #[derive(Debug)]
 struct Counters {
+    all: Vec<&'static Counter>,
     free: Vec<&'static Counter>,
     closed: VecDeque<Closed>,
 }
 
 static COUNTERS: Mutex<Counters> =
-    Mutex::new(Counters { free: Vec::new(), closed: VecDeque::new() });
+    Mutex::new(Counters { all: Vec::new(), free: Vec::new(), closed: VecDeque::new() });
 
 /// Closed accounts that each opening looks at. Two per opening are more than one account that closes per opening.
 const SETTLED_PER_OPENING: usize = 2;
@@ -75,21 +97,34 @@ impl HeapAccount {
         if !counters.closed.is_empty() {
             counters.settle(SETTLED_PER_OPENING);
         }
-        let counter = counters.free.pop();
+        let counter = counters.free.pop().unwrap_or_else(|| counters.make());
         drop(counters);
-        HeapAccount { counter: counter.unwrap_or_else(|| Box::leak(Box::default())) }
+        counter.is_called_in.store(false, Relaxed);
+        counter.is_open.store(true, Relaxed);
+        HeapAccount { counter }
     }
 
     /// Charges what this thread allocates to this account, until the returned scope ends.
     pub fn enter(&self) -> Entered {
-        let outer = allocator::enter(Some(self.counter));
+        let outer = allocator::enter(self.counter);
         Entered { outer, _not_send: std::marker::PhantomData }
     }
 
-    /// Bytes in use, with the allocator's own word for each block. Bytes that other threads count at this moment may be missing.
+    /// Bytes in use, with the allocator's own word for each block, each block rounded up to 16 bytes. Bytes that other threads
+    /// count at this moment may be missing.
     pub fn bytes(&self) -> usize {
         allocator::settle();
-        usize::try_from(self.counter.bytes()).unwrap_or(0)
+        self.counter.bytes()
+    }
+
+    /// Whether the account has to be closed, to give memory back: see [`call_in_largest`].
+    pub fn is_called_in(&self) -> bool {
+        self.counter.is_called_in.load(Relaxed)
+    }
+
+    /// Has the task woken when the account is called in. The last task that asks is woken.
+    pub fn wake_when_called_in(&self, task: &Waker) {
+        self.counter.closer.register(task);
     }
 
     /// Closes the account. Blocks that are still in use are charged to `charged` until they are freed.
@@ -116,7 +151,15 @@ impl Drop for Entered {
 }
 
 impl Counters {
+    fn make(&mut self) -> &'static Counter {
+        let counter = Box::leak(Box::new(Counter::new()));
+        self.all.push(counter);
+        counter
+    }
+
     fn close(&mut self, counter: &'static Counter, charged: Option<Part>) {
+        counter.is_open.store(false, Relaxed);
+        drop(counter.closer.take());
         if counter.bytes() == 0 {
             self.free.push(counter);
         } else {
@@ -128,14 +171,14 @@ impl Counters {
     fn settle(&mut self, count: usize) {
         for _ in 0..count.min(self.closed.len()) {
             let Some(mut closed) = self.closed.pop_front() else { return };
-            match u64::try_from(closed.counter.bytes()) {
-                Ok(bytes) if bytes > 0 => {
+            match closed.counter.bytes() as u64 {
+                0 => self.free.push(closed.counter),
+                bytes => {
                     if let Some(charged) = &mut closed.charged {
                         charged.shrink_to(bytes);
                     }
                     self.closed.push_back(closed);
                 }
-                Ok(_) | Err(_) => self.free.push(closed.counter),
             }
         }
     }
@@ -145,6 +188,30 @@ impl Counters {
 pub fn settle(count: usize) {
     allocator::settle();
     counters().settle(count);
+}
+
+/// Bytes of the blocks that belong to no account: the host's own.
+pub fn host_bytes() -> usize {
+    allocator::settle();
+    allocator::host_bytes()
+}
+
+/// Calls in the open account with the most blocks, of those that are not called in yet, and gives it.
+///
+/// Each block that is left may keep a page of the allocator from being given back, however small the block is. The owner of the
+/// account has to close it: [`HeapAccount::is_called_in`] tells, and [`HeapAccount::wake_when_called_in`] wakes the owner.
+pub fn call_in_largest() -> Option<CalledIn> {
+    let counters = counters();
+    let open = counters
+        .all
+        .iter()
+        .filter(|counter| counter.is_open.load(Relaxed) && !counter.is_called_in.load(Relaxed));
+    let counter: &'static Counter = open.max_by_key(|counter| counter.blocks())?;
+    let called_in = CalledIn { counter, blocks: counter.blocks(), bytes: counter.bytes() };
+    counter.is_called_in.store(true, Relaxed);
+    drop(counters);
+    counter.closer.wake();
+    Some(called_in)
 }
 
 /// Whether this program's global allocator charges blocks to accounts.
@@ -160,7 +227,11 @@ pub fn is_charged() -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::thread;
+    use std::{
+        sync::{Arc, atomic::AtomicBool},
+        task::Wake,
+        thread,
+    };
 
     use proptest::{collection::vec, prelude::*};
 
@@ -251,6 +322,39 @@ mod tests {
         assert_eq!(tenant.used_bytes(), 0);
     }
 
+    #[test]
+    fn the_account_with_the_most_blocks_is_called_in_and_its_closer_is_woken() {
+        let (few, many) = (HeapAccount::open(), HeapAccount::open());
+        let large = {
+            let _entered = few.enter();
+            vec![0_u8; 10_000_000]
+        };
+        let small: Vec<Box<u64>> = {
+            let _entered = many.enter();
+            (0..100_000).map(Box::new).collect()
+        };
+        let woken = Arc::new(Woken::default());
+        many.wake_when_called_in(&Waker::from(woken.clone()));
+        let called_in = call_in_largest().unwrap();
+        assert!(called_in.blocks >= 100_000, "{called_in:?}");
+        assert!(many.is_called_in() && !few.is_called_in() && !called_in.is_closed());
+        assert!(woken.0.load(Relaxed));
+        drop(many);
+        assert!(called_in.is_closed());
+        drop((small, large));
+        let again = HeapAccount::open();
+        assert!(!again.is_called_in(), "a later account is not the one that was called in");
+    }
+
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Relaxed);
+        }
+    }
+
     proptest! {
         /// Blocks that are made, grown and freed in any scope: each account has exactly what its own blocks take.
         #[test]
@@ -258,21 +362,22 @@ mod tests {
             let accounts = [HeapAccount::open(), HeapAccount::open(), HeapAccount::open()];
             let mut blocks: Vec<Option<(usize, Vec<u8>)>> = (0..8).map(|_| None).collect();
             let mut expected = [0_usize; 3];
-            let word = size_of::<usize>();
+            // With the allocator's own word.
+            let rounded = |size: usize| (size + size_of::<usize>()).next_multiple_of(16);
             for (scope, what, at, size) in steps {
                 let entered = accounts[scope].enter();
                 match (what, &mut blocks[at]) {
                     (0, slot @ None) if size > 0 => {
                         *slot = Some((scope, Vec::with_capacity(size)));
-                        expected[scope] += size + word;
+                        expected[scope] += rounded(size);
                     }
                     (1, Some((owner, block))) => {
                         let before = block.capacity();
                         block.reserve_exact(before + size);
-                        expected[*owner] += block.capacity() - before;
+                        expected[*owner] += rounded(block.capacity()) - rounded(before);
                     }
                     (2, slot) => if let Some((owner, block)) = slot.take() {
-                        expected[owner] -= block.capacity() + word;
+                        expected[owner] -= rounded(block.capacity());
                     },
                     _ => {}
                 }

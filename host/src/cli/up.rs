@@ -1,6 +1,7 @@
 //! `lacewing up`: builds an app's functions and serves them.
 
 mod descriptors;
+mod resident;
 mod rollout;
 mod run;
 

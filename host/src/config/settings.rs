@@ -211,9 +211,14 @@ impl Settings {
         self.caps.get(key).unwrap_or(*key.range().end()) * MIB
     }
 
-    /// The parts of this host's memory: of what was set, or of as much as this machine bears.
+    /// All that this host holds for tenants and clients, in bytes: as was set, or as much as this machine bears.
+    pub fn total_memory_bytes(&self) -> u64 {
+        self.memory_bytes.unwrap_or_else(|| self.bearable(machine::memory_bytes()))
+    }
+
+    /// The parts of this host's memory.
     pub fn memory_plan(&self) -> MemoryPlan {
-        let total = self.memory_bytes.unwrap_or_else(|| self.bearable(machine::memory_bytes()));
+        let total = self.total_memory_bytes();
         let sandboxes = u64::from(self.max_sandboxes);
         // Those that are made ahead are a quarter more.
         MemoryPlan::of(total, self.body_memory_bytes, sandboxes.saturating_add(sandboxes / 4))

@@ -5,71 +5,139 @@ use std::{
     alloc::{GlobalAlloc, Layout},
     cell::Cell,
     ptr,
-    sync::atomic::{AtomicIsize, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed},
 };
 
-/// Bytes in use of one account. On a cache line of its own: accounts are counted by different threads.
-#[derive(Debug, Default)]
+use futures_util::task::AtomicWaker;
+
+/// A number of blocks and their size, in one integer: the blocks in its upper half, and 16-byte units in its lower half.
+///
+/// Sums and differences of charges are charges. A difference may be negative, so the lower half is read as a signed number.
+type Charge = i64;
+
+/// Bytes of one unit. The allocators underneath round each block up to as much.
+const UNIT_BYTES: usize = 16;
+const ONE_BLOCK: Charge = 1 << 32;
+
+fn units(charge: Charge) -> i64 {
+    // The lower half, with its sign.
+    (charge << 32) >> 32
+}
+
+fn blocks(charge: Charge) -> i64 {
+    (charge - units(charge)) >> 32
+}
+
+/// The charges of one account. On a cache line of its own: accounts are counted by different threads.
+#[derive(Debug)]
 #[repr(align(64))]
-pub(super) struct Counter(AtomicIsize);
+pub(super) struct Counter {
+    charges: AtomicI64,
+    /// Whether an account uses the counter.
+    pub(super) is_open: AtomicBool,
+    /// Whether the account has to be closed, to give memory back.
+    pub(super) is_called_in: AtomicBool,
+    /// The task that closes the account.
+    pub(super) closer: AtomicWaker,
+}
 
 impl Counter {
-    pub(super) fn bytes(&self) -> isize {
-        self.0.load(Relaxed)
+    pub(super) const fn new() -> Counter {
+        Counter {
+            charges: AtomicI64::new(0),
+            is_open: AtomicBool::new(false),
+            is_called_in: AtomicBool::new(false),
+            closer: AtomicWaker::new(),
+        }
+    }
+
+    /// Bytes in use.
+    pub(super) fn bytes(&self) -> usize {
+        usize::try_from(units(self.charges.load(Relaxed))).unwrap_or(0) * UNIT_BYTES
+    }
+
+    /// Blocks in use.
+    pub(super) fn blocks(&self) -> u64 {
+        u64::try_from(blocks(self.charges.load(Relaxed))).unwrap_or(0)
     }
 }
 
-/// The counter of a block's account, if it has one: the word before each block. Counters live for ever.
-pub(super) type Owner = Option<&'static Counter>;
+/// The account of the host's own blocks: those that are allocated in no scope.
+static HOST: Counter = Counter::new();
+
+/// Bytes of the host's own blocks. Up to 64 KiB of each thread may be missing.
+pub(super) fn host_bytes() -> usize {
+    HOST.bytes()
+}
+
+/// The counter of a block's account: the word before each block. Counters live for ever.
+pub(super) type Owner = &'static Counter;
 
 /// Bytes of that word.
 const WORD: usize = size_of::<Owner>();
 
-/// Bytes of one counter that a thread has not added to it yet. An atomic operation for each block would cost more than the
+/// Charges of one counter that a thread has not added to it yet. An atomic operation for each block would cost more than the
 /// block itself.
 struct Tally {
     owner: Cell<Owner>,
-    pending: Cell<isize>,
+    pending: Cell<Charge>,
 }
 
 impl Tally {
     const fn new() -> Tally {
-        Tally { owner: Cell::new(None), pending: Cell::new(0) }
+        Tally { owner: Cell::new(&HOST), pending: Cell::new(0) }
     }
 
     #[inline]
     fn is_of(&self, owner: Owner) -> bool {
-        self.owner.get().map(ptr::from_ref) == owner.map(ptr::from_ref)
+        ptr::eq(self.owner.get(), owner)
     }
 
     #[inline]
-    fn add(&self, bytes: isize) {
-        self.pending.set(self.pending.get().wrapping_add(bytes));
-    }
-
-    /// Adds what is pending to the counter.
-    fn settle(&self) {
-        let pending = self.pending.replace(0);
-        if let Some(counter) = self.owner.get()
-            && pending != 0
-        {
-            counter.0.fetch_add(pending, Relaxed);
+    fn add(&self, charge: Charge) {
+        let pending = self.pending.get().wrapping_add(charge);
+        self.pending.set(pending);
+        if units(pending).unsigned_abs() >= MOST_PENDING_UNITS {
+            self.settle();
         }
     }
 
-    /// Counts for another one from now on. Returns the one before.
+    /// Adds the pending charges to the counter. Those of the host may stay pending: all threads share its counter.
+    fn settle(&self) {
+        let pending = self.pending.replace(0);
+        if pending == 0 {
+            return;
+        }
+        if !self.is_of(&HOST) {
+            self.owner.get().charges.fetch_add(pending, Relaxed);
+            return;
+        }
+        let pending = HOST_PENDING.get().wrapping_add(pending);
+        let is_large = units(pending).unsigned_abs() >= MOST_PENDING_UNITS;
+        HOST_PENDING.set(if is_large { 0 } else { pending });
+        if is_large {
+            HOST.charges.fetch_add(pending, Relaxed);
+        }
+    }
+
+    /// Counts for another account from now on. Returns the one before.
     fn switch(&self, owner: Owner) -> Owner {
         self.settle();
         self.owner.replace(owner)
     }
 }
 
+/// The charges that a thread keeps pending, in units: 64 KiB.
+const MOST_PENDING_UNITS: u64 = (64 << 10) / UNIT_BYTES as u64;
+
 thread_local! {
-    // Neither is initialised or dropped, so that the allocator may use them at any time.
+    // None is initialised or dropped, so that the allocator may use them at any time.
     /// The account in scope.
     static SCOPE: Tally = const { Tally::new() };
     /// The account, out of scope, whose block was freed last: blocks are mostly freed with others of their account.
     static FREED: Tally = const { Tally::new() };
+    /// Charges of the host that this thread has not added to the host's counter yet.
+    static HOST_PENDING: Cell<Charge> = const { Cell::new(0) };
 }
 
 /// Makes an account this thread's scope. Returns the one before.
@@ -78,40 +146,37 @@ pub(super) fn enter(owner: Owner) -> Owner {
     SCOPE.with(|scope| scope.switch(owner))
 }
 
-/// Adds what this thread has counted to the counters.
+/// Adds the charges that this thread has pending to the counters.
 pub(super) fn settle() {
     SCOPE.with(Tally::settle);
     FREED.with(Tally::settle);
 }
 
-/// Charges `bytes` to the account in scope, and names its counter.
+/// Charges the account in scope, and names its counter.
 #[inline]
-fn charge(bytes: isize) -> Owner {
+fn charge(charge: Charge) -> Owner {
     SCOPE.with(|scope| {
-        scope.add(bytes);
+        scope.add(charge);
         scope.owner.get()
     })
 }
 
-/// Changes what `owner` is charged by `bytes`.
+/// Changes the charges of `owner` by `charge`.
 #[inline]
-fn adjust(owner: Owner, bytes: isize) {
-    if owner.is_none() {
-        return;
-    }
+fn adjust(owner: Owner, charge: Charge) {
     SCOPE.with(|scope| match scope.is_of(owner) {
-        true => scope.add(bytes),
-        false => adjust_out_of_scope(owner, bytes, scope.owner.get().is_some()),
+        true => scope.add(charge),
+        false => adjust_out_of_scope(owner, charge, !scope.is_of(&HOST)),
     });
 }
 
 /// A tally is settled when its thread's scope changes. A thread without a scope keeps none.
-fn adjust_out_of_scope(owner: Owner, bytes: isize, has_scope: bool) {
+fn adjust_out_of_scope(owner: Owner, charge: Charge, has_scope: bool) {
     FREED.with(|freed| {
         if !freed.is_of(owner) {
             freed.switch(owner);
         }
-        freed.add(bytes);
+        freed.add(charge);
         if !has_scope {
             freed.settle();
         }
@@ -137,8 +202,9 @@ fn with_word(layout: Layout) -> Option<(Layout, usize)> {
 
 /// The charge for a block of a size.
 #[inline]
-fn charged(bytes: usize) -> isize {
-    bytes.wrapping_add(WORD).cast_signed()
+fn charge_of(bytes: usize) -> Charge {
+    let units = bytes.wrapping_add(WORD).div_ceil(UNIT_BYTES);
+    ONE_BLOCK.wrapping_add(units.cast_signed() as Charge)
 }
 
 /// Writes the word before a block, and gives the block.
@@ -153,7 +219,7 @@ unsafe fn begin(base: *mut u8, offset: usize, bytes: usize) -> *mut u8 {
     // SAFETY: the allocation has `offset` bytes before the block, at least a word; both are aligned for a word.
     unsafe {
         let block = base.add(offset);
-        block.sub(WORD).cast::<Owner>().write(charge(charged(bytes)));
+        block.sub(WORD).cast::<Owner>().write(charge(charge_of(bytes)));
         block
     }
 }
@@ -191,7 +257,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for ChargingAllocator<A> {
         let Some((whole, offset)) = with_word(layout) else { return };
         // SAFETY: the caller gives a block of this allocator with its layout.
         unsafe {
-            adjust(owner_of(block), -charged(layout.size()));
+            adjust(owner_of(block), charge_of(layout.size()).wrapping_neg());
             self.0.dealloc(block.sub(offset), whole);
         }
     }
@@ -211,7 +277,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for ChargingAllocator<A> {
                 return base;
             }
             let block = base.add(offset);
-            adjust(owner_of(block), charged(new_size) - charged(layout.size()));
+            adjust(owner_of(block), charge_of(new_size).wrapping_sub(charge_of(layout.size())));
             block
         }
     }

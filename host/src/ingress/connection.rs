@@ -7,7 +7,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
@@ -170,6 +170,14 @@ impl Connection {
     /// Notes what the connection has of the heap. Returns whether that is news.
     pub(super) fn note_heap(&self) -> bool {
         self.heap_share.note(self.heap.bytes())
+    }
+
+    /// Whether the host needs the connection's memory back. A connection of more than a few KiB has the task woken once that changes.
+    pub(super) fn is_called_in_or_wakes(&self, task: &Waker) -> bool {
+        if self.heap_share.is_noted() {
+            self.heap.wake_when_called_in(task);
+        }
+        self.heap.is_called_in()
     }
 
     /// Closes the connection, whatever it is doing.

@@ -66,6 +66,11 @@ impl HeapShare {
         true
     }
 
+    /// Whether the connection has anything in the budget.
+    pub(super) fn is_noted(&self) -> bool {
+        self.noted_bytes.load(Relaxed) > 0
+    }
+
     /// Gives back what was noted: the connection is about to be closed.
     pub(super) fn give_back(&self) {
         self.closing.store(true, Relaxed);
@@ -110,6 +115,9 @@ impl<F: Future> Future for OfConnection<F> {
         drop(scope);
         if this.connection.note_heap() {
             this.gate.keep_heap_budget();
+        }
+        if poll.is_pending() && this.connection.is_called_in_or_wakes(cx.waker()) {
+            this.connection.close();
         }
         poll
     }

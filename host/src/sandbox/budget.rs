@@ -21,7 +21,7 @@ use std::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
@@ -45,10 +45,14 @@ pub(super) enum Stop {
     /// What the limiter has refused says which.
     #[error("the host holds more for the guest than it may have")]
     Held,
+    #[error(
+        "the host's resident memory was over its limit, and no sandbox or connection had more blocks of the host's heap"
+    )]
+    CalledIn,
 }
 
 impl Stop {
-    const ALL: [Stop; 3] = [Stop::Cpu, Stop::Deadline, Stop::Held];
+    const ALL: [Stop; 4] = [Stop::Cpu, Stop::Deadline, Stop::Held, Stop::CalledIn];
 
     fn code(self) -> u8 {
         self as u8 + 1
@@ -116,6 +120,18 @@ impl Drop for Consumption {
 }
 
 impl Consumption {
+    /// Whether the guest is to be stopped because the host needs the memory back.
+    pub(super) fn is_called_in(&self) -> bool {
+        self.heap.as_ref().is_some_and(HeapAccount::is_called_in)
+    }
+
+    /// The same, for a guest that waits: its task is woken once that changes.
+    fn is_called_in_or_wakes(&self, task: &Waker) -> bool {
+        let Some(heap) = &self.heap else { return false };
+        heap.wake_when_called_in(task);
+        heap.is_called_in()
+    }
+
     /// Counts CPU time from zero: what was spent so far is no invocation's.
     pub(super) fn restart(&self) {
         self.spent_ns.store(0, Ordering::Relaxed);
@@ -340,6 +356,9 @@ impl<F: Future> Future for Limited<'_, F> {
         drop(this.clock.take_turn(this.clock.spent()));
         if let Poll::Ready(output) = poll {
             return Poll::Ready(Ok(output));
+        }
+        if this.clock.is_called_in_or_wakes(cx.waker()) {
+            this.clock.stop(Stop::CalledIn);
         }
         if let Some(stop) = this.clock.stopped() {
             return Poll::Ready(Err(stop));

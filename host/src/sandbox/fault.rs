@@ -6,7 +6,7 @@
 //! |---|---|
 //! | [`Stop`], fuel, the pool, more instances or tables than allowed, a result that is too large | the limit's own |
 //! | a refused growth, and then an abort or an exit that says failure | `memory_exceeded`, see [`gave_up`] |
-//! | memory or address space that the system refused | `load_shed` |
+//! | memory or address space that the system refused, resident memory over the host's limit | `load_shed` |
 //! | any other [`Trap`], an exit, an exception that nobody caught | `trap` |
 //! | [`WasmtimeBug`], what else the system said ([`std::io::Error`], [`Errno`]), a task of the host's that panicked, an import that is not linked | `internal` |
 //! | everything else | `trap` |
@@ -50,6 +50,7 @@ impl From<Stop> for Fault {
             Stop::Cpu => Outcome::CpuExceeded,
             Stop::Deadline => Outcome::DeadlineExceeded,
             Stop::Held => Outcome::MemoryExceeded,
+            Stop::CalledIn => Outcome::LoadShed,
         };
         Fault::new(outcome, stop.to_string())
     }

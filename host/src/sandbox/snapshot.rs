@@ -202,7 +202,7 @@ fn classify(error: &wasmtime::Error, state: &State) -> InitError {
 fn stopped(stop: Stop, state: &State) -> InitError {
     match stop {
         Stop::Cpu => InitError::TooSlow { limit_ms: state.limits.init_cpu.as_millis() },
-        Stop::Deadline | Stop::Held => InitError::Fault(Fault::from(stop)),
+        Stop::Deadline | Stop::Held | Stop::CalledIn => InitError::Fault(Fault::from(stop)),
     }
 }
 

@@ -136,14 +136,18 @@ impl State {
         }
     }
 
-    /// Has the guest stopped if the heap that is in use for it is more than it may have. Each call of the host comes by here,
+    /// Has the guest stopped if the heap that is in use for it is more than it may have, or the host needs it back. Each call of the host comes by here,
     /// with its arguments in the heap.
     ///
     /// A guest meets its next tick at a loop or at the beginning of a function, which may be any number of calls away. So the guest loses
     /// all that the host has for it at once: the call finds no handle, and traps.
     fn check_heap(&mut self) {
-        if !self.limiter.holds(self.cpu.heap_bytes()) {
-            self.cpu.stop(Stop::Held);
+        let stop = match self.limiter.holds(self.cpu.heap_bytes()) {
+            false => Some(Stop::Held),
+            true => self.cpu.is_called_in().then_some(Stop::CalledIn),
+        };
+        if let Some(stop) = stop {
+            self.cpu.stop(stop);
             self.table = ResourceTable::new();
             self.table.set_max_capacity(0);
         }

@@ -22,7 +22,7 @@ use std::{
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{
-    UpArgs, descriptors,
+    UpArgs, descriptors, resident,
     rollout::{Ended, Read, Rollout, Target, read},
 };
 use crate::{
@@ -30,6 +30,7 @@ use crate::{
     config::{self, RequestLog, Settings},
     control::{Deployed, Host, Ledger, review_layouts},
     event_loop::{EventLoops, LoopsHandle},
+    heap::ResidentWatch,
     ingress::{Gateway, Listener, Options, Server},
     telemetry::{
         InvocationLog,
@@ -143,6 +144,7 @@ struct Up {
     watch: Option<Watch>,
     _loops: EventLoops,
     _logs: Logs,
+    _resident: ResidentWatch,
 }
 
 struct Signals {
@@ -194,6 +196,8 @@ impl Up {
         let settings = &what.settings().clone();
         let logs = logs::init(&LogOptions::from_env(log_format(settings.log.format)))?;
         let host = Host::new(settings.clone(), logs.sink(), request_log(&args, settings))?;
+        let loops = EventLoops::per_core().map_err(Error::System)?;
+        let resident = resident::watch(settings, host.metrics(), loops.handle().clone())?;
         host.metrics().add_counter(
             "log_dropped_lines",
             "Log lines that were dropped because standard error was slower than the log.",
@@ -226,7 +230,6 @@ impl Up {
         }
 
         let gateway = Arc::new(Gateway::new(host.invoker().clone(), host.metrics().clone()));
-        let loops = EventLoops::per_core().map_err(Error::System)?;
         let connections = descriptors::connections(settings, descriptors);
         let options = Options { connections, ..Options::of(settings) };
         let servers: Vec<Server> = listeners
@@ -243,8 +246,9 @@ impl Up {
             .collect();
         watch_use(&host, &servers, loops.handle().clone());
         host.health().set_ready();
-        let (_loops, _logs) = (loops, logs);
-        let up = Up { args, target, console, host, rollout, servers, watch, _loops, _logs };
+        let (_loops, _logs, _resident) = (loops, logs, resident);
+        let up =
+            Up { args, target, console, host, rollout, servers, watch, _loops, _logs, _resident };
         up.announce(admin_address, refused.as_deref());
         Ok(up)
     }

@@ -12,6 +12,7 @@
 //! | `/maps/N/M` | makes N maps of one field of M bytes each, keeps them and sleeps |
 //! | `/methods/N/M`, `/authorities/N/M`, `/paths/N/M` | makes N requests with such a part of M bytes, sends none and sleeps |
 //! | `/responses/N/M` | makes N responses with a field of M bytes, sets none and sleeps |
+//! | `/fragments/N/M` | for each of N sizes makes M MiB of fields, keeps one of every 64 KiB, and sleeps in the end |
 //! | `/timers/N` | makes N timers, keeps them and sleeps |
 //! | `/left/N` | writes N bytes of a body, as many as the host takes at once, and ends |
 //! | `/bodies/N` | writes all that it may to the bodies of N requests, sends none and sleeps |
@@ -118,6 +119,15 @@ impl Guest for Hostile {
                 let _kept: Vec<OutgoingResponse> = (0..number(first)).map(response).collect();
                 std::thread::sleep(Duration::from_secs(1 << 30));
             }
+            "fragments" => {
+                let mut kept = Vec::new();
+                let mut size = 500;
+                for _ in 0..number(first) {
+                    fragment(&mut kept, size, number(second) as usize * MIB);
+                    size = size * 6 / 5;
+                }
+                std::thread::sleep(Duration::from_secs(1 << 30));
+            }
             "timers" => {
                 let _kept: Vec<_> =
                     (0..number(first)).map(|_| subscribe_duration(1 << 62)).collect();
@@ -171,6 +181,26 @@ impl Guest for Hostile {
             "panic" => panic!("this guest panics on demand"),
             _ => answer(out, 200, Fields::new(), "fine\n"),
         }
+    }
+}
+
+const MIB: usize = 1 << 20;
+
+/// Makes `total` bytes of fields of a size, and keeps one of every 64 KiB.
+fn fragment(kept: &mut Vec<Fields>, size: usize, total: usize) {
+    let value = vec![b'v'; size];
+    let one_of = (64 << 10) / size;
+    let mut dropped = Vec::new();
+    for n in 0..total / size {
+        // A map of more than 2 MiB is too large.
+        let in_map = n % (2 * MIB / size);
+        if in_map == 0 {
+            dropped.push(Fields::new());
+            kept.push(Fields::new());
+        }
+        let maps = if n % one_of == 0 { &*kept } else { &dropped };
+        let map = maps.last().expect("a map was just made");
+        map.append("x", &value).expect("there is room for the field");
     }
 }
 

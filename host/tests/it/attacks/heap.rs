@@ -86,6 +86,47 @@ impl Promise {
 
 const PROMISE: Promise = Promise { memory_mib: 512 };
 
+/// Half a GiB of pages for a few MiB of blocks: one block of every page stays, and no account shows it.
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_that_one_block_each_keeps() {
+    const PROMISE: Promise = Promise { memory_mib: 192 };
+    Target::guest("hostile-02")
+        .limits("memory_mib = 64\nheader_kib = 1024\ndeadline_ms = 60_000\ncpu_ms = 60_000")
+        .settings(&PROMISE.settings())
+        .attacked(async |host| {
+            let ended = host.get("/fragments/16/30").await.is(503, "load_shed");
+            let detail = ended.detail().to_owned();
+            assert!(
+                detail.starts_with("the host's resident memory was over its limit"),
+                "{detail}"
+            );
+            PROMISE.is_kept(host);
+        })
+        .await;
+}
+
+/// The same in small parts, by a dozen guests at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_that_one_block_each_keeps_by_a_dozen_at_once() {
+    const PROMISE: Promise = Promise { memory_mib: 192 };
+    Target::guest("hostile-02")
+        .limits("memory_mib = 64\nheader_kib = 1024\ndeadline_ms = 20_000\ncpu_ms = 60_000")
+        .settings(&PROMISE.settings())
+        .attacked(async |host| {
+            let request = |_| {
+                let path = "/fragments/16/4";
+                host.raw_reply(format!(
+                    "GET {path} HTTP/1.1\r\nhost: {SUSPECT}\r\nconnection: close\r\n\r\n"
+                ))
+            };
+            let replies = futures_util::future::join_all((0..12).map(request)).await;
+            let shed = replies.iter().filter(|reply| reply.contains("lacewing-outcome: load_shed"));
+            assert!(shed.count() > 0, "{replies:?}");
+            PROMISE.is_kept(host);
+        })
+        .await;
+}
+
 /// Each within its own limits, all together far over the host's.
 #[tokio::test(flavor = "multi_thread")]
 async fn heaps_by_dozens_at_once() {

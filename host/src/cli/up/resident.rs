@@ -1,0 +1,55 @@
+//! The watch over this process's resident memory, with the allocator that the program has installed.
+#![allow(unsafe_code)]
+
+use std::{
+    convert::Infallible,
+    sync::{atomic::Ordering::Relaxed, mpsc},
+    time::Duration,
+};
+
+use crate::{
+    cli::Error, config::Settings, event_loop::LoopsHandle, heap::ResidentWatch, telemetry::Metrics,
+};
+
+/// What is resident over `memory_mib` before the watch acts, in bytes, besides a twentieth: half of what the promise allows. The
+/// other half is for what is allocated between two looks.
+const SPARE_BYTES: u64 = 32 << 20;
+
+/// Time for which the watch waits until all threads have given pages back.
+const GIVING_BACK: Duration = Duration::from_millis(100);
+
+/// Starts the watch. The process has allocated nothing for tenants yet.
+pub(super) fn watch(
+    settings: &Settings,
+    metrics: &Metrics,
+    loops: LoopsHandle,
+) -> Result<ResidentWatch, Error> {
+    let total_bytes = settings.total_memory_bytes();
+    let limit_bytes = total_bytes.saturating_add(total_bytes / 20).saturating_add(SPARE_BYTES);
+    let watch = ResidentWatch::start(limit_bytes, Box::new(move || give_back(&loops)))
+        .map_err(Error::System)?;
+    let called_in = watch.counter();
+    metrics.add_counter(
+        "memory_called_in",
+        "Sandboxes and connections that were closed because resident memory was over its limit",
+        move || called_in.load(Relaxed),
+    );
+    Ok(watch)
+}
+
+/// Has each thread give its free pages back to the system. A page belongs to one thread, and other threads cannot give it back.
+fn give_back(loops: &LoopsHandle) {
+    let (done, all_done) = mpsc::channel::<Infallible>();
+    loops.on_each_thread(move || {
+        collect();
+        drop(done);
+    });
+    collect();
+    // All senders are dropped, or a thread is busy for longer.
+    let _ = all_done.recv_timeout(GIVING_BACK);
+}
+
+fn collect() {
+    // SAFETY: mimalloc lets every thread call this at any time.
+    unsafe { libmimalloc_sys::mi_collect(true) }
+}
