@@ -15,7 +15,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker, ready},
 };
@@ -153,6 +153,8 @@ impl http_body::Body for RequestBody {
 #[derive(Debug)]
 pub(super) struct Outlet {
     state: Mutex<State>,
+    /// Whether the reader was told that the body breaks off: settling sees only that nothing more comes.
+    is_broken: AtomicBool,
     progress: Arc<Progress>,
     limit_bytes: u64,
     trailer_fields: u32,
@@ -181,6 +183,7 @@ impl Outlet {
     ) -> Outlet {
         Outlet {
             state: Mutex::new(State::Open { body, reader: None }),
+            is_broken: AtomicBool::new(false),
             progress,
             limit_bytes,
             trailer_fields: limits.headers,
@@ -193,7 +196,8 @@ impl Outlet {
     /// most a few pieces: a guest waits for its reader.
     pub(super) async fn settle(&self) -> bool {
         // The pieces are there or not; the runtime's budget for this task must not hide them.
-        unconstrained(poll_fn(|cx| Poll::Ready(self.settle_now(cx)))).await
+        let complete = unconstrained(poll_fn(|cx| Poll::Ready(self.settle_now(cx)))).await;
+        complete && !self.is_broken.load(Ordering::Relaxed)
     }
 
     fn settle_now(&self, cx: &mut Context<'_>) -> bool {
@@ -281,7 +285,11 @@ impl Outlet {
                     }
                     Poll::Pending
                 }
-                end_or_error => end_or_error,
+                Poll::Ready(Some(Err(error))) => {
+                    self.is_broken.store(true, Ordering::Relaxed);
+                    Poll::Ready(Some(Err(error)))
+                }
+                Poll::Ready(None) => Poll::Ready(None),
             },
             State::Settled { rest, failed, .. } => {
                 Poll::Ready(rest.pop_front().map(Ok).or_else(|| failed.take().map(Err)))
@@ -401,5 +409,48 @@ impl Drop for GuestBody {
             guest.abort();
         }
         *self.outlet.lock() = State::Closed;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+    use http_body_util::{BodyExt, StreamBody};
+
+    use super::*;
+    use crate::memory::Memory;
+
+    fn outlet(frames: Vec<Result<&'static str, &str>>) -> Arc<Outlet> {
+        let frames = frames.into_iter().map(|frame| match frame {
+            Ok(text) => Ok(Frame::data(Bytes::from_static(text.as_bytes()))),
+            Err(reason) => Err(CutShort(reason.to_owned())),
+        });
+        let frames: Vec<_> = frames.collect();
+        let body = StreamBody::new(stream::iter(frames)).boxed_unsync();
+        let bodies = Memory::new(1 << 20).account(1);
+        Arc::new(Outlet::new(body, Arc::default(), 1 << 20, &Limits::default(), bodies))
+    }
+
+    #[tokio::test]
+    async fn a_body_that_broke_off_before_its_reader_is_not_complete() {
+        let outlet = outlet(vec![Ok("half"), Err("the guest wrote less than it declared")]);
+        let mut reader = GuestBody::new(outlet.clone(), None, None);
+        assert_eq!(reader.frame().await.unwrap().unwrap().into_data().unwrap(), "half");
+        let error = reader.frame().await.unwrap().unwrap_err();
+        assert_eq!(error.0, "the guest wrote less than it declared");
+        assert!(!outlet.settle().await);
+        drop(reader);
+        assert!(!outlet.settle().await);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_settled_is_complete_if_it_ended() {
+        for (last, complete) in [(Ok("."), true), (Err("it broke"), false)] {
+            let outlet = outlet(vec![Ok("whole"), last]);
+            let mut reader = GuestBody::new(outlet.clone(), None, None);
+            assert_eq!(outlet.settle().await, complete);
+            assert_eq!(reader.frame().await.unwrap().unwrap().into_data().unwrap(), "whole");
+            assert_eq!(reader.frame().await.unwrap().is_ok(), complete);
+        }
     }
 }
