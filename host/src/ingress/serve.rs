@@ -243,8 +243,8 @@ pub(super) struct Ingress<H: Handler> {
 
 /// Accepts until the drain begins, and then what is already waiting.
 ///
-/// One connection at most waits for a place here, and others make room for it. The rest wait in the kernel's queue, which is
-/// bounded: to accept and to refuse them would cost as much as to answer.
+/// One connection at most waits for a place here, and others make room for it: see [`super::crowd`]. The rest wait in the kernel's
+/// queue, which is bounded: to accept and to refuse them would cost as much as to answer.
 async fn accept<H: Handler>(listener: TcpListener, ingress: Arc<Ingress<H>>, loops: LoopsHandle) {
     let gate = Arc::clone(&ingress.gate);
     let mut draining = pin!(gate.reached(Phase::Draining));
@@ -307,7 +307,7 @@ async fn accept_one(
     gate: &Arc<Gate>,
 ) -> io::Result<(Accepted, SocketAddr, OwnedSemaphorePermit)> {
     let (socket, peer) = listener.accept().await?;
-    let permit = gate.reserve().await.ok_or(io::ErrorKind::Other)?;
+    let permit = gate.reserve(peer.ip()).await.ok_or(io::ErrorKind::Other)?;
     // It is to belong to another event loop than this one.
     Ok((socket.into_std()?, peer, permit))
 }

@@ -13,7 +13,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use super::*;
 
-async fn connect<B>(host: &Host) -> SendRequest<B>
+pub(super) async fn connect<B>(host: &Host) -> SendRequest<B>
 where
     B: Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static,
 {
@@ -23,7 +23,7 @@ where
     sender
 }
 
-fn request(method: &str, path: &str, body: &'static str) -> Request<Full<Bytes>> {
+pub(super) fn request(method: &str, path: &str, body: &'static str) -> Request<Full<Bytes>> {
     let uri = format!("http://h{path}");
     Request::builder().method(method).uri(uri).body(Full::new(Bytes::from(body))).unwrap()
 }
