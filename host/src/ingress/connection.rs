@@ -4,10 +4,11 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -21,14 +22,16 @@ use super::{
     heap::{HeapBudget, HeapShare},
     request_id::RequestId,
     respond::Problem,
+    taken_back::TakenBack,
 };
 use crate::{
     body::{Body, CutShort},
     heap::HeapAccount,
 };
 
-/// How many requests a connection may take back before it matters how many it does not.
-const ABANDONED: u32 = 100;
+/// Bytes that a client which lets the host wait has to take in each [`Options::write_idle`](super::options::Options::write_idle),
+/// unless it takes all.
+pub(super) const PACE_BYTES: u64 = 16 * 1024;
 
 /// The state of one connection that its requests, its transport and its task share. All of it is advisory, so that
 /// no ordering is needed.
@@ -48,8 +51,8 @@ pub(super) struct Connection {
     in_flight: AtomicU32,
     /// Requests so far, wrapping.
     requests: AtomicU32,
-    /// Those of them that went away before they were answered, wrapping.
-    abandoned: AtomicU32,
+    /// The requests that went away before they were answered.
+    taken_back: Mutex<TakenBack>,
     /// Responses that have more to send than hyper has asked for.
     unasked: AtomicU32,
     /// Requests whose bodies are waited for.
@@ -82,7 +85,7 @@ impl Connection {
             tenant: AtomicU64::new(0),
             in_flight: AtomicU32::new(0),
             requests: AtomicU32::new(0),
-            abandoned: AtomicU32::new(0),
+            taken_back: Mutex::new(TakenBack::new(Instant::now())),
             unasked: AtomicU32::new(0),
             body_waits: AtomicU32::new(0),
             body_pieces: AtomicU32::new(0),
@@ -106,10 +109,13 @@ impl Connection {
         InFlight { connection: Arc::clone(self), answered: false }
     }
 
-    /// Whether the client takes back most of its requests: each costs us an invocation, and it nothing.
+    /// Whether the client takes back more requests than it may.
     pub(super) fn is_flooding(&self) -> bool {
-        let abandoned = self.abandoned.load(Relaxed);
-        abandoned >= ABANDONED && abandoned > self.requests() / 2
+        self.taken_back().is_flood(Instant::now)
+    }
+
+    fn taken_back(&self) -> MutexGuard<'_, TakenBack> {
+        self.taken_back.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn in_flight(&self) -> u32 {
@@ -246,8 +252,9 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         self.connection.in_flight.fetch_sub(1, Relaxed);
         if !self.answered {
-            self.connection.abandoned.fetch_add(1, Relaxed);
+            self.connection.taken_back().taken_back(Instant::now);
         }
+        self.connection.taken_back().answered(Instant::now);
     }
 }
 
