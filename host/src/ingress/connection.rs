@@ -61,6 +61,8 @@ pub(super) struct Connection {
     body_pieces: AtomicU32,
     /// Responses, and pieces of them, that hyper was handed, wrapping.
     handed: AtomicU32,
+    /// Bytes that the client has taken, in [`PACE_BYTES`].
+    paces: AtomicU64,
     /// Whether the client may still be sending a body that nobody will read.
     unread: AtomicBool,
     /// Whether a response breaks off, and with it the connection, once what came before is sent.
@@ -90,6 +92,7 @@ impl Connection {
             body_waits: AtomicU32::new(0),
             body_pieces: AtomicU32::new(0),
             handed: AtomicU32::new(0),
+            paces: AtomicU64::new(0),
             unread: AtomicBool::new(false),
             breaks_off: AtomicBool::new(false),
             refused: OnceLock::new(),
@@ -137,7 +140,13 @@ impl Connection {
             requests: self.requests(),
             handed: self.handed(),
             body_pieces: self.body_pieces.load(Relaxed),
+            paces: self.paces.load(Relaxed),
         }
+    }
+
+    /// Notes how many bytes the client has taken so far. A client that takes less than [`PACE_BYTES`] makes no progress by that.
+    pub(super) fn note_sent(&self, bytes: u64) {
+        self.paces.store(bytes / PACE_BYTES, Relaxed);
     }
 
     /// Whether nothing can happen on an HTTP/2 connection unless the client asks, or reads.
@@ -227,6 +236,7 @@ pub(super) struct Progress {
     requests: u32,
     handed: u32,
     body_pieces: u32,
+    paces: u64,
 }
 
 /// A request that is being answered.
@@ -244,6 +254,7 @@ impl InFlight {
     /// Notes that the response's header is on its way.
     pub(super) fn answered(mut self) -> InFlight {
         self.answered = true;
+        self.connection.taken_back().answered(Instant::now);
         self
     }
 }
@@ -254,7 +265,6 @@ impl Drop for InFlight {
         if !self.answered {
             self.connection.taken_back().taken_back(Instant::now);
         }
-        self.connection.taken_back().answered(Instant::now);
     }
 }
 

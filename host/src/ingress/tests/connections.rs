@@ -96,7 +96,24 @@ async fn a_client_that_reads_slowly_does_not_idle() {
     let mut idle = host.connect().await;
     idle.send(HELLO).await;
     assert!(idle.rest().await.ends_with("hello"));
-    assert_eq!(slow.read_bytes(16 * 1024 * 1024).await.len(), 16 * 1024 * 1024);
+    assert_eq!(slow.read_bytes(LARGE_BYTES).await.len(), LARGE_BYTES);
+}
+
+/// The socket of the host holds megabytes. What a client reads of them is progress, although the host writes nothing meanwhile.
+#[tokio::test]
+async fn a_client_that_reads_slowly_and_steadily_gets_its_whole_body() {
+    let write_idle = Duration::from_secs(1);
+    let host = Host::with(Options { write_idle, ..Options::default() }).await;
+    let mut slow = host.connect().await;
+    slow.send("GET /large HTTP/1.1\r\nhost: h\r\n\r\n").await;
+    assert_eq!(slow.head().await.status, 200);
+    let mut read = 0;
+    let mut pace = tokio::time::interval(Duration::from_millis(50));
+    while read < 1024 * 1024 {
+        pace.tick().await;
+        read += slow.read_bytes(16 * 1024).await.len();
+    }
+    assert_eq!(slow.read_bytes(LARGE_BYTES - read).await.len(), LARGE_BYTES - read);
 }
 
 #[tokio::test]

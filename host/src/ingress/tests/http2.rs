@@ -194,6 +194,62 @@ async fn a_client_that_reads_nothing_is_given_up_and_one_that_waits_is_not() {
     assert_eq!(text(relayed).await, "late");
 }
 
+/// `GET http://h/large` with windows of `window` bytes, frame by frame (RFC 9113, section 4.1).
+fn large(window: u32) -> Vec<u8> {
+    let frame = |kind: u8, flags: u8, stream: u8, payload: &[u8]| {
+        let head = [0, 0, u8::try_from(payload.len()).unwrap(), kind, flags, 0, 0, 0, stream];
+        [&head, payload].concat()
+    };
+    let settings = [&[0, 4][..], &window.to_be_bytes()].concat();
+    let block = [&[0x82, 0x86, 0x04, 6][..], b"/large", &[0x01, 1], b"h"].concat();
+    [
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
+        frame(4, 0, 0, &settings),
+        frame(8, 0, 0, &(1_u32 << 30).to_be_bytes()),
+        frame(1, 5, 1, &block),
+    ]
+    .concat()
+}
+
+/// hyper has handed over the whole body, and the client's windows hold all of it. The host sees what leaves the socket.
+#[tokio::test]
+async fn a_client_that_reads_slowly_and_steadily_gets_its_whole_body() {
+    let limit = Duration::from_secs(1);
+    let options = Options { keep_alive: limit, write_idle: limit, ..Options::default() };
+    let host = Host::with(options).await;
+    let mut slow = host.connect().await;
+    slow.send(large(1 << 30)).await;
+    let mut read = 0;
+    let mut pace = tokio::time::interval(Duration::from_millis(50));
+    while read < 1536 * 1024 {
+        pace.tick().await;
+        read += slow.read_bytes(16 * 1024).await.len();
+    }
+    // Frames have headers.
+    slow.read_bytes(LARGE_BYTES - read).await;
+}
+
+/// A byte now and then is no progress.
+#[tokio::test]
+async fn a_client_that_opens_its_window_byte_by_byte_is_given_up() {
+    let limit = Duration::from_millis(400);
+    let options = Options { keep_alive: limit, write_idle: limit, ..Options::default() };
+    let host = Host::with(options).await;
+    let mut client = host.connect().await;
+    client.send(large(0)).await;
+    // The settings of a connection that is served.
+    client.read_bytes(9).await;
+    let mut pace = tokio::time::interval(Duration::from_millis(50));
+    let gone = async {
+        while host.server.connections() > 0 {
+            pace.tick().await;
+            // The connection may be gone by now.
+            let _ = client.socket.write_all(&[0, 0, 4, 8, 0, 0, 0, 0, 1, 0, 0, 0, 1]).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone).await.expect("the connection was closed");
+}
+
 #[tokio::test]
 async fn limits_are_the_same_as_over_http1() {
     let host = Host::start().await;
