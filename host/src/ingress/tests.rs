@@ -48,7 +48,7 @@ const BODY_LIMIT: u64 = 64 * 1024;
 /// Of the body of [`Deed::Large`].
 const LARGE_BYTES: usize = 16 * 1024 * 1024;
 /// Tenants that have routes of their own.
-const TENANTS: u64 = 8;
+const TENANTS: u32 = 8;
 /// What all buffered bodies of one host may take together, in bytes.
 const BODY_BUDGET: u64 = 1024 * 1024;
 
@@ -321,7 +321,7 @@ fn routes() -> Router<Endpoint<Deed>> {
     add(Methods::Any, "/echo", Deed::Echo, None);
     add(Methods::Any, "/relay", Deed::Relay, None);
     add(Methods::Any, "/wait", Deed::Wait, None);
-    for tenant in 1..=TENANTS {
+    for tenant in 1..=u64::from(TENANTS) {
         add(Methods::Any, &format!("/hello/{tenant}"), Deed::HelloOf(tenant), None);
         add(Methods::Any, &format!("/wait/{tenant}"), Deed::WaitOf(tenant), None);
     }

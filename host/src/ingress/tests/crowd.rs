@@ -63,14 +63,15 @@ async fn when_all_connections_work_a_new_one_waits_and_others_are_asked_to_leave
 /// One network asks for all tenants, which makes each of its connections a party of its own.
 #[tokio::test]
 async fn a_network_that_names_many_tenants_harms_no_neighbour() {
-    let host = Host::with(Options { connections: 10, ..Options::default() }).await;
+    // No tenant has two of them.
+    let host = Host::with(Options { connections: TENANTS, ..Options::default() }).await;
     let mut neighbour = host.connect_from(NEIGHBOUR).await;
     neighbour.send(HELLO).await;
     assert_eq!(neighbour.reply().await.body, "hello");
     let mut crowd = Vec::new();
     for n in 0..40 {
         let mut client = host.connect().await;
-        client.send(request(format_args!("/hello/{}", n % TENANTS + 1))).await;
+        client.send(request(format_args!("/hello/{}", n % u64::from(TENANTS) + 1))).await;
         assert_eq!(client.reply().await.body, "hello", "{n}");
         crowd.push(client);
     }
