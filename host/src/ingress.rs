@@ -12,6 +12,7 @@
 //! the one place where a status is chosen.
 
 mod body;
+mod bucket;
 mod connection;
 mod cors;
 mod crowd;
@@ -28,6 +29,7 @@ mod request_id;
 mod respond;
 pub mod route;
 mod serve;
+mod taken_back;
 mod target;
 #[cfg(test)]
 mod tests;

@@ -58,7 +58,7 @@ outcomes! {
     BadResponse = "bad_response",
     /// The guest returned without a response.
     NoResponse = "no_response",
-    /// The client went away, and the guest was stopped.
+    /// The client went away, or the host closed its connection, and the guest was stopped.
     Canceled = "canceled",
     /// A bug of the host.
     Internal = "internal",

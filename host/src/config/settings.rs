@@ -77,7 +77,8 @@ pub struct Settings {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connections {
     /// Connections open at once, for each address of [`Settings::listen`]. Key: `max`. Default 10,000: an idle one holds
-    /// some 10 KiB and a file descriptor. The next one is accepted when one closes. Fewer where the limit on open files leaves fewer
+    /// some 10 KiB and a file descriptor. The next one is accepted when one closes, or makes room: one of the network and tenant of
+    /// clients that hold the most, `canceled` where its function works. Fewer where the limit on open files leaves fewer
     /// beside everything else that takes a descriptor.
     pub max: u32,
     /// From the first byte of a request's head to its last; of a connection's first request, from the connection's

@@ -4,10 +4,11 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll, Waker},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -21,14 +22,16 @@ use super::{
     heap::{HeapBudget, HeapShare},
     request_id::RequestId,
     respond::Problem,
+    taken_back::TakenBack,
 };
 use crate::{
     body::{Body, CutShort},
     heap::HeapAccount,
 };
 
-/// How many requests a connection may take back before it matters how many it does not.
-const ABANDONED: u32 = 100;
+/// Bytes that a client which lets the host wait has to take in each [`Options::write_idle`](super::options::Options::write_idle),
+/// unless it takes all.
+pub(super) const PACE_BYTES: u64 = 16 * 1024;
 
 /// The state of one connection that its requests, its transport and its task share. All of it is advisory, so that
 /// no ordering is needed.
@@ -48,8 +51,8 @@ pub(super) struct Connection {
     in_flight: AtomicU32,
     /// Requests so far, wrapping.
     requests: AtomicU32,
-    /// Those of them that went away before they were answered, wrapping.
-    abandoned: AtomicU32,
+    /// The requests that went away before they were answered. None: there was no such request yet.
+    taken_back: OnceLock<Mutex<TakenBack>>,
     /// Responses that have more to send than hyper has asked for.
     unasked: AtomicU32,
     /// Requests whose bodies are waited for.
@@ -58,6 +61,8 @@ pub(super) struct Connection {
     body_pieces: AtomicU32,
     /// Responses, and pieces of them, that hyper was handed, wrapping.
     handed: AtomicU32,
+    /// Bytes that the client has taken, in [`PACE_BYTES`].
+    paces: AtomicU64,
     /// Whether the client may still be sending a body that nobody will read.
     unread: AtomicBool,
     /// Whether a response breaks off, and with it the connection, once what came before is sent.
@@ -82,11 +87,12 @@ impl Connection {
             tenant: AtomicU64::new(0),
             in_flight: AtomicU32::new(0),
             requests: AtomicU32::new(0),
-            abandoned: AtomicU32::new(0),
+            taken_back: OnceLock::new(),
             unasked: AtomicU32::new(0),
             body_waits: AtomicU32::new(0),
             body_pieces: AtomicU32::new(0),
             handed: AtomicU32::new(0),
+            paces: AtomicU64::new(0),
             unread: AtomicBool::new(false),
             breaks_off: AtomicBool::new(false),
             refused: OnceLock::new(),
@@ -106,10 +112,18 @@ impl Connection {
         InFlight { connection: Arc::clone(self), answered: false }
     }
 
-    /// Whether the client takes back most of its requests: each costs us an invocation, and it nothing.
+    /// Whether the client takes back more requests than it may.
     pub(super) fn is_flooding(&self) -> bool {
-        let abandoned = self.abandoned.load(Relaxed);
-        abandoned >= ABANDONED && abandoned > self.requests() / 2
+        self.taken_back().is_some_and(|mut taken_back| taken_back.is_flood(Instant::now))
+    }
+
+    fn taken_back(&self) -> Option<MutexGuard<'_, TakenBack>> {
+        Some(self.taken_back.get()?.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn note_taken_back(&self) {
+        let taken_back = self.taken_back.get_or_init(|| Mutex::new(TakenBack::new(Instant::now())));
+        taken_back.lock().unwrap_or_else(PoisonError::into_inner).taken_back(Instant::now);
     }
 
     pub(super) fn in_flight(&self) -> u32 {
@@ -131,7 +145,13 @@ impl Connection {
             requests: self.requests(),
             handed: self.handed(),
             body_pieces: self.body_pieces.load(Relaxed),
+            paces: self.paces.load(Relaxed),
         }
+    }
+
+    /// Notes how many bytes the client has taken so far. A client that takes less than [`PACE_BYTES`] makes no progress by that.
+    pub(super) fn note_sent(&self, bytes: u64) {
+        self.paces.store(bytes / PACE_BYTES, Relaxed);
     }
 
     /// Whether nothing can happen on an HTTP/2 connection unless the client asks, or reads.
@@ -229,6 +249,7 @@ pub(super) struct Progress {
     requests: u32,
     handed: u32,
     body_pieces: u32,
+    paces: u64,
 }
 
 /// A request that is being answered.
@@ -246,6 +267,9 @@ impl InFlight {
     /// Notes that the response's header is on its way.
     pub(super) fn answered(mut self) -> InFlight {
         self.answered = true;
+        if let Some(mut taken_back) = self.connection.taken_back() {
+            taken_back.answered(Instant::now);
+        }
         self
     }
 }
@@ -254,7 +278,7 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         self.connection.in_flight.fetch_sub(1, Relaxed);
         if !self.answered {
-            self.connection.abandoned.fetch_add(1, Relaxed);
+            self.connection.note_taken_back();
         }
     }
 }

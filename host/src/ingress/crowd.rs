@@ -1,21 +1,26 @@
 //! The open connections of a listener, and the choice of those that make room for others.
 //!
 //! Connections cost a client little. When all places are taken, or the heap that connections may hold is used up, some of them
-//! are closed, those of the party that holds the most. So a party that opens many connections pays with
-//! its own. A party within its fair share keeps its connections: the share that each would have if all held the same, and one more.
+//! are closed. The *network* of clients that holds the most pays, and within that network the *tenant* that holds the most.
+//! A network that asks for many tenants therefore has one share, and each of its tenants has a part of that share. A network, or a
+//! tenant within its network, that holds less than its fair share keeps its connections.
 //!
-//! - For a *place*, of those that wait for their client the one without progress for longest is closed first, but none that is so
-//!   new that its client may just be sending.
+//! - A newcomer counts as if it had its place already: a place goes to the network and tenant that hold the least.
+//! - For a *place*, of connections that wait for their client the one without progress for longest is closed first, but none that is
+//!   so new that its client may just be sending.
+//! - Where all of those that hold too much work, and no place comes free by itself, one that works is closed: the
+//!   newest, which has the least to lose. A party that holds as little as the newcomer loses none, and the newcomer waits.
 //! - For *heap*, of those that hold at least the mean of their party, the connections that wait for their client are closed first,
 //!   and of these the one with the most.
 //!
-//! - A *party* is a client's address before its first request has a route, and the address with the request's tenant after that.
+//! - A *party* is a client's network before its first request has a route, and the network with the request's tenant after that.
 //! - The longest queue pays: Suter, Lakshman, Stiliadis, Choudhury, "Design considerations for supporting TCP with per-flow
 //!   queueing", INFOCOM 1998 (longest queue drop).
 //! - Progress is seen from one look to the next, as pages are by the CLOCK algorithm: Corbató, "A paging experiment with the
 //!   Multics system", 1968.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, HashMap},
     net::{IpAddr, Ipv6Addr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -44,17 +49,17 @@ struct Member {
     seen: Option<Progress>,
 }
 
-/// The clients of one tenant at one address.
+/// The clients of one tenant in one network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Party {
-    client: IpAddr,
+    network: IpAddr,
     tenant: Option<u64>,
 }
 
 impl Party {
     /// `tenant` is a number of its own.
     pub(super) fn new(client: IpAddr, tenant: Option<u64>) -> Party {
-        Party { client: network(client), tenant }
+        Party { network: network(client), tenant }
     }
 }
 
@@ -69,30 +74,20 @@ fn network(client: IpAddr) -> IpAddr {
     }
 }
 
-/// How much of the shared resource a connection holds.
+/// The shared resource that has run out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Resource {
-    Places,
+pub(super) enum Need {
+    /// A place for a new connection from this address. `waited`: none has come free for a while.
+    Place { client: IpAddr, waited: bool },
+    /// Heap for the connections that there are.
     HeapBytes,
 }
 
-impl Resource {
+impl Need {
     fn held_by(self, connection: &Connection) -> u64 {
         match self {
-            Resource::Places => 1,
-            Resource::HeapBytes => connection.heap_bytes() as u64,
-        }
-    }
-
-    /// Whether a connection that holds some may be closed for it.
-    fn may_be_taken_from(self, member: &Member, now: Instant) -> bool {
-        match self {
-            Resource::Places => {
-                let age = now.saturating_duration_since(member.opened);
-                member.connection.waits_for_client() && age >= TIME_TO_ASK
-            }
-            // Those that work hold some for each request that they have made.
-            Resource::HeapBytes => true,
+            Need::Place { .. } => 1,
+            Need::HeapBytes => connection.heap_bytes() as u64,
         }
     }
 }
@@ -109,10 +104,10 @@ impl Crowd {
         self.members().remove(&number);
     }
 
-    /// Closes some connections of the party that holds the most of a resource. Returns how many.
-    pub(super) fn make_room(&self, resource: Resource, now: Instant) -> usize {
+    /// Closes some connections of the network and tenant that hold the most of what is needed. Returns how many.
+    pub(super) fn make_room(&self, need: Need, now: Instant) -> usize {
         let mut members = self.members();
-        let chosen = choose(&mut members, resource, now);
+        let chosen = choose(&mut members, need, now);
         for number in &chosen {
             // Its task removes it once more, and finds nothing.
             if let Some(member) = members.remove(number) {
@@ -127,11 +122,73 @@ impl Crowd {
     }
 }
 
-/// A party's part of a resource.
+/// A part of a resource.
 #[derive(Clone, Copy, Debug, Default)]
 struct Share {
     held: u64,
-    connections: u64,
+    /// Those that hold it together: the parties of a network, the connections of a party.
+    holders: u64,
+}
+
+impl Share {
+    /// Whether a holder of `held` has at least the mean of all holders. One that holds less is within its fair share.
+    fn is_mean(self, held: u64) -> bool {
+        held.saturating_mul(self.holders) >= self.held
+    }
+}
+
+/// The parts of a resource that networks hold, and the parties within them.
+#[derive(Debug, Default)]
+struct Shares {
+    all: Share,
+    networks: HashMap<IpAddr, Share>,
+    parties: HashMap<Party, Share>,
+}
+
+impl Shares {
+    /// Counts a connection.
+    fn add(&mut self, party: Party, held: u64) {
+        let network = self.networks.entry(party.network).or_insert_with(|| {
+            self.all.holders += 1;
+            Share::default()
+        });
+        let share = self.parties.entry(party).or_insert_with(|| {
+            network.holders += 1;
+            Share::default()
+        });
+        share.holders += 1;
+        for part in [&mut self.all, network, share] {
+            part.held += held;
+        }
+    }
+
+    fn network(&self, party: &Party) -> Share {
+        self.networks.get(&party.network).copied().unwrap_or_default()
+    }
+
+    fn party(&self, party: &Party) -> Share {
+        self.parties.get(party).copied().unwrap_or_default()
+    }
+
+    /// Whether a party has its fair share or more: its network of all, and the party of its network.
+    fn may_pay(&self, party: &Party) -> bool {
+        let network = self.network(party);
+        self.all.is_mean(network.held) && network.is_mean(self.party(party).held)
+    }
+
+    /// Whether to close what works for a newcomer leaves its party with no less than the newcomer's has then.
+    fn is_ahead_of(&self, party: &Party, newcomer: &Party) -> bool {
+        if party.network == newcomer.network {
+            self.party(party).held > self.party(newcomer).held
+        } else {
+            self.network(party).held > self.network(newcomer).held
+        }
+    }
+
+    /// The order in which parties pay: the last one first.
+    fn rank(&self, party: &Party) -> (u64, u64) {
+        (self.network(party).held, self.party(party).held)
+    }
 }
 
 /// A connection that could be closed.
@@ -141,197 +198,81 @@ struct Candidate {
     number: u64,
     waits: bool,
     progressed: bool,
+    /// Whether its client may just be sending its first request.
+    is_new: bool,
     held: u64,
 }
 
-fn choose(members: &mut BTreeMap<u64, Member>, resource: Resource, now: Instant) -> Vec<u64> {
-    let mut held: HashMap<Party, Share> = HashMap::new();
-    let mut waiting = Vec::new();
-    for (number, member) in &mut *members {
-        let party = member.connection.party();
-        let own = resource.held_by(&member.connection);
-        let share = held.entry(party).or_default();
-        (share.held, share.connections) = (share.held + own, share.connections + 1);
-        let progress = member.connection.progress();
-        let progressed = member.seen.replace(progress) != Some(progress);
-        if resource.may_be_taken_from(member, now) {
-            let waits = member.connection.waits_for_client();
-            waiting.push(Candidate { party, number: *number, waits, progressed, held: own });
-        }
+fn choose(members: &mut BTreeMap<u64, Member>, need: Need, now: Instant) -> Vec<u64> {
+    let (shares, mut candidates) = look(members, need, now);
+    candidates.retain(|candidate| shares.may_pay(&candidate.party));
+    let (client, waited) = match need {
+        Need::HeapBytes => return choose_some(&shares, candidates, members.len(), need),
+        Need::Place { client, waited } => (client, waited),
+    };
+    let (waiting, mut working): (Vec<_>, Vec<_>) =
+        candidates.into_iter().partition(|candidate| candidate.waits);
+    // One that is new may make room soon.
+    if !waiting.is_empty() || !waited {
+        let old = waiting.into_iter().filter(|candidate| !candidate.is_new).collect();
+        return choose_some(&shares, old, members.len(), need);
     }
-    let all = held.values().map(|share| share.held).sum::<u64>();
-    // Of as many parties as there are, and of one more that wants some.
-    let parties = held.len() as u64 + 1;
-    let share_of = |party: &Party| held.get(party).copied().unwrap_or_default();
-    waiting.retain(|candidate| share_of(&candidate.party).held.saturating_mul(parties) > all);
+    let newcomer = Party::new(client, None);
+    working.retain(|candidate| shares.is_ahead_of(&candidate.party, &newcomer));
+    // One at a time: each is a request that goes unanswered.
+    let newest =
+        working.iter().max_by_key(|candidate| (shares.rank(&candidate.party), candidate.number));
+    newest.map(|candidate| candidate.number).into_iter().collect()
+}
+
+/// Counts what each party holds, and notes how far each connection has come.
+fn look(members: &mut BTreeMap<u64, Member>, need: Need, now: Instant) -> (Shares, Vec<Candidate>) {
+    let mut shares = Shares::default();
+    if let Need::Place { client, .. } = need {
+        shares.add(Party::new(client, None), 1);
+    }
+    let mut candidates = Vec::with_capacity(members.len());
+    for (number, member) in members {
+        let connection = &member.connection;
+        let (party, held) = (connection.party(), need.held_by(connection));
+        shares.add(party, held);
+        let progress = connection.progress();
+        candidates.push(Candidate {
+            party,
+            number: *number,
+            waits: connection.waits_for_client(),
+            progressed: member.seen.replace(progress) != Some(progress),
+            is_new: now.saturating_duration_since(member.opened) < TIME_TO_ASK,
+            held,
+        });
+    }
+    (shares, candidates)
+}
+
+/// Chooses some connections of the party that holds the most.
+fn choose_some(
+    shares: &Shares,
+    mut candidates: Vec<Candidate>,
+    members: usize,
+    need: Need,
+) -> Vec<u64> {
     // Of parties that hold the same, the one whose connection is the oldest without progress.
-    let rank = |candidate: &&Candidate| (share_of(&candidate.party).held, !candidate.progressed);
-    let most = waiting.iter().rev().max_by_key(rank);
-    let Some(Candidate { party, .. }) = most.copied() else { return Vec::new() };
+    let rank = |candidate: &&Candidate| (shares.rank(&candidate.party), !candidate.progressed);
+    let Some(Candidate { party, .. }) = candidates.iter().rev().max_by_key(rank).copied() else {
+        return Vec::new();
+    };
     // To close a connection that holds little makes little room.
-    let mean = share_of(&party).held / share_of(&party).connections.max(1);
-    waiting.retain(|candidate| candidate.party == party && candidate.held >= mean);
+    let share = shares.party(&party);
+    candidates.retain(|candidate| candidate.party == party && share.is_mean(candidate.held));
     // Stable, so that of those that are alike the oldest comes first.
-    waiting.sort_by_key(|candidate| match resource {
-        Resource::Places => (candidate.progressed, 0),
-        Resource::HeapBytes => (!candidate.waits, u64::MAX - candidate.held),
+    candidates.sort_by_key(|candidate| match need {
+        Need::Place { .. } => (candidate.progressed, Reverse(0)),
+        Need::HeapBytes => (!candidate.waits, Reverse(candidate.held)),
     });
     // A party does not lose all at once what the next look might find another party to hold.
-    let most = (members.len() / CLOSED_PER_LOOK).clamp(1, waiting.len().div_ceil(2).max(1));
-    waiting.iter().take(most).map(|candidate| candidate.number).collect()
+    let most = (members / CLOSED_PER_LOOK).clamp(1, candidates.len().div_ceil(2).max(1));
+    candidates.iter().take(most).map(|candidate| candidate.number).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::SocketAddr;
-
-    use futures_util::future::AbortHandle;
-
-    use super::*;
-    use crate::ingress::{body::BodyBudget, heap::HeapBudget, options::Options};
-
-    struct Test {
-        crowd: Crowd,
-        now: Instant,
-        connections: Vec<(Arc<Connection>, AbortHandle)>,
-    }
-
-    impl Test {
-        fn new() -> Test {
-            Test {
-                crowd: Crowd::default(),
-                now: Instant::now() + TIME_TO_ASK * 2,
-                connections: Vec::new(),
-            }
-        }
-
-        fn open(&mut self, client: &str, tenant: Option<u64>) -> Arc<Connection> {
-            let peer = SocketAddr::new(client.parse().unwrap(), 1000);
-            let (end, _) = AbortHandle::new_pair();
-            let (bodies, heap) = (BodyBudget::new(&Options::default()), HeapBudget::new(1 << 30));
-            let connection = Connection::new(peer, bodies, &heap, end.clone());
-            if let Some(tenant) = tenant {
-                connection.asks_for(tenant);
-            }
-            let number = self.connections.len() as u64;
-            self.crowd.add(number, connection.clone());
-            self.connections.push((connection.clone(), end));
-            connection
-        }
-
-        fn make_room(&self, resource: Resource) -> usize {
-            self.crowd.make_room(resource, self.now)
-        }
-
-        fn closed(&self) -> Vec<usize> {
-            let all = self.connections.iter().enumerate();
-            all.filter(|(_, (_, end))| end.is_aborted()).map(|(number, _)| number).collect()
-        }
-    }
-
-    #[test]
-    fn the_party_with_the_most_places_pays_with_its_oldest_idle_one() {
-        let mut test = Test::new();
-        test.open("192.0.2.1", None);
-        for _ in 0..3 {
-            test.open("192.0.2.2", Some(7));
-        }
-        test.open("192.0.2.2", Some(8));
-        assert_eq!(test.make_room(Resource::Places), 1);
-        assert_eq!(test.closed(), [1]);
-        // Two against one of each other party: still the most.
-        test.make_room(Resource::Places);
-        assert_eq!(test.closed(), [1, 2]);
-        assert_eq!(test.make_room(Resource::Places), 1, "all hold the same, and one more has none");
-        assert_eq!(test.closed(), [0, 1, 2]);
-    }
-
-    #[test]
-    fn a_party_within_its_share_does_not_pay_for_one_that_works() {
-        let mut test = Test::new();
-        let works: Vec<_> = (0..5).map(|_| test.open("192.0.2.1", Some(1)).begin()).collect();
-        test.open("192.0.2.2", None);
-        assert_eq!(test.make_room(Resource::Places), 0);
-        drop(works);
-        assert_eq!(test.make_room(Resource::Places), 1);
-        assert_eq!(test.closed(), [0]);
-    }
-
-    #[test]
-    fn a_connection_that_works_or_has_progressed_is_spared() {
-        let mut test = Test::new();
-        let (works, progresses) = (test.open("192.0.2.1", None), test.open("192.0.2.1", None));
-        test.open("192.0.2.1", None);
-        test.open("192.0.2.1", None);
-        let in_flight = works.begin();
-        test.make_room(Resource::Places);
-        assert_eq!(test.closed(), [1], "none has been seen before");
-        drop(progresses);
-        drop(test.connections[2].0.begin());
-        test.make_room(Resource::Places);
-        assert_eq!(test.closed(), [1, 3]);
-        test.make_room(Resource::Places);
-        assert_eq!(test.closed(), [1, 2, 3]);
-        assert_eq!(test.make_room(Resource::Places), 0, "the last one works");
-        drop(in_flight);
-        assert_eq!(test.make_room(Resource::Places), 1);
-    }
-
-    #[test]
-    fn bytes_are_paid_for_by_the_connection_that_holds_the_most() {
-        let mut test = Test::new();
-        let small = test.open("192.0.2.1", None);
-        let large = test.open("2001:db8::1", None);
-        test.open("2001:db8::2", None);
-        let hold = |connection: &Connection, bytes| {
-            let _scope = connection.heap().enter();
-            vec![0_u8; bytes]
-        };
-        let held = (hold(&small, 1000), hold(&large, 100_000));
-        test.make_room(Resource::HeapBytes);
-        assert_eq!(test.closed(), [1]);
-        drop(held);
-    }
-
-    #[test]
-    fn a_new_connection_has_time_to_ask() {
-        let mut test = Test::new();
-        test.open("192.0.2.1", None);
-        assert_eq!(test.crowd.make_room(Resource::Places, Instant::now()), 0);
-        assert_eq!(test.make_room(Resource::Places), 1);
-    }
-
-    #[test]
-    fn bytes_are_taken_from_an_idle_connection_before_one_that_works() {
-        let mut test = Test::new();
-        let (works, idles) = (test.open("192.0.2.1", None), test.open("192.0.2.1", None));
-        let hold = |connection: &Connection, bytes| {
-            let _scope = connection.heap().enter();
-            vec![0_u8; bytes]
-        };
-        let held = (hold(&works, 100_000), hold(&idles, 100_000));
-        let in_flight = works.begin();
-        test.make_room(Resource::HeapBytes);
-        assert_eq!(test.closed(), [1]);
-        drop((held, in_flight));
-    }
-
-    #[test]
-    fn a_look_closes_a_part_of_many() {
-        let mut test = Test::new();
-        for _ in 0..640 {
-            test.open("192.0.2.9", None);
-        }
-        assert_eq!(test.make_room(Resource::Places), 10);
-        assert_eq!(test.closed(), (0..10).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn a_client_is_its_network() {
-        let party = |address: &str| Party::new(address.parse().unwrap(), None);
-        assert_eq!(party("2001:db8::1"), party("2001:db8::ffff:1"));
-        assert_ne!(party("2001:db8::1"), party("2001:db8:0:1::1"));
-        assert_eq!(party("::ffff:192.0.2.1"), party("192.0.2.1"));
-        assert_ne!(party("192.0.2.1"), party("192.0.2.2"));
-    }
-}
+mod tests;

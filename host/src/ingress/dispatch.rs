@@ -123,7 +123,7 @@ impl<H: Handler> Dispatch<H> {
     /// Finds out what to do with a request. Takes no lock: the routes are a snapshot.
     fn decide(&self, parts: &Parts, connection: &Connection) -> Decision<H::Target> {
         if connection.is_flooding() {
-            let detail = "this connection takes back most of its requests; use another";
+            let detail = "too many requests of this connection are taken back; try again later";
             return Decision::Refuse(Problem::new(Outcome::LoadShed).detail(detail));
         }
         let target = match target::read(parts, self.max_target_bytes) {

@@ -12,6 +12,7 @@
 
 use std::{
     future::{Future, poll_fn},
+    net::IpAddr,
     pin::{Pin, pin},
     sync::{
         Arc,
@@ -31,7 +32,7 @@ use tokio::{
 
 use super::{
     connection::Connection,
-    crowd::{Crowd, Resource},
+    crowd::{Crowd, Need},
     heap::HeapBudget,
 };
 
@@ -131,18 +132,21 @@ impl Gate {
         self.full.load(Relaxed) || self.phase() != Phase::Serving
     }
 
-    /// Waits for a place. Where all are taken, connections that wait for their client make room.
-    pub(super) async fn reserve(&self) -> Option<OwnedSemaphorePermit> {
+    /// Waits for a place for a client. Where all are taken, connections that wait for their client make room at once. Connections
+    /// that work make room once no place has come free by itself for [`LOOK_AGAIN`].
+    pub(super) async fn reserve(&self, client: IpAddr) -> Option<OwnedSemaphorePermit> {
         if let Some(permit) = self.try_reserve() {
             return Some(permit);
         }
         self.full.store(true, Relaxed);
         let mut free = pin!(Arc::clone(&self.places).acquire_owned());
+        let mut waited = false;
         let permit = loop {
-            self.crowd.make_room(Resource::Places, std::time::Instant::now());
+            self.crowd.make_room(Need::Place { client, waited }, std::time::Instant::now());
             if let Ok(permit) = timeout(LOOK_AGAIN, free.as_mut()).await {
                 break permit.ok();
             }
+            waited = true;
         };
         self.full.store(false, Relaxed);
         permit
@@ -168,7 +172,7 @@ impl Gate {
     /// Closes connections until they have no more of the heap than they may.
     pub(super) fn keep_heap_budget(&self) {
         let now = std::time::Instant::now();
-        while self.heap.is_over() && self.crowd.make_room(Resource::HeapBytes, now) > 0 {}
+        while self.heap.is_over() && self.crowd.make_room(Need::HeapBytes, now) > 0 {}
     }
 
     /// Connections that are open.

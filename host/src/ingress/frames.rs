@@ -7,6 +7,8 @@
 
 use std::time::Instant;
 
+use super::bucket::Bucket;
+
 /// Bytes of a frame's header (RFC 9113, section 4.1).
 const HEADER_BYTES: usize = 9;
 const DATA: u8 = 0;
@@ -19,8 +21,8 @@ const BURST: f64 = 1_000.0;
 const PER_SECOND: f64 = 10.0;
 /// Frames that a request, or a piece of a body, earns: two window updates, a priority, a reset.
 const PER_USEFUL: f64 = 4.0;
-/// Frames that a byte which the client takes earns: a client may update two windows for each KiB.
-const PER_BYTE: f64 = 2.0 / 1024.0;
+/// Frames that a byte which the client takes earns: a client may update two windows for each 512 bytes.
+const PER_BYTE: f64 = 2.0 / 512.0;
 
 /// More frames that ask for nothing than a connection may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,8 +37,7 @@ pub(super) struct FrameBudget {
     have: usize,
     /// Bytes of the current frame's payload that were not read yet.
     payload_left: usize,
-    tokens: f64,
-    refilled: Instant,
+    tokens: Bucket,
     /// The responses when they were last counted.
     sent: Sent,
 }
@@ -57,8 +58,7 @@ impl FrameBudget {
             header: [0; HEADER_BYTES],
             have: 0,
             payload_left: 0,
-            tokens: BURST,
-            refilled: now,
+            tokens: Bucket::full(BURST, PER_SECOND, now),
             sent: Sent::default(),
         }
     }
@@ -76,7 +76,7 @@ impl FrameBudget {
         let before = std::mem::replace(&mut self.sent, sent);
         let pieces = sent.pieces.wrapping_sub(before.pieces);
         let bytes_sent = u32::try_from(sent.bytes.saturating_sub(before.bytes)).unwrap_or(u32::MAX);
-        self.earn(f64::from(pieces) * PER_USEFUL + f64::from(bytes_sent) * PER_BYTE);
+        self.tokens.earn(f64::from(pieces) * PER_USEFUL + f64::from(bytes_sent) * PER_BYTE);
         while !bytes.is_empty() {
             let skipped = self.payload_left.min(bytes.len());
             self.payload_left -= skipped;
@@ -97,29 +97,13 @@ impl FrameBudget {
         let [a, b, c, kind, ..] = self.header;
         self.payload_left = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
         match kind {
-            HEADERS => self.earn(PER_USEFUL),
-            DATA if self.payload_left > 0 => self.earn(PER_USEFUL),
+            HEADERS => self.tokens.earn(PER_USEFUL),
+            DATA if self.payload_left > 0 => self.tokens.earn(PER_USEFUL),
             // Bounded by the size of a head.
             CONTINUATION => {}
-            _ => self.spend(now)?,
+            _ if self.tokens.spend(now) => {}
+            _ => return Err(FrameFlood),
         }
-        Ok(())
-    }
-
-    fn earn(&mut self, tokens: f64) {
-        self.tokens = (self.tokens + tokens).min(BURST);
-    }
-
-    fn spend(&mut self, now: &impl Fn() -> Instant) -> Result<(), FrameFlood> {
-        if self.tokens < 1.0 {
-            let now = now();
-            let since = now.saturating_duration_since(std::mem::replace(&mut self.refilled, now));
-            self.earn(since.as_secs_f64() * PER_SECOND);
-        }
-        if self.tokens < 1.0 {
-            return Err(FrameFlood);
-        }
-        self.tokens -= 1.0;
         Ok(())
     }
 }
@@ -176,7 +160,7 @@ mod tests {
             assert_eq!(budget.read(&updates, sent, || now), Ok(()), "{sent:?}");
         }
         for _ in 0..10_000 {
-            sent.bytes += 1024;
+            sent.bytes += 512;
             assert_eq!(budget.read(&updates, sent, || now), Ok(()), "{sent:?}");
         }
         let empty = frame(DATA, 0).repeat(2000);
@@ -203,7 +187,7 @@ mod tests {
                     break;
                 }
             }
-            prop_assert_eq!(whole.tokens.to_bits(), cut.tokens.to_bits());
+            prop_assert_eq!(whole.tokens, cut.tokens);
             prop_assert_eq!(whole.payload_left + whole.have, 0);
         }
     }

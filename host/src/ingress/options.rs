@@ -13,11 +13,12 @@ const KIB: usize = 1024;
 /// Those that a host file can set are said to be so, and have their defaults in [`Connections`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Connections open at once: [`Connections::max`]. When all are taken no more are accepted: new clients wait in the
-    /// kernel's queue, which is bounded, and each response asks its client to leave, so that places come free.
+    /// Connections open at once: [`Connections::max`]. When all are taken, those of the network and tenant with the most make room: idle
+    /// ones first, then the newest whose function works (`canceled`). Where no one has more than the newcomer, new clients wait in the
+    /// kernel's queue, which is bounded. Meanwhile each response asks its client to leave, so that places come free.
     pub connections: u32,
-    /// Bytes of the heap that all connections of the listener may have together: a part of [`MemoryPlan`]. Connections that wait for their
-    /// client are closed, of those of the client and tenant that have the most.
+    /// Bytes of the heap that all connections of the listener may have together: a part of [`MemoryPlan`]. Connections of the network and
+    /// tenant that have the most are closed, those that wait for their client first.
     pub heap_bytes: u64,
     /// From a connection's opening, or from the first byte of a later request, to the end of that request's head:
     /// [`Connections::header_timeout`]. The connection is closed.

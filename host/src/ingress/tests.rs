@@ -3,6 +3,7 @@
 mod bodies;
 mod clients;
 mod connections;
+mod crowd;
 mod drain;
 mod http2;
 mod methods;
@@ -24,7 +25,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     sync::Notify,
 };
 
@@ -44,6 +45,10 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Of a body that is collected, in bytes.
 const BODY_LIMIT: u64 = 64 * 1024;
+/// Of the body of [`Deed::Large`].
+const LARGE_BYTES: usize = 16 * 1024 * 1024;
+/// Tenants that have routes of their own.
+const TENANTS: u32 = 8;
 /// What all buffered bodies of one host may take together, in bytes.
 const BODY_BUDGET: u64 = 1024 * 1024;
 
@@ -52,6 +57,10 @@ const BODY_BUDGET: u64 = 1024 * 1024;
 enum Deed {
     /// `hello` and the route's parameters.
     Hello,
+    /// `hello` of a tenant with this number.
+    HelloOf(u64),
+    /// Nothing until [`World::release`], of a tenant with this number.
+    WaitOf(u64),
     /// The request as the function sees it, a line for each header field.
     Show,
     /// The body, collected.
@@ -66,7 +75,7 @@ enum Deed {
     Broken,
     /// A stream without end.
     Endless,
-    /// 16 MiB at once.
+    /// Many bytes at once.
     Large,
     /// Ends as `cpu_exceeded`.
     Spin,
@@ -159,8 +168,11 @@ impl Doer {
 impl Handler for Doer {
     type Target = Deed;
 
-    fn tenant(&self, _: &Deed) -> u64 {
-        0
+    fn tenant(&self, deed: &Deed) -> u64 {
+        match deed {
+            Deed::HelloOf(tenant) | Deed::WaitOf(tenant) => *tenant,
+            _ => 0,
+        }
     }
 
     async fn handle(&self, mut exchange: Exchange<Deed>) -> Result<Response<Body>, Problem> {
@@ -175,7 +187,8 @@ impl Handler for Doer {
             Deed::Show => Body::full(show(&exchange)),
             Deed::Echo => Body::full(self.collect(exchange.body).await?.bytes),
             Deed::Relay => Body::stream(exchange.body.map_err(|error| CutShort(error.to_string()))),
-            Deed::Wait => {
+            Deed::HelloOf(_) => Body::full("hello"),
+            Deed::Wait | Deed::WaitOf(_) => {
                 self.wait().await;
                 Body::full("done")
             }
@@ -199,7 +212,7 @@ impl Handler for Doer {
                 let piece = || Ok(Frame::data(Bytes::from_static(&[b'x'; 16 * 1024])));
                 Body::stream(StreamBody::new(futures_util::stream::repeat_with(piece)))
             }
-            Deed::Large => Body::full(vec![b'x'; 16 * 1024 * 1024]),
+            Deed::Large => Body::full(vec![b'x'; LARGE_BYTES]),
             Deed::Panic => panic!("a bug of the host, for the test"),
             Deed::Spin => return Err(Problem::new(Outcome::CpuExceeded)),
         };
@@ -264,6 +277,14 @@ impl Host {
         Client::connect(self.server.address()).await
     }
 
+    /// A client at another address of this machine.
+    async fn connect_from(&self, client: [u8; 4]) -> Client {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((client, 0).into()).unwrap();
+        let socket = socket.connect(self.server.address()).await.unwrap();
+        Client { socket, unread: Vec::new() }
+    }
+
     /// What the server sends until it closes the connection.
     async fn exchange(&self, bytes: impl AsRef<[u8]>) -> String {
         let mut client = self.connect().await;
@@ -300,6 +321,10 @@ fn routes() -> Router<Endpoint<Deed>> {
     add(Methods::Any, "/echo", Deed::Echo, None);
     add(Methods::Any, "/relay", Deed::Relay, None);
     add(Methods::Any, "/wait", Deed::Wait, None);
+    for tenant in 1..=u64::from(TENANTS) {
+        add(Methods::Any, &format!("/hello/{tenant}"), Deed::HelloOf(tenant), None);
+        add(Methods::Any, &format!("/wait/{tenant}"), Deed::WaitOf(tenant), None);
+    }
     add(Methods::Any, "/stream", Deed::Stream, None);
     add(Methods::Any, "/broken", Deed::Broken, None);
     add(Methods::Any, "/endless", Deed::Endless, None);

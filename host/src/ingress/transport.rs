@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use super::{
-    connection::Connection,
+    connection::{Connection, PACE_BYTES},
     frames::{FrameBudget, Sent},
     options::Options,
     patience::{Awaited, AwaitedRequest},
@@ -33,9 +33,6 @@ use super::{
 
 /// What an HTTP/2 client sends first (RFC 9113, section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// What a client that lets us wait has to take in each [`Options::write_idle`], in bytes, unless it takes all.
-const PACE_BYTES: usize = 16 * 1024;
 
 /// What a client whose request was refused may still send before it is cut off.
 const LINGER_BYTES: usize = 16 * 1024 * 1024;
@@ -158,7 +155,7 @@ impl<S> Transport<S> {
         match (&wrote, &mut self.write_idle) {
             (Poll::Ready(Ok(value)), Some(stalled)) => {
                 stalled.taken = stalled.taken.saturating_add(bytes(value));
-                if stalled.taken >= PACE_BYTES {
+                if stalled.taken as u64 >= PACE_BYTES {
                     self.write_idle = None;
                 }
                 return wrote;
@@ -290,6 +287,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Transport<S> {
         let wrote = Pin::new(&mut this.socket).poll_write_vectored(cx, slices);
         if let Poll::Ready(Ok(bytes)) = wrote {
             this.written_bytes += bytes as u64;
+            this.connection.note_sent(this.written_bytes);
         }
         this.watch(cx, wrote, |bytes| *bytes)
     }

@@ -29,8 +29,9 @@ pub struct Seen {
     pub uri: http::Uri,
 }
 
-/// Why a guest was stopped, or never started, that nobody waits for.
-pub(super) const CLIENT_GONE: &str = "the client went away";
+/// Why a guest was stopped, or never started: its request ended with the connection, which the client or the host closed, or the
+/// client took the request back.
+pub(super) const CLIENT_GONE: &str = "the client went away, or the host closed its connection";
 
 /// A request for a function that has no sandbox yet. Dropping it is its end: `canceled`, unless it was said otherwise.
 pub struct Awaited<'a> {

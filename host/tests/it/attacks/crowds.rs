@@ -72,7 +72,39 @@ async fn responses_that_are_not_read() {
     takes_all_places(target(), &http2::without_window(SUSPECT, "/bytes/100000", 2)).await;
 }
 
-/// A connection whose function works keeps its place, however many others want one.
+/// Functions that sleep in all places: the newest ones make room, one for each client that finds no place.
+#[tokio::test(flavor = "multi_thread")]
+async fn functions_that_work_in_all_places() {
+    for request in [
+        format!("GET /sleep HTTP/1.1\r\nhost: {SUSPECT}\r\n\r\n").into_bytes(),
+        http2::without_window(SUSPECT, "/sleep", 1),
+    ] {
+        target()
+            .settings(&PATIENT.replace("max = 60", "max = 30"))
+            .limits("concurrency = 200\ndeadline_ms = 600_000")
+            .attacked(async |host| {
+                let mut crowd = Vec::new();
+                for _ in 0..40 {
+                    crowd.push(host.raw(&request).await);
+                }
+                host.until("lacewing_invocations_in_flight", |count| count >= 25).await;
+                for _ in 0..20 {
+                    host.neighbour_is_served().await;
+                }
+                assert!(host.figure("lacewing_connections_open").await <= 30);
+                let record = host.record(0).await;
+                assert_eq!(record["outcome"], "canceled", "{record}");
+                let detail = "the client went away, or the host closed its connection";
+                assert_eq!(record["detail"], detail, "{record}");
+                // The oldest ones have kept their places.
+                assert!(host.figure("lacewing_invocations_in_flight").await >= 20);
+                drop(crowd);
+            })
+            .await;
+    }
+}
+
+/// A connection whose function works keeps its place, however many idle ones of the same client want one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crowd_beside_a_function_that_works() {
     target()

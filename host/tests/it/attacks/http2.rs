@@ -146,6 +146,32 @@ async fn rapid_reset() {
         .await;
 }
 
+/// Slower than a rapid reset: each request is taken back once a function runs for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_are_taken_back_while_they_run() {
+    target()
+        .limits("cpu_ms = 60_000\ndeadline_ms = 600_000")
+        .attacked(async |host| {
+            let mut client = client::http2(host.address()).await;
+            let mut refused = None;
+            while refused.is_none() {
+                let (_, body) = client::upload();
+                let request = Request::get(format!("http://{SUSPECT}/sleep")).body(body).unwrap();
+                refused = tokio::select! {
+                    response = client.send_request(request) => Some(response.unwrap()),
+                    () = host.until("lacewing_invocations_in_flight", |count| count > 0) => None,
+                };
+                assert!(host.records().len() < 2000, "none of 2,000 is refused");
+            }
+            let refused = refused.unwrap();
+            assert_eq!(refused.status(), 503);
+            assert_eq!(refused.headers()["lacewing-outcome"], "load_shed");
+            let records = host.records();
+            assert!(records.iter().all(|record| record["outcome"] == "canceled"), "{records:?}");
+        })
+        .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn continuations_without_end() {
     target()
