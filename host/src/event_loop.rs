@@ -13,9 +13,6 @@
 //! something. One that had just begun when the tick came has another one to end: it is not worth the move. What guests compute is
 //! said by [`computing`], from inside a poll.
 
-mod bill;
-mod line;
-
 use std::{
     cell::{Cell, RefCell},
     convert::Infallible,
@@ -33,13 +30,10 @@ use std::{
 };
 
 use futures_util::future::{AbortHandle, Abortable};
-pub use line::{Patience, asks_for, waited};
 use tokio::{
     runtime::{Builder, Handle},
     sync::oneshot,
 };
-
-use crate::fair::Party;
 
 /// Event loops. Dropping them ends their threads, and drops what runs there.
 #[derive(Debug)]
@@ -77,7 +71,7 @@ thread_local! {
 }
 
 /// How long a task has used the thread when it is moved: half of what lies between two of those moments in which it can be.
-const LONG: Duration = Duration::from_micros(500);
+pub const LONG: Duration = Duration::from_micros(500);
 
 /// Says that the task which is being polled is in the middle of a computation, has used the thread for so long, and would go on.
 pub fn computing(time: Duration) {
@@ -138,7 +132,6 @@ impl LoopsHandle {
             task: Some(task),
             home: event_loop.home.clone(),
             away: false,
-            party: None,
         });
     }
 
@@ -183,7 +176,6 @@ impl EventLoop {
         thread::Builder::new().name(format!("lacewing-io-{index}")).spawn(move || {
             HOME.set(Some(here));
             runtime.block_on(async {
-                drop(tokio::spawn(line::marker()));
                 tokio::select! {
                     _ = ended => {}
                     never = beat() => match never {},
@@ -235,19 +227,16 @@ struct Roaming {
     task: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     home: Home,
     away: bool,
-    /// For which it was polled last.
-    party: Option<Party>,
 }
 
 impl Future for Roaming {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Roaming { task: Some(task), home, away, party } = &mut *self else {
+        let Roaming { task: Some(task), home, away } = &mut *self else {
             return Poll::Ready(());
         };
         COMPUTING.set(None);
-        asks_for(*party);
         if *away {
             AWAY_FROM.set(Some(home.clone()));
         }
@@ -255,7 +244,6 @@ impl Future for Roaming {
         if *away {
             AWAY_FROM.set(None);
         }
-        *party = line::polled();
         // Away it stays until it waits, however short its last poll was.
         let computing = COMPUTING.take().is_some_and(|time| *away || time >= LONG);
         if poll.is_ready() || computing == *away {
@@ -263,8 +251,8 @@ impl Future for Roaming {
         }
         let home = self.home.clone();
         let to = if computing { home.compute.clone() } else { home.event_loop.clone() };
-        let (task, party) = (self.task.take(), self.party);
-        to.spawn(Roaming { task, home, away: computing, party });
+        let task = self.task.take();
+        to.spawn(Roaming { task, home, away: computing });
         Poll::Ready(())
     }
 }
@@ -303,8 +291,8 @@ pub fn spawn<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static
     let task = async move {
         let _ = task.await;
     };
-    let (task, party) = (Box::pin(task), line::party());
-    let roaming = |task, home, away| Roaming { task: Some(task), home, away, party };
+    let task = Box::pin(task);
+    let roaming = |task, home, away| Roaming { task: Some(task), home, away };
     if let Some(home) = HOME.with_borrow(Clone::clone) {
         home.event_loop.clone().spawn(roaming(task, home, false));
     } else if let Some(home) = AWAY_FROM.with_borrow(Clone::clone) {

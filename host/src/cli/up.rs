@@ -5,7 +5,7 @@ mod resident;
 mod rollout;
 mod run;
 
-use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{net::SocketAddr, num::NonZero, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Args, ValueEnum, ValueHint};
 
@@ -73,6 +73,10 @@ pub struct UpArgs {
     /// End when the process that started this one does, whatever ends that.
     #[arg(long, hide = true)]
     pub ends_with_parent: bool,
+
+    /// Threads that serve requests [default: one per core]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZero<usize>>,
 
     /// Connections open at once [default: 10000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]

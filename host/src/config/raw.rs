@@ -105,8 +105,8 @@ pub(crate) struct RawConnections {
 #[serde(deny_unknown_fields, default, expecting = "a table")]
 #[schemars(rename = "Admission")]
 pub(crate) struct RawAdmission {
-    /// The longest wait, in milliseconds. 0 waits for nothing but a thread.
-    #[schemars(range(min = 0, max = 60_000), extend("default" = 60))]
+    /// The longest wait, in milliseconds. 0 waits for nothing.
+    #[schemars(range(min = 0, max = 60_000), extend("default" = 500))]
     pub(crate) wait_ms: Option<At<Whole>>,
     /// Invocations of one tenant that wait at once.
     #[schemars(range(min = 0, max = 1_000_000), extend("default" = 4000))]

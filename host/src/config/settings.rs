@@ -106,10 +106,9 @@ pub struct Connections {
 /// and tenants.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Admission {
-    /// The longest wait, the time in line for a thread included. Key: `wait_ms`. Default 60 ms: enough to ride out a burst, too little to
-    /// pile up, and who is refused hears of it within 100 ms. The line at its thread may take half of it, and 10 ms at the least; 0 waits for
-    /// nothing but that. While only one tenant runs anything, and all of its requests can be served so, that line may take eight times as
-    /// long. `load_shed` or `throttled`.
+    /// The longest wait. Key: `wait_ms`. Default 500 ms: a refused client hears of it within a second. Clients that ask again at once
+    /// cost the host a request and an answer for each wait, so a short wait takes the cores from the requests that are admitted.
+    /// `load_shed` or `throttled`.
     pub wait: Duration,
     /// Invocations of one tenant that wait at once. Key: `queue`. Default 4,000: a client that is refused at once asks again at once, which
     /// costs the host more than to let it wait. `load_shed` or `throttled`, as what they wait for.
@@ -510,7 +509,7 @@ impl Default for Connections {
 
 impl Default for Admission {
     fn default() -> Admission {
-        Admission { wait: Duration::from_millis(60), queue: 4000, rate_per_s: None }
+        Admission { wait: Duration::from_millis(500), queue: 4000, rate_per_s: None }
     }
 }
 

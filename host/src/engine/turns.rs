@@ -1,26 +1,24 @@
 //! Whose guests run on the cores, when there are more of them than cores.
 //!
-//! What is shared between tenants is CPU time, and not requests: a tenant whose guests compute for long would have all
-//! cores, however few they are. Each tenant has a *lane*. As long as it takes less than its share, its guests run whenever
-//! they can, and nothing here is more than a look at a number. When it has taken more, its guests take *turns*: there are as
-//! many as there are cores, each lasts until the next tick of the epoch, and who gets the next one is decided by a fair
-//! queue over the lanes that wait. A tenant that is alone takes none.
+//! Tenants share CPU time, and not requests: a tenant whose guests compute for long would have all cores, however few its guests are.
+//! So a guest takes *turns*. There are as many turns as cores; a turn lasts until the next tick of the epoch. A fair queue over the
+//! tenants that wait decides about the next turn. A guest that ends within its first tick needs none, as in a multi-level feedback
+//! queue (Corbató, Merwin-Daggett, Daley: "An experimental time-sharing system", 1962). A tenant that has taken more than its
+//! share needs a turn for each start as well: its requests then wait in the fair queue, and not in the runtime's.
 //!
 //! ```text
-//!                 credit left                         +--------- its next tick ----------+
-//!   a guest  --------------------> runs on            v                                  |
-//!    starts, |                               waits in the lane --a turn is free--> runs --+--> ends, or waits for
-//!    ticks   +--------------------------------^  fair between lanes                             something else:
-//!                 credit used up                                                                the turn is given back
+//!   a guest starts --credit left--> runs --tick--> waits in its lane --a turn is free--> runs --tick--> waits again
+//!        |                           |                    ^          fair between lanes   |
+//!        +------credit used up-------|--------------------+                               |
+//!                                    +--> ends, or waits for something else: the turn is given back <--+
 //! ```
 //!
-//! Credit is earned by the share that a lane has among those that run anything, of three quarters of the time that there is, and
-//! paid with the time that its guests take, in turns or not. The rest is given by turns, so that no core is idle while a guest waits.
-//! How much time there is, is not known while nobody lacks any: then it is that of all cores. Once guests that compute are seen to be
-//! late, because others are before them, it is what all lanes together got: another process, or a limit on this one, may have the rest.
+//! A *lane* is what one tenant has of this. Credit is earned by the share that a lane has among those that run anything, of three
+//! quarters of the time that there is, and paid with the time that its guests take, in turns or not. While guests wait for turns, the
+//! time that there is is what all lanes together got: another process, or a limit on this one, may have the rest.
 //!
-//! Whoever gets a turn goes to the end of the runtime's queue first: what else there is to do on these threads (accepting,
-//! reading, the guests of lanes with credit) is then never behind more guests than there are cores.
+//! A guest that gets a turn goes to the end of the runtime's queue first. What else there is to do on these threads (accepting,
+//! reading, first ticks) is then never behind more guests than there are cores.
 
 use std::{
     num::NonZero,
@@ -53,12 +51,6 @@ const MOST_DEBT_NS: i64 = 10_000_000;
 /// The part of the time that is given as credit: the rest is given by turns, and is for what runs no guest.
 const CREDIT_PART: (u64, u64) = (3, 4);
 
-/// How late a guest that computes is, when there are more of them than cores.
-const LATE: Duration = Duration::from_millis(4);
-
-/// Refills for which a late guest is remembered.
-const PRESSED_REFILLS: u32 = 50;
-
 /// The longest time that is made good at once: where the thread that does it comes late, nobody shall have credit for the time in which
 /// nothing ran.
 const LONGEST_REFILL: Duration = Duration::from_millis(50);
@@ -72,10 +64,6 @@ pub struct Turns {
     cores: u32,
     state: Mutex<State>,
     active: Mutex<Active>,
-    /// Whether no more than one lane has run anything of late.
-    is_one: AtomicBool,
-    /// Refills for which it is still believed that guests are late.
-    pressed: AtomicU32,
 }
 
 #[derive(Debug)]
@@ -133,8 +121,6 @@ impl Turns {
             cores,
             state: Mutex::new(State { free: cores, waiting: FairQueue::default() }),
             active: Mutex::new(Active { lanes: Vec::new(), refilled: Instant::now() }),
-            is_one: AtomicBool::new(true),
-            pressed: AtomicU32::new(0),
         })
     }
 
@@ -175,7 +161,7 @@ impl Turns {
         let passed = u64::try_from(passed.as_nanos()).unwrap_or(u64::MAX);
         let all = passed.saturating_mul(u64::from(self.cores));
         let (part, of) = CREDIT_PART;
-        let whole = if self.is_pressed() { ran.min(all) } else { all }.saturating_mul(part) / of;
+        let whole = if self.waiting() > 0 { ran.min(all) } else { all }.saturating_mul(part) / of;
         for lane in &lanes {
             let earned = match lanes.len() {
                 // Nobody else wants any of it: turns would only cost.
@@ -185,25 +171,12 @@ impl Turns {
             lane.earn(i64::try_from(earned).unwrap_or(i64::MAX));
         }
         active.lanes.retain(|lane| lane.upgrade().is_some_and(|lane| lane.stays_active()));
-        self.is_one.store(active.lanes.len() <= 1, Relaxed);
     }
 
     /// A lane that had not run anything of late does.
     fn activate(&self, lane: &Arc<Lane>) {
         let mut active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
         active.lanes.push(Arc::downgrade(lane));
-        self.is_one.store(active.lanes.len() <= 1, Relaxed);
-    }
-
-    /// Whether guests that compute have been late of late, or wait for turns. Called once for each refill.
-    fn is_pressed(&self) -> bool {
-        if self.waiting() > 0 {
-            self.pressed.store(PRESSED_REFILLS, Relaxed);
-            return true;
-        }
-        let pressed = self.pressed.load(Relaxed);
-        self.pressed.store(pressed.saturating_sub(1), Relaxed);
-        pressed > 0
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -255,11 +228,6 @@ impl Lane {
         self.credit_ns.load(Relaxed) >= 0
     }
 
-    /// Whether no more than one tenant has run anything of late. It may be another one, where this one has not.
-    pub fn is_alone(&self) -> bool {
-        self.turns.is_one.load(Relaxed)
-    }
-
     /// For whom its tenant's requests take the time of others.
     pub fn party(&self) -> Party {
         self.share.party()
@@ -271,13 +239,6 @@ impl Lane {
         self.credit_ns.fetch_sub(ns, Relaxed);
         if !self.is_active() && !self.is_active.swap(true, Relaxed) {
             self.turns.activate(self);
-        }
-    }
-
-    /// Takes note of how long one of its guests, which had credit and has computed for a while, was kept from running by others.
-    pub fn was_late(&self, late: Duration) {
-        if late >= LATE {
-            self.turns.pressed.store(PRESSED_REFILLS, Relaxed);
         }
     }
 
@@ -485,7 +446,7 @@ mod tests {
         let turns = Turns::of(2);
         let (greedy, modest) = (lane(&turns, 1), lane(&turns, 1));
         let mut now = turns.active.lock().unwrap().refilled;
-        // Nobody is late: each has half of three quarters of two cores, and that is more than both take.
+        // No guest waits: each has half of three quarters of two cores, and that is more than both take.
         let mut run = |greedy_ran: Duration, modest_ran: Duration| {
             for _ in 0..100 {
                 greedy.charge(greedy_ran);
@@ -497,13 +458,10 @@ mod tests {
         };
         assert_eq!(run(5 * MS, MS), (true, true));
         // Of the machine there is little: of what both get, one takes most.
-        greedy.was_late(Duration::from_millis(3));
-        assert_eq!(run(5 * MS, MS), (true, true), "that is not late");
         let held: Vec<_> = (0..2).map(|_| greedy.try_turn().unwrap()).collect();
         let waits = greedy.turn();
         assert_eq!(run(5 * MS, MS), (false, true));
         drop((held, waits));
-        greedy.was_late(Duration::from_millis(5));
         assert_eq!(run(5 * MS, MS), (true, true), "it is forgotten");
     }
 

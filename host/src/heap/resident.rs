@@ -33,8 +33,10 @@ const LOOKS: (Duration, Duration) = (Duration::from_millis(10), Duration::from_m
 /// used up the room that is left.
 const GROWTH_PER_CORE: u64 = 1 << 30;
 
-/// Time between two times that the threads give pages back, while an eighth of the limit or more is resident.
+/// Time between two times that the threads give pages back, while more than [`KEPT_BYTES`] are resident.
 const GIVE_BACK: Duration = Duration::from_secs(5);
+/// Bytes that may stay resident without being given back.
+const KEPT_BYTES: u64 = 64 << 20;
 
 /// Has each thread give its free pages back to the system, and waits until all have.
 type GiveBack = Box<dyn Fn() + Send>;
@@ -129,7 +131,7 @@ impl Watch {
         let mut given_back = Instant::now();
         loop {
             let mut resident = self.resident_bytes();
-            let is_due = given_back.elapsed() >= GIVE_BACK && resident > self.limit_bytes / 8;
+            let is_due = given_back.elapsed() >= GIVE_BACK && resident > KEPT_BYTES;
             if is_due || resident > self.limit_bytes {
                 (self.give_back)();
                 given_back = Instant::now();

@@ -23,7 +23,6 @@ use super::{
 };
 use crate::{
     body::Body,
-    event_loop,
     invocation::{Direction, strip},
     outcome::Outcome,
 };
@@ -62,7 +61,6 @@ impl<H: Handler> Dispatch<H> {
     ) -> Response<Sending> {
         let received = Instant::now();
         // It is nobody's until it is known to have a route.
-        event_loop::asks_for(None);
         let connection = in_flight.connection();
         let (parts, incoming) = request.into_parts();
         let body = RequestBody::new(incoming, Arc::clone(connection));

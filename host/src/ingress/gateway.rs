@@ -12,7 +12,6 @@ use super::{
 };
 use crate::{
     body::Body,
-    event_loop,
     function::Revision,
     invocation::{Awaited, Excess, Failure, HttpRequest, Invoker, Seen},
     manifest::Limits,
@@ -85,7 +84,6 @@ impl Handler for Gateway {
     }
 
     async fn handle(&self, exchange: Exchange<Arc<Revision>>) -> Result<Response<Body>, Problem> {
-        event_loop::asks_for(Some(exchange.target().tenant.lane().party()));
         let context = Arc::new(Context {
             origin: exchange.target().origin.clone(),
             invocation: InvocationId(random::unique_u128()),

@@ -11,9 +11,7 @@
 //!                                    (host), with the time after which to come back
 //! ```
 //!
-//! Nobody waits longer than [`QueueOptions::wait`], its time in line for the thread included, and of each tenant no more than
-//! [`QueueOptions::length`]; where others have made that line too long, half of the wait is left. A tenant that is alone may stand in it for
-//! longer, as long as all of its requests can be served. Who has waited stands in that line once more, for which it has the wait again. Who waits
+//! Nobody waits longer than [`QueueOptions::wait`], and of each tenant no more than [`QueueOptions::length`]. Who waits
 //! for its function or its tenant does so behind those that came before; who waits for the host does so in a fair queue over the tenants. So
 //! what a tenant asks for beyond what it gets costs itself, and nobody else.
 //!
@@ -33,7 +31,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{
     engine::{Lane, Turn},
-    event_loop::{self, Patience},
+    event_loop,
     function::{Held, Quota, Rate, Tenant, WaitingPlace},
     outcome::Outcome,
 };
@@ -88,13 +86,6 @@ pub struct Refused {
 
 /// What a client is told when it is not known when a slot will be free.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-
-/// So many times the wait may standing in line take, where all of a tenant's requests can be served in that and nobody else is there who
-/// waits for them: some hundreds of requests that each take a thread for as long as any may.
-const ALONE: u32 = 8;
-
-/// What standing in line for a thread may take where nobody is to wait: it can be no shorter than what is served meanwhile.
-const SHORTEST_LINE: Duration = Duration::from_millis(20);
 
 const FUNCTION_RATE: &str = "the function's rate is used up";
 const TENANT_RATE: &str = "the tenant's rate is used up";
@@ -156,14 +147,8 @@ impl Admission {
         if !tenant.lane().memory().has_room(0) {
             return Err(load_shed(MEMORY_FULL)(RETRY_AFTER));
         }
-        let waited = self.waited_in_line(tenant);
-        let patience = waited.map_or(Duration::ZERO, |time| self.queue.wait.saturating_sub(time));
-        // What is over a rate hears of that, however long the line is.
+        let patience = self.queue.wait;
         let pause = self.take_rates(tenant, function, patience)?;
-        if waited.is_none() {
-            self.return_rates(tenant, function);
-            return Err(load_shed(CORES_FULL)(RETRY_AFTER));
-        }
         if pause.is_zero()
             && let Some(permit) = self.try_enter(tenant, function, memory_mib)
         {
@@ -175,13 +160,6 @@ impl Admission {
             self.return_rates(tenant, function);
         }
         entered
-    }
-
-    /// How long a request of this tenant has stood in line for its thread. None: too long, because of this tenant.
-    fn waited_in_line(&self, tenant: &Tenant) -> Option<Duration> {
-        let (lane, some) = (tenant.lane(), self.queue.wait.max(SHORTEST_LINE));
-        let none = if lane.is_alone() { some.saturating_mul(ALONE) } else { some };
-        event_loop::waited(lane.party(), Patience { some, none })
     }
 
     /// Takes a token of each rate. Gives how long it takes until all of them are there, which is no longer than `patience`.
@@ -264,7 +242,6 @@ impl Admission {
             .enter(self.slots.try_enter(tenant), || self.slots.enter(tenant), of_host)
             .await?;
         let turn = queued.turn(tenant.lane()).await?;
-        queued.line_up(&turn).await?;
         Ok(Permit { turn, _slot, _tenant, _function })
     }
 }
@@ -299,19 +276,10 @@ impl Queued<'_> {
             return Ok(None);
         }
         let refused = || load_shed(CORES_FULL)(RETRY_AFTER);
-        self.enter(lane.try_turn(), || lane.turn(), refused).await.map(Some)
-    }
-
-    /// What has waited did not come by the line of its thread: as many guests as have waited would begin there, before anybody else's. So
-    /// it goes to the end of that. The guests of who takes turns compute for long: they begin where they are not in the way of others.
-    async fn line_up(&self, turn: &Option<Turn>) -> Result<(), Refused> {
-        if turn.is_some() {
-            event_loop::compute().await;
-            return Ok(());
-        }
-        tokio::task::yield_now().await;
-        let waited = self.admission.waited_in_line(self.tenant);
-        waited.map(drop).ok_or_else(|| load_shed(CORES_FULL)(RETRY_AFTER))
+        let turn = self.enter(lane.try_turn(), || lane.turn(), refused).await?;
+        // A guest that takes turns computes for long. It begins where it is in the way of no other.
+        event_loop::compute().await;
+        Ok(Some(turn))
     }
 
     fn take_place(&mut self, refused: impl FnOnce() -> Refused) -> Result<(), Refused> {

@@ -211,34 +211,22 @@ impl Consumption {
         spent: Duration,
     ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let turn = self.take_turn(spent);
+        let has_just_begun = turn.is_none() && poll_time() < event_loop::LONG;
         match self.lane.get() {
-            Some(lane) if !lane.has_credit() => {
-                // Who has taken more than its share has computed for long, whenever this poll began.
+            Some(lane) if !(has_just_begun && lane.has_credit()) => {
                 let next = next_turn(self.clone(), lane.clone(), turn);
                 Box::pin(interrupted(Duration::MAX, next))
             }
-            Some(lane) if spent >= LONG => {
-                Box::pin(interrupted(Duration::ZERO, yield_in_sight_of(lane.clone())))
-            }
-            // Wasmtime's own yield would be polled again at once, before anybody else on this thread.
+            // Wasmtime's own yield would be polled again at once, before all other tasks of this thread.
             _ => Box::pin(interrupted(Duration::ZERO, tokio::task::yield_now())),
         }
     }
 }
 
-/// A guest that has run for as long computes, and did not just begin shortly before a tick.
-const LONG: Duration = TICK.saturating_mul(2);
-
-async fn yield_in_sight_of(lane: Arc<Lane>) {
-    let before = Instant::now();
-    tokio::task::yield_now().await;
-    lane.was_late(before.elapsed());
-}
-
 async fn next_turn(clock: Arc<Consumption>, lane: Arc<Lane>, turn: Option<Turn>) {
     let next = match turn {
         Some(turn) => turn.next(),
-        None => Err(lane.turn()),
+        None => lane.try_turn().ok_or_else(|| lane.turn()),
     };
     let turn = match next {
         Ok(turn) => turn,
@@ -297,6 +285,11 @@ fn thread_cpu() -> Duration {
 /// The CPU time of the invocation that runs on this thread, up to now. For the epoch callback.
 pub(super) fn spent_at_tick() -> Duration {
     SLICE.with(|cell| cell.get().map_or(Duration::ZERO, |slice| slice.before + slice.elapsed()))
+}
+
+/// The time that the poll of the guest on this thread has taken so far.
+fn poll_time() -> Duration {
+    SLICE.get().map_or(Duration::ZERO, |slice| slice.elapsed())
 }
 
 /// What a guest waits for that a tick has interrupted, after having computed for so long at the least.

@@ -14,8 +14,10 @@
 use std::{
     fmt::Write as _,
     io::IsTerminal,
+    num::NonZero,
     path::PathBuf,
     sync::{Arc, atomic::Ordering::Relaxed},
+    thread,
     time::Duration,
 };
 
@@ -50,8 +52,11 @@ pub(in crate::cli) fn run(args: &UpArgs, console: &Console) -> Result<ExitCode, 
     }
     let descriptors = descriptors::raise_limit();
     let what = What::of(args, &project, console)?;
+    let threads = args.threads.or_else(|| thread::available_parallelism().ok());
+    let threads = threads.unwrap_or(NonZero::<usize>::MIN);
     // Sockets and clocks are looked at after so few turns because each may be a guest's, and last a tick.
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads.get())
         .event_interval(4)
         .enable_all()
         .build()
@@ -59,7 +64,7 @@ pub(in crate::cli) fn run(args: &UpArgs, console: &Console) -> Result<ExitCode, 
     let ended = runtime.block_on(async {
         let mut signals = Signals::new()?;
         let up = tokio::select! {
-            up = Up::start(args.clone(), project, what, descriptors, *console) => up?,
+            up = Up::start(args.clone(), threads, project, what, descriptors, *console) => up?,
             // Nobody was served yet.
             () = signals.stop() => return Ok(ExitCode::Success),
         };
@@ -188,6 +193,7 @@ fn watch_use(host: &Host, servers: &[Server], loops: LoopsHandle) {
 impl Up {
     async fn start(
         args: UpArgs,
+        threads: NonZero<usize>,
         project: Project,
         what: What,
         descriptors: Option<u64>,
@@ -196,7 +202,7 @@ impl Up {
         let settings = &what.settings().clone();
         let logs = logs::init(&LogOptions::from_env(log_format(settings.log.format)))?;
         let host = Host::new(settings.clone(), logs.sink(), request_log(&args, settings))?;
-        let loops = EventLoops::per_core().map_err(Error::System)?;
+        let loops = EventLoops::start(threads).map_err(Error::System)?;
         let resident = resident::watch(settings, host.metrics(), loops.handle().clone())?;
         host.metrics().add_counter(
             "log_dropped_lines",
