@@ -14,6 +14,7 @@ mod client;
 mod compiler;
 mod components;
 mod deploy;
+mod docs;
 mod egress;
 mod examples;
 mod fairness;
