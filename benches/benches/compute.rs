@@ -1,4 +1,4 @@
-//! What does it cost a guest that computes that it can be stopped?
+//! The cost of interruption to a guest that computes.
 //!
 //! Method: five programs, the same code natively and as one guest, which is instantiated once for each profile: without
 //! instrumentation, with epochs (the host's default; the epoch ticks every millisecond, and the guest yields), and with fuel on top.

@@ -1,4 +1,4 @@
-//! How much of its speed does a fresh invocation keep when other threads make some as well?
+//! The speed of fresh invocations while other threads make some as well.
 //!
 //! Method: the example `hello` on the lean path in one host; as many threads as the name says, each with a runtime of its own, share the
 //! iterations evenly. The time is the wall's: with perfect scaling two threads take half of what one takes. Baseline: one

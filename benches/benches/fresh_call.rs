@@ -1,4 +1,4 @@
-//! What does one invocation of a hello cost in process, from admission to the recorded end, each in a fresh sandbox?
+//! The cost of one invocation of a hello in process: from admission to the recorded end, each in a fresh sandbox.
 //!
 //! Method: the example `hello` on the lean path through `Invoker::buffered`, one after the other on one thread, every
 //! default limit on, metrics on, nothing logged. Baseline: 4.9 us for instantiation, call and drop alone, without routing,

@@ -1,4 +1,4 @@
-//! What does a body cost by its size: lowered into the guest, echoed there, and lifted out?
+//! The cost of a body by its size: lowered into the guest, echoed there, and lifted out.
 //!
 //! Method: the guest `echo` on the lean path through `Invoker::buffered`, one after the other on one thread, each in a fresh sandbox, every
 //! default limit on. The size 0 is everything but the body: what the others cost beyond it is the body's. Baseline:

@@ -1,4 +1,4 @@
-//! What does it cost to take a used sandbox away, so that its slot is as good as new?
+//! The cost of taking a used sandbox away, so that its slot is as good as new.
 //!
 //! Method: raw Wasmtime with the pooling allocator on one thread; a hello is instantiated and called, and only the drop of its store
 //! is timed. Its whole memory fits into what stays resident, so that the reset writes zeros and makes no system call.

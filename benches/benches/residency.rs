@@ -1,4 +1,4 @@
-//! What does it cost that a function is not resident: to load its program, and to invoke it, in process?
+//! The cost of a function that is not resident: loading its program, and invoking it, in process.
 //!
 //! Method: two functions with a component each, of which one may be resident, asked for in turn, so that every time it is the
 //! other one. `load` is `Revision::program`: the artifact of the example `hello` is read, hashed, mapped, decoded and linked, and

@@ -1,4 +1,4 @@
-//! What does a fresh sandbox of a snapshotted function cost over a hello's?
+//! The cost of a fresh sandbox of a snapshotted function, over a hello's.
 //!
 //! Method: as `fresh_call`, in one process: the example `hello`, and the example `dictionary`, whose init makes a table of
 //! 100,000 names in a tenth of a second and leaves it in a memory of some 14 MiB. Each is called one after the other on one

@@ -1,4 +1,4 @@
-//! What does one call of a hello cost in an instance that is there already: lowering, the guest itself, lifting?
+//! The cost of one call of a hello in an instance that exists: lowering, the guest itself, lifting.
 //!
 //! Method: raw Wasmtime on one thread, one instance for all calls. The host never does this: it is what is left of a fresh call
 //! once everything that makes it fresh is taken away. Baseline: 1.0 us, on the kind of machine that the project is built on.

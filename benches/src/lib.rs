@@ -1,4 +1,4 @@
-//! What the benches share: guests, a host of this process with one component deployed, and Wasmtime without any host.
+//! The parts that benches share: guests, a host of this process with one component deployed, and Wasmtime without any host.
 
 pub mod client;
 pub mod dated;

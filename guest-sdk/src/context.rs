@@ -1,4 +1,4 @@
-//! Which invocation this is.
+//! The context of an invocation.
 
 use std::time::Duration;
 

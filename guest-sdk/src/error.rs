@@ -1,4 +1,4 @@
-//! What a handler returns when it cannot do what was asked.
+//! The error that a handler returns.
 //!
 //! One type for all three kinds of handler. Over HTTP it becomes a problem document (RFC 9457), for a call it
 //! becomes a name and a message, for an event a message and what to do about the retry.

@@ -1,4 +1,4 @@
-//! What the attributes' output calls: not for users, and without any promise.
+//! The functions that the attributes' output calls. They are not for users, and carry no promise.
 
 use serde::de::DeserializeOwned;
 

@@ -1,4 +1,4 @@
-//! What a handler's arguments can be, and how a request is taken apart into them.
+//! The arguments of a handler, and how a request is taken apart into them.
 //!
 //! | argument | what it holds |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! What is prepared before a function is ever invoked.
+//! The preparation of a function before its first invocation.
 
 use crate::Error;
 

@@ -1,4 +1,4 @@
-//! What a handler can return, and how it becomes a response.
+//! The values that a handler may return, and how each becomes a response.
 //!
 //! | result | response |
 //! |---|---|

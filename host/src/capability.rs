@@ -1,4 +1,4 @@
-//! What a guest may import: one file per group.
+//! The imports of guests, one file per group.
 
 pub mod egress;
 mod init;

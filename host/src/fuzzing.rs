@@ -1,4 +1,4 @@
-//! What fuzz targets reach of the inside. No interface: whatever else uses it has to reckon with its going away.
+//! The parts of the inside that fuzz targets reach. No interface: other users have to reckon with its going away.
 
 use std::{pin::Pin, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! What the host holds in memory for its tenants: bounded altogether, and charged to whom it is held for.
+//! The memory that the host holds for its tenants: bounded altogether, and charged to its tenant.
 //!
 //! ```text
 //!   Memory (so many bytes)

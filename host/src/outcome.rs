@@ -1,4 +1,4 @@
-//! What is recorded of an invocation, and answered for a request that never became one.
+//! The outcome of an invocation, and of a request that never became one.
 //!
 //! The word is the same everywhere: in the `lacewing-outcome` header, in the metric's label, in the log's
 //! field and in the problem document's type. Faults are classified in [`crate::sandbox`]. The HTTP status of each outcome is

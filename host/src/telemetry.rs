@@ -1,4 +1,4 @@
-//! What the host says about itself and about its guests: logs, the invocation log, metrics, health.
+//! The host's reports about itself and its guests: logs, the invocation log, metrics, health.
 //!
 //! ```text
 //!  guest stdout, stderr ─> GuestLog ─┐

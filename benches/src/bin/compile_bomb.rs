@@ -1,4 +1,4 @@
-//! What does a request notice of a deploy that compiles a bomb?
+//! The effect on requests of a deploy that compiles a bomb.
 //!
 //! Method: one host of two tenants, with every default on. The *neighbour*'s function is the example `hello`, asked 200 times a second
 //! on a schedule; latency counts from when a request was due. First alone; then while the other tenant's app is a component that

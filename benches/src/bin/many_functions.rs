@@ -1,4 +1,4 @@
-//! What do many registered functions cost a host: at its start, in memory, and at the first request to one of them?
+//! The cost of many registered functions: at the start of a host, in memory, and at the first request to one of them.
 //!
 //! Method: writes a host file of N functions (in manifests of 100), each with one of C components, all of them the example `hello`;
 //! starts `lacewing up` on it once, so that everything is compiled and the ledger is written, then some times more. Measured

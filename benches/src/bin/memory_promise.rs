@@ -1,4 +1,4 @@
-//! Does a host hold no more memory than `memory_mib` says, whatever guests and clients do at once?
+//! The promise of `memory_mib`, under everything that guests and clients do at once.
 //!
 //! Method: one host with `memory_mib = 512`. Four hostile tenants' functions are asked on 8 connections each to make the host hold what
 //! they can: memories, tables and handles of their own, requests that are never sent, header maps, bodies on their way out, timers,

@@ -1,4 +1,4 @@
-//! What does a tenant notice of another one that takes all it can get?
+//! The effect on a tenant of another tenant that takes all it can get.
 //!
 //! Method: one host of two tenants, with every default limit on. The *neighbour*'s function is the example `hello`, asked 200 times a
 //! second on a schedule, whatever becomes of the answers before; latency counts from when a request was due. First alone; then

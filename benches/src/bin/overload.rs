@@ -1,4 +1,4 @@
-//! What becomes of a host that is asked for more than it can do?
+//! The work of a host that is asked for more than it can do.
 //!
 //! Method: one host of one tenant, with every default limit on; its function is the example `picture`, which computes some
 //! milliseconds (`--function hello` takes `hello`; `--function pauses` one that waits for 20 ms, as if it asked another service, so that

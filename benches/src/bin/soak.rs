@@ -1,4 +1,4 @@
-//! Does a host that has run for long hold what it held at first?
+//! The resources of a host after a long run, beside those at its beginning.
 //!
 //! Method: one host with every default limit on. Three *good* tenants (the example `hello` on the lean path, and the same as components of
 //! wasi:http 0.2 and 0.3) are each asked on a schedule. A *bad* tenant's function, the example `misbehave`, is asked on 16 connections, each

@@ -1,4 +1,4 @@
-//! How long after its limit is a guest gone, and its slot free?
+//! The time from a guest's limit until the guest is gone, and its slot free.
 //!
 //! Method: a host with every default limit on, whose one function is the example `misbehave`, asked for one misdeed at a time on a connection
 //! of its own. *answered* is the time from the request to the answer; *free* is the time until the host's figures say that nothing of

@@ -1,4 +1,4 @@
-//! What any handler's signature must be like, and what is said if it is not.
+//! The signature that a handler must have, and the errors for any other.
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};

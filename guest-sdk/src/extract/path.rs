@@ -1,4 +1,4 @@
-//! What the route's pattern captured.
+//! The parts of a path that the route's pattern captured.
 
 use serde::de::DeserializeOwned;
 

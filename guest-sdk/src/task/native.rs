@@ -1,4 +1,4 @@
-//! What stands in for the host's tasks and clocks in native tests: one thread, tasks and timers.
+//! A stand-in for the host's tasks and clocks in native tests: one thread, tasks and timers.
 
 use std::cell::RefCell;
 use std::future::Future;

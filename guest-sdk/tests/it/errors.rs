@@ -1,4 +1,4 @@
-//! What an error says to whom.
+//! The texts of errors, for clients and for authors.
 
 use std::fmt;
 use std::io;

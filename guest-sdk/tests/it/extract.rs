@@ -1,4 +1,4 @@
-//! What a request becomes, and what is said of one that does not fit.
+//! The arguments that a request becomes, and the answers to requests that do not fit.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What results become.
+//! The responses that results become.
 
 use lacewing_sdk::http::{HeaderMap, HeaderValue, StatusCode, header};
 use lacewing_sdk::test::{self, TestResponse};

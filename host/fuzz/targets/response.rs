@@ -1,4 +1,4 @@
-//! What a guest answered, on its way to a client: a response that says one thing to every reader, or a reason.
+//! A guest's answer on its way to a client: a response that says one thing to every reader, or a reason.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header::CONTENT_LENGTH};

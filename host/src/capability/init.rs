@@ -1,4 +1,4 @@
-//! What an init may import: what gives the same wherever and whenever it is asked.
+//! The imports of an init: those that give the same result everywhere and at any time.
 
 use wasmtime::{Result, component::Linker};
 use wasmtime_wasi::{

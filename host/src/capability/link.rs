@@ -1,4 +1,4 @@
-//! Which imports this host has.
+//! The list of the imports that this host has.
 
 use wasmtime::{Engine, Result, component::Linker};
 use wasmtime_wasi::WasiView;

@@ -1,4 +1,4 @@
-//! What a person reads on standard error: messages, and progress for what takes over a second.
+//! The text for people on standard error: messages, and progress for work that takes over a second.
 
 use std::{
     fmt::Display,

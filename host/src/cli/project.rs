@@ -1,4 +1,4 @@
-//! What a command works on: an app's directory, a manifest, a bare component, or a host file.
+//! The subject of a command: an app's directory, a manifest, a bare component, or a host file.
 
 use std::{
     future::Future,

@@ -1,4 +1,4 @@
-//! What compiling a component may take.
+//! The limits of a compilation.
 
 use std::{num::NonZero, path::PathBuf, thread, time::Duration};
 

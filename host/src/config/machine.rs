@@ -1,4 +1,4 @@
-//! What the machine has, as far as this process may use it.
+//! The memory and cores of the machine, as far as this process may use them.
 
 use std::{fs, path::Path};
 

@@ -1,4 +1,4 @@
-//! Whose each host name is.
+//! The owners of host names.
 
 use std::collections::HashMap;
 

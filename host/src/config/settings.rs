@@ -1,4 +1,4 @@
-//! What one host process does and allows, apart from its tenants.
+//! The settings of one host process, apart from its tenants.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},

@@ -1,4 +1,4 @@
-//! What the tests of host files share.
+//! The parts that tests of host files share.
 
 use std::{fs, path::Path};
 

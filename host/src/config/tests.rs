@@ -1,4 +1,4 @@
-//! What is taken, and the text of what is not.
+//! Host files that are taken, and the texts of errors in others.
 
 mod bounds;
 mod findings;

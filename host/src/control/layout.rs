@@ -1,4 +1,4 @@
-//! What of a function's memory makes its sandboxes slow.
+//! The parts of a function's memory that make its sandboxes slow.
 
 use super::{Deployed, host::MAX_COMPONENT_BYTES};
 use crate::{

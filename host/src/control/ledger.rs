@@ -1,4 +1,4 @@
-//! What was deployed, kept for the next start.
+//! The record of the last deploy, kept for the next start.
 //!
 //! A deploy reads, hashes, compiles and starts every component. None of that has to be done again while the files that it
 //! came from, and this program, are what they were: a ledger says what was deployed, and what to look at to know so.

@@ -1,4 +1,4 @@
-//! Which revisions have their provisioned sandboxes made, and when these and the instances that are used again are dropped.
+//! The start and end of provisioned sandboxes and of reused instances, by revision.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What a deployed function was granted, against what its component asks for.
+//! A comparison of a deployed function's grants with its component's imports.
 
 use super::Deployed;
 use crate::{

@@ -1,4 +1,4 @@
-//! How a component lays out its memory, and what of it costs every sandbox.
+//! The memory layout of a component, and the parts of it that cost every sandbox.
 //!
 //! ```text
 //!   0          stack pointer                  initial memory        grown

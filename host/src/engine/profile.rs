@@ -1,4 +1,4 @@
-//! What is compiled into a function's code.
+//! The instrumentation that is compiled into a function's code.
 
 use wasmtime::{Config, OptLevel};
 

@@ -1,4 +1,4 @@
-//! What the sandboxes of all tenants take from the same stocks, and what one tenant holds of each.
+//! The stocks that the sandboxes of all tenants take from, and the part of each that one tenant holds.
 //!
 //! ```text
 //!   Stocks (a host's)                         Holdings (a tenant's, one account in each stock)

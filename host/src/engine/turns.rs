@@ -1,4 +1,4 @@
-//! Whose guests run on the cores, when there are more of them than cores.
+//! The turns of guests on the cores, when there are more guests than cores.
 //!
 //! Tenants share CPU time, and not requests: a tenant whose guests compute for long would have all cores, however few its guests are.
 //! So a guest takes *turns*. There are as many turns as cores; a turn lasts until the next tick of the epoch. A fair queue over the

@@ -1,4 +1,4 @@
-//! How many invocations at once, with how much memory, and how many in a second: for a function, and for a tenant.
+//! The quota of a function or tenant: invocations at once, their memory, and invocations in a second.
 //!
 //! Taking and giving back is one atomic each. Only who has to wait takes a lock, and who gives back while somebody waits.
 

@@ -1,4 +1,4 @@
-//! Which programs are in memory.
+//! The programs in memory.
 //!
 //! A registered revision is small; its program, which is a mapped artifact and a pre-instance, is made when it is first
 //! asked for, and goes when others need its place.

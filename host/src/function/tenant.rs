@@ -1,4 +1,4 @@
-//! Who is isolated and charged.
+//! The tenant: the party that is isolated and charged.
 
 use std::sync::{
     Arc,

@@ -1,4 +1,4 @@
-//! What a function reads of a request.
+//! The body of a request, as a function reads it.
 
 use std::{
     error::Error,

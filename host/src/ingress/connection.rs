@@ -1,4 +1,4 @@
-//! What the requests of one connection have in common.
+//! The state that the requests of one connection share.
 
 use std::{
     net::SocketAddr,

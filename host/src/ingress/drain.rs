@@ -1,4 +1,4 @@
-//! How far a listener's end has come, and what became of its connections.
+//! The end of a listener, and of its connections.
 //!
 //! ```text
 //! Serving ──drain──> Draining ──linger──> Closing ──grace period──> Cut

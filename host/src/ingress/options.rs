@@ -1,4 +1,4 @@
-//! What the ingress may use, and how long it waits.
+//! The bounds and times of the ingress.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! How long an HTTP/1 client may take with its next request.
+//! The time that an HTTP/1 client may take with its next request.
 //!
 //! ```text
 //! opened ──────────────── Head ──┐

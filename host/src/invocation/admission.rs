@@ -1,4 +1,4 @@
-//! Who may start a sandbox now.
+//! The admission of invocations: now, later, or not.
 //!
 //! ```text
 //!   rate of function, of tenant, of host -- none left: wait for the next token ------+

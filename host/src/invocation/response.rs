@@ -1,4 +1,4 @@
-//! What a guest answered, made into an HTTP response, or refused with a reason.
+//! A guest's answer, made into an HTTP response, or refused with a reason.
 //!
 //! Fields that belong to the connection (RFC 9110, section 7.6.1) and the host's own `lacewing-*` are taken out: a function
 //! that forwards another server's response cannot be blamed for them. `trailer` stays where a body streams: HTTP/1.1 sends

@@ -1,4 +1,4 @@
-//! Which pages of other origins may call a function from a browser.
+//! The pages of other origins that may call a function from a browser.
 
 use std::{fmt, net::Ipv6Addr, str::FromStr, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What is wrong, where, and what would be right: for people as text, for programs as JSON.
+//! A diagnostic: the error, its place and its remedy, for people as text and for programs as JSON.
 //!
 //! ```text
 //! error: unknown key `memory_mb`                              message

@@ -1,4 +1,4 @@
-//! What a function may reach.
+//! The grants of a function.
 
 use std::{fmt, net::IpAddr, str::FromStr};
 

@@ -1,4 +1,4 @@
-//! What an invocation may use.
+//! The limits of an invocation.
 //!
 //! Every limit has a default, is set per function in the manifest, and is capped by the tenant's and the
 //! host's caps. Each field says its unit, its default, who is charged and the outcome when it is hit.

@@ -1,4 +1,4 @@
-//! Which routes cannot stand side by side.
+//! The check for routes that cannot stand side by side.
 //!
 //! Two routes under one host clash if some request could be answered by both and nothing prefers one of them:
 //!

@@ -1,4 +1,4 @@
-//! Where a function's component comes from.
+//! The source of a function's component.
 
 use std::{
     io::ErrorKind,

@@ -1,4 +1,4 @@
-//! What the tests of manifests and host files share.
+//! The parts that tests of manifests and host files share.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! What a sandbox may grow to, and the note of what it was refused.
+//! The limiter of a sandbox's memory, and the note of each refusal.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What a store carries.
+//! The data of a store.
 
 use std::{
     sync::Arc,

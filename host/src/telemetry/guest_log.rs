@@ -1,4 +1,4 @@
-//! What a guest prints: bytes in, tagged lines out, bounded per invocation.
+//! The output of a guest: bytes in, tagged lines out, bounded per invocation.
 //!
 //! Chunks need not be lines, UTF-8, or ever end. A line that starts with `<3>` to `<7>`, the convention of
 //! sd-daemon(3), has that level: 0 to 3 error, 4 warning, 5 and 6 information, 7 debug. Without a prefix,

@@ -1,4 +1,4 @@
-//! Whether the host is alive, and whether it should be sent requests.
+//! Liveness, and readiness for requests.
 //!
 //! ```text
 //!  starting ──ready──> ready ──drain──> draining

@@ -1,4 +1,4 @@
-//! Who a log line, a record or a metric is about.
+//! The subject of a log line, a record or a metric.
 
 use std::{
     fmt::{self, Write as _},

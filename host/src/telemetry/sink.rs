@@ -1,4 +1,4 @@
-//! Where guests' lines and invocation records go: formatted straight into the log's queue, without the cost of
+//! The sink of guests' lines and invocation records. They are formatted straight into the log's queue, without the cost of
 //! a tracing event, or into memory for `lacewing invoke` and for tests.
 
 use std::{

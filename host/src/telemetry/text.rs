@@ -1,4 +1,4 @@
-//! How text of unknown origin gets into a log line: escaped, so that it can neither forge a second line nor
+//! The escaping of text of unknown origin in a log line, so that the text can neither forge a second line nor
 //! drive a terminal.
 
 use std::{

@@ -1,5 +1,5 @@
-//! What guests answer that is no response: the client gets a whole answer of the host's, or a connection that is cut, and never
-//! something that it could take for the function's.
+//! Answers of guests that are no responses: the client gets a whole answer of the host's, or a connection that is cut, and no
+//! answer that it could take for the function's.
 
 use http::{HeaderMap, Method, Request};
 use http_body_util::{BodyExt, Empty};

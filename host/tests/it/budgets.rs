@@ -1,4 +1,4 @@
-//! What the host holds for its tenants: bounded, charged to whom it is held for, and counted across deploys.
+//! The memory that the host holds for its tenants: bounded, charged, and counted across deploys.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What functions of the SDK's say: it arrives with level, target and text, tagged with the invocation that said it.
+//! The log lines of the SDK's functions: they arrive with level, target and text, tagged with their invocation.
 
 use std::collections::BTreeMap;
 

@@ -27,6 +27,7 @@ mod machine;
 mod outcomes;
 mod portable;
 mod process;
+mod prose;
 mod provisioned;
 mod residency;
 mod restart;

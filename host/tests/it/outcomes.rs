@@ -1,4 +1,4 @@
-//! How invocations end that ran into others, whose clients went away, or that came in great numbers.
+//! The ends of invocations that ran into others, whose clients went away, or that came in great numbers.
 
 use std::{
     path::Path,

@@ -1,4 +1,4 @@
-//! What this host set out to reach, and what of it a run has found.
+//! The goals of this host, and the results of a run beside them.
 
 use lacewing::cli::bench::series::Series;
 use serde::Serialize;

@@ -1,4 +1,4 @@
-//! How does this host compare with its peers, side by side on one machine?
+//! A comparison of this host with its peers, side by side on one machine.
 //!
 //! Command: `cargo build --release && cargo run --release -p lacewing-benches --bin compare`. Needs `wrk` for throughput (else its
 //! own load generator); finds peers on PATH or where the options say; leaves out those that are not there, and says so.

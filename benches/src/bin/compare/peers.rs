@@ -1,4 +1,4 @@
-//! Who is compared. One file for each peer.
+//! The peers of the comparison, one file for each.
 
 mod lacewing;
 mod native;

@@ -1,4 +1,4 @@
-//! What a function's grants let its outbound requests reach.
+//! The targets that a function's grants allow to its outbound requests.
 
 use std::{
     fmt,

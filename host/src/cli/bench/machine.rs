@@ -1,4 +1,4 @@
-//! What machine measured, and how steady it was: a figure without them says little.
+//! The machine that measured, and how steady it was: a figure without them says little.
 
 use std::{
     fs,

@@ -1,4 +1,4 @@
-//! When the next request is due.
+//! The times at which requests of a fixed rate are due.
 //!
 //! A closed loop sends the next request when the last one was answered: it finds the highest throughput, and it asks
 //! less of a server that stalls. An open loop sends at a fixed rate whatever comes back: slot `n` is due at

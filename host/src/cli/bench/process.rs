@@ -1,4 +1,4 @@
-//! What a process and its children use, read from `/proc`. On other systems nothing is known.
+//! The CPU time and memory of a process and its children, read from `/proc`. On other systems nothing is known.
 
 use std::{collections::HashMap, fs, time::Duration};
 

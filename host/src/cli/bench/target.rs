@@ -1,4 +1,4 @@
-//! Where load goes: one URL, and the connections to it.
+//! The target of a load: one URL, and the connections to it.
 
 use std::{fmt, io, net::SocketAddr, str::FromStr, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! How functions are compiled and laid out, where their own crate does not say.
+//! The profile and memory layout of functions whose own crate does not say.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! How what is deployed is written down, and made again from that.
+//! The written form of a deploy, and the deploy that is made from it.
 
 use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! How large the cache may become.
+//! The bound on the size of the cache.
 //!
 //! Artifacts of components that are no longer served go until the rest fits. The tenant with the most such bytes for its weight
 //! loses the one that was written or deployed longest ago. So a tenant that deploys another component each minute pushes out its

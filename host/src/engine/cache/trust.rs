@@ -1,4 +1,4 @@
-//! Whether the cache is the host's alone.
+//! The check that the cache is the host's alone.
 //!
 //! An artifact is native code, and the key says which artifacts are the host's. So nobody but the host's user may be able to change
 //! a file of the cache, the cache's folder, or any folder or link on the way to that folder; and nobody else may read the key. Root

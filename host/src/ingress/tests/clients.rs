@@ -1,4 +1,4 @@
-//! What any client meets: ids, traces, headers, clean answers.
+//! Answers that any client gets: ids, traces, headers, clean ends.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Whatever is in a manifest, reading it ends with an app or with findings; and what was meant is what is read.
+//! Properties of reading: any text ends as an app or as findings, and an app reads as it was written.
 
 use std::fmt::Write;
 

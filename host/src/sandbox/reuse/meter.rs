@@ -1,4 +1,4 @@
-//! Who is charged for the CPU time of an instance that serves several at once.
+//! The division of an instance's CPU time between the invocations that it serves at once.
 //!
 //! Nobody can tell for which of its invocations a guest's code runs, so all that are open pay equal parts: the shares add up to
 //! what was spent. An invocation that is alone pays for itself, exactly.

@@ -1,4 +1,4 @@
-//! What `new` makes passes its own tests, becomes a component, and does with `invoke` what its README says.
+//! The projects that `new` makes: each passes its own tests, becomes a component, and does with `invoke` what its README says.
 //!
 //! All templates are put into one workspace below `target/tmp`, so that the SDK is compiled once for all of them, and
 //! not again by the next run.

@@ -1,4 +1,4 @@
-//! What an example's README shows: its `curl` lines with their answers, and its table.
+//! The README of an example: its `curl` lines with their answers, and its table.
 //!
 //! The lines are not given to curl, which need not be there, but are read as curl would: `-i`, `-X`, `-H`, `-d`, `--json`,
 //! `-o`, and the URL.

@@ -1,4 +1,4 @@
-//! What being interruptible costs a guest that computes: the same programs without instrumentation, with epochs (the host's
+//! The cost of interruption to a guest that computes: the same programs without instrumentation, with epochs (the host's
 //! default), with fuel, and native. All four take turns.
 
 use std::time::{Duration, Instant};

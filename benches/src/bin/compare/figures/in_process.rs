@@ -1,4 +1,4 @@
-//! What one invocation of a hello costs without a socket: admission to return, each in a fresh sandbox, on one thread;
+//! The cost of one invocation of a hello without a socket: admission to return, each in a fresh sandbox, on one thread;
 //! and the same with Wasmtime called directly. The two take turns.
 
 use std::{

@@ -1,6 +1,7 @@
-//! How much more two threads do than one: fresh in-process invocations of a hello, in one host; beside it the same for
-//! raw Wasmtime, and for two loops that share nothing, which is as much as the machine itself has to give: one waits for itself, as two
-//! threads of one core can do at once, and one writes as much as the reset of a sandbox does, which they cannot.
+//! The gain of two threads over one: fresh in-process invocations of a hello, in one host.
+//!
+//! Beside it stand the same for raw Wasmtime, and two loops that share nothing, which is as much as the machine has to give. One loop waits for
+//! itself, as two threads of one core can do at once. One writes as much as the reset of a sandbox does, which they cannot.
 
 use std::{
     hint::black_box,
