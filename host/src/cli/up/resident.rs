@@ -11,9 +11,9 @@ use crate::{
     cli::Error, config::Settings, event_loop::LoopsHandle, heap::ResidentWatch, telemetry::Metrics,
 };
 
-/// What is resident over `memory_mib` before the watch acts, in bytes, besides a twentieth: half of what the promise allows. The
-/// other half is for what is allocated between two looks.
-const SPARE_BYTES: u64 = 32 << 20;
+/// Bytes over `memory_mib` that may be resident before the watch acts, besides a twentieth. The promise allows a tenth and 64 MiB:
+/// the rest is for the program itself, and for growth between two looks.
+const SPARE_BYTES: u64 = 16 << 20;
 
 /// Time for which the watch waits until all threads have given pages back.
 const GIVING_BACK: Duration = Duration::from_millis(100);
