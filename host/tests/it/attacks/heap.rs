@@ -1,5 +1,6 @@
 //! Guests and clients that would have the host hold memory for them which no limit counts.
 
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::net::TcpStream;
 
 use super::{Host, Target, http2};
@@ -91,7 +92,7 @@ const PROMISE: Promise = Promise { memory_mib: 512 };
 async fn pages_that_one_block_each_keeps() {
     const PROMISE: Promise = Promise { memory_mib: 192 };
     Target::guest("hostile-02")
-        .limits("memory_mib = 64\nheader_kib = 1024\ndeadline_ms = 60_000\ncpu_ms = 60_000")
+        .limits("memory_mib = 64\nheader_kib = 1024\ndeadline_ms = 120_000\ncpu_ms = 120_000")
         .settings(&PROMISE.settings())
         .attacked(async |host| {
             let ended = host.get("/fragments/16/30").await.is(503, "load_shed");
@@ -105,23 +106,24 @@ async fn pages_that_one_block_each_keeps() {
         .await;
 }
 
-/// The same in small parts, by a dozen guests at once.
+/// The same in smaller parts, by a dozen guests at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_that_one_block_each_keeps_by_a_dozen_at_once() {
     const PROMISE: Promise = Promise { memory_mib: 192 };
     Target::guest("hostile-02")
-        .limits("memory_mib = 64\nheader_kib = 1024\ndeadline_ms = 20_000\ncpu_ms = 60_000")
+        .limits("memory_mib = 64\nheader_kib = 1024\ndeadline_ms = 120_000\ncpu_ms = 120_000")
         .settings(&PROMISE.settings())
         .attacked(async |host| {
             let request = |_| {
-                let path = "/fragments/16/4";
+                let path = "/fragments/16/12";
                 host.raw_reply(format!(
                     "GET {path} HTTP/1.1\r\nhost: {SUSPECT}\r\nconnection: close\r\n\r\n"
                 ))
             };
-            let replies = futures_util::future::join_all((0..12).map(request)).await;
-            let shed = replies.iter().filter(|reply| reply.contains("lacewing-outcome: load_shed"));
-            assert!(shed.count() > 0, "{replies:?}");
+            let mut replies: FuturesUnordered<_> = (0..12).map(request).collect();
+            // The first one is enough: the others may go on until their deadlines.
+            let reply = replies.next().await.unwrap();
+            assert!(reply.contains("lacewing-outcome: load_shed"), "{reply}");
             PROMISE.is_kept(host);
         })
         .await;
