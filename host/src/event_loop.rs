@@ -1,4 +1,4 @@
-//! Threads that each run the connections they were given, and nothing that takes long.
+//! The event loops: threads that each run the connections they were given, and nothing that takes long.
 //!
 //! ```text
 //!   connection ──> event loop, one per core: reads, runs the guest, writes; nothing is handed between threads
@@ -8,10 +8,9 @@
 //!                  compute threads, which take work from each other
 //! ```
 //!
-//! An invocation that is over within a tick, which nearly all are, costs no wake-up of another thread. One that is not is in
-//! nobody's way: its task is moved to the compute threads in the middle of its computation, and moved back when it waits for
-//! something. One that had just begun when the tick came has another one to end: it is not worth the move. What guests compute is
-//! said by [`computing`], from inside a poll.
+//! An invocation that is over within a tick, as nearly all are, wakes no other thread. A longer one is in the way of no other: its task
+//! moves to the compute threads in the middle of its computation, and moves back when it waits. A guest that had just begun when the
+//! tick came has another tick before it moves. A guest calls [`computing`] from inside a poll to say that it computes.
 
 use std::{
     cell::{Cell, RefCell},
@@ -54,7 +53,7 @@ struct EventLoop {
     tasks: Arc<AtomicUsize>,
 }
 
-/// Where a task runs: here, and where it computes.
+/// The two runtimes of a task: one where it runs, and one where it computes.
 #[derive(Clone, Debug)]
 struct Home {
     index: usize,
@@ -63,27 +62,27 @@ struct Home {
 }
 
 thread_local! {
-    /// On the thread of an event loop: that one.
+    /// The event loop that this thread is, if it is one.
     static HOME: RefCell<Option<Home>> = const { RefCell::new(None) };
-    /// While a task is polled that is away from its own: that one.
+    /// The event loop of the task that this thread polls, if the task is away from its loop.
     static AWAY_FROM: RefCell<Option<Home>> = const { RefCell::new(None) };
     static COMPUTING: Cell<Option<Duration>> = const { Cell::new(None) };
 }
 
-/// How long a task has used the thread when it is moved: half of what lies between two of those moments in which it can be.
+/// The time after which a computing task is moved: half of a tick, which is the time between two moments at which it can be moved.
 pub const LONG: Duration = Duration::from_micros(500);
 
-/// Says that the task which is being polled is in the middle of a computation, has used the thread for so long, and would go on.
+/// Notes that the polled task is in the middle of a computation, and has used the thread for `time`.
 pub fn computing(time: Duration) {
     COMPUTING.set(Some(time));
 }
 
-/// Which event loop this thread is, if it is one. What is woken on another one costs that a system call.
+/// The event loop that this thread is, if it is one. To wake a task on another loop costs a system call.
 pub fn here() -> Option<usize> {
     HOME.with_borrow(|home| home.as_ref().map(|home| home.index))
 }
 
-/// Lets others run first, and has the task go on where tasks compute.
+/// Lets other tasks run first, and moves this task to where tasks compute.
 pub async fn compute() {
     let mut others = pin!(tokio::task::yield_now());
     poll_fn(|cx| {
@@ -97,12 +96,12 @@ pub async fn compute() {
 }
 
 impl EventLoops {
-    /// As many as the cores that this process may use.
+    /// Starts as many threads as there are cores that this process may use.
     pub fn per_core() -> io::Result<EventLoops> {
         EventLoops::start(thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN))
     }
 
-    /// Starts `count` threads. What computes there is moved to the runtime that this is called in.
+    /// Starts `count` threads. Tasks that compute move to the runtime of the caller.
     pub fn start(count: NonZero<usize>) -> io::Result<EventLoops> {
         let compute = Handle::current();
         let started: io::Result<Vec<_>> =
@@ -111,7 +110,7 @@ impl EventLoops {
         Ok(EventLoops { handle: LoopsHandle(loops.into()), _running: running })
     }
 
-    /// For those who spawn.
+    /// The handle with which tasks are spawned.
     pub fn handle(&self) -> &LoopsHandle {
         &self.handle
     }
@@ -135,7 +134,7 @@ impl LoopsHandle {
         });
     }
 
-    /// Runs `task` once on each thread: of the event loops, and of the runtime that the computing is moved to.
+    /// Runs `task` once on each thread of the event loops, and of the runtime where tasks compute.
     pub fn on_each_thread(&self, task: impl FnOnce() + Clone + Send + 'static) {
         for event_loop in &*self.0 {
             let task = task.clone();
@@ -152,7 +151,7 @@ impl LoopsHandle {
         }
     }
 
-    /// Tasks that have not ended, of whatever kind: here, and in the runtime that the computing is moved to.
+    /// Tasks of any kind that have not ended: here, and in the runtime where tasks compute.
     pub fn alive(&self) -> usize {
         let alive = |handle: &Handle| handle.metrics().num_alive_tasks();
         let compute = self.0.first().map_or(0, |first| alive(&first.home.compute));
@@ -186,18 +185,18 @@ impl EventLoop {
     }
 }
 
-/// Tasks between two looks at sockets and timers: each may run a guest for a tick and more, and nothing comes into the line meanwhile.
+/// Tasks between two looks at sockets and timers. Each may run a guest for a tick and more, and no new request is seen meanwhile.
 const EVENT_INTERVAL: u32 = 16;
 
-/// Of so many tasks, one is taken from those that other threads have woken, if there are any: what comes back from where it computed
-/// has done most of its work. Tokio's own figure is for tasks that nobody waits for; here such a task would stand behind 30 that begin.
+/// Tasks for each one that another thread has woken. A task that comes back from where it computed has done most of its work; with
+/// tokio's default it would stand behind 30 tasks that begin.
 const REMOTE_INTERVAL: u32 = 2;
 
-/// How often an event loop wakes up in any case. A deadline that is after the next time costs no system call: the loop sees it then.
+/// The time after which an event loop wakes up in any case. A deadline after that time costs no system call.
 const BEAT: Duration = Duration::from_millis(500);
 
-/// Tokio wakes a loop, with a write to a descriptor, for each timer that is to end before all others. Where there are none, that
-/// is each timer; beside this one, it is those that end soon.
+/// Tokio writes to a descriptor to wake a loop for each timer that ends before all other timers. Without a timer that is every new one;
+/// beside this timer, it is those that end soon.
 pub(crate) async fn beat() -> Infallible {
     loop {
         tokio::time::sleep(BEAT).await;
@@ -220,8 +219,7 @@ impl Drop for Counted {
     }
 }
 
-/// A task that is moved to where it computes, and back. Wherever it arrives it is polled at once, so that nothing it waits for is
-/// missed.
+/// A task that moves to where it computes, and back. It is polled at once where it arrives, so that it misses no event.
 struct Roaming {
     /// None: it was moved.
     task: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
@@ -244,7 +242,7 @@ impl Future for Roaming {
         if *away {
             AWAY_FROM.set(None);
         }
-        // Away it stays until it waits, however short its last poll was.
+        // A task that is away stays away until it waits, however short its last poll was.
         let computing = COMPUTING.take().is_some_and(|time| *away || time >= LONG);
         if poll.is_ready() || computing == *away {
             return poll;
@@ -265,25 +263,25 @@ pub struct Task<T> {
 }
 
 impl<T> Task<T> {
-    /// Ends it at its next poll, which this brings about.
+    /// Ends the task, and wakes it for that.
     pub fn abort_handle(&self) -> AbortHandle {
         self.abort.clone()
     }
 
-    /// What it came to. None: it was aborted, or it panicked.
+    /// The task's result. None: the task was aborted, or it panicked.
     pub async fn result(self) -> Option<T> {
         self.result.await.ok()
     }
 }
 
-/// Spawns a task beside the one that calls this: on its event loop, from where it is moved as a connection is, or away from it where
-/// the other one is; elsewhere on the runtime that there is.
+/// Spawns a task beside the calling task: on its event loop, or where the calling task computes. Elsewhere the task goes to the
+/// caller's runtime.
 pub fn spawn<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> Task<T> {
     let (send, result) = oneshot::channel();
     let (abort, registration) = AbortHandle::new_pair();
     let task = Abortable::new(
         async move {
-            // If nobody wants to know, so be it.
+            // The caller may have dropped the receiver.
             let _ = send.send(future.await);
         },
         registration,

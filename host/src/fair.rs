@@ -1,13 +1,13 @@
-//! Waiting in fairness: who waits is grouped in *flows*, and what there is to give is shared between flows by their weight,
-//! whatever the number of those that wait in each.
+//! Fair queues: waiting entries are grouped in *flows*, and flows are served in proportion to their weights, whatever the number of
+//! entries in each.
 //!
 //! Start-time fair queueing (Goyal, Vin, Cheng: "Start-time Fair Queueing", SIGCOMM 1996) with costs that are known only
 //! afterwards, as in stride scheduling: a flow's *tag* is what it was given so far, divided by its weight; the flow with the
-//! lowest tag is served next, and its tag goes up by what it then cost. A flow that had nothing waiting begins at the tag of the
-//! one that was served last, so that nobody saves up for later.
+//! lowest tag is served next, and its tag goes up by the cost of that service. A flow that had nothing waiting begins at the tag of the
+//! flow that was served last, so that no flow saves up for later.
 //!
 //! ```text
-//!   tags:     A 17 |a1 a2 a3      next: the first of B that is let in; of those in one flow, who came first
+//!   tags:     A 17 |a1 a2 a3      next: the first of B that is let in; of one flow, the entry that came first
 //!             B 12 |b1            now:  12, where a flow begins that had nothing waiting
 //! ```
 
@@ -20,16 +20,16 @@ use std::{
     },
 };
 
-/// What one unit of cost adds to the tag of a flow of weight 1: enough to tell weights up to a thousand apart, and little enough
+/// The addition of one unit of cost to the tag of a flow of weight 1: enough to tell weights up to a thousand apart, and little enough
 /// that centuries of microseconds fit.
 const SCALE: u64 = 1 << 10;
 
-/// Somebody who has a share of something.
+/// A holder of a share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Party {
     /// A number of its own.
     pub id: u64,
-    /// What it gets in proportion to the others.
+    /// Its part, in proportion to the weights of others.
     pub weight: u32,
 }
 
@@ -69,7 +69,7 @@ impl PartialEq for Portion {
 
 impl Eq for Portion {}
 
-/// Where one flow stands in one queue. Its tag is changed by that queue only.
+/// The place of one flow in one queue. Only that queue changes its tag.
 #[derive(Debug)]
 pub struct Share {
     id: u64,
@@ -85,17 +85,17 @@ impl Share {
         Arc::new(Share { id, weight, tag: AtomicU64::new(0) })
     }
 
-    /// Whose flow it is.
+    /// The holder of the share.
     pub fn party(&self) -> Party {
         Party { id: self.id, weight: self.weight() }
     }
 
-    /// How much of what there is goes to it, in proportion to the others' weights.
+    /// Its part of all, in proportion to the weights of others.
     pub fn weight(&self) -> u32 {
         self.weight.load(Relaxed)
     }
 
-    /// Changes what it gets from now on.
+    /// Changes the weight from now on.
     pub fn set_weight(&self, weight: u32) {
         self.weight.store(weight.max(1), Relaxed);
     }
@@ -105,7 +105,7 @@ impl Share {
     }
 }
 
-/// Those that wait, in flows.
+/// The waiting entries, in flows.
 #[derive(Debug)]
 pub struct FairQueue<T> {
     flows: HashMap<u64, Flow<T>>,
@@ -117,14 +117,14 @@ pub struct FairQueue<T> {
     len: usize,
 }
 
-/// Those of one flow, who came first at the front. Never empty while it is in the queue.
+/// The entries of one flow, in the order of their arrival. Never empty while the flow is in the queue.
 #[derive(Debug)]
 struct Flow<T> {
     share: Arc<Share>,
     waiting: Line<T>,
 }
 
-/// Where something waits in a [`FairQueue`].
+/// The place of an entry in a [`FairQueue`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket {
     flow: u64,
@@ -138,12 +138,12 @@ impl<T> Default for FairQueue<T> {
 }
 
 impl<T> FairQueue<T> {
-    /// How many wait.
+    /// The number of waiting entries.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether nobody waits.
+    /// Whether no entry waits.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -171,7 +171,7 @@ impl<T> FairQueue<T> {
         Some(item)
     }
 
-    /// Takes out what is served next: of the flows in the order of their tags, the first whose first one `may` be served.
+    /// Takes out the next entry: of the flows in the order of their tags, the first one whose first entry `may` be served.
     pub fn next(&mut self, mut may: impl FnMut(&T) -> bool) -> Option<(Arc<Share>, T)> {
         let mut first_may = |id: u64| self.flows[&id].waiting.first().is_some_and(&mut may);
         let (tag, id) = self.order.iter().copied().find(|(_, id)| first_may(*id))?;
@@ -183,7 +183,7 @@ impl<T> FairQueue<T> {
         Some((share, item))
     }
 
-    /// Takes note of what a flow was served without having had to wait: as if it had waited, and been served at once.
+    /// Notes that a flow was served without a wait: as if an entry had waited, and been served at once.
     pub fn pass(&mut self, share: &Share) {
         if !self.flows.contains_key(&share.id) {
             share.tag.fetch_max(self.now, Relaxed);
@@ -191,7 +191,7 @@ impl<T> FairQueue<T> {
         self.now = self.now.max(share.tag());
     }
 
-    /// Charges a flow for what it was served.
+    /// Charges a flow for its last service.
     pub fn charge(&mut self, share: &Share, cost: u64) {
         let before = share.tag();
         let after = before.saturating_add(cost.saturating_mul(SCALE) / u64::from(share.weight()));
@@ -211,7 +211,7 @@ impl<T> FairQueue<T> {
     }
 }
 
-/// Those that wait for one thing, who came first at the front, each with a number that is higher than the one before.
+/// Entries in the order of their arrival, each with a number that is higher than the one before.
 #[derive(Debug)]
 pub struct Line<T>(VecDeque<(u64, T)>);
 
@@ -227,12 +227,12 @@ impl<T> Line<T> {
         self.0.push_back((number, item));
     }
 
-    /// What has waited longest.
+    /// The entry that has waited longest.
     pub fn first(&self) -> Option<&T> {
         self.0.front().map(|(_, item)| item)
     }
 
-    /// Takes out what has waited longest.
+    /// Takes out the entry that has waited longest.
     pub fn pop(&mut self) -> Option<T> {
         self.0.pop_front().map(|(_, item)| item)
     }
@@ -243,12 +243,12 @@ impl<T> Line<T> {
         self.0.remove(at).map(|(_, item)| item)
     }
 
-    /// Whether nobody waits.
+    /// Whether no entry waits.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// How many wait.
+    /// The number of waiting entries.
     pub fn len(&self) -> usize {
         self.0.len()
     }

@@ -48,14 +48,13 @@ const MOST_CREDIT_NS: i64 = 10_000_000;
 /// for longer than it takes to earn this.
 const MOST_DEBT_NS: i64 = 10_000_000;
 
-/// The part of the time that is given as credit: the rest is given by turns, and is for what runs no guest.
+/// The part of the time that lanes earn as credit. The rest goes by turns, and to work that is no guest's.
 const CREDIT_PART: (u64, u64) = (3, 4);
 
-/// The longest time that is made good at once: where the thread that does it comes late, nobody shall have credit for the time in which
-/// nothing ran.
+/// The longest time that one refill covers. A refilling thread that comes late gives no credit for time in which nothing ran.
 const LONGEST_REFILL: Duration = Duration::from_millis(50);
 
-/// Refills without any use after which a lane no longer has a share.
+/// Refills after which a lane that ran nothing no longer has a share.
 const IDLE_REFILLS: u32 = 100;
 
 /// The turns of one host.
@@ -79,28 +78,28 @@ struct Active {
     refilled: Instant,
 }
 
-/// What one tenant has of the cores, and of the stocks that what runs on them is made of.
+/// A tenant's credit of CPU time and place in the queue for turns, and its holdings of the host's stocks.
 #[derive(Debug)]
 pub struct Lane {
     turns: Arc<Turns>,
     holdings: Holdings,
     share: Arc<Share>,
     credit_ns: AtomicI64,
-    /// What it was after the last refill.
+    /// The credit after the last refill.
     refilled_ns: AtomicI64,
     is_active: AtomicBool,
     idle_refills: AtomicU32,
 }
 
-/// The right to run until the next tick. Dropping it gives it to the next one.
+/// The right to run until the next tick. Dropping the turn gives it to the next guest.
 #[derive(Debug)]
 pub struct Turn {
-    // None when it was given back already.
+    // None: the turn was given back already.
     lane: Option<Arc<Lane>>,
     used: Duration,
 }
 
-/// A guest that waits for its turn. Dropping it is leaving the queue.
+/// A guest that waits for its turn. Dropping it leaves the queue.
 #[derive(Debug)]
 pub struct Waiting {
     lane: Arc<Lane>,
@@ -110,7 +109,7 @@ pub struct Waiting {
 }
 
 impl Turns {
-    /// As many as there are cores.
+    /// Makes as many turns as there are cores.
     pub(super) fn new() -> Arc<Turns> {
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
         Turns::of(u32::try_from(cores).unwrap_or(u32::MAX))
@@ -124,7 +123,7 @@ impl Turns {
         })
     }
 
-    /// A lane of its own for a tenant, with what it holds of the host's stocks.
+    /// A lane for a tenant, with its holdings of the host's stocks.
     pub(super) fn lane(self: &Arc<Turns>, weight: u32, holdings: Holdings) -> Arc<Lane> {
         Arc::new(Lane {
             turns: self.clone(),
@@ -147,7 +146,7 @@ impl Turns {
         self.cores.saturating_sub(self.lock().free)
     }
 
-    /// Gives the lanes what they have earned since the last time. Called by the thread that ticks.
+    /// Gives the lanes the credit that they have earned since the last refill. The ticking thread calls this.
     pub(super) fn refill(&self, now: Instant) {
         let mut active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
         let passed = now.saturating_duration_since(active.refilled).min(LONGEST_REFILL);
@@ -164,7 +163,7 @@ impl Turns {
         let whole = if self.waiting() > 0 { ran.min(all) } else { all }.saturating_mul(part) / of;
         for lane in &lanes {
             let earned = match lanes.len() {
-                // Nobody else wants any of it: turns would only cost.
+                // No other tenant wants any of it: turns would only cost time.
                 1 => u64::MAX,
                 _ => whole.saturating_mul(u64::from(lane.share.weight())) / weights.max(1),
             };
@@ -173,7 +172,7 @@ impl Turns {
         active.lanes.retain(|lane| lane.upgrade().is_some_and(|lane| lane.stays_active()));
     }
 
-    /// A lane that had not run anything of late does.
+    /// Adds a lane that had not run anything of late.
     fn activate(&self, lane: &Arc<Lane>) {
         let mut active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
         active.lanes.push(Arc::downgrade(lane));
@@ -207,33 +206,33 @@ impl State {
 }
 
 impl Lane {
-    /// Changes its share.
+    /// Changes the lane's share.
     pub fn set_weight(&self, weight: u32) {
         self.share.set_weight(weight);
         self.holdings.set_weight(weight);
     }
 
-    /// What its guests have of the host's stocks.
+    /// The holdings of the lane's guests of the host's stocks.
     pub fn holdings(&self) -> &Holdings {
         &self.holdings
     }
 
-    /// What the memories of its guests are charged to.
+    /// The account of the memories of the lane's guests.
     pub fn memory(&self) -> &Arc<Account> {
         self.holdings.memory()
     }
 
-    /// Whether its guests run without taking turns.
+    /// Whether the lane's guests start without a turn.
     pub fn has_credit(&self) -> bool {
         self.credit_ns.load(Relaxed) >= 0
     }
 
-    /// For whom its tenant's requests take the time of others.
+    /// The tenant, as a party of fair queues.
     pub fn party(&self) -> Party {
         self.share.party()
     }
 
-    /// Charges it for what one of its guests has run.
+    /// Charges the lane for the time that one of its guests has run.
     pub fn charge(self: &Arc<Lane>, time: Duration) {
         let ns = i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
         self.credit_ns.fetch_sub(ns, Relaxed);
@@ -242,7 +241,7 @@ impl Lane {
         }
     }
 
-    /// A turn, if one is free and nobody waits.
+    /// A turn, if one is free and no guest waits.
     pub fn try_turn(self: &Arc<Lane>) -> Option<Turn> {
         let mut state = self.turns.lock();
         if state.free == 0 || !state.waiting.is_empty() {
@@ -271,7 +270,7 @@ impl Lane {
         self.is_active.load(Relaxed)
     }
 
-    /// What it has run since the last refill, in nanoseconds.
+    /// The time that the lane has run since the last refill, in nanoseconds.
     fn ran_ns(&self) -> u64 {
         let ran = self.refilled_ns.load(Relaxed).saturating_sub(self.credit_ns.load(Relaxed));
         u64::try_from(ran).unwrap_or(0)
@@ -287,8 +286,8 @@ impl Lane {
         self.idle_refills.store(if before < refilled { 0 } else { idle + 1 }, Relaxed);
     }
 
-    /// Whether it has run anything of late. Where it has not, it is no longer active, and is to be taken out before anybody looks: what it
-    /// runs from then on puts it in again.
+    /// Whether the lane has run anything of late. If not, the lane is no longer active and has to be taken out; what it runs from then on puts
+    /// it in again.
     fn stays_active(&self) -> bool {
         let stays = self.idle_refills.load(Relaxed) <= IDLE_REFILLS;
         if !stays {
@@ -300,12 +299,12 @@ impl Lane {
 }
 
 impl Turn {
-    /// Says what was run of it.
+    /// Sets the time that was run of the turn.
     pub fn set_used(&mut self, used: Duration) {
         self.used = used;
     }
 
-    /// At its end: another one, at once if nobody else waits.
+    /// The next turn, at the end of this one: at once if no other guest waits.
     pub fn next(mut self) -> Result<Turn, Waiting> {
         let Some(lane) = self.lane.take() else { return Ok(self) };
         let used = std::mem::take(&mut self.used);

@@ -11,11 +11,11 @@
 //!                                    (host), with the time after which to come back
 //! ```
 //!
-//! Nobody waits longer than [`QueueOptions::wait`], and of each tenant no more than [`QueueOptions::length`]. Who waits
-//! for its function or its tenant does so behind those that came before; who waits for the host does so in a fair queue over the tenants. So
-//! what a tenant asks for beyond what it gets costs itself, and nobody else.
+//! A request waits for [`QueueOptions::wait`] at most, and at most [`QueueOptions::length`] requests of a tenant wait. Requests that wait
+//! for their function or tenant are served in the order of their arrival. Requests that wait for the host are in a fair queue over the
+//! tenants. So a tenant that asks for more than it gets delays only itself.
 //!
-//! Where nothing is lacking, this is a few atomics; only who has to wait takes a lock, and who gives back while somebody waits.
+//! Admission without a wait takes a few atomic operations. Only a request that waits takes a lock, and one that ends while others wait.
 
 mod slots;
 
@@ -37,7 +37,7 @@ use crate::{
 };
 use slots::{Slot, Slots};
 
-/// How long and how many may wait, and how many may come.
+/// The bounds of waiting: how long, how many, and how many invocations may come.
 #[derive(Clone, Copy, Debug)]
 pub struct QueueOptions {
     /// The longest wait.
@@ -57,7 +57,7 @@ pub struct Admission {
     waiting: AtomicU32,
 }
 
-/// What one invocation holds. Dropping it gives all of it back.
+/// The resources that one invocation holds. Dropping the permit gives them back.
 #[derive(Debug)]
 pub struct Permit {
     turn: Option<Turn>,
@@ -67,24 +67,24 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// The turn on a core that it begins with, where it needs one. Whoever does not begin at once drops it.
+    /// The turn on a core that the invocation begins with, if it needs one. An invocation that does not begin at once drops it.
     pub fn take_turn(&mut self) -> Option<Turn> {
         self.turn.take()
     }
 }
 
-/// Why an invocation was not admitted.
+/// A refusal of an invocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
     /// `throttled` or `load_shed`.
     pub outcome: Outcome,
-    /// Which limit; for the client as well.
+    /// The limit, in words for the client.
     pub reason: &'static str,
-    /// When a slot or a token is to be expected.
+    /// The time after which a slot or a token is to be expected.
     pub retry_after: Duration,
 }
 
-/// What a client is told when it is not known when a slot will be free.
+/// The `Retry-After` of a refusal when the host cannot say when a slot will be free.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 const FUNCTION_RATE: &str = "the function's rate is used up";
@@ -126,12 +126,12 @@ impl Admission {
         self.waiting.load(Relaxed)
     }
 
-    /// Says how many tenants there are: where there are more than one, none may have all slots.
+    /// Sets the number of tenants. With more than one, no tenant may have all slots.
     pub fn set_tenants(&self, tenants: usize) {
         self.slots.set_tenants(tenants);
     }
 
-    /// Lets nobody in any more, and waits until nothing runs: for the end of the host.
+    /// Admits no more invocations, and waits until none runs: for the end of the host.
     pub async fn idle(&self) {
         self.slots.drain().await;
     }
@@ -143,7 +143,7 @@ impl Admission {
         function: &Arc<Quota>,
         memory_mib: u32,
     ) -> Result<Permit, Refused> {
-        // Whatever it is, it will need some, and what is refused memory has been begun in vain.
+        // Each invocation needs some memory, and would begin in vain.
         if !tenant.lane().memory().has_room(0) {
             return Err(load_shed(MEMORY_FULL)(RETRY_AFTER));
         }
@@ -162,7 +162,7 @@ impl Admission {
         entered
     }
 
-    /// Takes a token of each rate. Gives how long it takes until all of them are there, which is no longer than `patience`.
+    /// Takes a token of each rate. Returns the time until all tokens are there, at most `patience`.
     fn take_rates(
         &self,
         tenant: &Tenant,
@@ -193,7 +193,7 @@ impl Admission {
         self.rate.put_back();
     }
 
-    /// What can be had without waiting.
+    /// Admits without waiting, if nothing is lacking.
     fn try_enter(
         &self,
         tenant: &Arc<Tenant>,
@@ -246,7 +246,7 @@ impl Admission {
     }
 }
 
-/// A request on its way in, which may have to wait.
+/// A request that may have to wait.
 struct Queued<'a> {
     admission: &'a Admission,
     tenant: &'a Tenant,
@@ -255,7 +255,7 @@ struct Queued<'a> {
 }
 
 impl Queued<'_> {
-    /// What was there at once, or else what is waited for.
+    /// Gives `now`, or else waits for `later`.
     async fn enter<T, F: Future<Output = T>>(
         &mut self,
         at_once: Option<T>,
@@ -294,7 +294,7 @@ impl Queued<'_> {
     }
 }
 
-/// A place among those that wait, of the host's and of the tenant's.
+/// A place among the waiting requests of the host and of the tenant.
 struct Place<'a> {
     waiting: &'a AtomicU32,
     _of_tenant: WaitingPlace<'a>,

@@ -1,17 +1,15 @@
 //! The consumption of one sandbox, and the budgets and the deadline that bound it.
 //!
 //! A guest runs only inside polls of its future, so the time of those polls is the CPU time it is charged: a guest
-//! that waits pays nothing. A poll that is shorter than a tick, which is all that most invocations have, is measured by the
-//! wall clock, which costs no system call. A longer one is measured by the thread's CPU clock, so that a guest does not pay for
-//! the time in which the kernel ran somebody else: the clock's reading from which it is measured may be a tick older than the
-//! poll, and the wall clock bounds what that adds.
+//! that waits pays nothing. A poll that is shorter than a tick, as most are, is measured by the wall clock, which costs no system call.
+//! A longer poll is measured by the thread's CPU clock, so that a guest does not pay for time in which the kernel ran another thread.
+//! The clock's first reading may be a tick older than the poll, and the wall clock bounds the error.
 //!
 //! The epoch callback runs on the guest's stack, in the middle of a slice. It finds that slice in a thread-local,
 //! because everything else is borrowed by the call.
 //!
-//! What is charged to the invocation is charged to its tenant's [`Lane`] too, and where that has no credit left the guest takes
-//! [turns](crate::engine::Turns): at each tick it waits for its next one, which costs it nothing but time. A guest that waits for
-//! something else has no turn.
+//! The time of an invocation is charged to its tenant's [`Lane`] too. A guest takes a [turn](crate::engine::Turns) for each tick after its
+//! first, and waiting for a turn costs it nothing but time. A guest that waits for something else has no turn.
 
 use std::{
     cell::Cell,
@@ -35,14 +33,14 @@ use crate::{
     memory::Part,
 };
 
-/// Which limit ended the guest. Travels through Wasmtime as an error.
+/// The limit that ended the guest. It travels through Wasmtime as an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Stop {
     #[error("the CPU budget is spent")]
     Cpu,
     #[error("the deadline has passed")]
     Deadline,
-    /// What the limiter has refused says which.
+    /// The limiter's refusal says which limit.
     #[error("the host holds more for the guest than it may have")]
     Held,
     #[error(
@@ -65,7 +63,7 @@ pub(super) struct Consumption {
     spent_ns: AtomicU64,
     /// Taken when the account is closed.
     heap: Option<HeapAccount>,
-    /// Whose time it is. None: nobody's, and the guest takes no turns.
+    /// The lane that pays. None: no tenant pays, and the guest takes no turns.
     lane: OnceLock<Arc<Lane>>,
     has_turn: AtomicBool,
     turn: Mutex<Option<Held>>,
@@ -78,7 +76,7 @@ pub(super) struct Consumption {
 /// The CPU time that a poll may take: a tick interrupts a guest well before.
 const OVERRUN: Duration = TICK.saturating_mul(4);
 
-/// A turn, and what had been spent when it began.
+/// A turn, and the CPU time that had been spent when it began.
 #[derive(Debug)]
 struct Held {
     turn: Turn,
@@ -99,8 +97,8 @@ impl Default for Consumption {
     }
 }
 
-/// Bytes that a sandbox may leave behind at no charge: what the host makes once, and for good, such as the names of a program for
-/// its first trap, happens to be allocated for one sandbox.
+/// Bytes that a sandbox may leave behind at no charge. The host makes some blocks once and for good, such as the names of a program for its
+/// first trap, and these happen to be allocated for one sandbox.
 const LEFT_FREE_BYTES: u64 = 4096;
 
 impl Drop for Consumption {
@@ -125,14 +123,14 @@ impl Consumption {
         self.heap.as_ref().is_some_and(HeapAccount::is_called_in)
     }
 
-    /// The same, for a guest that waits: its task is woken once that changes.
+    /// The same, for a guest that waits: the guest's task is woken once that changes.
     fn is_called_in_or_wakes(&self, task: &Waker) -> bool {
         let Some(heap) = &self.heap else { return false };
         heap.wake_when_called_in(task);
         heap.is_called_in()
     }
 
-    /// Counts CPU time from zero: what was spent so far is no invocation's.
+    /// Counts CPU time from zero: no invocation pays for the time so far.
     pub(super) fn restart(&self) {
         self.spent_ns.store(0, Ordering::Relaxed);
         self.overran.store(false, Ordering::Relaxed);
@@ -143,7 +141,7 @@ impl Consumption {
         self.heap.as_ref().map_or(0, HeapAccount::bytes)
     }
 
-    /// Charges what is spent from now on to a lane, which may have been given its first turn already.
+    /// Charges the time from now on to a lane, which may have given the first turn already.
     pub(super) fn charge_to(&self, lane: Arc<Lane>, turn: Option<Turn>) {
         // Set once, before anything runs.
         let _ = self.lane.set(lane);
@@ -194,7 +192,7 @@ impl Consumption {
         self.has_turn.store(true, Ordering::Relaxed);
     }
 
-    /// The turn that the guest has, with what was spent of it.
+    /// The guest's turn, with the time that was spent of it.
     fn take_turn(&self, spent: Duration) -> Option<Turn> {
         if !self.has_turn.load(Ordering::Relaxed) {
             return None;
@@ -205,7 +203,7 @@ impl Consumption {
         Some(turn)
     }
 
-    /// What a guest waits for at a tick, `spent` being what it had spent then.
+    /// The wait of a guest at a tick. `spent` is the time that the guest had spent then.
     pub(super) fn at_tick(
         self: &Arc<Consumption>,
         spent: Duration,
@@ -232,7 +230,7 @@ async fn next_turn(clock: Arc<Consumption>, lane: Arc<Lane>, turn: Option<Turn>)
         Ok(turn) => turn,
         Err(waiting) => waiting.await,
     };
-    // What else there is to do on this thread comes first, reading from sockets among it.
+    // Other work of this thread comes first, reading from sockets included.
     tokio::task::yield_now().await;
     clock.hold(turn, spent_at_tick());
 }
@@ -244,7 +242,7 @@ struct Slice {
     // The thread's CPU clock at the start, or up to a tick before it.
     cpu: Duration,
     before: Duration,
-    // Where the guest is in the middle of a computation that a tick has interrupted: how long that has taken at the least.
+    // The time that the computation has taken at least, if a tick has interrupted the guest.
     interrupted: Option<Duration>,
 }
 
@@ -292,14 +290,14 @@ fn poll_time() -> Duration {
     SLICE.get().map_or(Duration::ZERO, |slice| slice.elapsed())
 }
 
-/// What a guest waits for that a tick has interrupted, after having computed for so long at the least.
+/// The wait of a guest that a tick has interrupted, and that has computed for `time` at least.
 async fn interrupted(time: Duration, until: impl Future<Output = ()>) {
     set_interrupted(Some(time));
     until.await;
     set_interrupted(None);
 }
 
-/// Whether the guest that is polled on this thread waits for others to be polled, at a tick.
+/// Whether the guest that is polled on this thread waits at a tick.
 pub(super) fn is_interrupted() -> bool {
     SLICE.get().is_some_and(|slice| slice.interrupted.is_some())
 }
@@ -345,7 +343,7 @@ impl<F: Future> Future for Limited<'_, F> {
             this.clock.add(time);
             *this.interrupted = slice.interrupted;
         }
-        // Done, or waiting for something else than its turn: then that is not here.
+        // A guest that is done, or waits for something else, has no turn.
         drop(this.clock.take_turn(this.clock.spent()));
         if let Poll::Ready(output) = poll {
             return Poll::Ready(Ok(output));
@@ -398,7 +396,7 @@ impl<F: Future> Future for Charged<F> {
             return Poll::Ready(None);
         }
         let scope = consumption.heap.as_ref().map(HeapAccount::enter);
-        // Inside of the guest's own poll the time is the guest's already.
+        // Inside the guest's own poll the time is the guest's already.
         if SLICE.get().is_some() {
             let poll = this.work.poll(cx).map(Some);
             drop(scope);
