@@ -3,7 +3,7 @@
 //! Method: five programs, the same code natively and as one guest, which is instantiated once for each profile: without
 //! instrumentation, with epochs (the host's default; the epoch ticks every millisecond, and the guest yields), and with fuel on top.
 //! One iteration is one call, which makes its data and then ten rounds of the program, so that making it does not count for
-//! much. What a guest returns is compared with what the program returns natively. Baseline: uninstrumented.
+//! much. The guest's result is compared with the program's native result. Baseline: uninstrumented.
 //!
 //! Command: `cargo bench -p lacewing-benches --bench compute`
 

@@ -24,7 +24,7 @@ pub struct Client {
     received: BytesMut,
 }
 
-/// What is read at once.
+/// The size of one read.
 const READ: usize = 4096;
 /// The most header fields of an answer.
 const FIELDS: usize = 32;
@@ -101,7 +101,7 @@ impl Client {
     }
 }
 
-/// What the head of an answer says.
+/// The head of an answer.
 struct Head {
     status: u16,
     /// Its own length and, unless it is chunked, that of the body.
@@ -187,7 +187,7 @@ fn is_closed(kind: io::ErrorKind) -> bool {
     matches!(kind, BrokenPipe | ConnectionReset | UnexpectedEof)
 }
 
-/// What became of many requests.
+/// The results of many requests.
 #[derive(Clone, Debug, Default)]
 pub struct Answers {
     /// By status: 0 is none.
@@ -270,7 +270,7 @@ pub async fn ask_until(mut client: Client, until: Instant) -> Answers {
         let answer = client.ask().await;
         answers.add(&answer, before.elapsed());
         if answer.is_err() {
-            // Whoever refuses connections is not to be asked in a tight loop.
+            // A server that refuses connections is not to be asked in a tight loop.
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }

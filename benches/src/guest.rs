@@ -69,7 +69,7 @@ pub fn hostile(name: &str) -> PathBuf {
 }
 
 fn build_guest(package: &str, name: &str, layout: Layout) -> PathBuf {
-    // Whatever builds an example adds the Wasm target where it is missing, and knows the target directory.
+    // The build of an example adds the Wasm target where it is missing, and knows the target directory.
     let hello = example("hello");
     let target_dir = hello
         .ancestors()

@@ -23,14 +23,14 @@ pub struct Host {
     heard: Arc<Mutex<Heard>>,
 }
 
-/// What a host has said since it serves.
+/// The lines of a host since it serves.
 #[derive(Default)]
 struct Heard {
     errors: Vec<String>,
     swaps: u32,
 }
 
-/// What a host's process holds at one moment.
+/// The resources of a host's process at one moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
     /// In memory, in KiB.
@@ -65,7 +65,7 @@ impl Host {
             }
             said.push_str(&line);
         };
-        // What it says from now on must not make it wait.
+        // Its lines from now on must not make it wait.
         let heard = Arc::new(Mutex::new(Heard::default()));
         let hearing = Arc::clone(&heard);
         std::thread::spawn(move || {
@@ -100,7 +100,7 @@ impl Host {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).swaps
     }
 
-    /// What it holds now.
+    /// Its resources now.
     ///
     /// # Errors
     /// It has ended.
@@ -126,7 +126,7 @@ impl Host {
         self.started.elapsed()
     }
 
-    /// What of it is in memory now, in KiB.
+    /// The part of it that is in memory now, in KiB.
     ///
     /// # Errors
     /// It has ended.

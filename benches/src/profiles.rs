@@ -24,7 +24,7 @@ use wasmtime::{
 
 use crate::raw::{self, State};
 
-/// What is compiled into a guest's code.
+/// The instrumentation of a guest's code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Instrumented {
     /// Nothing: it cannot be stopped.

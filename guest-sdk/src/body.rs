@@ -19,7 +19,7 @@ mod channel;
 
 pub use channel::{Closed, Sender};
 
-/// What a body that is a stream yields: chunks, and perhaps trailers at its end.
+/// The frames of a body that is a stream: chunks, and perhaps trailers at its end.
 type Next = Result<Frame<Bytes>, Error>;
 
 /// The body of a [`Request`](crate::Request) or a [`Response`](crate::Response).

@@ -13,7 +13,7 @@ const INVALID_OUTPUT: &str = "InvalidOutput";
 /// Why a call failed, as the caller is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// What a workflow's `ErrorEquals` matches.
+    /// The name that a workflow's `ErrorEquals` matches.
     pub name: String,
     /// For people.
     pub message: String,
@@ -25,7 +25,7 @@ impl From<Error> for Failure {
     }
 }
 
-/// What a call handler may return: a [`Result`](crate::Result) of what is written as JSON.
+/// The return value of a call handler: a [`Result`](crate::Result) of a value that is written as JSON.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not the outcome of a call",
     label = "a call handler cannot return this",

@@ -4,7 +4,7 @@
 //! `test::upstream`.
 //!
 //! [`fetch`] is for handlers that are not `async` and has the whole body in memory; [`send`] is for those that
-//! are, and streams. Neither follows redirects. What goes wrong on the way is a 502, or a 504 if it took too long;
+//! are, and streams. Neither follows redirects. A failure on the way is a 502, or a 504 if it took too long;
 //! the log has the reason. A status is not an error, whatever it is.
 
 use http::{Method, Uri};
@@ -18,7 +18,7 @@ mod fetch;
 #[cfg(all(target_family = "wasm", feature = "stream"))]
 mod stream;
 
-/// What can be sent: a URL, which is a GET, or a request of the `http` crate with any body.
+/// A request to send: a URL, which is a GET, or a request of the `http` crate with any body.
 pub trait IntoRequest {
     /// Makes the request.
     ///

@@ -45,7 +45,7 @@ pub(crate) fn is_raw<T: 'static>() -> bool {
     [TypeId::of::<Vec<u8>>(), TypeId::of::<Bytes>()].contains(&TypeId::of::<T>())
 }
 
-/// What is wrong with a text that cannot be read, with the path to the place where there is one.
+/// The fault of a text that cannot be read, with the path to the place where there is one.
 ///
 /// The path costs bookkeeping on the way down, so it is found by a second reading.
 #[cold]
@@ -66,7 +66,7 @@ fn explain<T: DeserializeOwned>(payload: &[u8], error: &serde_json::Error) -> Ex
 /// Why a text could not be read.
 #[derive(Debug)]
 pub(crate) struct Explained {
-    /// What serde said, without the place.
+    /// The message of serde, without the place.
     pub(crate) what: String,
     /// The path to the value that did not fit: `items[2].price`.
     pub(crate) path: Option<String>,

@@ -43,9 +43,9 @@ pub struct Error(Box<Repr>);
 struct Repr {
     status: StatusCode,
     name: Cow<'static, str>,
-    /// What the client may read.
+    /// The part that the client may read.
     detail: Option<String>,
-    /// What only the log may say.
+    /// The part that only the log may have.
     cause: Option<Cause>,
     retry: Retry,
     type_uri: Option<Cow<'static, str>>,
@@ -241,19 +241,19 @@ impl Error {
         &self.0.name
     }
 
-    /// What the client reads, if anything.
+    /// The text that the client reads, if any.
     #[must_use]
     pub fn detail(&self) -> Option<&str> {
         self.0.detail.as_deref()
     }
 
-    /// What is done about a failed event.
+    /// The treatment of a failed event.
     #[must_use]
     pub fn retry(&self) -> Retry {
         self.0.retry
     }
 
-    /// What only the log may say: the cause, the cause of the cause and so on, joined by `: `.
+    /// The part that only the log may have: the cause, the cause of the cause and so on, joined by `: `.
     #[must_use]
     pub fn cause(&self) -> Option<String> {
         match self.0.cause.as_ref()? {

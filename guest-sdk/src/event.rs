@@ -18,13 +18,13 @@ use crate::{Context, codec};
 /// `Event<Option<T>>`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Event<T = Bytes> {
-    /// Which event of its source this is.
+    /// The event's identifier: unique within its source.
     pub id: String,
-    /// What it happened at, as a URI reference.
+    /// The source of the event, as a URI reference.
     pub source: String,
-    /// What happened: the attribute `type`.
+    /// The kind of the event: the attribute `type`.
     pub ty: String,
-    /// What in the source it happened to.
+    /// The subject of the event within its source.
     pub subject: Option<String>,
     /// When it happened, in the form of RFC 3339.
     pub time: Option<String>,
@@ -36,7 +36,7 @@ pub struct Event<T = Bytes> {
     pub extensions: Vec<(String, String)>,
     /// 1 for the first delivery, 2 for the first retry, and so on.
     pub attempt: u32,
-    /// What the event is about.
+    /// The data of the event.
     pub data: T,
 }
 
@@ -135,7 +135,7 @@ fn as_is<T: DeserializeOwned + 'static>(
     })
 }
 
-/// What a handler of one event may return: nothing, or a [`Result`] of nothing.
+/// The return value of a handler of one event: nothing, or a [`Result`] of nothing.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not the outcome of an event",
     label = "a handler of one event cannot return this",
@@ -159,7 +159,7 @@ impl<E: Into<Error>> EventOutcome for Result<(), E> {
     }
 }
 
-/// What a handler of a batch may return: a result for each event in order, or one for all of them.
+/// The return value of a handler of a batch: a result for each event in order, or one for all of them.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not the outcome of a batch of events",
     label = "a handler of a batch cannot return this",

@@ -60,7 +60,7 @@ pub use query::Query;
     note = "in `Json<T>`, `Path<T>` and `Query<T>`, `T` must implement `serde::Deserialize`"
 )]
 pub trait FromRequest: Sized {
-    /// What it does with the request's body.
+    /// The handler's use of the request's body.
     const BODY: BodyUse = BodyUse::Untouched;
 
     /// Takes what it needs from the request.
@@ -70,7 +70,7 @@ pub trait FromRequest: Sized {
     fn from_request(request: &mut Incoming) -> Result<Self>;
 }
 
-/// What an argument does with the request's body.
+/// An argument's use of the request's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyUse {
     /// Leaves it for another argument.
@@ -81,7 +81,7 @@ pub enum BodyUse {
     Stream,
 }
 
-/// Which route matched: its pattern, and what the pattern captured.
+/// The route that matched: its pattern, and the pattern's captures.
 ///
 /// An argument of its own, and an extension of every [`Request`]:
 ///
@@ -115,7 +115,7 @@ impl Route {
 
 /// A request that is being taken apart.
 ///
-/// What no argument asks for is never converted: the head of a request arrives as plain strings, and becomes the
+/// Fields that no argument asks for are never converted: the head of a request arrives as plain strings, and becomes the
 /// types of the `http` crate one by one.
 #[derive(Debug, Default)]
 pub struct Incoming {

@@ -2,7 +2,7 @@
 
 use crate::Error;
 
-/// What an init may return: nothing, or a [`Result`](crate::Result) of nothing.
+/// The return value of an init: nothing, or a [`Result`](crate::Result) of nothing.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not the outcome of an init",
     label = "an init cannot return this",

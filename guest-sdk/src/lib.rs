@@ -8,7 +8,7 @@ extern crate self as lacewing_sdk;
 #[allow(missing_docs, unsafe_code, unreachable_pub)]
 #[allow(clippy::too_many_lines, clippy::unwrap_used, clippy::cast_possible_truncation)]
 pub mod bindings {
-    //! What crosses the boundary, generated from `wit/function.wit` by `tests/bindings.rs`.
+    //! The types that cross the boundary, generated from `wit/function.wit` by `tests/bindings.rs`.
     #[rustfmt::skip]
     pub mod call;
     #[rustfmt::skip]
@@ -233,7 +233,7 @@ pub use lacewing_sdk_macros::events;
 /// Every request starts the component anew, so what is slow to prepare, such as a dictionary that is parsed or patterns that are
 /// compiled, would be prepared for each. With an init, the host prepares it once, takes a snapshot of the component's memory, and
 /// every sandbox of the revision starts as a copy of that. It takes no arguments, and returns nothing or a [`Result<()>`](Result),
-/// whose error refuses the deployment. What it prepares stays in a `static`:
+/// whose error refuses the deployment. The state that it prepares stays in a `static`:
 ///
 /// ```
 /// use std::{collections::HashMap, sync::OnceLock};
@@ -279,10 +279,10 @@ pub use lacewing_sdk_macros::events;
 /// - keeps a handle of the host's open, panics, or takes more time (`init_cpu_ms` in the manifest) or memory than its limits.
 ///
 /// Memory that it frees is not used again, unless it is more than half of all: an invocation allocates from memory beside the statics
-/// first, which is cheapest for the host to reset, and then from beyond all that the init has had. What the init had at once counts
+/// first, which is cheapest for the host to reset, and then from beyond all that the init has had. The most that the init had at once counts
 /// against `memory_mib`.
 ///
-/// What it has seen of the environment is in the snapshot, and so in the host's cache directory, secrets included: a function with
+/// The environment that it has seen is in the snapshot, and so in the host's cache directory, secrets included: a function with
 /// another environment is another revision, with an init and a snapshot of its own.
 ///
 /// [`HashMap`]: std::collections::HashMap

@@ -1,6 +1,6 @@
 //! Lines for the host's log.
 //!
-//! Whatever a function writes to standard output or standard error reaches the host, which stores it with the
+//! All output of a function on standard output or standard error reaches the host, which stores it with the
 //! invocation it belongs to. A line of standard error may start with a level in angle brackets, as the journal of
 //! systemd reads them; any language can write that:
 //!

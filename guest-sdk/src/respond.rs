@@ -22,7 +22,7 @@ use crate::{Body, Error};
 /// A response: that of the `http` crate.
 pub type Response = http::Response<Body>;
 
-/// What becomes a response.
+/// A value that becomes a response.
 ///
 /// ```
 /// use lacewing_sdk::{IntoResponse, Response, Html};

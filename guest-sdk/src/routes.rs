@@ -158,7 +158,7 @@ impl IntoResponse for Routes {
 #[must_use = "nothing is answered unless it is awaited"]
 pub struct AsyncRoutes {
     search: Search,
-    /// What is on its way to be the answer, once a route fitted.
+    /// The answer that is on its way, once a route fitted.
     reply: Option<Replying>,
 }
 
@@ -303,7 +303,7 @@ impl Search {
     }
 }
 
-/// What a pattern captures of a path, if the path is of it.
+/// The captures of a pattern in a path, if the path is of it.
 fn captures(pattern: &str, path: &str) -> Option<Vec<(String, String)>> {
     let mut params = Vec::new();
     let mut rest = path.strip_prefix('/').map(|rest| rest.split('/'))?;

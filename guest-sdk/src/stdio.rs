@@ -43,7 +43,7 @@ fn send(stream: &OutputStream, bytes: &[u8]) -> bool {
     bytes.chunks(WRITE_BYTES).all(|chunk| stream.blocking_write_and_flush(chunk).is_ok())
 }
 
-/// Gives both streams back to the host. Whoever prints next asks for them again.
+/// Gives both streams back to the host. The next print asks for them again.
 pub(crate) fn close() {
     STDOUT.take();
     STDERR.take();

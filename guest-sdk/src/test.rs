@@ -289,7 +289,7 @@ impl TestRequest {
     }
 }
 
-/// What a handler answered.
+/// The answer of a handler.
 #[derive(Debug)]
 pub struct TestResponse {
     status: StatusCode,

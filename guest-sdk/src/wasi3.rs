@@ -21,7 +21,7 @@ use crate::{Body, Error, Result};
 /// The most that is read at once, in bytes.
 const READ_BYTES: usize = 64 * 1024;
 
-/// What ends a body: its trailers, or why it broke off.
+/// The end of a body: its trailers, or why it broke off.
 pub(crate) type End = std::result::Result<Option<Trailers>, ErrorCode>;
 
 /// How the other side is told whether a body was read well.
@@ -122,7 +122,7 @@ async fn write(mut body: Body, mut stream: StreamWriter<u8>, end: FutureWriter<E
     drop(body);
     drop(stream);
     flush();
-    // Whoever does not read the end does not want to know it.
+    // A reader that does not read the end does not want to know it.
     drop(
         end.write(result.map_err(|error| {
             error.log();

@@ -30,7 +30,7 @@ use crate::{
 
 use crate::manifest::{App, Diagnostic};
 
-/// What the process says about itself when it ends. The numbers are a promise: scripts read them.
+/// The status with which the process ends. The numbers are a promise: scripts read them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ExitCode {
@@ -90,13 +90,13 @@ pub enum Error {
     /// The runtime or its signals.
     #[error("the system refuses what serving needs")]
     System(#[source] io::Error),
-    /// What the command was asked for is not in the app.
+    /// The named function is not in the app.
     #[error("{0}")]
     NotThere(String),
     /// A file, or standard input, that the command was to read.
     #[error(transparent)]
     Input(io::Error),
-    /// What `bench` was to measure.
+    /// The app that `bench` was to measure cannot be measured.
     #[error("no load can be put on {target}")]
     Load {
         /// Its URL.
@@ -225,7 +225,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     })
 }
 
-/// What the host starts itself for, to compile a component in a process of its own.
+/// The command with which the host starts itself, to compile a component in a process of its own.
 fn compile() -> ExitCode {
     match engine::compiler_child() {
         Ok(()) => ExitCode::Success,
@@ -239,7 +239,7 @@ fn compile() -> ExitCode {
 
 /// Help and version are printed through the same type as errors; only the latter fail.
 fn report_usage(error: &clap::Error) -> ExitCode {
-    // Nobody is left to hear of it when the output is closed.
+    // A closed output has no reader that could hear of it.
     let _ = error.print();
     if error.use_stderr() { ExitCode::Usage } else { ExitCode::Success }
 }

@@ -153,7 +153,7 @@ impl Engines {
         self.turns.lane(weight, self.stocks.holdings(weight))
     }
 
-    /// Whose guests run, when there are more than cores.
+    /// The order in which guests run, when there are more guests than cores.
     pub fn turns(&self) -> &Arc<Turns> {
         &self.turns
     }
@@ -169,12 +169,12 @@ impl Engines {
         &self.stocks.guests
     }
 
-    /// What is held of bodies.
+    /// The account of bodies.
     pub fn bodies(&self) -> &Arc<Memory> {
         &self.bodies
     }
 
-    /// What the pools of all engines hold now.
+    /// The use of the pools of all engines now.
     pub fn usage(&self) -> PoolUsage {
         self.engines
             .iter()

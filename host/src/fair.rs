@@ -314,7 +314,7 @@ mod tests {
         assert!(served[0].abs_diff(served[1]) <= 2, "{served:?}");
     }
 
-    /// What happens to a queue.
+    /// A step of a queue.
     #[derive(Clone, Debug)]
     enum Step {
         Push(usize),
@@ -362,7 +362,7 @@ mod tests {
             }
         }
 
-        /// Nobody starves: one that waits is served before the others have had more than their share and one serving each.
+        /// No flow starves: an entry that waits is served before the others have had more than their share and one serving each.
         #[test]
         fn nobody_starves(weights in vec(1_u32..100, 1..10), cost in 1_u64..1000) {
             let mut queue = FairQueue::default();
@@ -387,7 +387,7 @@ mod tests {
             prop_assert!(turns <= most, "{turns} turns, at most {most}");
         }
 
-        /// Who was pushed comes out once, by being served or by being removed; and the queue knows how many there are.
+        /// An entry that was pushed comes out once, by being served or by being removed; and the queue knows how many there are.
         #[test]
         fn nothing_is_lost(steps in vec(step(4), 1..200)) {
             let shares: Vec<_> = (1..5).map(Share::new).collect();
@@ -419,7 +419,7 @@ mod tests {
             prop_assert_eq!(queue.order.len(), queue.flows.len());
         }
 
-        /// Who leaves without having been served costs the others nothing: they are served as if it had never come.
+        /// An entry that leaves without having been served costs the others nothing: they are served as if it had never come.
         #[test]
         fn who_leaves_takes_nothing_along(
             weights in vec(1_u32..8, 2..5),

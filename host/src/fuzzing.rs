@@ -17,7 +17,7 @@ use crate::{
     sandbox::{LeanField, LeanResponse},
 };
 
-/// What is compiled in the place of a component, where that is something else.
+/// The bytes that are compiled in the place of a component, where those are others.
 pub fn folded(component: &[u8]) -> Option<Vec<u8>> {
     engine::folded(component)
 }

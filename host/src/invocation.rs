@@ -11,8 +11,8 @@
 //!      +-- dropped before its end: canceled -------------+
 //! ```
 //!
-//! Whatever happens, what was asked of a function is recorded exactly once. That is done while the sandbox is still there,
-//! because what it used is read from it; the sandbox and the permit go a moment later.
+//! Each invocation is recorded exactly once, in every case. That is done while the sandbox is still there,
+//! because its usage is read from it; the sandbox and the permit go a moment later.
 
 mod admission;
 mod call;
@@ -52,11 +52,11 @@ pub struct Invoker {
 pub struct Failure {
     /// How it ended.
     pub outcome: Outcome,
-    /// What its caller may be told beyond the outcome.
+    /// The sentence for the caller, beyond the outcome.
     pub reason: Option<&'static str>,
     /// When to try again.
     pub retry_after: Option<Duration>,
-    /// What was wrong with the request's body, where that ended it.
+    /// The fault of the request's body, where that ended the invocation.
     pub body: Option<BodyError>,
 }
 
@@ -85,7 +85,7 @@ impl Invoker {
         Invoker { engines, admission, sink, log }
     }
 
-    /// Who is let in.
+    /// The gate of invocations.
     pub fn admission(&self) -> &Admission {
         &self.admission
     }

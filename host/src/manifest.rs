@@ -62,7 +62,7 @@ use crate::{
 /// The name of a manifest in its directory.
 pub const FILE_NAME: &str = "lacewing.toml";
 
-/// What one manifest deploys.
+/// The functions that one manifest deploys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct App {
     /// Its name.
@@ -86,15 +86,15 @@ pub struct Function {
     pub source: Source,
     /// The requests it answers; may be empty, for a function that is only invoked.
     pub routes: Vec<Route>,
-    /// What it may use: what the manifest says, on the defaults, before any cap.
+    /// The limits of an invocation: those of the manifest, on the defaults, before any cap.
     pub limits: Limits,
     /// The limits that the manifest says itself, each with its place, in the order of [`LimitKey::ALL`].
     pub written_limits: Vec<(LimitKey, Place)>,
     /// Environment variables, each name once, in the order of the manifest, the app's before the function's.
     pub env: Vec<(String, String)>,
-    /// What it may reach.
+    /// The targets that it may reach.
     pub grants: Grants,
-    /// Which pages of other origins may call it.
+    /// The pages of other origins that may call it.
     pub cors: Option<Cors>,
     /// Where its name is written.
     pub place: Place,
@@ -144,7 +144,7 @@ impl App {
         source::app_of_component(path).map(|app| (app, Vec::new())).map_err(|error| vec![error])
     }
 
-    /// What an app is told apart by while nobody can read its manifest: the directory that a manifest of the usual name is in,
+    /// The path that tells an app from others while its manifest cannot be read: the directory that a manifest of the usual name is in,
     /// and otherwise the manifest itself. `path` is what names the app: any of these.
     pub fn home_of(path: &Path) -> &Path {
         match path.parent() {

@@ -26,7 +26,7 @@ pub struct Memory {
     is_shared: AtomicBool,
 }
 
-/// What one tenant holds of it.
+/// One tenant's part of the memory.
 #[derive(Debug)]
 pub struct Account {
     memory: Arc<Memory>,
@@ -47,7 +47,7 @@ pub struct Part {
 pub struct NoRoom;
 
 impl Memory {
-    /// So many bytes, for one tenant.
+    /// A number of bytes, for one tenant.
     pub fn new(budget_bytes: u64) -> Arc<Memory> {
         let (used_bytes, is_shared) = (AtomicU64::new(0), AtomicBool::new(false));
         Arc::new(Memory { budget_bytes, used_bytes, is_shared })
@@ -63,7 +63,7 @@ impl Memory {
         self.budget_bytes
     }
 
-    /// What is held.
+    /// The bytes that are held.
     pub fn used_bytes(&self) -> u64 {
         self.used_bytes.load(Relaxed)
     }
@@ -81,7 +81,7 @@ impl Account {
         self.weight.store(weight.max(1), Relaxed);
     }
 
-    /// What is held for it.
+    /// The bytes that are held for it.
     pub fn used_bytes(&self) -> u64 {
         self.used_bytes.load(Relaxed)
     }
@@ -188,7 +188,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whoever takes and gives back: never more than there is, always something for one that has nothing, and in the end
+        /// Any order of taking and giving back: never more than there is, always something for one that has nothing, and in the end
         /// nothing is held.
         #[test]
         fn there_is_always_something_left(steps in vec((0_usize..4, 0_u64..5000, any::<bool>()), 1..300)) {

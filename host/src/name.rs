@@ -52,9 +52,9 @@ macro_rules! names {
 }
 
 names! {
-    /// Who is isolated and charged.
+    /// The tenants, which are isolated and charged.
     TenantName,
-    /// What one manifest deploys.
+    /// The functions that one manifest deploys.
     AppName,
     /// A named thing with revisions, unique in its app.
     FunctionName,

@@ -50,7 +50,7 @@ use budget::Consumption;
 use provisioned::Made;
 use state::State;
 
-/// What a function needs several of is what others hold.
+/// A resource of which a function needs several is one that others hold.
 const POOL_USED_UP: &str =
     "the memories and tables that the pool has for functions with several are used up";
 
@@ -67,7 +67,7 @@ pub struct Sandbox {
     _running: Running,
 }
 
-/// What one invocation used.
+/// The usage of one invocation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Time spent running the guest.
@@ -126,7 +126,7 @@ impl Sandbox {
         self.cpu.charge_to(lane, turn);
     }
 
-    /// What was used so far.
+    /// The usage so far.
     pub fn usage(&self) -> Usage {
         let state = self.store.data();
         Usage {

@@ -10,7 +10,7 @@
 //! target/release/compile_bomb [--seconds 30] [--write] [--lacewing PATH]
 //! ```
 //!
-//! Prints one JSON object. What was set out for: no request is lost, and the p99 stays under three times what it is alone.
+//! Prints one JSON object. The goals: no request is lost, and the p99 stays under three times its value alone.
 
 use std::{
     fs, io,

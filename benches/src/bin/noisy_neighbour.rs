@@ -10,7 +10,7 @@
 //! target/release/noisy_neighbour [--seconds 30] [--write] [--lacewing PATH]
 //! ```
 //!
-//! Prints one JSON object. What was set out for: no request of the neighbour's is lost, its p99 stays under five times what it is
+//! Prints one JSON object. The goals: no request of the neighbour's is lost, its p99 stays under five times its value
 //! alone, and under 25 ms. The clients share the cores with the host.
 
 use std::{
@@ -50,7 +50,7 @@ struct Options {
 
 const NEIGHBOUR: &str = "neighbour.test";
 const NOISY: &str = "noisy.test";
-/// What the noisy tenant asks for.
+/// The requests of the noisy tenant.
 const PATHS: [&str; 3] = ["/spin", "/allocate", "/flood"];
 
 /// Writes the host file.

@@ -11,8 +11,8 @@
 //! target/release/overload [--seconds 60] [--function picture|hello|pauses] [--write] [--lacewing PATH]
 //! ```
 //!
-//! Prints one JSON object. What was set out for: memory stays bounded, nothing crashes, what is refused is answered with 429 or
-//! 503 within 100 ms, what is admitted is within a tenth of the best, and afterwards the latency is what it was. The clients share
+//! Prints one JSON object. The goals: memory stays bounded, nothing crashes, a refused request is answered with 429 or
+//! 503 within a second, the admitted work is at least 0.8 of the best, and afterwards the latency is as before. The clients share
 //! the cores with the host: where they are starved themselves, they see answers late that were there.
 
 use std::{
@@ -41,7 +41,7 @@ struct Options {
     /// Its connections.
     #[arg(long, default_value_t = 2000)]
     connections: usize,
-    /// What is asked for.
+    /// The function that is asked.
     #[arg(long, value_enum, default_value = "picture")]
     function: Function,
     /// Writes the result to benches/results as well.
@@ -108,7 +108,7 @@ impl Options {
     }
 }
 
-/// What became of the requests, and how many of each connection were served, in order.
+/// The results of the requests, and how many of each connection were served, in order.
 fn load(
     address: SocketAddr,
     path: &str,

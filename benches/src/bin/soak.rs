@@ -57,7 +57,7 @@ struct Options {
 
 /// Tenants whose requests may not be lost.
 const GOOD: [&str; 4] = ["lean", "old", "new", "changing"];
-/// What the bad one is asked for.
+/// The requests of the bad tenant.
 const PATHS: [&str; 9] = [
     "/spin",
     "/allocate",
@@ -121,14 +121,14 @@ fn manifest(name: &str, component: &Path, rest: &str) -> String {
     format!("app = \"{name}\"\n[functions.{name}]\ncomponent = {component:?}\n{rest}\n")
 }
 
-/// What became of the deploys.
+/// The results of the deploys.
 #[derive(Clone, Copy, Default)]
 struct Deploys {
     taken: u32,
     refused: u32,
 }
 
-/// Deploys until the time is over, and waits each time until the host has said what became of it. So many were before.
+/// Deploys until the time is over, and waits each time until the host has reported the result. `before` counts the deploys so far.
 fn deploy(
     host: &Host,
     dir: &Path,
@@ -244,7 +244,7 @@ fn left(admin: SocketAddr) -> anyhow::Result<Vec<String>> {
     Ok(left.map(str::to_owned).collect())
 }
 
-/// What there is more of in the last tenth than in the second, and should not be.
+/// The figures that are higher in the last tenth than in the second, and should not be.
 fn grown(tenths: &[Value]) -> Vec<String> {
     let [_, second, .., last] = tenths else { return Vec::new() };
     let bounds = [("rss_mib", GROWTH_MIB), ("descriptors", 32.0), ("threads", 4.0)];
@@ -256,7 +256,7 @@ fn grown(tenths: &[Value]) -> Vec<String> {
     grown.collect()
 }
 
-/// What one time of it came to.
+/// The result of one run.
 struct Run {
     good: BTreeMap<&'static str, Answers>,
     bad: Answers,
@@ -265,7 +265,7 @@ struct Run {
 }
 
 impl Run {
-    /// Does all of it at once, with a deploy after each `every`. So many deploys were before.
+    /// Does all of it at once, with a deploy after each `every`. `before` counts the deploys so far.
     fn new(
         host: &Host,
         dir: &Path,

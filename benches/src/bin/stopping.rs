@@ -42,7 +42,7 @@ const DEADLINE: Duration = Duration::from_millis(200);
 /// How late a slot may be free.
 const LATE: Duration = Duration::from_millis(20);
 
-/// What is asked for, the limit that ends it, and whether the client waits for that.
+/// The request, the limit that ends it, and whether the client waits for that.
 const MISDEEDS: [(&str, Duration, bool); 7] = [
     ("/spin", CPU, true),
     ("/sleep", DEADLINE, true),

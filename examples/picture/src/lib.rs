@@ -4,7 +4,7 @@ use lacewing_sdk::http::header;
 use lacewing_sdk::{Error, IntoResponse, Query, Result};
 use serde::Deserialize;
 
-/// What the query may say; everything has a default.
+/// The fields of the query; everything has a default.
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct View {

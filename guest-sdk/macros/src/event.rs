@@ -6,7 +6,7 @@ use syn::ItemFn;
 
 use crate::signature::{Expected, check_argument, check_result, checked, only};
 
-/// What differs between one event and a batch.
+/// The differences between one event and a batch.
 pub(crate) struct Kind {
     expected: Expected,
     what: &'static str,

@@ -5,7 +5,7 @@ use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Error, FnArg, ItemFn, PatType, ReturnType, Safety, Type};
 
-/// What an attribute expects, for its messages.
+/// The form that an attribute expects, for its messages.
 pub(crate) struct Expected {
     /// The attribute as it is written.
     pub(crate) attribute: &'static str,

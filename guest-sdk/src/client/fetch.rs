@@ -21,7 +21,7 @@ pub(super) fn send(request: Request) -> Result<Response> {
     let outgoing_body =
         request.body().map_err(|()| Error::msg("the request has no body to write"))?;
     let pending = outgoing_handler::handle(request, None).map_err(no_response)?;
-    // What was not taken is not needed: the other side answers or fails anyway.
+    // The part that the other side did not take is not needed: the other side answers or fails anyway.
     write(outgoing_body, &body);
     let response = loop {
         match pending.get() {

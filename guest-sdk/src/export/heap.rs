@@ -30,10 +30,10 @@ const SIZES: [usize; 14] = [
     8,
 ];
 
-/// The most blocks of one size. Who frees more than that in small chunks keeps some of them.
+/// The most blocks of one size. A caller that frees more than that in small chunks keeps some of them.
 const MOST: usize = 1 << 16;
 
-/// What is held free while an init runs.
+/// The bytes that are held free while an init runs.
 pub(super) struct Spare(Vec<u8>);
 
 impl Spare {

@@ -74,7 +74,7 @@ fn is_json(headers: &HeaderMap) -> bool {
         || essence.len() > 5 && essence[essence.len() - 5..].eq_ignore_ascii_case(b"+json")
 }
 
-/// What the client is told about a body that does not fit.
+/// The answer for a body that does not fit.
 #[cold]
 fn refusal(wrong: Explained) -> Error {
     let sentence = wrong.sentence("the body");

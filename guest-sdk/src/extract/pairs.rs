@@ -11,7 +11,7 @@ use serde::de::{
 };
 use serde::forward_to_deserialize_any;
 
-/// What did not fit, and at which key.
+/// The fault, and its key.
 #[derive(Debug)]
 pub(crate) struct Wrong {
     pub(crate) key: Option<String>,

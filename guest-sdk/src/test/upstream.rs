@@ -45,7 +45,7 @@ impl fmt::Debug for Upstream {
     }
 }
 
-/// What the client calls instead of the host.
+/// The calls that stand for the host's.
 pub(crate) fn send(request: Request) -> Result<Response> {
     SERVER.with_borrow_mut(|server| match server {
         Some(server) => Ok(server(request)),

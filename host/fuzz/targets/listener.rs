@@ -2,7 +2,7 @@
 //!
 //! Input: a byte of flags, then steps, each an operation with its arguments. Time is virtual: only waiting takes any.
 //!
-//! - Whatever the client sends, the connection ends: soon after the client has closed it, or within the listener's own limits of
+//! - The connection ends, whatever bytes the client sends: soon after the client has closed it, or within the listener's own limits of
 //!   time where the client falls silent.
 //! - The connection's heap is bounded at each step, and gone afterwards.
 //! - The host's work is bounded by the bytes and the steps.
@@ -292,11 +292,11 @@ async fn watched(mut work: Work<()>, held: Arc<Held>, peer: PeerEnd) {
 }
 
 /// Set when h2 has panicked: h2 asserts, in builds with debug assertions, that a connection which is dropped has no streams. The host
-/// drops connections whose clients fall silent. What h2 does not free then is a matter of the assertion.
+/// drops connections whose clients fall silent. The memory that h2 does not free then is a matter of the assertion.
 pub(crate) static EXCUSED: AtomicBool = AtomicBool::new(false);
 
 pub(crate) fn run(data: &[u8]) {
-    // What is allocated once, and for good, is no connection's: a second time tells.
+    // Memory that is allocated once, and for good, is no connection's: a second time tells.
     let left: Vec<usize> = (0..2)
         .map(|_| attack(data).left_bytes)
         .take_while(|left| *left > DATE_BYTES && !EXCUSED.swap(false, Relaxed))

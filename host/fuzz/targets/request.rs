@@ -83,7 +83,7 @@ fn parse(data: &[u8]) -> Option<Parts> {
         let value = HeaderValue::from_bytes(halves.next()?.trim_ascii()).ok()?;
         request.headers_mut().try_append(name, value).ok()?;
     }
-    // What hyper hands on has these checked already.
+    // Fields that hyper hands on are checked already.
     request.headers().get(HOST)?;
     Some(request.into_parts().0)
 }

@@ -53,7 +53,7 @@ pub(crate) fn run(data: &[u8]) {
     let Some(component) = component(data) else { return };
     fuzzing::names_wasi_03(&component);
     let host = &*HOST;
-    // What the compiler refuses is refused at deploy.
+    // A component that the compiler refuses is refused at deploy.
     let Ok(loaded) = host.loader.compile(&component) else { return };
     let Ok(program) = host.linkers.link(&loaded) else { return };
     let limits = limits();

@@ -27,7 +27,7 @@ use lacewing::{
 const MEMORY_BYTES: u64 = 4 << 20;
 /// Bytes that a guest may hand over in one call under [`limits`]: see `hostcall_bytes` in the host's `sandbox/state.rs`.
 const CALL_BYTES: u64 = (1 << 20) + (96 << 10) + (8 << 10);
-/// What one call may make of them: copies that are checked and converted, before the next call counts them.
+/// The memory that one call may make of them: copies that are checked and converted, before the next call counts them.
 const CALL_COPIES: u64 = 2;
 
 /// Bytes of the heap at once, for one input. A table of many handles may double in one call, from all that the guest may have.
@@ -85,7 +85,7 @@ fn limits(has_many_handles: bool) -> Limits {
 }
 
 pub(crate) fn run(data: &[u8]) {
-    // What is allocated once, and for good, is no invocation's. A limit of time may end each time elsewhere, so several times tell.
+    // Memory that is allocated once, and for good, is no invocation's. A limit of time may end each time elsewhere, so several times tell.
     let left: Vec<u64> = (0..4).map(|_| attack(data)).take_while(|left| *left > 0).collect();
     assert!(left.len() < 4, "{left:?} bytes are charged to the tenant afterwards");
 }

@@ -320,7 +320,7 @@ fn head(script: &mut Script<'_>) -> Vec<u8> {
 }
 
 pub(crate) fn run(data: &[u8]) {
-    // What is allocated once, and for good, is no request's: a second time tells.
+    // Memory that is allocated once, and for good, is no request's: a second time tells.
     let left: Vec<usize> =
         (0..2).map(|_| attack(data).left_bytes).take_while(|left| *left > DATE_BYTES).collect();
     assert!(left.len() < 2, "{left:?} bytes of the heap are left after the request's end");
@@ -366,7 +366,7 @@ fn attack(data: &[u8]) -> Played {
         let task = tokio::spawn(task);
         let mut server = Server { peer, account: &account, seen: &seen, sent_bytes: 0 };
         let mut last = Vec::new();
-        // What a server sends before the request is there is no response. Only a few inputs do that.
+        // Bytes that a server sends before the request is there are no response. Only a few inputs do that.
         if flags < 240 {
             server.settle().await;
         }

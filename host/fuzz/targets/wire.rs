@@ -137,7 +137,7 @@ pub(crate) fn frames(mut bytes: &[u8]) -> impl Iterator<Item = Frame> + '_ {
     })
 }
 
-/// What the host says that it has answered.
+/// The host's own count of its answers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Answer {
     /// Whether a request could be read.
@@ -193,7 +193,7 @@ fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     head.lines().skip(1).find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
 }
 
-/// What follows upon a body. None: the body is all that there is.
+/// The part that follows a body. None: the body is all that there is.
 fn body<'a>(head: &str, answer: &Answer, bytes: &'a [u8]) -> Option<&'a [u8]> {
     if answer.is_head || [204, 304].contains(&answer.status) {
         return Some(bytes);

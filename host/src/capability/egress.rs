@@ -12,8 +12,8 @@
 //! ([`Egress::keep_from`]). Bounds are looked up for each connection, so that a reload which narrows them holds for
 //! revisions and invocations that were there before.
 //!
-//! What is absent: nothing here follows a redirect (the guest does, and passes the gate again), reads a proxy from
-//! the environment, or keeps a connection for later. What goes wrong is told to the guest as a code and to the
+//! Not here: nothing follows a redirect (the guest does, and passes the gate again), reads a proxy from
+//! the environment, or keeps a connection for later. A failure is told to the guest as a code and to the
 //! function's author as a sentence in its log, each sentence once per invocation.
 
 mod body;
@@ -87,7 +87,7 @@ impl Default for Timeouts {
     }
 }
 
-/// What outbound HTTP is on this host.
+/// The outbound HTTP of this host.
 pub struct EgressOptions {
     /// How long the host waits for others.
     pub timeouts: Timeouts,
@@ -96,7 +96,7 @@ pub struct EgressOptions {
     pub connections: usize,
     /// Certificates that are trusted besides those of Mozilla's programme.
     pub extra_roots: Vec<CertificateDer<'static>>,
-    /// Who knows the addresses of names. Default the system.
+    /// The source of the addresses of names. Default the system.
     pub resolver: Arc<dyn Resolve>,
 }
 
@@ -202,7 +202,7 @@ impl Egress {
     }
 }
 
-/// What one invocation may do with outbound HTTP. From `manifest::Limits`.
+/// The bounds of one invocation's outbound HTTP. From `manifest::Limits`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EgressLimits {
     /// Requests open at once; the next one waits.

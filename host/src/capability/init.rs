@@ -40,7 +40,7 @@ pub(crate) fn for_init(name: &str) -> bool {
     }) && !version.contains('-')
 }
 
-/// What a store has whose guest runs its init.
+/// The data of a store whose guest runs its init.
 pub(crate) trait InitView: WasiView + IoView + 'static {}
 
 /// Adds what an init may use; of WASI 0.3 too, if the engine has `tasks`.

@@ -56,7 +56,7 @@ impl SharedLog {
         SharedLog(Arc::new(Mutex::new(log)))
     }
 
-    /// What comes from now on goes to `log`.
+    /// Output from now on goes to `log`.
     pub(crate) fn switch(&self, log: &Arc<GuestLog>) {
         *self.now() = log.clone();
     }

@@ -62,7 +62,7 @@ pub struct Built {
     pub fresh: bool,
     /// From the first command to the last.
     pub took: Duration,
-    /// What it is made of.
+    /// The files that it is made of.
     pub sources: Sources,
 }
 
@@ -123,7 +123,7 @@ pub fn build_app(
     Ok(all)
 }
 
-/// What an app is made of, for a watch: its manifest, and what its builds have reported. Before a first build that
+/// The files of an app, for a watch: its manifest, and the files that its builds have reported. Before a first build that
 /// succeeded, pass no builds.
 pub fn app_sources(app: &App, built: &[Built]) -> Sources {
     let mut sources = Sources::default();

@@ -71,7 +71,7 @@ impl Console {
         self.labelled("warning", WARNING, &text);
     }
 
-    /// What was done: `Built hello in 1.2 s`, its first word in colour.
+    /// The finished work: `Built hello in 1.2 s`, its first word in colour.
     pub fn status(self, verb: &str, text: impl Display) {
         self.line(format_args!("{} {text}", self.styled(verb, STATUS)));
     }

@@ -54,7 +54,7 @@ pub struct InvokeArgs {
     #[arg(short, long, value_name = "DATA", conflicts_with_all = ["event", "call"])]
     pub data: Option<Payload>,
 
-    /// Send a CloudEvent instead, or a JSON array of them: JSON, @FILE, or -. What is not given of its attributes is
+    /// Send a CloudEvent instead, or a JSON array of them: JSON, @FILE, or -. Attributes that are not given are
     /// made up.
     #[arg(long, value_name = "JSON", conflicts_with = "call")]
     pub event: Option<Payload>,
@@ -92,7 +92,7 @@ pub enum Payload {
     Text(String),
     /// A file's contents: `@FILE`.
     File(PathBuf),
-    /// What standard input brings: `-`.
+    /// The content of standard input: `-`.
     Stdin,
 }
 
@@ -162,9 +162,9 @@ impl FromStr for Header {
 /// An environment variable: `NAME=VALUE`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnvVar {
-    /// What is before the first `=`.
+    /// The part before the first `=`.
     pub name: String,
-    /// What is behind it.
+    /// The part behind it.
     pub value: String,
 }
 

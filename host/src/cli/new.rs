@@ -29,7 +29,7 @@ pub struct NewArgs {
     /// The name of the app, of its function and of the Cargo package.
     pub name: AppName,
 
-    /// What the function does.
+    /// The kind of the function.
     #[arg(short, long, value_enum, default_value_t = Template::Http)]
     pub template: Template,
 
@@ -195,7 +195,7 @@ fn write(path: &Path, text: &str) -> Result<(), NewError> {
         .map_err(|source| NewError::Write { path: path.to_owned(), source })
 }
 
-/// What `Cargo.toml` asks for: the SDK that was named, else the one in the source tree that this program was built in,
+/// The dependency in `Cargo.toml`: the SDK that was named, else the one in the source tree that this program was built in,
 /// while it is there, else the published one of this version.
 fn sdk_requirement(named: Option<&Path>) -> Result<toml::Value, NewError> {
     let in_source_tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guest-sdk");

@@ -87,7 +87,7 @@ impl Project {
 #[derive(Default)]
 pub(super) struct BuiltProject {
     pub(super) components: Components,
-    /// What all of it is made of, the manifests included.
+    /// The files that all of it is made of, the manifests included.
     pub(super) sources: Sources,
     /// The apps that were not built, with the error of their first function that was not.
     pub(super) failed: Vec<(AppName, BuildError)>,
@@ -130,7 +130,7 @@ impl BuiltProject {
     }
 }
 
-/// Deploys to a host whose sink is that one. What functions printed meanwhile is shown where one is refused: a panic in an init is there.
+/// Deploys to a host whose sink is that one. Where a function is refused, the lines that functions printed meanwhile are shown: a panic in an init is there.
 pub(super) async fn deploying_and_told(
     console: &Console,
     sink: &Sink,

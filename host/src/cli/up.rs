@@ -20,7 +20,7 @@ Examples:
   lacewing up hello.wasm --listen 127.0.0.1:0   a component from elsewhere, on a free port
   lacewing up --host host.toml                  many tenants; SIGHUP reads the file again";
 
-/// Arguments of `up`. What is not given is the host file's, and else the default.
+/// Arguments of `up`. An argument that is not given has the host file's value, and else the default.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct UpArgs {
@@ -58,7 +58,7 @@ pub struct UpArgs {
     #[arg(long, value_name = "FORMAT", env = "LACEWING_LOG_FORMAT")]
     pub log_format: Option<LogFormatArg>,
 
-    /// Which requests get a log line [default: all on a terminal, else errors]
+    /// Requests that get a log line [default: all on a terminal, else errors]
     #[arg(long, value_name = "WHICH", env = "LACEWING_REQUEST_LOG")]
     pub request_log: Option<RequestLogArg>,
 
@@ -153,7 +153,7 @@ impl From<LogFormatArg> for LogFormat {
     }
 }
 
-/// Which requests get a log line.
+/// The requests that get a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum RequestLogArg {
     /// Every request

@@ -29,7 +29,7 @@ const QUIET_AT_MOST: Duration = Duration::from_secs(2);
 /// How many changed paths are remembered. More are a change all the same.
 const PATHS: usize = 64;
 
-/// What a component is made of.
+/// The sources of a component.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sources {
     /// Files, and directories with everything in them.
@@ -51,7 +51,7 @@ impl Sources {
         self.ignored.extend(others.ignored);
     }
 
-    /// Absolute paths, links resolved: as the file system reports them. What is not there cannot be watched.
+    /// Absolute paths, links resolved: as the file system reports them. A path that does not exist cannot be watched.
     fn resolved(self) -> Sources {
         // An ignored directory may be made later: its parent is there.
         let ignored = self.ignored.iter().map(|path| {
@@ -158,7 +158,7 @@ impl Watch {
         let sources = sources.resolved();
         let wanted = directories(&sources);
         *lock(&self.shared.sources) = sources;
-        // What is watched no longer is filtered out. Taking a watch away could take a part of another's tree.
+        // Events of paths that are no longer watched are filtered out. Taking a watch away could take a part of another's tree.
         wanted.into_iter().try_for_each(|(path, tree)| self.add(path, tree))
     }
 
@@ -257,7 +257,7 @@ fn directories(sources: &Sources) -> Directories {
     found
 }
 
-/// What the locks guard is valid after every statement.
+/// The guarded state is valid after every statement.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

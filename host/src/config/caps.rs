@@ -77,11 +77,11 @@ impl AppKey {
 /// A limit that is set over its cap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CapViolation {
-    /// Which limit.
+    /// The limit.
     pub key: LimitKey,
-    /// What it is, in the key's unit.
+    /// The value, in the key's unit.
     pub value: u64,
-    /// What it may be, in the key's unit.
+    /// The range, in the key's unit.
     pub cap: u64,
     /// Where the limit is written.
     pub place: Option<Place>,
@@ -100,7 +100,7 @@ impl Caps {
         self.caps[key as usize]
     }
 
-    /// Sets the cap of a limit, in the key's unit. What is outside the key's range is brought into it.
+    /// Sets the cap of a limit, in the key's unit. A value outside the key's range is brought into it.
     pub fn set(&mut self, key: LimitKey, cap: u64) {
         let range = key.range();
         self.caps[key as usize] = Some(cap.clamp(*range.start(), *range.end()));
@@ -111,7 +111,7 @@ impl Caps {
         self.apps[key as usize].most
     }
 
-    /// Sets the cap of what an app has. What is outside the key's range is brought into it.
+    /// Sets the cap of an app's count. A value outside the key's range is brought into it.
     pub fn set_of_app(&mut self, key: AppKey, most: u64) {
         let range = key.range();
         let most = Some(most.clamp(*range.start(), *range.end()));
@@ -168,7 +168,7 @@ impl Caps {
         AppKey::ALL.into_iter().filter_map(check).collect()
     }
 
-    /// What is over its cap in some limits, all of which count as written.
+    /// A manifest that is over its cap in some limits, all of which count as written.
     pub fn check(&self, limits: &Limits) -> Vec<CapViolation> {
         let violation = |key: &LimitKey| {
             let (value, cap) = (limits.get(*key)?, self.get(*key)?);

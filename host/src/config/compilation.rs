@@ -11,8 +11,8 @@ use crate::manifest::raw::{At, Whole};
 
 const MIB: u64 = 1024 * 1024;
 
-/// What compiling a component may take. Each is for one compilation, in a process of its own, unless said otherwise; who
-/// goes over it has its deploy refused, with the reason, and what was served is served on.
+/// The limits of a compilation. Each is for one compilation, in a process of its own, unless said otherwise. A deploy
+/// that goes over one is refused with the reason, and the served revision stays.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Compilation {
     /// Address space, in bytes. Key: `memory_mib`. Default 2 GiB: a JavaScript engine of 12 MiB takes half of it.
@@ -25,12 +25,12 @@ pub struct Compilation {
     /// The artifact, in bytes. Key: `artifact_mib`. Default 512 MiB: code is a few times larger than Wasm.
     pub artifact_bytes: u64,
     /// Compilations at once, in the whole host. Key: `concurrency`. Default 1, and 2 where there are four cores or more.
-    /// At most as many as there are cores but one: one is always left to serving. Who takes long takes turns with who waits.
+    /// At most as many as there are cores but one: one is always left to serving. A long compilation takes turns with those that wait.
     pub concurrency: u32,
     /// Compilations that wait for a place, in the whole host. Key: `queue`. Default 16: each holds its component in memory.
     /// The next one is refused.
     pub queue: u32,
-    /// What compiles. No key: a host that serves always uses itself.
+    /// The compiler's program. No key: a host that serves always uses itself.
     pub program: CompilerProgram,
 }
 

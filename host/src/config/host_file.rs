@@ -150,7 +150,7 @@ fn check_hosts(tenants: &Entries<RawTenant>, findings: &mut Findings) {
     let mut owners: HashMap<HostPattern, (&At<String>, &At<String>)> = HashMap::new();
     for (name, tenant) in &tenants.0 {
         for host in &tenant.hosts {
-            // What is no pattern was found already, and so was one that a tenant names twice.
+            // Text that is no pattern was found already, and so was a pattern that a tenant names twice.
             let Ok(pattern) = host.value.parse::<HostPattern>() else { continue };
             let (owner, other) = *owners.entry(pattern).or_insert((name, host));
             if owner.value != name.value {
@@ -173,7 +173,7 @@ pub fn cache_dir_of(path: &Path) -> Option<PathBuf> {
     let text = text(path).ok()?;
     let text = text.text();
     let tables = text.starts_with('[').then_some(0).or_else(|| text.find("\n["));
-    // What is cut off within a value is no TOML any more.
+    // Text that is cut off within a value is no TOML any more.
     let top: Top = toml::from_str(&text[..tables.unwrap_or(text.len())]).ok()?;
     let path = absolute(path).ok()?;
     Some(path.parent()?.join(top.cache_dir?))

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::Tenant;
 use crate::{manifest::HostPattern, name::TenantName};
 
-/// Whose each host name is, as the tenants' own patterns say.
+/// The owners of host names, by the tenants' own patterns.
 #[derive(Debug, Default)]
 pub struct HostOwners(HashMap<HostPattern, TenantName>);
 
@@ -31,8 +31,8 @@ impl HostOwners {
         self.0.keys()
     }
 
-    /// Whose the hosts of a pattern are: the tenant's that has it, or else the narrowest that covers it. Nobody's wildcard
-    /// takes in a name that is another's.
+    /// The owner of the hosts of a pattern: the tenant that has it, or else the narrowest that covers it. No tenant's wildcard
+    /// takes in another tenant's name.
     pub fn owner(&self, host: &HostPattern) -> Option<&TenantName> {
         self.0.get(host).or_else(|| host.wider().iter().find_map(|wider| self.0.get(wider)))
     }

@@ -28,14 +28,14 @@ pub(crate) struct RawHostFile {
     /// The directory of compiled components, relative to the host file. `lacewing` in the user's cache directory by
     /// default.
     pub(crate) cache_dir: Option<At<String>>,
-    /// What the compiled components in `cache_dir` may take together, in MiB. Over it, those that this host does not serve
+    /// The size of the compiled components in `cache_dir` together, in MiB. Over it, those that this host does not serve
     /// are removed: of the tenant that has the most of these, the one that was deployed longest ago.
     #[schemars(range(min = 1, max = 16_777_216), extend("default" = 4096))]
     pub(crate) max_cache_mib: Option<At<Whole>>,
     /// The largest manifest that is read, in KiB. The app of a larger one is refused.
     #[schemars(range(min = 1, max = 16_384), extend("default" = 256))]
     pub(crate) max_manifest_kib: Option<At<Whole>>,
-    /// Which functions are kept in memory.
+    /// The functions that are kept in memory.
     pub(crate) residency: RawResidency,
     /// Sandboxes that exist at once.
     #[schemars(range(min = 1, max = 100_000), extend("default" = 1000))]
@@ -55,9 +55,9 @@ pub(crate) struct RawHostFile {
     pub(crate) connections: RawConnections,
     /// The wait for a free sandbox.
     pub(crate) admission: RawAdmission,
-    /// What compiling a component may take.
+    /// The limits of a compilation.
     pub(crate) compiler: RawCompiler,
-    /// What is logged, and how.
+    /// The log: its format and its lines.
     pub(crate) log: RawLog,
     /// The bounds of metrics.
     pub(crate) metrics: RawMetrics,
@@ -100,7 +100,7 @@ pub(crate) struct RawConnections {
     pub(crate) max_streams: Option<At<Whole>>,
 }
 
-/// Who is let in, and the wait for it: for a free sandbox, a turn on a core, and the concurrency and rate of functions and tenants.
+/// The wait for admission: for a free sandbox, a turn on a core, and the concurrency and rate of functions and tenants.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a table")]
 #[schemars(rename = "Admission")]
@@ -125,12 +125,12 @@ pub(crate) struct RawResidency {
     /// Functions that are in memory at once.
     #[schemars(range(min = 1, max = 10_000), extend("default" = 1000))]
     pub(crate) max_functions: Option<At<Whole>>,
-    /// What their compiled components may take together, in MiB.
+    /// The size of their compiled components together, in MiB.
     #[schemars(range(min = 1, max = 1_048_576), extend("default" = 512))]
     pub(crate) memory_mib: Option<At<Whole>>,
 }
 
-/// What compiling a component may take: each is for one compilation, which is a process of its own.
+/// The limits of compiling a component: each is for one compilation, which is a process of its own.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a table")]
 #[schemars(rename = "Compiler")]
@@ -156,7 +156,7 @@ pub(crate) struct RawCompiler {
     pub(crate) queue: Option<At<Whole>>,
 }
 
-/// What is logged, and how.
+/// The log: its format and its lines.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a table")]
 #[schemars(rename = "Log")]
@@ -164,7 +164,7 @@ pub(crate) struct RawLog {
     /// How log lines look.
     #[schemars(extend("default" = "text"))]
     pub(crate) format: LogFormat,
-    /// Which requests get a log line.
+    /// The requests that get a log line.
     #[schemars(extend("default" = "errors"))]
     pub(crate) requests: RequestLog,
 }
@@ -189,7 +189,7 @@ pub(crate) struct RawEgress {
     pub(crate) networks: Vec<At<String>>,
 }
 
-/// Who is isolated and charged.
+/// The tenants, which are isolated and charged.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a table")]
 #[schemars(rename = "Tenant")]
@@ -202,7 +202,7 @@ pub(crate) struct RawTenant {
     /// Folders besides each app's own that its components may lie in, relative to the host file. None by default: a component lies in the
     /// folder of its app, or below.
     pub(crate) component_dirs: Vec<At<String>>,
-    /// What all its functions together may use.
+    /// The quota of all its functions together.
     pub(crate) quota: RawQuota,
     /// Upper bounds on its functions' limits, and on what its apps have.
     pub(crate) caps: RawCaps,
@@ -223,7 +223,7 @@ pub(crate) struct RawTenantEgress {
     pub(crate) hosts: Option<At<Vec<At<String>>>>,
 }
 
-/// What all functions of a tenant together may use. Without a bound but the host's own by default.
+/// The quota of all functions of a tenant together. Without a bound but the host's own by default.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a table")]
 #[schemars(rename = "Quota")]

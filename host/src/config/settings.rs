@@ -31,17 +31,17 @@ pub struct Settings {
     /// The directory of compiled components. Key: `cache_dir`, relative to the host file. Default
     /// [`default_cache_dir`].
     pub cache_dir: PathBuf,
-    /// What the artifacts in [`Settings::cache_dir`] may take together, in bytes. Key: `max_cache_mib`. Default 4 GiB: some
+    /// The size of the artifacts in [`Settings::cache_dir`] together, in bytes. Key: `max_cache_mib`. Default 4 GiB: some
     /// ten thousand functions. Over it, artifacts that this host does not serve go: of the tenant that has the most of these for its
-    /// weight, the one that was deployed longest ago. Those that it serves stay, whatever they take.
+    /// weight, the one that was deployed longest ago. Artifacts that the host serves stay, whatever their size.
     pub max_cache_bytes: u64,
     /// The largest manifest that is read, in bytes. Key: `max_manifest_kib`. Default 256 KiB, some thousands of functions: what is
     /// read of one is checked in some ten milliseconds. The app of a larger one is refused.
     pub max_manifest_bytes: u32,
-    /// Which functions are kept in memory. Table: `residency`.
+    /// The functions that are kept in memory. Table: `residency`.
     pub residency: Residency,
     /// Sandboxes that exist at once: the pool's slots. Key: `max_sandboxes`. Default 1,000: with a 4 GiB reservation
-    /// each, that is 4 TiB of the 128 TiB of address space that a process has. What does not find a slot waits as
+    /// each, that is 4 TiB of the 128 TiB of address space that a process has. A request that finds no slot waits as
     /// [`Settings::admission`] says, then ends as `load_shed`.
     pub max_sandboxes: u32,
     /// All that the host holds for tenants and clients, in bytes: memories, tables and heap of sandboxes, bodies, and connections.
@@ -57,12 +57,12 @@ pub struct Settings {
     pub connections: Connections,
     /// The wait for a free slot. Table: `admission`.
     pub admission: Admission,
-    /// What compiling a component may take. Table: `compiler`.
+    /// The limits of a compilation. Table: `compiler`.
     pub compilation: Compilation,
     /// How long invocations that were accepted may go on after the host was told to stop. Key: `grace_period_s`. Default
     /// 30 s: what process supervisors wait before they kill.
     pub grace_period: Duration,
-    /// What is logged, and how. Table: `log`.
+    /// The log: its format and its lines. Table: `log`.
     pub log: LogSettings,
     /// The bounds of metrics. Table: `metrics`.
     pub metrics: Counting,
@@ -102,7 +102,7 @@ pub struct Connections {
     pub max_streams: u32,
 }
 
-/// Who is let in, and the wait for it: for a free slot of the pool, a turn on a core, and the concurrency and rate of functions
+/// The wait for admission: for a free slot of the pool, a turn on a core, and the concurrency and rate of functions
 /// and tenants.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Admission {
@@ -125,12 +125,12 @@ pub struct Residency {
     /// Functions that are resident at once. Key: `max_functions`. Default 1,000: each takes a file descriptor and some five
     /// mappings, of which Linux gives a process 65,530.
     pub max_functions: u32,
-    /// What their programs may take together, in bytes: an artifact's size, and 64 KiB for each. Key: `memory_mib`. Default
+    /// The size of their programs together, in bytes: an artifact's size, and 64 KiB for each. Key: `memory_mib`. Default
     /// 512 MiB: about as many as `max_functions`, where they are small. One that is larger is alone.
     pub memory_bytes: u64,
 }
 
-/// What is logged, and how.
+/// The log: its format and its lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogSettings {
     /// Key: `format`. Default `text`.
@@ -152,7 +152,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// Which requests get a log line.
+/// The requests that get a log line.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
 )]
@@ -448,7 +448,7 @@ pub(super) fn number(
     raw.as_ref().and_then(|raw| findings.number(key, raw, range)).unwrap_or(default)
 }
 
-/// What was checked to be in a range that fits.
+/// A number that was checked to be in a range that fits.
 pub(super) fn small(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }

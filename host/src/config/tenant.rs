@@ -17,7 +17,7 @@ use crate::{
 
 const MIB: u64 = 1024 * 1024;
 
-/// Who is isolated and charged.
+/// The tenants, which are isolated and charged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tenant {
     /// Its name.
@@ -30,7 +30,7 @@ pub struct Tenant {
     pub apps: Vec<App>,
     /// Its apps that are none of these, because something is wrong with them.
     pub refused: Vec<RefusedApp>,
-    /// What all its functions together may use.
+    /// The quota of all its functions together.
     pub quota: Quota,
     /// Upper bounds on its functions' limits, on top of the host's.
     pub caps: Caps,
@@ -43,11 +43,11 @@ pub struct Tenant {
 /// An app that is not taken: something is wrong in what its developer wrote, and that is nobody else's concern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefusedApp {
-    /// What it is told apart by: see [`App::home_of`]. Absolute.
+    /// The path that tells the app from others: see [`App::home_of`]. Absolute.
     pub home: PathBuf,
     /// Its name, where its manifest can be read.
     pub name: Option<AppName>,
-    /// What is wrong with its files, warnings among it.
+    /// The findings in its files, warnings among them.
     pub findings: Vec<Diagnostic>,
 }
 
@@ -58,7 +58,7 @@ impl RefusedApp {
     }
 }
 
-/// What all functions of a tenant together may use; `None` is no bound but the host's own.
+/// The quota of all functions of a tenant together; `None` is no bound but the host's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quota {
     /// Invocations at once. Key: `concurrency`. `throttled`.
@@ -136,7 +136,7 @@ impl Tenant {
     /// afterwards.
     pub(super) fn refuse_wrong(&mut self, host: &Caps, owners: &HostOwners) {
         let apps = std::mem::take(&mut self.apps);
-        // What has too many functions or routes is not looked at any further: that would take as long.
+        // A manifest with too many functions or routes is not looked at any further: that would take as long.
         let mut apps = self.refuse_large(apps, host);
         let mut findings: Vec<FirstFindings> = Vec::new();
         for app in &mut apps {

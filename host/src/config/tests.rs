@@ -98,7 +98,7 @@ fn the_cache_is_found_without_reading_everything() {
     assert_eq!(cache_dir("cache_dir = \"/var/c\"").as_deref(), Some("/var/c"));
     assert_eq!(cache_dir("[tenants.a]\ncache_dir = \"x\""), None);
     assert_eq!(cache_dir("listen = []\n[log]\n"), None);
-    // What looks like a table within a value is cut off there, and then is no TOML.
+    // Text that looks like a table within a value is cut off there, and then is no TOML.
     assert_eq!(cache_dir("x = \"\"\"\n[a]\n\"\"\"\ncache_dir = \"x\"\n"), None);
     assert_eq!(cache_dir_of(&hosts.path().join("missing.toml")), None);
 }

@@ -1,8 +1,8 @@
 //! Deploying: every component of an app is loaded, linked, checked against its limits and triggers, and started once, before
-//! any of it is served. Either all of the app becomes current, in one swap, or nothing of it changes. Nobody else's deploy
+//! any of it is served. Either all of the app becomes current, in one swap, or nothing of it changes. No other app's deploy
 //! depends on that: the other apps of the host file are swapped in when they are ready.
 //!
-//! What was deployed before is not looked at again: a component whose file is the one that it was is not read, and a revision
+//! A revision that was deployed before is not looked at again: a component whose file is the one that it was is not read, and a revision
 //! that passed is not started, in this process or, as far as its [`Ledger`] says so, in one before it.
 
 mod loads;
@@ -59,11 +59,11 @@ pub struct Deployment {
 /// One step of a deploy: what is served has changed.
 #[derive(Clone, Copy)]
 pub struct Swap<'a> {
-    /// What was served.
+    /// The apps that were served.
     pub before: &'a Deployed,
-    /// What is served now.
+    /// The apps that are served now.
     pub after: &'a Deployed,
-    /// What was refused since the step before.
+    /// The apps that were refused since the step before.
     pub refused: &'a [DeployError],
 }
 
@@ -71,7 +71,7 @@ pub struct Swap<'a> {
 #[derive(Debug, thiserror::Error)]
 #[error("function {function} of app {app} ({}): {refusal}", path.display())]
 pub struct DeployError {
-    /// Whose it is.
+    /// The tenant of the app.
     pub tenant: TenantName,
     /// The app.
     pub app: AppName,
@@ -79,11 +79,11 @@ pub struct DeployError {
     pub function: FunctionName,
     /// Its component's file.
     pub path: PathBuf,
-    /// What is wrong.
+    /// The fault.
     pub refusal: Refusal,
 }
 
-/// What is wrong with a component, or with what it is to do.
+/// The fault of a component, or of its configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// The component itself, or its file.
@@ -92,7 +92,7 @@ pub enum Refusal {
     /// The component against this host.
     #[error(transparent)]
     Link(#[from] LinkError),
-    /// What it is to do before it is invoked.
+    /// The work that it is to do before it is invoked.
     #[error(transparent)]
     Init(#[from] InitError),
     /// A function that its tenant's quota never admits.
@@ -155,7 +155,7 @@ pub enum Refusal {
         route: String,
         /// Under which host.
         host: HostPattern,
-        /// Whose the other route is.
+        /// The owner of the other route.
         other: Arc<Origin>,
         /// The other route.
         other_route: String,
@@ -261,7 +261,7 @@ impl Host {
 pub(super) struct Tenants {
     engines: Arc<Engines>,
     current: HashMap<TenantName, Arc<Tenant>>,
-    /// What they may have once it is deployed.
+    /// The tenants' allotments once they are deployed.
     next: Vec<(Arc<Tenant>, Allotment)>,
     /// How far their outbound HTTP leads then.
     bounds: HashMap<TenantName, Arc<EgressBounds>>,

@@ -39,7 +39,7 @@ pub struct Host {
     pub(super) loads: Loads,
 }
 
-/// What is deployed at one moment: immutable, swapped whole.
+/// The deployed apps at one moment: immutable, swapped whole.
 #[derive(Default)]
 pub struct Deployed {
     /// The current revision of each function, in the order of the host file.
@@ -53,11 +53,11 @@ pub struct Deployed {
 /// An app of which something is deployed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeployedApp {
-    /// Whose it is.
+    /// The tenant of the app.
     pub tenant: TenantName,
     /// Its name.
     pub name: AppName,
-    /// What it is told apart by while its manifest cannot be read: see [`App::home`](crate::manifest::App::home).
+    /// The path that tells the app from others while its manifest cannot be read: see [`App::home`](crate::manifest::App::home).
     pub home: Option<PathBuf>,
 }
 
@@ -170,12 +170,12 @@ impl Host {
         &self.health
     }
 
-    /// What runs its functions.
+    /// The invoker that runs its functions.
     pub fn invoker(&self) -> &Arc<Invoker> {
         &self.invoker
     }
 
-    /// Which programs are in memory.
+    /// The programs in memory.
     pub fn residency(&self) -> &Arc<Residency> {
         &self.residency
     }
@@ -185,7 +185,7 @@ impl Host {
         &self.egress
     }
 
-    /// What is deployed now.
+    /// The apps that are deployed now.
     pub fn deployed(&self) -> Arc<Deployed> {
         self.deployed.load_full()
     }
@@ -203,7 +203,7 @@ impl Host {
         self.loads.read(tenant, work).await
     }
 
-    /// What answers which request.
+    /// The routes of all requests.
     pub fn routes(&self) -> &Arc<Routes<Arc<Revision>>> {
         &self.routes
     }
@@ -236,7 +236,7 @@ fn warn_of_uncharged_heap() {
     }
 }
 
-/// What is in use now, read when it is scraped.
+/// The gauges of resources in use, read when they are scraped.
 fn watch_use(metrics: &Metrics, invoker: &Arc<Invoker>) {
     type Read = fn(&Invoker) -> u64;
     let gauges: [(&'static str, &'static str, Read); 11] = [
@@ -279,7 +279,7 @@ fn watch_use(metrics: &Metrics, invoker: &Arc<Invoker>) {
     }
 }
 
-/// What is resident now, read when it is scraped.
+/// The gauges of resident programs, read when they are scraped.
 fn watch_residency(metrics: &Metrics, residency: &Arc<Residency>) {
     type Read = fn(&Residency) -> u64;
     let gauges: [(&'static str, &'static str, Read); 2] = [

@@ -9,7 +9,7 @@ use crate::{
 
 /// The memories of a revision's component, as its file has them. Blocks.
 pub fn layouts(revision: &Revision) -> Vec<MemoryLayout> {
-    // Whoever changes the file now has it looked at when it is deployed again.
+    // A user that changes the file now has it looked at when it is deployed again.
     let bytes = revision.component.file.open().and_then(|file| file.read(MAX_COMPONENT_BYTES));
     bytes.map_or_else(|_| Vec::new(), |bytes| memory_layouts(&bytes))
 }

@@ -15,7 +15,7 @@
 //!                  restore: registry and routes, and nothing else
 //! ```
 //!
-//! What is trusted in it is what this host has written: everything that a deploy checks was checked when the ledger was
+//! The ledger is trusted because this host has written it: everything that a deploy checks was checked when the ledger was
 //! written, and files are told apart by device, inode, size and both times. A file that was written within a tick of the
 //! file system's clock before it was read counts as changed.
 
@@ -68,7 +68,7 @@ impl Program {
     }
 }
 
-/// What all functions of a ledger share. The functions follow it, one by one.
+/// The state that all functions of a ledger share. The functions follow it, one by one.
 #[derive(Serialize, Deserialize)]
 struct Head {
     /// The host file and the manifests. Without one of their stamps they have to be read.
@@ -78,7 +78,7 @@ struct Head {
     /// Whether all of the host file was deployed: what was refused is tried again.
     complete: bool,
     settings: Settings,
-    /// What the manifests were warned of, as text.
+    /// The warnings of the manifests, as text.
     warnings: Vec<String>,
     components: Vec<ComponentForm>,
     tenants: Vec<TenantForm>,
@@ -112,7 +112,7 @@ impl ComponentForm {
     }
 }
 
-/// What a process before this one had deployed for a project.
+/// The deploy of a project by a process before this one.
 pub struct Ledger {
     head: Box<Head>,
     bytes: Vec<u8>,
@@ -120,7 +120,7 @@ pub struct Ledger {
     functions: usize,
 }
 
-/// What a ledger proves, for a deploy that has to look at the manifests anyway.
+/// The facts that a ledger proves, for a deploy that has to look at the manifests anyway.
 #[derive(Default)]
 pub(super) struct Proven {
     components: Vec<Arc<Component>>,
@@ -180,7 +180,7 @@ impl Ledger {
         &self.head.settings
     }
 
-    /// What the manifests were warned of.
+    /// The warnings of the manifests.
     pub fn warnings(&self) -> &[String] {
         &self.head.warnings
     }

@@ -22,7 +22,7 @@ pub async fn review(file: &HostFile, deployed: &Deployed) -> Vec<Diagnostic> {
                         && revision.origin.function == function.name
                 });
                 let Some(revision) = revision else { continue };
-                // What cannot be loaded a moment after its deploy is found by its first request.
+                // An artifact that cannot be loaded a moment after its deploy is found by its first request.
                 let Ok(program) = revision.program().await else { continue };
                 let bare = app.manifest.is_none();
                 warnings.extend(review_function(function, &program.imports(), bare));

@@ -68,7 +68,7 @@ pub(super) struct Clash {
     same: bool,
 }
 
-/// Which routes of some revisions cannot stand side by side.
+/// The routes of some revisions that cannot stand side by side.
 pub(super) fn clashes(hosts: &Hosts, revisions: &[Arc<Revision>]) -> Vec<Clash> {
     let mut builder = Router::builder();
     let added = add(&mut builder, hosts, revisions, |_| ());

@@ -59,12 +59,12 @@ pub enum CacheError {
     Unusable {
         /// The folder or file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// What an engine takes: artifacts of another version, another profile or other flags are not for it.
+/// The identity of an engine: artifacts of another version, another profile or other flags are not for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Compatibility(blake3::Hash);
 
@@ -143,7 +143,7 @@ impl Verified {
     }
 }
 
-/// What a look into the cache found.
+/// The result of a look into the cache.
 #[derive(Debug)]
 pub(super) enum Found {
     /// An artifact that may be mapped.
@@ -231,7 +231,7 @@ impl ArtifactCache {
         self.write(&self.dir.join(name), name.as_bytes(), contents)
     }
 
-    /// What was sealed as `name`; `None` if there is nothing, or something that this host did not seal. At most
+    /// The artifact that was sealed as `name`. `None`: there is none, or this host did not seal it. At most
     /// `limit_bytes` are read.
     pub fn unseal(&self, name: &str, limit_bytes: u64) -> Option<Vec<u8>> {
         let mut contents = Vec::new();

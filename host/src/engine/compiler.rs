@@ -12,8 +12,8 @@
 //! The child has nothing but its three pipes. It is niced, in a process group of its own, and dies with the host. Its
 //! limits are on address space, CPU time and files, and set by itself before it reads a byte of the component; wall time and the
 //! artifact's size are the parent's to watch. It knows neither the cache nor its key: what it made is hashed and written by
-//! the parent. What the artifact holds is native code and the host runs it: whoever could make the compiler emit what
-//! it should not is not stopped by any of this, only by the compiler.
+//! the parent. The artifact holds native code, and the host runs it: these checks do not stop an attacker that makes the compiler emit
+//! wrong code. Only the compiler does.
 
 mod child;
 mod jail;
@@ -136,7 +136,7 @@ pub enum CompileError {
     Start {
         /// Its path.
         program: String,
-        /// What the system said.
+        /// The system's error.
         reason: String,
     },
     /// The program is something else.
@@ -144,7 +144,7 @@ pub enum CompileError {
     Stranger {
         /// Its path.
         program: String,
-        /// What it did instead.
+        /// The call that was made instead.
         answered: String,
     },
     /// The child could not limit itself, and so read nothing.
@@ -254,7 +254,7 @@ impl Compiler {
         }
     }
 
-    /// What the state guards is valid after every statement.
+    /// The guarded state is valid after every statement.
     fn lock(&self) -> MutexGuard<'_, InUse> {
         self.in_use.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -285,7 +285,7 @@ fn shown(text: String) -> String {
     shortened(text, SHOWN_BYTES)
 }
 
-/// What is wrong with a component, in Wasmtime's words.
+/// The error of a component, in Wasmtime's words.
 fn invalid(text: String) -> CompileError {
     let cut = text.contains("unexpected end") || text.contains("is out of bounds");
     CompileError::Invalid(shown(text) + if cut { " (is the file whole?)" } else { "" })
@@ -341,7 +341,7 @@ mod tests {
                 std::thread::yield_now();
             }
             let resumed = std::cell::Cell::new(false);
-            // What is stopped goes on when the other one is done, and not before.
+            // A compilation that is stopped goes on when the other one is done, and not before.
             long.rest(|| turn.send(()).unwrap(), || resumed.set(true));
             assert!(resumed.get());
             assert_eq!(short.join().unwrap(), Ok(()));

@@ -16,7 +16,7 @@ pub enum ComponentError {
     NotWasm {
         /// The first bytes, as text or hex.
         first: String,
-        /// What it seems to be.
+        /// The kind that the file seems to be.
         hint: &'static str,
     },
     /// Wasm's first layer.
@@ -50,7 +50,7 @@ pub(super) fn inspect_size(bytes: u64, limit_bytes: u64) -> Result<(), Component
     Ok(())
 }
 
-/// Looks at a file's first bytes and its size. What passes may still fail to compile.
+/// Looks at a file's first bytes and its size. A file that passes may still fail to compile.
 pub fn inspect_bytes(bytes: &[u8], limit_bytes: u64) -> Result<(), ComponentError> {
     inspect_size(bytes.len() as u64, limit_bytes)?;
     match bytes {
@@ -90,7 +90,7 @@ fn hint(bytes: &[u8]) -> &'static str {
     }
 }
 
-/// Which of the four contracts a component exports.
+/// The contract that a component exports, of the four.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Exports {
     /// `lacewing:function/http`: the lean path.

@@ -6,8 +6,8 @@
 //!   |  static data  |  stack  |  initial heap       |   more heap   |     data first, as older linkers have it
 //! ```
 //!
-//! A first allocation without an initial heap calls `memory.grow`: a system call as it happens, and another when the slot is reset. What
-//! is reset is the whole of the memory: up to a bound by writing it again, beyond it by giving it back to the system, after which
+//! A first allocation without an initial heap calls `memory.grow`: a system call as it happens, and another when the slot is reset. The
+//! reset covers the whole of the memory: up to a bound by writing it again, beyond it by giving it back to the system, after which
 //! the next sandbox pays a page fault for each page that it touches.
 
 use wasmparser::{
@@ -17,7 +17,7 @@ use wasmparser::{
 /// One memory of a component.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct MemoryLayout {
-    /// What a sandbox has of it from the start, in bytes.
+    /// The part of the memory that a sandbox has from the start, in bytes.
     pub initial_bytes: u64,
     /// How much of that is the stack, if it can be told: what a pointer named `__stack_pointer` begins with.
     pub stack_bytes: Option<u64>,
@@ -27,7 +27,7 @@ pub struct MemoryLayout {
     pub grows: bool,
 }
 
-/// What is slow about a memory, and what to do.
+/// The reason why a memory is slow, and its remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SlowLayout {
     /// A sentence.
@@ -57,7 +57,7 @@ pub fn memory_layouts(component: &[u8]) -> Vec<MemoryLayout> {
             Payload::End(_) => found.extend(modules.pop().and_then(|module| module.layout())),
             payload => {
                 if let Some(module) = modules.last_mut() {
-                    // What is malformed, the compiler refuses.
+                    // The compiler refuses malformed parts.
                     let _ = module.section(payload);
                 }
             }
@@ -80,7 +80,7 @@ fn bytes_of(memory: MemoryType) -> Option<u64> {
     memory.initial.checked_mul(1 << memory.page_size_log2.unwrap_or(16))
 }
 
-/// What of a core module the layout is read from.
+/// The parts of a core module from which the layout is read.
 #[derive(Default)]
 struct Module {
     memory: Option<MemoryType>,
@@ -185,7 +185,7 @@ fn constant(expression: &ConstExpr<'_>) -> Option<u64> {
 }
 
 impl MemoryLayout {
-    /// What makes its sandboxes slower than they could be, where a slot of up to `resident_bytes` is reset by being written again.
+    /// The memory that makes its sandboxes slower than they could be, where a slot of up to `resident_bytes` is reset by being written again.
     pub fn slow(&self, resident_bytes: u64) -> Option<SlowLayout> {
         let kib = |bytes: u64| bytes >> 10;
         let large_stack = self.stack_bytes.filter(|stack| *stack > STACK_BYTES);

@@ -35,7 +35,7 @@ pub struct Loader {
 pub struct Loaded {
     /// The mapped artifact.
     pub component: Component,
-    /// What it was compiled for.
+    /// The engine that the artifact was compiled for.
     pub profile: Profile,
     /// blake3 of the bytes that were compiled.
     pub digest: blake3::Hash,
@@ -57,12 +57,12 @@ pub enum ArtifactOrigin {
 }
 
 impl Loaded {
-    /// What it exports.
+    /// The component's exports.
     pub fn exports(&self) -> Exports {
         Exports::of(&self.component)
     }
 
-    /// What it imports.
+    /// The component's imports.
     pub fn imports(&self) -> Vec<Import> {
         Import::of(&self.component)
     }
@@ -73,7 +73,7 @@ impl Loaded {
 pub struct Source {
     /// The component.
     pub bytes: Vec<u8>,
-    /// What the file was when it was opened.
+    /// The file's state when it was opened.
     pub stamp: Stamp,
 }
 
@@ -181,7 +181,7 @@ impl Loader {
             return Ok(loaded(component.clone(), profile, digest, verified.bytes()));
         }
         let place = self.compiler.enter()?;
-        // Whoever compiled while this thread waited may have compiled this.
+        // Another thread may have compiled this while this thread waited.
         if let Look::Mapped(component, verified) = self.find(engine, &name) {
             return Ok(loaded(component, profile, digest, verified.bytes()));
         }

@@ -41,7 +41,7 @@ pub struct PoolOptions {
     pub first_bytes: u64,
     /// Memories, tables and heap of all sandboxes together over that, in bytes. No bound by default.
     pub guest_bytes: u64,
-    /// What may be held of requests' and responses' bodies together, in bytes. Default 256 MiB.
+    /// The bound on requests' and responses' bodies together, in bytes. Default 256 MiB.
     pub body_bytes: u64,
 }
 
@@ -85,7 +85,7 @@ impl PoolOptions {
 const SMALLEST_POOL: u32 = 8;
 
 /// Tables for each sandbox: one component is several core modules, of which the shims have a table too. Memories are one
-/// for each, because shims have none. What has more takes it from a stock of its own, and nothing from its neighbours.
+/// for each, because shims have none. A sandbox with more takes it from a stock of its own, and nothing from its neighbours.
 pub(super) const TABLES: u32 = 2;
 
 /// A deploy starts each component once, in a host that may be full: what it needs comes on top of what is admitted.
@@ -239,7 +239,7 @@ fn pooling(profile: Profile, options: &PoolOptions, sandboxes: u32) -> PoolingAl
     pool
 }
 
-/// What the pools hold at one moment.
+/// The use of the pools at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PoolUsage {
     /// Component instances that exist.

@@ -2,7 +2,7 @@
 
 use wasmtime::{Config, OptLevel};
 
-/// What is compiled in, what the code may do, and what its memories are like: a revision's artifact belongs to one profile, and each
+/// The instrumentation, the permissions of code, and the kind of its memories: a revision's artifact belongs to one profile, and each
 /// profile has an engine of its own.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize,

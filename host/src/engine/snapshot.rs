@@ -10,7 +10,7 @@
 //! ```
 //!
 //! The initial memory becomes an image in the artifact, of which each sandbox maps a copy-on-write copy: a page costs nothing until it
-//! is touched. What Wasm can hold and an image cannot, tables that were written and references, is refused.
+//! is touched. State of Wasm that an image cannot hold, tables that were written and references, is refused.
 
 use wasmparser::{
     ComponentExternalKind, ComponentType, ExternalKind, Parser, Payload, SectionLimited, TypeRef,
@@ -108,7 +108,7 @@ impl<'a> Instrumented<'a> {
     }
 }
 
-/// What the instrumentation does not look for by itself.
+/// The parts that the instrumentation does not look for by itself.
 fn check(bytes: &[u8]) -> Result<(), SnapshotError> {
     let invalid = |error: wasmparser::BinaryReaderError| unsupported(error.to_string());
     let mut module = Module::default();
@@ -134,7 +134,7 @@ fn check(bytes: &[u8]) -> Result<(), SnapshotError> {
     Ok(())
 }
 
-/// What matters of a core module.
+/// The relevant parts of a core module.
 #[derive(Default)]
 struct Module {
     memories: u32,

@@ -25,7 +25,7 @@ pub(super) struct Stocks {
     tables: Arc<Memory>,
 }
 
-/// What one tenant holds of them.
+/// One tenant's holdings of the stocks.
 #[derive(Debug)]
 pub struct Holdings {
     /// The bytes that each sandbox has without being charged.

@@ -17,7 +17,7 @@
 //! quarters of the time that there is, and paid with the time that its guests take, in turns or not. While guests wait for turns, the
 //! time that there is is what all lanes together got: another process, or a limit on this one, may have the rest.
 //!
-//! A guest that gets a turn goes to the end of the runtime's queue first. What else there is to do on these threads (accepting,
+//! A guest that gets a turn goes to the end of the runtime's queue first. Other work of these threads (accepting,
 //! reading, first ticks) is then never behind more guests than there are cores.
 
 use std::{
@@ -44,8 +44,8 @@ use crate::{
 /// have to take turns. Over all cores; so much longer may others wait for the first time.
 const MOST_CREDIT_NS: i64 = 10_000_000;
 
-/// The CPU time that a lane may owe, in nanoseconds. What it took in turns, because nobody else wanted them, is not held against it
-/// for longer than it takes to earn this.
+/// The CPU time that a lane may owe, in nanoseconds. Time that it took in turns, because no other lane wanted them, is not held against
+/// it for longer than it takes to earn this.
 const MOST_DEBT_NS: i64 = 10_000_000;
 
 /// The part of the time that lanes earn as credit. The rest goes by turns, and to work that is no guest's.

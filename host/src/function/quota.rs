@@ -121,7 +121,7 @@ impl Default for Pace {
     }
 }
 
-/// What an invocation has of a quota. Dropping it gives it back.
+/// An invocation's part of a quota. Dropping it gives it back.
 #[derive(Debug)]
 pub struct Held {
     // None when it was given back already.
@@ -166,11 +166,11 @@ impl Drop for Entry {
         if self.is_over {
             return;
         }
-        // What was granted a moment ago goes with the receiver, once the lock is free.
+        // A permit that was granted a moment ago goes with the receiver, once the lock is free.
         let mut waiters = self.quota.lock();
         if waiters.line.remove(self.number).is_some() {
             self.quota.waiting.fetch_sub(1, SeqCst);
-            // Who is first now may need less.
+            // The entry that is first now may need less.
             self.quota.grant(&mut waiters);
         }
     }
@@ -188,7 +188,7 @@ impl Quota {
         })
     }
 
-    /// Changes the limits. What is over the new ones goes on, and nothing is added to it before it is below them.
+    /// Changes the limits. Invocations over the new ones go on, and none is added before the count is below them.
     pub fn set(&self, limits: QuotaLimits) {
         self.rate.set(limits.rate_per_s);
         let packed = pack(limits.concurrency, limits.memory_mib);
@@ -307,7 +307,7 @@ pub struct Rate {
 const SECOND_NS: u64 = 1_000_000_000;
 
 impl Rate {
-    /// So many in a second, with a burst of as many.
+    /// A number of invocations in a second, with a burst of as many.
     pub fn new(per_second: Option<u32>) -> Rate {
         let per_second = AtomicU32::new(per_second.map_or(0, |rate| rate.max(1)));
         Rate { per_second, origin: Instant::now(), full_at_ns: AtomicU64::new(0) }
@@ -377,7 +377,7 @@ mod tests {
         assert_eq!(take(0, 0), Err(ms(250)));
         assert_eq!(take(250, 0), Ok(ms(0)));
         assert_eq!(take(250, 249), Err(ms(250)));
-        // Who has patience takes the token ahead of its time, and the next one has to wait for the one after it.
+        // A request with patience takes the token ahead of its time, and the next one has to wait for the one after it.
         assert_eq!(take(250, 250), Ok(ms(250)));
         assert_eq!(take(250, 250), Err(ms(500)));
         rate.put_back();
@@ -446,7 +446,7 @@ mod tests {
             prop_assert!(f64::from(passed) <= most, "{passed} passed, at most {most}");
         }
 
-        /// Whoever enters, waits, leaves or gives back, in whatever order: nothing is over its limit, nobody waits who could be
+        /// Entries that enter, wait, leave or give back, in any order: nothing is over its limit, no entry waits that could be
         /// let in, and in the end all of it is back.
         #[test]
         fn what_is_taken_comes_back(

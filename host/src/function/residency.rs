@@ -61,7 +61,7 @@ use crate::{
 pub struct ResidencyOptions {
     /// Programs that are resident at once.
     pub functions: u32,
-    /// What they may take together, in bytes: their artifacts, and [`Residency::OVERHEAD_BYTES`] for each.
+    /// The size of the programs together, in bytes: their artifacts, and [`Residency::OVERHEAD_BYTES`] for each.
     pub memory_bytes: u64,
 }
 
@@ -78,7 +78,7 @@ pub enum ProgramError {
     Lost {
         /// The component's file.
         path: String,
-        /// What is wrong with it.
+        /// The fault of the file.
         why: String,
     },
     /// A bug.
@@ -86,7 +86,7 @@ pub enum ProgramError {
     Failed,
 }
 
-/// What is between a component's file and its compilation: the bytes of the file in, those that are compiled out.
+/// The steps between a component's file and its compilation: the bytes of the file in, those that are compiled out.
 pub type Prepare = Box<dyn Fn(&Revision, Vec<u8>) -> Result<Vec<u8>, String> + Send + Sync>;
 
 type Loading = Shared<BoxFuture<'static, Result<Arc<Program>, ProgramError>>>;
@@ -122,7 +122,7 @@ pub struct Place {
 }
 
 impl Residency {
-    /// What a program takes besides its artifact, in bytes: what Wasmtime decodes of it, and the pre-instance. Measured with
+    /// The size of a program besides its artifact, in bytes: Wasmtime's decoded form, and the pre-instance. Measured with
     /// the examples.
     pub const OVERHEAD_BYTES: u64 = 64 << 10;
 
@@ -150,12 +150,12 @@ impl Residency {
         let _ = self.prepare.set(prepare);
     }
 
-    /// What loads components.
+    /// The loader of components.
     pub fn loader(&self) -> &Loader {
         &self.loader
     }
 
-    /// What links them.
+    /// The linker of the programs.
     pub fn linkers(&self) -> &Linkers {
         &self.linkers
     }
@@ -165,7 +165,7 @@ impl Residency {
         self.resident.load(Ordering::Relaxed)
     }
 
-    /// What they take, in bytes, as far as it is counted.
+    /// The size of the programs, in bytes, as far as it is counted.
     pub fn resident_bytes(&self) -> u64 {
         self.resident_bytes.load(Ordering::Relaxed)
     }
@@ -231,7 +231,7 @@ impl Residency {
         let cached = self.loader.cached(&component.compiled, profile).map_err(Arc::new)?;
         let Some(loaded) = cached else { return Ok(None) };
         self.observe(&loaded);
-        // What was linked once is linked again.
+        // A program that was linked once is linked again.
         let program = self.linkers.relink(&loaded, component.exports);
         program.map(|program| Some(Arc::new(program))).map_err(|error| lost(revision, &error))
     }
@@ -430,7 +430,7 @@ impl Flight {
         self.revision.metrics.loaded();
         metrics.load.observe_duration(started.elapsed());
         drop(landing);
-        // Nobody may wait any more.
+        // No request may wait any more.
         let _ = self.done.send(Ok(program));
         self.residency.make_room(loaded);
     }

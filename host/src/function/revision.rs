@@ -21,13 +21,13 @@ pub struct Component {
     pub digest: blake3::Hash,
     /// blake3 of the bytes that were compiled: the same, or the snapshot that its init left.
     pub compiled: blake3::Hash,
-    /// Which engine it needs, but for whether fuel is counted: that is the revision's.
+    /// The engine that it needs, but for whether fuel is counted: that is the revision's.
     pub profile: Profile,
-    /// What it exports.
+    /// The component's exports.
     pub exports: Exports,
     /// The file that it was read from, and how far that may lead.
     pub file: Arc<Located>,
-    /// What the file was then; `None` if it had only just been written, so that a later change might not show.
+    /// The file's state then; `None` if it had only just been written, so that a later change might not show.
     pub stamp: Option<Stamp>,
 }
 
@@ -36,11 +36,11 @@ pub struct Component {
 /// A host may hold a hundred thousand that nobody asks for: what is the same in many is shared, and what an invocation needs
 /// is made for the first one. Its program is there while it is resident.
 pub struct Revision {
-    /// Whose it is.
+    /// The revision's tenant, app and function.
     pub tenant: Arc<Tenant>,
     /// Names, and the revision's identifier.
     pub origin: Arc<Origin>,
-    /// What runs.
+    /// The component that runs.
     pub component: Arc<Component>,
     /// Limits, environment, grants.
     pub spec: Arc<Spec>,
@@ -48,7 +48,7 @@ pub struct Revision {
     pub metrics: Arc<FunctionMetrics>,
     /// Where it answers.
     pub routes: Box<[Route]>,
-    /// Which other origins' pages may call it.
+    /// The other origins whose pages may call it.
     pub cors: Option<Arc<Cors>>,
     /// Where its program is while it is resident.
     pub place: Place,
@@ -67,13 +67,13 @@ const REMEMBERED: u32 = 64;
 /// For how many at the most, where several were.
 const MOST_REMEMBERED: u32 = 1000;
 
-/// What a revision is made of: its fields, but for those that it makes itself.
+/// The parts of a revision: its fields, but for those that it makes itself.
 pub struct RevisionParts {
-    /// Whose it is.
+    /// The revision's tenant, app and function.
     pub tenant: Arc<Tenant>,
     /// Names, and the revision's identifier.
     pub origin: Arc<Origin>,
-    /// What runs.
+    /// The component that runs.
     pub component: Arc<Component>,
     /// Limits, environment, grants.
     pub spec: Arc<Spec>,
@@ -81,7 +81,7 @@ pub struct RevisionParts {
     pub metrics: Arc<FunctionMetrics>,
     /// Where it answers.
     pub routes: Box<[Route]>,
-    /// Which other origins' pages may call it.
+    /// The other origins whose pages may call it.
     pub cors: Option<Arc<Cors>>,
     /// Where its program will be.
     pub place: Place,
@@ -114,7 +114,7 @@ impl Revision {
     /// Goes on with the quota of the function's revision before, so that what its invocations hold stays counted. Its limits are the
     /// earlier revision's until [`Revision::enforce`].
     pub fn continues(&self, before: &Revision) {
-        // Nobody has asked for this revision yet.
+        // No request has asked for this revision yet.
         let _ = self.quota.set(before.quota().clone());
     }
 
@@ -157,7 +157,7 @@ impl Revision {
         Profile { metered: self.spec.limits.fuel.is_some(), ..self.component.profile }
     }
 
-    /// What it exports.
+    /// The component's exports.
     pub fn exports(&self) -> Exports {
         self.component.exports
     }

@@ -13,7 +13,7 @@ use crate::{
     name::TenantName,
 };
 
-/// Who is isolated and charged. There is one object for a tenant as long as it is deployed: what its invocations hold stays counted,
+/// The party that is isolated and charged. There is one object for a tenant as long as it is deployed: its invocations stay counted,
 /// whatever a deploy changes.
 #[derive(Debug)]
 pub struct Tenant {
@@ -27,7 +27,7 @@ pub struct Tenant {
     waiting: AtomicU32,
 }
 
-/// What a tenant may have, and how much of it where there is not enough for all.
+/// A tenant's quota, and its part where there is not enough for all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allotment {
     /// Over all its functions.
@@ -83,7 +83,7 @@ impl Tenant {
         &self.lane
     }
 
-    /// What is held of its requests' and responses' bodies.
+    /// The account of its requests' and responses' bodies.
     pub fn bodies(&self) -> &Arc<Account> {
         &self.bodies
     }

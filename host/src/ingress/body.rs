@@ -71,11 +71,11 @@ pub struct RequestBody {
     ended: bool,
 }
 
-/// What a request whose body is waited for takes by itself, in bytes: its task, its timers, its stream.
+/// The size of a request whose body is waited for, in bytes: its task, its timers, its stream.
 const WAITING_BYTES: u64 = 8 * 1024;
 
-/// What is held of a request while its body is collected. One whose body is there takes no room, nor does the beginning of one; from
-/// the first time that it is waited for, all of it does: how long that is, and how many do it at once, is up to the clients.
+/// The charge for a request while its body is collected. A request whose body is there takes no room, nor does the beginning of one. From
+/// the first wait on all of it is charged: the clients decide how long the wait is, and how many do it at once.
 struct Room<'a> {
     account: &'a Arc<Account>,
     headers: &'a HeaderMap,
@@ -105,7 +105,7 @@ impl Room<'_> {
     }
 }
 
-/// What a header field takes besides its name and value, in bytes.
+/// The size of a header field besides its name and value, in bytes.
 const FIELD_BYTES: usize = 128;
 
 impl RequestBody {
@@ -185,7 +185,7 @@ impl RequestBody {
         usize::try_from(announced).unwrap_or(usize::MAX).clamp(have, have.saturating_mul(8))
     }
 
-    /// What a piece that arrived, or did not, means.
+    /// The meaning of a piece that arrived, or did not.
     fn check(
         &mut self,
         piece: Option<Result<Frame<Bytes>, hyper::Error>>,

@@ -67,7 +67,7 @@ pub(super) struct Connection {
     unread: AtomicBool,
     /// Whether a response breaks off, and with it the connection, once what came before is sent.
     breaks_off: AtomicBool,
-    /// What was sent for bytes that are no request.
+    /// The answer that was sent for bytes that are no request.
     refused: OnceLock<(Problem, RequestId)>,
 }
 
@@ -134,7 +134,7 @@ impl Connection {
         self.requests.load(Relaxed)
     }
 
-    /// What changes whenever hyper is handed something to send.
+    /// A counter that changes whenever hyper is handed something to send.
     pub(super) fn handed(&self) -> u32 {
         self.handed.load(Relaxed)
     }

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use crate::manifest::{self, Headers, Origins};
 
-/// What a function shares with which origins, as header values.
+/// The sharing of a function with other origins, as header values.
 #[derive(Clone, Debug)]
 pub struct Cors {
     origins: Origins,
@@ -24,13 +24,13 @@ pub struct Cors {
 /// The value of `Access-Control-Allow-Headers`.
 #[derive(Clone, Debug)]
 enum Allowed {
-    /// What the preflight asks for: to browsers, `*` would not be `authorization` as well.
+    /// The headers that the preflight asks for: to browsers, `*` would not be `authorization` as well.
     Asked,
     These(Option<HeaderValue>),
 }
 
 impl Cors {
-    /// What a manifest says.
+    /// The sharing that a manifest says.
     pub fn new(cors: &manifest::Cors) -> Cors {
         let names = |headers: &Headers| match headers {
             Headers::Any => Some(HeaderValue::from_static("*")),

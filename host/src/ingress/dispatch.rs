@@ -35,7 +35,7 @@ pub(super) struct Dispatch<H: Handler> {
     max_target_bytes: usize,
 }
 
-/// What to do with a request.
+/// The decision about a request.
 enum Decision<T> {
     Invoke(Arc<Route<Endpoint<T>>>, Params),
     Answer(Response<Body>),
@@ -211,7 +211,7 @@ fn finish(
     (outcome, detail, response)
 }
 
-/// What HEAD gets: the header that GET would have got.
+/// The answer to HEAD: the header that GET would have got.
 fn drop_body(response: &mut Response<Body>) {
     let body = std::mem::replace(response.body_mut(), Body::EMPTY);
     if let Some(len) = body.full_len().filter(|len| *len > 0)

@@ -58,7 +58,7 @@ impl Phase {
     }
 }
 
-/// What a drain did not get finished within its grace period.
+/// The work that a drain did not finish within its grace period.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Drained {
     /// Connections that were cut.

@@ -19,12 +19,12 @@ use super::{
 };
 use crate::{body::Body, outcome::Outcome};
 
-/// What a route leads to, and what it shares with other origins.
+/// The target of a route, and its sharing with other origins.
 #[derive(Clone, Debug)]
 pub struct Endpoint<T> {
-    /// What answers.
+    /// The handler.
     pub target: T,
-    /// What the route shares. None: nothing is said, and the function may say it itself.
+    /// The route's sharing. None: the host says nothing, and the function may say it itself.
     pub cors: Option<Arc<Cors>>,
 }
 
@@ -39,7 +39,7 @@ pub type Routes<T> = arc_swap::ArcSwap<Router<Endpoint<T>>>;
 pub struct Exchange<T> {
     /// The route that matched.
     pub route: Arc<Route<Endpoint<T>>>,
-    /// What it captured.
+    /// The route's captures.
     pub params: Params,
     /// The request's line and header.
     pub parts: Parts,
@@ -66,7 +66,7 @@ impl<T> Exchange<T> {
         self.trace.write_to(headers);
     }
 
-    /// What answers.
+    /// The handler.
     pub fn target(&self) -> &T {
         &self.route.value().target
     }
@@ -104,9 +104,9 @@ pub struct Answered<'a> {
     pub elapsed: Duration,
 }
 
-/// What answers the requests that a route matches.
+/// The target of the requests that a route matches.
 pub trait Handler: Send + Sync + 'static {
-    /// What routes lead to.
+    /// The target of routes.
     type Target: Send + Sync + 'static;
 
     /// The number of the tenant that a target belongs to.

@@ -62,7 +62,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// What a host's settings say; the rest by default.
+    /// The options of a host's settings; the rest by default.
     pub fn of(settings: &Settings) -> Options {
         let listeners = settings.listen.len().max(1) as u64;
         let heap_bytes = settings.memory_plan().connection_bytes / listeners;

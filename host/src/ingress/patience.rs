@@ -19,7 +19,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::options::Options;
 
-/// What is waited for.
+/// The event that is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Awaited {
     /// The end of a request's head.
@@ -34,7 +34,7 @@ pub(super) struct AwaitedRequest {
     keep_alive: Duration,
     /// Kept from request to request: to move it takes no allocation, and mostly no lock.
     timer: Pin<Box<Sleep>>,
-    /// What the timer is set for. None while a request is answered.
+    /// The event that the timer is set for. None while a request is answered.
     waits_for: Option<Awaited>,
     /// How many requests had been read when something was last waited for.
     requests: u32,

@@ -1,6 +1,6 @@
 //! The answers that the host makes itself: which status an outcome has, and the problem document (RFC 9457).
 //!
-//! The status of an outcome is chosen in [`Outcome::http_status`]; what was wrong with a request refines it here. What failed is said by whoever found it, as a [`Problem`];
+//! The status of an outcome is chosen in [`Outcome::http_status`]; a fault of the request refines it here. The part that finds a failure describes it as a [`Problem`];
 //! nothing of the host is told to the client beyond the outcome and one sentence.
 
 use std::{borrow::Cow, time::Duration};
@@ -24,7 +24,7 @@ pub(super) const SERVED_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OP
 /// When a client is asked to come back where nobody knows better.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// What of a request is at fault where the outcome is `bad_request`.
+/// The fault of a request whose outcome is `bad_request`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadInput {
     /// It is not HTTP, or contradicts itself. 400.
@@ -41,7 +41,7 @@ pub enum BadInput {
     HeaderTooLarge,
 }
 
-/// What ended without a response of a function.
+/// The cause of an answer without a response of a function.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Cause {
     /// An outcome that needs no more to be said.
@@ -289,7 +289,7 @@ pub(super) fn options(allow: &str) -> Response<Body> {
     response
 }
 
-/// What is sent in the place of `bare`, which is hyper's own answer to bytes that are no HTTP/1 request: a header
+/// The answer that is sent in the place of `bare`, hyper's own answer to bytes that are no HTTP/1 request: a header
 /// without any body. hyper has chosen the status and written the date; both are kept.
 pub(super) fn refusal(
     bare: &str,

@@ -1,6 +1,6 @@
 //! Routes: from a request's host name, method and path to what serves it.
 //!
-//! A [`Router`] is built whole, never changed, and swapped whole by its owner. What wins is decided in this order:
+//! A [`Router`] is built whole, never changed, and swapped whole by its owner. The winning route is decided in this order:
 //!
 //! 1. **Host.** The narrowest pattern that covers the name: the exact name, then `*.` wildcards from the longest
 //!    to the shortest, then any host. Patterns are those of routes and those that were [given](RouterBuilder::owned_by) to
@@ -30,10 +30,10 @@ use crate::{
     manifest::{Clash, Clashes, HostPattern, InvalidPath, Methods, RoutePath, canonical_path},
 };
 
-/// What selects a route.
+/// The key of a route.
 #[derive(Clone, Debug)]
 pub struct RouteKey {
-    /// Whose route it is. Routes of one owner are alternatives of each other under a host name; those of another
+    /// The owner of the route. Routes of one owner are alternatives of each other under a host name; those of another
     /// owner never are.
     pub owner: Arc<str>,
     /// The host names that it is served under. None is the same as any host.
@@ -60,7 +60,7 @@ impl<T> Route<T> {
         self.path.as_str()
     }
 
-    /// What the route leads to.
+    /// The target of the route.
     pub fn value(&self) -> &T {
         &self.value
     }
@@ -75,7 +75,7 @@ impl<T> Route<T> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Params(pub Vec<String>);
 
-/// What a [`Router`] has for a request.
+/// The answer of a [`Router`] to a request.
 #[derive(Debug)]
 pub enum Found<'r, T> {
     /// This route.
@@ -96,7 +96,7 @@ pub enum Found<'r, T> {
 pub struct Match<'r, T> {
     /// The route.
     pub route: &'r Arc<Route<T>>,
-    /// What it captured.
+    /// The route's captures.
     pub params: Params,
 }
 
@@ -187,9 +187,9 @@ fn allow<T>(chain: &Chain<T>, path: &str) -> Option<String> {
 /// Two routes that cannot both be there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conflict {
-    /// Which route was added second: its place in the order of [`RouterBuilder::route`], from 0.
+    /// The route that was added second: its place in the order of [`RouterBuilder::route`], from 0.
     pub route: usize,
-    /// Which was there before.
+    /// The route that was there before.
     pub with: usize,
     /// Under which host both are served.
     pub host: HostPattern,

@@ -50,11 +50,11 @@ const READ_BUFFER_BYTES: usize = 128 * 1024;
 const LEAST_HTTP2_IDLE: Duration = Duration::from_secs(1);
 /// How often an HTTP/2 connection is looked at while it waits for its client as long as it may.
 const LOOKS_PER_WAIT: u32 = 4;
-/// What HTTP/2 counts for a header field besides name and value (RFC 9113, section 6.5.2), in bytes.
+/// The count of HTTP/2 for a header field besides name and value (RFC 9113, section 6.5.2), in bytes.
 const HTTP2_FIELD_BYTES: usize = 32;
-/// What an HTTP/2 client may send ahead of what is read, for one stream and for one connection, in bytes.
+/// The bytes that an HTTP/2 client may send ahead of the reader, for one stream and for one connection.
 const HTTP2_WINDOWS: (u32, u32) = (256 * 1024, 1024 * 1024);
-/// What one HTTP/2 stream buffers of its response, in bytes.
+/// The bytes that one HTTP/2 stream buffers of its response.
 const HTTP2_SEND_BYTES: usize = 128 * 1024;
 /// The first and the longest pause after the system could not accept a connection.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
@@ -90,7 +90,7 @@ const BACKLOG: u32 = 4096;
 
 /// Bytes of a response that the kernel holds besides those on their way, before the connection may write more; half of them have to
 /// leave first. A socket's buffer grows to megabytes, and takes more only once a third is free: of a client that reads slowly the host
-/// would see nothing for so long. What is on its way is not bounded by this, so that a long way takes no throughput. At 10 Gbit/s,
+/// would see nothing for so long. Bytes that are on their way are not bounded by this, so that a long way takes no throughput. At 10 Gbit/s,
 /// half of this lasts 26 us: long enough for the connection's thread to write again.
 #[cfg(target_os = "linux")]
 const UNSENT_BYTES: u32 = 64 * 1024;
@@ -240,7 +240,7 @@ fn http2_builder(options: &Options, streams: Streams) -> http2::Builder<Streams>
     builder
 }
 
-/// What the connections of a listener share.
+/// The state that the connections of a listener share.
 pub(super) struct Ingress<H: Handler> {
     dispatch: Arc<Dispatch<H>>,
     gate: Arc<Gate>,
@@ -282,8 +282,8 @@ async fn accept<H: Handler>(listener: TcpListener, ingress: Arc<Ingress<H>>, loo
             }
         }
     }
-    // Who had connected before the drain began was accepted, as far as a client can know. The runtime may not have
-    // been told of them yet, so the system is asked.
+    // A client that had connected before the drain began was accepted, as far as the client can know. The runtime may not have
+    // been told of it yet, so the system is asked.
     let Ok(listener) = listener.into_std() else { return };
     while let Some(permit) = gate.try_reserve()
         && let Ok((socket, peer)) = listener.accept()

@@ -11,7 +11,7 @@ use super::{
     route::{host_key, port_of},
 };
 
-/// Which host and path a request is for.
+/// The host and path that a request is for.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Target<'a> {
     /// The authority as the client wrote it. Empty in HTTP/1.0 without `Host`.

@@ -49,10 +49,10 @@ const BODY_LIMIT: u64 = 64 * 1024;
 const LARGE_BYTES: usize = 16 * 1024 * 1024;
 /// Tenants that have routes of their own.
 const TENANTS: u32 = 8;
-/// What all buffered bodies of one host may take together, in bytes.
+/// The bound on all buffered bodies of one host together, in bytes.
 const BODY_BUDGET: u64 = 1024 * 1024;
 
-/// What a route does.
+/// The behaviour of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Deed {
     /// `hello` and the route's parameters.
@@ -83,7 +83,7 @@ enum Deed {
     Panic,
 }
 
-/// What the handler has seen.
+/// The requests that the handler has seen.
 struct World {
     /// Requests that have begun to wait.
     waiting: AtomicUsize,
@@ -91,7 +91,7 @@ struct World {
     dropped: AtomicUsize,
     /// How collecting a body ended, where it did not end well.
     body_errors: Mutex<Vec<BodyError>>,
-    /// What bodies go on.
+    /// The condition under which bodies go on.
     bodies: Arc<Account>,
     answered: Mutex<Vec<String>>,
     changed: Notify,
@@ -285,7 +285,7 @@ impl Host {
         Client { socket, unread: Vec::new() }
     }
 
-    /// What the server sends until it closes the connection.
+    /// The bytes that the server sends until it closes the connection.
     async fn exchange(&self, bytes: impl AsRef<[u8]>) -> String {
         let mut client = self.connect().await;
         client.send(bytes).await;

@@ -4,7 +4,7 @@
 //! given up, a client that is still sending is waited for before the connection is closed, and hyper's bare answer to bytes
 //! that are no request is replaced by a problem document.
 //!
-//! What an HTTP/1 connection has to send it sends once the other connections of its thread that have something to do have done
+//! An HTTP/1 connection sends its output once the other connections of its thread that have something to do have done
 //! it: then all of it leaves together. A client, or a proxy, with many connections is woken once and finds many responses,
 //! where each would have woken it, and its next requests come together too.
 
@@ -31,13 +31,13 @@ use super::{
     respond,
 };
 
-/// What an HTTP/2 client sends first (RFC 9113, section 3.4).
+/// The first bytes of an HTTP/2 client (RFC 9113, section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// What a client whose request was refused may still send before it is cut off.
+/// The bytes that a client whose request was refused may still send before it is cut off.
 const LINGER_BYTES: usize = 16 * 1024 * 1024;
 
-/// Which HTTP a client speaks, and the bytes that were read to find out.
+/// The version of HTTP that a client speaks, and the bytes that were read to find out.
 #[derive(Debug)]
 pub(super) enum Spoken {
     Http1(Prefix),
@@ -94,7 +94,7 @@ pub(super) struct Transport<S> {
     flushed: u32,
     /// Whether what there is to send has let others go first, since hyper last had nothing left.
     gathered: bool,
-    /// What is left to send in the place of what hyper wrote.
+    /// The rest of the answer that replaces hyper's.
     refusal: Option<Bytes>,
     closing: Closing,
 }
@@ -102,7 +102,7 @@ pub(super) struct Transport<S> {
 /// A client that did not take all that was to be sent.
 struct Stalled {
     until: Pin<Box<Sleep>>,
-    /// What it has taken since.
+    /// The bytes that the transport has taken since.
     taken: usize,
 }
 
@@ -172,7 +172,7 @@ impl<S> Transport<S> {
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, text)))
     }
 
-    /// What to send instead of `bytes`, if those are hyper's own answer to something that is no request.
+    /// The answer instead of `bytes`, if those are hyper's own answer to something that is no request.
     ///
     /// They are its own if it was handed nothing since it last had nothing left to send; else they are, or might
     /// be, a function's.

@@ -10,14 +10,14 @@ use crate::{
     telemetry::{Context, Usage},
 };
 
-/// What a call came to, with what it used.
+/// The result of a call, with its usage.
 #[derive(Clone, Debug)]
 pub struct Called<T> {
     /// The function's own result, or why there is none.
     pub result: Result<T, Failure>,
     /// For people: a trap's message and backtrace.
     pub detail: Option<String>,
-    /// What it used.
+    /// The usage.
     pub usage: Usage,
 }
 

@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::manifest::Limits;
 
-/// What begins the names of headers that only the host may set.
+/// The prefix of the names of headers that only the host may set.
 const OWN_PREFIX: &str = "lacewing-";
 
 /// How a header is over the limits of a function.
@@ -52,7 +52,7 @@ impl Excess {
     }
 }
 
-/// Which way a header goes.
+/// The direction of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// To a function.

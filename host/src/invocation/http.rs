@@ -44,12 +44,12 @@ pub struct HttpRequest<'a> {
     pub authority: &'a str,
     /// The pattern of the route.
     pub route: &'a str,
-    /// What the pattern captured: names and decoded values.
+    /// The captures of the pattern: names and decoded values.
     pub params: &'a [(&'a str, &'a str)],
 }
 
 impl HttpRequest<'_> {
-    /// What outbound requests of the function carry on, unless it says otherwise.
+    /// The trace that outbound requests of the function carry on, unless it says otherwise.
     fn propagation(&self) -> Propagation {
         let field = |name: &str| self.parts.headers.get(name).cloned();
         Propagation {
@@ -253,8 +253,8 @@ async fn run(
                         None if unread => run_unread(guest, &outlet, &progress, limits).await,
                         None => run_on(guest, &progress, limits).await,
                     };
-                    // What a guest was to be stopped for explains how it ended, even where it ended before it was
-                    // stopped. But settling wakes the reader, who may leave at what it reads: that explains nothing.
+                    // The limit for which a guest was to be stopped explains how it ended, even where it ended before it was
+                    // stopped. But settling wakes the reader, and a reader that leaves at what it reads explains nothing.
                     let left = progress.reader_is_gone();
                     let complete = outlet.settle().await;
                     match progress.reason() {

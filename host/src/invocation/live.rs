@@ -90,7 +90,7 @@ pub(super) struct Live<S: Used = Sandbox> {
     _permit: Permit,
 }
 
-/// What an invocation runs in.
+/// The sandbox or seat that an invocation runs in.
 pub(super) trait Used: Sized {
     /// Makes it.
     fn make(making: Making<'_>) -> impl Future<Output = Result<Self, Fault>> + Send;
@@ -98,7 +98,7 @@ pub(super) trait Used: Sized {
     /// Says who pays for it, and with which turn it begins.
     fn charge_to(&mut self, lane: Arc<Lane>, turn: Option<Turn>);
 
-    /// What it used of that.
+    /// The usage of that.
     fn usage(&self) -> sandbox::Usage;
 
     /// Whether it kept a thread for itself for long.
@@ -123,7 +123,7 @@ impl Used for Sandbox {
     }
 }
 
-/// What an invocation that streams runs in.
+/// The sandbox or seat of an invocation that streams.
 pub(super) enum Serving {
     /// A sandbox of its own.
     Alone(Box<Sandbox>),
@@ -228,7 +228,7 @@ impl Making<'_> {
     }
 }
 
-/// What is left of an invocation that has ended.
+/// The rest of an invocation that has ended.
 #[derive(Clone, Debug)]
 pub(super) struct Ended {
     pub(super) outcome: Outcome,
@@ -297,7 +297,7 @@ impl<S: Used> Live<S> {
         })
     }
 
-    /// What its sandbox was made of.
+    /// The way in which its sandbox was made.
     pub(super) fn spec(&self) -> Arc<Spec> {
         self.revision.spec.clone()
     }

@@ -2,7 +2,7 @@
 //!
 //! Fields that belong to the connection (RFC 9110, section 7.6.1) and the host's own `lacewing-*` are taken out: a function
 //! that forwards another server's response cannot be blamed for them. `trailer` stays where a body streams: HTTP/1.1 sends
-//! no trailers that the head has not named. A body that its status forbids is dropped. What is no HTTP at all is refused; so
+//! no trailers that the head has not named. A body that its status forbids is dropped. An answer that is no HTTP at all is refused; so
 //! is a `content-length` that is wrong, which is not put right: the guest's idea of what it sends is wrong, and elsewhere its
 //! clients would get half of it.
 
@@ -226,7 +226,7 @@ mod tests {
             refusal(lean(200, &[("X", b"a\r\nset-cookie: b")], b"")),
             "the value of the response's header x has the byte 0x0d, which no field value may have"
         );
-        // What would be taken out counts too.
+        // A header that would be taken out counts too.
         assert_eq!(
             refusal(lean(200, &[("a", b""), ("b", b""), ("c", b""), ("te", b"")], b"")),
             "the response has 4 headers; the limit is 3 (`headers`)"

@@ -37,7 +37,7 @@ use crate::{
 /// case, and no more than a moment's CPU time.
 const DISCARDED_BYTES: usize = 1 << 20;
 
-/// What the bodies of an invocation have seen; shared with the task that runs the guest.
+/// The progress of an invocation's bodies; shared with the task that runs the guest.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     bytes_in: AtomicU64,
@@ -55,7 +55,7 @@ pub(super) enum Stop {
     TrailersTooLarge(Excess),
     /// The request's body did not come to its end.
     Request(BodyError),
-    /// Nobody reads its response any more.
+    /// The reader of its response is gone.
     ReaderGone,
     /// The host has no room for what is left of its response.
     NoRoom,
@@ -169,7 +169,7 @@ enum State {
     Open { body: ResponseStream, reader: Option<Waker> },
     /// The guest is gone; this is what it left.
     Settled { rest: VecDeque<Frame<Bytes>>, failed: Option<CutShort>, _charged: Option<Part> },
-    /// Nobody reads any more.
+    /// The reader is gone.
     Closed,
 }
 
@@ -321,7 +321,7 @@ impl Outlet {
         Err(CutShort(format!("it has more than {} bytes", self.limit_bytes)))
     }
 
-    /// What the state guards is valid after every statement.
+    /// The guarded state is valid after every statement.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -330,7 +330,7 @@ impl Outlet {
 /// The connection's end of an [`Outlet`]. Stops the guest when its reader goes away before the end.
 pub(super) struct GuestBody {
     outlet: Arc<Outlet>,
-    // What is still to come, where the guest has said so.
+    // The bytes that are still to come, where the guest has said so.
     declared: Option<u64>,
     // None once the end was seen: the guest may run on after it.
     guest: Option<AbortHandle>,
@@ -378,7 +378,7 @@ impl http_body::Body for GuestBody {
             Some(Ok(frame)) => self.seen(frame),
             // It has ended.
             None => self.guest = None,
-            // Whoever runs the guest knows why, and stops it.
+            // The task that runs the guest knows why, and stops it.
             Some(Err(_)) if self.outlet.progress.reason().is_some() => self.guest = None,
             Some(Err(_)) => {}
         }

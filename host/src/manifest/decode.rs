@@ -23,7 +23,7 @@ const MAX_REMOVED: usize = 64;
 /// The most that is decoded for one file, in bytes of its text: each value that is taken out costs another look at all of it.
 const MAX_DECODED_BYTES: usize = 4 * 1024 * 1024;
 
-/// So many values may be taken out of a large file all the same.
+/// As many values may be taken out of a large file all the same.
 const MIN_REMOVED: usize = 8;
 
 /// Why nothing was decoded.
@@ -34,7 +34,7 @@ pub(crate) enum Undecoded {
     Cut,
 }
 
-/// What was decoded, and what had to be taken out.
+/// The decoded values, and the keys that had to be taken out.
 pub(crate) struct Decoded<T> {
     pub(crate) value: T,
     /// The keys that lead to each value that was taken out.

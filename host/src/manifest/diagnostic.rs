@@ -48,9 +48,9 @@ impl Severity {
 pub struct Diagnostic {
     /// How bad it is.
     pub severity: Severity,
-    /// What is wrong.
+    /// The fault.
     pub message: String,
-    /// What would be right.
+    /// The remedy.
     pub help: Option<String>,
     /// The file, as its path was given, if the finding is about a file.
     pub file: Option<PathBuf>,
@@ -275,7 +275,7 @@ impl Rendered<'_> {
 /// The parts of a line before, in and after a span, printable, each cut to what is worth showing. The rest is not looked at: a line
 /// may be as long as its file.
 fn excerpt(line: &str, span: Range<usize>) -> (String, String, String) {
-    /// So many characters show as more than are shown.
+    /// As many characters show as more than are shown.
     const ENOUGH: usize = CONTEXT_CHARS + 4;
     let clean = |text: &str| Printable(text).to_string().chars().collect::<Vec<char>>();
     let first = |text: &str| match text.char_indices().nth(ENOUGH) {

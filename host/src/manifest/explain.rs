@@ -165,7 +165,7 @@ fn wrong_type(path: &[Step], expected: &str, value: &DeValue<'_>) -> Diagnostic 
     }
 }
 
-/// What a finding is about: `` `cpu_ms` ``, or an item of an array.
+/// The subject of a finding: `` `cpu_ms` ``, or an item of an array.
 fn subject(path: &[Step]) -> String {
     match path {
         [] => "the file".to_owned(),

@@ -135,8 +135,8 @@ impl Findings {
         self.text.place(span.clone())
     }
 
-    /// Parses and decodes the text. What is no TOML is not decoded, because what the parser makes of it may be far
-    /// from what was meant.
+    /// Parses and decodes the text. Text that is no TOML is not decoded, because the parser's reading of it may be far
+    /// from its meaning.
     pub(crate) fn decode<T: DeserializeOwned>(&mut self) -> Option<Decoded<T>> {
         let text = Arc::clone(&self.text);
         let (table, errors) = DeTable::parse_recoverable(text.text());

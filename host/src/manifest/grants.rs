@@ -198,11 +198,11 @@ pub enum InvalidGrant {
 }
 
 impl InvalidGrant {
-    /// What would be right, as a grant, where it can be told.
+    /// The remedy, as a grant, where it can be told.
     pub fn help(&self) -> Option<String> {
         match self {
             InvalidGrant::NoScheme(text) => {
-                // What is before two slashes was to be a scheme.
+                // The part before two slashes was to be a scheme.
                 let text = text.split_once("//").map_or(&text[..], |(_, host)| host);
                 Some(format!("write `https://{text}`, or `*://{text}` for http as well"))
             }

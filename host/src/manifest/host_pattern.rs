@@ -11,7 +11,7 @@ use std::{
 /// The longest host name, in bytes (RFC 1035, section 2.3.4, without the final dot).
 pub(crate) const MAX_HOST_BYTES: usize = 253;
 
-/// Which host names are meant. Host names are in lower case and without a port.
+/// The host names of a pattern. Host names are in lower case and without a port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum HostPattern {
     /// `api.example.com`, or an address: `127.0.0.1`, `[::1]`. An IPv6 address is in its shortest form (RFC 5952).

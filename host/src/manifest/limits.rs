@@ -45,7 +45,7 @@ pub struct Limits {
     /// Bytes of names and values of a request's header fields, and of a response's. Manifest: `header_kib`.
     /// Default 32 KiB. `bad_request` (431), `bad_response`.
     pub header_bytes: u32,
-    /// Bytes of log lines that one invocation may emit. Manifest: `log_kib`. Default 64 KiB. What is over it is
+    /// Bytes of log lines that one invocation may emit. Manifest: `log_kib`. Default 64 KiB. Lines over it are
     /// dropped, and the last line says so; the invocation goes on.
     pub log_bytes: u64,
     /// Invocations of this function at once. Manifest: `concurrency`. Default 256. `throttled`.
@@ -132,7 +132,7 @@ macro_rules! limit_keys {
                 }
             }
 
-            /// What may be written.
+            /// The values that may be written.
             pub const fn range(self) -> RangeInclusive<u64> {
                 match self {
                     $(LimitKey::$variant => $min..=$max,)*
@@ -140,7 +140,7 @@ macro_rules! limit_keys {
             }
         }
 
-        /// What one invocation of a function may use, and how many of them there may be.
+        /// The limits of one invocation of a function, and of the number of its invocations.
         #[derive(Clone, Debug, Default, serde::Deserialize, schemars::JsonSchema)]
         #[serde(deny_unknown_fields, expecting = "a table")]
         #[schemars(rename = "Limits")]
@@ -171,7 +171,7 @@ macro_rules! limit_keys {
         }
 
         impl RawLimits {
-            /// What was written, in the order of [`LimitKey::ALL`].
+            /// The written values, in the order of [`LimitKey::ALL`].
             pub(crate) fn written(&self) -> impl Iterator<Item = (LimitKey, &At<Whole>)> {
                 [$((LimitKey::$variant, self.$key.as_ref())),*]
                     .into_iter()
@@ -217,7 +217,7 @@ limit_keys! {
     headers = Headers, 1..=1024, default 100;
     /// Names and values of a request's header fields, and of a response's, in KiB.
     header_kib = HeaderKib, 1..=1024, default 32;
-    /// Log lines that one invocation may emit, in KiB. What is over it is dropped.
+    /// Log lines that one invocation may emit, in KiB. Lines over it are dropped.
     log_kib = LogKib, 0..=1_048_576, default 64;
     /// Invocations of this function at once.
     concurrency = Concurrency, 1..=100_000, default 256;
@@ -227,7 +227,7 @@ limit_keys! {
     /// making its own, and another is made meanwhile.
     provisioned = Provisioned, 0..=10_000, default 0;
     /// Invocations that one instance may serve before it is dropped, several of them at once where its component can. For
-    /// components of wasi:http. What one of them leaves in memory, the next one finds.
+    /// components of wasi:http. The memory that one of them leaves, the next one finds.
     reuse = Reuse, 1..=1_000_000, default 1;
     /// Resource handles (requests, bodies, timers, ...) that one sandbox holds at once.
     handles = Handles, 1..=1_000_000, default 1024;
@@ -278,7 +278,7 @@ impl Limits {
         })
     }
 
-    /// Sets a limit in the unit of its key. What is outside the key's range is brought into it.
+    /// Sets a limit in the unit of its key. A value outside the key's range is brought into it.
     pub fn set(&mut self, key: LimitKey, value: u64) {
         let range = key.range();
         let value = value.clamp(*range.start(), *range.end());

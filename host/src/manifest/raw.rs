@@ -23,14 +23,14 @@ pub(crate) struct RawManifest {
     /// hyphen.
     #[schemars(schema_with = "name_schema")]
     pub(crate) app: Option<At<String>>,
-    /// What functions have where they do not say otherwise.
+    /// The values of functions that do not say otherwise.
     pub(crate) defaults: RawDefaults,
     /// The functions, each under its name.
     #[schemars(transform = names_as_keys)]
     pub(crate) functions: Entries<RawFunction>,
 }
 
-/// What functions have where they do not say otherwise.
+/// The values of functions that do not say otherwise.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a table")]
 #[schemars(rename = "Defaults")]
@@ -56,13 +56,13 @@ pub(crate) struct RawFunction {
     pub(crate) build: Option<At<RawBuild>>,
     /// The requests that the function answers. Without any it can be invoked by name only.
     pub(crate) routes: Vec<At<RawRoute>>,
-    /// What one invocation may use, and how many of them there may be.
+    /// The limits of one invocation, and of their number.
     pub(crate) limits: RawLimits,
     /// Environment variables.
     pub(crate) env: Entries<At<String>>,
-    /// What the function may reach. Nothing by default.
+    /// The targets that the function may reach. None by default.
     pub(crate) grants: RawGrants,
-    /// Which pages of other origins may call the function from a browser: the host answers for it. By default it does
+    /// The pages of other origins that may call the function from a browser: the host answers for it. By default it does
     /// not, and the function may do so itself.
     pub(crate) cors: Option<At<RawCors>>,
 }
@@ -104,7 +104,7 @@ struct RawRouteTable {
     host: Option<At<String>>,
 }
 
-/// What a function may reach.
+/// The targets that a function may reach.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a table")]
 #[schemars(rename = "Grants")]
@@ -118,7 +118,7 @@ pub(crate) struct RawGrants {
     pub(crate) networks: Vec<At<String>>,
 }
 
-/// Which pages of other origins may call the function from a browser.
+/// The pages of other origins that may call the function from a browser.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a table")]
 #[schemars(rename = "Cors", extend("required" = ["origins"]))]

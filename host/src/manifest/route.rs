@@ -67,7 +67,7 @@ impl fmt::Display for Route {
     }
 }
 
-/// The pattern of a path, in canonical form. What it takes is in the module's documentation.
+/// The pattern of a path, in canonical form. The module's documentation has its syntax.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct RoutePath {
     pattern: Arc<str>,
@@ -155,7 +155,7 @@ impl fmt::Debug for RoutePath {
 pub struct InvalidRoute {
     pattern: String,
     reason: String,
-    /// What would be right, where there is something particular.
+    /// The remedy, where there is something particular.
     pub help: Option<String>,
 }
 

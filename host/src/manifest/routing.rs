@@ -30,7 +30,7 @@ struct Places<T> {
     rest: Takers<T>,
 }
 
-/// What a route that was to be added clashes with.
+/// The route that a route which was to be added clashes with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Clash<T> {
     /// The route that was there before.

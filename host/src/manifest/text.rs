@@ -58,7 +58,7 @@ impl ManifestText {
         &self.text
     }
 
-    /// What the file was when it was read; `None` for text that was at hand.
+    /// The file's state when it was read; `None` for text that was at hand.
     pub(crate) fn stamp(&self) -> Option<Stamp> {
         self.stamp
     }

@@ -330,7 +330,7 @@ impl FunctionReader<'_> {
     }
 }
 
-/// What functions have where they do not say otherwise.
+/// The values of functions that do not say otherwise.
 struct Defaults {
     limits: Vec<WrittenLimit>,
     env: Vec<(String, String)>,
@@ -403,7 +403,7 @@ fn warn_of_unused_cpu(raw: &RawLimits, findings: &mut Findings) {
     }
 }
 
-/// What the names of the variables begin with that the host sets in every sandbox: a function can believe them.
+/// The prefix of the names of the variables that the host sets in every sandbox: a function can believe them.
 pub(crate) const RESERVED_ENV: &str = "LACEWING_";
 
 fn reserved_env(name: &str) -> Diagnostic {

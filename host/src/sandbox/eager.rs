@@ -81,7 +81,7 @@ impl<F: Future> Future for Eager<F> {
             if state.compare_exchange(POLLED, RESTING, Release, Relaxed).is_ok() {
                 return Poll::Pending;
             }
-            // What it waits for at a tick is that others are polled, and polled again at once it would see that they were.
+            // At a tick it waits for others to be polled, and polled again at once it would see that they were.
             if budget::is_interrupted() || start.elapsed() >= SHORT {
                 break;
             }

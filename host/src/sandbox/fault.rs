@@ -1,6 +1,6 @@
 //! The one place where a trap, or any other error out of Wasmtime, is classified.
 //!
-//! What comes out of a call, and whose fault it is:
+//! The errors of a call, and the party at fault:
 //!
 //! | error | outcome |
 //! |---|---|

@@ -178,7 +178,7 @@ impl ResourceLimiter for Limiter {
             });
             return Ok(false);
         }
-        // Wasmtime asks before it looks at the memory's own maximum. What that forbids must not be counted.
+        // Wasmtime asks before it looks at the memory's own maximum. A growth that the maximum forbids must not be counted.
         if maximum.is_some_and(|maximum| desired > maximum) {
             return Ok(false);
         }
@@ -192,8 +192,8 @@ impl ResourceLimiter for Limiter {
         Ok(true)
     }
 
-    /// What was let through and then refused by the system counts as refused by the host, and not as had. What the memory's own type
-    /// forbids comes here as well, without having been let through.
+    /// A growth that was let through and then refused by the system counts as refused by the host, and not as had. A growth that the memory's own
+    /// type forbids comes here as well, without having been let through.
     fn memory_grow_failed(&mut self, error: wasmtime::Error) -> Result<()> {
         if is_out_of_memory(&error) {
             self.refused = Some(Refusal::Host { desired_bytes: self.memory_bytes });

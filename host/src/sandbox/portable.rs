@@ -1,7 +1,7 @@
 //! The portable path: any component that exports wasi:http 0.2 or 0.3, streaming both ways.
 //!
 //! The head of the response leaves as soon as the guest has it; the guest runs on while its body is read, and may
-//! run on after it, until its deadline. Whoever drives [`Sandbox::serve`] therefore does so in a task of its own.
+//! run on after it, until its deadline. A caller that drives [`Sandbox::serve`] therefore does so in a task of its own.
 
 use std::{
     future::poll_fn,
@@ -135,7 +135,7 @@ pub(super) async fn exchange_02(
     let request = view.new_incoming_request(scheme, request)?;
     let out = view.new_response_outparam_from_callback(move |result| {
         let sent = result.map(|response| {
-            // Nobody listens any more: the guest will be stopped.
+            // The caller no longer listens: the guest will be stopped.
             let _ = respond.send(response.map(from_wasi));
         });
         let _ = answered.send(sent);

@@ -148,12 +148,12 @@ impl Program {
         })
     }
 
-    /// What it exports.
+    /// The component's exports.
     pub fn exports(&self) -> Exports {
         self.exports
     }
 
-    /// What it imports.
+    /// The component's imports.
     pub fn imports(&self) -> Vec<Import> {
         Import::of(self.instance.component())
     }
@@ -213,7 +213,7 @@ impl Program {
     }
 }
 
-/// Memories and tables. What cannot be told is not for this host: only components that import modules are like that.
+/// Memories and tables. A component whose memories cannot be told is not for this host: only components that import modules are like that.
 fn needs(component: &wasmtime::component::Component) -> (u32, u32) {
     component.resources_required().map_or((0, 0), |needs| (needs.num_memories, needs.num_tables))
 }

@@ -6,13 +6,13 @@
 //!        +------------------ woken by each taking --------+  +--close: swap, drain, the revision's end--> dropped
 //! ```
 //!
-//! A provisioned sandbox has run nothing but what instantiation runs. What belongs to an invocation is set when one takes it:
+//! A provisioned sandbox has run nothing but what instantiation runs. The parts that belong to an invocation are set when one takes it:
 //! deadline, CPU clock, epoch, log, and what the guest will be told of the invocation. A component that asks the host for something while it is
 //! instantiated would hold an answer that was not meant for the invocation: it is not provisioned.
 //!
 //! The slots are the host's own, besides those of invocations ([`Holdings::provision`](crate::engine::Holdings::provision)): what is
-//! ready does not count against its tenant's quotas, which count invocations, and a host that is full is as full as without. What
-//! it takes to make one, CPU time and memory, its tenant is charged for as for an invocation.
+//! ready does not count against its tenant's quotas, which count invocations, and a host that is full is as full as without. The
+//! CPU time and memory for making one are charged to the tenant, as for an invocation.
 
 use std::{
     sync::{

@@ -12,13 +12,13 @@
 //!
 //! - An instance is of one revision, so of one tenant. It ends with its revision: what it serves it finishes.
 //! - **What is shared**: memory, handles, what the component keeps in variables. The CPU budget is each invocation's own as far as
-//!   that can be told ([`meter`]); deadline, outbound requests and log are. What a guest prints while it serves several belongs to the
+//! that can be told ([`meter`]); deadline, outbound requests and log are. The output of a guest that serves several belongs to the
 //!   one that began last.
 //! - **A trap, or a limit of the sandbox, ends all that the instance serves**, each with that outcome, and its detail says that it was shared.
 //! - An invocation that is stopped (deadline, client gone) leaves guest code behind that cannot be stopped alone: the
 //!   instance is retired, and gone when the others are.
 //! - **Slots** are those that the host has for what is made ahead ([`Holdings::provision`](crate::engine::Holdings::provision)). Where none is left, an invocation
-//!   has a sandbox of its own as without `reuse`; so what is kept never takes a slot from an invocation. What is idle goes after [`IDLE`].
+//! has a sandbox of its own as without `reuse`; so an instance that is kept never takes a slot from an invocation. An idle one goes after [`IDLE`].
 //! - An instance is on one event loop, and serves those that are on the same one, or anybody while it serves nobody: each hand-over between
 //!   threads costs more than the guest of a small function does.
 
@@ -74,7 +74,7 @@ pub struct Reused {
     metrics: Arc<FunctionMetrics>,
 }
 
-/// What an instance and those that it serves have in common.
+/// The state that an instance and its invocations share.
 pub(super) struct Instance {
     pool: Weak<Reused>,
     spec: Arc<Spec>,
@@ -136,7 +136,7 @@ struct Call {
     done: oneshot::Sender<Done>,
 }
 
-/// What is known of a call before it is done.
+/// The progress of a call before it is done.
 struct Noted {
     /// Where the meter was when it began, in nanoseconds; at first, that it has not.
     start_ns: AtomicU64,
@@ -297,7 +297,7 @@ impl Drop for Reused {
     }
 }
 
-/// What an instance holds of the host as long as it exists.
+/// The host's resources that an instance holds as long as it exists.
 struct Kept {
     #[expect(dead_code, reason = "held")]
     slot: Part,
@@ -445,7 +445,7 @@ impl Seat {
         self.instance.cpu.overran()
     }
 
-    /// What was used so far.
+    /// The usage so far.
     pub fn usage(&self) -> Usage {
         let usage = self.done.unwrap_or_else(|| Usage { cpu: self.charged(), ..Usage::default() });
         Usage {

@@ -34,10 +34,10 @@ use crate::{
     telemetry::{GuestLog, shortened},
 };
 
-/// What an init may hand over in one call, in bytes: a line that it prints, its error.
+/// The size of one call's arguments in an init, in bytes: a line that it prints, its error.
 const HOSTCALL_BYTES: usize = 1 << 20;
 
-/// What an init runs under.
+/// The limits of an init.
 pub struct InitSpec {
     /// The function's limits.
     pub limits: Limits,
@@ -50,7 +50,7 @@ pub struct InitSpec {
 pub struct Snapshot {
     /// The component.
     pub bytes: Vec<u8>,
-    /// What its init took.
+    /// The usage of its init.
     pub cpu: Duration,
 }
 
@@ -60,14 +60,14 @@ pub enum InitError {
     /// State that cannot be captured.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
-    /// What only an invocation may ask for.
+    /// The requests that only an invocation may make.
     #[error(
         "its init called {import}: {why}. An init may compute, read the function's variables and print; do this in the handler"
     )]
     Denied {
         /// Interface and function.
         import: String,
-        /// What would be wrong with it.
+        /// The fault that it would have.
         why: &'static str,
     },
     /// It said so itself.
@@ -92,7 +92,7 @@ pub enum InitError {
     NoRoom(String),
 }
 
-/// What would be wrong with an import's result in every sandbox.
+/// The fault that an import's result would have in every sandbox.
 fn why_denied(interface: &str) -> &'static str {
     match interface.split(['/', '@']).next() {
         Some("wasi:clocks") => "the time would stand still in every sandbox",
@@ -116,7 +116,7 @@ const PATIENCE: u32 = 10;
 /// The most that is shown of a name or a message, in bytes: a guest makes them as long as it likes.
 const SHOWN_BYTES: usize = 1024;
 
-/// What reading a memory adds to it.
+/// The growth of a memory by being read.
 const READ_BYTES: usize = 64 << 10;
 
 struct State {
@@ -243,7 +243,7 @@ fn on_tick(ctx: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> 
     Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
 }
 
-/// What an init may use, and in the place of everything else that `component` imports a function that says so.
+/// The imports that an init may use, and for everything else that `component` imports a function that refuses.
 fn linker(component: &Component, tasks: bool) -> wasmtime::Result<Linker<State>> {
     let engine = component.engine();
     let mut linker = Linker::new(engine);
@@ -336,7 +336,7 @@ async fn read(
     }
 }
 
-/// Reads what the instrumentation exports. What could not be read is empty, and `error` says why.
+/// Reads the exports of the instrumentation. Parts that could not be read are empty, and `error` says why.
 struct Reader<'a> {
     store: &'a mut Store<State>,
     instance: Instance,

@@ -28,7 +28,7 @@ use crate::{
     telemetry::{Context, GuestLog},
 };
 
-/// What all sandboxes of a revision have in common.
+/// The settings that all sandboxes of a revision share.
 pub struct Spec {
     /// Its limits, with the caps of tenant and host applied.
     pub limits: Limits,
@@ -41,15 +41,15 @@ pub struct Spec {
 }
 
 /// Bytes that a guest may hand over in one call besides the body of a response: as arguments of a hostcall, or as the rest of its own
-/// result. Strings and lists are charged by their size. What is handed over is taken in one step, which nobody can interrupt.
+/// result. Strings and lists are charged by their size. The arguments are taken in one step, which cannot be interrupted.
 const HOSTCALL_BYTES: u64 = 1 << 20;
 
 /// And at most, whatever the manifest says: a list of many entries that all point at the same bytes is held once for each. A
 /// response that is larger has to be streamed.
 const MAX_HOSTCALL_BYTES: u64 = 64 << 20;
 
-/// What a call may hand over. Where the function's result `has_bytes`, as a response of the lean path has, one that is half as large again
-/// as its limits allow fits: what is larger is to be told by how much.
+/// The size of a call's arguments and result. Where the function's result `has_bytes`, as a response of the lean path has, one that is half as large
+/// again as its limits allow fits: a larger one is to be told by how much.
 pub(super) fn hostcall_bytes(limits: &Limits, has_bytes: bool) -> usize {
     let result_bytes = match has_bytes {
         true => limits.response_body_bytes.unwrap_or(Limits::BUFFERED_BODY_BYTES),
@@ -72,14 +72,14 @@ pub(crate) struct State {
     http: WasiHttpCtx,
     propagation: Propagation,
     outbound: Option<Box<Outbound>>,
-    /// What a call may hand over.
+    /// The size of a call's arguments and result.
     pub(super) hostcall_bytes: usize,
-    /// What the sandbox has of the pool over what every one has.
+    /// The sandbox's part of the pool, over the part that every sandbox has.
     pub(super) claim: Claim,
     shared: Option<Box<Shared>>,
 }
 
-/// What there is besides in a store that serves several invocations.
+/// The further data of a store that serves several invocations.
 struct Shared {
     instance: Arc<Instance>,
     /// Of those that it serves, the one that began last in the last place.
@@ -116,8 +116,8 @@ impl State {
         self.limiter.peak_bytes()
     }
 
-    /// One more invocation begins. What it may send is counted anew, with those of the others that are open: nobody can tell
-    /// whose request is whose.
+    /// One more invocation begins. The bound on its requests is counted anew, with those of the others that are open: the host cannot tell
+    /// to which of them a request belongs.
     pub(super) fn begin(&mut self, log: &Arc<GuestLog>, propagation: Propagation) {
         let Some(shared) = &mut self.shared else { return };
         let alone = shared.logs.is_empty();
@@ -264,7 +264,7 @@ impl WasiView for State {
     }
 }
 
-/// What a guest can know of its own invocation. First in the environment, so that the manifest's variables do not hide it.
+/// The facts that a guest can know of its own invocation. First in the environment, so that the manifest's variables do not hide them.
 fn about(spec: &Spec, log: &GuestLog) -> [(&'static str, String); 6] {
     let Context { origin, invocation, .. } = log.context();
     [

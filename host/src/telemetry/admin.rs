@@ -1,7 +1,7 @@
 //! The admin listener: metrics for scrapers, health for supervisors, readiness for load balancers.
 //!
 //! It is for the machine that the host runs on: loopback unless told otherwise, no authentication, no request
-//! with an effect. Whoever reaches it is bounded all the same: in connections, of which one that waits for its client
+//! with an effect. A client that reaches it is bounded all the same: in connections, of which one that waits for its client
 //! gives way to a new one (`places`); in time; in the size of a head; and to one request for each connection. Metrics are put
 //! together piece by piece as they are read, by one thread at a time, which serves nothing else: no look at the host's health
 //! waits for them.
@@ -64,15 +64,15 @@ pub enum AdminError {
         "the admin listener cannot have {address}: the port is in use; choose another with --admin, or `--admin off`"
     )]
     InUse {
-        /// What was asked for.
+        /// The request.
         address: SocketAddr,
     },
     /// The address is not one of this machine's, the port needs a privilege, and so on.
     #[error("the admin listener cannot have {address}")]
     Bind {
-        /// What was asked for.
+        /// The request.
         address: SocketAddr,
-        /// What the system says.
+        /// The system's figures.
         source: io::Error,
     },
 }

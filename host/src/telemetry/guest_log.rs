@@ -20,7 +20,7 @@ use crate::telemetry::{Context, Sink};
 /// The longest line, in bytes. A longer one is split, between characters where it is UTF-8.
 pub const MAX_LINE_BYTES: usize = 8 * 1024;
 
-/// What a line counts at least towards the limit, in bytes, because the host adds its tags to each: a limit of
+/// The least that a line counts towards the limit, in bytes, because the host adds its tags to each: a limit of
 /// 64 KiB is a limit of 1,024 lines too.
 pub const MIN_LINE_CHARGE_BYTES: u64 = 64;
 
@@ -57,7 +57,7 @@ impl Stream {
     }
 }
 
-/// What one invocation has printed.
+/// The output of one invocation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogTotals {
     /// Lines that were emitted.
@@ -83,7 +83,7 @@ pub struct GuestLog {
 struct State {
     stdout: Partial,
     stderr: Partial,
-    /// What counts towards the limit so far.
+    /// The bytes that count towards the limit so far.
     charged_bytes: u64,
     full: bool,
     finished: bool,
@@ -151,8 +151,8 @@ impl GuestLog {
         }
     }
 
-    /// Emits lines without an end and, if the limit was reached, the line that says so. What is printed
-    /// afterwards is dropped. Further calls return the same.
+    /// Emits lines without an end and, if the limit was reached, the line that says so. Output after that
+    /// is dropped. Further calls return the same.
     pub fn finish(&self) -> LogTotals {
         let mut state = self.state();
         if !state.finished {

@@ -14,9 +14,9 @@ use crate::{
 /// that never say anything.
 #[derive(Debug)]
 pub struct Origin {
-    /// Who is charged.
+    /// The tenant that is charged.
     pub tenant: TenantName,
-    /// What the function was deployed with.
+    /// The revision of the function.
     pub app: AppName,
     /// The function.
     pub function: FunctionName,
@@ -89,7 +89,7 @@ hex_ids! {
     TraceId,
 }
 
-/// What every line and record of one invocation carries.
+/// The identity that every line and record of one invocation carries.
 #[derive(Clone, Debug)]
 pub struct Context {
     /// The revision that runs.

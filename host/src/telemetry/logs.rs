@@ -21,7 +21,7 @@ use crate::telemetry::{
 /// The environment variable with the log's filter.
 pub const FILTER_VARIABLE: &str = "LACEWING_LOG";
 
-/// What is logged when nothing is said. Of outbound connections that break, guests and servers could make any number.
+/// The filter of the log by default. Of outbound connections that break, guests and servers could make any number.
 pub const DEFAULT_FILTER: &str = "info,wasmtime_wasi_http=error";
 
 /// How a line looks.
@@ -51,7 +51,7 @@ impl FromStr for LogFormat {
     }
 }
 
-/// What the log shall be.
+/// The options of the log.
 #[derive(Clone, Debug)]
 pub struct LogOptions {
     /// How a line looks.
@@ -62,7 +62,7 @@ pub struct LogOptions {
     pub ansi: bool,
 }
 
-/// What a command that ends by itself logs when nothing is said: it has its own way to say how it went.
+/// The filter of a command that ends by itself: it has its own way to say how it went.
 const COMMAND_FILTER: &str = "warn";
 
 impl LogOptions {
@@ -101,7 +101,7 @@ pub enum LogsError {
     Filter {
         /// The whole filter.
         filter: String,
-        /// What is wrong with it.
+        /// The fault of the filter.
         source: ParseError,
     },
     /// The process has a log already.
@@ -158,7 +158,7 @@ fn subscriber(
     tracing_subscriber::registry().with(layer).with(filter)
 }
 
-/// Which guests' lines the current subscriber's filter lets through. They do not pass through it one by one.
+/// The guests' lines that the current subscriber's filter lets through. They do not pass through it one by one.
 fn guest_levels() -> GuestLevels {
     GuestLevels([
         tracing::enabled!(target: "guest", Level::ERROR),
@@ -190,7 +190,7 @@ mod tests {
         }
     }
 
-    /// What a host that says one thing, with a guest that says two, writes.
+    /// The log of a host that says one thing, with a guest that says two.
     fn written(format: LogFormat, filter: &str) -> String {
         let options = LogOptions { format, filter: filter.to_owned(), ansi: false };
         let out = Written::default();

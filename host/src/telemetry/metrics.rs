@@ -95,7 +95,7 @@ impl OutcomeCounters {
         self.add(outcome, 1);
     }
 
-    /// So many more that ended like this.
+    /// The number of others that ended like this.
     pub fn add(&self, outcome: Outcome, n: u64) {
         self.0[outcome as usize].add(n);
     }
@@ -117,7 +117,7 @@ pub struct ArtifactCacheMetrics {
     pub rejected: Counter,
 }
 
-/// Which programs are in memory.
+/// The programs in memory.
 #[derive(Debug)]
 pub struct ResidencyMetrics {
     /// Programs that were loaded because they were asked for.
@@ -139,7 +139,7 @@ pub struct HostMetrics {
     pub artifact_cache: ArtifactCacheMetrics,
     /// Time to compile a component.
     pub compilation: Histogram,
-    /// Which programs are in memory.
+    /// The programs in memory.
     pub residency: ResidencyMetrics,
 }
 

@@ -1,5 +1,5 @@
 //! The process as the kernel sees it, read from `/proc` at each scrape, under the names that every Prometheus
-//! client library uses. What cannot be read is left out.
+//! client library uses. Figures that cannot be read are left out.
 
 use std::{fmt, fs};
 

@@ -18,10 +18,10 @@ use crate::{
     },
 };
 
-/// The longest detail, in bytes: a trap's message with its backtrace. What is longer is cut.
+/// The longest detail, in bytes: a trap's message with its backtrace. A longer one is cut.
 pub const MAX_DETAIL_BYTES: usize = 8 * 1024;
 
-/// What one invocation used.
+/// The usage of one invocation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Wall time from admission to the end of the response.
@@ -45,7 +45,7 @@ pub struct Usage {
 pub struct Record<'a> {
     /// When it was admitted.
     pub time: SystemTime,
-    /// Whose it was.
+    /// The origin of the invocation.
     pub context: &'a Context,
     /// The request's method. None where no request started it.
     pub method: Option<&'a str>,
@@ -55,9 +55,9 @@ pub struct Record<'a> {
     pub status: Option<u16>,
     /// How it ended.
     pub outcome: Outcome,
-    /// What went wrong, for people: for a trap its message and backtrace. At most [`MAX_DETAIL_BYTES`] are kept.
+    /// The fault, for people: for a trap its message and backtrace. At most [`MAX_DETAIL_BYTES`] are kept.
     pub detail: Option<&'a str>,
-    /// What it used.
+    /// The usage.
     pub usage: &'a Usage,
 }
 
@@ -80,11 +80,11 @@ pub struct UnroutedRecord<'a> {
     pub outcome: Outcome,
     /// From its header to the response's.
     pub duration: Duration,
-    /// What was wrong with it. At most [`MAX_DETAIL_BYTES`] are kept.
+    /// The fault. At most [`MAX_DETAIL_BYTES`] are kept.
     pub detail: Option<&'a str>,
 }
 
-/// Which invocations, and which requests that became none, are logged.
+/// The invocations, and the requests that became none, that are logged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum InvocationLog {
     /// Every one.
@@ -204,7 +204,7 @@ fn level(outcome: Outcome, status: Option<u16>) -> Level {
     match outcome {
         Outcome::Internal => Level::ERROR,
         Outcome::Ok if status.is_none_or(|status| status < 500) => Level::INFO,
-        // What its caller did, or did not wait for, says nothing about the function.
+        // The caller's behaviour says nothing about the function.
         Outcome::NoRoute
         | Outcome::BadRequest
         | Outcome::Unauthorized

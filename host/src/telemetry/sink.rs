@@ -49,7 +49,7 @@ pub(super) fn level_index(level: Level) -> usize {
     }
 }
 
-/// What a sink in memory has taken.
+/// The lines that a sink in memory has taken.
 #[derive(Clone, Debug)]
 pub enum Captured {
     /// A line that a guest printed.
@@ -63,7 +63,7 @@ pub enum Captured {
 pub struct GuestLine {
     /// When the host saw it.
     pub time: SystemTime,
-    /// Who printed it.
+    /// The guest that printed it.
     pub context: Arc<Context>,
     /// The level of its prefix, else its stream's.
     pub level: Level,
@@ -78,7 +78,7 @@ thread_local! {
     static SCRATCH: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// What a thread keeps of its scratch space between two lines, in bytes.
+/// The part of its scratch space that a thread keeps between two lines, in bytes.
 const SCRATCH_BYTES: usize = 16 * 1024;
 
 impl Sink {

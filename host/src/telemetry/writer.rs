@@ -8,7 +8,7 @@
 //!   the host's own lines  in that, as a tenant's ----+
 //! ```
 //!
-//! What does not fit is dropped and counted. Of each part no tenant has more than four times what is free ([`Memory`]), so that there is
+//! A line that does not fit is dropped and counted. Of each part no tenant has more than four times what is free ([`Memory`]), so that there is
 //! always room for another one's.
 
 use std::{
@@ -33,17 +33,17 @@ use crate::{
 const GUESTS_BYTES: u64 = 12 * 1024 * 1024;
 /// The same of records, and of the host's own lines.
 const RECORDS_BYTES: u64 = 4 * 1024 * 1024;
-/// What a line counts besides its bytes: its place in the queue. It makes the bound a bound on lines too.
+/// The charge for a line besides its bytes: its place in the queue. It makes the bound a bound on lines too.
 const LINE_BYTES: u64 = 256;
 /// Lines are written to stderr in chunks of this many bytes, or as soon as none waits.
 const CHUNK_BYTES: usize = 64 * 1024;
 /// How long the end of the log is waited for.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Whose a line is.
+/// The owner of a line.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Whose<'a> {
-    /// What a guest of a tenant printed.
+    /// The output of a tenant's guest.
     Guest(&'a TenantName),
     /// The record of an invocation of a tenant's.
     Record(&'a TenantName),
@@ -71,7 +71,7 @@ struct Queue {
     dropped_lines: AtomicU64,
 }
 
-/// What one tenant has waiting.
+/// The lines of one tenant that wait.
 #[derive(Clone, Debug)]
 struct Share {
     guests: Arc<Account>,
@@ -130,7 +130,7 @@ impl LogWriter {
         let (ending, ended) = channel();
         std::thread::Builder::new().name("lacewing-log".to_owned()).spawn(move || {
             write(receiver, io::BufWriter::with_capacity(CHUNK_BYTES, out));
-            // Nobody may be waiting.
+            // The caller may not be waiting.
             let _ = ending.send(());
         })?;
         let guard = Guard { sender: sender.clone(), ended };
@@ -153,8 +153,8 @@ impl LogWriter {
     }
 }
 
-/// Writes until the end is said, or nobody is left to say it: then lines are no longer taken. What cannot be written is lost: there
-/// is nobody to tell.
+/// Writes until the end is said, or all senders are gone: then lines are no longer taken. A line that cannot be written is lost, because no
+/// reader is left to tell.
 fn write(lines: Receiver<Message>, mut out: impl Write) {
     let mut next = lines.recv().ok();
     while let Some(Message::Line { bytes, waiting }) = next.take() {
@@ -165,7 +165,7 @@ fn write(lines: Receiver<Message>, mut out: impl Write) {
             lines.recv().ok()
         });
     }
-    // Who logged while the end was said.
+    // A thread that logged while the end was said.
     for message in lines.try_iter() {
         if let Message::Line { bytes, .. } = message {
             let _ = out.write_all(&bytes);

@@ -53,7 +53,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How much more memory a process may have after an attack: what stays warm in the pool, and what its allocator keeps.
 const WARM_BYTES: u64 = 96 << 20;
 
-/// What a host has to hold as much of as before, as its admin address says it.
+/// The figures of the admin address that have to be as before.
 const HELD: [&str; 11] = [
     "lacewing_invocations_in_flight",
     "lacewing_invocations_waiting",
@@ -84,7 +84,7 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// Whose suspect is this component.
+    /// A target whose suspect is this component.
     pub(super) fn of(suspect: &Path) -> Target {
         Target {
             suspect: suspect.to_owned(),
@@ -99,12 +99,12 @@ impl Target {
         }
     }
 
-    /// Whose suspect is a test guest.
+    /// A target whose suspect is a test guest.
     pub(super) fn guest(name: &str) -> Target {
         Target::of(&guest(name))
     }
 
-    /// Whose suspect is a component that was written by hand.
+    /// A target whose suspect is a component that was written by hand.
     pub(super) fn core(core: &Core) -> Target {
         Target::text(&core.lean())
     }
@@ -192,7 +192,7 @@ impl Target {
     }
 }
 
-/// What was asked, and how it ended.
+/// The request, and how it ended.
 pub(super) struct Ended {
     pub(super) reply: Reply,
     pub(super) record: Value,
@@ -211,7 +211,7 @@ impl Ended {
         self
     }
 
-    /// What is said of the limit that was hit.
+    /// The record's sentence about the limit that was hit.
     pub(super) fn because(self, detail: &str) -> Ended {
         assert!(self.detail().starts_with(detail), "{:?}", self.detail());
         self
@@ -347,7 +347,7 @@ impl Host {
         self.up.nth_line(of_suspect, said);
     }
 
-    /// What it has said so far.
+    /// The host's lines so far.
     pub(super) fn said(&self) -> String {
         self.up.said()
     }
@@ -392,7 +392,7 @@ impl Host {
         parsed.filter(|record| record["tenant"] == "suspect").collect()
     }
 
-    /// What the suspect's guest said so far, with what the host adds to it.
+    /// The lines of the suspect's guest so far, with the host's tags.
     pub(super) fn lines(&self) -> Vec<String> {
         let said = self.up.said();
         let parsed = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -411,12 +411,12 @@ impl Host {
     pub(super) async fn raw(&self, bytes: impl AsRef<[u8]>) -> TcpStream {
         let mut socket = TcpStream::connect(self.up.address).await.unwrap();
         socket.set_nodelay(true).unwrap();
-        // Whoever is refused in the middle of it is not told by its socket.
+        // A client that is refused in the middle of it is not told by its socket.
         let _ = socket.write_all(bytes.as_ref()).await;
         socket
     }
 
-    /// What comes back for bytes until the connection's end.
+    /// The bytes that come back until the connection's end.
     pub(super) async fn raw_reply(&self, bytes: impl AsRef<[u8]>) -> String {
         rest(self.raw(bytes).await).await
     }

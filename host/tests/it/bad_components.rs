@@ -104,7 +104,7 @@ async fn a_file_too_large_is_refused_by_its_size() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_goes_away_or_is_none_cannot_be_read() {
     let refusals = Refusals::new().await;
-    // What the manifest saw was a file; what the deploy finds is not.
+    // The manifest saw a file; the deploy finds none.
     let path = refusals.dir.path().join("output.wasm");
     let build = format!(
         "app = \"suspect\"\n[functions.suspect]\nbuild = {{ command = \"true\", output = {path:?} }}\nroutes = [\"/\"]"
@@ -390,7 +390,7 @@ async fn a_cache_that_cannot_be_used_costs_a_compilation_and_no_more() {
     let path = write_component(dir.path(), "a.wasm", &Core { body: "a", ..Core::default() }.lean());
     let file = dir.path().join("file");
     fs::write(&file, "in the way").unwrap();
-    // Nobody can write to the second, not even root.
+    // The second cannot be written to, not even by root.
     for cache in [file, PathBuf::from("/proc/self/cache")] {
         assert_eq!(served_from(&cache, &path, "a").await, 1, "{}", cache.display());
         assert_eq!(served_from(&cache, &path, "a").await, 1, "{}", cache.display());
@@ -460,7 +460,7 @@ fn a_cache_that_is_not_trusted_or_not_used_is_said() {
     );
 }
 
-/// What a full disk is to the process: writing more than a few KiB of a file fails.
+/// The effect of a full disk on the process: writing more than a few KiB of a file fails.
 #[test]
 fn a_full_disk_under_the_cache_costs_a_compilation_and_no_more() {
     let dir = tempfile::tempdir().unwrap();

@@ -249,7 +249,7 @@ async fn head_is_get_without_the_body() {
         tenants.neighbour_is_served().await;
         tenants.served.assert_idle().await;
     }
-    // What fails has no body either.
+    // A failure has no body either.
     let tenants = Tenants::hostile("").await;
     let reply = tenants
         .raw_reply(

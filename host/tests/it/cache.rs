@@ -203,7 +203,7 @@ async fn hosts_that_start_at_once_share_one_key() {
         assert!(!up.said().contains("keyed hash"), "{}", up.said());
     }
     assert_eq!(fs::metadata(cached.file("host.key")).unwrap().len(), 32);
-    // What they wrote is trusted by the next one.
+    // The next run trusts their output.
     let next = cached.spawn("true").serving();
     let metrics = get(next.admin, "localhost", "/metrics").await;
     let none = "lacewing_artifact_cache_lookups_total{result=\"rejected\"} 0";

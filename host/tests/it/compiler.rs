@@ -28,7 +28,7 @@ struct Compiling {
 
 impl Compiling {
     async fn with(change: impl FnOnce(&mut Compilation)) -> Compiling {
-        // What is served was compiled by a host before, whose limits let it.
+        // The served artifact was compiled by a host before, whose limits let it.
         let (_old, path) = component_file(&Core { body: "old", ..Core::default() }.lean());
         drop(Tenants::with(&path, "", |_| {}).await);
         let tenants = Tenants::with(&path, "", |file| change(&mut file.settings.compilation)).await;
@@ -378,7 +378,7 @@ async fn a_compiler_has_nothing_but_its_pipes_and_ends_with_the_host() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     assert_eq!(descriptors.len(), 3, "{descriptors:?}");
-    // Nobody has the time to say goodbye.
+    // The process has no time to say goodbye.
     kill("KILL", up.pid());
     eventually("the compiler has ended", || !command_line(compiler).contains("--compiler")).await;
 }
@@ -487,7 +487,7 @@ fn descriptors_that_were_left_open_are_closed() {
         std::thread::yield_now();
     }
     assert_eq!(fs::read_dir(of("fd")).unwrap().count(), 3);
-    // Who asked goes away before the component is whole.
+    // The client goes away before the component is whole.
     stdin.write_all(b"half").unwrap();
     drop(stdin);
     let output = compiler.wait_with_output().unwrap();

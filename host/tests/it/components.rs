@@ -10,19 +10,19 @@ pub(crate) struct Core {
     pub(crate) imports: &'static str,
     /// More fields of the module.
     pub(crate) fields: String,
-    /// What it does before it answers.
+    /// The work before it answers.
     pub(crate) handle: &'static str,
     /// The body that it answers with: ASCII, less than 1 KiB.
     pub(crate) body: &'static str,
-    /// What it does first where the host asks it for memory.
+    /// The work where the host first asks it for memory.
     pub(crate) realloc: &'static str,
-    /// What it does after its result was read.
+    /// The work after its result was read.
     pub(crate) post_return: &'static str,
-    /// What its `lacewing:function/init` does before it succeeds. Empty: it has none.
+    /// The work of its `lacewing:function/init` before it succeeds. Empty: it has none.
     pub(crate) init: &'static str,
     /// More definitions of the component, before the module is instantiated.
     pub(crate) outer: String,
-    /// What the module is instantiated with.
+    /// The imports of the module's instantiation.
     pub(crate) with: &'static str,
     /// How its strings are encoded.
     pub(crate) encoding: &'static str,

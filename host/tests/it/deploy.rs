@@ -252,13 +252,13 @@ async fn a_route_is_taken_from_no_app_by_another() {
         "{errors:?}"
     );
     assert_eq!(bodies().await, before);
-    // What the other one gives up is free.
+    // A part that the other one gives up is free.
     let file = two_apps(&root, &revisions, ["\"/one\", \"/two\"", "\"/else\""]);
     served.host.deploy(&file, &Components::new()).await.unwrap();
     assert_eq!(bodies().await, (before.0.clone(), before.0));
 }
 
-/// What of a request is decided at its beginning stays: a limit's change does not reach invocations that run.
+/// Decisions at a request's beginning stay: a limit's change does not reach invocations that run.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_limits_is_a_revision_that_counts_for_the_next() {
     let dir = tempfile::tempdir().unwrap();

@@ -30,7 +30,7 @@ component = "{}"
     .await
 }
 
-/// What the guest says of a URL that it was asked to fetch, and its log.
+/// The guest's words about a URL that it was asked to fetch, and its log.
 async fn fetch(served: &Served, url: &str) -> (String, Vec<String>) {
     let reply = served.get(&format!("/fetch/{url}")).await;
     assert_eq!((reply.status, reply.outcome()), (200, "ok"), "{reply:?}");
@@ -177,7 +177,7 @@ async fn a_guest_that_waits_for_another_server_is_stopped() {
         assert_eq!((reply.status, reply.outcome()), (504, "deadline_exceeded"), "{name}");
         assert_eq!(served.record().await.0["outcome"], "deadline_exceeded");
         served.assert_idle().await;
-        // What it had asked for is given up with it.
+        // Its pending requests are given up with it.
         let (mut asked, _) = listener.accept().await.unwrap();
         let mut head = Vec::new();
         tokio::io::AsyncReadExt::read_to_end(&mut asked, &mut head).await.unwrap();

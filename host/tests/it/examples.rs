@@ -31,7 +31,7 @@ async fn json_api_lists_reads_adds_and_says_what_is_wrong() {
     let added = post(&served, r#"{"name":"Grace Hopper","email":"grace@example.com"}"#).await;
     assert_eq!((added.status, &body(&added)["id"]), (201, &json!(3)));
 
-    // What is wrong is the function's own answer: a problem document, and an outcome that is `ok`.
+    // A fault is the function's own answer: a problem document, and an outcome that is `ok`.
     let invalid = post(&served, r#"{"name":" ","email":"nowhere"}"#).await;
     assert_eq!((invalid.status, invalid.outcome()), (422, "ok"));
     assert_eq!(
@@ -180,7 +180,7 @@ async fn misbehave_shows_every_outcome() {
     }
 }
 
-/// What the author of the function is told.
+/// The text for the author of the function.
 fn assert_told(path: &str, detail: &str, lines: &[String]) {
     let expected = match path {
         "/ok" | "/flood" => "",
@@ -206,7 +206,7 @@ fn assert_told(path: &str, detail: &str, lines: &[String]) {
             lines.iter().any(|line| line.contains("this function panics on demand")),
             "{lines:?}"
         ),
-        // What Rust's own library says.
+        // The text of Rust's own library.
         "/allocate" => assert_eq!(lines[0], "memory allocation of 1048576 bytes failed"),
         "/flood" => {
             assert!(lines.len() > 10 && lines.len() < 1000, "{}", lines.len());

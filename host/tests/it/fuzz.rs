@@ -27,7 +27,7 @@ use std::fs;
 
 use crate::harness::root;
 
-/// What a fuzzer calls with bytes.
+/// The function that a fuzzer calls with bytes.
 type Run = fn(&[u8]);
 
 #[test]

@@ -54,7 +54,7 @@ fn built(dir: &Path) -> PathBuf {
 pub(crate) fn guest(name: &str) -> PathBuf {
     static DIR: OnceLock<PathBuf> = OnceLock::new();
     let dir = DIR.get_or_init(|| {
-        // Whatever builds an example adds the Wasm target where it is missing.
+        // The build of an example adds the Wasm target where it is missing.
         let hello = component("hello");
         let target_dir =
             hello.ancestors().find(|dir| dir.ends_with("lacewing")).unwrap().to_owned();
@@ -76,7 +76,7 @@ pub(crate) struct Served {
     pub(crate) host: Arc<Host>,
     pub(crate) sink: Sink,
     pub(crate) address: SocketAddr,
-    // What was taken from the sink and not yet looked at.
+    // The lines that were taken from the sink and not yet looked at.
     captured: Mutex<VecDeque<Captured>>,
     _loops: EventLoops,
     _dir: tempfile::TempDir,
@@ -134,7 +134,7 @@ impl Served {
         host.deploy(&file, &components(&file)).await.unwrap_or_else(|errors| {
             panic!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
         });
-        // What starting once at deploy printed is no test's.
+        // The output of starting once at deploy is no test's.
         sink.take();
         Served::host(host, sink, dir).await
     }
@@ -195,7 +195,7 @@ impl Served {
         .await;
     }
 
-    /// What was logged since the last look: guests' lines.
+    /// The log since the last look: guests' lines.
     pub(crate) fn lines(&self) -> Vec<String> {
         let mut captured = self.captured.lock().unwrap();
         captured.extend(self.sink.take());

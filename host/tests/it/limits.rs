@@ -123,7 +123,7 @@ async fn a_guest_that_takes_no_for_an_answer_goes_on() {
     assert_eq!(ended.number("memory_peak_bytes"), pages << 16);
 }
 
-/// What a module refuses itself is nothing that the limit refused, and nothing that it was given.
+/// A growth that a module refuses itself is nothing that the limit refused, and nothing that the module was given.
 #[tokio::test(flavor = "multi_thread")]
 async fn growth_over_a_modules_own_maximum_costs_nothing_of_its_limit() {
     let core = Core {
@@ -206,7 +206,7 @@ async fn a_guest_reaches_nothing_that_it_was_not_granted() {
     let nothing = "read a file: false\nlist a folder: false\nwrite a file: false\nconnect: false\nlisten: false\nsend: false\nresolve: false\narguments: false\n";
     let (tried, env) = reply.text().split_at(nothing.len());
     assert_eq!(tried, nothing);
-    // What the host says of the invocation, what the manifest says, and nothing of the host's own.
+    // The host's facts about the invocation, the manifest's variables, and nothing of the host's own.
     let names = env.lines().map(|line| line.split('=').next().unwrap());
     let (own, granted): (Vec<_>, Vec<_>) = names.partition(|name| name.starts_with("LACEWING_"));
     assert_eq!(granted, ["GREETING"]);
@@ -301,7 +301,7 @@ async fn a_response_is_as_large_as_its_limit_and_no_larger() {
     );
 }
 
-/// What one call may hand over is bounded as well, and that bound is no other limit of bodies.
+/// The size of one call's arguments is bounded as well, and that bound is no other limit of bodies.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_limit_above_the_default_is_what_counts() {
     let limits = "response_body_kib = 20480\nrequest_body_kib = 20480\nmemory_mib = 128";

@@ -1,4 +1,4 @@
-//! Machines that have less than a host wants: address space, memory, descriptors. What is not there is the host's want, and no
+//! Machines that have less than a host wants: address space, memory, descriptors. A shortage is the host's, and no
 //! function's fault.
 
 use std::path::Path;
@@ -18,7 +18,7 @@ fn up(limits: &str, component: &Path) -> Up {
     Up::limited(limits, &[component.to_str().unwrap()])
 }
 
-/// So many answers at once: how many are `ok`, how many `load_shed`. There are no others.
+/// The outcomes of many answers at once: how many are `ok`, how many `load_shed`. There are no others.
 async fn at_once(up: &Up, count: usize) -> (usize, usize) {
     let replies = join_all((0..count).map(|_| get(up.address, "localhost", "/"))).await;
     let outcomes: Vec<&str> = replies.iter().map(|reply| reply.outcome()).collect();

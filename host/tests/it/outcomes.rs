@@ -129,7 +129,7 @@ async fn what_does_not_fit_into_the_host_is_shed() {
     tenants.served.assert_idle().await;
 }
 
-/// Whoever leaves is recorded, wherever it was on its way.
+/// A client that leaves is recorded, wherever its request was on its way.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_leaves_before_there_is_a_sandbox_is_recorded() {
     let tenants = Tenants::with(&guest("hostile"), "concurrency = 1", |file| {
@@ -230,7 +230,7 @@ async fn when_the_memories_for_functions_with_several_are_used_up_their_next_is_
             "the memories and tables that the pool has for functions with several are used up"
         )
     );
-    // Whoever has one memory has a slot for each of its sandboxes.
+    // A function with one memory has a slot for each of its sandboxes.
     let others = (0..14).map(|_| tenants.neighbour_is_served());
     futures_util::future::join_all(others).await;
     drop(running);
@@ -245,7 +245,7 @@ async fn a_guest_whose_client_goes_away_is_stopped() {
         ("portable-02", &["/forever"][..]),
         ("hostile-02", &["/spin", "/sleep"][..]),
     ] {
-        // What it has computed, the tenant pays for by waiting a moment for the next core.
+        // The tenant pays for the time of its computation by waiting a moment for the next core.
         let tenants = waiting(&guest(suspect), limits, 64, Duration::from_millis(500)).await;
         for path in paths {
             tenants.served.sink.take();

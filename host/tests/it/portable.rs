@@ -292,7 +292,7 @@ async fn head_is_answered_without_a_body(name: &str) {
             (200, &HeaderValue::from_static("ok"))
         );
         assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "");
-        // Nobody reads its body, and that is not the guest's fault.
+        // Its body is not read, and that is not the guest's fault.
         assert_eq!(ended(&served).await, ("ok".to_owned(), String::new()), "{path}");
     }
     assert_well(&served, name).await;

@@ -22,7 +22,7 @@ pub(crate) struct Up {
     stderr: Arc<Stderr>,
 }
 
-/// What a process says.
+/// The lines of a process.
 #[derive(Default)]
 struct Stderr {
     said: Mutex<Said>,
@@ -108,7 +108,7 @@ impl Up {
         self.child.id()
     }
 
-    /// What it has said on standard error so far.
+    /// Its lines on standard error so far.
     pub(crate) fn said(&self) -> String {
         self.stderr.said.lock().unwrap().lines.join("\n")
     }
@@ -145,7 +145,7 @@ impl Up {
 
     /// Waits for its end, and gives its exit status.
     pub(crate) fn exit(mut self) -> ExitStatus {
-        // What it has started may hold its standard error, so that this has no end to wait for.
+        // A process that it has started may hold its standard error, so that this has no end to wait for.
         let until = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {

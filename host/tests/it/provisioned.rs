@@ -51,7 +51,7 @@ async fn each_invocation_takes_one_that_knows_only_itself() {
     while served.host.invoker().admission().in_flight() > 0 {
         tokio::task::yield_now().await;
     }
-    // What it is told of its invocation is its own, and so is where its lines go.
+    // The facts about its invocation are its own, and so is where its lines go.
     let _ = served.sink.take();
     let told = served.get("/invocation").await.text().to_owned();
     let (record, _) = served.record().await;
@@ -88,7 +88,7 @@ async fn a_revision_takes_its_provisioned_sandboxes_with_it() {
     ready(&host, 2).await;
     let instances = || host.invoker().engines().usage().component_instances;
     eventually("those of the old revision are gone", || instances() == 2).await;
-    // What does not change keeps what it has.
+    // A part that does not change keeps its state.
     tenants.deploy("neighbour", &guest("hostile"), "provisioned = 1").await.unwrap();
     ready(&host, 3).await;
     tenants.deploy("suspect", &guest("hostile"), "").await.unwrap();

@@ -308,7 +308,7 @@ async fn memory_is_counted_and_bounded() {
         assert_eq!(none.ask(index).await.status, 200);
     }
     eventually("it is alone", || none.residency().resident() == 1).await;
-    // What is not deployed any more takes nothing.
+    // An app that is not deployed any more takes nothing.
     let mut file = none.file.clone();
     file.tenants[0].apps.clear();
     none.served.host.deploy(&file, &Components::new()).await.unwrap();

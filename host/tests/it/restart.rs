@@ -119,7 +119,7 @@ fn append(root: &Path, line: &str) {
     fs::write(path, format!("{host}{line}\n")).unwrap();
 }
 
-/// What the operator says of names and of outbound HTTP holds from a restart's first request on.
+/// The operator's rules for names and outbound HTTP hold from a restart's first request on.
 #[tokio::test(flavor = "multi_thread")]
 async fn names_and_bounds_survive() {
     let dir = many(1).await;
@@ -248,7 +248,7 @@ async fn what_was_refused_is_tried_again_and_the_others_start_from_the_ledger() 
     assert_eq!((looks(&host), ids(&host).len()), ((0, 1), 4));
     let ledger = ledger(dir.path()).unwrap();
     assert!(ledger.is_current());
-    // Which app is which is known from the ledger, too.
+    // The ledger also tells the apps apart.
     let again = Host::new(ledger.settings().clone(), Sink::nothing(), InvocationLog::None).unwrap();
     again.restore(&ledger).unwrap();
     fs::write(dir.path().join("bad/lacewing.toml"), "none").unwrap();
@@ -329,7 +329,7 @@ async fn a_process_starts_from_its_ledger_and_notices_what_changed() {
                 format!("lacewing_artifact_cache_lookups_total{{result=\"{result}\"}} {count}");
             assert!(text.lines().any(|one| one == line), "{line} is not in\n{text}");
         }
-        // What another program has written is not read here.
+        // A file that another program has written is not read here.
         assert!(ledger(dir.path()).is_none());
         eventually("the ledger is written", || ledger_file(dir.path()).is_some()).await;
         up.signal("TERM");

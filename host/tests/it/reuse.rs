@@ -184,7 +184,7 @@ async fn a_deploy_ends_what_is_idle(name: &str) {
     assert_eq!([served().await, served().await], ["1", "2"]);
     tenants.deploy("suspect", &guest(name), "reuse = 101").await.unwrap();
     assert_eq!([served().await, served().await], ["1", "2"], "a new revision, a new instance");
-    // What does not change keeps what it has.
+    // A part that does not change keeps its state.
     tenants.deploy("neighbour", &component("hello"), "cpu_ms = 7").await.unwrap();
     assert_eq!(served().await, "3");
     tenants.deploy("suspect", &guest(name), "").await.unwrap();

@@ -72,7 +72,7 @@ fn names(code: &str, name: &str) -> bool {
     })
 }
 
-/// What `code` takes from the crate's root: `crate::x` and the heads of `use crate::{x, y::z}`.
+/// The modules that `code` takes from the crate's root: `crate::x` and the heads of `use crate::{x, y::z}`.
 fn uses(code: &str) -> Vec<String> {
     let mut found = Vec::new();
     for (at, _) in code.match_indices("crate::") {

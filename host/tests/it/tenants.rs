@@ -32,7 +32,7 @@ pub(crate) struct Tenants {
     root: PathBuf,
 }
 
-/// What became of an invocation.
+/// The end of an invocation.
 pub(crate) struct Ended {
     pub(crate) record: Value,
     pub(crate) lines: Vec<GuestLine>,
@@ -159,7 +159,7 @@ impl Tenants {
         Reply::read(self.served.exchange(request).await).await
     }
 
-    /// Sends bytes on a connection of their own. What is read of it is the test's affair, and dropping it is the client's
+    /// Sends bytes on a connection of their own. The test reads the answer as it likes, and dropping it is the client's
     /// going away.
     pub(crate) async fn raw(&self, bytes: &[u8]) -> TcpStream {
         let mut socket = TcpStream::connect(self.served.address).await.unwrap();
@@ -289,7 +289,7 @@ fn load(root: &Path) -> HostFile {
     file
 }
 
-/// What a client is told: the outcome's status, word and sentence, and nothing else.
+/// The answer to a client: the outcome's status, word and sentence, and nothing else.
 pub(crate) fn assert_problem(reply: &Reply, outcome: &str, status: u16, sentence: &str) {
     let problem = reply.problem();
     assert_eq!((reply.status, reply.outcome()), (status, outcome), "{problem}");

@@ -271,7 +271,7 @@ async fn twenty_swaps_under_load_fail_no_request() {
     fs::write(dir.path().join("lacewing.toml"), more).unwrap();
     up.nth_line("Swapped local/swapped/it@", 20);
     assert_eq!(get(up.address, "localhost", "/more").await.text(), "hello from 0.2");
-    // What cannot be served is refused, and the old revision stays.
+    // A revision that cannot be served is refused, and the old revision stays.
     fs::write(dir.path().join("x.new"), "not wasm").unwrap();
     fs::rename(dir.path().join("x.new"), &component).unwrap();
     let refusal = up.line("error: function it of app swapped");
@@ -441,7 +441,7 @@ async fn tenants_have_their_host_names_and_a_file_that_is_read_again() {
     assert_eq!(up.exit().code(), Some(0));
 }
 
-/// What a tenant's developer can get wrong: each takes the app's directory, which is fine, and gives what is said of it.
+/// The mistakes of a tenant's developer: each takes the app's directory, which is fine, and gives its error's text.
 type Mistake = (&'static str, fn(&Path), &'static str);
 
 const MISTAKES: [Mistake; 5] = [

@@ -18,7 +18,7 @@ use crate::{
     results::{Figure as Found, Results},
 };
 
-/// Which.
+/// The variant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Figure {
     /// An invocation without a socket, beside raw Wasmtime.
@@ -31,7 +31,7 @@ pub(crate) enum Figure {
     Suspended,
     /// A guest whose init was run at its deploy.
     Snapshot,
-    /// What other programs of this repository measure.
+    /// The figures that other programs of this repository measure.
     Others,
 }
 
@@ -82,7 +82,7 @@ pub(crate) fn run_here(figure: Figure) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Measures one. What cannot be measured is left out, and the results say why.
+/// Measures one. A figure that cannot be measured is left out, and the results say why.
 pub(crate) fn measure(
     figure: Figure,
     options: &Options,

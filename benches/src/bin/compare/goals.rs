@@ -23,7 +23,7 @@ pub(crate) struct Goal {
     pub(crate) range: Option<(f64, f64)>,
 }
 
-/// What came of a goal.
+/// The result of a goal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Aim,

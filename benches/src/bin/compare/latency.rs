@@ -13,7 +13,7 @@ use crate::{
     row::{Row, Server},
 };
 
-/// Whose half it is.
+/// The owner of the half.
 pub(crate) const RATED: &str = "lacewing-lean";
 
 /// Those that are asked at that rate.

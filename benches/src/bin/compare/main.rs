@@ -11,7 +11,7 @@
 //!        all         --> goals (what was set out for), a table, results/DATE-MACHINE.{md,json}
 //! ```
 //!
-//! What is done so that no row is favoured: the same component bytes for every host that can run them; every host at its
+//! These rules favour no row: the same component bytes for every host that can run them; every host at its
 //! own defaults, and once more with the settings that its own documentation recommends for speed; every answer checked
 //! for status and body before and after each measurement; servers measured one at a time, with nothing else of this
 //! program running; medians over rounds, with the whole range beside them.

@@ -62,7 +62,7 @@ pub(crate) struct Options {
     pub(crate) command: Option<Command>,
 }
 
-/// What can be left out.
+/// The parts that can be left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Part {
     /// Requests per second, CPU time, latency and memory under full load
@@ -81,7 +81,7 @@ pub(crate) enum Part {
     Suspended,
     /// A guest whose init was run at its deploy
     Snapshot,
-    /// What other programs of this repository measure
+    /// The figures that other programs of this repository measure
     Others,
 }
 

@@ -103,7 +103,7 @@ impl Peers {
     }
 }
 
-/// What was given, or what is on PATH.
+/// The program that was given, or the one on PATH.
 fn executable(name: &str, given: Option<&Path>) -> anyhow::Result<Option<PathBuf>> {
     if let Some(path) = given {
         let path = std::path::absolute(path)?;

@@ -15,7 +15,7 @@ use crate::{goals::Goal, options::Options, peers::Peers};
 pub(crate) struct Results {
     /// Seconds since 1970.
     pub(crate) time: u64,
-    /// What was run.
+    /// The command that was run.
     pub(crate) command: String,
     /// Of the repository, with `-dirty` where files differ from it.
     pub(crate) revision: String,
@@ -28,7 +28,7 @@ pub(crate) struct Results {
     pub(crate) rows: Vec<About>,
     /// By row: each round's figures, in the order of the rounds.
     pub(crate) throughput: BTreeMap<String, Vec<Throughput>>,
-    /// What made the load.
+    /// The load generator.
     pub(crate) generator: Option<String>,
     pub(crate) latency: BTreeMap<String, Vec<Latency>>,
     pub(crate) starts: BTreeMap<String, Starts>,
@@ -36,7 +36,7 @@ pub(crate) struct Results {
     pub(crate) goals: Vec<Goal>,
 }
 
-/// What a row is.
+/// The description of a row.
 #[derive(Serialize)]
 pub(crate) struct About {
     pub(crate) id: String,
@@ -87,7 +87,7 @@ pub(crate) struct Figure {
     pub(crate) unit: String,
     /// One for each round.
     pub(crate) values: Vec<f64>,
-    /// What has to be known to judge it.
+    /// The facts that a judgement needs.
     #[serde(default)]
     pub(crate) note: String,
     /// Answers that were wrong.

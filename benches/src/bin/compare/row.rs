@@ -23,7 +23,7 @@ use lacewing::cli::bench::{
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// What every row answers.
+/// The answer of every row.
 pub(crate) const HELLO: &str = "Hello, world!\n";
 
 /// Connections that ask at once, in every part.
@@ -35,7 +35,7 @@ pub(crate) struct Row {
     pub(crate) id: &'static str,
     /// For people.
     pub(crate) title: String,
-    /// What has to be known to judge it.
+    /// The facts that a judgement needs.
     pub(crate) note: String,
     /// Whether it keeps compiled code on disk from one start to the next.
     pub(crate) caches: bool,
@@ -46,7 +46,7 @@ pub(crate) struct Row {
 /// Makes the command that starts a server, and the files that it needs.
 type Start = Box<dyn Fn(&Place) -> io::Result<Command>>;
 
-/// What a server is started with.
+/// The command that starts a server.
 pub(crate) struct Place {
     /// Where it listens.
     pub(crate) address: SocketAddr,
@@ -127,7 +127,7 @@ impl Row {
 }
 
 impl Server {
-    /// What its processes have used so far.
+    /// The CPU time that its processes have used so far.
     pub(crate) fn used(&self) -> Used {
         used(self.child.id()).unwrap_or_default()
     }
@@ -195,7 +195,7 @@ pub(crate) fn end_with_this_process() -> io::Result<()> {
             }
         });
         end_running();
-        // What a shell says of a program that Ctrl-C has ended.
+        // The status with which a shell reports a program that Ctrl-C has ended.
         std::process::exit(130);
     })?;
     Ok(())

@@ -16,7 +16,7 @@ use crate::{
     row::{CONNECTIONS, Row, Server},
 };
 
-/// What a load generator saw.
+/// The figures of a load generator.
 struct Seen {
     requests: u64,
     per_second: f64,
@@ -25,7 +25,7 @@ struct Seen {
     errors: u64,
 }
 
-/// Measures each row once in each round. Which row comes first turns from round to round, so that no row always follows the same one.
+/// Measures each row once in each round. The first row turns from round to round, so that no row always follows the same one.
 pub(crate) fn measure(
     options: &Options,
     rows: &[Row],

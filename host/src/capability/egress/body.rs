@@ -90,7 +90,7 @@ pub(super) type Places = Arc<[OwnedSemaphorePermit; 3]>;
 /// Says to a connection that its response is still read.
 pub(super) struct Reading {
     pub(super) _connection: oneshot::Sender<Infallible>,
-    /// What a closed connection has left to be read is in memory.
+    /// The unread rest of a closed connection is in memory.
     pub(super) _places: Places,
 }
 

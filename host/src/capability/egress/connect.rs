@@ -91,7 +91,7 @@ pub(super) async fn allowed_addresses(
     let mut allowed = Vec::new();
     let mut prohibited = None;
     for address in addresses {
-        // What the kernel would connect to.
+        // The address that the kernel would connect to.
         let address = SocketAddr::new(address.to_canonical(), target.port);
         match judge(address) {
             None if !allowed.contains(&address) => allowed.push(address),

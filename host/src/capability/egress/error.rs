@@ -93,7 +93,7 @@ impl Prohibition {
     }
 }
 
-/// Which way bytes went.
+/// The direction of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Direction {
     Sent,
@@ -115,7 +115,7 @@ impl EgressError {
         matches!(self, EgressError::Http { source, .. } if body_code(source).is_some())
     }
 
-    /// What the guest is told.
+    /// The code that the guest is told.
     pub(super) fn code(&self) -> Code {
         match self {
             EgressError::InvalidTarget { .. } | EgressError::ServerName { .. } => {

@@ -39,10 +39,10 @@ const MAX_BUFFER_BYTES: usize = 128 * 1024;
 /// buffer holds.
 const MAX_BYTES_TO_HEAD: usize = MAX_HEADER_BYTES + MAX_BUFFER_BYTES;
 
-/// What drives a connection after its response's head has come.
+/// The task that drives a connection after its response's head has come.
 pub(super) type Driver = Box<dyn Future<Output = Result<(), Code>> + Send>;
 
-/// What all requests of one invocation share.
+/// The state that all requests of one invocation share.
 pub(super) struct Shared {
     pub(super) egress: Arc<Egress>,
     pub(super) share: Share,
@@ -169,7 +169,7 @@ struct Timeouts {
 }
 
 impl Timeouts {
-    /// What the guest asks for, as far as the host's caps allow.
+    /// The guest's options, as far as the host's caps allow.
     fn of(egress: &Egress, options: RequestOptions) -> Timeouts {
         let caps = &egress.timeouts;
         let capped = |asked: Option<Duration>, cap| asked.map_or(cap, |asked| asked.min(cap));

@@ -19,12 +19,12 @@ use crate::{
 pub struct Policy(Arc<Grants>);
 
 impl Policy {
-    /// What these grants allow, and nothing else.
+    /// The targets that these grants allow, and no others.
     pub fn new(grants: &Grants) -> Policy {
         Policy(Arc::new(grants.clone()))
     }
 
-    /// What it allows.
+    /// The targets that it allows.
     pub fn grants(&self) -> &Grants {
         &self.0
     }
@@ -236,7 +236,7 @@ mod tests {
             "http://[fe80::1%25eth0]/",
             "http://./",
         ] {
-            // What the URI's own parser refuses never comes here.
+            // Text that the URI's own parser refuses never comes here.
             let Ok(parsed) = uri.parse() else { continue };
             let error = Target::of(&parsed).unwrap_err();
             assert!(matches!(error, EgressError::InvalidTarget { .. }), "{uri}: {error}");
@@ -255,7 +255,7 @@ mod tests {
         assert_eq!(refusal(&policy, name, "::ffff:10.1.2.3"), None);
         assert_eq!(refusal(&policy, name, "fd12::1"), None);
         assert_eq!(refusal(&policy, name, "10.2.0.1"), Some(Special::Private));
-        // What one grant names is not what another may reach.
+        // A target that one grant names is not reached under another.
         assert_eq!(refusal(&policy, name, "10.0.0.9"), Some(Special::Private));
         assert_eq!(refusal(&policy, "http://10.0.0.9/", "10.0.0.9"), None);
         // The translator's prefix leads to the internet, and to the network that is granted besides.

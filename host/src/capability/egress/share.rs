@@ -10,7 +10,7 @@ use crate::name::TenantName;
 /// gives up. A quarter of what the host does at once.
 const LOOKUPS: usize = 16;
 
-/// What the invocations of one tenant may hold together.
+/// The bound on what the invocations of one tenant hold together.
 #[derive(Clone, Debug)]
 pub(super) struct Share {
     pub(super) connections: Arc<Semaphore>,

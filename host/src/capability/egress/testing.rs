@@ -137,7 +137,7 @@ impl Setup {
         Setup { egress, gate, sink }
     }
 
-    /// What the gate said to the log.
+    /// The gate's lines in the log.
     pub(super) fn said(&self) -> Vec<String> {
         let message = |captured| match captured {
             Captured::Line(line) => line.message,

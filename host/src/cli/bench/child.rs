@@ -80,7 +80,7 @@ impl Up {
         Ok(up)
     }
 
-    /// What it has used so far.
+    /// The CPU time that it has used so far.
     pub(super) fn used(&self) -> Option<Used> {
         used(self.child.id())
     }

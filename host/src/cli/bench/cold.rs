@@ -67,7 +67,7 @@ impl Bench<'_> {
             let empty = tempfile::tempdir().map_err(Error::System)?;
             deploy.push(self.deploy(empty.path())?);
         }
-        // Whatever is measured from here on finds its artifact.
+        // Measurements from here on find their artifact.
         self.deploy(cache_dir)?;
         let scaled_to_zero = self.scaled_to_zero(starts, cache_dir)?;
         let mut host_start = Vec::new();
@@ -178,7 +178,7 @@ impl Bench<'_> {
     }
 }
 
-/// What the host's own metrics say about the making of sandboxes.
+/// The host's own metrics of making sandboxes.
 struct Instantiations {
     count: f64,
     seconds: f64,

@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{capability::egress::Transport, event_loop};
 
-/// What is sent, how often, and what is to come back.
+/// The request that is sent, how often, and the answer that is to come back.
 #[derive(Clone, Debug)]
 pub struct Load {
     /// Where to.
@@ -55,11 +55,11 @@ pub struct Load {
     pub rate: Option<u32>,
     /// The longest that one answer may take.
     pub timeout: Duration,
-    /// What the answer has to be.
+    /// The answer that is expected.
     pub expect: Expect,
 }
 
-/// What a good answer is.
+/// The definition of a good answer.
 #[derive(Clone, Debug, Default)]
 pub struct Expect {
     /// Its status; otherwise any below 400.
@@ -68,12 +68,12 @@ pub struct Expect {
     pub body: Option<Bytes>,
 }
 
-/// What came back.
+/// The answers that came back.
 #[derive(Clone, Debug)]
 pub struct Measured {
     /// Good answers.
     pub responses: u64,
-    /// What went wrong, by what it was.
+    /// The failures, by their kind.
     pub errors: BTreeMap<&'static str, u64>,
     /// The first thing that went wrong, in full.
     pub first_error: Option<String>,
@@ -96,7 +96,7 @@ const SIGNIFICANT_DIGITS: u8 = 3;
 /// The longest latency that is told apart: an hour.
 const LONGEST_NS: u64 = 3_600_000_000_000;
 
-/// An empty histogram of nanoseconds. What is longer than it holds counts as the longest.
+/// An empty histogram of nanoseconds. A longer time than it holds counts as the longest.
 pub(super) fn histogram() -> io::Result<Histogram<u64>> {
     Histogram::new_with_bounds(1, LONGEST_NS, SIGNIFICANT_DIGITS).map_err(io::Error::other)
 }
@@ -154,8 +154,8 @@ impl Load {
     /// Puts the target under this load. Blocks until it is over.
     ///
     /// # Errors
-    /// The name has no address, no connection can be made at all, or the system refuses threads or timers. What goes
-    /// wrong later is counted in what is returned.
+    /// The name has no address, no connection can be made at all, or the system refuses threads or timers. Later failures
+    /// are counted in the returned value.
     pub fn run(&self) -> io::Result<Measured> {
         let threads = self.threads.clamp(1, self.connections.max(1));
         let barrier = Arc::new(Barrier::new(threads as usize));
@@ -180,7 +180,7 @@ impl Load {
 
     fn run_thread(&self, connections: u32, threads: u32, all: &Barrier) -> io::Result<Measured> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        // Whatever fails, the other threads are not left waiting.
+        // A failure of one thread does not leave the others waiting.
         let opened = runtime.and_then(|runtime| {
             let opened = runtime.block_on(self.open(connections))?;
             Ok((runtime, opened))
@@ -248,7 +248,7 @@ async fn open_one(connector: &Connector) -> io::Result<Open> {
     Ok(Open { sender, connection })
 }
 
-/// What the connections of one thread share.
+/// The state that the connections of one thread share.
 struct Generator {
     load: Load,
     connector: Connector,
@@ -283,14 +283,14 @@ enum Answer {
 
 async fn until_closed(connection: &mut Option<Pin<Box<Connection>>>) {
     match connection {
-        // Whoever waits for an answer is told what it failed of.
+        // A task that waits for an answer is told why it failed.
         Some(open) => drop(open.await),
         None => std::future::pending().await,
     }
     *connection = None;
 }
 
-/// What one connection, or the one that takes its place, has before it.
+/// The requests that one connection, or the one that takes its place, has before it.
 struct Turn {
     /// Due, and not sent, because the connection had closed a moment before.
     pending: Option<Instant>,
@@ -334,7 +334,7 @@ impl Generator {
             let answer = tokio::select! {
                 biased;
                 answer = &mut exchange => answer,
-                // What it had received is there all the same.
+                // The bytes that it had received are there all the same.
                 () = until_closed(&mut connection) => exchange.await,
             };
             let answer = answer.unwrap_or_else(|_| Answer::Bad("timeout", self.too_slow()));

@@ -83,7 +83,7 @@ pub struct Noise {
     before: Cpu,
 }
 
-/// What became of the noise.
+/// The result of the noise.
 #[derive(Clone, Debug, Serialize)]
 pub struct Steadiness {
     /// Times of the loop, in milliseconds.
@@ -131,7 +131,7 @@ impl Noise {
         }
     }
 
-    /// What it came to.
+    /// The result.
     #[allow(clippy::cast_precision_loss)]
     pub fn end(mut self) -> Steadiness {
         self.look();

@@ -72,7 +72,7 @@ impl Pace {
             let now = Instant::now();
             let taken = open.due.available_permits() == 0;
             if now >= self.end && (taken || now >= self.end + GRACE) {
-                // Whoever has a request under way finishes it; nobody begins another one.
+                // A connection with a request under way finishes it; none begins another one.
                 open.due.close();
                 return Ok(());
             }
@@ -107,7 +107,7 @@ fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// How long after the end those that were due by then may still be sent. What is left is left over.
+/// The time after the end in which requests that were due by then may still be sent. The others are left over.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Above 20,000 requests per second and thread, a tick releases several: each costs system calls, and who sends may share its cores with

@@ -109,7 +109,7 @@ async fn send(target: &Target, request: Request<Full<Bytes>>) -> io::Result<Resp
     let answer = tokio::select! {
         biased;
         answer = &mut exchange => answer,
-        // What it had received is there all the same.
+        // The bytes that it had received are there all the same.
         _ = connection => exchange.await,
     };
     answer.map_err(io::Error::other)

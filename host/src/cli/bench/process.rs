@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fs, time::Duration};
 
-/// What a tree of processes has used so far.
+/// The CPU time and memory that a tree of processes has used so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Used {
     /// CPU time, of user and kernel, to a hundredth of a second.
@@ -16,7 +16,7 @@ pub struct Used {
 /// Clock ticks in a second, in what the kernel tells about a process. It is 100 wherever Linux runs.
 const TICKS_PER_SECOND: u64 = 100;
 
-/// What the process `pid` and everything that it started have used. `None` where that cannot be known.
+/// The CPU time and memory of the process `pid` and of everything that it started. `None` where that cannot be known.
 pub fn used(pid: u32) -> Option<Used> {
     let mut sum = own(pid)?;
     for child in descendants(pid) {

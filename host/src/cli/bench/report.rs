@@ -65,7 +65,7 @@ pub(super) fn page(results: &Results, json: &Value) -> String {
     );
     figures(&mut out, results, &named);
     about(&mut out, results);
-    // What is in a script element ends at `</`, whatever it means.
+    // The content of a script element ends at `</`, whatever it means.
     let json = json.to_string().replace("</", "<\\/");
     let _ = write!(
         out,

@@ -34,7 +34,7 @@ pub(super) struct Answered {
 }
 
 impl Template {
-    /// What the arguments say, for this path.
+    /// The options that the arguments say, for this path.
     pub(super) fn new(args: &BenchArgs, path: PathAndQuery) -> Result<Template, Error> {
         let body = args.data.as_ref().map(crate::cli::invoke::Payload::read).transpose();
         let body = body.map_err(Error::Input)?;

@@ -31,7 +31,7 @@ pub(super) struct Results {
     pub(super) fixed_rate: Option<Speed>,
 }
 
-/// What was measured.
+/// The program that was measured.
 #[derive(Debug, Serialize)]
 pub(super) struct Subject {
     /// The function's full name, or the URL.
@@ -68,7 +68,7 @@ pub(super) struct LoadSettings {
     pub(super) rounds: u32,
 }
 
-/// What came back in all rounds of one kind.
+/// The answers of all rounds of one kind.
 #[derive(Debug, Serialize)]
 pub(super) struct Speed {
     /// Requests per second that were asked for, where the rate was fixed.

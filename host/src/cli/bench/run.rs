@@ -33,7 +33,7 @@ use crate::{
     telemetry::{InvocationLog, Sink},
 };
 
-/// What a run has found, before it is put together.
+/// The results of a run, before they are put together.
 struct Found {
     subject: Subject,
     cold_starts: Option<ColdStarts>,
@@ -147,7 +147,7 @@ fn of_app(args: &BenchArgs, console: &Console, noise: &mut Noise) -> Result<Foun
     let probe = Probe::new().map_err(Error::System)?;
     let cache = tempfile::tempdir().map_err(Error::System)?;
 
-    // Whatever is wrong with the app, or with what is asked of it, is said before anything is measured.
+    // Faults of the app, or of the options, are said before anything is measured.
     let mut settings = loaded.file.settings.clone();
     settings.cache_dir = cache.path().to_owned();
     let sink = Sink::memory();

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// What a row of measurements came to. All in the unit of the measurements.
+/// The summary of a row of measurements. All in the unit of the measurements.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Series {
     /// How many there are.

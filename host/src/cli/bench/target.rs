@@ -56,7 +56,7 @@ impl FromStr for Target {
         if host.is_empty() {
             return Err(not_a_url());
         }
-        // What `Authority` says of a port that is none is that there is none.
+        // `Authority` says of a port that is none that there is no port.
         let port = match (authority.as_str().strip_prefix(authority.host()), tls) {
             (None | Some(""), true) => 443,
             (None | Some(""), false) => 80,
@@ -84,12 +84,12 @@ impl Target {
         Target { host: address.ip().to_string(), port: address.port(), tls: false, path, authority }
     }
 
-    /// What the request's first line names.
+    /// The target that the request's first line names.
     pub fn path(&self) -> &PathAndQuery {
         &self.path
     }
 
-    /// What the header `host` says.
+    /// The value of the header `host`.
     pub fn authority(&self) -> &HeaderValue {
         &self.authority
     }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::cli::{Error, console::Console};
 
-/// What is put under load.
+/// The URL that is put under load.
 pub(super) struct Loaded<'a> {
     pub(super) target: Target,
     pub(super) template: &'a Template,

@@ -45,7 +45,7 @@ pub(super) fn build(
     Ok(Built { component, fresh, took: started.elapsed(), sources })
 }
 
-/// What tells one version of a file from the next.
+/// The fingerprint that tells one version of a file from the next.
 fn stamp(path: &Path) -> Option<(u64, Option<std::time::SystemTime>)> {
     let stamp = |metadata: Metadata| (metadata.len(), metadata.modified().ok());
     path.metadata().ok().map(stamp)
@@ -63,7 +63,7 @@ fn run(shell: &mut Command, progress: &Progress) -> Result<std::process::ExitSta
     child.wait().map_err(|error| toolchain::cannot_run(shell, error))
 }
 
-/// What the command writes must not set off the next run: its output, and the directory that it is in, unless the
+/// The command's own files must not set off the next run: its output, and the directory that it is in, unless the
 /// sources are in there too.
 fn ignored(dir: &Path, component: &Path) -> Vec<PathBuf> {
     let parent = component.parent().filter(|parent| !dir.starts_with(parent));

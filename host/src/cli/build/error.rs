@@ -18,7 +18,7 @@ pub enum BuildError {
     Metadata {
         /// The package's `Cargo.toml`.
         manifest: PathBuf,
-        /// What cargo says.
+        /// The output of cargo.
         message: String,
     },
     /// The `Cargo.toml` is a virtual workspace's.
@@ -103,7 +103,7 @@ pub enum BuildError {
     Rustc {
         /// The command line.
         command: String,
-        /// What it says.
+        /// The text of the message.
         message: String,
     },
     /// rustup was run, and the target is still missing.
@@ -114,7 +114,7 @@ pub enum BuildError {
     TargetNotAdded {
         /// The command line.
         command: String,
-        /// What rustup says.
+        /// The output of rustup.
         message: String,
     },
     /// The target is missing from a compiler that rustup did not install, or there is no rustup.

@@ -1,7 +1,7 @@
 //! The compiler that builds functions, and the environment that it runs in.
 //!
 //! Lacewing itself is often run by cargo (`cargo run`, `cargo test`), whose variables and whose user's flags are
-//! meant for the host. What would reach the functions by accident is taken out here, in one place.
+//! meant for the host. Flags that would reach the functions by accident are taken out here, in one place.
 
 use std::{
     ffi::OsString,

@@ -71,7 +71,7 @@ fn add(
         other => other,
     })?;
     drop(progress);
-    // What counts is whether it is there now: another process may have been quicker.
+    // The file's presence now decides: another process may have been quicker.
     if has_std(libdir) {
         return Ok(());
     }
@@ -112,7 +112,7 @@ fn display(command: &Command) -> String {
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
-/// What a program said last before it gave up: its first line that is an error, else its last one.
+/// The last words of a program that gave up: its first line that is an error, else its last one.
 fn last_words(stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::sandbox::{Event, EventFailure, Extension, Retry};
 
-/// One event, or an array of them. What is not given is made up: `id`, `source`, `type`.
+/// One event, or an array of them. Attributes that are not given are made up: `id`, `source`, `type`.
 pub(super) fn parse(bytes: &[u8]) -> Result<Vec<Event>, String> {
     let value: Value =
         serde_json::from_slice(bytes).map_err(|error| format!("the event is not JSON: {error}"))?;
@@ -54,7 +54,7 @@ fn canonical(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// What became of an event, for `invoke`'s output.
+/// The result of an event, for `invoke`'s output.
 pub(super) fn describe(event: &Event, result: &Result<(), EventFailure>) -> Value {
     match result {
         Ok(()) => json!({ "id": event.id, "ok": true }),

@@ -38,7 +38,7 @@ use crate::{
 /// How long after its deadline a guest may be recorded.
 const TAKEDOWN: Duration = Duration::from_secs(5);
 
-/// What came back, before it is printed. How it ended is in the invocation's record.
+/// The answer, before it is printed. The invocation's record says how it ended.
 struct Outgoing {
     /// The result, for people and for `--json`.
     body: Vec<u8>,
@@ -62,7 +62,7 @@ pub(in crate::cli) fn run(args: &InvokeArgs, console: &Console) -> Result<ExitCo
         let deploy = host.deploy(&loaded.file, &built.components);
         project::deploying_and_told(console, &sink, deploy).await?;
         let revision = choose(args, &host)?;
-        // What starting it printed at deploy is not part of the invocation.
+        // The lines of its start at deploy are not part of the invocation.
         sink.take();
         let outgoing = invoke(args, &host, &revision).await?;
         report(args, console, outgoing, &recorded(&sink, &revision).await)
@@ -292,7 +292,7 @@ impl Outgoing {
                 Ok(Ok(data)) => bytes.extend_from_slice(&data),
                 // Trailers.
                 Ok(Err(_)) => {}
-                // What came before it was the guest's all the same. The record says why there is no more.
+                // The bytes before it were the guest's all the same. The record says why there are no more.
                 Err(_) => failed = true,
             }
         }
@@ -300,8 +300,8 @@ impl Outgoing {
     }
 }
 
-/// What the invocation printed, and its record. A guest that streams is recorded when it has ended, which may be after its
-/// body has: no later than its deadline, and what it takes to take it down.
+/// The invocation's lines, and its record. A guest that streams is recorded when it has ended, which may be after its
+/// body has: no later than its deadline, and the time to take it down.
 async fn recorded(sink: &Sink, revision: &Revision) -> Vec<Captured> {
     let patience = revision.spec.limits.deadline + TAKEDOWN;
     tokio::time::timeout(patience, sink.recorded()).await.unwrap_or_else(|_| sink.take())

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 
 use crate::name::AppName;
 
-/// What a new function does.
+/// The kind of a new function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Template {
     /// Answers HTTP requests
@@ -21,7 +21,7 @@ pub enum Template {
     Call,
 }
 
-/// What differs between templates.
+/// The differences between templates.
 struct Files {
     manifest: &'static str,
     handler: &'static str,
@@ -76,7 +76,7 @@ impl Template {
         format!("lacewing-sdk = {sdk}\n{others}")
     }
 
-    /// What to type after `new`, in the function's directory.
+    /// The commands to type after `new`, in the function's directory.
     pub(super) fn next_commands(self) -> &'static [&'static str] {
         match self {
             Template::Http | Template::Json | Template::Streaming => {

@@ -39,7 +39,7 @@ pub(super) fn connections(settings: &Settings, limit: Option<u64>) -> u32 {
     left
 }
 
-/// What a limit leaves for each listener: half of it at least, over all, whatever else there is.
+/// The descriptors that a limit leaves for each listener: half of it at least, over all, whatever else there is.
 fn left(settings: &Settings, limit: u64) -> u32 {
     let else_taken = OTHERS + OUTBOUND + u64::from(settings.residency.max_functions);
     let left = limit.saturating_sub(else_taken.min(limit / 2));

@@ -84,7 +84,7 @@ struct Prepared {
     warnings: Vec<String>,
 }
 
-/// What all readings of a project have in common.
+/// The state that all readings of a project share.
 #[derive(Clone)]
 pub(super) struct Target {
     pub(super) host: Arc<Host>,
@@ -123,17 +123,17 @@ impl Gathered {
     }
 }
 
-/// What became of a reading.
+/// The result of a reading.
 pub(super) struct Ended {
-    /// What building it was made of.
+    /// The files that building it was made of.
     pub(super) sources: Sources,
     /// Whether something else is served than before.
     pub(super) changed: bool,
-    /// Which apps were refused, as a sentence, if any was; or why nothing is deployed.
+    /// The apps that were refused, as a sentence, if any was; or why nothing is deployed.
     pub(super) outcome: Result<Option<String>, Error>,
 }
 
-/// A reading on its way. What was swapped in stays when this is dropped, and nothing more is.
+/// A reading on its way. The apps that were swapped in stay when this is dropped, and no more follow.
 pub(super) struct Rollout {
     task: JoinHandle<Result<Ended, Error>>,
     /// Functions that are served.
@@ -331,7 +331,7 @@ impl Rollout {
         loop {
             let ready = *served.borrow_and_update();
             let more = async {
-                // What has ended is seen elsewhere.
+                // A reading that has ended is seen elsewhere.
                 if served.changed().await.is_err() {
                     std::future::pending().await
                 }
@@ -347,7 +347,7 @@ impl Rollout {
     }
 }
 
-/// Which apps were refused, and what became of them.
+/// The apps that were refused, and the result of each.
 fn refused(file: &HostFile, errors: &[DeployError], deployed: &Deployed) -> Option<String> {
     let is_served = |tenant: &TenantName, name: &AppName| {
         deployed.apps.iter().any(|app| app.tenant == *tenant && app.name == *name)

@@ -65,7 +65,7 @@ pub(in crate::cli) fn run(args: &UpArgs, console: &Console) -> Result<ExitCode, 
         let mut signals = Signals::new()?;
         let up = tokio::select! {
             up = Up::start(args.clone(), threads, project, what, descriptors, *console) => up?,
-            // Nobody was served yet.
+            // No client was served yet.
             () = signals.stop() => return Ok(ExitCode::Success),
         };
         up.run(signals).await
@@ -82,11 +82,11 @@ fn end_with_parent() -> std::io::Result<()> {
     Ok(())
 }
 
-/// What is to be served.
+/// The apps that are to be served.
 enum What {
-    /// What the start before served: nothing has changed.
+    /// The apps that the start before served: nothing has changed.
     AsBefore(Box<Settings>, Arc<Ledger>),
-    /// What the files say, and what a start before had deployed, if there was one.
+    /// The apps that the files name, and the deploy of a start before, if there was one.
     Project(Box<Read>, Option<Arc<Ledger>>),
 }
 
@@ -143,7 +143,7 @@ struct Up {
     target: Target,
     console: Console,
     host: Arc<Host>,
-    /// What is on its way.
+    /// The reading that is on its way.
     rollout: Option<Rollout>,
     servers: Vec<Server>,
     watch: Option<Watch>,
@@ -177,7 +177,7 @@ impl Signals {
     }
 }
 
-/// What the sockets and the runtimes hold, read when it is scraped.
+/// The gauges of the sockets and the runtimes, read when they are scraped.
 fn watch_use(host: &Host, servers: &[Server], loops: LoopsHandle) {
     let counters: Vec<_> = servers.iter().map(Server::connection_counter).collect();
     host.metrics().add_gauge("connections_open", "Open client connections", move || {
@@ -282,8 +282,8 @@ impl Up {
         }
     }
 
-    /// Reads again, and has that built and deployed in place of what is on its way. What is wrong is said; what is served
-    /// stays.
+    /// Reads again, and has that built and deployed in place of the reading that is on its way. Faults are said, and the served
+    /// apps stay.
     fn redeploy(&mut self) {
         match read(&self.args, &self.target.project, &self.console) {
             Ok(read) => {
@@ -412,7 +412,7 @@ async fn begin(
         What::Project(read, ledger) => (read, ledger),
     };
     let mut rollout = target.roll_out(*read, ledger);
-    // What is watched has to be known, and one app has nobody to wait for.
+    // The files to watch have to be known, and one app has no other app to wait for.
     if args.watch || args.host.is_none() {
         let ended = rollout.ended().await?;
         // For whoever develops an app: a host of many would read every component again.

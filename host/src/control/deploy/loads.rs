@@ -4,8 +4,8 @@
 //! after a while, and keeps its tenant's turn. Each tenant holds at most one thread that reads, and delays no other tenant.
 //!
 //! Tenants are deployed side by side, and each has one component at a time that is read as a whole, compiled and linked.
-//! Whoever has had its turn and wants another goes to the end of the line: a tenant of many bombs, or one that was told to
-//! deploy again before the compiler was done with what it had, stands there once.
+//! A tenant that has had its turn and wants another goes to the end of the line: a tenant of many bombs, or one that was told to
+//! deploy again before the compiler was done with its components, stands there once.
 
 use std::{
     collections::HashMap,
@@ -56,7 +56,7 @@ pub(super) struct Load {
 }
 
 impl Loads {
-    /// So many that the compiler has something to do, and requests whose artifacts are lost find room in its queue.
+    /// As many that the compiler has something to do, and requests whose artifacts are lost find room in its queue.
     pub(in crate::control) fn new(compilation: &Compilation) -> Loads {
         let places = (compilation.places() + compilation.queue / 2).min(LOADS);
         Loads {

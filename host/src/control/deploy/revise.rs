@@ -45,16 +45,16 @@ pub(super) struct Revise<'a> {
     shared: Mutex<Shared>,
 }
 
-/// What the functions of a deploy have in common.
+/// The state that the functions of a deploy share.
 struct Shared {
     /// The components whose files were looked at, in this deploy or before.
     components: HashMap<Arc<Located>, Arc<Component>>,
-    /// What was loaded, as long as it is resident: others with the same component are checked and started with it.
+    /// The loaded program, as long as it is resident: others with the same component are checked and started with it.
     programs: HashMap<(blake3::Hash, bool), (Weak<Program>, Compiled)>,
     specs: HashMap<String, Arc<Spec>>,
 }
 
-/// What became of a component.
+/// The result of a component.
 #[derive(Clone, Copy)]
 struct Compiled {
     digest: blake3::Hash,
@@ -94,7 +94,7 @@ impl<'a> Revise<'a> {
         }
     }
 
-    /// What it guards is valid after every statement, and no lock is held over an `await`.
+    /// The guarded state is valid after every statement, and no lock is held over an `await`.
     fn shared(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -230,7 +230,7 @@ impl<'a> Revise<'a> {
         let (program, compiled) = spawn_blocking(work).await?;
         *found = now;
         let program = Arc::new(program);
-        // What an init left is the function's own.
+        // The memory that an init left is the function's own.
         if compiled.digest == found.digest {
             let known = (Arc::downgrade(&program), compiled);
             self.shared().programs.insert((found.digest, metered), known);
@@ -238,7 +238,7 @@ impl<'a> Revise<'a> {
         Ok((program, compiled))
     }
 
-    /// What can be told without running anything.
+    /// The facts that can be told without running anything.
     fn check(&self, limits: &Limits, exports: Exports, function: &Function) -> Result<(), Refusal> {
         for key in [LimitKey::MemoryMib, LimitKey::TableElements] {
             let Some(slot) = self.host.settings.caps.get(key) else { continue };
@@ -377,7 +377,7 @@ fn grants(grants: &Grants) -> Grants {
     Grants { http, networks: networks.collect() }
 }
 
-/// What a function is run with, as text.
+/// The settings that a function is run with, as text.
 fn spec_text(function: &Function) -> String {
     let Function { limits, env, grants, .. } = function;
     let limits: &Limits = limits;

@@ -13,7 +13,7 @@
 //! wider or narrower quotas and bounds on outbound HTTP are then as the host file says. So a name that a tenant loses is
 //! answered by no tenant until its new owner is ready, and never by a third tenant.
 //!
-//! Nobody waits for another tenant's compiler. A swap makes the table of all routes, so that those that come in quick succession
+//! No tenant waits for another tenant's compiler. A swap makes the table of all routes, so that those that come in quick succession
 //! are one.
 
 use std::{
@@ -53,7 +53,7 @@ struct Part {
     is_new: bool,
 }
 
-/// What was deployed before, by tenant.
+/// The apps that were deployed before, by tenant.
 struct Before<'a>(HashMap<&'a TenantName, Vec<Part>>);
 
 impl<'a> Before<'a> {
@@ -77,7 +77,7 @@ impl<'a> Before<'a> {
     }
 }
 
-/// What became of a tenant.
+/// The result of a tenant.
 #[derive(Default)]
 struct Done {
     parts: Vec<Part>,

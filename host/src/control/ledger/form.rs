@@ -290,7 +290,7 @@ impl<'a> RouteForm<'a> {
     }
 }
 
-/// What was written down already, by the address that revisions share it under.
+/// The parts that were written down already, by the address that revisions share them under.
 #[derive(Default)]
 pub(super) struct Tables {
     components: HashMap<usize, u32>,
@@ -351,7 +351,7 @@ fn get<T>(list: &[T], place: u32) -> Result<&T, Malformed> {
     list.get(place as usize).ok_or_else(|| Malformed::of("a number leads nowhere"))
 }
 
-/// What [`Host::restore`] makes current.
+/// The apps that [`Host::restore`] makes current.
 pub(super) struct Restored {
     pub(super) deployed: Deployed,
     pub(super) tenants: Tenants,

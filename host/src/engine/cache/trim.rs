@@ -39,7 +39,7 @@ const PREFIXES: [&str; 2] = [NEW_PREFIX, ".key-"];
 /// A file that is being written for longer was left by a process that is gone.
 const LEFT_AFTER: Duration = Duration::from_secs(3600);
 
-/// What trimming the cache did.
+/// The result of trimming the cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Trimmed {
     /// Artifacts that were removed.
@@ -50,8 +50,8 @@ pub struct Trimmed {
     pub left_bytes: u64,
 }
 
-/// Opens the lock of a folder, and takes it together with others. Who can open it could keep everybody waiting: that is the owner
-/// only.
+/// Opens the lock of a folder, and takes it together with others. A process that can open the lock could make all others wait, so only
+/// the owner can.
 pub(super) fn lock(path: &Path) -> Result<File, Refused> {
     let mut options = OpenOptions::new();
     // To read as well, so that a pipe of this name waits for nobody.

@@ -55,7 +55,7 @@ impl Refused {
 pub(super) enum Kind {
     /// No other user reads or writes.
     Secret,
-    /// Nobody else writes.
+    /// No other process writes.
     Own,
     /// No other user removes an entry: a folder on the way.
     OnTheWay,
@@ -122,7 +122,7 @@ pub(super) fn open(path: &Path, options: &mut OpenOptions, kind: Kind) -> Result
             let metadata = file.metadata()?;
             (Ok(file), metadata)
         }
-        // What is no file is not always opened, and then the system says anything but that.
+        // A path that is no file is not always opened, and then the system gives another error.
         Err(error) => {
             let metadata = fs::symlink_metadata(path)?;
             (Err(error), metadata)
@@ -152,8 +152,8 @@ fn no_file(path: &Path, found: FileType) -> Untrusted {
     )
 }
 
-/// Follows the way to a folder from the root, as the system does, and looks at each folder and link on it. What only trusted users
-/// can change stays what it is, and so each step is as good as the one before. False: some of the way is not there yet.
+/// Follows the way to a folder from the root, as the system does, and looks at each folder and link on it. A link or folder that only
+/// trusted users can change stays as it is, and so each step is as good as the one before. False: some of the way is not there yet.
 pub(super) fn folder(path: &Path) -> Result<bool, Refused> {
     let users = Users::of_this_process()?;
     let mut here = PathBuf::from("/");

@@ -1,5 +1,5 @@
-//! The host's side: starts a compiler, waits for it no longer than it may take, and says how it ended. Whatever happens, the
-//! process is gone and reaped when this returns.
+//! The host's side: starts a compiler, waits for it no longer than it may take, and says how it ended. The
+//! process is gone and reaped when this returns, in every case.
 
 use std::{
     io::{self, BufReader, Read},
@@ -20,14 +20,14 @@ use super::{
 };
 use crate::{config::Compilation, engine::Profile};
 
-/// What is kept of what a compiler says, in bytes: its end.
+/// The part of a compiler's output that is kept, in bytes: its end.
 const SAID_BYTES: usize = 4096;
 
 /// A compiler's process. Killed and reaped when dropped.
 struct Process(Child);
 
 impl Process {
-    /// Ends it, if it has not ended. What it had ended with before is what comes back.
+    /// Ends the process, if it has not ended. Returns the status with which it ended.
     fn end(&mut self) -> io::Result<ExitStatus> {
         // Until it is reaped its number is nobody else's.
         let _ = kill_process_group(Pid::from_child(&self.0), Signal::KILL);

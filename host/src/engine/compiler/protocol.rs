@@ -27,7 +27,7 @@ impl Request {
     }
 }
 
-/// What came of it. The artifact, or a text for people, follows.
+/// The kind of the reply. The artifact, or a text for people, follows.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(super) struct Reply {
     /// The compiler's version.

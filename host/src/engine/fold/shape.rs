@@ -9,7 +9,7 @@ use wasmparser::{
 
 use super::TABLE;
 
-/// Which parts of a component play which role. Indices are those of the component as built.
+/// The roles of a component's parts. Indices are those of the component as built.
 pub(super) struct Shape<'a> {
     pub(super) shim: u32,
     pub(super) shim_module: u32,
@@ -17,7 +17,7 @@ pub(super) struct Shape<'a> {
     pub(super) shim_funcs: Vec<u32>,
     pub(super) main: u32,
     pub(super) main_module: u32,
-    /// What main imports from the shim: module, name and the slot that is called.
+    /// The imports of main from the shim: module, name and the slot that is called.
     pub(super) folded: HashMap<(&'a str, &'a str), u32>,
     /// The length of main's table.
     pub(super) table_len: u32,

@@ -46,7 +46,7 @@ const BUILT: &str = r#"(component
   (alias core export $main "run" (core func $run))
   (func (export "run") (param "n" u32) (result u32) (canon lift (core func $run))))"#;
 
-/// What `run(20)` gives, what it logged, and how many core instances it took.
+/// The result of `run(20)`, its log, and the number of core instances that it took.
 fn run(bytes: &[u8]) -> (u32, Vec<String>, u32) {
     let mut config = Config::new();
     config.wasm_component_model(true);

@@ -44,7 +44,7 @@ struct Running {
 }
 
 impl Loads {
-    /// So many that all cores have something to do for one tenant, and places are left for another.
+    /// As many that all cores have something to do for one tenant, and places are left for another.
     pub(super) fn per_core() -> Arc<Loads> {
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
         let cores = u32::try_from(cores).unwrap_or(u32::MAX / 2);

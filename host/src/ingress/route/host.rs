@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use crate::manifest::{MAX_HOST_BYTES, canonical_literal};
 
-/// What a request's authority is looked up as: lower case, without port and without the root's trailing dot, an IPv6
-/// address in its shortest form. `None` if it is no authority. Allocates only for what is written in another way.
+/// The form in which a request's authority is looked up: lower case, without port and without the root's trailing dot, an IPv6
+/// address in its shortest form. `None` if it is no authority. Allocates only for an authority in another form.
 pub(crate) fn host_key(authority: &str) -> Option<Cow<'_, str>> {
     let (host, port) = split_port(authority);
     let port_is_valid = port.is_none_or(|port| port.is_empty() || port.parse::<u16>().is_ok());

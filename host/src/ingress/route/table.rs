@@ -18,7 +18,7 @@ use http::Method;
 use super::{InvalidPath, Match, Methods, Params, Route};
 use crate::manifest::decode_parameter;
 
-/// What a route for any method allows, besides `OPTIONS`. Others are served too, but are not advertised.
+/// The methods that a route for any method allows, besides `OPTIONS`. Others are served too, but are not advertised.
 const ADVERTISED: [Method; 6] =
     [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
 
@@ -212,7 +212,7 @@ fn tree<T>(routes: &[&Arc<Route<T>>]) -> Tree<T> {
         if taken.insert(shape.clone())
             && let Err(error) = tree.insert(shape, Arc::clone(route))
         {
-            // What `Clashes` lets through, the tree takes; should it not, no route is dropped in silence.
+            // The tree takes all routes that `Clashes` lets through; should it not, no route is dropped in silence.
             tracing::error!(route = route.pattern(), %error, "a route is not served");
         }
     }

@@ -303,7 +303,7 @@ fn conflicts_name_both_routes() {
         [(0, 1, "a.com".to_owned(), false)]
     );
     assert!(router([rest, key("o", "a.com", only(&["PUT"]), "/a/{id}")]).is_ok());
-    // Whoever they belong to, and however they are written.
+    // Routes of any owner, in any spelling.
     assert_eq!(conflicts(vec![any("/x"), key("p", "*", Methods::Every, "/x")]).len(), 1);
     assert_eq!(conflicts(vec![any("/%61"), any("/a")]).len(), 1);
     assert_eq!(conflicts(vec![any("/x"), key("o", "*", only(&["GET"]), "/x")]).len(), 1);
@@ -311,7 +311,7 @@ fn conflicts_name_both_routes() {
     assert!(router([any("/x"), key("o", "a.com", Methods::Any, "/x")]).is_ok());
 }
 
-/// Which of two patterns that match the same path is taken: the first segment in which they differ decides.
+/// The order of two patterns that match the same path: the first segment in which they differ decides.
 fn rank(pattern: &str) -> Vec<u8> {
     let kind = |segment: &str| match segment {
         s if s.starts_with("{*") => 2,
@@ -403,7 +403,7 @@ proptest! {
 
     #[test]
     fn agrees_with_the_reference(patterns in patterns(), paths in request_paths()) {
-        // What the router refuses to hold together is left out, one route at a time.
+        // The routes that the router refuses to hold together are left out, one at a time.
         let mut kept: Vec<String> = Vec::new();
         for pattern in patterns {
             let mut tried = kept.clone();

@@ -99,7 +99,7 @@ async fn streams_end_with_their_trailers_or_not_at_all() {
     let trailers = "GET /stream HTTP/1.1\r\nhost: h\r\nte: trailers\r\nconnection: close\r\n\r\n";
     let text = host.exchange(trailers).await;
     assert!(text.ends_with("\r\n\r\n4\r\none,\r\n0\r\nx-sum: 7\r\n\r\n"), "{text}");
-    // What was cut short cannot be taken for the whole: the last chunk is missing.
+    // A body that was cut short cannot be taken for the whole: the last chunk is missing.
     let text = host.exchange("GET /broken HTTP/1.1\r\nhost: h\r\n\r\n").await;
     assert!(text.ends_with("\r\n\r\n5\r\npiece\r\n"), "{text}");
     assert_eq!(host.get("/").await.status, 200);

@@ -99,7 +99,7 @@ async fn a_client_that_reads_slowly_does_not_idle() {
     assert_eq!(slow.read_bytes(LARGE_BYTES).await.len(), LARGE_BYTES);
 }
 
-/// The socket of the host holds megabytes. What a client reads of them is progress, although the host writes nothing meanwhile.
+/// The socket of the host holds megabytes. The bytes that a client reads of them are progress, although the host writes nothing meanwhile.
 #[tokio::test]
 async fn a_client_that_reads_slowly_and_steadily_gets_its_whole_body() {
     let write_idle = Duration::from_secs(1);

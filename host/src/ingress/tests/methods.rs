@@ -47,7 +47,7 @@ async fn options_are_answered_from_the_routes() {
         ),
         ("OPTIONS /own-options HTTP/1.1\r\nhost: h", 200, None, "hello"),
         ("OPTIONS /every HTTP/1.1\r\nhost: h", 200, None, "hello"),
-        // What is a preflight to others is the function's own here.
+        // A request that is a preflight to others is the function's own here.
         (
             "OPTIONS /every HTTP/1.1\r\nhost: h\r\norigin: https://a.com\r\naccess-control-request-method: PUT",
             200,

@@ -98,7 +98,7 @@ impl Drop for Entry {
         if self.is_over {
             return;
         }
-        // What was granted a moment ago goes with the receiver, once the lock is free.
+        // A slot that was granted a moment ago goes with the receiver, once the lock is free.
         let mut queue = self.slots.lock();
         if queue.waiting.remove(self.ticket).is_some() {
             self.slots.waiting.fetch_sub(1, SeqCst);

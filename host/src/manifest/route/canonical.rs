@@ -22,7 +22,7 @@ pub enum InvalidPath {
     /// refused and not resolved.
     #[error("the path has a segment \".\" or \"..\"; send the path that they lead to instead")]
     DotSegment,
-    /// What a parameter stands for is not UTF-8 once decoded.
+    /// The value of a parameter is not UTF-8 once decoded.
     #[error("the path's parameter {name:?} is not UTF-8 once its percent-encoding is decoded")]
     NotUtf8 {
         /// The parameter's name in the pattern.
@@ -43,7 +43,7 @@ pub fn canonical_path(path: &str) -> Result<Cow<'_, str>, InvalidPath> {
     Ok(canonical)
 }
 
-/// What a parameter stands for: what it captured of a canonical path, decoded.
+/// The value of a parameter: its capture of a canonical path, decoded.
 ///
 /// One that stands for all the rest of a path is meant to be used as a path, so that what it decodes to may not climb
 /// either.
@@ -113,7 +113,7 @@ fn hex_pair(digits: Option<&[u8]>) -> Option<u8> {
     }
 }
 
-/// Which bytes stand for themselves: RFC 3986's `pchar` without the percent sign, and the slash.
+/// The bytes that stand for themselves: RFC 3986's `pchar` without the percent sign, and the slash.
 const IS_LITERAL: [bool; 256] = {
     const MARKS: &[u8] = b"-._~!$&'()*+,;=:@/";
     let mut is_literal = [false; 256];

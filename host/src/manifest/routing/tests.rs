@@ -82,7 +82,7 @@ fn routes_without_a_request_in_common_stand_side_by_side() {
 }
 
 proptest! {
-    /// What is found to be free of clashes is taken by the router, and the other way around.
+    /// The router takes all routes that are found to be free of clashes, and the other way around.
     #[test]
     fn agrees_with_matchit(paths in prop::collection::vec("(/(a|b|ab|\\{x\\}|\\{y\\})){0,3}(/(\\{\\*r\\}|\\{\\*s\\}|a|c)?)", 1..8)) {
         let parsed: Vec<Route> = paths.iter().map(|path| path.parse::<RoutePath>()).filter_map(Result::ok)

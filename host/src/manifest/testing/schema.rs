@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-/// What a schema has against a value, each as a sentence with the place.
+/// The faults of a value by a schema, each as a sentence with the place.
 pub(crate) fn complaints(schema: &Value, value: &Value) -> Vec<String> {
     let mut checker = Checker { root: schema, complaints: Vec::new() };
     checker.check(schema, value, "");
@@ -27,7 +27,7 @@ struct Checker<'a> {
     complaints: Vec<String>,
 }
 
-/// What the checker knows; anything else in a schema would be passed over, and so fails the test.
+/// The keywords that the checker knows; anything else in a schema would be passed over, and so fails the test.
 const KNOWN: &[&str] = &[
     "$defs",
     "$ref",

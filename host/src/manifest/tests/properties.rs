@@ -82,7 +82,7 @@ proptest! {
     }
 }
 
-/// What a manifest says, without the order and the places.
+/// The content of a manifest, without the order and the places.
 #[derive(Clone, Debug, PartialEq)]
 struct Model {
     name: String,

@@ -68,7 +68,7 @@ pub(super) async fn drive(
         instance.retire();
         instance.fail(failed);
         instance.inbox().take();
-        // What their guests have written is taken out while the store is there.
+        // The output of their guests is taken out while the store is there.
         let _ = timeout(SETTLING, instance.left()).await;
     }
     drop(end);
@@ -146,7 +146,7 @@ async fn run_03(
             match instance.poll_call(cx) {
                 Poll::Ready(Some(call)) => calls.push(serve_03(instance, accessor, service, call)),
                 Poll::Ready(None) if calls.is_empty() => {
-                    // What its guest does after its last response, it may finish.
+                    // The guest may finish its work after its last response.
                     ready!(accessor.poll_no_interesting_tasks(cx));
                     return Poll::Ready(Ok(()));
                 }

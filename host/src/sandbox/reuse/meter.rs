@@ -1,14 +1,14 @@
 //! The division of an instance's CPU time between the invocations that it serves at once.
 //!
-//! Nobody can tell for which of its invocations a guest's code runs, so all that are open pay equal parts: the shares add up to
-//! what was spent. An invocation that is alone pays for itself, exactly.
+//! The host cannot tell for which of its invocations a guest's code runs, so all that are open pay equal parts: the shares add up to
+//! the time that was spent. An invocation that is alone pays for itself, exactly.
 
 use std::time::Duration;
 
-/// The clock of one instance. What it is told is the CPU time that the instance has spent so far.
+/// The clock of one instance. Its time is the CPU time that the instance has spent so far.
 #[derive(Debug, Default)]
 pub(super) struct Meter {
-    // What an invocation that was open all the time would have been charged.
+    // The charge of an invocation that was open all the time.
     share: Duration,
     // Spent when `share` was brought up to date.
     settled: Duration,
@@ -44,7 +44,7 @@ impl Meter {
         self.share - start
     }
 
-    /// What one that began at `start` would be charged if it ended when the meter was last brought up to date.
+    /// The charge of an invocation that began at `start`, if it ended when the meter was last brought up to date.
     pub(super) fn charged(&self, start: Duration) -> Duration {
         self.share.saturating_sub(start)
     }
@@ -80,7 +80,7 @@ mod tests {
         assert_eq!(meter.end(one, ms(40)), ms(10 + 10));
         assert_eq!(meter.charged(other), ms(10));
         assert_eq!(meter.end(other, ms(45)), ms(10 + 5));
-        // Nobody's.
+        // No invocation pays.
         let third = meter.begin(ms(100));
         assert_eq!(meter.end(third, ms(101)), ms(1));
     }

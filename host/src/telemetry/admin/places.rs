@@ -108,7 +108,7 @@ impl Places {
         Some((Arc::new(Place { places: self.clone(), number }), ended))
     }
 
-    /// What the state guards is valid after every statement.
+    /// The guarded state is valid after every statement.
     fn lock(&self) -> MutexGuard<'_, Taken> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -29,7 +29,7 @@ thread_local! {
     };
 }
 
-/// So many counters. The first one is what is counted most.
+/// A fixed number of counters. The first one counts the most frequent event.
 #[derive(Debug)]
 pub(super) struct Cells<const N: usize> {
     first: [Counter; N],

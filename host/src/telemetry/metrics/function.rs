@@ -20,12 +20,12 @@ use crate::{
     },
 };
 
-/// Which function: the labels of its series.
+/// The function: the labels of its series.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FunctionKey {
-    /// Who is charged.
+    /// The tenant that is charged.
     pub tenant: TenantName,
-    /// What the function was deployed with.
+    /// The revision of the function.
     pub app: AppName,
     /// The function.
     pub function: FunctionName,

@@ -122,7 +122,7 @@ fn the_host_is_counted() {
     assert!(text.contains("lacewing_build_info{version="), "{text}");
 }
 
-/// What Prometheus refuses: a family described twice, a sample outside its family, a name off convention.
+/// The text that Prometheus refuses: a family described twice, a sample outside its family, a name off convention.
 #[test]
 fn the_text_is_well_formed() {
     let metrics = Arc::new(Metrics::new());

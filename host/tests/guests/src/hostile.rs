@@ -176,7 +176,7 @@ fn recurse_calling(depth: u64) -> u64 {
     if depth == 0 { 0 } else { recurse_calling(depth.wrapping_add(1)).wrapping_mul(31) ^ depth }
 }
 
-/// What lies outside of the sandbox, as far as a guest can see it.
+/// The world outside the sandbox, as far as a guest can see it.
 fn reach() -> String {
     use std::net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
     let mut text = String::new();

@@ -92,7 +92,7 @@ async fn an_artifact_that_is_no_file() {
     .await;
 }
 
-/// What is mapped can be written to after it was hashed, by whoever may write to the file.
+/// A mapped file can be written to after it was hashed, by any user that may write to the file.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_artifact_that_others_may_write_to() {
     tampers_with(|artifact, _| {

@@ -79,7 +79,7 @@ async fn refuses(host: &Host, frames: impl IntoIterator<Item = Vec<u8>>) -> bool
                 return true;
             }
         }
-        // What a connection says that was cut is the same as what it does not say.
+        // The end of the sending half tells a connection that was cut nothing new.
         let _ = write.shutdown().await;
         false
     };

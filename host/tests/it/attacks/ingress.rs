@@ -343,7 +343,7 @@ async fn more_connections_than_there_are_places() {
         .await;
 }
 
-/// What a guest says of its response is not what splits it, and not what the host says.
+/// The guest's own fields neither split its response nor speak for the host.
 #[tokio::test(flavor = "multi_thread")]
 async fn responses_that_split_or_forge() {
     target()

@@ -18,7 +18,7 @@ const INVOCATIONS: usize = 1200;
 /// At once, of each tenant.
 const AT_ONCE: usize = 8;
 
-/// What both have at first, in pages; they grow it by 40.
+/// The first size of both, in pages; they grow it by 40.
 #[derive(Clone, Copy)]
 struct Memory {
     pages: &'static str,
@@ -52,7 +52,7 @@ impl Memory {
     }
 }
 
-/// What both have: a memory that grows over what stays resident of a slot, two tables and globals.
+/// The parts of both: a memory that grows over the part of a slot that stays resident, two tables and globals.
 const SHAPE: &str = "
     (table $small 10 funcref)
     (table $large 6000 funcref)
@@ -121,7 +121,7 @@ fn hunter(memory: Memory, tables: Tables) -> Core {
     }
 }
 
-/// Asks both tenants at once, with few slots between them, so that each slot is had by both. What they answer is looked at.
+/// Asks both tenants at once, with few slots between them, so that both have each slot. Their answers are looked at.
 async fn ask_both(
     components: [&Path; 2],
     limits: &str,
@@ -247,7 +247,7 @@ async fn nothing_is_kept_from_one_invocation_to_the_next() {
     }
 }
 
-/// What one tenant's manifest and log hold, the other's guest finds nowhere.
+/// The other tenant's guest finds nothing of one tenant's manifest and log.
 #[tokio::test(flavor = "multi_thread")]
 async fn environment_and_log_of_another() {
     const SECRET: &str = "hunter2-of-the-neighbour";

@@ -73,7 +73,7 @@ fn own() -> String {
 }
 
 impl Host {
-    /// What is answered under a name, to each form that a request for it may have.
+    /// The answers under a name, to each form that a request for it may have.
     async fn answers(&self, name: &str) -> Vec<String> {
         let mut answers = Vec::new();
         for target in ["/", "/deep/down"] {

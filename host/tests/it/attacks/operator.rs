@@ -118,7 +118,7 @@ async fn a_grant_that_is_allowed_to_another_tenant_only() {
     .await;
 }
 
-/// What a guest is told of an URL, in both versions of wasi:http, with all that a manifest and an operator can grant.
+/// The answer to a guest for an URL, in both versions of wasi:http, with all that a manifest and an operator can grant.
 async fn everything_is_granted(attack: impl AsyncFn(&Host)) {
     for name in ["portable-02", "portable-03"] {
         let target = Target::guest(name).grants(EVERYTHING).settings(ALLOWED);

@@ -20,7 +20,7 @@ fn rows() -> Vec<Vec<String>> {
     lines.map(cells).collect()
 }
 
-/// What is in backquotes.
+/// The words in backquotes.
 fn quoted(cell: &str) -> impl Iterator<Item = &str> {
     cell.split('`').skip(1).step_by(2)
 }

@@ -128,7 +128,7 @@ fn a_url_is_asked_at_the_rate_that_was_named() {
     assert_eq!(fixed["asked_per_second"], 50);
     let count = |key: &str| fixed[key].as_u64().unwrap();
     assert_eq!(count("responses") + count("unsent"), 50, "{fixed:#}");
-    // What serves it is not ours to look into.
+    // The test does not look into the server.
     assert_eq!(fixed["cpu_us"], Value::Null);
     // Connections that close after each answer are opened again.
     let closing =

@@ -112,7 +112,7 @@ fn findings_are_json_for_programs() {
     assert_eq!(found["findings"][0]["message"], "route `/` is taken by function `one`");
     assert_eq!(found["findings"][0]["related"][0]["line"], 5);
 
-    // What the component is not is said too.
+    // The error says too that it is no component.
     fs::write(dir.path().join("x.wasm"), "not wasm").unwrap();
     fs::write(
         dir.path().join("lacewing.toml"),
@@ -136,7 +136,7 @@ fn a_component_alone_is_checked() {
     let help = "  = help: a component without a manifest is granted nothing: give it a lacewing.toml with `grants.http`\n";
     assert!(stderr.contains(help), "{stderr}");
     assert!(stderr.contains(": exports wasi:http/handler@0.3; imports "), "{stderr}");
-    // Nobody told its linker.
+    // The linker was told nothing.
     let slow = "warning: `portable-03` starts slowly: its stack has 1024 KiB, ";
     assert!(stderr.contains(slow), "{stderr}");
     let flags = "RUSTFLAGS=\"-Clink-arg=-zstack-size=131072 -Clink-arg=--initial-heap=65536\"";

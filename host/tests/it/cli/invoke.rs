@@ -156,7 +156,7 @@ fn a_component_that_streams_is_invoked_too() {
     for name in ["portable-02", "portable-03"] {
         let count = run(&guest(name), &["--path", "/count", "--data", "hello"]);
         assert_eq!((count.code, count.stdout.as_str()), (Some(0), "5"), "{}", count.stderr);
-        // What came before the trap is shown.
+        // The lines before the trap are shown.
         let cut = run(&guest(name), &["--path", "/trap-after-head"]);
         assert_eq!(cut.code, Some(5), "{}", cut.stderr);
         assert!(cut.stderr.contains("\ntrap in "), "{}", cut.stderr);

@@ -32,7 +32,7 @@ mod linux {
         SeccompFilter::new(rules(threads)?, refused, SeccompAction::Allow, arch)?.try_into()
     }
 
-    /// Whatever their arguments.
+    /// All calls of these numbers, with any arguments.
     const ANY: [c_long; 10] = [
         // Where the vDSO has no clock to read.
         libc::SYS_clock_gettime,
@@ -41,7 +41,7 @@ mod linux {
         // Memory that was mapped here: nothing else is there to be unmapped.
         libc::SYS_munmap,
         libc::SYS_sigaltstack,
-        // What `abort` and the handler of a stack overflow call.
+        // The calls of `abort`, and of the handler of a stack overflow.
         libc::SYS_getpid,
         libc::SYS_gettid,
         libc::SYS_rt_sigprocmask,
@@ -59,7 +59,7 @@ mod linux {
         libc::SYS_set_robust_list,
     ];
 
-    /// What a thread shares with its process, in glibc and musl: everything.
+    /// The flags of a thread in glibc and musl: it shares everything with its process.
     const THREAD: c_int = libc::CLONE_VM
         | libc::CLONE_FS
         | libc::CLONE_FILES

@@ -35,7 +35,7 @@ fn told() -> Option<String> {
 }
 
 fn tried(attempt: &str, end: impl std::fmt::Display) {
-    // Whatever the harness has printed of a line already.
+    // Skips a line that the harness may have begun already.
     println!("\ntried {attempt}: {end}");
 }
 

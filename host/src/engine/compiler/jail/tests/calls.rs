@@ -15,7 +15,7 @@ fn first(arguments: &[c_int]) -> [c_long; 6] {
     six
 }
 
-/// What a compiler has no use for. None of these does harm where it is let through: addresses and lengths are none.
+/// Flags that a compiler has no use for. None of them does harm where it is let through: addresses and lengths are none.
 fn forbidden() -> Vec<Attempt> {
     let own = c_int::try_from(std::process::id()).unwrap();
     let parent = rustix::process::getppid().unwrap().as_raw_nonzero().get();
@@ -116,7 +116,7 @@ fn memory() -> Vec<Attempt> {
     ]
 }
 
-/// What a process is, and may be.
+/// The state of a process, and its permissions.
 fn itself(parent: c_int) -> Vec<Attempt> {
     vec![
         ("prctl, dumpable", libc::SYS_prctl, first(&[libc::PR_SET_DUMPABLE, 1])),
@@ -169,7 +169,7 @@ fn try_everything(threads: u32) -> ! {
             other => tried(attempt.0, format_args!("{other:?}")),
         }
     }
-    // What is needed is there: memory, small and large, and threads where they are asked for.
+    // The calls that are needed are allowed: memory, small and large, and threads where they are asked for.
     let large = vec![1_u8; 64 << 20];
     let sum: u64 = large.iter().map(|byte| u64::from(*byte)).sum();
     tried("memory", sum >> 20);
