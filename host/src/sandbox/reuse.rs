@@ -12,13 +12,13 @@
 //!
 //! - An instance is of one revision, so of one tenant. It ends with its revision: what it serves it finishes.
 //! - **What is shared**: memory, handles, what the component keeps in variables. The CPU budget is each invocation's own as far as
-//! that can be told ([`meter`]); deadline, outbound requests and log are. The output of a guest that serves several belongs to the
+//!   that can be told ([`meter`]); deadline, outbound requests and log are. The output of a guest that serves several belongs to the
 //!   one that began last.
 //! - **A trap, or a limit of the sandbox, ends all that the instance serves**, each with that outcome, and its detail says that it was shared.
 //! - An invocation that is stopped (deadline, client gone) leaves guest code behind that cannot be stopped alone: the
 //!   instance is retired, and gone when the others are.
 //! - **Slots** are those that the host has for what is made ahead ([`Holdings::provision`](crate::engine::Holdings::provision)). Where none is left, an invocation
-//! has a sandbox of its own as without `reuse`; so an instance that is kept never takes a slot from an invocation. An idle one goes after [`IDLE`].
+//!   has a sandbox of its own as without `reuse`; so an instance that is kept never takes a slot from an invocation. An idle one goes after [`IDLE`].
 //! - An instance is on one event loop, and serves those that are on the same one, or anybody while it serves nobody: each hand-over between
 //!   threads costs more than the guest of a small function does.
 
