@@ -95,10 +95,15 @@ pub async fn compute() {
     .await;
 }
 
+/// The cores that this process may use.
+pub fn cores() -> NonZero<usize> {
+    thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN)
+}
+
 impl EventLoops {
     /// Starts as many threads as there are cores that this process may use.
     pub fn per_core() -> io::Result<EventLoops> {
-        EventLoops::start(thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN))
+        EventLoops::start(cores())
     }
 
     /// Starts `count` threads. Tasks that compute move to the runtime of the caller.

@@ -122,14 +122,17 @@ impl HeapAccount {
         self.counter.is_called_in.load(Relaxed)
     }
 
-    /// Has the task woken when the account is called in. The last task that asks is woken.
-    pub fn wake_when_called_in(&self, task: &Waker) {
+    /// The same, for an owner that waits: the task is woken once that changes. Only the last task that asks is woken.
+    pub fn is_called_in_or_wakes(&self, task: &Waker) -> bool {
         self.counter.closer.register(task);
+        self.is_called_in()
     }
 
     /// Closes the account. Blocks that are still in use are charged to `charged` until they are freed.
     pub fn close(self, charged: impl FnOnce(u64) -> Option<Part>) {
         let counter = self.counter;
+        // A waker that is dropped may free blocks, and run any code: not under the lock.
+        drop(counter.closer.take());
         let left = self.bytes() as u64;
         std::mem::forget(self);
         let charged = if left > 0 { charged(left) } else { None };
@@ -139,6 +142,7 @@ impl HeapAccount {
 
 impl Drop for HeapAccount {
     fn drop(&mut self) {
+        drop(self.counter.closer.take());
         allocator::settle();
         counters().close(self.counter, None);
     }
@@ -159,7 +163,6 @@ impl Counters {
 
     fn close(&mut self, counter: &'static Counter, charged: Option<Part>) {
         counter.is_open.store(false, Relaxed);
-        drop(counter.closer.take());
         if counter.bytes() == 0 {
             self.free.push(counter);
         } else {
@@ -199,7 +202,7 @@ pub fn host_bytes() -> usize {
 /// Calls in the open account with the most blocks, of those that are not called in yet, and gives it.
 ///
 /// Each block that is left may keep a page of the allocator from being given back, however small the block is. The owner of the
-/// account has to close it: [`HeapAccount::is_called_in`] tells, and [`HeapAccount::wake_when_called_in`] wakes the owner.
+/// account has to close it: [`HeapAccount::is_called_in`] tells, and [`HeapAccount::is_called_in_or_wakes`] wakes the owner.
 pub fn call_in_largest() -> Option<CalledIn> {
     let counters = counters();
     let open = counters
@@ -334,7 +337,7 @@ mod tests {
             (0..100_000).map(Box::new).collect()
         };
         let woken = Arc::new(Woken::default());
-        many.wake_when_called_in(&Waker::from(woken.clone()));
+        assert!(!many.is_called_in_or_wakes(&Waker::from(woken.clone())));
         let called_in = call_in_largest().unwrap();
         assert!(called_in.blocks >= 100_000, "{called_in:?}");
         assert!(many.is_called_in() && !few.is_called_in() && !called_in.is_closed());

@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Prints one JSON object. The goals: memory stays bounded, nothing crashes, a refused request is answered with 429 or
-//! 503 within a second, the admitted work is at least 0.8 of the best, and afterwards the latency is as before. The clients share
+//! 503 within a second, the admitted work is within a tenth of the best, and afterwards the latency is as before. The clients share
 //! the cores with the host: where they are starved themselves, they see answers late that were there.
 
 use std::{

@@ -59,7 +59,7 @@ const REFUSAL_BYTES: usize = 1024;
 const BODY_BYTES: u64 = 64 * 1024;
 
 /// hyper keeps the date for each thread, as bytes that are shared, and renews the date each second in whichever account is in scope.
-const DATE_BYTES: usize = 192;
+const DATE_BYTES: usize = 144;
 /// Bytes that are sent one by one at the most.
 const BYTE_BY_BYTE: usize = 512;
 

@@ -130,7 +130,8 @@ impl BuiltProject {
     }
 }
 
-/// Deploys to a host whose sink is that one. Where a function is refused, the lines that functions printed meanwhile are shown: a panic in an init is there.
+/// Deploys to a host whose sink is that one. Where a function is refused, the lines that functions printed meanwhile are shown: a panic
+/// in an init is there.
 pub(super) async fn deploying_and_told(
     console: &Console,
     sink: &Sink,

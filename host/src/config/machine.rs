@@ -1,4 +1,4 @@
-//! The memory and cores of the machine, as far as this process may use them.
+//! The memory of the machine, as far as this process may use it.
 
 use std::{fs, path::Path};
 

@@ -102,21 +102,15 @@ impl Tally {
         }
     }
 
-    /// Adds the pending charges to the counter. Those of the host may stay pending: all threads share its counter.
+    /// Adds the pending charges to the counter.
     fn settle(&self) {
         let pending = self.pending.replace(0);
         if pending == 0 {
             return;
         }
-        if !self.is_of(&HOST) {
-            self.owner.get().charges.fetch_add(pending, Relaxed);
-            return;
-        }
-        let pending = HOST_PENDING.get().wrapping_add(pending);
-        let is_large = units(pending).unsigned_abs() >= MOST_PENDING_UNITS;
-        HOST_PENDING.set(if is_large { 0 } else { pending });
-        if is_large {
-            HOST.charges.fetch_add(pending, Relaxed);
+        match self.is_of(&HOST) {
+            true => charge_host(pending),
+            false => _ = self.owner.get().charges.fetch_add(pending, Relaxed),
         }
     }
 
@@ -152,6 +146,16 @@ pub(super) fn settle() {
     FREED.with(Tally::settle);
 }
 
+/// Changes the charges of the host. They may stay pending: all threads share its counter.
+fn charge_host(charge: Charge) {
+    let pending = HOST_PENDING.get().wrapping_add(charge);
+    let is_large = units(pending).unsigned_abs() >= MOST_PENDING_UNITS;
+    HOST_PENDING.set(if is_large { 0 } else { pending });
+    if is_large {
+        HOST.charges.fetch_add(pending, Relaxed);
+    }
+}
+
 /// Charges the account in scope, and names its counter.
 #[inline]
 fn charge(charge: Charge) -> Owner {
@@ -166,6 +170,8 @@ fn charge(charge: Charge) -> Owner {
 fn adjust(owner: Owner, charge: Charge) {
     SCOPE.with(|scope| match scope.is_of(owner) {
         true => scope.add(charge),
+        // Not by way of the tally: the blocks of one account are freed between blocks of the host.
+        false if ptr::eq(owner, &raw const HOST) => charge_host(charge),
         false => adjust_out_of_scope(owner, charge, !scope.is_of(&HOST)),
     });
 }

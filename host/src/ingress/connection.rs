@@ -194,10 +194,10 @@ impl Connection {
 
     /// Whether the host needs the connection's memory back. A connection of more than a few KiB has the task woken once that changes.
     pub(super) fn is_called_in_or_wakes(&self, task: &Waker) -> bool {
-        if self.heap_share.is_noted() {
-            self.heap.wake_when_called_in(task);
+        match self.heap_share.is_noted() {
+            true => self.heap.is_called_in_or_wakes(task),
+            false => self.heap.is_called_in(),
         }
-        self.heap.is_called_in()
     }
 
     /// Closes the connection, whatever it is doing.

@@ -125,9 +125,7 @@ impl Consumption {
 
     /// The same, for a guest that waits: the guest's task is woken once that changes.
     fn is_called_in_or_wakes(&self, task: &Waker) -> bool {
-        let Some(heap) = &self.heap else { return false };
-        heap.wake_when_called_in(task);
-        heap.is_called_in()
+        self.heap.as_ref().is_some_and(|heap| heap.is_called_in_or_wakes(task))
     }
 
     /// Counts CPU time from zero: no invocation pays for the time so far.
@@ -209,7 +207,8 @@ impl Consumption {
         spent: Duration,
     ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let turn = self.take_turn(spent);
-        let has_just_begun = turn.is_none() && poll_time() < event_loop::LONG;
+        let has_just_begun =
+            turn.is_none() && spent.saturating_sub(spent_before_poll()) < event_loop::LONG;
         match self.lane.get() {
             Some(lane) if !(has_just_begun && lane.has_credit()) => {
                 let next = next_turn(self.clone(), lane.clone(), turn);
@@ -285,9 +284,9 @@ pub(super) fn spent_at_tick() -> Duration {
     SLICE.with(|cell| cell.get().map_or(Duration::ZERO, |slice| slice.before + slice.elapsed()))
 }
 
-/// The time that the poll of the guest on this thread has taken so far.
-fn poll_time() -> Duration {
-    SLICE.get().map_or(Duration::ZERO, |slice| slice.elapsed())
+/// The CPU time of the invocation that runs on this thread, before its poll began.
+fn spent_before_poll() -> Duration {
+    SLICE.get().map_or(Duration::ZERO, |slice| slice.before)
 }
 
 /// The wait of a guest that a tick has interrupted, and that has computed for `time` at least.

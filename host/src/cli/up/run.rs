@@ -17,7 +17,6 @@ use std::{
     num::NonZero,
     path::PathBuf,
     sync::{Arc, atomic::Ordering::Relaxed},
-    thread,
     time::Duration,
 };
 
@@ -31,7 +30,7 @@ use crate::{
     cli::{Error, ExitCode, console::Console, project::Project, watch::Watch},
     config::{self, RequestLog, Settings},
     control::{Deployed, Host, Ledger, review_layouts},
-    event_loop::{EventLoops, LoopsHandle},
+    event_loop::{self, EventLoops, LoopsHandle},
     heap::ResidentWatch,
     ingress::{Gateway, Listener, Options, Server},
     telemetry::{
@@ -52,8 +51,7 @@ pub(in crate::cli) fn run(args: &UpArgs, console: &Console) -> Result<ExitCode, 
     }
     let descriptors = descriptors::raise_limit();
     let what = What::of(args, &project, console)?;
-    let threads = args.threads.or_else(|| thread::available_parallelism().ok());
-    let threads = threads.unwrap_or(NonZero::<usize>::MIN);
+    let threads = args.threads.unwrap_or_else(event_loop::cores);
     // Sockets and clocks are looked at after so few turns because each may be a guest's, and last a tick.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads.get())

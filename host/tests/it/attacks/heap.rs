@@ -87,6 +87,12 @@ impl Promise {
 
 const PROMISE: Promise = Promise { memory_mib: 512 };
 
+/// Asks for a path on a connection of its own. Gives the whole reply.
+async fn asked(host: &Host, path: &str) -> String {
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {SUSPECT}\r\nconnection: close\r\n\r\n");
+    host.raw_reply(request).await
+}
+
 /// Half a GiB of pages for a few MiB of blocks: one block of every page stays, and no account shows it.
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_that_one_block_each_keeps() {
@@ -114,13 +120,8 @@ async fn pages_that_one_block_each_keeps_by_a_dozen_at_once() {
         .limits("memory_mib = 64\nheader_kib = 1024\ndeadline_ms = 120_000\ncpu_ms = 120_000")
         .settings(&PROMISE.settings())
         .attacked(async |host| {
-            let request = |_| {
-                let path = "/fragments/16/12";
-                host.raw_reply(format!(
-                    "GET {path} HTTP/1.1\r\nhost: {SUSPECT}\r\nconnection: close\r\n\r\n"
-                ))
-            };
-            let mut replies: FuturesUnordered<_> = (0..12).map(request).collect();
+            let mut replies: FuturesUnordered<_> =
+                (0..12).map(|_| asked(host, "/fragments/16/12")).collect();
             // The first one is enough: the others may go on until their deadlines.
             let reply = replies.next().await.unwrap();
             assert!(reply.contains("lacewing-outcome: load_shed"), "{reply}");
@@ -136,13 +137,9 @@ async fn heaps_by_dozens_at_once() {
         .limits("deadline_ms = 3000\ncpu_ms = 3000")
         .settings(&PROMISE.settings())
         .attacked(async |host| {
-            let request = |_| {
-                let path = "/methods/60/1000000";
-                host.raw_reply(format!(
-                    "GET {path} HTTP/1.1\r\nhost: {SUSPECT}\r\nconnection: close\r\n\r\n"
-                ))
-            };
-            let replies = futures_util::future::join_all((0..25).map(request)).await;
+            let replies =
+                futures_util::future::join_all((0..25).map(|_| asked(host, "/methods/60/1000000")))
+                    .await;
             let shed = replies.iter().filter(|reply| reply.contains("lacewing-outcome: load_shed"));
             assert!(shed.count() > 0, "{replies:?}");
             PROMISE.is_kept(host);
