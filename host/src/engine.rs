@@ -32,7 +32,7 @@ pub use compiler::{
     ARGUMENT as COMPILER_ARGUMENT, CompileError, Compiler, child as compiler_child,
 };
 pub use epoch::Running;
-pub(crate) use epoch::TICK;
+pub(crate) use epoch::{TICK, ticks};
 pub(crate) use fold::folded;
 pub use inspect::{ComponentError, Exports, Import, inspect_bytes};
 #[cfg(test)]

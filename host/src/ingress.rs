@@ -29,6 +29,7 @@ mod request_id;
 mod respond;
 pub mod route;
 mod serve;
+mod streams;
 mod taken_back;
 mod target;
 #[cfg(test)]

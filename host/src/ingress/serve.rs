@@ -14,7 +14,6 @@ use futures_util::future::{AbortHandle, AbortRegistration, Abortable};
 use hyper::{
     Request,
     body::Incoming,
-    rt::Executor,
     server::conn::{http1, http2},
     service::service_fn,
 };
@@ -38,6 +37,7 @@ use super::{
     heap::OfConnection,
     options::Options,
     patience::AwaitedRequest,
+    streams::Streams,
     transport::{Prefix, Speaks, Spoken, Transport, listen_in},
 };
 use crate::event_loop::LoopsHandle;
@@ -208,21 +208,6 @@ fn http1_builder(options: &Options) -> http1::Builder {
         builder.max_headers(options.headers);
     }
     builder
-}
-
-/// Runs the streams of one HTTP/2 connection, of which there are many at once.
-#[derive(Clone)]
-struct Streams {
-    runtime: Handle,
-    connection: Arc<Connection>,
-    gate: Arc<Gate>,
-}
-
-impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Streams {
-    fn execute(&self, stream: F) {
-        let (connection, gate) = (Arc::clone(&self.connection), Arc::clone(&self.gate));
-        self.runtime.spawn(OfConnection::new(stream, connection, gate));
-    }
 }
 
 fn http2_builder(options: &Options, streams: Streams) -> http2::Builder<Streams> {
@@ -459,11 +444,8 @@ impl<H: Handler> Ingress<H> {
         });
         let speaks = Speaks::Http2(FrameBudget::new(Instant::now().into_std()));
         let io = self.transport(socket, prefix, speaks, connection);
-        let streams = Streams {
-            runtime: self.runtime.clone(),
-            connection: Arc::clone(connection),
-            gate: Arc::clone(&self.gate),
-        };
+        let (runtime, gate) = (self.runtime.clone(), Arc::clone(&self.gate));
+        let streams = Streams::new(runtime, Arc::clone(connection), gate);
         let builder = http2_builder(&self.options, streams);
         let mut http = pin!(builder.serve_connection(io, service));
         // hyper has no limits of time for HTTP/2. First the client is asked to leave, then it is left: a client that

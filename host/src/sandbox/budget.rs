@@ -28,7 +28,7 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::time::Sleep;
 
 use crate::{
-    engine::{Lane, TICK, Turn},
+    engine::{Lane, TICK, Turn, ticks},
     event_loop,
     heap::HeapAccount,
 };
@@ -38,6 +38,11 @@ use crate::{
 pub(super) enum Stop {
     #[error("the CPU budget is spent")]
     Cpu,
+    #[error(
+        "the guest called the host for {} ms of CPU time in one step: it met no loop and no function at which it can be interrupted",
+        LONGEST_STEP.as_millis()
+    )]
+    Step,
     #[error("the deadline has passed")]
     Deadline,
     /// The limiter's refusal says which limit.
@@ -50,7 +55,7 @@ pub(super) enum Stop {
 }
 
 impl Stop {
-    const ALL: [Stop; 4] = [Stop::Cpu, Stop::Deadline, Stop::Held, Stop::CalledIn];
+    const ALL: [Stop; 5] = [Stop::Cpu, Stop::Step, Stop::Deadline, Stop::Held, Stop::CalledIn];
 
     fn code(self) -> u8 {
         self as u8 + 1
@@ -75,6 +80,10 @@ pub(super) struct Consumption {
 
 /// The CPU time that a poll may take: a tick interrupts a guest well before.
 const OVERRUN: Duration = TICK.saturating_mul(4);
+
+/// The CPU time that calls of the host may take between two points at which the guest can be interrupted. Compilers make a function for
+/// each call of the host, and a function begins with such a point: only a guest that was written to hold a core meets this limit.
+const LONGEST_STEP: Duration = TICK.saturating_mul(20);
 
 /// A turn, and the CPU time that had been spent when it began.
 #[derive(Debug)]
@@ -243,6 +252,8 @@ struct Slice {
     before: Duration,
     // The time that the computation has taken at least, if a tick has interrupted the guest.
     interrupted: Option<Duration>,
+    // Ticks of the process at the start.
+    ticks: u64,
 }
 
 thread_local! {
@@ -258,7 +269,7 @@ impl Slice {
             Some((at, cpu)) if start.saturating_duration_since(at) < TICK => cpu,
             _ => read_cpu(start),
         };
-        Slice { start, cpu, before: clock.spent(), interrupted }
+        Slice { start, cpu, before: clock.spent(), interrupted, ticks: ticks() }
     }
 
     fn elapsed(&self) -> Duration {
@@ -282,6 +293,19 @@ fn thread_cpu() -> Duration {
 /// The CPU time of the invocation that runs on this thread, up to now. For the epoch callback.
 pub(super) fn spent_at_tick() -> Duration {
     SLICE.with(|cell| cell.get().map_or(Duration::ZERO, |slice| slice.before + slice.elapsed()))
+}
+
+/// The CPU time of the invocation that runs on this thread, and the limit on its step if that is exceeded. For calls of the host.
+///
+/// `None`: the guest has met a tick a moment ago.
+pub(super) fn spent_at_call() -> Option<(Duration, Option<Stop>)> {
+    let slice = SLICE.get()?;
+    // A step begins between two ticks.
+    if ticks().wrapping_sub(slice.ticks) < 2 {
+        return None;
+    }
+    let step = slice.elapsed();
+    Some((slice.before + step, (step >= LONGEST_STEP).then_some(Stop::Step)))
 }
 
 /// The CPU time of the invocation that runs on this thread, before its poll began.

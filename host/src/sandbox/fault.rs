@@ -48,7 +48,7 @@ impl Fault {
 impl From<Stop> for Fault {
     fn from(stop: Stop) -> Fault {
         let outcome = match stop {
-            Stop::Cpu => Outcome::CpuExceeded,
+            Stop::Cpu | Stop::Step => Outcome::CpuExceeded,
             Stop::Deadline => Outcome::DeadlineExceeded,
             Stop::Held => Outcome::MemoryExceeded,
             Stop::CalledIn => Outcome::LoadShed,

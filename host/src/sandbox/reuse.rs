@@ -368,13 +368,17 @@ impl Instance {
     }
 
     /// For the epoch: which limit ends it, if one does.
-    pub(super) fn stop_at_tick(&self, spent: Duration) -> Option<Stop> {
-        self.interrupted.store(true, Relaxed);
+    pub(super) fn over_time(&self, spent: Duration) -> Option<Stop> {
         if self.meter().is_over(spent, self.spec.limits.cpu) {
             return Some(Stop::Cpu);
         }
         let load = self.load();
         (load.seats == 0 && load.undone).then_some(Stop::Deadline)
+    }
+
+    /// Notes that a tick has interrupted the guest.
+    pub(super) fn note_tick(&self) {
+        self.interrupted.store(true, Relaxed);
     }
 }
 

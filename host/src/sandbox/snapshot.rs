@@ -125,10 +125,20 @@ struct State {
     deadline: Instant,
     wasi: WasiCtx,
     table: ResourceTable,
+    /// Whether the guest lost its handles because the CPU budget is spent.
+    is_spent: bool,
 }
 
 impl WasiView for State {
+    /// A guest that calls the host without end meets no tick. It loses its handles once its CPU budget is spent.
     fn ctx(&mut self) -> WasiCtxView<'_> {
+        let spent = budget::spent_at_call().map(|(spent, _)| spent);
+        if spent.is_some_and(|spent| spent >= self.limits.init_cpu) {
+            self.is_spent = true;
+            self.table = ResourceTable::new();
+            self.table.set_max_capacity(0);
+            self.wasi = WasiCtx::builder().max_random_size(0).build();
+        }
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
     }
 }
@@ -188,6 +198,9 @@ fn classify(error: &wasmtime::Error, state: &State) -> InitError {
         let import = shortened(import, SHOWN_BYTES);
         return InitError::Denied { import, why: why_denied(interface) };
     }
+    if state.is_spent {
+        return stopped(Stop::Cpu, state);
+    }
     if let Some(stop) = error.downcast_ref::<Stop>() {
         return stopped(*stop, state);
     }
@@ -202,7 +215,9 @@ fn classify(error: &wasmtime::Error, state: &State) -> InitError {
 fn stopped(stop: Stop, state: &State) -> InitError {
     match stop {
         Stop::Cpu => InitError::TooSlow { limit_ms: state.limits.init_cpu.as_millis() },
-        Stop::Deadline | Stop::Held | Stop::CalledIn => InitError::Fault(Fault::from(stop)),
+        Stop::Step | Stop::Deadline | Stop::Held | Stop::CalledIn => {
+            InitError::Fault(Fault::from(stop))
+        }
     }
 }
 
@@ -222,7 +237,8 @@ fn store(engine: &Engine, spec: InitSpec, log: &Arc<GuestLog>) -> Store<State> {
     let deadline = Instant::now() + limits.init_cpu * PATIENCE;
     let limiter = Limiter::new(&limits);
     let handles = limits.handles as usize;
-    let mut store = Store::new(engine, State { limiter, limits, deadline, wasi, table });
+    let mut store =
+        Store::new(engine, State { limiter, limits, deadline, wasi, table, is_spent: false });
     store.limiter(|state| &mut state.limiter);
     store.set_hostcall_fuel(HOSTCALL_BYTES);
     store.set_max_component_handles(handles);

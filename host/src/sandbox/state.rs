@@ -135,20 +135,39 @@ impl State {
         }
     }
 
-    /// Has the guest stopped if the heap that is in use for it is more than it may have, or the host needs it back. Each call of the host comes by here,
-    /// with its arguments in the heap.
+    /// Has the guest stopped if it is over a limit. Each call of the host comes by here, with its arguments in the heap.
     ///
     /// A guest meets its next tick at a loop or at the beginning of a function, which may be any number of calls away. So the guest loses
-    /// all that the host has for it at once: the call finds no handle, and traps.
-    fn check_heap(&mut self) {
-        let stop = match self.limiter.holds(self.cpu.heap_bytes()) {
-            false => Some(Stop::Held),
-            true => self.cpu.is_called_in().then_some(Stop::CalledIn),
-        };
-        if let Some(stop) = stop {
+    /// all that the host has for it at once: a call with a handle traps, and any other costs next to nothing.
+    fn check_limits(&mut self) {
+        if let Some(stop) = self.over_heap().or_else(|| self.overdue()) {
             self.cpu.stop(stop);
             self.table = ResourceTable::new();
             self.table.set_max_capacity(0);
+            self.wasi = Some(Box::new(WasiCtx::builder().max_random_size(0).build()));
+        }
+    }
+
+    /// The limit on the heap that is in use for the guest, or the host's need of that heap.
+    fn over_heap(&mut self) -> Option<Stop> {
+        match self.limiter.holds(self.cpu.heap_bytes()) {
+            false => Some(Stop::Held),
+            true => self.cpu.is_called_in().then_some(Stop::CalledIn),
+        }
+    }
+
+    /// The limit on time that the guest has reached in calls of the host.
+    fn overdue(&self) -> Option<Stop> {
+        let (spent, step) = budget::spent_at_call()?;
+        self.over_time(spent).or(step)
+    }
+
+    /// The limit on time that the guest has reached with so much CPU time.
+    fn over_time(&self, spent: Duration) -> Option<Stop> {
+        match &self.shared {
+            Some(shared) => shared.instance.over_time(spent),
+            None if spent >= self.spec.limits.cpu => Some(Stop::Cpu),
+            None => (Instant::now() >= self.deadline).then_some(Stop::Deadline),
         }
     }
 
@@ -222,15 +241,12 @@ pub(super) const FIRST_TICK: u64 = 2;
 #[allow(clippy::needless_pass_by_value)]
 fn on_tick(mut ctx: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {
     let state = ctx.data_mut();
-    state.check_heap();
     let spent = budget::spent_at_tick();
-    let stop = match &state.shared {
-        _ if state.cpu.stopped().is_some() => state.cpu.stopped(),
-        Some(shared) => shared.instance.stop_at_tick(spent),
-        None if spent >= state.spec.limits.cpu => Some(Stop::Cpu),
-        None => (Instant::now() >= state.deadline).then_some(Stop::Deadline),
-    };
-    if let Some(stop) = stop {
+    if let Some(shared) = &state.shared {
+        shared.instance.note_tick();
+    }
+    let stop = state.cpu.stopped().or_else(|| state.over_heap());
+    if let Some(stop) = stop.or_else(|| state.over_time(spent)) {
         return Err(stop.into());
     }
     Ok(UpdateDeadline::YieldCustom(1, state.cpu.at_tick(spent)))
@@ -238,7 +254,7 @@ fn on_tick(mut ctx: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadli
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        self.check_heap();
+        self.check_limits();
         let wasi = self.wasi.get_or_insert_with(|| {
             let mut wasi = WasiCtx::builder();
             match &self.shared {
@@ -279,7 +295,7 @@ fn about(spec: &Spec, log: &GuestLog) -> [(&'static str, String); 6] {
 impl WasiHttpView for State {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
         self.goes_on();
-        self.check_heap();
+        self.check_limits();
         let (spec, log, propagation) = (&self.spec, &self.log, &mut self.propagation);
         let (cpu, is_shared) = (&self.cpu, self.shared.is_some());
         let outbound = self.outbound.get_or_insert_with(|| {

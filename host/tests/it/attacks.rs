@@ -17,6 +17,7 @@ mod names;
 mod operator;
 mod resources;
 mod shares;
+mod steps;
 mod stop;
 mod table;
 mod work;

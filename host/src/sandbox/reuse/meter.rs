@@ -14,6 +14,8 @@ pub(super) struct Meter {
     settled: Duration,
     // Spent when the instance last looked for something to do.
     turned: Duration,
+    // Spent since the last invocation ended.
+    unowned: Duration,
     // Shares at which the open invocations began.
     open: Vec<Duration>,
 }
@@ -21,8 +23,12 @@ pub(super) struct Meter {
 impl Meter {
     fn settle(&mut self, spent: Duration) {
         let open = u32::try_from(self.open.len()).unwrap_or(u32::MAX);
-        // Between invocations there is nobody to charge.
-        self.share += spent.saturating_sub(self.settled).checked_div(open).unwrap_or_default();
+        let time = spent.saturating_sub(self.settled);
+        match time.checked_div(open) {
+            Some(share) => self.share += share,
+            // Between invocations none pays.
+            None => self.unowned += time,
+        }
         self.settled = spent;
     }
 
@@ -30,6 +36,7 @@ impl Meter {
     pub(super) fn begin(&mut self, spent: Duration) -> Duration {
         self.settle(spent);
         self.turned = spent;
+        self.unowned = Duration::ZERO;
         self.open.push(self.share);
         self.share
     }
@@ -55,12 +62,14 @@ impl Meter {
         self.turned = spent;
     }
 
-    /// Whether somebody has spent more than `budget`: one of the invocations by its shares, or the guest at one go, which is
-    /// one invocation's doing, or what one has left behind.
+    /// Whether the guest has spent more than `budget`: for one of the invocations by its shares, since the last one ended, or at one go,
+    /// which is one invocation's doing.
     pub(super) fn is_over(&mut self, spent: Duration, budget: Duration) -> bool {
         self.settle(spent);
         let longest = self.open.iter().map(|start| self.share - *start).max();
-        longest.unwrap_or_default() >= budget || spent.saturating_sub(self.turned) >= budget
+        longest.unwrap_or_default() >= budget
+            || self.unowned >= budget
+            || spent.saturating_sub(self.turned) >= budget
     }
 }
 
@@ -101,8 +110,21 @@ mod tests {
         meter.begin(ms(0));
         assert!(!meter.is_over(ms(49), ms(50)));
         assert!(meter.is_over(ms(50), ms(50)), "at one go");
-        let mut idle = Meter::default();
-        idle.turn(ms(0));
-        assert!(idle.is_over(ms(50), ms(50)), "what is left behind");
+    }
+
+    #[test]
+    fn work_after_the_last_answer_has_one_budget_however_often_it_rests() {
+        let mut meter = Meter::default();
+        let one = meter.begin(ms(0));
+        meter.end(one, ms(10));
+        for rest in 2..6 {
+            meter.turn(ms(rest * 10));
+            assert!(!meter.is_over(ms(rest * 10), ms(50)), "{rest}");
+        }
+        meter.turn(ms(60));
+        assert!(meter.is_over(ms(60), ms(50)));
+        let next = meter.begin(ms(60));
+        assert!(!meter.is_over(ms(60), ms(50)), "the next invocation begins anew");
+        meter.end(next, ms(61));
     }
 }

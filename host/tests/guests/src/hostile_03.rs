@@ -6,6 +6,7 @@
 //! | `/streams/N`, `/futures/N` | makes so many, keeps them, and waits for ever |
 //! | `/methods/N/M` | makes N requests with a method of M bytes, sends none and waits for ever |
 //! | `/unread/N` | writes into N streams that nobody reads |
+//! | `/lingers/N` | answers, and then computes for N ms and rests for one, without end |
 //! | `/trailers/N/M` | answers with N trailers of M bytes |
 //! | `/open/N/URL` | sends N requests at once, and reads nothing of what is answered |
 //! | anything else | answers |
@@ -75,6 +76,17 @@ impl Guest for Hostile {
                 }
                 wait_for(NEVER).await;
                 drop(readers);
+            }
+            "lingers" => {
+                wit_bindgen::spawn_local(async move {
+                    loop {
+                        let start = std::time::Instant::now();
+                        while start.elapsed().as_millis() < number as u128 {
+                            std::hint::black_box(0);
+                        }
+                        wait_for(1_000_000).await;
+                    }
+                });
             }
             "trailers" => return Ok(trailers(number, rest.parse().unwrap_or(0))),
             "open" => {
