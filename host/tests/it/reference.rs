@@ -8,7 +8,7 @@ use lacewing::{
 };
 use serde_json::Value;
 
-use crate::harness::root;
+use crate::{harness::root, prose::WIDTH};
 
 /// The variable that makes the test write the pages instead of comparing them.
 const WRITE: &str = "LACEWING_WRITE_DOCS";
@@ -92,7 +92,11 @@ fn kind(root: &Value, value: &Value) -> String {
     match value["type"].as_str() {
         Some("string") => "text".to_owned(),
         Some("boolean") => "`true` or `false`".to_owned(),
-        Some("integer") => format!("{} to {}", value["minimum"], value["maximum"]),
+        Some("integer") => {
+            let [least, most] =
+                ["minimum", "maximum"].map(|key| grouped(value[key].as_u64().unwrap()));
+            format!("{least} to {most}")
+        }
         Some("array") => format!("list of {}", kind(root, &value["items"])),
         Some("object") if value["additionalProperties"].is_object() => {
             format!("{} for each name", kind(root, &value["additionalProperties"]))
@@ -100,6 +104,19 @@ fn kind(root: &Value, value: &Value) -> String {
         Some("object") => "table".to_owned(),
         other => panic!("no words for {other:?}: {value}"),
     }
+}
+
+/// A number with a comma before each three digits.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
 }
 
 /// The unit that the name of a key says.
@@ -154,17 +171,38 @@ fn heading(table: &Table) -> String {
     }
 }
 
+/// A paragraph in lines of the width of the docs. A code span is not divided.
+fn wrapped(text: &str) -> String {
+    let (mut lines, mut line, mut span) = (String::new(), String::new(), String::new());
+    for word in text.split_whitespace() {
+        if !span.is_empty() {
+            span.push(' ');
+        }
+        span += word;
+        if span.matches('`').count() % 2 == 1 {
+            continue;
+        }
+        if line.len() + 1 + span.len() > WIDTH {
+            lines += std::mem::take(&mut line).as_str();
+            lines.push('\n');
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line += std::mem::take(&mut span).as_str();
+    }
+    lines + &line + "\n"
+}
+
 fn page(file: &str, reader: &str, schema: &Value) -> String {
-    let mut page = format!(
-        "# Keys of `{file}`\n\n\
-         This page is generated from the types of `{reader}`, and a test compares both.\n\
-         To write it again, run `{COMMAND}`.\n\n\
-         A number is a whole number; the column *type* has its range. A key without a default\n\
-         may be left out, unless it is required. A key that is not on this page is an error.\n"
-    );
+    let intro = [
+        format!("This page is generated from the types of `{reader}`, and a test compares both. To write it again, run `{COMMAND}`."),
+        "A number is a whole number, and its type is its range. A key without an entry under *default* may be left out; the meaning says what holds then. A key that is not on this page is an error.".to_owned(),
+    ];
+    let mut page = format!("# Keys of `{file}`\n\n{}\n{}", wrapped(&intro[0]), wrapped(&intro[1]));
     for table in Tables::of(schema) {
         let description = table.schema["description"].as_str().unwrap_or_default();
-        write!(page, "\n## {}\n\n{description}\n\n", heading(&table)).unwrap();
+        write!(page, "\n## {}\n\n{}\n", heading(&table), wrapped(description)).unwrap();
         page += "| key | type | unit | default | meaning |\n|---|---|---|---|---|\n";
         for (key, value) in keys(table.schema) {
             let (kind, unit) = (kind(schema, value), unit(key, value));
