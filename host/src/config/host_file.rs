@@ -122,7 +122,7 @@ fn read_outline(text: &Arc<ManifestText>) -> (Option<Outline>, Findings) {
 fn read(text: &Arc<ManifestText>, path: PathBuf, findings: &mut Findings) -> Option<Outline> {
     let raw = findings.decode::<RawHostFile>()?;
     if raw.is_empty {
-        let help = "the least that it takes is a table `[tenants.NAME]` with `hosts = [\"*\"]` and `apps = [\"DIR\"]`";
+        let help = "it needs at least a table `[tenants.NAME]` with `hosts = [\"*\"]` and `apps = [\"DIR\"]`";
         findings.whole(Diagnostic::error("the host file is empty").help(help));
         return None;
     }

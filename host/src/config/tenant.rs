@@ -224,7 +224,7 @@ impl Tenant {
 
     fn no_hosts(&self, route: &Route) -> Diagnostic {
         let message = format!(
-            "tenant `{}` has routes and no host names, so that no request reaches it",
+            "tenant `{}` has routes and no host names, so no request reaches it",
             self.name
         );
         let help = "add `hosts = [\"example.com\"]`, or `hosts = [\"*\"]` for all that no other tenant has";
@@ -287,7 +287,8 @@ fn read_hosts(raw: &[At<String>], findings: &mut Findings) -> Vec<HostPattern> {
     for raw in findings.bounded("hosts", raw) {
         match raw.value.parse::<HostPattern>() {
             Ok(host) if hosts.contains(&host) => {
-                findings.at(&raw.span, Diagnostic::warning(format!("`{host}` is there already")));
+                findings
+                    .at(&raw.span, Diagnostic::warning(format!("`{host}` is in the list already")));
             }
             Ok(host) => hosts.push(host),
             Err(error) => findings.at(&raw.span, Diagnostic::error(error.to_string())),

@@ -239,7 +239,7 @@ impl ArtifactCache {
             Ok(file) => file,
             Err(error) => {
                 if !error.is_absence() {
-                    tracing::warn!(name, %error, "a file of the cache cannot be read; it is ignored");
+                    tracing::warn!(name, %error, "a file of the cache cannot be read, and is ignored");
                 }
                 return None;
             }
@@ -252,7 +252,7 @@ impl ArtifactCache {
         if hasher.finalize() != blake3::Hash::from_bytes(*stored) {
             tracing::warn!(
                 name,
-                "a file of the cache does not match its keyed hash; it is ignored"
+                "a file of the cache does not match its keyed hash, and is ignored"
             );
             return None;
         }

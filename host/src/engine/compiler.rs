@@ -120,7 +120,7 @@ pub enum CompileError {
     },
     /// Somebody else ended it.
     #[error(
-        "the compiler was killed while it compiled the component: by somebody, or by the system because the machine had no memory left; deploy again"
+        "the compiler was killed while it compiled the component, perhaps because the machine had no memory left; deploy again"
     )]
     Killed,
     /// More wait than may.

@@ -107,7 +107,7 @@ pub enum LoadError {
     Compile(#[from] CompileError),
     /// More memory, tables or instances, before it starts, than the pool has for one sandbox.
     #[error(
-        "the component needs more before it starts than this host has for any function (`caps` in its settings): {0}"
+        "the component needs more at its start than this host allows to any function (`caps` of the host): {0}"
     )]
     OverPool(String),
 }

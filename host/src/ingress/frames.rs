@@ -26,7 +26,7 @@ const PER_BYTE: f64 = 2.0 / 512.0;
 
 /// More frames that ask for nothing than a connection may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the client sends HTTP/2 frames that ask for nothing without end")]
+#[error("the client sends an endless flood of HTTP/2 frames that ask for nothing")]
 pub(super) struct FrameFlood;
 
 /// Follows the frames of one connection through the bytes that are read from it.

@@ -143,7 +143,7 @@ mod tests {
                 "CONNECT",
                 "h:443",
                 ["h:443"].as_slice(),
-                "405 this is not a proxy, so it makes no tunnels",
+                "405 this server is not a proxy and opens no tunnels",
             ),
             ("GET", "/", &[], "400 the request has no Host header"),
             ("GET", "/", &["a", "a"], "400 the request has more than one Host header"),

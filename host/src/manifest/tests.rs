@@ -221,7 +221,7 @@ fn the_hosts_own_variables_are_not_the_manifests() {
     let text = "app = \"a\"\n[functions.f.env]\nLACEWING_TENANT = \"other\"\n";
     assert_eq!(
         report(text),
-        "error: `LACEWING_TENANT` is a name of the host's: it sets variables that begin with `LACEWING_` itself\n --> lacewing.toml:3:1\n  |\n3 | LACEWING_TENANT = \"other\"\n  | ^^^^^^^^^^^^^^^\n  = help: call the variable `TENANT` or `APP_TENANT`"
+        "error: `LACEWING_TENANT` is reserved: the host sets all variables that begin with `LACEWING_`\n --> lacewing.toml:3:1\n  |\n3 | LACEWING_TENANT = \"other\"\n  | ^^^^^^^^^^^^^^^\n  = help: call the variable `TENANT` or `APP_TENANT`"
     );
     let text = "app = \"a\"\ndefaults.env.LACEWING_ = \"\"\nfunctions.f.env.LACEWING = \"mine\"\n";
     let report = report(text);
@@ -257,7 +257,7 @@ fn findings_stop_where_nobody_reads_on() {
     assert_eq!(shown.len(), 64);
     assert_eq!(
         more.to_string(),
-        "error: more is wrong than is shown: it is looked for when this is put right\n --> lacewing.toml"
+        "error: there are more errors than these: correct these and try again\n --> lacewing.toml"
     );
 }
 
@@ -303,7 +303,7 @@ fn a_pipe_is_neither_a_manifest_nor_a_component() {
         },
         "",
     );
-    let special = "error: `ROOT/x.wasm` is no regular file, and a component was expected\n";
+    let special = "error: `ROOT/x.wasm` is not a regular file; a component was expected\n";
     assert!(named.starts_with(special), "{named}");
     let dir = tempfile::tempdir().unwrap();
     pipe(&dir.path().join("x.wasm"));
@@ -392,7 +392,7 @@ fn a_function_needs_code() {
   |
 3 | [functions.f]
   |            ^
-  = help: add `crate = "DIR"`, `component = "FILE.wasm"` or `build = { command = "...", output = "FILE.wasm" }`; without any of them it is the Rust package beside the manifest, and there is no Cargo.toml"#
+  = help: add `crate = "DIR"`, `component = "FILE.wasm"` or `build = { command = "...", output = "FILE.wasm" }`; without these keys the code is the Rust package beside the manifest, but there is no Cargo.toml"#
     );
 }
 

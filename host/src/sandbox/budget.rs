@@ -41,7 +41,7 @@ pub(super) enum Stop {
     #[error("the deadline has passed")]
     Deadline,
     /// The limiter's refusal says which limit.
-    #[error("the host holds more for the guest than it may have")]
+    #[error("the host holds more memory for the guest than the guest's limit allows")]
     Held,
     #[error(
         "the host's resident memory was over its limit, and no sandbox or connection had more blocks of the host's heap"

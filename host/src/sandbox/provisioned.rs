@@ -245,7 +245,7 @@ async fn keep_filled(
             Err(Obstacle::Ever) => {
                 tracing::warn!(
                     function = %log.context().origin,
-                    "it asks the host for something while it is instantiated, before there is an invocation to answer for: no sandbox of it is provisioned"
+                    "the component calls the host while it is instantiated, before there is an invocation: no sandbox of it is provisioned"
                 );
                 return one.close();
             }

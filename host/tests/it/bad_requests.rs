@@ -198,7 +198,7 @@ async fn methods_that_a_route_does_not_have() {
         tenants.send(SUSPECT, method, path, HeaderMap::new(), "").await
     };
     let sentence =
-        "the address is served, but not with this method; the Allow header names those that are";
+        "this path does not take this method; the Allow header lists the methods that it takes";
     for method in ["POST", "DELETE", "PATCH", "TRACE", "PROPFIND"] {
         let reply = send(method, "/echo").await;
         assert_problem(&reply, "no_route", 405, sentence);
@@ -226,7 +226,7 @@ async fn methods_that_a_route_does_not_have() {
         ),
     )
     .await;
-    connect.assert_problem("bad_request", 405, "this is not a proxy, so it makes no tunnels");
+    connect.assert_problem("bad_request", 405, "this server is not a proxy and opens no tunnels");
     tenants.neighbour_is_served().await;
     tenants.served.assert_idle().await;
 }

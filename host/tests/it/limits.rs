@@ -13,7 +13,7 @@ use crate::{
 const CPU: &str = "the function used up its CPU time before it answered";
 const FUEL: &str = "the function used up its fuel before it answered";
 const DEADLINE: &str = "the function did not answer before its deadline";
-const MEMORY: &str = "the function ran out of the memory that it may use";
+const MEMORY: &str = "the function ran out of memory";
 const TRAP: &str = "the function failed";
 const BAD_RESPONSE: &str = "the function answered with something that is not a valid response";
 

@@ -8,7 +8,10 @@ use lacewing::{
 };
 use serde_json::Value;
 
-use crate::{harness::root, prose::WIDTH};
+use crate::{
+    harness::root,
+    prose::{WIDTH, all_pages},
+};
 
 /// The variable that makes the test write the pages instead of comparing them.
 const WRITE: &str = "LACEWING_WRITE_DOCS";
@@ -255,4 +258,56 @@ fn every_number_says_what_holds_without_it() {
             }
         }
     }
+}
+
+/// The keys of a value that its schema does not have, with their places.
+fn unknown_keys(root: &Value, schema: &Value, value: &Value, place: &str) -> Vec<String> {
+    if let Some((_, schema)) = resolved(root, schema) {
+        return unknown_keys(root, schema, value, place);
+    }
+    if let Some(choices) = schema["anyOf"].as_array() {
+        let tables =
+            choices.iter().filter(|choice| choice["$ref"].is_string() && value.is_object());
+        return tables.flat_map(|table| unknown_keys(root, table, value, place)).collect();
+    }
+    let items = value.as_array().into_iter().flatten();
+    let mut unknown: Vec<String> =
+        items.flat_map(|item| unknown_keys(root, &schema["items"], item, place)).collect();
+    for (key, value) in value.as_object().into_iter().flatten() {
+        let place = format!("{place}.{key}");
+        match (&schema["properties"][key], &schema["additionalProperties"]) {
+            (Value::Null, Value::Object(_)) => {
+                let schema = &schema["additionalProperties"];
+                unknown.extend(unknown_keys(root, schema, value, &place));
+            }
+            (Value::Null, _) => unknown.push(place),
+            (schema, _) => unknown.extend(unknown_keys(root, schema, value, &place)),
+        }
+    }
+    unknown
+}
+
+/// The pages show parts of manifests and host files. A part belongs to the file that has its first key.
+#[test]
+fn examples_of_pages_have_keys_that_exist() {
+    let schemas = [manifest::json_schema(), config::json_schema()];
+    let mut examples = 0;
+    for (path, page) in all_pages() {
+        for block in page.split("```toml\n").skip(1) {
+            let text = block.split("\n```").next().unwrap();
+            let table: toml::Table = toml::from_str(text)
+                .unwrap_or_else(|error| panic!("{}: {error}\n{text}", path.display()));
+            let value = serde_json::to_value(table).unwrap();
+            let (first, _) = value.as_object().unwrap().iter().next().unwrap();
+            if first == "package" || first == "dependencies" {
+                continue;
+            }
+            let schema = schemas.iter().find(|schema| schema["properties"][first].is_object());
+            let schema = schema.unwrap_or_else(|| panic!("{}: `{first}`", path.display()));
+            let unknown = unknown_keys(schema, schema, &value, "");
+            assert!(unknown.is_empty(), "{}: {unknown:?}", path.display());
+            examples += 1;
+        }
+    }
+    assert!(examples > 15, "{examples} examples");
 }

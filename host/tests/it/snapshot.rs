@@ -166,7 +166,7 @@ async fn what_an_init_may_not_do_is_refused_with_the_reason() {
         (
             "open",
             "",
-            "its init left 1 of the host's resources open, such as streams, which no other sandbox would have: close them before it returns",
+            "its init left 1 of the host's resources open, such as streams: close them before the init returns, because no other sandbox has them",
         ),
     ] {
         let error = tenants.deploy_manifest(&manifest(init, limits)).await.unwrap_err();
@@ -191,7 +191,7 @@ async fn an_init_without_room_to_be_read_is_refused() {
     let cases = [
         (
             core("1 1", "nop"),
-            "its init used its memory up to the last page, and reading it out takes one more: ",
+            "its init used all of its memory, and saving the memory takes one more page: ",
         ),
         (
             Core {
@@ -200,7 +200,7 @@ async fn an_init_without_room_to_be_read_is_refused() {
                 ..Core::default()
             }
             .lean(),
-            "it has an init, and no snapshot can be taken of what that would leave: unsupported `table.set` instruction",
+            "it has an init, and the memory that the init leaves cannot be saved: unsupported `table.set` instruction",
         ),
         (
             core("2", "(drop (memory.grow (i32.const 1022))) (loop (br 0))"),

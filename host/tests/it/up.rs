@@ -52,7 +52,7 @@ async fn an_example_is_built_and_served() {
     for line in [
         "  /  ->  local/hello/hello@",
         "  hello: memory 64 MiB, cpu 1000 ms, deadline 30000 ms, concurrency 256",
-        "Draining 0 invocations in flight, for at most 30 s; again to stop at once",
+        "Draining 0 invocations in flight, for at most 30 s; signal again to stop at once",
     ] {
         assert!(said.lines().any(|have| have.starts_with(line)), "{line} is not in\n{said}");
     }
@@ -63,7 +63,7 @@ async fn a_drain_lets_what_was_accepted_finish() {
     let up = Up::start(&[arg(&guest("portable-02"))]);
     let (sender, mut answer) = in_flight(&up).await;
     up.signal("TERM");
-    up.line("Draining 1 invocation in flight, for at most 30 s; again to stop at once");
+    up.line("Draining 1 invocation in flight, for at most 30 s; signal again to stop at once");
     let ready = get(up.admin, "localhost", "/readyz").await;
     assert_eq!((ready.status, ready.text()), (503, "draining: no new requests, please\n"));
     // The body goes on, in both directions.
@@ -144,7 +144,7 @@ fn a_port_in_use_is_said_before_anything_is_built() {
     assert_eq!(
         run(&["--listen=127.0.0.1:0", "--admin", &address]),
         format!(
-            "error: the admin listener cannot have {address}: the port is in use; choose another with --admin, or `--admin off`\n"
+            "error: the admin listener cannot use {address}: the port is in use; choose another with --admin, or `--admin off`\n"
         )
     );
 }

@@ -28,7 +28,9 @@ pub enum TargetError {
     #[error("{0:?} is not a URL: write one such as http://127.0.0.1:8080/")]
     NotAUrl(String),
     /// Neither http nor https.
-    #[error("{0:?} has no scheme that can be measured: it begins with http:// or https://")]
+    #[error(
+        "{0:?} is not a URL that can be measured: write one that begins with http:// or https://"
+    )]
     Scheme(String),
     /// With a user name or a password.
     #[error(
@@ -184,7 +186,7 @@ mod tests {
             |text: &str| format!("{text:?} is not a URL: write one such as http://127.0.0.1:8080/");
         let scheme = |text: &str| {
             format!(
-                "{text:?} has no scheme that can be measured: it begins with http:// or https://"
+                "{text:?} is not a URL that can be measured: write one that begins with http:// or https://"
             )
         };
         assert_eq!(parse("http://"), Err(not("http://")));

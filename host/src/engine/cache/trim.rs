@@ -170,7 +170,10 @@ impl ArtifactCache {
             let Ok(used) = metadata.modified() else { continue };
             if PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
                 if now.duration_since(used).is_ok_and(|age| age > LEFT_AFTER) {
-                    tracing::info!(name, "removed what a process left behind in the cache");
+                    tracing::info!(
+                        name,
+                        "removed temporary files of an ended process from the cache"
+                    );
                     fs::remove_file(entry.path())?;
                 }
             } else if name.ends_with(ARTIFACT_SUFFIX) {

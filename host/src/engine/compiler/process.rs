@@ -261,7 +261,7 @@ fn tell_of(jail: Jail) {
         }
         if !jail.landlocked {
             tracing::debug!(
-                "this kernel has no Landlock: the compiler is kept from files and ports by its filter of system calls only"
+                "this kernel has no Landlock: only the filter of system calls keeps the compiler from files and ports"
             );
         }
     });

@@ -135,13 +135,13 @@ async fn an_address_that_cannot_be_had_is_named() {
     assert_eq!(
         bind(address).await.unwrap_err().to_string(),
         format!(
-            "the admin listener cannot have {address}: the port is in use; choose another with --admin, or `--admin off`"
+            "the admin listener cannot use {address}: the port is in use; choose another with --admin, or `--admin off`"
         )
     );
     // An address for documentation is no machine's.
     let foreign: SocketAddr = "192.0.2.1:9".parse().unwrap();
     let error = bind(foreign).await.unwrap_err();
-    assert_eq!(error.to_string(), "the admin listener cannot have 192.0.2.1:9");
+    assert_eq!(error.to_string(), "the admin listener cannot use 192.0.2.1:9");
 }
 
 #[tokio::test]

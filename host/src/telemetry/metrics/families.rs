@@ -133,7 +133,7 @@ const FAMILIES: &[Family] = &[
     ),
     family(
         "reused_instances",
-        "Instances that there are and that serve more than one invocation",
+        "Instances that serve more than one invocation",
         None,
         Value::Instances,
     ),

@@ -234,7 +234,7 @@ fn arguments_are_checked_before_anything_is_built() {
     for (args, part) in [
         (
             &["--url=ftp://a/"][..],
-            "has no scheme that can be measured: it begins with http:// or https://",
+            "is not a URL that can be measured: write one that begins with http:// or https://",
         ),
         (&["--url=http://a/", "examples/hello"], "cannot be used with"),
         (&["--connections=0"], "0 is not in 1..=4096"),

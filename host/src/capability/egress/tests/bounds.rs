@@ -88,7 +88,7 @@ async fn a_host_that_the_operator_does_not_name_is_not_looked_up() {
     }
     let said = setup.said();
     assert!(
-        said[0].ends_with("is refused: the operator of this host does not allow it: it takes the host among egress.hosts in the host file"),
+        said[0].ends_with("is refused: the operator allows only the hosts that egress.hosts of the host file names"),
         "{said:?}"
     );
 }
