@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_is_as_special_as_what_it_holds() {
+    fn a_network_is_special_if_an_address_in_it_is() {
         for (text, special) in [
             ("10.0.0.0/8", Some(Special::Private)),
             ("10.1.2.3/32", Some(Special::Private)),

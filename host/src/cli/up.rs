@@ -158,7 +158,7 @@ impl From<LogFormatArg> for LogFormat {
 pub enum RequestLogArg {
     /// Every request
     All,
-    /// Requests whose outcome is not ok
+    /// Requests with another outcome than ok, or a status of 500 and above
     Errors,
     /// No request
     None,
@@ -192,12 +192,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_given_stays() {
+    fn missing_arguments_keep_the_settings() {
         assert_eq!(applied(&[]), Settings::new("/cache".into()));
     }
 
     #[test]
-    fn what_is_given_replaces_the_settings() {
+    fn given_arguments_replace_the_settings() {
         let settings = applied(&[
             "app",
             "--listen=127.0.0.1:1,[::1]:2",
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_none_is_told_what_one_is() {
+    fn an_invalid_address_is_answered_with_an_example() {
         let error = parse(&["--admin", "here"]).unwrap_err().to_string();
         assert!(
             error.contains("neither an address with a port, such as 127.0.0.1:9180, nor `off`"),

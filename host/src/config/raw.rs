@@ -180,8 +180,8 @@ pub(crate) struct RawLog {
     /// The format of log lines.
     #[schemars(extend("default" = "text"))]
     pub(crate) format: LogFormat,
-    /// The requests that get a log line: `all`, `errors` (the outcome is not `ok`) or `none`.
-    /// `lacewing up` on a terminal shows all.
+    /// The requests that get a log line: `all`, `none`, or `errors` (an outcome other than `ok`, or a
+    /// status of 500 and above). `lacewing up` on a terminal shows all.
     #[schemars(extend("default" = "errors"))]
     pub(crate) requests: RequestLog,
 }

@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn who_finds_no_place_waits_and_who_finds_no_place_to_wait_is_refused() {
+    fn a_compilation_without_a_place_waits_and_one_without_room_to_wait_is_refused() {
         let compiler = compiler(1);
         let first = compiler.enter().unwrap();
         std::thread::scope(|scope| {
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn who_takes_long_rests_while_others_have_a_turn() {
+    fn a_long_compilation_rests_while_others_have_a_turn() {
         let compiler = compiler(1);
         let long = compiler.enter().unwrap();
         long.rest(|| panic!("nobody waits"), || ());

@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_from_the_start_is_summed_over_all_memories() {
+    fn initial_bytes_are_summed_over_all_memories() {
         let bytes = wat::parse_str(
             "(component (core module (memory 1)) (component (core module (memory 2 9))) (core module))",
         );

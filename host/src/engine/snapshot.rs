@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_image_can_hold_is_refused_with_the_reason() {
+    fn a_component_that_no_image_can_hold_is_refused_with_the_reason() {
         let head = "it has an init, and the memory that the init leaves cannot be saved: ";
         for (fields, reason) in [
             (r#"(core module (memory (export "m") i64 1))"#, "a memory has 64-bit addresses"),

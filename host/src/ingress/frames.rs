@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_is_used_earns_what_it_sends_beside() {
+    fn requests_earn_a_connection_more_frames() {
         let (mut budget, now) = budget();
         for n in 0..10_000 {
             let request = [frame(HEADERS, 20), frame(2, 5), frame(8, 4), frame(8, 4)].concat();

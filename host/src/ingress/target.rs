@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_be_two_targets_is_refused() {
+    fn a_request_with_two_possible_targets_is_refused() {
         let long = format!("/{}", "x".repeat(64));
         for (method, uri, hosts, error) in [
             (

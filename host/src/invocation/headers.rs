@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_concerns_the_connection_is_removed() {
+    fn fields_of_the_connection_are_removed() {
         let all = [
             ("connection", "keep-alive, X-Hop , host"),
             ("connection", "close,x-hop-2"),

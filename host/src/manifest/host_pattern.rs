@@ -275,7 +275,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_parses_displays_as_itself(text in "\\PC{0,30}|(\\*\\.)?[a-z0-9.:\\[\\]-]{0,20}") {
+        fn a_pattern_displays_as_it_was_parsed(text in "\\PC{0,30}|(\\*\\.)?[a-z0-9.:\\[\\]-]{0,20}") {
             if let Ok(pattern) = text.parse::<HostPattern>() {
                 if !text.starts_with('[') {
                     prop_assert_eq!(pattern.to_string(), text.to_ascii_lowercase());

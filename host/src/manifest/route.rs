@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_pattern_says_why() {
+    fn an_invalid_pattern_has_a_reason() {
         for (text, reason) in [
             ("users", "it does not begin with a slash"),
             ("/{1a}", "a parameter's name takes ASCII letters, digits and `_`, and \"1a\" is none"),

@@ -250,7 +250,7 @@ fn arrays_have_a_bound() {
 }
 
 #[test]
-fn findings_stop_where_nobody_reads_on() {
+fn findings_stop_at_their_bound() {
     let keys: String = (0..1000).map(|number| format!("x{number} = 1\n")).collect();
     let findings = App::parse(&ManifestText::new("lacewing.toml", keys)).unwrap_err();
     let (more, shown) = findings.split_last().unwrap();
@@ -344,7 +344,7 @@ fn a_component_lies_where_the_operator_allows() {
 }
 
 #[test]
-fn what_cannot_be_read_as_a_manifest() {
+fn files_that_cannot_be_read_as_a_manifest() {
     let write =
         |bytes: Vec<u8>| move |dir: &Path| fs::write(dir.join("lacewing.toml"), bytes).unwrap();
     assert_eq!(

@@ -465,7 +465,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_the_kernel_gave_to_others_is_not_charged() {
+    async fn time_of_other_threads_is_not_charged() {
         let clock = Consumption::default();
         // One poll, in which this thread does not run for most of the time.
         let guest = async {

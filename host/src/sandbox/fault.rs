@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn what_else_the_system_says_is_the_hosts_fault_and_never_the_functions() {
+    fn other_errors_of_the_system_are_the_hosts_fault() {
         assert_eq!(classified(Errno::INVAL.into()).0, Outcome::Internal);
         assert_eq!(classified(io::Error::other("no").into()).0, Outcome::Internal);
         assert_eq!(classified(Trap::UnreachableCodeReached.into()).0, Outcome::Trap);

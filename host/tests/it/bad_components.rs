@@ -352,7 +352,7 @@ pub(crate) fn replace(path: &Path, contents: &[u8]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn artifacts_that_are_not_what_this_host_wrote_are_compiled_again() {
+async fn artifacts_that_this_host_did_not_write_are_compiled_again() {
     let dir = tempfile::tempdir().unwrap();
     let cache = dir.path().join("cache");
     let [a, b] = ["a", "b"].map(|body| {

@@ -200,7 +200,7 @@ async fn cut(tenants: &Tenants, path: &str) -> (String, Ended) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_that_is_not_what_its_head_says_is_cut() {
+async fn a_stream_that_differs_from_its_head_is_cut() {
     let tenants = Tenants::with(&guest("hostile-02"), "", |_| {}).await;
     let (got, ended) = cut(&tenants, "/length/10/4").await;
     assert_eq!((got.as_str(), ended.outcome()), ("xxxx", "bad_response"), "{}", ended.record);

@@ -178,7 +178,7 @@ async fn an_artifact_over_its_limit_is_a_deploy_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_component_is_refused_for_is_said_by_the_compiler() {
+async fn the_compiler_reports_the_reason_of_a_refusal() {
     let compiling = Compiling::with(|_| {}).await;
     let path = bomb(compiling.dir.path(), &["(local.get 0)"]);
     let bytes = fs::read(&path).unwrap();
@@ -389,7 +389,7 @@ async fn a_compiler_that_is_killed_is_a_deploy_error_and_the_host_serves_on() {
     let (up, compiler) = up_with_a_bomb(dir.path()).await;
     kill("KILL", compiler);
     let error = up.line("error: function ");
-    assert!(error.contains("the compiler was killed while it compiled the component: "), "{error}");
+    assert!(error.contains("the compiler was killed while it compiled the component, "), "{error}");
     up.line("the previous revisions stay in place");
     assert_eq!(get(up.address, "localhost", "/").await.text(), "fine");
     assert!(compilers_of(up.pid()).is_empty());

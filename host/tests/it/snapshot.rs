@@ -30,7 +30,7 @@ pub(crate) fn manifest(init: &str, limits: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_sandbox_starts_from_what_the_init_left() {
+async fn every_sandbox_starts_from_the_memory_of_the_init() {
     let served = Served::manifest(&manifest("keep", "cpu_ms = 900")).await;
     let sum: u64 = (0..1_u64 << 20).map(|n| n & 0xff).sum();
     for _ in 0..3 {
@@ -54,7 +54,7 @@ async fn every_sandbox_starts_from_what_the_init_left() {
 
 /// A heap full of holes, with room for little more.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_an_init_has_freed_is_no_invocations() {
+async fn invocations_allocate_apart_from_the_memory_of_the_init() {
     let served = Served::manifest(&manifest("holes", "memory_mib = 7")).await;
     for _ in 0..3 {
         assert_eq!(served.get("/before").await.text(), "true");
@@ -124,7 +124,7 @@ async fn an_init_runs_once_for_all_that_it_could_see() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_an_init_may_not_do_is_refused_with_the_reason() {
+async fn a_forbidden_act_of_an_init_is_refused_with_the_reason() {
     let tenants = Tenants::hostile("").await;
     let advice =
         "An init may compute, read the function's variables and print; do this in the handler";

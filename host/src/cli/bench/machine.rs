@@ -204,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_spread_is_said_with_what_it_means() {
+    fn a_spread_is_shown_with_its_meaning() {
         let quiet =
             Steadiness { loop_ms: Series::new(vec![10.0, 10.1]), spread: 0.01, stolen: None };
         assert_eq!(

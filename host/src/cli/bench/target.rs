@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_says_where_and_what() {
+    fn a_url_has_an_address_and_a_path() {
         let target = parse("http://[::1]:8080/a?b=c").unwrap();
         assert_eq!(
             (target.host.as_str(), target.port, target.tls, target.path.as_str()),
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_url_is_told_what_one_is() {
+    fn an_invalid_url_is_answered_with_an_example() {
         let not =
             |text: &str| format!("{text:?} is not a URL: write one such as http://127.0.0.1:8080/");
         let scheme = |text: &str| {

@@ -427,7 +427,7 @@ note: the tenant is here
 }
 
 #[test]
-fn what_is_wrong_with_an_app_is_no_error_of_the_host_file() {
+fn an_error_of_an_app_is_no_error_of_the_host_file() {
     let hosts = Hosts::new();
     let (file, warnings) = hosts
         .load(

@@ -130,7 +130,7 @@ fn the_folder_itself_may_be_a_link() {
 
 /// None of them has a writer, or an end: a thread that waited for one would never come back.
 #[test]
-fn what_is_no_regular_file_is_refused_at_once() {
+fn a_file_that_is_not_regular_is_refused_at_once() {
     let folders = Folders::new();
     folders.pipe("app/pipe");
     let _socket = UnixListener::bind(folders.path("app/socket")).unwrap();

@@ -84,7 +84,7 @@ async fn a_method_that_no_route_serves_is_405_with_those_that_are() {
 }
 
 #[tokio::test]
-async fn what_is_shared_with_other_origins_is_answered_and_decorated() {
+async fn preflights_are_answered_and_responses_are_decorated() {
     let host = Host::start().await;
     let preflight = |origin: &str, path: &str, method: &str| {
         format!(

@@ -355,7 +355,7 @@ warning: `POTS` is not a method that HTTP defines
    |                                                ^^^^^^
    = help: did you mean `POST`?
 
-error: "a b" is no method
+error: "a b" is not a method
   --> lacewing.toml:18:56
    |
 18 |     { path = "/m2", methods = ["get", "FETCH", "POTS", "a b", "CONNECT", "*"] },
@@ -476,7 +476,7 @@ error: "lan" is not a network in CIDR notation, such as `10.1.0.0/16`
 }
 
 #[test]
-fn grants_that_do_not_do_what_was_meant() {
+fn grants_without_the_intended_effect() {
     let findings = report(
         r#"app = "shop"
 
@@ -625,7 +625,7 @@ error: `origins` is empty, so no page could call
 }
 
 #[test]
-fn half_of_what_was_meant_is_told_as_the_whole() {
+fn incomplete_routes_and_grants_are_reported() {
     let findings = report(
         r#"app = "shop"
 

@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn open_metrics_is_for_those_who_name_it() {
+    fn open_metrics_is_for_clients_that_name_it() {
         for (accept, expected) in [
             (None, Exposition::Prometheus),
             (Some("*/*"), Exposition::Prometheus),

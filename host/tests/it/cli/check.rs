@@ -149,7 +149,7 @@ fn a_component_alone_is_checked() {
 }
 
 #[test]
-fn an_init_that_ends_is_shown_with_what_it_said() {
+fn an_init_that_ends_is_shown_with_its_output() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("lacewing.toml"), suspect("panic", "")).unwrap();
     for args in [&["check"][..], &["invoke", "--path=/inits"], &["bench", "--starts=0"]] {

@@ -15,7 +15,7 @@ fn everywhere(names: &[(&str, &[&str])]) -> Setup {
 }
 
 #[tokio::test]
-async fn what_a_manifest_grants_is_reached_as_far_as_the_operator_allows() {
+async fn a_granted_target_is_reached_as_far_as_the_operator_allows() {
     let (server, _heads) = Server::answering(HELLO).await;
     let mut setup = everywhere(&[("api.test", &["127.0.0.1"])]);
     let by_address = format!("http://127.0.0.1:{}/", server.port());
@@ -39,7 +39,7 @@ async fn what_a_manifest_grants_is_reached_as_far_as_the_operator_allows() {
 }
 
 #[tokio::test]
-async fn what_is_allowed_to_one_tenant_is_not_another_ones() {
+async fn a_network_of_one_tenant_is_not_allowed_to_another() {
     let (server, _heads) = Server::answering(HELLO).await;
     let uri = format!("http://127.0.0.1:{}/", server.port());
     let mut setup = everywhere(&[]);
