@@ -85,7 +85,7 @@ impl Prohibition {
                 IpNet::from(ip)
             ),
             Prohibition::NotAllowed(OutOfBounds { address, special }) => format!(
-                "{address} is {special}, and the operator of this host does not allow it: it takes egress.networks = [\"{}\"] in the host file",
+                "{address} is {special}, and the operator of this host does not allow it; egress.networks = [\"{}\"] in the host file allows it",
                 IpNet::from(address)
             ),
             Prohibition::Admin => format!("at {ip} is the admin listener of this host"),

@@ -25,7 +25,7 @@ async fn a_granted_target_is_reached_as_far_as_the_operator_allows() {
         assert_code!(setup.fetch(get(uri)).await, Code::DestinationIpProhibited);
     }
     let said = setup.said();
-    let sentence = "is refused: 127.0.0.1 is a loopback address, and the operator of this host does not allow it: it takes egress.networks = [\"127.0.0.1/32\"] in the host file";
+    let sentence = "is refused: 127.0.0.1 is a loopback address, and the operator of this host does not allow it; egress.networks = [\"127.0.0.1/32\"] in the host file allows it";
     assert!(said.iter().all(|line| line.ends_with(sentence)), "{said:?}");
     // A reload holds for invocations that were there before, whether it allows more or less.
     set_bounds(&setup.egress, [("x", bounds(&["127.0.0.0/8"], None))]);
