@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 
-use crate::memory::Part;
+use lacewing_base::memory::Part;
 
 /// Bodies up to this many bytes do not go on anybody's account: those who send and read them are bounded in number.
 pub const FREE_BYTES: u64 = 16 * 1024;

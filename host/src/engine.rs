@@ -50,8 +50,8 @@ pub use turns::{Lane, Turn, Turns, Waiting};
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use crate::memory::Memory;
 use epoch::Ticker;
+use lacewing_base::memory::Memory;
 use pool::Pools;
 use stocks::Stocks;
 

@@ -30,7 +30,7 @@ pub use allocator::ChargingAllocator;
 use allocator::{Counter, Owner};
 pub use resident::ResidentWatch;
 
-use crate::memory::Part;
+use lacewing_base::memory::Part;
 
 /// The heap bytes of one sandbox, or of one connection.
 #[derive(Debug)]
@@ -236,10 +236,10 @@ mod tests {
         thread,
     };
 
+    use lacewing_base::memory::Memory;
     use proptest::{collection::vec, prelude::*};
 
     use super::*;
-    use crate::memory::Memory;
 
     #[test]
     fn a_block_is_charged_in_its_scope_and_credited_wherever_it_is_freed() {

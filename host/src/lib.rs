@@ -39,11 +39,12 @@
 //! | [`config`] | `host.toml`: settings and tenants |
 //! | [`manifest`] | `lacewing.toml`: functions, routes, limits, grants |
 //! | [`event_loop`] | threads that run connections; compute threads for long computations |
-//! | [`file`], [`address`], [`body`], [`name`], [`outcome`] | types that all modules share |
+//! | [`file`], [`body`] | files of strangers, opened safely; bodies between connection and sandbox |
 //! | [`heap`] | accounts of the heap, charged by the global allocator |
-//! | [`memory`], [`fair`] | budgets of bytes; fair queues |
+//!
+//! The crate `lacewing_base` has the domain types: names, limits, grants, routes, outcomes, fair
+//! queues and budgets.
 
-pub mod address;
 pub mod body;
 pub mod capability;
 pub mod cli;
@@ -51,7 +52,6 @@ pub mod config;
 pub mod control;
 pub mod engine;
 pub mod event_loop;
-pub mod fair;
 pub mod file;
 pub mod function;
 #[doc(hidden)]
@@ -60,9 +60,6 @@ pub mod heap;
 pub mod ingress;
 pub mod invocation;
 pub mod manifest;
-pub mod memory;
-pub mod name;
-pub mod outcome;
 pub mod sandbox;
 pub mod telemetry;
 

@@ -17,11 +17,10 @@ use lacewing::{
     config::{Compilation, CompilerProgram},
     engine::{Compiler, Engines, Lane, Loader, PoolOptions},
     heap,
-    manifest::{Grants, Limits},
-    outcome::Outcome,
     sandbox::{LeanRequest, Linkers, Program, Sandbox, Spec},
     telemetry::{Context, GuestLog, InvocationId, Origin, Sink},
 };
+use lacewing_base::{Grants, Limits, outcome::Outcome};
 
 /// Bytes of linear memory, and of the heap, that the guest may have.
 const MEMORY_BYTES: u64 = 4 << 20;

@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use lacewing_base::name::AppName;
+
 use super::{
     Error,
     build::{self, BuildError, Toolchain},
@@ -15,7 +17,6 @@ use crate::{
     config::{HostFile, Outline, Settings, Tenant},
     control::{Components, DeployError},
     manifest::{App, Diagnostic, Source},
-    name::AppName,
     telemetry::{Captured, Sink, displayed},
 };
 

@@ -5,6 +5,7 @@
 //! A revision that was deployed before is not looked at again: a component whose file is the one that it was is not read, and a revision
 //! that passed is not started, in this process or, as far as its [`Ledger`] says so, in one before it.
 
+mod identity;
 mod loads;
 mod revise;
 mod rollout;
@@ -12,6 +13,11 @@ mod rollout;
 use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use futures_util::{FutureExt, future::BoxFuture};
+use lacewing_base::{
+    HostPattern, LimitKey,
+    name::{AppName, FunctionName, TenantName},
+    outcome::Outcome,
+};
 
 pub(super) use self::loads::Loads;
 use self::{revise::Revise, rollout::Rollout};
@@ -22,9 +28,7 @@ use crate::{
     engine::{Engines, LoadError, Owner, Registered},
     file::{Located, OpenError},
     function::{Allotment, QuotaLimits, Revision, Tenant},
-    manifest::{App, Function, HostPattern, LimitKey, Source},
-    name::{AppName, FunctionName, TenantName},
-    outcome::Outcome,
+    manifest::{App, Function, Source},
     sandbox::{InitError, LinkError},
     telemetry::Origin,
 };
@@ -89,6 +93,9 @@ pub enum Refusal {
     /// The component itself, or its file.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// A function that cannot be serialised: a bug of the host.
+    #[error("the host cannot name this revision: {0}")]
+    Identity(#[from] postcard::Error),
     /// The component against this host.
     #[error(transparent)]
     Link(#[from] LinkError),

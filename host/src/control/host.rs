@@ -3,6 +3,10 @@
 use std::{path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
+use lacewing_base::{
+    LimitKey,
+    name::{AppName, TenantName},
+};
 use tokio::task::JoinError;
 
 use super::deploy::{Loads, Tenants};
@@ -16,8 +20,6 @@ use crate::{
     heap,
     ingress::{Endpoint, Routes, route::Router},
     invocation::{Admission, Invoker, QueueOptions},
-    manifest::LimitKey,
-    name::{AppName, TenantName},
     sandbox::Spec,
     telemetry::{Health, InvocationLog, Metrics, Sink},
 };
@@ -51,7 +53,7 @@ pub struct Deployed {
 }
 
 /// An app of which something is deployed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct DeployedApp {
     /// The tenant of the app.
     pub tenant: TenantName,

@@ -29,10 +29,11 @@ use std::{
     time::SystemTime,
 };
 
+use lacewing_base::{Cors, name::AppName};
 use serde::{Deserialize, Serialize};
 
-use self::form::{CorsForm, FunctionForm, HomeForm, SpecForm, TenantForm};
-use super::{Deployed, Host};
+use self::form::{FunctionForm, SpecForm, TenantForm};
+use super::{Deployed, DeployedApp, Host};
 use crate::{
     config::{HostFile, Settings},
     engine::{ArtifactCache, Exports, Profile},
@@ -45,7 +46,7 @@ use crate::{
 pub use form::Malformed;
 
 /// Changes with the layout of what follows it.
-const FORMAT: u32 = 4;
+const FORMAT: u32 = 5;
 
 /// The largest ledger that is read, in bytes: a million functions.
 const MAX_BYTES: u64 = 256 << 20;
@@ -82,10 +83,10 @@ struct Head {
     warnings: Vec<String>,
     components: Vec<ComponentForm>,
     tenants: Vec<TenantForm>,
-    apps: Vec<String>,
-    homes: Vec<HomeForm>,
+    apps: Vec<AppName>,
+    homes: Vec<DeployedApp>,
     specs: Vec<SpecForm>,
-    cors: Vec<CorsForm>,
+    cors: Vec<Arc<Cors>>,
     functions: u32,
 }
 
@@ -186,7 +187,7 @@ impl Ledger {
     }
 
     /// The functions, in the order of the deploy.
-    fn functions(&self) -> impl Iterator<Item = Result<FunctionForm<'_>, Malformed>> {
+    fn functions(&self) -> impl Iterator<Item = Result<FunctionForm, Malformed>> {
         let mut rest = &self.bytes[self.functions..];
         (0..self.head.functions).map(move |_| {
             let (function, after) = postcard::take_from_bytes(rest)?;
@@ -279,7 +280,7 @@ impl Head {
 fn write(mut head: Head, deployed: &Deployed) -> postcard::Result<Vec<u8>> {
     head.functions = u32::try_from(deployed.revisions.len()).unwrap_or(u32::MAX);
     head.complete = deployed.complete;
-    head.homes = deployed.apps.iter().map(HomeForm::of).collect();
+    head.homes = deployed.apps.clone();
     let mut tables = form::Tables::default();
     let mut functions = Vec::new();
     for revision in &deployed.revisions {

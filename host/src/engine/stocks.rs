@@ -12,8 +12,9 @@
 
 use std::sync::Arc;
 
+use lacewing_base::memory::{Account, Memory, NoRoom, Part};
+
 use super::pool::{PoolOptions, TABLES};
-use crate::memory::{Account, Memory, NoRoom, Part};
 
 /// The stocks of one host.
 #[derive(Debug)]

@@ -32,13 +32,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::oneshot;
-
-use super::Holdings;
-use crate::{
+use lacewing_base::{
     fair::{FairQueue, Party, Share, Ticket},
     memory::Account,
 };
+use tokio::sync::oneshot;
+
+use super::Holdings;
 
 /// The CPU time that a lane may save up, in nanoseconds: how long the guests of one that did nothing for a while run before they
 /// have to take turns. Over all cores; so much longer may others wait for the first time.

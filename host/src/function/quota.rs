@@ -17,7 +17,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use crate::fair::Line;
+use lacewing_base::fair::Line;
 
 /// The most that one function or one tenant may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,13 +5,10 @@ use std::sync::{
     atomic::{AtomicU32, Ordering::Relaxed},
 };
 
+use lacewing_base::{fair::Share, memory::Account, name::TenantName};
+
 use super::{Quota, QuotaLimits, Stake};
-use crate::{
-    engine::{Engines, Lane},
-    fair::Share,
-    memory::Account,
-    name::TenantName,
-};
+use crate::engine::{Engines, Lane};
 
 /// The party that is isolated and charged. There is one object for a tenant as long as it is deployed: its invocations stay counted,
 /// whatever a deploy changes.

@@ -15,6 +15,10 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use lacewing_base::{
+    memory::{Account, Part},
+    outcome::Outcome,
+};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::{
@@ -22,11 +26,7 @@ use super::{
     options::Options,
     respond::{BadInput, Problem},
 };
-use crate::{
-    body::{BodyError, FREE_BYTES},
-    memory::{Account, Part},
-    outcome::Outcome,
-};
+use crate::body::{BodyError, FREE_BYTES};
 
 impl From<BodyError> for Problem {
     fn from(error: BodyError) -> Problem {

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use http::Response;
 use http_body_util::BodyExt;
+use lacewing_base::Limits;
 
 use super::{
     exchange::{Answered, Exchange, Handler},
@@ -14,7 +15,6 @@ use crate::{
     body::Body,
     function::Revision,
     invocation::{Awaited, Excess, Failure, HttpRequest, Invoker, Seen},
-    manifest::Limits,
     telemetry::{Context, InvocationId, Metrics, TraceId, UnroutedRecord},
 };
 

@@ -23,6 +23,12 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
+use lacewing_base::{
+    HostPattern, Methods,
+    cors::{Headers, Origins},
+    memory::{Account, Memory},
+    outcome::Outcome,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
@@ -36,9 +42,6 @@ use super::{
 use crate::{
     body::{Body, BodyError, CutShort},
     event_loop::EventLoops,
-    manifest::{self, Headers, HostPattern, Methods, Origins},
-    memory::{Account, Memory},
-    outcome::Outcome,
 };
 
 /// Longer than anything here may take. Passing it is a failure, never a condition.
@@ -307,7 +310,7 @@ fn routes() -> Router<Endpoint<Deed>> {
         let key = RouteKey { owner: "o".into(), hosts, methods, path: path.parse().unwrap() };
         builder.route(key, Endpoint { target, cors: cors.map(Arc::new) });
     };
-    let cors = Cors::new(&manifest::Cors {
+    let cors = Cors::new(&lacewing_base::Cors {
         origins: Origins::Only(vec!["https://a.com".parse().unwrap()]),
         methods: vec![Method::GET, Method::PUT],
         headers: Headers::Only(Vec::new()),

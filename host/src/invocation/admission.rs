@@ -27,13 +27,13 @@ use std::{
     time::Duration,
 };
 
+use lacewing_base::outcome::Outcome;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{
     engine::{Lane, Turn},
     event_loop,
     function::{Held, Quota, Rate, Tenant, WaitingPlace},
-    outcome::Outcome,
 };
 use slots::{Slot, Slots};
 

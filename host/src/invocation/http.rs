@@ -13,6 +13,7 @@ use ::http::{
 use bytes::Bytes;
 use futures_util::future::AbortHandle;
 use http_body_util::BodyExt;
+use lacewing_base::{Limits, memory::Account, outcome::Outcome};
 use tokio::sync::oneshot;
 
 use super::{
@@ -27,9 +28,6 @@ use crate::{
     capability::egress::Propagation,
     event_loop,
     function::Revision,
-    manifest::Limits,
-    memory::Account,
-    outcome::Outcome,
     sandbox::{Fault, LeanField, LeanParam, LeanRequest, Sandbox},
     telemetry::Context,
 };

@@ -24,14 +24,14 @@ use bytes::Bytes;
 use futures_util::future::AbortHandle;
 use http::header::{CONTENT_LENGTH, TRAILER};
 use http_body::{Body as _, Frame, SizeHint};
+use lacewing_base::{
+    Limits,
+    memory::{Account, Part},
+};
 use tokio::{sync::Notify, task::unconstrained};
 
 use super::headers::{Direction, Excess, strip};
-use crate::{
-    body::{BodyError, CutShort, FREE_BYTES, RequestStream, ResponseStream},
-    manifest::Limits,
-    memory::{Account, Part},
-};
+use crate::body::{BodyError, CutShort, FREE_BYTES, RequestStream, ResponseStream};
 
 /// How much of a body that nobody gets is taken all the same, in bytes: most pages, which then need not be written for the
 /// case, and no more than a moment's CPU time.
@@ -416,9 +416,9 @@ impl Drop for GuestBody {
 mod tests {
     use futures_util::stream;
     use http_body_util::{BodyExt, StreamBody};
+    use lacewing_base::memory::Memory;
 
     use super::*;
-    use crate::memory::Memory;
 
     fn outlet(frames: Vec<Result<&'static str, &str>>) -> Arc<Outlet> {
         let frames = frames.into_iter().map(|frame| match frame {

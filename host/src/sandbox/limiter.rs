@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
+use lacewing_base::{
+    Limits,
+    memory::{Account, Part},
+};
 use wasmtime::{ResourceLimiter, Result};
 
 use super::fault::is_out_of_memory;
-use crate::{
-    heap,
-    manifest::Limits,
-    memory::{Account, Part},
-};
+use crate::heap;
 
 /// The steps in which a sandbox is charged for the heap, in bytes.
 const HEAP_STEP_BYTES: usize = 64 << 10;
@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn growth_without_room_is_refused_and_charges_are_given_back() {
-        let memory = crate::memory::Memory::new(2 << 20);
+        let memory = lacewing_base::memory::Memory::new(2 << 20);
         let mut limiter = Limiter::new(&Limits::default());
         assert!(limiter.memory_growing(0, 2 << 20, None).unwrap());
         limiter.charge_to(&memory.account(1), 1 << 20);
@@ -288,7 +288,7 @@ mod tests {
 
     #[test]
     fn tables_and_heap_are_charged_as_memory_is() {
-        let memory = crate::memory::Memory::new(2 << 20);
+        let memory = lacewing_base::memory::Memory::new(2 << 20);
         let mut limiter = Limiter::new(&Limits { memory_bytes: 4 << 20, ..Limits::default() });
         limiter.charge_to(&memory.account(1), 1 << 20);
         assert!(limiter.memory_growing(0, 1 << 20, None).unwrap());

@@ -22,6 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use lacewing_base::memory::{NoRoom, Part};
 use tokio::sync::Notify;
 use wasmtime::{Store, component::Instance};
 
@@ -34,7 +35,6 @@ use super::{
 use crate::{
     capability::egress::Propagation,
     engine::{Engines, Lane},
-    memory::{NoRoom, Part},
     telemetry::{FunctionMetrics, GuestLog, metrics::Tally},
 };
 

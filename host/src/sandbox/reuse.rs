@@ -35,6 +35,7 @@ use std::{
 };
 
 use futures_util::task::AtomicWaker;
+use lacewing_base::memory::Part;
 use tokio::{
     sync::{SetOnce, oneshot},
     time::timeout_at,
@@ -50,7 +51,6 @@ use crate::{
     capability::egress::Propagation,
     engine::{Engines, Lane},
     event_loop,
-    memory::Part,
     telemetry::{FunctionMetrics, GuestLog, metrics::Tally},
 };
 use meter::Meter;

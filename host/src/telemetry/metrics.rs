@@ -30,6 +30,7 @@ use std::{
 
 use bytes::Bytes;
 use http_body::Body;
+use lacewing_base::{fair::Share, outcome::Outcome};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet},
@@ -44,13 +45,9 @@ pub use self::{
     function::{FunctionKey, FunctionMetrics},
 };
 use self::{scrape::Scrape, series::SeriesSet};
-use crate::{
-    fair::Share,
-    outcome::Outcome,
-    telemetry::{
-        histogram::{COMPILATION, Histogram, PROGRAM_LOAD},
-        process::Process,
-    },
+use crate::telemetry::{
+    histogram::{COMPILATION, Histogram, PROGRAM_LOAD},
+    process::Process,
 };
 
 /// Functions that have series of their own, where nothing else is said.

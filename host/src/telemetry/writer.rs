@@ -24,7 +24,7 @@ use std::{
 use dashmap::DashMap;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::{
+use lacewing_base::{
     memory::{Account, Memory, Part},
     name::TenantName,
 };

@@ -4,8 +4,9 @@ use std::{env, fmt::Write, fs};
 
 use lacewing::{
     config::{self, AppKey, Settings},
-    manifest::{self, LimitKey},
+    manifest,
 };
+use lacewing_base::LimitKey;
 use serde_json::Value;
 
 use crate::{

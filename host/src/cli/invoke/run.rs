@@ -12,6 +12,7 @@ use std::{
 use http::{Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::BodyExt;
+use lacewing_base::outcome::Outcome;
 use serde_json::{Value, json};
 
 use super::{InvokeArgs, Payload, event};
@@ -28,7 +29,6 @@ use crate::{
     function::Revision,
     ingress::route::{Found, Params},
     invocation::HttpRequest,
-    outcome::Outcome,
     telemetry::{
         Captured, Context, InvocationId, InvocationLog, Sink, displayed,
         logs::{self, LogOptions},

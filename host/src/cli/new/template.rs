@@ -4,7 +4,7 @@ use std::fmt;
 
 use clap::ValueEnum;
 
-use crate::name::AppName;
+use lacewing_base::name::AppName;
 
 /// The kind of a new function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

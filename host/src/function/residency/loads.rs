@@ -15,7 +15,7 @@ use std::{
     time::Instant,
 };
 
-use crate::fair::{FairQueue, Share};
+use lacewing_base::fair::{FairQueue, Share};
 
 type Work = Box<dyn FnOnce() + Send>;
 

@@ -13,8 +13,9 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
+use lacewing_base::fair::{Portion, Share};
+
 use super::ResidencyOptions;
-use crate::fair::{Portion, Share};
 
 /// The resident programs of one tenant, and its places in the queues for loads.
 #[derive(Debug)]

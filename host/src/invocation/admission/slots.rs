@@ -17,12 +17,10 @@ use std::{
     time::Duration,
 };
 
+use lacewing_base::fair::{FairQueue, Ticket};
 use tokio::sync::{Notify, oneshot};
 
-use crate::{
-    fair::{FairQueue, Ticket},
-    function::{Pace, Tenant},
-};
+use crate::function::{Pace, Tenant};
 
 /// How many slots a tenant of weight 1 may have for each that is free.
 const HELD: u64 = 4;

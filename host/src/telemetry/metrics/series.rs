@@ -34,10 +34,13 @@ use std::{
     },
 };
 
-use crate::{
+use lacewing_base::{
     fair::{Portion, Share},
     name::{AppName, FunctionName, TenantName},
-    telemetry::metrics::{FunctionKey, FunctionMetrics, figures::Figures, tenant::TenantFigures},
+};
+
+use crate::telemetry::metrics::{
+    FunctionKey, FunctionMetrics, figures::Figures, tenant::TenantFigures,
 };
 
 /// The app and function of merged series. It is no valid name, and so never a function's.

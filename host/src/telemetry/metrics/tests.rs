@@ -184,7 +184,7 @@ fn functions_without_series_of_their_own_are_counted_together() {
     for name in ["c", "d", "e"] {
         assert!(!text.contains(&own(name)), "{name} in {text}");
     }
-    "_merged".parse::<crate::name::FunctionName>().unwrap_err();
+    "_merged".parse::<lacewing_base::name::FunctionName>().unwrap_err();
 }
 
 /// However many functions there are, a scrape has lines for so many, and none of its pieces is large.

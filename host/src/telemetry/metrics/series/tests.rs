@@ -6,10 +6,11 @@ use std::{
     thread,
 };
 
+use lacewing_base::outcome::Outcome;
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
-use crate::{outcome::Outcome, telemetry::Usage};
+use crate::telemetry::Usage;
 
 fn key(tenant: usize, function: usize) -> FunctionKey {
     FunctionKey {
