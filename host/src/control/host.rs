@@ -1,4 +1,4 @@
-//! Everything that one host process has, put together from its settings.
+//! One host process, put together from its settings.
 
 use std::{path::PathBuf, sync::Arc};
 

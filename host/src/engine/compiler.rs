@@ -1,4 +1,4 @@
-//! Compilation, in a process of its own: what a stranger's component makes the compiler do ends with that process.
+//! Compilation in a process of its own: the effects of a stranger's component end with that process.
 //!
 //! ```text
 //!   Loader --enter--> Place (so many at once, so many wait; who takes long stops while others have a turn)

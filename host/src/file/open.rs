@@ -1,4 +1,4 @@
-//! Files that others name, opened so that no other file and no device is read in their place, and no thread waits for one.
+//! The opening of files that strangers name: regular files only, inside of their folder, without blocking.
 //!
 //! ```text
 //!   path --below a folder, by its words?--> Located --open, without waiting--> descriptor --regular, small enough?--> bytes

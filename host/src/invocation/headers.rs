@@ -1,4 +1,4 @@
-//! Header fields that concern one connection only, or only us, and how large a header may be.
+//! Header fields of one connection or of the host only, and the bounds on a header.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 

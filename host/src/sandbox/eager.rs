@@ -1,4 +1,4 @@
-//! A guest that has woken itself is polled again at once.
+//! Immediate polls of guests that wake themselves.
 //!
 //! One response of wasi:http 0.3 takes several rounds of its store's event loop, which ends each by waking itself: the head, the
 //! end of the guest's function, each piece of the body. If each went through the scheduler, the connection would be polled in

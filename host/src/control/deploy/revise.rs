@@ -1,4 +1,4 @@
-//! From one function of a host file to its revision.
+//! The making of a revision from one function of a host file.
 //!
 //! ```text
 //!   file --stamp known--> digest ---> identifier --current----> the revision as it is

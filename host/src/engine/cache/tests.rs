@@ -1,4 +1,4 @@
-//! A cache that is what this host wrote, and all others.
+//! Caches that this host wrote, and caches that it refuses.
 
 use std::os::unix::fs::PermissionsExt;
 

@@ -1,4 +1,4 @@
-//! From the raw types to what concerns HTTP: routes, grants and CORS.
+//! The validation of routes, grants and CORS.
 
 use std::{collections::HashSet, hash::Hash, net::IpAddr, ops::Range, time::Duration};
 
