@@ -146,7 +146,7 @@ fn read(text: &Arc<ManifestText>, path: PathBuf, findings: &mut Findings) -> Opt
     Some(Outline::new(settings, read, Some(path)))
 }
 
-/// No pattern may be in two tenants: nothing would say whose a request is.
+/// No pattern may be in two tenants: the tenant of a request would be undecided.
 fn check_hosts(tenants: &Entries<RawTenant>, findings: &mut Findings) {
     let mut owners: HashMap<HostPattern, (&At<String>, &At<String>)> = HashMap::new();
     for (name, tenant) in &tenants.0 {

@@ -41,7 +41,7 @@ pub struct Tenant {
     pub place: Option<Place>,
 }
 
-/// An app that is not taken: something is wrong in what its developer wrote, and that is nobody else's concern.
+/// An app that is not taken: something is wrong in what its developer wrote, and that concerns no other tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefusedApp {
     /// The path that tells the app from others: see [`App::home_of`]. Absolute.

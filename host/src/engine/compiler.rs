@@ -1,7 +1,7 @@
 //! Compilation in a process of its own: the effects of a stranger's component end with that process.
 //!
 //! ```text
-//!   Loader --enter--> Place (so many at once, so many wait; who takes long stops while others have a turn)
+//!   Loader --enter--> Place (bounded in number, as is the wait; a long one stops while others have a turn)
 //!      |
 //!      +--compile--> `lacewing` again ── request ──> limits, filter of system calls
 //!                          |                              | then the component is read
@@ -55,7 +55,7 @@ pub struct Compiler {
 #[derive(Debug, Default)]
 struct InUse {
     running: u32,
-    /// Those that wait for a place, by their numbers, who came first at the front.
+    /// Those that wait for a place, by their numbers, in order of arrival.
     line: VecDeque<u64>,
     /// How many of these have been running before.
     resting: u32,

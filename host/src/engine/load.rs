@@ -313,7 +313,7 @@ impl Loader {
 
 fn deserialize(engine: &wasmtime::Engine, artifact: &[u8]) -> Result<Component, LoadError> {
     // SAFETY: both callers have had these bytes made by this host's own compiler a moment ago, for this very engine, and
-    // nobody else has held them.
+    // no other owner has held them.
     #[allow(unsafe_code)]
     let component = unsafe { Component::deserialize(engine, artifact) };
     component.map_err(|error| invalid(&error))

@@ -520,7 +520,7 @@ mod tests {
     }
 
     proptest! {
-        /// However many guests each lane has, and whoever leaves in between, cores are shared as the weights say, no core is idle
+        /// However many guests each lane has, and whichever leave in between, cores are shared as the weights say, no core is idle
         /// while somebody waits, and in the end every turn is back.
         #[test]
         fn cores_are_shared_by_weight(

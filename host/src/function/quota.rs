@@ -1,6 +1,6 @@
 //! The quota of a function or tenant: invocations at once, their memory, and invocations in a second.
 //!
-//! Taking and giving back is one atomic each. Only who has to wait takes a lock, and who gives back while somebody waits.
+//! Taking and giving back is one atomic each. Only an invocation that waits takes a lock, and one that gives back while others wait.
 
 use std::{
     pin::Pin,
@@ -223,7 +223,7 @@ impl Quota {
     pub fn enter(self: &Arc<Quota>, memory_mib: u32) -> Entry {
         let (sender, held) = oneshot::channel();
         let mut waiters = self.lock();
-        // Before it is looked at what is free: who gives back looks at this afterwards.
+        // Set before the free parts are read: a returned part is followed by a look at this.
         if self.waiting.fetch_add(1, SeqCst) == 0 {
             waiters.pace = Pace::new();
         }
@@ -263,7 +263,7 @@ impl Quota {
         }
     }
 
-    /// Lets in who waits, as far as there is room.
+    /// Admits waiting invocations, as far as there is room.
     fn grant(&self, waiters: &mut Waiters) {
         while let Some(first) = waiters.line.first()
             && self.take(first.memory_mib)
@@ -294,7 +294,7 @@ impl Quota {
 }
 
 /// A token bucket, kept as the one moment at which it will be full again (the generic cell rate algorithm of ITU-T I.371), so
-/// that a single atomic holds it. Tokens can be taken ahead of their time, by who then waits for it.
+/// that a single atomic holds it. An invocation can take a token ahead of its time, and then waits for that time.
 #[derive(Debug)]
 pub struct Rate {
     // 0 is no limit.

@@ -261,7 +261,7 @@ fn linker(component: &Component, tasks: bool) -> wasmtime::Result<Linker<State>>
             ComponentItem::ComponentFunc(function) => {
                 deny_function(&mut linker.root(), "", name, &function)?;
             }
-            // Types need nobody who provides them; what is left, linking refuses by itself.
+            // Types need no provider. Linking refuses the rest by itself.
             ComponentItem::CoreFunc(_)
             | ComponentItem::Module(_)
             | ComponentItem::Component(_)
@@ -279,7 +279,7 @@ fn resource(item: &ComponentItem) -> Option<ResourceType> {
     }
 }
 
-/// Every resource that nobody can ever have.
+/// Every resource that no guest can ever have.
 enum Never {}
 
 fn deny(

@@ -66,7 +66,7 @@ struct Queue {
     records: Arc<Memory>,
     unrouted: Arc<Account>,
     host: Arc<Account>,
-    /// Those who have logged something.
+    /// The tenants that have logged something.
     tenants: DashMap<TenantName, Share>,
     dropped_lines: AtomicU64,
 }

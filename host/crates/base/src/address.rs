@@ -1,6 +1,6 @@
 //! Addresses that are not on the public internet.
 //!
-//! A name that a manifest grants may resolve to anything that its owner, or whoever poisons a cache, wants: the
+//! A name that a manifest grants may resolve to any address that its owner, or the poisoner of a cache, wants: the
 //! host's own loopback services, its neighbours, the cloud's metadata service. So what counts is the address, in
 //! whichever of IPv6's notations an IPv4 address hides. The ranges are those of the IANA special-purpose address
 //! registries (RFC 6890 and its updates).

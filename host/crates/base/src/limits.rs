@@ -1,7 +1,7 @@
 //! The limits of an invocation.
 //!
 //! Every limit has a default, is set per function in the manifest, and is capped by the tenant's and the
-//! host's caps. Each field says its unit, its default, who is charged and the outcome when it is hit.
+//! host's caps. Each field has its unit, its default, the party that is charged, and the outcome.
 
 use std::{fmt, ops::RangeInclusive, time::Duration};
 

@@ -41,7 +41,7 @@ pub struct Part {
     bytes: u64,
 }
 
-/// There is no room: for this tenant, or for anybody.
+/// There is no room: for this tenant, or for any tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the host has no memory left for this tenant now")]
 pub struct NoRoom;

@@ -55,7 +55,7 @@ pub struct Trimmed {
 /// the owner can.
 pub(super) fn lock(path: &Path) -> Result<File, Refused> {
     let mut options = OpenOptions::new();
-    // To read as well, so that a pipe of this name waits for nobody.
+    // To read as well, so that opening a pipe of this name does not wait.
     let lock =
         trust::open(path, options.create(true).read(true).append(true).mode(0o600), Kind::Own)?;
     if lock.metadata()?.mode() & 0o077 != 0 {

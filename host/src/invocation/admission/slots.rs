@@ -129,12 +129,12 @@ impl Slots {
         self.is_shared.store(tenants > 1, Relaxed);
     }
 
-    /// Whether nobody is let in any more.
+    /// Whether no invocation is admitted any more.
     pub(super) fn is_draining(&self) -> bool {
         self.is_draining.load(SeqCst)
     }
 
-    /// Lets nobody in any more, and waits until every slot is free.
+    /// Admits no further invocation, and waits until every slot is free.
     pub(super) async fn drain(&self) {
         self.is_draining.store(true, SeqCst);
         loop {
@@ -156,7 +156,7 @@ impl Slots {
     pub(super) fn enter(self: &Arc<Slots>, tenant: &Arc<Tenant>) -> Entry {
         let (sender, slot) = oneshot::channel();
         let mut queue = self.lock();
-        // Before it is looked at what is free: who gives back looks at this afterwards.
+        // Set before the free slots are read: a returned slot is followed by a look at this.
         if self.waiting.fetch_add(1, SeqCst) == 0 {
             queue.pace = Pace::new();
         }

@@ -21,7 +21,7 @@ pub(super) struct Meter {
 impl Meter {
     fn settle(&mut self, spent: Duration) {
         let open = u32::try_from(self.open.len()).unwrap_or(u32::MAX);
-        // Between invocations there is nobody to charge.
+        // Between invocations there is no invocation to charge.
         self.share += spent.saturating_sub(self.settled).checked_div(open).unwrap_or_default();
         self.settled = spent;
     }

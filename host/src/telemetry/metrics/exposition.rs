@@ -12,7 +12,7 @@ pub enum Exposition {
 }
 
 impl Exposition {
-    /// The format for a request's `Accept`: OpenMetrics only for those who name it.
+    /// The format for a request's `Accept`: OpenMetrics only for clients that name it.
     pub fn negotiate(accept: Option<&str>) -> Exposition {
         let named = |range: &str| {
             let mut parts = range.split(';').map(str::trim);
