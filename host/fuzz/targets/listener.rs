@@ -32,7 +32,8 @@ use lacewing::{
 };
 use lacewing_base::{
     HostPattern, Methods,
-    memory::{Account, Memory},
+    budget::{Budget, Share},
+    fair::Weight,
     outcome::Outcome,
 };
 use tokio::time::{Instant, sleep, timeout};
@@ -103,7 +104,7 @@ struct Doer {
     requests: AtomicUsize,
 }
 
-static BODIES: LazyLock<Arc<Account>> = LazyLock::new(|| Memory::new(1 << 30).account(1));
+static BODIES: LazyLock<Arc<Share>> = LazyLock::new(|| Budget::new(1 << 30).share(&Weight::new(1)));
 
 static ROUTES: LazyLock<Arc<Routes<Deed>>> = LazyLock::new(|| {
     let mut builder = Router::builder();

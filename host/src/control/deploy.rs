@@ -15,6 +15,7 @@ use std::{collections::HashMap, path::PathBuf, sync::Arc};
 use futures_util::{FutureExt, future::BoxFuture};
 use lacewing_base::{
     HostPattern, LimitKey,
+    budget::Budget,
     name::{AppName, FunctionName, TenantName},
     outcome::Outcome,
 };
@@ -267,6 +268,7 @@ impl Host {
 /// The tenants of what is deployed, and of what is being.
 pub(super) struct Tenants {
     engines: Arc<Engines>,
+    slots: Arc<Budget>,
     current: HashMap<TenantName, Arc<Tenant>>,
     /// The tenants' allotments once they are deployed.
     next: Vec<(Arc<Tenant>, Allotment)>,
@@ -279,6 +281,7 @@ impl Tenants {
         let tenants = current.revisions.iter().map(|revision| &revision.tenant);
         Tenants {
             engines: host.invoker().engines().clone(),
+            slots: host.invoker().admission().slots().clone(),
             current: tenants.map(|tenant| (tenant.name().clone(), tenant.clone())).collect(),
             next: Vec::new(),
             bounds: HashMap::new(),
@@ -295,20 +298,19 @@ impl Tenants {
         let allotment = allotment(quota);
         let tenant = match self.current.get(name) {
             Some(tenant) => tenant.clone(),
-            None => Tenant::new(name.clone(), allotment, &self.engines),
+            None => Tenant::new(name.clone(), allotment, &self.engines, &self.slots),
         };
         self.next.push((tenant.clone(), allotment));
         self.bounds.insert(name.clone(), Arc::new(bounds.clone()));
         tenant
     }
 
-    /// Makes it so, and says how many they are.
-    pub(super) fn enforce(&self, egress: &Egress) -> usize {
+    /// Makes it so.
+    pub(super) fn enforce(&self, egress: &Egress) {
         egress.set_bounds(self.bounds.clone());
         for (tenant, allotment) in &self.next {
             tenant.set(*allotment);
         }
-        self.next.len()
     }
 }
 
@@ -316,7 +318,7 @@ impl Tenants {
 fn registered(revision: &Revision) -> Registered {
     let Revision { tenant, component, .. } = revision;
     Registered {
-        owner: Owner { tenant: tenant.name().clone(), weight: tenant.share().weight() },
+        owner: Owner { tenant: tenant.name().clone(), weight: tenant.weight().get() },
         compiled: component.compiled,
         profile: revision.profile(),
         snapshot: snapshot_of(revision),

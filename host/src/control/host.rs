@@ -1,4 +1,4 @@
-//! One host process, put together from its settings.
+//! Everything that one host process has, put together from its settings.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -216,9 +216,7 @@ impl Host {
         router: Router<Endpoint<Arc<Revision>>>,
         tenants: &Tenants,
     ) {
-        let tenants = tenants.enforce(&self.egress);
-        self.invoker.admission().set_tenants(tenants);
-        self.invoker.engines().set_tenants(tenants);
+        tenants.enforce(&self.egress);
         for revision in &deployed.revisions {
             revision.enforce();
             revision.metrics.set_revisions(vec![revision.origin.revision.clone()]);
@@ -256,10 +254,10 @@ fn watch_use(metrics: &Metrics, invoker: &Arc<Invoker>) {
         (
             "guest_memory_bytes",
             "Memories, tables and heap of sandboxes, over what each has free",
-            |i| i.engines().guests().used_bytes(),
+            |i| i.engines().guests().used(),
         ),
         ("bodies_bytes", "Bytes of large bodies of requests and responses in memory", |i| {
-            i.engines().bodies().used_bytes()
+            i.engines().bodies().used()
         }),
         ("sandboxes_capacity", "Sandboxes that may exist at once", |i| {
             i.admission().capacity().into()

@@ -80,7 +80,7 @@ impl Handler for Gateway {
     type Target = Arc<Revision>;
 
     fn tenant(&self, target: &Arc<Revision>) -> u64 {
-        target.tenant.lane().party().id
+        target.tenant.slot_flow().id()
     }
 
     async fn handle(&self, exchange: Exchange<Arc<Revision>>) -> Result<Response<Body>, Problem> {

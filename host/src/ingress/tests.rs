@@ -25,8 +25,9 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use lacewing_base::{
     HostPattern, Methods,
+    budget::{Budget, Share},
     cors::{Headers, Origins},
-    memory::{Account, Memory},
+    fair::Weight,
     outcome::Outcome,
 };
 use tokio::{
@@ -95,7 +96,7 @@ struct World {
     /// How collecting a body ended, where it did not end well.
     body_errors: Mutex<Vec<BodyError>>,
     /// The condition under which bodies go on.
-    bodies: Arc<Account>,
+    bodies: Arc<Share>,
     answered: Mutex<Vec<String>>,
     changed: Notify,
     release: Notify,
@@ -107,7 +108,7 @@ impl Default for World {
             waiting: AtomicUsize::new(0),
             dropped: AtomicUsize::new(0),
             body_errors: Mutex::default(),
-            bodies: Memory::new(BODY_BUDGET).account(1),
+            bodies: Budget::new(BODY_BUDGET).share(&Weight::new(1)),
             answered: Mutex::default(),
             changed: Notify::new(),
             release: Notify::new(),

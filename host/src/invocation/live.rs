@@ -5,7 +5,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use lacewing_base::{memory::Account, outcome::Outcome};
+use lacewing_base::{budget::Share, outcome::Outcome};
 use tokio::{sync::oneshot, time::timeout_at};
 
 use super::{Failure, Invoker, Permit, Refused, stream::Progress};
@@ -302,7 +302,7 @@ impl<S: Used> Live<S> {
     }
 
     /// The account of its tenant's bodies.
-    pub(super) fn bodies(&self) -> Arc<Account> {
+    pub(super) fn bodies(&self) -> Arc<Share> {
         self.revision.tenant.bodies().clone()
     }
 

@@ -30,7 +30,7 @@ use std::{
 
 use bytes::Bytes;
 use http_body::Body;
-use lacewing_base::{fair::Share, outcome::Outcome};
+use lacewing_base::{fair::Weight, outcome::Outcome};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet},
@@ -212,7 +212,7 @@ impl Metrics {
 
     /// The handle of a function of the tenant with this share: the same one as long as someone holds it, so that a new revision
     /// goes on counting where the old one was. When the last is dropped, the function's series are shown once more and end.
-    pub fn function(&self, key: FunctionKey, share: &Arc<Share>) -> Arc<FunctionMetrics> {
+    pub fn function(&self, key: FunctionKey, share: &Weight) -> Arc<FunctionMetrics> {
         self.series.get_or_create(key, share)
     }
 

@@ -4,15 +4,17 @@
 //! knows in which text a value was written.
 
 pub mod address;
+pub mod budget;
 pub mod cors;
 pub mod fair;
 pub mod grants;
 pub mod host_pattern;
 pub mod limits;
-pub mod memory;
 pub mod name;
 pub mod outcome;
+pub mod permits;
 pub mod route;
+mod sync;
 mod text_form;
 
 pub use cors::Cors;

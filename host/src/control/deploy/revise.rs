@@ -148,7 +148,7 @@ impl<'a> Revise<'a> {
             tenant: tenant.clone(),
             component: self.component(file, &found, compiled),
             spec: self.spec(function)?,
-            metrics: self.host.metrics.function(FunctionKey::of(&origin), tenant.share()),
+            metrics: self.host.metrics.function(FunctionKey::of(&origin), tenant.weight()),
             origin,
             routes: function.routes.iter().map(|route| route.value.clone()).collect(),
             cors: function.cors.clone().map(Arc::new),

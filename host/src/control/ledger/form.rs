@@ -218,7 +218,7 @@ impl Make<'_> {
         ));
         let cors = form.cors.map(|cors| get(self.cors, cors).cloned());
         Ok(Revision::new(RevisionParts {
-            metrics: self.host.metrics.function(FunctionKey::of(&origin), tenant.share()),
+            metrics: self.host.metrics.function(FunctionKey::of(&origin), tenant.weight()),
             origin,
             component: get(&self.components, form.component)?.clone(),
             spec: get(&self.specs, form.spec)?.clone(),
