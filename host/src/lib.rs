@@ -39,7 +39,7 @@
 //! | [`config`] | `host.toml`: settings and tenants |
 //! | [`manifest`] | `lacewing.toml`: functions, routes, limits, grants |
 //! | [`event_loop`] | threads that run connections; compute threads for long computations |
-//! | [`file`], [`body`] | files of strangers, opened safely; bodies between connection and sandbox |
+//! | [`mod@file`], [`body`] | files of strangers, opened safely; bodies between connection and sandbox |
 //! | [`heap`] | accounts of the heap, charged by the global allocator |
 //!
 //! The crate `lacewing_base` has the domain types: names, limits, grants, routes, outcomes, fair

@@ -39,7 +39,7 @@ fn all_sources() -> Vec<PathBuf> {
 /// The pages of the project, without results of measurements.
 pub(crate) fn all_pages() -> Vec<(PathBuf, String)> {
     let mut pages = Vec::new();
-    files(&root(), "md", &mut pages);
+    files(root(), "md", &mut pages);
     assert!(pages.len() > 25, "{} pages", pages.len());
     let read = |path: PathBuf| (path.clone(), fs::read_to_string(&path).unwrap());
     pages.into_iter().map(read).collect()
