@@ -74,14 +74,9 @@ fn anchor(heading: &str) -> String {
 fn links_of_pages_lead_somewhere() {
     let mut links_seen = 0;
     for (path, page) in all_pages() {
-        // The templates' pages stand in a user's folder, and the SDK's page on docs.rs.
-        if path.components().any(|part| part.as_os_str() == "templates")
-            || page.contains("docs.rs/lacewing-sdk")
-        {
-            continue;
-        }
         for link in links(&page) {
-            if link.starts_with("macro@") || link.starts_with("mod@") {
+            // A link of rustdoc.
+            if link.contains('@') {
                 continue;
             }
             let (file, heading) = link.split_once('#').unwrap_or((link, ""));
@@ -126,4 +121,22 @@ fn each_outcome_is_in_the_table() {
     for outcome in Outcome::ALL.iter().filter(|outcome| !later.contains(outcome)) {
         assert!(named.iter().any(|name| name == outcome.as_str()), "limits.md lacks `{outcome}`");
     }
+}
+
+#[test]
+fn paths_on_pages_exist() {
+    let mut paths = 0;
+    for (page, text) in all_pages() {
+        let prose: String = text.split("```").step_by(2).collect();
+        for path in quoted(&prose) {
+            let is_path = ["host/", "guest-sdk/", "benches/", "docs/"]
+                .iter()
+                .any(|top| path.starts_with(top));
+            if is_path && !path.contains([' ', '*', '<']) {
+                assert!(root().join(path).exists(), "{}: there is no {path}", page.display());
+                paths += 1;
+            }
+        }
+    }
+    assert!(paths > 20, "{paths} paths");
 }
