@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_with_its_path() {
+    fn a_decoding_error_has_its_path() {
         let payload = b"[[1],\n[true]]";
         let wrong = decode::<Vec<Vec<u8>>>(payload.to_vec()).unwrap_err();
         assert_eq!(

@@ -44,7 +44,7 @@ fn string(text: &mut String, value: &str) {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn strings_are_what_a_json_parser_reads_back() {
+    fn strings_are_read_back_by_a_json_parser() {
         let all: String = (0..0x80u8).map(char::from).chain("äß🦋".chars()).collect();
         let mut text = String::new();
         super::string(&mut text, &all);

@@ -12,7 +12,7 @@ use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 
 use lacewing_base::budget::Lease;
 
-/// Bodies up to this many bytes do not go on anybody's account: those who send and read them are bounded in number.
+/// Bodies up to this many bytes are charged to no account: their senders and readers are bounded in number.
 pub const FREE_BYTES: u64 = 16 * 1024;
 
 /// A request's body that streams, trailers included.

@@ -54,7 +54,7 @@ impl From<ExitCode> for std::process::ExitCode {
     }
 }
 
-/// Why a command did not do what it was asked for.
+/// The reason for which a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// `new` did not make the function.
@@ -69,7 +69,7 @@ pub enum Error {
     /// Components, or routes, that cannot be served.
     #[error("nothing was deployed")]
     Deploy(Vec<DeployError>),
-    /// A host file of which nothing can be served; why was said of each app.
+    /// A host file of which no app can be served. The reasons are reported before.
     #[error("every app of the host file is refused: nothing is left to serve")]
     EveryAppRefused,
     /// The engine.
@@ -88,7 +88,7 @@ pub enum Error {
     #[error(transparent)]
     Watch(#[from] watch::WatchError),
     /// The runtime or its signals.
-    #[error("the system refuses what serving needs")]
+    #[error("the system refuses a resource that serving needs")]
     System(#[source] io::Error),
     /// The named function is not in the app.
     #[error("{0}")]
@@ -97,7 +97,7 @@ pub enum Error {
     #[error(transparent)]
     Input(io::Error),
     /// The app that `bench` was to measure cannot be measured.
-    #[error("no load can be put on {target}")]
+    #[error("cannot send load to {target}")]
     Load {
         /// Its URL.
         target: String,
@@ -155,11 +155,11 @@ Exit codes:
 Start here:
   lacewing new hello && cd hello && lacewing up";
 
-/// Edge functions, each invocation in a WebAssembly sandbox of its own.
+/// Edge functions, each invocation in its own WebAssembly sandbox.
 #[derive(Debug, Parser)]
 #[command(name = "lacewing", version, after_help = EXIT_CODES, max_term_width = 100)]
 pub struct Cli {
-    /// Colour in messages. Without it, NO_COLOR and whether the output is a terminal decide.
+    /// Colour in messages. By default NO_COLOR and the kind of output decide.
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub color: ColorChoice,
 
@@ -175,7 +175,7 @@ pub enum Command {
     Up(up::UpArgs),
     /// Send one request, event or call to a function and print what comes back.
     Invoke(invoke::InvokeArgs),
-    /// Check an app's manifest and components against each other.
+    /// Compare an app's manifest with its components.
     Check(check::CheckArgs),
     /// Measure a function's cold starts and throughput, or put a URL under load.
     Bench(bench::BenchArgs),
@@ -231,7 +231,9 @@ fn compile() -> ExitCode {
         Ok(()) => ExitCode::Success,
         Err(error) => {
             let argument = engine::COMPILER_ARGUMENT;
-            eprintln!("{argument} is how lacewing runs its compiler, and not for people: {error}");
+            eprintln!(
+                "{argument} starts the compiler of lacewing, and is not a command for users: {error}"
+            );
             ExitCode::Failure
         }
     }

@@ -1,4 +1,4 @@
-//! The host as a whole: what is deployed, and how it changes.
+//! The host as a whole: its deployed functions, and their changes.
 
 mod deploy;
 mod host;

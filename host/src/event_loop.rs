@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-    async fn what_computes_is_moved_away_and_back() {
+    async fn a_computing_task_moves_to_a_compute_thread_and_back() {
         let loops = one();
         let (seen, threads) = mpsc::channel();
         let (done, ended) = oneshot::channel();
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-    async fn what_has_just_begun_is_not_moved() {
+    async fn a_task_that_has_just_begun_is_not_moved() {
         let loops = one();
         let (done, ended) = oneshot::channel();
         loops.handle.spawn(async move {
@@ -437,7 +437,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-    async fn the_end_of_the_loops_is_the_end_of_what_runs_there() {
+    async fn tasks_end_with_their_event_loops() {
         let loops = one();
         let (kept, gone) = oneshot::channel::<()>();
         loops.handle.spawn(async move {

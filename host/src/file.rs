@@ -1,4 +1,4 @@
-//! Files: how those of others are opened, and how a file is told from the one that it was.
+//! Files of strangers: opened safely, and told apart from a changed file.
 
 mod open;
 

@@ -1,4 +1,4 @@
-//! Functions: what is registered, in which revision, under which quota, and which of it is in memory.
+//! Functions: tenants, revisions, quotas, and the programs in memory.
 
 mod quota;
 mod residency;

@@ -1,6 +1,49 @@
 //! Lacewing: a WebAssembly-sandboxed edge function runtime.
 //!
-//! The map of this crate is in `ARCHITECTURE.md`.
+//! This library is the whole host; the program `lacewing` calls [`cli::main`]. The map of the project
+//! is in `docs/architecture.md`.
+//!
+//! # The path of a request
+//!
+//! ```text
+//!  socket ─> ingress ──no route, bad request──────────> the host's own answer
+//!               │ route, of a table that a deploy swaps whole
+//!               v
+//!           invocation ──throttled, load_shed─────────> the host's own answer
+//!               │ permit: quotas, a slot, a turn on a core
+//!               v
+//!           function      the revision's program, in memory or loaded now
+//!               │
+//!               v
+//!           sandbox       a store, an instance, the limits, on Wasmtime (engine)
+//!               │   ^
+//!               v   └─── capability: the imports of the guest
+//!           outcome ─> record, metrics (telemetry) ─> response ─> socket
+//! ```
+//!
+//! # The modules, from the top down
+//!
+//! A module names only modules below it.
+//!
+//! | module | contents |
+//! |---|---|
+//! | [`cli`] | arguments, commands and exit codes; building guests |
+//! | [`control`] | the host as a whole: deploys, swaps, the ledger |
+//! | [`ingress`] | sockets, HTTP, routes, the answers of the host itself |
+//! | [`invocation`] | admission, one run of a function, its record |
+//! | [`function`] | tenants, revisions, quotas, programs in memory |
+//! | [`sandbox`] | one invocation's store, instance and limits; the classification of faults |
+//! | [`capability`] | the imports of guests: WASI, stdio, outbound HTTP |
+//! | [`engine`] | Wasmtime's engines, the pool, the epoch, the artifact cache, the compiler |
+//! | [`telemetry`] | logs, records, metrics, health, the admin listener |
+//! | [`config`] | `host.toml`: settings and tenants |
+//! | [`manifest`] | `lacewing.toml`: functions, routes, limits, grants |
+//! | [`event_loop`] | threads that run connections; compute threads for long computations |
+//! | [`mod@file`], [`body`] | files of strangers, opened safely; bodies between connection and sandbox |
+//! | [`heap`] | accounts of the heap, charged by the global allocator |
+//!
+//! The crate `lacewing_base` has the domain types: names, limits, grants, routes, outcomes, fair
+//! queues and budgets.
 
 pub mod body;
 pub mod capability;
@@ -20,7 +63,7 @@ pub mod manifest;
 pub mod sandbox;
 pub mod telemetry;
 
-/// As the program's own, so that tests see what is charged.
+/// The program's own allocator, so that unit tests charge the heap too.
 #[cfg(test)]
 #[global_allocator]
 static ALLOCATOR: heap::ChargingAllocator<std::alloc::System> =

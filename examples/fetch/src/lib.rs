@@ -21,7 +21,7 @@ mod tests {
     use lacewing_sdk::{http, test};
 
     #[test]
-    fn it_tells_what_the_other_server_said() {
+    fn it_returns_the_answer_of_the_other_server() {
         let _upstream = test::upstream(|request| {
             assert_eq!(request.uri(), "https://example.com/page");
             http::Response::new("a page".into())

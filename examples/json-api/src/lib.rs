@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_there_is_a_problem() {
+    fn an_unknown_user_is_a_problem() {
         let problem = test::get("/users/9").call(users);
         assert_eq!(problem.status(), 404);
         assert_eq!(problem.header("content-type"), Some("application/problem+json"));
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn it_adds_what_is_valid() {
+    fn it_adds_a_valid_user() {
         let new = json!({ "name": "Grace Hopper", "email": "grace@example.com" });
         let response = test::post("/users").json(&new).call(users);
         assert_eq!(response.status(), 201);

@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn it_lists_what_it_can_do() {
+    fn it_lists_its_paths() {
         let problem = test::get("/dance").param("what", "dance").call(misbehave);
         assert_eq!(problem.status(), 400);
         assert!(problem.text().contains("expected one of `ok`, `spin`"), "{}", problem.text());

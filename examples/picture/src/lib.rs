@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_out_of_range_is_refused_by_name() {
+    fn a_value_out_of_range_is_refused_by_name() {
         let problem = test::get("/picture.png?width=9000").call(picture);
         assert_eq!(problem.status(), 400);
         assert!(problem.text().contains("`width`"), "{}", problem.text());

@@ -33,7 +33,7 @@ fn text(error: Error) -> String {
 }
 
 #[test]
-fn what_failed_inside_is_for_the_log_alone() {
+fn inner_causes_are_for_the_log_alone() {
     let error = failing().unwrap_err();
     assert_eq!(error.name(), "Outer");
     assert_eq!(error.status(), StatusCode::INTERNAL_SERVER_ERROR);

@@ -52,7 +52,7 @@ fn chunks_arrive_as_they_were_sent() {
 }
 
 #[test]
-fn a_writer_learns_that_nobody_reads() {
+fn a_writer_learns_that_its_reader_is_gone() {
     test::block_on(async {
         let (mut sender, mut body) = Body::channel();
         let (ended, mut end) = Body::channel();

@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_depends_on_when_and_where_is_not_for_an_init() {
+    fn imports_that_depend_on_time_and_place_are_not_for_an_init() {
         for name in ["wasi:cli/stdout@0.2.6", "wasi:random/insecure-seed@0.3.0"] {
             assert!(for_init(name), "{name}");
         }

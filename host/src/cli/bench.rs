@@ -1,4 +1,4 @@
-//! `lacewing bench`: what cold starts and throughput of a function are, on this machine.
+//! `lacewing bench`: cold starts and throughput of a function, on this machine.
 //!
 //! ```text
 //!   an app  -> build -> cold starts in this process        -> `lacewing up` as a child -> load
@@ -40,7 +40,7 @@ Examples:
   lacewing bench . shop --path '/items?max=3'        one function of several
   lacewing bench --url https://example.com/ --rate 100 --duration-s 30
 
-An app is measured by a host of its own on this machine: its cold starts first, then `lacewing up` under load. Only measure a URL \
+An app runs in a host of its own on this machine: first its cold starts, then `lacewing up` under load. Only measure a URL \
 whose owner agrees to it.";
 
 /// Arguments of `bench`.
@@ -84,20 +84,20 @@ pub struct BenchArgs {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub threads: u32,
 
-    /// Seconds that each round takes, once at full speed and once at the fixed rate.
+    /// Seconds of each round, once at full speed and once at the fixed rate.
     #[arg(long, value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=600))]
     pub duration_s: u32,
 
-    /// Rounds; medians over them are what is said, and their spread is how steady it was.
+    /// Rounds; the results are their medians, and their spread shows how steady the machine was.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=20))]
     pub rounds: u32,
 
-    /// Requests per second of the fixed rate, whatever comes back. With --url nothing is sent at full speed then
-    /// [default: half of what full speed has found]
+    /// Requests per second of the fixed rate. With --url the load has this rate only
+    /// [default: half of the rate at full speed]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub rate: Option<u32>,
 
-    /// How often each cold start is measured; 0 leaves them out.
+    /// Measurements of each cold start; 0 for none.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=100))]
     pub starts: u32,
 
@@ -105,7 +105,7 @@ pub struct BenchArgs {
     #[arg(long)]
     pub json: bool,
 
-    /// Write a page with plots that stands alone: HTML, with nothing to load from elsewhere.
+    /// Write an HTML page with plots, as one self-contained file.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub report: Option<PathBuf>,
 }

@@ -36,9 +36,9 @@ Examples:
   lacewing build --json           the components' paths, for a script
 
 Environment:
-  LACEWING_GUEST_RUSTC   the rustc that compiles functions, where it is not the one that cargo finds
+  LACEWING_GUEST_RUSTC   the rustc that compiles functions, instead of the one that cargo finds
 
-Functions are compiled for wasm32-wasip2, which is added with rustup where it is missing.";
+Functions are compiled for wasm32-wasip2. If this target is missing, rustup adds it.";
 
 /// Arguments of `build`.
 #[derive(Debug, Args)]

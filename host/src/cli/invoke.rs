@@ -20,12 +20,12 @@ const EXAMPLES: &str = "\
 Examples:
   lacewing invoke                                             GET / to the app's only function
   lacewing invoke . shop --path '/items?max=3' -H 'accept: application/json'
-  lacewing invoke . shop --path /items --data @item.json      POST, as there is a body
+  lacewing invoke . shop --path /items --data @item.json      POST, because there is a body
   lacewing invoke . resize --event '{\"type\":\"upload\",\"data\":{\"key\":\"a.png\"}}'
   echo '{\"n\":7}' | lacewing invoke . square --call -          a direct call, its input from a pipe
 
-The exit code is 0 where the function has answered. It is 5 where the outcome is not ok, and where the answer to an event or a
-call is an error.";
+The exit code is 0 if the function answered. It is 5 if the outcome is not ok, or if the answer to an
+event or a call is an error.";
 
 /// Arguments of `invoke`.
 #[derive(Debug, Args)]
@@ -54,8 +54,8 @@ pub struct InvokeArgs {
     #[arg(short, long, value_name = "DATA", conflicts_with_all = ["event", "call"])]
     pub data: Option<Payload>,
 
-    /// Send a CloudEvent instead, or a JSON array of them: JSON, @FILE, or -. Attributes that are not given are
-    /// made up.
+    /// Send a CloudEvent instead, or a JSON array of them: JSON, @FILE, or -. Missing attributes are
+    /// filled in.
     #[arg(long, value_name = "JSON", conflicts_with = "call")]
     pub event: Option<Payload>,
 
@@ -63,7 +63,7 @@ pub struct InvokeArgs {
     #[arg(long, value_name = "JSON")]
     pub call: Option<Payload>,
 
-    /// An environment variable on top of the manifest's; may be given several times.
+    /// An environment variable besides those of the manifest; may be given several times.
     #[arg(long, value_name = "NAME=VALUE")]
     pub env: Vec<EnvVar>,
 
@@ -73,7 +73,7 @@ pub struct InvokeArgs {
 }
 
 impl InvokeArgs {
-    /// The method that was asked for, or that the presence of a body says.
+    /// The method that was given, or else GET; with a body POST.
     pub fn method(&self) -> Method {
         let implied = if self.data.is_some() { Method::POST } else { Method::GET };
         self.method.clone().unwrap_or(implied)
@@ -174,7 +174,7 @@ impl FromStr for EnvVar {
     fn from_str(text: &str) -> Result<EnvVar, String> {
         match text.split_once('=') {
             Some((name, _)) if name.starts_with(RESERVED_ENV) => Err(format!(
-                "`{name}` is a name of the host's: it sets variables that begin with `{RESERVED_ENV}` itself"
+                "`{name}` is reserved: the host sets all variables that begin with `{RESERVED_ENV}`"
             )),
             Some((name, value)) if !name.is_empty() => {
                 Ok(EnvVar { name: name.to_owned(), value: value.to_owned() })
@@ -251,7 +251,7 @@ mod tests {
         assert_eq!("A".parse::<EnvVar>().unwrap_err(), "an environment variable is `NAME=VALUE`");
         assert_eq!(
             "LACEWING_TENANT=x".parse::<EnvVar>().unwrap_err(),
-            "`LACEWING_TENANT` is a name of the host's: it sets variables that begin with `LACEWING_` itself"
+            "`LACEWING_TENANT` is reserved: the host sets all variables that begin with `LACEWING_`"
         );
     }
 

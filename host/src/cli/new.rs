@@ -33,7 +33,7 @@ pub struct NewArgs {
     #[arg(short, long, value_enum, default_value_t = Template::Http)]
     pub template: Template,
 
-    /// Where to make it [default: a directory of its name]
+    /// The new directory [default: the name]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub dir: Option<PathBuf>,
 

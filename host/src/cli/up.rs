@@ -20,7 +20,7 @@ Examples:
   lacewing up hello.wasm --listen 127.0.0.1:0   a component from elsewhere, on a free port
   lacewing up --host host.toml                  many tenants; SIGHUP reads the file again";
 
-/// Arguments of `up`. An argument that is not given has the host file's value, and else the default.
+/// Arguments of `up`. Without an argument, the host file's value holds, or else the default.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct UpArgs {
@@ -36,7 +36,7 @@ pub struct UpArgs {
     #[arg(long)]
     pub watch: bool,
 
-    /// Where requests come in; may be given several times [default: 127.0.0.1:8080]
+    /// The address of requests; may be given several times [default: 127.0.0.1:8080]
     #[arg(
         long,
         value_name = "ADDRESS",
@@ -46,7 +46,7 @@ pub struct UpArgs {
     )]
     pub listen: Vec<SocketAddr>,
 
-    /// Where metrics, health and readiness are, or `off` [default: 127.0.0.1:9180]
+    /// The address of metrics, health and readiness, or `off` [default: 127.0.0.1:9180]
     #[arg(long, value_name = "ADDRESS|off", env = "LACEWING_ADMIN")]
     pub admin: Option<AdminAddress>,
 
@@ -54,7 +54,7 @@ pub struct UpArgs {
     #[arg(long, value_name = "DIR", env = "LACEWING_CACHE_DIR", value_hint = ValueHint::DirPath)]
     pub cache_dir: Option<PathBuf>,
 
-    /// How log lines look [default: text]
+    /// The format of log lines [default: text]
     #[arg(long, value_name = "FORMAT", env = "LACEWING_LOG_FORMAT")]
     pub log_format: Option<LogFormatArg>,
 
@@ -62,7 +62,7 @@ pub struct UpArgs {
     #[arg(long, value_name = "WHICH", env = "LACEWING_REQUEST_LOG")]
     pub request_log: Option<RequestLogArg>,
 
-    /// Seconds that accepted requests may take after the signal to stop [default: 30]
+    /// Seconds in which accepted requests may finish after the signal to stop [default: 30]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(..=3600))]
     pub grace_period_s: Option<u32>,
 
@@ -70,7 +70,7 @@ pub struct UpArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_sandboxes: Option<u32>,
 
-    /// End when the process that started this one does, whatever ends that.
+    /// End together with the process that started this one.
     #[arg(long, hide = true)]
     pub ends_with_parent: bool,
 
@@ -84,7 +84,7 @@ pub struct UpArgs {
 }
 
 impl UpArgs {
-    /// Puts what was given in place of what the settings say.
+    /// Replaces settings by the arguments that were given.
     pub fn apply(&self, settings: &mut Settings) {
         if !self.listen.is_empty() {
             settings.listen.clone_from(&self.listen);
@@ -135,7 +135,7 @@ impl FromStr for AdminAddress {
     }
 }
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormatArg {
     /// For people
@@ -158,9 +158,9 @@ impl From<LogFormatArg> for LogFormat {
 pub enum RequestLogArg {
     /// Every request
     All,
-    /// Those whose outcome is not ok
+    /// Requests with another outcome than ok, or a status of 500 and above
     Errors,
-    /// None
+    /// No request
     None,
 }
 
@@ -192,12 +192,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_given_stays() {
+    fn missing_arguments_keep_the_settings() {
         assert_eq!(applied(&[]), Settings::new("/cache".into()));
     }
 
     #[test]
-    fn what_is_given_replaces_the_settings() {
+    fn given_arguments_replace_the_settings() {
         let settings = applied(&[
             "app",
             "--listen=127.0.0.1:1,[::1]:2",
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_none_is_told_what_one_is() {
+    fn an_invalid_address_is_answered_with_an_example() {
         let error = parse(&["--admin", "here"]).unwrap_err().to_string();
         assert!(
             error.contains("neither an address with a port, such as 127.0.0.1:9180, nor `off`"),

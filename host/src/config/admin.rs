@@ -14,7 +14,9 @@ pub(super) fn read_address(raw: &At<String>, findings: &mut Findings) -> Option<
     }
     let address = settings::read_address("admin", raw, findings)?;
     if !address.ip().to_canonical().is_loopback() {
-        let message = format!("`admin` is {address}, and whoever reaches it needs no password");
+        let message = format!(
+            "`admin` is {address}, and every client that reaches it reads the metrics without a password"
+        );
         let help = format!(
             "write `127.0.0.1:{}`, or keep the address in a network of your own",
             address.port()

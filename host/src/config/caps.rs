@@ -149,7 +149,7 @@ impl Caps {
         both.filter(|(own, other, _)| own > other).collect()
     }
 
-    /// A thing of which an app has too many. `owner` is whose caps these are.
+    /// A thing of which an app has too many. `owner` names the owner of these caps.
     pub(super) fn check_app(&self, app: &App, owner: &str) -> Vec<Diagnostic> {
         let check = |key: AppKey| {
             let AppCap { most, place: cap_place } = &self.apps[key as usize];

@@ -42,8 +42,8 @@ pub enum CompilerProgram {
     This,
     /// A `lacewing` of this version: for tests of the library, whose program is another.
     At(PathBuf),
-    /// None: components are compiled in this process, without any of the limits. For benches, and for whoever compiles
-    /// nothing but components of his own.
+    /// None: components are compiled in this process, without any of the limits. For benches, and for users that
+    /// compile only components of their own.
     InProcess,
 }
 

@@ -123,7 +123,7 @@ fn read_outline(text: &Arc<ManifestText>) -> (Option<Outline>, Findings) {
 fn read(text: &Arc<ManifestText>, path: PathBuf, findings: &mut Findings) -> Option<Outline> {
     let raw = findings.decode::<RawHostFile>()?;
     if raw.is_empty {
-        let help = "the least that it takes is a table `[tenants.NAME]` with `hosts = [\"*\"]` and `apps = [\"DIR\"]`";
+        let help = "it needs at least a table `[tenants.NAME]` with `hosts = [\"*\"]` and `apps = [\"DIR\"]`";
         findings.whole(Diagnostic::error("the host file is empty").help(help));
         return None;
     }
@@ -146,7 +146,7 @@ fn read(text: &Arc<ManifestText>, path: PathBuf, findings: &mut Findings) -> Opt
     Some(Outline::new(settings, read, Some(path)))
 }
 
-/// No pattern may be in two tenants: nothing would say whose a request is.
+/// No pattern may be in two tenants: the tenant of a request would be undecided.
 fn check_hosts(tenants: &Entries<RawTenant>, findings: &mut Findings) {
     let mut owners: HashMap<HostPattern, (&At<String>, &At<String>)> = HashMap::new();
     for (name, tenant) in &tenants.0 {

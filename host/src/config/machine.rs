@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_machine_says_what_it_has() {
+    fn the_machine_reports_its_memory() {
         let text = "MemTotal:        8039424 kB\nMemFree:          100 kB\n";
         assert_eq!(total_bytes(text), Some(8_039_424 * 1024));
         assert_eq!(total_bytes("MemFree: 1 kB\n"), None);

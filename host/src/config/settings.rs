@@ -161,7 +161,7 @@ pub enum LogFormat {
 pub enum RequestLog {
     /// Every request.
     All,
-    /// Those whose outcome is not `ok`.
+    /// Requests with another outcome than `ok`, or a status of 500 and above.
     #[default]
     Errors,
     /// None.

@@ -41,7 +41,7 @@ pub struct Tenant {
     pub place: Option<Place>,
 }
 
-/// An app that is not taken: something is wrong in what its developer wrote, and that is nobody else's concern.
+/// An app that is not taken: something is wrong in what its developer wrote, and that concerns no other tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefusedApp {
     /// The path that tells the app from others: see [`App::home_of`]. Absolute.
@@ -225,7 +225,7 @@ impl Tenant {
 
     fn no_hosts(&self, route: &Written<Route>) -> Diagnostic {
         let message = format!(
-            "tenant `{}` has routes and no host names, so that no request reaches it",
+            "tenant `{}` has routes and no host names, so no request reaches it",
             self.name
         );
         let help = "add `hosts = [\"example.com\"]`, or `hosts = [\"*\"]` for all that no other tenant has";
@@ -288,7 +288,8 @@ fn read_hosts(raw: &[At<String>], findings: &mut Findings) -> Vec<HostPattern> {
     for raw in findings.bounded("hosts", raw) {
         match raw.value.parse::<HostPattern>() {
             Ok(host) if hosts.contains(&host) => {
-                findings.at(&raw.span, Diagnostic::warning(format!("`{host}` is there already")));
+                findings
+                    .at(&raw.span, Diagnostic::warning(format!("`{host}` is in the list already")));
             }
             Ok(host) => hosts.push(host),
             Err(error) => findings.at(&raw.span, Diagnostic::error(error.to_string())),

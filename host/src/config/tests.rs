@@ -158,7 +158,7 @@ fn every_setting_is_taken() {
 }
 
 #[test]
-fn what_is_not_said_is_the_default() {
+fn missing_settings_have_their_defaults() {
     let file = load(&Hosts::new(), "tenants.acme.hosts = [\"*\"]\n");
     assert_eq!(file.settings, Settings::new(default_cache_dir()));
     assert_eq!(file.settings.conflict(), None);

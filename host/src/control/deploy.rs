@@ -132,7 +132,7 @@ pub enum Refusal {
     NoHttp,
     /// It asks for what only wasi:http has.
     #[error(
-        "`reuse` is for components of wasi:http, and its HTTP requests go to its lacewing:function/http: each has a fresh sandbox there, which costs less than an instance that is used again. Leave `reuse` out"
+        "`reuse` is for components of wasi:http, and its HTTP requests go to its lacewing:function/http. There each request has a fresh sandbox, which costs less than a reused instance. Leave `reuse` out"
     )]
     ReuseLean,
     /// The same, where there is no HTTP at all.
@@ -142,7 +142,7 @@ pub enum Refusal {
     ReuseNoHttp,
     /// Two ways to save the same time.
     #[error(
-        "`reuse` and `provisioned` exclude each other: an instance that is used again is there already. Leave one of them out"
+        "`reuse` and `provisioned` exclude each other: an instance that is used again is ready already. Leave one of them out"
     )]
     ReuseProvisioned,
     /// It does not get as far as its first call.
@@ -254,7 +254,7 @@ impl Host {
                     removed = trimmed.artifacts,
                     removed_bytes = trimmed.bytes,
                     left_bytes = trimmed.left_bytes,
-                    "removed artifacts that nothing uses from the cache"
+                    "removed unused artifacts from the cache"
                 ),
                 Ok(_) => {}
                 Err(error) => {

@@ -256,7 +256,7 @@ fn watch_use(metrics: &Metrics, invoker: &Arc<Invoker>) {
             "Memories, tables and heap of sandboxes, over what each has free",
             |i| i.engines().guests().used(),
         ),
-        ("bodies_bytes", "What is held of large bodies of requests and responses", |i| {
+        ("bodies_bytes", "Bytes of large bodies of requests and responses in memory", |i| {
             i.engines().bodies().used()
         }),
         ("sandboxes_capacity", "Sandboxes that may exist at once", |i| {
@@ -286,7 +286,7 @@ fn watch_residency(metrics: &Metrics, residency: &Arc<Residency>) {
         ("programs_resident", "Functions whose program is in memory", Residency::resident),
         (
             "programs_resident_bytes",
-            "What the programs in memory take, as far as it is counted",
+            "Bytes of the programs in memory, as far as they are counted",
             Residency::resident_bytes,
         ),
     ];

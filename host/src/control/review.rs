@@ -41,15 +41,15 @@ fn review_function(function: &Function, imports: &[Import], bare: bool) -> Vec<D
     match (outbound.first(), function.grants.http.first()) {
         (None, Some(grant)) => vec![
             Diagnostic::warning(format!(
-                "`{name}` is granted outbound HTTP, and its component imports neither {} nor {}",
+                "`{name}` has a grant of outbound HTTP, but its component imports neither {} nor {}",
                 OUTBOUND_HTTP[0], OUTBOUND_HTTP[1]
             ))
             .at(&grant.place)
-            .help("remove the grant, or call out in the function"),
+            .help("remove the grant, or send requests in the function"),
         ],
         (Some(import), None) => {
             let warning = Diagnostic::warning(format!(
-                "`{name}` imports {import}, and is granted no outbound HTTP: every request that it sends will be denied"
+                "`{name}` imports {import}, and has no grant of outbound HTTP: every request that it sends is denied"
             ));
             let help = if bare {
                 "a component without a manifest is granted nothing: give it a lacewing.toml with `grants.http`".to_owned()

@@ -1,4 +1,4 @@
-//! From what is deployed to the table that requests are looked up in.
+//! The table of routes, made from all deployed functions.
 
 use std::{collections::HashMap, sync::Arc};
 

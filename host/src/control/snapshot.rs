@@ -36,7 +36,7 @@ impl Host {
             function = %origin,
             cpu_ms = cpu.as_millis(),
             component_kib = bytes.len() >> 10,
-            "the init has run; every sandbox starts from what it left"
+            "the init has run; every sandbox starts from the memory that it left"
         );
         loader.keep_snapshot(&name, &bytes);
         Ok(bytes)

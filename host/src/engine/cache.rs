@@ -137,7 +137,7 @@ impl Verified {
         self.stamp.bytes()
     }
 
-    /// Whether the file is still what was hashed: nobody has written into it since.
+    /// Whether the file is still what was hashed: it was not written since.
     pub(super) fn is_unchanged(&self) -> bool {
         Stamp::of_file(&self.file).is_ok_and(|now| now == self.stamp)
     }
@@ -239,7 +239,7 @@ impl ArtifactCache {
             Ok(file) => file,
             Err(error) => {
                 if !error.is_absence() {
-                    tracing::warn!(name, %error, "a file of the cache cannot be read; it is ignored");
+                    tracing::warn!(name, %error, "a file of the cache cannot be read, and is ignored");
                 }
                 return None;
             }
@@ -252,7 +252,7 @@ impl ArtifactCache {
         if hasher.finalize() != blake3::Hash::from_bytes(*stored) {
             tracing::warn!(
                 name,
-                "a file of the cache does not match its keyed hash; it is ignored"
+                "a file of the cache does not match its keyed hash, and is ignored"
             );
             return None;
         }
@@ -315,7 +315,7 @@ fn make_folder(dir: &Path) -> Result<(), Refused> {
         return Ok(());
     }
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-    // Where everybody may make folders, another user may have been first.
+    // Where all users may make folders, another user may have been first.
     if !trust::folder(dir)? {
         return Err(io::Error::from(io::ErrorKind::NotFound).into());
     }

@@ -1,7 +1,7 @@
-//! Compilation, in a process of its own: what a stranger's component makes the compiler do ends with that process.
+//! Compilation in a process of its own: the effects of a stranger's component end with that process.
 //!
 //! ```text
-//!   Loader --enter--> Place (so many at once, so many wait; who takes long stops while others have a turn)
+//!   Loader --enter--> Place (bounded in number, as is the wait; a long one stops while others have a turn)
 //!      |
 //!      +--compile--> `lacewing` again ── request ──> limits, filter of system calls
 //!                          |                              | then the component is read
@@ -55,7 +55,7 @@ pub struct Compiler {
 #[derive(Debug, Default)]
 struct InUse {
     running: u32,
-    /// Those that wait for a place, by their numbers, who came first at the front.
+    /// Those that wait for a place, by their numbers, in order of arrival.
     line: VecDeque<u64>,
     /// How many of these have been running before.
     resting: u32,
@@ -120,7 +120,7 @@ pub enum CompileError {
     },
     /// Somebody else ended it.
     #[error(
-        "the compiler was killed while it compiled the component: by somebody, or by the system because the machine had no memory left; deploy again"
+        "the compiler was killed while it compiled the component, perhaps because the machine had no memory left; deploy again"
     )]
     Killed,
     /// More wait than may.
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn who_finds_no_place_waits_and_who_finds_no_place_to_wait_is_refused() {
+    fn a_compilation_without_a_place_waits_and_one_without_room_to_wait_is_refused() {
         let compiler = compiler(1);
         let first = compiler.enter().unwrap();
         std::thread::scope(|scope| {
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn who_takes_long_rests_while_others_have_a_turn() {
+    fn a_long_compilation_rests_while_others_have_a_turn() {
         let compiler = compiler(1);
         let long = compiler.enter().unwrap();
         long.rest(|| panic!("nobody waits"), || ());

@@ -32,7 +32,7 @@ use shape::Shape;
 /// Goes into the names of artifacts: another way of folding makes other artifacts.
 pub(super) const VERSION: u8 = 1;
 
-/// The name under which the table is exported to whoever fills it.
+/// The name under which the table is exported to the module that fills it.
 const TABLE: &str = "$imports";
 
 /// The component with its shim folded in, if it has one of the shape above.
@@ -160,7 +160,7 @@ impl ReencodeComponent for Folder<'_> {
         Ok(())
     }
 
-    /// Names go by index, and nobody reads those of a component.
+    /// Names go by index, and those of a component are never read.
     fn parse_component_custom_section(
         &mut self,
         _: &mut Component,

@@ -191,7 +191,7 @@ impl MemoryLayout {
         let large_stack = self.stack_bytes.filter(|stack| *stack > STACK_BYTES);
         let why = if let Some(stack) = large_stack {
             format!(
-                "its stack has {} KiB, and is written again after every invocation with the rest of its memory{}",
+                "its stack has {} KiB, and is written again after every invocation, as all of its memory{}",
                 kib(stack),
                 if self.lacks_heap() {
                     "; and its first allocation has to grow the memory"
@@ -201,17 +201,17 @@ impl MemoryLayout {
             )
         } else if self.lacks_heap() {
             format!(
-                "its initial memory of {} KiB has no room for a heap: the first allocation of every invocation grows the memory, at the price of two system calls",
+                "its initial memory of {} KiB has no room for a heap: the first allocation of every invocation grows the memory, which takes two system calls",
                 kib(self.initial_bytes)
             )
         } else if self.initial_bytes > resident_bytes {
             let initial = kib(self.initial_bytes);
             return Some(SlowLayout {
                 why: format!(
-                    "it begins with {initial} KiB of memory, and what begins with more than {} KiB is given back after every invocation: the next one pays a page fault for each page that it uses",
+                    "it begins with {initial} KiB of memory. More than {} KiB is given back after every invocation, and the next one pays a page fault for each page that it uses",
                     kib(resident_bytes)
                 ),
-                help: "link it with less static data and a smaller --initial-memory; what has to be large and prepared is for an init (lacewing:function/init)".to_owned(),
+                help: "link it with less static data and a smaller --initial-memory, or prepare large data in an init (lacewing:function/init)".to_owned(),
             });
         } else {
             return None;
@@ -266,7 +266,7 @@ mod tests {
         let slow = last.slow(1 << 20).unwrap();
         assert_eq!(
             slow.why,
-            "its stack has 1038 KiB, and is written again after every invocation with the rest of its memory; and its first allocation has to grow the memory"
+            "its stack has 1038 KiB, and is written again after every invocation, as all of its memory; and its first allocation has to grow the memory"
         );
         assert_eq!(slow.help, HELP);
     }
@@ -277,7 +277,7 @@ mod tests {
         let slow = one(&format!("{memory} {GROW}")).slow(1 << 20).unwrap();
         assert_eq!(
             slow.why,
-            "its initial memory of 64 KiB has no room for a heap: the first allocation of every invocation grows the memory, at the price of two system calls"
+            "its initial memory of 64 KiB has no room for a heap: the first allocation of every invocation grows the memory, which takes two system calls"
         );
         assert_eq!(one(memory).slow(1 << 20), None);
         assert_eq!(one(&format!("(memory 2) {GROW}")).slow(1 << 20), None, "no stack, all heap");
@@ -288,7 +288,7 @@ mod tests {
         let slow = one("(memory 33)").slow(2 << 20).unwrap();
         assert_eq!(
             slow.why,
-            "it begins with 2112 KiB of memory, and what begins with more than 2048 KiB is given back after every invocation: the next one pays a page fault for each page that it uses"
+            "it begins with 2112 KiB of memory. More than 2048 KiB is given back after every invocation, and the next one pays a page fault for each page that it uses"
         );
         assert_eq!(one("(memory 32)").slow(2 << 20), None);
     }
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_from_the_start_is_summed_over_all_memories() {
+    fn initial_bytes_are_summed_over_all_memories() {
         let bytes = wat::parse_str(
             "(component (core module (memory 1)) (component (core module (memory 2 9))) (core module))",
         );

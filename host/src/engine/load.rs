@@ -107,7 +107,7 @@ pub enum LoadError {
     Compile(#[from] CompileError),
     /// More memory, tables or instances, before it starts, than the pool has for one sandbox.
     #[error(
-        "the component needs more before it starts than this host has for any function (`caps` in its settings): {0}"
+        "the component needs more at its start than this host allows to any function (`caps` of the host): {0}"
     )]
     OverPool(String),
 }
@@ -313,7 +313,7 @@ impl Loader {
 
 fn deserialize(engine: &wasmtime::Engine, artifact: &[u8]) -> Result<Component, LoadError> {
     // SAFETY: both callers have had these bytes made by this host's own compiler a moment ago, for this very engine, and
-    // nobody else has held them.
+    // no other owner has held them.
     #[allow(unsafe_code)]
     let component = unsafe { Component::deserialize(engine, artifact) };
     component.map_err(|error| invalid(&error))

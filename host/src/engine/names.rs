@@ -39,7 +39,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_short_names_what_came_before() {
+    fn a_truncated_component_yields_the_names_before_the_cut() {
         let whole = wat::parse_str(r#"(component (core module (func)))"#).unwrap();
         assert!(!names_wasi_03(&whole[..whole.len() - 1]));
         assert!(!names_wasi_03(b""));

@@ -135,7 +135,7 @@ impl Pools {
         tracing::warn!(
             asked,
             sandboxes,
-            "no pool fits into the address space; sandboxes are allocated on demand, which is slower, and fewer at once where it does not hold as many"
+            "no pool fits into the address space; sandboxes are allocated on demand, which is slower and may allow fewer at once"
         );
         Ok(Pools { options, sandboxes, pooled: false })
     }

@@ -65,7 +65,7 @@ impl Profile {
             .memory_guard_size(32 << 20)
             // A slot's data comes copy-on-write out of the artifact's own pages.
             .memory_init_cow(true)
-            // A guest's memory cannot be shared between threads here, and nobody could interrupt a thread that waits.
+            // A guest's memory cannot be shared between threads here, and a waiting thread could not be interrupted.
             .wasm_threads(false)
             // Offsets in a trap's backtrace cost a table as large as the code.
             .generate_address_map(false)

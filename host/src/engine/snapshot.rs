@@ -26,7 +26,7 @@ use crate::telemetry::shortened;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SnapshotError {
     /// A feature whose state is not in memories and globals.
-    #[error("it has an init, and no snapshot can be taken of what that would leave: {0}")]
+    #[error("it has an init, and the memory that the init leaves cannot be saved: {0}")]
     Unsupported(String),
 }
 
@@ -234,8 +234,8 @@ mod tests {
     }
 
     #[test]
-    fn what_no_image_can_hold_is_refused_with_the_reason() {
-        let head = "it has an init, and no snapshot can be taken of what that would leave: ";
+    fn a_component_that_no_image_can_hold_is_refused_with_the_reason() {
+        let head = "it has an init, and the memory that the init leaves cannot be saved: ";
         for (fields, reason) in [
             (r#"(core module (memory (export "m") i64 1))"#, "a memory has 64-bit addresses"),
             (r#"(core module (memory (export "m") 1 1 shared))"#, "a memory is shared"),

@@ -138,7 +138,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_every_sandbox_has_is_not_claimed() {
+    fn memories_and_tables_of_every_sandbox_are_not_claimed() {
         let holdings = holdings(&Weight::new(1));
         let claims: Vec<Option<Claim>> = (0..10_000).map(|_| holdings.claim(1, TABLES)).collect();
         assert!(claims.iter().all(Option::is_some));

@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_alone_never_takes_turns() {
+    fn a_lane_that_is_alone_never_takes_turns() {
         let turns = Turns::of(1);
         let (first, second) = (lane(&turns, 1), lane(&turns, 1));
         let refill = || {
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_credit_runs_and_who_has_none_takes_turns() {
+    fn a_lane_with_credit_runs_and_one_without_takes_turns() {
         let turns = Turns::of(1);
         let (lane, other) = (lane(&turns, 1), lane(&turns, 1));
         other.charge(MS);
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_alone_has_credit() {
+    fn a_lane_that_is_alone_has_credit() {
         let turns = Turns::of(1);
         let lane = lane(&turns, 1);
         lane.charge(Duration::from_secs(1));
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn under_pressure_lanes_share_what_they_get() {
+    fn under_pressure_lanes_share_the_cores() {
         let turns = Turns::of(2);
         let (greedy, modest) = (lane(&turns, 1), lane(&turns, 1));
         let mut now = turns.active.lock().unwrap().refilled;
@@ -449,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn who_leaves_gives_back_what_was_granted_and_what_was_not() {
+    fn a_dropped_wait_gives_its_turn_back() {
         let turns = Turns::of(1);
         let lane = poor(&turns, 1);
         let turn = lane.try_turn().unwrap();
@@ -471,7 +471,7 @@ mod tests {
     }
 
     proptest! {
-        /// However many guests each lane has, and whoever leaves in between, cores are shared as the weights say, no core is idle
+        /// However many guests each lane has, and whichever leave in between, cores are shared as the weights say, no core is idle
         /// while somebody waits, and in the end every turn is back.
         #[test]
         fn cores_are_shared_by_weight(

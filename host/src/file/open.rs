@@ -1,4 +1,4 @@
-//! Files that others name, opened so that no other file and no device is read in their place, and no thread waits for one.
+//! The opening of files that strangers name: regular files only, inside of their folder, without blocking.
 //!
 //! ```text
 //!   path --below a folder, by its words?--> Located --open, without waiting--> descriptor --regular, small enough?--> bytes
@@ -244,10 +244,10 @@ pub enum OpenError {
     )]
     Outside,
     /// It is a directory.
-    #[error("it is no regular file but a directory")]
+    #[error("it is a directory, and not a regular file")]
     Directory,
     /// It is a device, pipe or socket.
-    #[error("it is no regular file but a device, pipe or socket")]
+    #[error("it is a device, pipe or socket, and not a regular file")]
     Special,
     /// It is larger than it may be.
     #[error("it is larger than {} KiB, the most that is read", most_bytes >> 10)]
@@ -257,7 +257,7 @@ pub enum OpenError {
     },
     /// Its bytes or their number changed between its opening and the end of reading.
     #[error(
-        "it was written to while it was read, or is no file of a disk: put the new one in its place by renaming it, and deploy again"
+        "it changed while it was read, or is not a file on a disk: replace it by renaming a new file, and deploy again"
     )]
     Changed,
     /// The system does not let it be read.

@@ -164,7 +164,7 @@ impl Quota {
 }
 
 /// A token bucket, kept as the one moment at which it will be full again (the generic cell rate algorithm of ITU-T I.371), so
-/// that a single atomic holds it. Tokens can be taken ahead of their time, by who then waits for it.
+/// that a single atomic holds it. An invocation can take a token ahead of its time, and then waits for that time.
 #[derive(Debug)]
 pub struct Rate {
     // 0 is no limit.
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_that_change_count_what_is_taken_before() {
+    fn a_changed_limit_counts_permits_taken_before() {
         let quota = Quota::new(limits(3, 100));
         let held: Vec<_> = (0..3).map(|_| quota.try_enter(30).unwrap()).collect();
         assert!(quota.try_enter(1).is_none());
@@ -309,7 +309,7 @@ mod tests {
         /// Entries that enter, wait, leave or give back, in any order: nothing is over its limit, no entry waits that could be
         /// let in, and in the end all of it is back.
         #[test]
-        fn what_is_taken_comes_back(
+        fn permits_come_back(
             most in 1_u32..5,
             most_mib in 50_u32..200,
             steps in proptest::collection::vec((0_u8..4, 1_u32..50, any::<prop::sample::Index>()), 1..200),

@@ -11,7 +11,7 @@
 //!   further requests wait for it --+  +--artifact gone, damaged--> recompiling ---+
 //!                                                                       |
 //!                                                                       v
-//!                           failed: who waited is told, and the next request tries again
+//!                           failed: waiting requests are told, and the next one tries again
 //! ```
 //!
 //! - **One load.** Requests that come while a program is loaded wait for that load. It goes on when all of them have gone.
@@ -380,7 +380,7 @@ fn clock() -> u64 {
     u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A load that is under way, and who waits for it.
+/// A load that is under way, and the requests that wait for it.
 struct Flight {
     residency: Arc<Residency>,
     revision: Arc<Revision>,
@@ -417,7 +417,7 @@ impl Flight {
         });
     }
 
-    /// Tells everybody, and then makes room.
+    /// Tells all waiting requests, and then makes room.
     fn land(self, landing: Landing, program: Result<Arc<Program>, ProgramError>, started: Instant) {
         let Ok(program) = program else {
             drop(landing);

@@ -34,7 +34,7 @@ pub struct Component {
 
 /// An artifact with limits, grants and triggers. Nothing in it changes; a deploy makes another one.
 ///
-/// A host may hold a hundred thousand that nobody asks for: what is the same in many is shared, and what an invocation needs
+/// A host may hold a hundred thousand idle ones: what is the same in many is shared, and what an invocation needs
 /// is made for the first one. Its program is there while it is resident.
 pub struct Revision {
     /// The revision's tenant, app and function.
@@ -89,7 +89,7 @@ pub struct RevisionParts {
 }
 
 impl Revision {
-    /// A revision that nobody has asked for.
+    /// A revision without requests so far.
     pub fn new(parts: RevisionParts) -> Revision {
         let RevisionParts { tenant, origin, component, spec, metrics, routes, cors, place } = parts;
         let engines = place.residency().loader().engines();

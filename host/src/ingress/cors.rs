@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_preflight_names_what_is_shared() {
+    fn a_preflight_lists_methods_and_headers() {
         let request = headers(&[
             ("origin", "https://a.com"),
             ("access-control-request-method", "PUT"),

@@ -1,4 +1,4 @@
-//! The seam between the ingress and what it serves.
+//! The seam between the ingress and its handler.
 
 use std::{
     future::Future,

@@ -26,7 +26,7 @@ const PER_BYTE: f64 = 2.0 / 512.0;
 
 /// More frames that ask for nothing than a connection may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the client sends HTTP/2 frames that ask for nothing without end")]
+#[error("the client sends an endless flood of HTTP/2 frames that ask for nothing")]
 pub(super) struct FrameFlood;
 
 /// Follows the frames of one connection through the bytes that are read from it.
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_is_used_earns_what_it_sends_beside() {
+    fn requests_earn_a_connection_more_frames() {
         let (mut budget, now) = budget();
         for n in 0..10_000 {
             let request = [frame(HEADERS, 20), frame(2, 5), frame(8, 4), frame(8, 4)].concat();

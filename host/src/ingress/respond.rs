@@ -90,16 +90,16 @@ impl Cause {
                 Outcome::Ok => "the function answered",
                 Outcome::NoRoute => "no function is served at this address",
                 Outcome::BadRequest => "the request is malformed",
-                Outcome::Unauthorized => "the request does not say who it comes from",
+                Outcome::Unauthorized => "the request has no credentials",
                 Outcome::Forbidden => "the caller is not allowed to do this",
                 Outcome::Throttled => {
-                    "the function is called more often, or more at once, than it is allowed to be; try again later"
+                    "the function or its tenant has more requests than its concurrency or rate allows; try again later"
                 }
                 Outcome::LoadShed => "the host has no room for this request now; try again later",
                 Outcome::CpuExceeded => "the function used up its CPU time before it answered",
                 Outcome::FuelExhausted => "the function used up its fuel before it answered",
                 Outcome::DeadlineExceeded => "the function did not answer before its deadline",
-                Outcome::MemoryExceeded => "the function ran out of the memory that it may use",
+                Outcome::MemoryExceeded => "the function ran out of memory",
                 Outcome::Trap => "the function failed",
                 Outcome::BadResponse => {
                     "the function answered with something that is not a valid response"
@@ -109,17 +109,15 @@ impl Cause {
                 Outcome::Internal => "the host failed; this is not the function's fault",
             },
             Cause::Method { .. } => {
-                "the address is served, but not with this method; the Allow header names those that are"
+                "this path does not take this method; the Allow header lists the methods that it takes"
             }
             Cause::Input(input) => match input {
                 BadInput::Malformed => "the request is malformed",
-                BadInput::Connect => "this is not a proxy, so it makes no tunnels",
+                BadInput::Connect => "this server is not a proxy and opens no tunnels",
                 BadInput::BodyTooSlow => "the request's body did not arrive in time",
-                BadInput::BodyTooLarge => "the request's body is larger than it may be",
-                BadInput::TargetTooLong => {
-                    "the request's path and query are longer than they may be"
-                }
-                BadInput::HeaderTooLarge => "the request's header is larger than it may be",
+                BadInput::BodyTooLarge => "the request's body is too large",
+                BadInput::TargetTooLong => "the request's path and query are too long",
+                BadInput::HeaderTooLarge => "the request's header is too large",
             },
         }
     }

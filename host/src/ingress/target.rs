@@ -136,14 +136,14 @@ mod tests {
     }
 
     #[test]
-    fn what_could_be_two_targets_is_refused() {
+    fn a_request_with_two_possible_targets_is_refused() {
         let long = format!("/{}", "x".repeat(64));
         for (method, uri, hosts, error) in [
             (
                 "CONNECT",
                 "h:443",
                 ["h:443"].as_slice(),
-                "405 this is not a proxy, so it makes no tunnels",
+                "405 this server is not a proxy and opens no tunnels",
             ),
             ("GET", "/", &[], "400 the request has no Host header"),
             ("GET", "/", &["a", "a"], "400 the request has more than one Host header"),

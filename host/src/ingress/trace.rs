@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_valid_starts_a_new_trace_and_drops_the_state() {
+    fn an_invalid_header_starts_a_new_trace_and_drops_the_state() {
         for bad in [
             "",
             "00",

@@ -1,4 +1,4 @@
-//! Header fields that concern one connection only, or only us, and how large a header may be.
+//! Header fields of one connection or of the host only, and the bounds on a header.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_concerns_the_connection_is_removed() {
+    fn fields_of_the_connection_are_removed() {
         let all = [
             ("connection", "keep-alive, X-Hop , host"),
             ("connection", "close,x-hop-2"),

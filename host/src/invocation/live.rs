@@ -94,7 +94,7 @@ pub(super) trait Used: Sized {
     /// Makes it.
     fn make(making: Making<'_>) -> impl Future<Output = Result<Self, Fault>> + Send;
 
-    /// Says who pays for it, and with which turn it begins.
+    /// Sets the lane that pays, and the turn with which the guest begins.
     fn charge_to(&mut self, lane: Arc<Lane>, turn: Option<Turn>);
 
     /// The usage of that.
@@ -138,7 +138,7 @@ impl Used for Serving {
     fn charge_to(&mut self, lane: Arc<Lane>, turn: Option<Turn>) {
         match self {
             Serving::Alone(sandbox) => sandbox.charge_to(lane, turn),
-            // Its instance is charged, whoever it serves.
+            // The instance is charged, whichever invocation it serves.
             Serving::Among(_) => drop(turn),
         }
     }

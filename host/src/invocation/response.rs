@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_response_is_refused_with_a_reason() {
+    fn an_invalid_response_is_refused_with_a_reason() {
         for status in [0, 99, 100, 101, 199, 600, 999, 65535] {
             assert_eq!(
                 refusal(lean(status, &[], b"")),

@@ -1,4 +1,4 @@
-//! From a parsed TOML tree to the raw types, past what is wrong in it.
+//! The decoding of a TOML tree into the raw types, past its errors.
 //!
 //! serde stops at the first error. To find them all, what caused the error is taken out of the tree and the rest is
 //! decoded again, until nothing is wrong or there is enough to report. The deserializer here differs from the `toml`

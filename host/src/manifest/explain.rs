@@ -1,4 +1,4 @@
-//! Says of what could not be decoded what would be right.
+//! Remedies for values that could not be decoded.
 
 use std::sync::Arc;
 

@@ -81,7 +81,7 @@ impl FirstFindings {
             (count(self.more_errors, "error"), count(self.more_warnings, "warning"));
         let message = match (self.more_errors, self.more_warnings) {
             _ if self.is_cut => {
-                "more is wrong than is shown: it is looked for when this is put right".to_owned()
+                "there are more errors than these: correct these and try again".to_owned()
             }
             (0, 0) => return None,
             (0, _) => return Some(Diagnostic::warning(format!("and {warnings}"))),

@@ -1,7 +1,7 @@
 //! `lacewing.toml` as it is written: types that the parser and the JSON Schema share.
 //!
-//! Docs here are the descriptions that editors show. Nothing here is checked beyond the keys and the types of the
-//! values.
+//! Docs here are the descriptions that editors and `docs/lacewing.toml.md` show. Nothing here is
+//! checked beyond the keys and the types of the values.
 
 use std::fmt;
 
@@ -14,69 +14,72 @@ use serde::{
 pub(crate) use super::raw_limits::{RawCaps, RawLimits};
 pub(crate) use super::spanned::{At, Entries};
 
-/// The manifest of a Lacewing app: what it deploys, which requests go where, and what its functions may use.
+/// The manifest of a Lacewing app: its functions, their routes, and the resources that they may
+/// use.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a table")]
 #[schemars(title = "lacewing.toml", extend("required" = ["app", "functions"]))]
 pub(crate) struct RawManifest {
-    /// The app's name: 1 to 63 lower-case letters, digits and hyphens, beginning with a letter and not ending with a
-    /// hyphen.
+    /// The app's name: 1 to 63 lower-case letters, digits and hyphens. The name begins with a
+    /// letter and does not end with a hyphen.
     #[schemars(schema_with = "name_schema")]
     pub(crate) app: Option<At<String>>,
-    /// The values of functions that do not say otherwise.
+    /// Values for all functions of the app. A function's own values win.
     pub(crate) defaults: RawDefaults,
     /// The functions, each under its name.
     #[schemars(transform = names_as_keys)]
     pub(crate) functions: Entries<RawFunction>,
 }
 
-/// The values of functions that do not say otherwise.
+/// Values for all functions of the app. A function's own values win.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a table")]
 #[schemars(rename = "Defaults")]
 pub(crate) struct RawDefaults {
-    /// Limits of each function that does not set them itself.
+    /// The limits of functions that do not set them.
     pub(crate) limits: RawLimits,
-    /// Environment variables of every function. A function's own come on top.
+    /// Environment variables of every function. A function adds its own, and may replace these.
     pub(crate) env: Entries<At<String>>,
 }
 
-/// A function. Its code comes from exactly one of `crate`, `component` and `build`.
+/// A function. Its code comes from one of `crate`, `component` and `build`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a table")]
 #[schemars(rename = "Function")]
 pub(crate) struct RawFunction {
-    /// The directory of a Rust package, relative to the manifest, which `lacewing build` compiles. The manifest's own
-    /// directory by default, if it has a Cargo.toml.
+    /// The directory of a Rust package, relative to the manifest. `lacewing build` compiles the
+    /// package. The manifest's own directory by default, if it has a Cargo.toml.
     #[serde(rename = "crate")]
     pub(crate) crate_dir: Option<At<String>>,
-    /// A WebAssembly component, relative to the manifest, that is there already.
+    /// A WebAssembly component that exists already, relative to the manifest.
     pub(crate) component: Option<At<String>>,
     /// A command that makes the component.
     pub(crate) build: Option<At<RawBuild>>,
-    /// The requests that the function answers. Without any it can be invoked by name only.
+    /// The requests that the function answers. A function without routes can only be invoked by
+    /// name.
     pub(crate) routes: Vec<At<RawRoute>>,
-    /// The limits of one invocation, and of their number.
+    /// The limits of one invocation, and of the number of invocations.
     pub(crate) limits: RawLimits,
-    /// Environment variables.
+    /// Environment variables. A name must not begin with `LACEWING_`.
     pub(crate) env: Entries<At<String>>,
-    /// The targets that the function may reach. None by default.
+    /// The servers that the function may reach. None by default.
     pub(crate) grants: RawGrants,
-    /// The pages of other origins that may call the function from a browser: the host answers for it. By default it does
-    /// not, and the function may do so itself.
+    /// The pages of other origins that may call the function from a browser. With this table the
+    /// host answers preflights. Without it the function answers them itself.
     pub(crate) cors: Option<At<RawCors>>,
 }
 
-/// A command that makes a component.
+/// A command that makes a component, in any language.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 #[schemars(rename = "Build")]
 pub(crate) struct RawBuild {
-    /// The command, run by the shell in `dir`.
+    /// The command. A shell runs it in `dir`.
     pub(crate) command: At<String>,
-    /// The component that it makes, relative to the manifest.
+    /// The component that the command makes, relative to the manifest.
     pub(crate) output: At<String>,
-    /// The directory that it runs in, relative to the manifest. The manifest's own by default.
+    /// The directory that the command runs in, relative to the manifest. The manifest's own
+    /// directory by default.
     pub(crate) dir: Option<At<String>>,
 }
 
@@ -88,53 +91,62 @@ pub(crate) struct RawRoute {
     pub(crate) host: Option<At<String>>,
 }
 
-/// A path with the methods and the host that it is for.
+/// A route: a path, and the methods and host that it is for.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a path or a table")]
 #[schemars(rename = "Route")]
 struct RawRouteTable {
-    /// The path: literal segments, `{name}` for one segment, and at the end `{*name}` for all the rest, which may be
-    /// empty.
+    /// The path: literal segments, `{name}` for one segment, and at the end `{*name}` for the rest
+    /// of the path, which may be empty.
     #[schemars(regex(pattern = "^/"))]
     path: At<String>,
-    /// The methods, such as `["GET", "POST"]`; `GET` brings `HEAD`, and the host answers `OPTIONS` unless it is among
-    /// them. All by default, but for `OPTIONS` where the function has `cors`.
+    /// The methods, such as `["GET", "POST"]`. `GET` includes `HEAD`. The host answers `OPTIONS`,
+    /// unless `OPTIONS` is in the list. Every method by default; with `cors` every method but
+    /// `OPTIONS`.
     methods: Option<At<Vec<At<String>>>>,
-    /// The host name, such as `api.example.com`, or `*.example.com` for all below it. All of the tenant's by default.
+    /// The host name, such as `api.example.com`, or `*.example.com` for every name below it. Every
+    /// host name of the tenant by default.
     host: Option<At<String>>,
 }
 
-/// The targets that a function may reach.
+/// The servers that a function may reach.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a table")]
 #[schemars(rename = "Grants")]
 pub(crate) struct RawGrants {
-    /// Where outbound HTTP may go, each as `SCHEME://HOST` or `SCHEME://HOST:PORT`. The scheme is `http`, `https` or
-    /// `*` for both; the host may be an address, `*.example.com` for all below it, or `*` for all; the port may be `*`
-    /// for all, and is the scheme's own by default.
+    /// The targets of outbound HTTP, each as `SCHEME://HOST` or `SCHEME://HOST:PORT`. The scheme is
+    /// `http`, `https`, or `*` for both. The host is an address, a name, `*.example.com` for every
+    /// name below it, or `*` for all. The port is the scheme's own by default, and `*` means every
+    /// port.
     pub(crate) http: Vec<At<String>>,
-    /// Private networks, such as `10.1.0.0/16`, that a name in `http` may resolve to. An address that is itself
-    /// written in `http` needs none. In a host of many tenants its operator has to allow both.
+    /// Private networks, such as `10.1.0.0/16`, that a name in `http` may resolve to. An address
+    /// that `http` names needs no entry here. Under a host file the operator must allow the address
+    /// as well.
     pub(crate) networks: Vec<At<String>>,
 }
 
-/// The pages of other origins that may call the function from a browser.
+/// The pages of other origins that may call the function from a browser. The host answers their
+/// preflights and sets the response headers.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a table")]
 #[schemars(rename = "Cors", extend("required" = ["origins"]))]
 pub(crate) struct RawCors {
-    /// The origins whose pages may call, such as `https://example.com`, `https://*.example.com`, or `*` for all.
+    /// The origins of the pages, such as `https://example.com`, `https://*.example.com`, or `*` for
+    /// all.
     pub(crate) origins: Option<At<Vec<At<String>>>>,
-    /// The methods that they may use. GET, HEAD and POST by default.
+    /// The methods that the pages may use. GET, HEAD and POST by default.
     pub(crate) methods: Option<At<Vec<At<String>>>>,
-    /// The request headers that they may send, beyond those that browsers allow without asking; `*` for all.
+    /// The request headers that the pages may send, besides those that browsers always allow; `*`
+    /// for all.
     pub(crate) headers: Vec<At<String>>,
-    /// The response headers that they may read, beyond those that browsers show anyway; `*` for all.
+    /// The response headers that the pages may read, besides those that browsers always show; `*`
+    /// for all.
     pub(crate) expose: Vec<At<String>>,
-    /// Whether browsers send cookies and authorization along. Not together with `*`.
+    /// Whether browsers send cookies and authorization. Not allowed together with `*`.
     #[schemars(extend("default" = false))]
     pub(crate) credentials: Option<At<bool>>,
-    /// How long a browser may remember what it was allowed, in seconds. Left to the browser by default.
+    /// The time for which a browser may remember the answer to a preflight. The browser decides by
+    /// default.
     #[schemars(range(min = 0, max = 86_400))]
     pub(crate) max_age_s: Option<At<Whole>>,
 }
@@ -225,7 +237,7 @@ impl JsonSchema for RawRoute {
             "description": "A path, or a table with a path.",
             "anyOf": [
                 {
-                    "description": "The path: literal segments, `{name}` for one segment, and at the end `{*name}` for all the rest, which may be empty.",
+                    "description": "The path: literal segments, `{name}` for one segment, and at the end `{*name}` for the rest of the path, which may be empty.",
                     "type": "string",
                     "pattern": "^/",
                 },

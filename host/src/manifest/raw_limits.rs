@@ -135,8 +135,7 @@ impl JsonSchema for RawLimits {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         let limits = LimitKey::ALL.iter().map(|key| (key.as_str(), limit_schema(*key, true)));
-        let description =
-            "The limits of one invocation of a function, and of the number of its invocations.";
+        let description = "The limits of one invocation of a function, and of the number of its invocations. An app that asks for more than a cap of the host allows is refused.";
         table_schema(description, limits)
     }
 }
@@ -148,11 +147,15 @@ impl JsonSchema for RawCaps {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         let limits = LimitKey::ALL.iter().map(|key| (key.as_str(), limit_schema(*key, false)));
-        let functions = number_schema("Functions of one app.", 1, 1_000_000);
-        let routes = number_schema("Routes of one app, over all its functions.", 1, 1_000_000);
+        let functions =
+            number_schema("Functions of one app. A larger app is refused.", 1, 1_000_000);
+        let routes = number_schema(
+            "Routes of one app, over all its functions. A larger app is refused.",
+            1,
+            1_000_000,
+        );
         let apps = [("functions", functions), ("routes", routes)];
-        let description =
-            "Upper bounds on limits, under the limits' own keys, and on the parts of an app.";
+        let description = "Upper bounds on the limits of functions, under the keys of these limits, and on the parts of an app. The host has the defaults below; a tenant has the host's caps by default.";
         table_schema(description, limits.chain(apps))
     }
 }

@@ -40,7 +40,7 @@ pub(super) fn app_of_component(path: &Path) -> Result<App, Diagnostic> {
     Located::anywhere(path).open().map_err(|error| wrong(no_component(path, &error)))?;
     let no_path = |error| wrong(format!("`{}` has no absolute path: {error}", path.display()));
     let file = absolute(path).map_err(no_path)?;
-    let failed = || Diagnostic::error("no app can be named after it").in_file(path);
+    let failed = || Diagnostic::error("this name cannot be the name of an app").in_file(path);
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let name = name_like(&stem);
     let place = ManifestText::new(path, "").place(0..0);
@@ -91,7 +91,7 @@ pub(super) fn no_component(path: &Path, error: &OpenError) -> String {
     let path = path.display();
     match error {
         OpenError::Directory => format!("`{path}` is a directory, and a component was expected"),
-        OpenError::Special => format!("`{path}` is no regular file, and a component was expected"),
+        OpenError::Special => format!("`{path}` is not a regular file; a component was expected"),
         OpenError::Io(error) if error.kind() == ErrorKind::NotFound => {
             format!("there is no file `{path}`")
         }

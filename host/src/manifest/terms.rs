@@ -16,7 +16,7 @@ pub struct Terms {
 }
 
 impl Terms {
-    /// Those of an app whose developer is the operator.
+    /// The terms of an app whose developer is the operator.
     pub fn free() -> Terms {
         Terms { most_bytes: MANIFEST_BYTES, component_dirs: None }
     }

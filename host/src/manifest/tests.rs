@@ -225,7 +225,7 @@ fn the_hosts_own_variables_are_not_the_manifests() {
     let text = "app = \"a\"\n[functions.f.env]\nLACEWING_TENANT = \"other\"\n";
     assert_eq!(
         report(text),
-        "error: `LACEWING_TENANT` is a name of the host's: it sets variables that begin with `LACEWING_` itself\n --> lacewing.toml:3:1\n  |\n3 | LACEWING_TENANT = \"other\"\n  | ^^^^^^^^^^^^^^^\n  = help: call the variable `TENANT` or `APP_TENANT`"
+        "error: `LACEWING_TENANT` is reserved: the host sets all variables that begin with `LACEWING_`\n --> lacewing.toml:3:1\n  |\n3 | LACEWING_TENANT = \"other\"\n  | ^^^^^^^^^^^^^^^\n  = help: call the variable `TENANT` or `APP_TENANT`"
     );
     let text = "app = \"a\"\ndefaults.env.LACEWING_ = \"\"\nfunctions.f.env.LACEWING = \"mine\"\n";
     let report = report(text);
@@ -254,14 +254,14 @@ fn arrays_have_a_bound() {
 }
 
 #[test]
-fn findings_stop_where_nobody_reads_on() {
+fn findings_stop_at_their_bound() {
     let keys: String = (0..1000).map(|number| format!("x{number} = 1\n")).collect();
     let findings = App::parse(&ManifestText::new("lacewing.toml", keys)).unwrap_err();
     let (more, shown) = findings.split_last().unwrap();
     assert_eq!(shown.len(), 64);
     assert_eq!(
         more.to_string(),
-        "error: more is wrong than is shown: it is looked for when this is put right\n --> lacewing.toml"
+        "error: there are more errors than these: correct these and try again\n --> lacewing.toml"
     );
 }
 
@@ -307,7 +307,7 @@ fn a_pipe_is_neither_a_manifest_nor_a_component() {
         },
         "",
     );
-    let special = "error: `ROOT/x.wasm` is no regular file, and a component was expected\n";
+    let special = "error: `ROOT/x.wasm` is not a regular file; a component was expected\n";
     assert!(named.starts_with(special), "{named}");
     let dir = tempfile::tempdir().unwrap();
     pipe(&dir.path().join("x.wasm"));
@@ -348,7 +348,7 @@ fn a_component_lies_where_the_operator_allows() {
 }
 
 #[test]
-fn what_cannot_be_read_as_a_manifest() {
+fn files_that_cannot_be_read_as_a_manifest() {
     let write =
         |bytes: Vec<u8>| move |dir: &Path| fs::write(dir.join("lacewing.toml"), bytes).unwrap();
     assert_eq!(
@@ -396,7 +396,7 @@ fn a_function_needs_code() {
   |
 3 | [functions.f]
   |            ^
-  = help: add `crate = "DIR"`, `component = "FILE.wasm"` or `build = { command = "...", output = "FILE.wasm" }`; without any of them it is the Rust package beside the manifest, and there is no Cargo.toml"#
+  = help: add `crate = "DIR"`, `component = "FILE.wasm"` or `build = { command = "...", output = "FILE.wasm" }`; without these keys the code is the Rust package beside the manifest, but there is no Cargo.toml"#
     );
 }
 

@@ -102,7 +102,7 @@ pub enum ReadError {
     #[error("this is, or is behind, a symbolic link that leads out of the app's folder")]
     Outside,
     /// It changed between its opening and the end of reading.
-    #[error("this was written to while it was read, or is no file of a disk")]
+    #[error("this changed while it was read, or is not a file on a disk")]
     Changed,
     /// It is not text.
     #[error("this is not UTF-8 text: line {line} holds the first wrong byte, at offset {offset}")]

@@ -64,7 +64,7 @@ fn read_app(
     let root = path.parent().unwrap_or(path);
     let reach = terms.reach(root);
     if raw.is_empty {
-        let help = "the least that it takes is `app = \"NAME\"` and a table `[functions.NAME]` with `routes = [\"/\"]`";
+        let help = "it needs at least `app = \"NAME\"` and a table `[functions.NAME]` with `routes = [\"/\"]`";
         findings.whole(Diagnostic::error("the manifest is empty").help(help));
         return None;
     }
@@ -201,7 +201,7 @@ impl FunctionReader<'_> {
         let problem = if !dir.is_dir() {
             format!("there is no directory `{}`", dir.display())
         } else if !dir.join("Cargo.toml").is_file() {
-            format!("`{}` has no Cargo.toml, and so is no Rust package", dir.display())
+            format!("`{}` has no Cargo.toml, so it is not a Rust package", dir.display())
         } else {
             return Some(Source::Crate { dir });
         };
@@ -271,7 +271,7 @@ impl FunctionReader<'_> {
         }
         let message =
             format!("function `{}` does not say where its code comes from", self.name.value);
-        let help = "add `crate = \"DIR\"`, `component = \"FILE.wasm\"` or `build = { command = \"...\", output = \"FILE.wasm\" }`; without any of them it is the Rust package beside the manifest, and there is no Cargo.toml";
+        let help = "add `crate = \"DIR\"`, `component = \"FILE.wasm\"` or `build = { command = \"...\", output = \"FILE.wasm\" }`; without these keys the code is the Rust package beside the manifest, but there is no Cargo.toml";
         findings.at(&self.name.span, Diagnostic::error(message).help(help));
         None
     }
@@ -350,7 +350,7 @@ impl EnvRoom {
                 "the environments of all functions take more than {} MiB together",
                 MAX_ENVS_BYTES >> 20
             );
-            let help = "each function has a copy of `defaults.env`: give the variables to the functions that read them";
+            let help = "every function gets a copy of `defaults.env`: set each variable only for the functions that read it";
             findings.whole(Diagnostic::error(message).help(help));
         }
         self.0.is_some()
@@ -393,7 +393,7 @@ fn warn_of_unused_cpu(raw: &RawLimits, findings: &mut Findings) {
         && cpu.value.0 > deadline.value.0
     {
         let message = format!(
-            "`cpu_ms` is over `deadline_ms`, {}, which therefore always comes first",
+            "`cpu_ms` is above `deadline_ms` ({}), so the deadline always comes first",
             deadline.value.0
         );
         let deadline = findings.place(&deadline.span);
@@ -410,7 +410,7 @@ fn reserved_env(name: &str) -> Diagnostic {
     let own =
         if own.is_empty() { "a name of your own" } else { &format!("`{own}` or `APP_{own}`") };
     Diagnostic::error(format!(
-        "`{name}` is a name of the host's: it sets variables that begin with `{RESERVED_ENV}` itself"
+        "`{name}` is reserved: the host sets all variables that begin with `{RESERVED_ENV}`"
     ))
     .help(format!("call the variable {own}"))
 }

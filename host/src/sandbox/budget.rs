@@ -46,7 +46,7 @@ pub(super) enum Stop {
     #[error("the deadline has passed")]
     Deadline,
     /// The limiter's refusal says which limit.
-    #[error("the host holds more for the guest than it may have")]
+    #[error("the host holds more memory for the guest than the guest's limit allows")]
     Held,
     #[error(
         "the host's resident memory was over its limit, and no sandbox or connection had more blocks of the host's heap"
@@ -489,7 +489,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_the_kernel_gave_to_others_is_not_charged() {
+    async fn time_of_other_threads_is_not_charged() {
         let clock = Consumption::default();
         // One poll, in which this thread does not run for most of the time.
         let guest = async {

@@ -1,4 +1,4 @@
-//! A guest that has woken itself is polled again at once.
+//! Immediate polls of guests that wake themselves.
 //!
 //! One response of wasi:http 0.3 takes several rounds of its store's event loop, which ends each by waking itself: the head, the
 //! end of the guest's function, each piece of the body. If each went through the scheduler, the connection would be polled in
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn who_always_wakes_itself_gives_way_and_is_woken() {
+    fn a_task_that_always_wakes_itself_gives_way_and_is_woken() {
         let count = Arc::new(Count::default());
         let waker = Waker::from(count.clone());
         let mut cx = Context::from_waker(&waker);
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_run_for_long_gives_way() {
+    fn a_task_that_has_run_for_long_gives_way() {
         let mut polls = 0;
         let mut guest = eagerly(poll_fn(|cx| {
             polls += 1;
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_tick_is_a_poll_of_others_whoever_wakes_the_guest() {
+    async fn a_tick_is_a_poll_of_others_however_the_guest_is_woken() {
         let clock = Arc::new(budget::Consumption::default());
         let guest = eagerly(async {
             for _ in 0..3 {
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_others_is_polled_when_they_wake_it() {
+    fn a_waiting_task_is_polled_when_others_wake_it() {
         let count = Arc::new(Count::default());
         let waker = Waker::from(count.clone());
         let mut cx = Context::from_waker(&waker);

@@ -7,7 +7,7 @@
 //! | [`Stop`], fuel, the pool, more instances or tables than allowed, a result that is too large | the limit's own |
 //! | a refused growth, and then an abort or an exit that says failure | `memory_exceeded`, see [`gave_up`] |
 //! | memory or address space that the system refused, resident memory over the host's limit | `load_shed` |
-//! | any other [`Trap`], an exit, an exception that nobody caught | `trap` |
+//! | any other [`Trap`], an exit, an uncaught exception | `trap` |
 //! | [`WasmtimeBug`], what else the system said ([`std::io::Error`], [`Errno`]), a task of the host's that panicked, an import that is not linked | `internal` |
 //! | everything else | `trap` |
 //!
@@ -162,7 +162,7 @@ fn panicked(error: &wasmtime::Error) -> bool {
     has(&["rust_panic", "panicking"]) && !has(&["alloc_error", "rust_oom", "handle_error"])
 }
 
-/// Whether the system refused memory, or address space for it: the host is full, whoever asked for it.
+/// Whether the system refused memory, or address space for it: the host is full, whatever part of it asked.
 pub(super) fn is_out_of_memory(error: &wasmtime::Error) -> bool {
     let refused = |cause: &(dyn std::error::Error + 'static)| {
         let errno = cause.downcast_ref::<Errno>().copied();
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_else_the_system_says_is_the_hosts_fault_and_never_the_functions() {
+    fn other_errors_of_the_system_are_the_hosts_fault() {
         assert_eq!(classified(Errno::INVAL.into()).0, Outcome::Internal);
         assert_eq!(classified(io::Error::other("no").into()).0, Outcome::Internal);
         assert_eq!(classified(Trap::UnreachableCodeReached.into()).0, Outcome::Trap);

@@ -129,7 +129,7 @@ impl Start {
     }
 }
 
-/// A revision is checked at deploy, so nobody gets here but through a bug.
+/// A revision is checked at deploy, so only a bug leads here.
 pub(super) fn not_exported(interface: &str) -> Fault {
     Fault::new(
         Outcome::Internal,

@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_host_does_not_have_is_refused_and_what_is_had_is_given_back() {
+    fn growth_without_room_is_refused_and_charges_are_given_back() {
         let memory = Budget::new(2 << 20);
         let mut limiter = Limiter::new(&Limits::default());
         assert!(limiter.memory_growing(0, 2 << 20, None).unwrap());
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_and_what_the_host_holds_are_charged_as_memory_is() {
+    fn tables_and_heap_are_charged_as_memory_is() {
         let memory = Budget::new(2 << 20);
         let mut limiter = Limiter::new(&Limits { memory_bytes: 4 << 20, ..Limits::default() });
         limiter.charge_to(&memory.share(&Weight::new(1)), 1 << 20);
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_system_refuses_is_the_hosts_refusal_and_is_not_had() {
+    fn a_refusal_of_the_system_is_the_hosts_and_is_not_charged() {
         let mut limiter = Limiter::new(&Limits { memory_bytes: 3 << 16, ..Limits::default() });
         assert!(limiter.memory_growing(0, 1 << 16, None).unwrap());
         assert!(limiter.memory_growing(1 << 16, 3 << 16, None).unwrap());
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_module_itself_forbids_is_not_counted() {
+    fn a_growth_that_the_module_forbids_is_not_counted() {
         let mut limiter = Limiter::new(&Limits { memory_bytes: 3 << 16, ..Limits::default() });
         assert!(limiter.memory_growing(0, 1 << 16, Some(2 << 16)).unwrap());
         assert!(!limiter.memory_growing(1 << 16, 3 << 16, Some(2 << 16)).unwrap());

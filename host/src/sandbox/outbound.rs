@@ -14,7 +14,7 @@ use wasmtime_wasi_http::{
 use super::budget::{Consumption, charged};
 use crate::capability::egress::Gate;
 
-/// The gate of an invocation, and who pays for what goes through it.
+/// The gate of an invocation, and the accounts that pay for its requests.
 pub(super) struct Outbound {
     gate: Gate,
     consumption: Arc<Consumption>,

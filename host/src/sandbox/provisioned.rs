@@ -112,7 +112,7 @@ impl Provisioned {
         })
     }
 
-    /// Makes them from now on, of `program`, in a task of its own. `log` is for what a guest prints before it is anybody's.
+    /// Makes them from now on, of `program`, in a task of its own. `log` takes the output of a guest before an invocation has the sandbox.
     pub fn start(self: &Arc<Self>, program: Arc<Program>, log: Arc<GuestLog>) {
         if !self.started.swap(true, Ordering::Relaxed) {
             tokio::spawn(keep_filled(Arc::downgrade(self), self.wake.clone(), program, log));
@@ -141,7 +141,7 @@ impl Provisioned {
         };
         self.metrics.tally(Tally::ProvisionedTaken);
         self.metrics.provisioned_ready().fetch_sub(1, Ordering::Relaxed);
-        // The epoch has moved on, and what was asked of the clock before is nobody's.
+        // The epoch has moved on, and no invocation made the earlier readings of the clock.
         store.set_epoch_deadline(FIRST_TICK);
         let cpu = store.data_mut().adopt(log.clone(), std::mem::take(propagation), deadline);
         Some(Sandbox {
@@ -245,7 +245,7 @@ async fn keep_filled(
             Err(Obstacle::Ever) => {
                 tracing::warn!(
                     function = %log.context().origin,
-                    "it asks the host for something while it is instantiated, before there is an invocation to answer for: no sandbox of it is provisioned"
+                    "the component calls the host while it is instantiated, before there is an invocation: no sandbox of it is provisioned"
                 );
                 return one.close();
             }

@@ -19,7 +19,7 @@
 //!   instance is retired, and gone when the others are.
 //! - **Slots** are those that the host has for what is made ahead ([`Holdings::provision`](crate::engine::Holdings::provision)). Where none is left, an invocation
 //!   has a sandbox of its own as without `reuse`; so an instance that is kept never takes a slot from an invocation. An idle one goes after [`IDLE`].
-//! - An instance is on one event loop, and serves those that are on the same one, or anybody while it serves nobody: each hand-over between
+//! - An instance is on one event loop, and serves those that are on the same one, or any invocation while it is idle: each hand-over between
 //!   threads costs more than the guest of a small function does.
 
 mod drive;
@@ -55,7 +55,7 @@ use crate::{
 };
 use meter::Meter;
 
-/// How long an instance that serves nobody is kept: long enough for the next request of a function that is in use.
+/// The time for which an idle instance is kept: long enough for the next request of a function that is in use.
 pub const IDLE: Duration = Duration::from_secs(2);
 
 /// Invocations that one instance serves at the same time, where its component can: what one waits for, others use.
@@ -120,7 +120,7 @@ struct Load {
     free: bool,
     /// Whether it takes no more.
     retired: bool,
-    /// Whether guest code of somebody who has left may still be there.
+    /// Whether guest code of an invocation that has left may still be there.
     undone: bool,
     /// When the last seat was left.
     left: Option<Instant>,
@@ -199,7 +199,7 @@ impl Reused {
             let mut load = instance.load();
             load.seats += 1;
             load.served += 1;
-            // Those who come behind one that is soon done need no instance of their own.
+            // Invocations behind one that is soon done need no instance of their own.
             let has_room = instance.brisk.load(Relaxed)
                 && load.seats < instance.concurrent
                 && load.served < self.spec.limits.reuse;
@@ -420,7 +420,7 @@ impl Seat {
             done,
         };
         self.handed = true;
-        // Where nobody takes it, it is dropped, which is its end.
+        // If no invocation takes it, it is dropped, which is its end.
         if let Some(inbox) = &mut *self.instance.inbox() {
             inbox.push_back(call);
         }

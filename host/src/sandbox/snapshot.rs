@@ -84,11 +84,11 @@ pub enum InitError {
     Fault(Fault),
     /// Handles that mean nothing elsewhere.
     #[error(
-        "its init left {0} of the host's resources open, such as streams, which no other sandbox would have: close them before it returns"
+        "its init left {0} of the host's resources open, such as streams: close them before the init returns, because no other sandbox has them"
     )]
     OpenHandles(usize),
     /// The state could not be read.
-    #[error("its init used its memory up to the last page, and reading it out takes one more: {0}")]
+    #[error("its init used all of its memory, and saving the memory takes one more page: {0}")]
     NoRoom(String),
 }
 
@@ -277,7 +277,7 @@ fn linker(component: &Component, tasks: bool) -> wasmtime::Result<Linker<State>>
             ComponentItem::ComponentFunc(function) => {
                 deny_function(&mut linker.root(), "", name, &function)?;
             }
-            // Types need nobody who provides them; what is left, linking refuses by itself.
+            // Types need no provider. Linking refuses the rest by itself.
             ComponentItem::CoreFunc(_)
             | ComponentItem::Module(_)
             | ComponentItem::Component(_)
@@ -295,7 +295,7 @@ fn resource(item: &ComponentItem) -> Option<ResourceType> {
     }
 }
 
-/// Every resource that nobody can ever have.
+/// Every resource that no guest can ever have.
 enum Never {}
 
 fn deny(

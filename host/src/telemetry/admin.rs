@@ -61,14 +61,14 @@ const BOUNDS: Bounds = Bounds {
 pub enum AdminError {
     /// Another process listens there.
     #[error(
-        "the admin listener cannot have {address}: the port is in use; choose another with --admin, or `--admin off`"
+        "the admin listener cannot use {address}: the port is in use; choose another with --admin, or `--admin off`"
     )]
     InUse {
         /// The request.
         address: SocketAddr,
     },
     /// The address is not one of this machine's, the port needs a privilege, and so on.
-    #[error("the admin listener cannot have {address}")]
+    #[error("the admin listener cannot use {address}")]
     Bind {
         /// The request.
         address: SocketAddr,

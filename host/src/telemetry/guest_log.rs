@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_over_the_limit_is_dropped_counted_and_said_once() {
+    fn output_over_the_limit_is_dropped_counted_and_reported_once() {
         let (log, sink) = log(200);
         log.write(Stream::Stdout, b"a\nb\nc\nd\n");
         log.write(Stream::Stderr, &[b'x'; 1000]);

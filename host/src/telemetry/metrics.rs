@@ -119,7 +119,7 @@ pub struct ArtifactCacheMetrics {
 pub struct ResidencyMetrics {
     /// Programs that were loaded because they were asked for.
     pub loads: Counter,
-    /// Programs that had to go for others.
+    /// Programs that were evicted for others.
     pub evictions: Counter,
     /// Loads whose artifact was gone or damaged, so that the component was compiled again.
     pub recompilations: Counter,
@@ -269,7 +269,7 @@ impl Collector for Collected {
         let HostMetrics { compilation, residency, .. } = &self.host;
         for (name, help, histogram) in [
             ("compilation", "Time to compile a component", compilation),
-            ("program_load", "Time to load a program that was asked for", &residency.load),
+            ("program_load", "Time to load a program for a request", &residency.load),
         ] {
             let (unit, kind) = (Some(&Unit::Seconds), MetricType::Histogram);
             histogram.encode(encoder.encode_descriptor(name, help, unit, kind)?)?;
@@ -308,11 +308,11 @@ impl Collected {
         }
         let residency = &self.host.residency;
         for (name, help, counter) in [
-            ("program_loads", "Programs loaded because they were asked for", &residency.loads),
-            ("program_evictions", "Programs that had to go for others", &residency.evictions),
+            ("program_loads", "Programs that were loaded for a request", &residency.loads),
+            ("program_evictions", "Programs that were evicted for others", &residency.evictions),
             (
                 "program_recompilations",
-                "Programs whose artifact was gone or damaged when they were asked for",
+                "Programs whose artifact was gone or damaged when a request came",
                 &residency.recompilations,
             ),
         ] {

@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_are_what_a_person_should_look_at() {
+    fn errors_are_records_that_need_attention() {
         let wants = |outcome, status| InvocationLog::Errors.wants(outcome, status);
         assert!(!wants(Outcome::Ok, Some(404)));
         assert!(wants(Outcome::Ok, Some(500)));

@@ -52,7 +52,7 @@ pub(crate) fn displayed(text: &str) -> String {
 }
 
 /// Appends `text` as a JSON string with its quotes. Acting characters are escaped too, so that a JSON log
-/// is safe to display; whoever parses it gets the original text.
+/// is safe to display; a parser gets the original text.
 pub(super) fn push_json_string(out: &mut String, text: &str) {
     out.push('"');
     let mut rest = text;

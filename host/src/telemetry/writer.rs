@@ -69,7 +69,7 @@ struct Queue {
     host: Arc<Share>,
     /// A share of the guests' part for a tenant that has not logged yet, so that a first tenant leaves room.
     _newcomer: Arc<Share>,
-    /// Those who have logged something.
+    /// The tenants that have logged something.
     tenants: DashMap<TenantName, TenantLines>,
     dropped_lines: AtomicU64,
 }

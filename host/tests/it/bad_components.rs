@@ -117,7 +117,8 @@ async fn a_file_that_goes_away_or_is_none_cannot_be_read() {
     symlink("/dev/zero", &path).unwrap();
     let error = refusals.tenants.deploy_manifest(&build).await.unwrap_err();
     assert!(
-        error.ends_with("): cannot be read: it is no regular file but a device, pipe or socket"),
+        error
+            .ends_with("): cannot be read: it is a device, pipe or socket, and not a regular file"),
         "{error}"
     );
     refusals.goes_on().await;
@@ -233,7 +234,7 @@ async fn components_that_need_more_than_their_limits_before_they_start() {
             // More than the pool has for any function.
             memory("65536"),
             "",
-            "the component needs more before it starts than this host has for any function (`caps` in its settings): memory has a minimum byte size of 4294967296 which exceeds the limit of 0x10000000 bytes",
+            "the component needs more at its start than this host allows to any function (`caps` of the host): memory has a minimum byte size of 4294967296 which exceeds the limit of 0x10000000 bytes",
         ),
         (
             table.lean(),
@@ -351,7 +352,7 @@ pub(crate) fn replace(path: &Path, contents: &[u8]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn artifacts_that_are_not_what_this_host_wrote_are_compiled_again() {
+async fn artifacts_that_this_host_did_not_write_are_compiled_again() {
     let dir = tempfile::tempdir().unwrap();
     let cache = dir.path().join("cache");
     let [a, b] = ["a", "b"].map(|body| {

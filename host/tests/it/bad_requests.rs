@@ -66,7 +66,7 @@ async fn routed(routes: &str) -> Tenants {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_http_is_refused_and_the_next_is_served() {
+async fn bytes_that_are_no_http_are_refused_and_the_next_request_is_served() {
     let tenants = Tenants::hostile("").await;
     let no_http = "the request's first line or its header is not valid HTTP/1.1";
     for request in [
@@ -102,7 +102,7 @@ async fn what_is_no_http_is_refused_and_the_next_is_served() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_too_large_is_refused_before_any_function() {
+async fn requests_that_are_too_large_are_refused_before_any_function() {
     let tenants = Tenants::with(&guest("hostile"), "headers = 1024\nheader_kib = 1024", |file| {
         file.settings.connections.max_headers = 30;
         file.settings.connections.max_header_bytes = 16 << 10;
@@ -175,7 +175,7 @@ async fn bytes_of_headers_that_are_no_utf_8_reach_the_guest() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_route_captures_reaches_the_guest() {
+async fn route_parameters_reach_the_guest() {
     let tenants = routed("\"/echo/two/{a}/{b}\", \"/echo/rest/{*rest}\"").await;
     let text = async |path: &str| tenants.get(path).await.text().to_owned();
     let one = text("/echo/two/caf%C3%A9%2Fbar/1%202?q=%20").await;
@@ -198,7 +198,7 @@ async fn methods_that_a_route_does_not_have() {
         tenants.send(SUSPECT, method, path, HeaderMap::new(), "").await
     };
     let sentence =
-        "the address is served, but not with this method; the Allow header names those that are";
+        "this path does not take this method; the Allow header lists the methods that it takes";
     for method in ["POST", "DELETE", "PATCH", "TRACE", "PROPFIND"] {
         let reply = send(method, "/echo").await;
         assert_problem(&reply, "no_route", 405, sentence);
@@ -226,7 +226,7 @@ async fn methods_that_a_route_does_not_have() {
         ),
     )
     .await;
-    connect.assert_problem("bad_request", 405, "this is not a proxy, so it makes no tunnels");
+    connect.assert_problem("bad_request", 405, "this server is not a proxy and opens no tunnels");
     tenants.neighbour_is_served().await;
     tenants.served.assert_idle().await;
 }
@@ -396,7 +396,7 @@ async fn a_tenants_requests_are_known_by_their_host() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_manifest_shares_with_other_origins_is_shared() {
+async fn cors_of_a_manifest_is_applied() {
     let tenants = Tenants::hostile("").await;
     let manifest = format!(
         "app = \"suspect\"

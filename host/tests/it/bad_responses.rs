@@ -200,7 +200,7 @@ async fn cut(tenants: &Tenants, path: &str) -> (String, Ended) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_that_is_not_what_its_head_says_is_cut() {
+async fn a_stream_that_differs_from_its_head_is_cut() {
     let tenants = Tenants::with(&guest("hostile-02"), "", |_| {}).await;
     let (got, ended) = cut(&tenants, "/length/10/4").await;
     assert_eq!((got.as_str(), ended.outcome()), ("xxxx", "bad_response"), "{}", ended.record);
@@ -378,7 +378,7 @@ async fn a_streaming_guest_that_fails_before_its_head_is_answered_for() {
         )
         .await;
     assert!(ended.number("duration_us") >= 100_000, "{}", ended.record);
-    let memory = "the function ran out of the memory that it may use";
+    let memory = "the function ran out of memory";
     let tenants = Tenants::with(&guest("hostile-02"), "cpu_ms = 30\nmemory_mib = 8", |_| {}).await;
     tenants.fails("/allocate", "memory_exceeded", 502, memory).await;
     let ended = tenants

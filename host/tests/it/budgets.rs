@@ -66,7 +66,7 @@ async fn bodies_that_are_never_complete_fill_their_tenants_share_only() {
 
 /// Clients of one tenant ask for large responses and do not read them.
 #[tokio::test(flavor = "multi_thread")]
-async fn responses_that_nobody_reads_fill_their_tenants_share_only() {
+async fn unread_responses_fill_their_tenants_share_only() {
     let tenants = with_body_memory(40).await;
     let ask = format!("GET /bytes/15728640 HTTP/1.1\r\nhost: {SUSPECT}\r\n\r\n");
     let mut clients = Vec::new();
@@ -113,7 +113,7 @@ async fn memory_that_the_host_does_not_have_is_refused_before_it_is_used() {
 
 /// A deploy changes limits, and what runs stays counted.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reload_with_another_quota_counts_what_runs() {
+async fn a_reload_with_another_quota_counts_running_invocations() {
     let tenants = Tenants::with(&guest("hostile"), "concurrency = 4", |file| {
         file.settings.admission.wait = Duration::ZERO;
     })

@@ -22,7 +22,7 @@ fn text(bytes: &[u8]) -> &str {
 }
 
 #[test]
-fn exit_codes_say_whose_fault_it_is() {
+fn exit_codes_tell_kinds_of_failure_apart() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path().to_str().unwrap();
     let code = |args: &[&str]| run(args).status.code();
@@ -57,7 +57,7 @@ fn results_go_to_standard_output_and_messages_to_standard_error() {
 }
 
 #[test]
-fn a_wrong_name_says_what_a_right_one_is() {
+fn a_wrong_name_is_answered_with_the_rule() {
     let new = run(&["new", "My_App"]);
     assert_eq!(
         text(&new.stderr),

@@ -178,7 +178,7 @@ async fn an_artifact_over_its_limit_is_a_deploy_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_component_is_refused_for_is_said_by_the_compiler() {
+async fn the_compiler_reports_the_reason_of_a_refusal() {
     let compiling = Compiling::with(|_| {}).await;
     let path = bomb(compiling.dir.path(), &["(local.get 0)"]);
     let bytes = fs::read(&path).unwrap();
@@ -263,7 +263,7 @@ async fn a_program_that_is_no_compiler_is_named() {
         ),
         (
             "kill -KILL $$",
-            "the compiler was killed while it compiled the component: by somebody, or by the system because the machine had no memory left; deploy again".to_owned(),
+            "the compiler was killed while it compiled the component, perhaps because the machine had no memory left; deploy again".to_owned(),
         ),
         // Announced, and not there.
         (&format!("{}; exit 3", answer(own, 3)), "the compiler crashed on the component (exit status: 3)".to_owned()),
@@ -389,7 +389,7 @@ async fn a_compiler_that_is_killed_is_a_deploy_error_and_the_host_serves_on() {
     let (up, compiler) = up_with_a_bomb(dir.path()).await;
     kill("KILL", compiler);
     let error = up.line("error: function ");
-    assert!(error.contains("the compiler was killed while it compiled the component: "), "{error}");
+    assert!(error.contains("the compiler was killed while it compiled the component, "), "{error}");
     up.line("the previous revisions stay in place");
     assert_eq!(get(up.address, "localhost", "/").await.text(), "fine");
     assert!(compilers_of(up.pid()).is_empty());
@@ -458,7 +458,7 @@ async fn a_bomb_does_not_keep_a_host_from_serving_others() {
     assert_eq!(get(up.address, "honest.test", "/").await.text(), "started");
     assert_eq!(get(up.address, "bomber.test", "/").await.outcome(), "no_route");
     let compiler = compiler_of(up.pid()).await;
-    up.line("the other apps take longer, and are served when they are ready");
+    up.line("the other apps are served when they are ready");
     kill("KILL", compiler);
     up.line("error: function it of app bomber (");
     up.line("warning: 1 app refused: bomber/bomber (not served)");
@@ -500,7 +500,7 @@ fn the_compiler_is_not_for_people() {
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(
         String::from_utf8(output.stderr).unwrap(),
-        "--compiler-of-the-host is how lacewing runs its compiler, and not for people: unexpected end of file\n"
+        "--compiler-of-the-host starts the compiler of lacewing, and is not a command for users: unexpected end of file\n"
     );
     let help = lacewing().arg("--help").output().unwrap();
     assert!(!String::from_utf8(help.stdout).unwrap().contains("compiler-of-the-host"));

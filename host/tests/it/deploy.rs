@@ -279,7 +279,7 @@ async fn a_change_of_limits_is_a_revision_that_counts_for_the_next() {
 
 /// The suspect's manifest is read only after the neighbour was swapped in: if anything waited for it, nothing would ever come.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tenant_whose_manifest_is_never_read_keeps_nobody_else_waiting() {
+async fn a_tenant_whose_manifest_is_never_read_delays_no_other() {
     let dir = tempfile::tempdir().unwrap();
     let revisions = revisions(dir.path());
     let tenants = Tenants::with(&revisions[0], "", |_| {}).await;

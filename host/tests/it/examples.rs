@@ -19,7 +19,7 @@ async fn hello_greets() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn json_api_lists_reads_adds_and_says_what_is_wrong() {
+async fn json_api_lists_reads_adds_and_reports_mistakes() {
     let served = Served::example("json-api").await;
     readme::check("json-api", &served, |text| text).await;
 
@@ -119,7 +119,7 @@ async fn sse_ticks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn fetch_tells_what_another_server_said() {
+async fn fetch_returns_the_answer_of_another_server() {
     // As the README does it: the other server is the hello example. Its port is another, because tests run side by side.
     let hello = Served::example("hello").await;
     let upstream = hello.address.to_string();

@@ -74,7 +74,7 @@ async fn whatever_a_handler_says_arrives_with_its_tags() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_said_while_a_body_streams_arrives_too() {
+async fn lines_printed_while_a_body_streams_arrive() {
     let tenants = Tenants::with(&guest("streams"), "", |_| {}).await;
     let (reply, ended) = tenants.survives("/says").await;
     assert_eq!(reply.text(), "said it");

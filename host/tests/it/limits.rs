@@ -13,7 +13,7 @@ use crate::{
 const CPU: &str = "the function used up its CPU time before it answered";
 const FUEL: &str = "the function used up its fuel before it answered";
 const DEADLINE: &str = "the function did not answer before its deadline";
-const MEMORY: &str = "the function ran out of the memory that it may use";
+const MEMORY: &str = "the function ran out of memory";
 const TRAP: &str = "the function failed";
 const BAD_RESPONSE: &str = "the function answered with something that is not a valid response";
 
@@ -80,7 +80,7 @@ async fn memory_is_refused_over_the_limit() {
 
 /// A refusal is not the reason of everything that comes after it.
 #[tokio::test(flavor = "multi_thread")]
-async fn only_who_gives_up_over_a_refusal_ran_out_of_memory() {
+async fn only_a_guest_that_gives_up_over_a_refusal_ran_out_of_memory() {
     let tenants = Tenants::hostile("memory_mib = 8").await;
     let ended = tenants.fails("/allocate-then-panic", "trap", 502, TRAP).await;
     let detail = ended.detail();
@@ -244,7 +244,7 @@ async fn an_exit_is_a_trap_with_its_code() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_printed_without_a_line_feed_arrives() {
+async fn output_without_a_line_feed_arrives() {
     let tenants = Tenants::with(&guest("unended"), "", |_| {}).await;
     let (_, ended) = tenants.survives("/").await;
     let said: Vec<&str> = ended.lines.iter().map(|line| line.message.as_str()).collect();
@@ -303,7 +303,7 @@ async fn a_response_is_as_large_as_its_limit_and_no_larger() {
 
 /// The size of one call's arguments is bounded as well, and that bound is no other limit of bodies.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_limit_above_the_default_is_what_counts() {
+async fn a_limit_above_the_default_counts() {
     let limits = "response_body_kib = 20480\nrequest_body_kib = 20480\nmemory_mib = 128";
     let tenants = Tenants::hostile(limits).await;
     let (reply, _) = tenants.survives(&format!("/bytes/{}", 20 << 20)).await;

@@ -29,6 +29,7 @@ mod portable;
 mod process;
 mod prose;
 mod provisioned;
+mod reference;
 mod residency;
 mod restart;
 mod reuse;

@@ -112,7 +112,7 @@ async fn more_than_a_tenants_quota_is_throttled_and_its_neighbours_are_served() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_does_not_fit_into_the_host_is_shed() {
+async fn requests_that_do_not_fit_into_the_host_are_shed() {
     let tenants = never_waiting(&guest("hostile"), "", 2).await;
     let running = [tenants.begin("/sleep").await, tenants.begin("/spin").await];
     tenants.served.sink.take();

@@ -114,7 +114,7 @@ async fn there_are_no_more_than_the_host_has_slots_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_asks_the_host_before_it_is_called_is_not_made_ahead() {
+async fn a_component_that_calls_the_host_at_instantiation_is_not_provisioned() {
     let outer = r#"
         (import "wasi:clocks/monotonic-clock@0.2.0"
             (instance $clock (export "now" (func (result u64)))))

@@ -180,7 +180,7 @@ async fn eviction_under_load_loses_no_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_used_longest_ago_goes_first() {
+async fn the_program_that_was_used_longest_ago_goes_first() {
     let many = Many::with(5, |file| file.settings.residency.max_functions = 3).await;
     let resident = |index: usize| many.revision(index).resident().is_some();
     for index in [0, 1, 2, 0, 3] {

@@ -222,7 +222,7 @@ async fn a_component_that_was_only_touched_is_read_and_not_started() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_refused_is_tried_again_and_the_others_start_from_the_ledger() {
+async fn refused_apps_are_tried_again_and_the_others_start_from_the_ledger() {
     let dir = many(3).await;
     fs::create_dir(dir.path().join("bad")).unwrap();
     let manifest = "app = \"bad\"\n[functions.it]\ncomponent = \"it.wasm\"\nroutes = [\"/bad\"]\n";
@@ -312,7 +312,7 @@ async fn a_ledger_that_was_tampered_with_is_ignored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_starts_from_its_ledger_and_notices_what_changed() {
+async fn a_process_starts_from_its_ledger_and_notices_changes() {
     let dir = many(4).await;
     let project = dir.path().join("host.toml");
     let (project, cache) = (project.to_str().unwrap(), dir.path().join("cache"));

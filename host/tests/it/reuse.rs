@@ -240,7 +240,7 @@ async fn a_deadline_is_its_own_invocations_and_retires_the_instance() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_kept_takes_no_slot_from_an_invocation() {
+async fn a_kept_instance_takes_no_slot_from_an_invocation() {
     let component = guest("portable-03");
     let text = format!(
         "app = \"a\"
@@ -261,7 +261,7 @@ async fn what_is_kept_takes_no_slot_from_an_invocation() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_used_again_is_refused_with_the_reason() {
+async fn a_component_that_cannot_be_reused_is_refused_with_the_reason() {
     let hello = component("hello");
     let portable = guest("portable-03");
     for (path, route, limits, says) in [

@@ -30,7 +30,7 @@ pub(crate) fn manifest(init: &str, limits: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_sandbox_starts_from_what_the_init_left() {
+async fn every_sandbox_starts_from_the_memory_of_the_init() {
     let served = Served::manifest(&manifest("keep", "cpu_ms = 900")).await;
     let sum: u64 = (0..1_u64 << 20).map(|n| n & 0xff).sum();
     for _ in 0..3 {
@@ -54,7 +54,7 @@ async fn every_sandbox_starts_from_what_the_init_left() {
 
 /// A heap full of holes, with room for little more.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_an_init_has_freed_is_no_invocations() {
+async fn invocations_allocate_apart_from_the_memory_of_the_init() {
     let served = Served::manifest(&manifest("holes", "memory_mib = 7")).await;
     for _ in 0..3 {
         assert_eq!(served.get("/before").await.text(), "true");
@@ -124,7 +124,7 @@ async fn an_init_runs_once_for_all_that_it_could_see() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_an_init_may_not_do_is_refused_with_the_reason() {
+async fn a_forbidden_act_of_an_init_is_refused_with_the_reason() {
     let tenants = Tenants::hostile("").await;
     let advice =
         "An init may compute, read the function's variables and print; do this in the handler";
@@ -166,7 +166,7 @@ async fn what_an_init_may_not_do_is_refused_with_the_reason() {
         (
             "open",
             "",
-            "its init left 1 of the host's resources open, such as streams, which no other sandbox would have: close them before it returns",
+            "its init left 1 of the host's resources open, such as streams: close them before the init returns, because no other sandbox has them",
         ),
     ] {
         let error = tenants.deploy_manifest(&manifest(init, limits)).await.unwrap_err();
@@ -191,7 +191,7 @@ async fn an_init_without_room_to_be_read_is_refused() {
     let cases = [
         (
             core("1 1", "nop"),
-            "its init used its memory up to the last page, and reading it out takes one more: ",
+            "its init used all of its memory, and saving the memory takes one more page: ",
         ),
         (
             Core {
@@ -200,7 +200,7 @@ async fn an_init_without_room_to_be_read_is_refused() {
                 ..Core::default()
             }
             .lean(),
-            "it has an init, and no snapshot can be taken of what that would leave: unsupported `table.set` instruction",
+            "it has an init, and the memory that the init leaves cannot be saved: unsupported `table.set` instruction",
         ),
         (
             core("2", "(drop (memory.grow (i32.const 1022))) (loop (br 0))"),

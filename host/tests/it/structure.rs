@@ -1,5 +1,5 @@
-//! The rules of `ARCHITECTURE.md`, read off the source: dependencies point down, few modules name Wasmtime and hyper,
-//! and a status is chosen in one place without a catch-all.
+//! The rules of `docs/architecture.md`, read off the source: dependencies point down, few modules
+//! name Wasmtime and hyper, and a status is chosen in one place without a catch-all.
 
 use std::{
     collections::BTreeMap,

@@ -52,18 +52,18 @@ async fn an_example_is_built_and_served() {
     for line in [
         "  /  ->  local/hello/hello@",
         "  hello: memory 64 MiB, cpu 1000 ms, deadline 30000 ms, concurrency 256",
-        "Draining 0 invocations in flight, for at most 30 s; again to stop at once",
+        "Draining 0 invocations in flight, for at most 30 s; signal again to stop at once",
     ] {
         assert!(said.lines().any(|have| have.starts_with(line)), "{line} is not in\n{said}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_drain_lets_what_was_accepted_finish() {
+async fn a_drain_lets_accepted_requests_finish() {
     let up = Up::start(&[arg(&guest("portable-02"))]);
     let (sender, mut answer) = in_flight(&up).await;
     up.signal("TERM");
-    up.line("Draining 1 invocation in flight, for at most 30 s; again to stop at once");
+    up.line("Draining 1 invocation in flight, for at most 30 s; signal again to stop at once");
     let ready = get(up.admin, "localhost", "/readyz").await;
     assert_eq!((ready.status, ready.text()), (503, "draining: no new requests, please\n"));
     // The body goes on, in both directions.
@@ -144,13 +144,13 @@ fn a_port_in_use_is_said_before_anything_is_built() {
     assert_eq!(
         run(&["--listen=127.0.0.1:0", "--admin", &address]),
         format!(
-            "error: the admin listener cannot have {address}: the port is in use; choose another with --admin, or `--admin off`\n"
+            "error: the admin listener cannot use {address}: the port is in use; choose another with --admin, or `--admin off`\n"
         )
     );
 }
 
 #[test]
-fn what_is_no_app_is_said() {
+fn a_path_without_an_app_is_reported() {
     let dir = tempfile::tempdir().unwrap();
     let said = |args: &[&str]| {
         let output = command(&["up"]).args(args).output().unwrap();
@@ -480,7 +480,7 @@ const MISTAKES: [Mistake; 5] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broken_app_keeps_nobody_else_from_being_served() {
+async fn a_broken_app_does_not_keep_others_from_being_served() {
     for (what, breaks, said) in MISTAKES {
         let hosts = HostDir::new();
         let project = hosts.write(TENANTS);
@@ -501,7 +501,7 @@ async fn a_broken_app_keeps_nobody_else_from_being_served() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broken_app_stays_as_it_was_and_keeps_nobody_else_from_being_swapped() {
+async fn a_broken_app_stays_as_it_was_and_does_not_keep_others_from_being_swapped() {
     for (what, breaks, said) in MISTAKES {
         let hosts = HostDir::new();
         let up = Up::start(&["--host", arg(&hosts.write(TENANTS))]);
@@ -559,7 +559,7 @@ fn a_host_that_has_nothing_left_to_serve_does_not_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_app_that_is_not_built_keeps_nobody_else_from_being_served() {
+async fn an_app_that_is_not_built_does_not_keep_others_from_being_served() {
     let hosts = HostDir::new();
     let manifest = "app = \"red\"\n[functions.it]\nroutes = [\"/\"]\nbuild = { command = \"exit 7\", output = \"y.wasm\" }\n";
     fs::write(hosts.app("red").join("lacewing.toml"), manifest).unwrap();
@@ -570,12 +570,12 @@ async fn an_app_that_is_not_built_keeps_nobody_else_from_being_served() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_host_has_from_its_start_does_not_change() {
+async fn settings_of_the_start_do_not_change() {
     let hosts = HostDir::new();
     let up = Up::start(&["--host", arg(&hosts.write(TENANTS))]);
     hosts.write(&format!("max_sandboxes = 7\ngrace_period_s = 3\n{TENANTS}"));
     up.signal("HUP");
-    up.line("warning: what changed of `max_sandboxes`, `grace_period_s` takes effect when the host is started again");
+    up.line("warning: the changes of `max_sandboxes`, `grace_period_s` take effect when the host is started again");
     up.line("Unchanged nothing to swap");
 
     hosts.write(&format!("{TENANTS}\n[caps]\nmemory_mib = 512\n"));

@@ -175,14 +175,14 @@ mod tests {
         2.62ms\n  614400 requests in 8.00s, 100.00MB read\nRequests/sec:  76800.10\nTransfer/sec:     12.00MB\n";
 
     #[test]
-    fn what_wrk_says_is_read() {
+    fn the_output_of_wrk_is_read() {
         let seen = parse_wrk(WRK).unwrap();
         assert_eq!((seen.requests, seen.per_second), (614_400, 76_800.1));
         assert_eq!((seen.p50_us, seen.p99_us, seen.errors), (396.0, 2620.0, 0));
     }
 
     #[test]
-    fn what_went_wrong_is_counted() {
+    fn errors_are_counted() {
         let bad = format!(
             "{WRK}  Socket errors: connect 0, read 5, write 0, timeout 2\n  Non-2xx or 3xx responses: 10\n"
         );

@@ -1,6 +1,6 @@
 //! Addresses that are not on the public internet.
 //!
-//! A name that a manifest grants may resolve to anything that its owner, or whoever poisons a cache, wants: the
+//! A name that a manifest grants may resolve to any address that its owner, or the poisoner of a cache, wants: the
 //! host's own loopback services, its neighbours, the cloud's metadata service. So what counts is the address, in
 //! whichever of IPv6's notations an IPv4 address hides. The ranges are those of the IANA special-purpose address
 //! registries (RFC 6890 and its updates).
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_is_as_special_as_what_it_holds() {
+    fn a_network_is_special_if_an_address_in_it_is() {
         for (text, special) in [
             ("10.0.0.0/8", Some(Special::Private)),
             ("10.1.2.3/32", Some(Special::Private)),

@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn of_one_flow_who_came_first_is_first() {
+    fn entries_of_one_flow_are_served_in_order_of_arrival() {
         let (mut queue, share) = (FairQueue::default(), flow(1));
         let tickets: Vec<_> = (0..4).map(|n| queue.push(&share, n)).collect();
         assert_eq!(queue.remove(tickets[1]), Some(1));
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn who_may_not_be_served_does_not_hold_up_others() {
+    fn an_ineligible_entry_does_not_hold_up_others() {
         let (mut queue, a, b) = (FairQueue::default(), flow(1), flow(1));
         queue.push(&a, 'a');
         queue.push(&b, 'b');
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_saves_up_and_nobody_pays_for_what_others_left() {
+    fn an_idle_flow_saves_nothing_and_pays_nothing() {
         let (mut queue, busy, idle) = (FairQueue::default(), flow(1), flow(1));
         // One alone is served for long: partly without having to wait.
         for _ in 0..1000 {
@@ -374,7 +374,7 @@ mod tests {
 
         /// No flow starves: an entry that waits is served before the others have had more than their share and one serving each.
         #[test]
-        fn nobody_starves(weights in vec(1_u32..100, 1..10), cost in 1_u64..1000) {
+        fn no_flow_starves(weights in vec(1_u32..100, 1..10), cost in 1_u64..1000) {
             let mut queue = FairQueue::default();
             let others: Vec<_> = weights.iter().map(|weight| flow(*weight)).collect();
             for share in &others {
@@ -431,7 +431,7 @@ mod tests {
 
         /// An entry that leaves without having been served costs the others nothing: they are served as if it had never come.
         #[test]
-        fn who_leaves_takes_nothing_along(
+        fn a_removed_entry_leaves_the_queue_intact(
             weights in vec(1_u32..8, 2..5),
             leavers in vec((0_usize..5, 0_usize..100), 0..30),
         ) {

@@ -116,7 +116,7 @@ fn check_suffix(suffix: &str) -> Result<(), &'static str> {
 fn check_host(host: &str) -> Result<Cow<'_, str>, &'static str> {
     if host.starts_with('[') {
         return canonical_literal(host)
-            .ok_or("what stands in brackets is no IPv6 address, such as `[::1]`");
+            .ok_or("the text in brackets is not an IPv6 address, such as `[::1]`");
     }
     if host.parse::<Ipv6Addr>().is_ok() {
         return Err("an IPv6 address stands in brackets, as in `[::1]`");
@@ -259,7 +259,7 @@ mod tests {
             ("a.*.com", "a star stands only at the beginning, as in `*.example.com`"),
             ("münchen.de", "write it in its ASCII form, which begins with `xn--`"),
             ("::1", "an IPv6 address stands in brackets, as in `[::1]`"),
-            ("[::g]", "what stands in brackets is no IPv6 address, such as `[::1]`"),
+            ("[::g]", "the text in brackets is not an IPv6 address, such as `[::1]`"),
             ("1.2.3", "it ends like an IPv4 address and is none"),
             (
                 "a..b",
@@ -277,7 +277,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_parses_displays_as_itself(text in "\\PC{0,30}|(\\*\\.)?[a-z0-9.:\\[\\]-]{0,20}") {
+        fn a_pattern_displays_as_it_was_parsed(text in "\\PC{0,30}|(\\*\\.)?[a-z0-9.:\\[\\]-]{0,20}") {
             if let Ok(pattern) = text.parse::<HostPattern>() {
                 if !text.starts_with('[') {
                     prop_assert_eq!(pattern.to_string(), text.to_ascii_lowercase());

@@ -1,7 +1,7 @@
 //! The limits of an invocation.
 //!
 //! Every limit has a default, is set per function in the manifest, and is capped by the tenant's and the
-//! host's caps. Each field says its unit, its default, who is charged and the outcome when it is hit.
+//! host's caps. Each field has its unit, its default, the party that is charged, and the outcome.
 
 use std::{fmt, ops::RangeInclusive, time::Duration};
 
@@ -160,53 +160,68 @@ macro_rules! limit_keys {
 }
 
 limit_keys! {
-    /// Linear memory of one sandbox, over all its memories, in MiB.
+    /// Linear memory of one sandbox, over all its memories. A growth beyond it fails; a guest that
+    /// gives up then ends as `memory_exceeded`.
     memory_mib = MemoryMib, 1..=4096, default 64;
-    /// Time spent running the guest, in milliseconds. Waiting does not count.
+    /// The time that a guest may compute. Waiting does not count. Then the invocation ends as
+    /// `cpu_exceeded`.
     cpu_ms = CpuMs, 1..=900_000, default 1000;
-    /// Wall time from admission to the end of the response, in milliseconds.
+    /// The wall time from admission to the end of the response. Then the invocation ends as
+    /// `deadline_exceeded`.
     deadline_ms = DeadlineMs, 1..=86_400_000, default 30_000;
-    /// Time spent running the function's init, which prepares it when it is deployed, in milliseconds. Its memory is limited as
-    /// that of an invocation.
+    /// The time that the function's init may compute when the function is deployed. The init has
+    /// the memory limit of an invocation. A deploy beyond it is refused.
     init_cpu_ms = InitCpuMs, 1..=900_000, default 10_000;
-    /// Fuel, a deterministic measure of the work that the guest does, in wasmtime's units (about one per Wasm
-    /// instruction). Setting it compiles the function so that fuel is counted, which makes it slower. None by default.
+    /// The fuel of one invocation, a deterministic count of work in wasmtime's units: about one for
+    /// each Wasm instruction. Setting it makes the function slower. None by default. Then the
+    /// invocation ends as `fuel_exhausted`.
     fuel = Fuel, 1..=9_223_372_036_854_775_807u64;
-    /// Elements of one table.
+    /// Elements of one table. A growth beyond it fails; a guest that gives up then ends as
+    /// `memory_exceeded`.
     table_elements = TableElements, 1..=10_000_000, default 20_000;
-    /// Core instances in one sandbox.
+    /// Core instances in one sandbox. A component with more is refused at deploy.
     instances = Instances, 1..=1000, default 64;
-    /// Linear memories in one sandbox.
+    /// Linear memories in one sandbox. A component with more is refused at deploy.
     memories = Memories, 1..=100, default 8;
-    /// The body of a request, in KiB. 6 MiB by default where it is buffered, 4 GiB where it streams.
+    /// The body of a request. By default 6 MiB where the body is buffered, and 4 GiB where it
+    /// streams. A larger request ends as `bad_request` (413).
     request_body_kib = RequestBodyKib, 0..=1_073_741_824;
-    /// The body of a response, in KiB. 6 MiB by default where it is buffered, 4 GiB where it streams.
+    /// The body of a response. By default 6 MiB where the body is buffered, and 4 GiB where it
+    /// streams. A larger response ends as `bad_response`.
     response_body_kib = ResponseBodyKib, 0..=1_073_741_824;
-    /// Header fields of a request, and of a response.
+    /// Header fields of a request, and of a response. More of them end as `bad_request` (431), or
+    /// as `bad_response`.
     headers = Headers, 1..=1024, default 100;
-    /// Names and values of a request's header fields, and of a response's, in KiB.
+    /// Names and values of all header fields of a request, and of a response. More end as
+    /// `bad_request` (431), or as `bad_response`.
     header_kib = HeaderKib, 1..=1024, default 32;
-    /// Log lines that one invocation may emit, in KiB. Lines over it are dropped.
+    /// Log lines of one invocation. Further lines are dropped, and the last line says so.
     log_kib = LogKib, 0..=1_048_576, default 64;
-    /// Invocations of this function at once.
+    /// Invocations of this function at once. A request beyond it waits for `admission.wait_ms` of
+    /// the host, then ends as `throttled`.
     concurrency = Concurrency, 1..=100_000, default 256;
-    /// Invocations of this function in a second, with a burst of the same size. Not limited by default.
+    /// Invocations of this function in a second, with a burst of the same size. No bound by
+    /// default. A request beyond it waits for `admission.wait_ms` of the host, then ends as
+    /// `throttled`.
     rate_per_s = RatePerS, 1..=10_000_000;
-    /// Sandboxes that are kept ready: instantiated, initialised, never used. The next invocation takes one instead of
-    /// making its own, and another is made meanwhile.
+    /// Sandboxes that are kept ready: instantiated, initialised and never used. An invocation takes
+    /// one of them, and the host makes another. All functions together have at most a quarter of
+    /// `max_sandboxes`.
     provisioned = Provisioned, 0..=10_000, default 0;
-    /// Invocations that one instance may serve before it is dropped, several of them at once where its component can. For
-    /// components of wasi:http. The memory that one of them leaves, the next one finds.
+    /// Invocations that one instance serves before it is dropped; with `wasi:http` 0.3 up to 16 of
+    /// them at once. For components of `wasi:http` only. An invocation can read the memory that an
+    /// earlier one left.
     reuse = Reuse, 1..=1_000_000, default 1;
-    /// Resource handles (requests, bodies, timers, ...) that one sandbox holds at once.
+    /// Resource handles (requests, bodies, timers, ...) that one sandbox holds at once. The call
+    /// that goes beyond it traps.
     handles = Handles, 1..=1_000_000, default 1024;
-    /// Random bytes in one call of the host, in KiB.
+    /// Random bytes in one call of the host. A call that asks for more traps.
     random_kib = RandomKib, 1..=65_536, default 64;
-    /// Outbound requests open at once in one invocation. The next one waits.
+    /// Outbound requests of one invocation that are open at once. The next one waits.
     outbound_concurrency = OutboundConcurrency, 1..=1000, default 16;
-    /// Outbound requests in one invocation.
+    /// Outbound requests of one invocation. The next one fails.
     outbound_requests = OutboundRequests, 0..=100_000, default 64;
-    /// Bytes sent and received by outbound requests in one invocation, in KiB.
+    /// Bytes that the outbound requests of one invocation send and receive. Then the stream fails.
     egress_kib = EgressKib, 0..=1_073_741_824, default 65_536;
 }
 

@@ -36,7 +36,7 @@ outcomes! {
     NoRoute = "no_route",
     /// The request is malformed or violates a declared limit on input.
     BadRequest = "bad_request",
-    /// The caller did not say who it is.
+    /// The caller has no credentials.
     Unauthorized = "unauthorized",
     /// The caller may not do this.
     Forbidden = "forbidden",
@@ -69,7 +69,7 @@ impl Outcome {
     pub const COUNT: usize = Outcome::ALL.len();
 
     /// The HTTP status that answers it, in the one place where one is chosen. `None` where the function's own is
-    /// answered, or nobody is there to be answered. `no_route` and `bad_request` have finer ones for what exactly was
+    /// answered, or no client is there to read an answer. `no_route` and `bad_request` have finer ones for what exactly was
     /// wrong with the request.
     pub const fn http_status(self) -> Option<u16> {
         match self {

@@ -269,7 +269,7 @@ fn literal(segment: &str) -> Result<Cow<'_, str>, Refusal> {
     }
     if segment.contains('*') {
         let help = "write `{*rest}` for all the rest of the path, `{name}` for one segment, `%2A` for a literal star";
-        return Err(("a star stands in a parameter only".to_owned(), Some(help.to_owned())));
+        return Err(("`*` is allowed only inside a parameter".to_owned(), Some(help.to_owned())));
     }
     if let Some(c) = segment.chars().find(|c| c.is_control()) {
         return Err((format!("it has the control character {c:?}"), None));
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_pattern_says_why() {
+    fn an_invalid_pattern_has_a_reason() {
         for (text, reason) in [
             ("users", "it does not begin with a slash"),
             ("/{1a}", "a parameter's name takes ASCII letters, digits and `_`, and \"1a\" is none"),

@@ -28,7 +28,7 @@ pub(super) enum EgressError {
     )]
     NotGranted { target: Target },
     #[error(
-        "outbound http to {target} is refused: the operator of this host does not allow it: it takes the host among egress.hosts in the host file"
+        "outbound http to {target} is refused: the operator allows only the hosts that egress.hosts of the host file names"
     )]
     HostNotAllowed { target: Target },
     #[error("outbound http to {target} is refused: {}", why.sentence(address.ip()))]
@@ -57,7 +57,7 @@ pub(super) enum EgressError {
     ConnectTimeout { target: Target },
     #[error("outbound http to {target}: the connection was not made: {source}")]
     Connect { target: Target, source: io::Error },
-    #[error("outbound http to {target}: {} is no name that a certificate can have", target.host_text())]
+    #[error("outbound http to {target}: no certificate can hold the name {}", target.host_text())]
     ServerName { target: Target },
     #[error("outbound http to {target}: TLS failed: {source}")]
     Tls { target: Target, source: io::Error },
@@ -86,7 +86,7 @@ impl Prohibition {
                 IpNet::from(ip)
             ),
             Prohibition::NotAllowed(OutOfBounds { address, special }) => format!(
-                "{address} is {special}, and the operator of this host does not allow it: it takes egress.networks = [\"{}\"] in the host file",
+                "{address} is {special}, and the operator of this host does not allow it; egress.networks = [\"{}\"] in the host file allows it",
                 IpNet::from(address)
             ),
             Prohibition::Admin => format!("at {ip} is the admin listener of this host"),

@@ -186,8 +186,9 @@ impl Timeouts {
 fn prepare(request: &mut Request<WasiBody>, propagation: &Propagation) -> Result<(), EgressError> {
     let parts = request.uri().clone().into_parts();
     let authority = parts.authority.as_ref().map_or("", |authority| authority.as_str());
-    let host = HeaderValue::from_str(authority)
-        .map_err(|_| EgressError::InvalidTarget { reason: "its host is no header value" })?;
+    let host = HeaderValue::from_str(authority).map_err(|_| EgressError::InvalidTarget {
+        reason: "its host is not a valid header value",
+    })?;
     *request.uri_mut() = origin_form(parts.path_and_query)?;
     *request.version_mut() = Version::HTTP_11;
     let headers = request.headers_mut();

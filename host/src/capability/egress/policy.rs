@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_granted_passes() {
+    fn only_granted_targets_pass() {
         let policy = policy(
             &[
                 "https://api.example.com",
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_says_what_to_grant() {
+    fn a_refusal_names_the_missing_grant() {
         let nothing = Policy::default();
         for (uri, sentence) in [
             (

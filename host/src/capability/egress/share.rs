@@ -6,7 +6,7 @@ use tokio::sync::Semaphore;
 
 use lacewing_base::name::TenantName;
 
-/// A tenant's look-ups of names at once, those included that nobody waits for any more: the system's resolver goes on until it
+/// A tenant's look-ups of names at once, including those that are no longer waited for: the system's resolver goes on until it
 /// gives up. A quarter of what the host does at once.
 const LOOKUPS: usize = 16;
 

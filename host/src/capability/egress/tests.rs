@@ -84,7 +84,7 @@ async fn the_guest_cannot_choose_another_host_header() {
 }
 
 #[tokio::test]
-async fn what_is_not_granted_is_denied_and_said_once() {
+async fn a_request_without_a_grant_is_denied_and_reported_once() {
     let mut setup = loopback_setup(api(), limits());
     for _ in 0..3 {
         assert_code!(setup.fetch(get("https://example.com/x")).await, Code::HttpRequestDenied);
@@ -106,7 +106,7 @@ async fn what_is_not_granted_is_denied_and_said_once() {
 }
 
 #[tokio::test]
-async fn a_granted_name_does_not_reach_what_it_should_not_resolve_to() {
+async fn a_granted_name_does_not_reach_forbidden_addresses() {
     for address in ["127.0.0.1", "169.254.169.254", "::1", "::ffff:10.0.0.1", "fd00:ec2::254"] {
         let policy = policy(&["http://api.test"], &[]);
         let mut setup = Setup::new(options(&[("api.test", &[address])]), policy, limits());

@@ -158,7 +158,7 @@ impl Steadiness {
     /// In one sentence.
     pub fn describe(&self) -> String {
         let mut text = format!(
-            "the same loop took {:.1} to {:.1} ms, its slowest tenth {:.0} % over its fastest",
+            "the same loop took {:.1} to {:.1} ms, and its slowest 10 % took {:.0} % longer than the fastest",
             self.loop_ms.min,
             self.loop_ms.max,
             self.spread * 100.0
@@ -204,18 +204,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_spread_is_said_with_what_it_means() {
+    fn a_spread_is_shown_with_its_meaning() {
         let quiet =
             Steadiness { loop_ms: Series::new(vec![10.0, 10.1]), spread: 0.01, stolen: None };
         assert_eq!(
             quiet.describe(),
-            "the same loop took 10.0 to 10.1 ms, its slowest tenth 1 % over its fastest"
+            "the same loop took 10.0 to 10.1 ms, and its slowest 10 % took 1 % longer than the fastest"
         );
         let noisy =
             Steadiness { loop_ms: Series::new(vec![10.0, 14.0]), spread: 0.4, stolen: Some(0.05) };
         assert_eq!(
             noisy.describe(),
-            "the same loop took 10.0 to 14.0 ms, its slowest tenth 40 % over its fastest; 5.0 % of CPU time went to \
+            "the same loop took 10.0 to 14.0 ms, and its slowest 10 % took 40 % longer than the fastest; 5.0 % of CPU time went to \
              other machines: noisy, do not trust small differences"
         );
     }

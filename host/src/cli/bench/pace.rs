@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_nobody_takes_is_left_over() {
+    async fn requests_that_are_not_taken_are_left_over() {
         let pace = pace(10, Duration::from_micros(100));
         pace.run().await.unwrap();
         assert_eq!(pace.next().await, None);

@@ -49,7 +49,7 @@ pub(in crate::cli) fn run(args: &BenchArgs, console: &Console) -> Result<ExitCod
     }
     if cfg!(debug_assertions) {
         console.warning(
-            "this lacewing is a debug build, and its figures say little: build it with --release",
+            "this lacewing is a debug build, so its figures mean little: build it with --release",
         );
     }
     let (machine, mut noise) = (Machine::this(), Noise::new());

@@ -28,7 +28,9 @@ pub enum TargetError {
     #[error("{0:?} is not a URL: write one such as http://127.0.0.1:8080/")]
     NotAUrl(String),
     /// Neither http nor https.
-    #[error("{0:?} has no scheme that can be measured: it begins with http:// or https://")]
+    #[error(
+        "{0:?} is not a URL that can be measured: write one that begins with http:// or https://"
+    )]
     Scheme(String),
     /// With a user name or a password.
     #[error(
@@ -167,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_says_where_and_what() {
+    fn a_url_has_an_address_and_a_path() {
         let target = parse("http://[::1]:8080/a?b=c").unwrap();
         assert_eq!(
             (target.host.as_str(), target.port, target.tls, target.path.as_str()),
@@ -179,12 +181,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_url_is_told_what_one_is() {
+    fn an_invalid_url_is_answered_with_an_example() {
         let not =
             |text: &str| format!("{text:?} is not a URL: write one such as http://127.0.0.1:8080/");
         let scheme = |text: &str| {
             format!(
-                "{text:?} has no scheme that can be measured: it begins with http:// or https://"
+                "{text:?} is not a URL that can be measured: write one that begins with http:// or https://"
             )
         };
         assert_eq!(parse("http://"), Err(not("http://")));

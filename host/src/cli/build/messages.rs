@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_an_artifact_is_passed_over() {
+    fn messages_without_an_artifact_are_passed_over() {
         for line in [FINISHED, "", "note: from a build script", r#"{"reason":"compiler-artifact"}"#]
         {
             assert_eq!(Message::parse(line), Message::Other, "{line}");

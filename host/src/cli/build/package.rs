@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn default_run_settles_what_is_ambiguous() {
+    fn default_run_selects_the_binary() {
         let both = [("shop", "lib"), ("shop", "bin")];
         assert_eq!(chosen(&both, Some("shop")), FunctionTarget::Binary("shop".to_owned()));
         let error = package(&both, None).function_target().unwrap_err();
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_package_without_a_candidate_is_told_what_to_add() {
+    fn a_package_without_a_candidate_gets_advice() {
         let error = package(&[("derive", "proc-macro")], None).function_target().unwrap_err();
         assert_eq!(
             error.to_string(),

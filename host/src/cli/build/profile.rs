@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_user_set_is_left_alone() {
+    fn settings_of_the_user_are_left_alone() {
         let manifest = "[profile.release]\nlto = false\nstrip = true";
         assert_eq!(unset(manifest, |_| false), ["profile.release.codegen-units=1"]);
         let in_env = |name: &str| name == "CARGO_PROFILE_RELEASE_CODEGEN_UNITS";
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn what_deploying_says_of_a_slow_layout_names_these_flags() {
+    fn the_warning_of_a_slow_layout_names_these_flags() {
         for flag in layout_flags() {
             assert!(crate::engine::LAYOUT_HELP.contains(&flag), "{flag}");
             let flag = flag.trim_start_matches("-Clink-arg=");

@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_given_is_made_up() {
+    fn missing_attributes_are_filled_in() {
         let events = parse(br#"{"type":"upload","data":{"key":"a.png"},"tenantid":7}"#).unwrap();
         let [event] = &events[..] else { panic!("{events:?}") };
         assert_eq!(
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_event_is_said() {
+    fn input_that_is_no_event_is_reported() {
         assert!(parse(b"{").unwrap_err().starts_with("the event is not JSON: EOF"));
         assert_eq!(parse(b"7").unwrap_err(), "event 0 is not a JSON object: 7");
         assert_eq!(

@@ -73,7 +73,7 @@ fn the_sdk_is_the_source_trees_or_the_one_that_is_named() {
 }
 
 #[test]
-fn what_is_there_is_not_overwritten() {
+fn existing_files_are_not_overwritten() {
     let root = tempfile::tempdir().unwrap();
     let hello = args(root.path(), "hello", Template::Http);
     let dir = root.path().join("hello");

@@ -33,7 +33,7 @@ pub(super) fn connections(settings: &Settings, limit: Option<u64>) -> u32 {
             limit,
             asked,
             connections = left,
-            "the limit on open files (RLIMIT_NOFILE) does not hold as many connections as `connections.max` says; accepting fewer at once: raise it with `ulimit -n`, or with `LimitNOFILE=` in a unit of systemd"
+            "the limit on open files (RLIMIT_NOFILE) is too low for `connections.max`; accepting fewer connections at once: raise it with `ulimit -n`, or with `LimitNOFILE=` in a unit of systemd"
         );
     }
     left

@@ -310,7 +310,7 @@ impl Target {
             let remembered =
                 host.remember(project.path(), &deployed, &file, settings, warnings, began);
             if let Err(error) = remembered {
-                tracing::warn!(%error, "what was deployed could not be written down: the next start deploys it again");
+                tracing::warn!(%error, "the ledger of this deploy could not be written: the next start deploys everything again");
             }
         });
     }

@@ -288,7 +288,7 @@ impl Up {
                 let fixed = fixed_settings(self.host.settings(), &read.outline.settings);
                 if !fixed.is_empty() {
                     self.console.warning(format_args!(
-                        "what changed of {} takes effect when the host is started again",
+                        "the changes of {} take effect when the host is started again",
                         fixed.join(", ")
                     ));
                 }
@@ -329,7 +329,7 @@ impl Up {
         self.console.status(
             "Draining",
             format_args!(
-                "{} in flight, for at most {} s; again to stop at once",
+                "{} in flight, for at most {} s; signal again to stop at once",
                 invocations(self.host.invoker().admission().in_flight()),
                 grace.as_secs()
             ),
@@ -384,7 +384,7 @@ impl Up {
             self.console.status("Watching", format_args!("{}", path.display()));
         }
         if self.rollout.is_some() {
-            self.console.line("the other apps take longer, and are served when they are ready");
+            self.console.line("the other apps are served when they are ready");
         }
         if let Some(refused) = refused {
             self.console.warning(refused);

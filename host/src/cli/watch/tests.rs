@@ -58,7 +58,7 @@ async fn a_written_source_is_reported_and_a_read_one_is_not() {
 }
 
 #[tokio::test]
-async fn what_building_writes_is_not_reported() {
+async fn files_that_a_build_writes_are_not_reported() {
     let project = Project::new();
     let mut watch = project.watch();
     for name in
@@ -83,7 +83,7 @@ async fn many_changes_are_few_reports_of_bounded_size() {
 }
 
 #[tokio::test]
-async fn changes_made_while_nobody_waits_are_kept() {
+async fn changes_between_two_waits_are_kept() {
     let project = Project::new();
     let mut watch = project.watch();
     project.write("src/lib.rs");

@@ -111,7 +111,7 @@ fn thousands_of_grants_out_of_bounds_make_few_findings() {
 }
 
 #[test]
-fn what_the_operator_allows_is_no_finding() {
+fn grants_that_the_operator_allows_are_no_finding() {
     let grants = r#"[functions.a.grants]
 http = ["http://127.0.0.1:9180", "http://localhost"]
 networks = ["127.0.0.0/9", "127.128.0.0/9", "::1/128"]

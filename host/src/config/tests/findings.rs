@@ -101,7 +101,7 @@ error: "shop" is not an address with a port: `listen` takes one such as `127.0.0
 1 | listen = ["8080", ":8080", "localhost:8080", "127.0.0.1", "http://x:80", "shop"]
   |                                                                          ^^^^^^
 
-warning: `admin` is 0.0.0.0:9180, and whoever reaches it needs no password
+warning: `admin` is 0.0.0.0:9180, and every client that reaches it reads the metrics without a password
  --> ROOT/host.toml:2:9
   |
 2 | admin = "0.0.0.0:9180"
@@ -308,7 +308,7 @@ fn empty() {
         findings,
         r#"error: the host file is empty
  --> ROOT/host.toml
-  = help: the least that it takes is a table `[tenants.NAME]` with `hosts = ["*"]` and `apps = ["DIR"]`"#
+  = help: it needs at least a table `[tenants.NAME]` with `hosts = ["*"]` and `apps = ["DIR"]`"#
     );
 }
 
@@ -334,7 +334,7 @@ hosts = ["*.x.org", "acme.example.com"]
   |          ^^^^
   = help: write `acme`
 
-warning: `acme.example.com` is there already
+warning: `acme.example.com` is in the list already
  --> ROOT/host.toml:2:30
   |
 2 | hosts = ["acme.example.com", "ACME.example.com"]
@@ -368,7 +368,7 @@ apps = ["shop"]
     );
     assert_eq!(
         findings,
-        r#"error: tenant `acme` has routes and no host names, so that no request reaches it
+        r#"error: tenant `acme` has routes and no host names, so no request reaches it
  --> ROOT/host.toml:1:10
   |
 1 | [tenants.acme]
@@ -427,7 +427,7 @@ note: the tenant is here
 }
 
 #[test]
-fn what_is_wrong_with_an_app_is_no_error_of_the_host_file() {
+fn an_error_of_an_app_is_no_error_of_the_host_file() {
     let hosts = Hosts::new();
     let (file, warnings) = hosts
         .load(

@@ -1,4 +1,4 @@
-//! The JSON Schema says what the parser takes.
+//! The JSON Schema of a host file beside its parser.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! From one function of a host file to its revision.
+//! The making of a revision from one function of a host file.
 //!
 //! ```text
 //!   file --stamp known--> digest ---> identifier --current----> the revision as it is
@@ -227,7 +227,7 @@ impl<'a> Revise<'a> {
             let program = residency.linkers().link(&loaded)?;
             let profile = Profile { metered: false, ..loaded.profile };
             let (digest, exports) = (loaded.digest, program.exports());
-            // It is over when this is, also where nobody waits for it any more.
+            // It is over when this is, also where its waiter has gone.
             drop(load);
             Ok((program, Compiled { digest, profile, exports }))
         };

@@ -1,4 +1,4 @@
-//! From what was deployed to what a host file says, tenant by tenant.
+//! The rollout of a host file over the current deploy, tenant by tenant.
 //!
 //! ```text
 //!   before ----> table: of each tenant what it had        one tenant's functions, one after the other

@@ -25,7 +25,7 @@ use crate::{
 
 /// A ledger that was written by this host, and does not say what it should: a bug.
 #[derive(Debug, thiserror::Error)]
-#[error("the ledger of what was deployed cannot be understood: {0}")]
+#[error("the ledger of the last deploy cannot be read: {0}")]
 pub struct Malformed(String);
 
 impl Malformed {

@@ -1,4 +1,4 @@
-//! A cache that is what this host wrote, and all others.
+//! Caches that this host wrote, and caches that it refuses.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -22,7 +22,7 @@ fn found(cache: &ArtifactCache, name: &ArtifactName) -> Option<PathBuf> {
 }
 
 #[test]
-fn what_was_put_is_found_also_by_the_next_process() {
+fn a_cached_artifact_is_found_by_the_next_process() {
     let (dir, cache) = cache();
     let path = cache.put(&name("a"), b"code").unwrap();
     assert_eq!(found(&cache, &name("a")), Some(path.clone()));
@@ -65,7 +65,7 @@ fn untrusted(dir: &Path) -> String {
 }
 
 #[test]
-fn what_is_made_is_for_the_owner_only() {
+fn new_files_are_for_their_owner_only() {
     let dir = tempfile::tempdir().unwrap();
     let cache = ArtifactCache::open(&dir.path().join("a/b")).unwrap();
     for (path, expected) in [("a", 0o700), ("a/b", 0o700), ("a/b/host.key", 0o600)] {
@@ -188,7 +188,7 @@ fn an_artifact_that_is_written_into_after_it_was_hashed_is_noticed() {
 }
 
 #[test]
-fn what_was_sealed_is_unsealed_under_its_name_only() {
+fn a_sealed_file_is_unsealed_under_its_name_only() {
     let (dir, cache) = cache();
     cache.seal("a.ledger", b"contents").unwrap();
     assert_eq!(cache.unseal("a.ledger", 1 << 20).as_deref(), Some(&b"contents"[..]));

@@ -55,7 +55,7 @@ pub struct Trimmed {
 /// the owner can.
 pub(super) fn lock(path: &Path) -> Result<File, Refused> {
     let mut options = OpenOptions::new();
-    // To read as well, so that a pipe of this name waits for nobody.
+    // To read as well, so that opening a pipe of this name does not wait.
     let lock =
         trust::open(path, options.create(true).read(true).append(true).mode(0o600), Kind::Own)?;
     if lock.metadata()?.mode() & 0o077 != 0 {
@@ -171,7 +171,10 @@ impl ArtifactCache {
             let Ok(used) = metadata.modified() else { continue };
             if PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
                 if now.duration_since(used).is_ok_and(|age| age > LEFT_AFTER) {
-                    tracing::info!(name, "removed what a process left behind in the cache");
+                    tracing::info!(
+                        name,
+                        "removed temporary files of an ended process from the cache"
+                    );
                     fs::remove_file(entry.path())?;
                 }
             } else if name.ends_with(ARTIFACT_SUFFIX) {

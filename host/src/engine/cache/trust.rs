@@ -1,10 +1,10 @@
 //! The check that the cache is the host's alone.
 //!
-//! An artifact is native code, and the key says which artifacts are the host's. So nobody but the host's user may be able to change
-//! a file of the cache, the cache's folder, or any folder or link on the way to that folder; and nobody else may read the key. Root
-//! may do all of it anyway, and so may the owner of `/`, who is root under another number where there are user namespaces.
+//! An artifact is native code, and the key says which artifacts are the host's. So only the host's user may be able to change
+//! a file of the cache, the cache's folder, or any folder or link on the way to that folder; and only the host's user may read the key. Root
+//! may do all of it anyway, and so may the owner of `/`, which is root under another number in a user namespace.
 //!
-//! A folder that others may read is no harm, which is what a umask of 022 makes. A folder on the way in which everybody may make
+//! A folder that others may read is no harm, which is what a umask of 022 makes. A folder on the way in which all users may make
 //! files, but remove only their own, is none either: the sticky bit, as of `/tmp`.
 
 use std::{
@@ -114,7 +114,7 @@ fn check_mode(path: &Path, mode: u32, kind: Kind) -> Result<(), Untrusted> {
     Err(Untrusted::new(path, what, repair))
 }
 
-/// Opens a file of the cache, and waits for nobody: not for whoever would write into a pipe of that name. No link is followed.
+/// Opens a file of the cache without waiting, also where a pipe has that name. No link is followed.
 pub(super) fn open(path: &Path, options: &mut OpenOptions, kind: Kind) -> Result<File, Refused> {
     let opened = options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path);
     let (file, metadata) = match opened {

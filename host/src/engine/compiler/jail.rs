@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   close_inherited    every descriptor but the three pipes
-//!   step_back          dies with the host, yields to everybody else
+//!   step_back          dies with the host, yields to all other processes
 //!   limit              resource limits; no new privileges; not readable by other processes of its user
 //!   landlock           no file, no TCP port, no abstract socket, no signal to others   (where the kernel has it)
 //!   calls::filter      the system calls that computing takes, with the arguments that it uses   (seccomp)
@@ -21,7 +21,7 @@ pub(super) use calls::filter;
 
 use rustix::process::{Resource, Rlimit, getrlimit, nice, setrlimit};
 
-/// How much the compiler comes after everybody else: a core that serving wants is serving's, nearly.
+/// The niceness of the compiler beside other processes: a core that serving wants is serving's, nearly.
 const NICE: i32 = 10;
 
 /// Descriptors: the three pipes, and what starting up opens and closes again.

@@ -29,7 +29,7 @@ struct Process(Child);
 impl Process {
     /// Ends the process, if it has not ended. Returns the status with which it ended.
     fn end(&mut self) -> io::Result<ExitStatus> {
-        // Until it is reaped its number is nobody else's.
+        // Until it is reaped no other process has its number.
         let _ = kill_process_group(Pid::from_child(&self.0), Signal::KILL);
         let _ = self.0.kill();
         self.0.wait()
@@ -166,7 +166,7 @@ fn read_answer(stdout: ChildStdout, limit_bytes: u64) -> Answer {
     }
 }
 
-/// Reads everything, so that nobody waits for it to be read, and keeps the end.
+/// Reads everything, so that the writer never waits, and keeps the end.
 fn end_of(mut stderr: ChildStderr) -> String {
     let (mut end, mut piece) = (Vec::new(), [0; SAID_BYTES]);
     while let Ok(read @ 1..) = stderr.read(&mut piece) {
@@ -261,7 +261,7 @@ fn tell_of(jail: Jail) {
         }
         if !jail.landlocked {
             tracing::debug!(
-                "this kernel has no Landlock: the compiler is kept from files and ports by its filter of system calls only"
+                "this kernel has no Landlock: only the filter of system calls keeps the compiler from files and ports"
             );
         }
     });

@@ -100,7 +100,7 @@ mod tests {
     };
 
     #[test]
-    fn what_is_sent_arrives() {
+    fn a_message_arrives_as_it_was_sent() {
         let mut pipe = Vec::new();
         send(&mut pipe, &REQUEST, b"abc").unwrap();
         let mut input = &pipe[..];

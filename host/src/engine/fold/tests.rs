@@ -80,7 +80,7 @@ fn a_folded_component_does_the_same_with_one_instance_less() {
 }
 
 #[test]
-fn what_is_not_of_the_shape_is_left_alone() {
+fn components_of_another_shape_are_left_alone() {
     let unlike = [
         // A table that can grow, or whose length is looked at.
         ("(table 2 2 funcref)", "(table 2 3 funcref)"),

@@ -49,7 +49,7 @@ impl Folders {
     }
 }
 
-const SPECIAL: &str = "it is no regular file but a device, pipe or socket";
+const SPECIAL: &str = "it is a device, pipe or socket, and not a regular file";
 
 #[test]
 fn a_path_is_below_a_folder_by_its_words() {
@@ -130,14 +130,14 @@ fn the_folder_itself_may_be_a_link() {
 
 /// None of them has a writer, or an end: a thread that waited for one would never come back.
 #[test]
-fn what_is_no_regular_file_is_refused_at_once() {
+fn a_file_that_is_not_regular_is_refused_at_once() {
     let folders = Folders::new();
     folders.pipe("app/pipe");
     let _socket = UnixListener::bind(folders.path("app/socket")).unwrap();
     assert_eq!(folders.read("pipe"), SPECIAL);
     assert_eq!(folders.read("socket"), SPECIAL);
-    assert_eq!(folders.read("sub"), "it is no regular file but a directory");
-    assert_eq!(folders.read("."), "it is no regular file but a directory");
+    assert_eq!(folders.read("sub"), "it is a directory, and not a regular file");
+    assert_eq!(folders.read("."), "it is a directory, and not a regular file");
     for device in ["/dev/zero", "/dev/null", "/dev/urandom", "/dev/tty"] {
         let error = Located::anywhere(device).open().unwrap_err();
         // There need not be a terminal.

@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_canonical_form_is_not_copied() {
+    fn a_host_in_canonical_form_is_not_copied() {
         for authority in ["example.com:80", "a.b.", "127.0.0.1", "[::1]:80", "[2001:db8::a]"] {
             assert!(matches!(host_key(authority), Some(Cow::Borrowed(_))), "{authority}");
         }

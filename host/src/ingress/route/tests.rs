@@ -425,7 +425,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_refused_is_really_ambiguous(one in patterns(), other in patterns()) {
+    fn refused_routes_are_really_ambiguous(one in patterns(), other in patterns()) {
         let (one, other) = (&one[0], &other[0]);
         let refused = router([one, other].map(|path| key("o", "*", Methods::Any, path))).is_err();
         let (ranks, wild) = ((rank(one), rank(other)), |pattern: &str| pattern.contains("{*"));

@@ -57,7 +57,7 @@ async fn a_function_sees_a_clean_request() {
 }
 
 #[tokio::test]
-async fn what_failed_is_said_without_the_hosts_detail() {
+async fn a_failure_is_reported_without_the_hosts_detail() {
     let host = Host::start().await;
     let reply = host.get("/spin").await;
     assert_eq!((reply.status, reply.header("lacewing-outcome")), (504, Some("cpu_exceeded")));

@@ -138,7 +138,7 @@ async fn until_open(host: &Host, connections: u32) {
 }
 
 #[tokio::test]
-async fn a_port_in_use_is_said_with_what_to_do() {
+async fn a_port_in_use_is_reported_with_advice() {
     let host = Host::start().await;
     let address = host.server.address();
     let error = Listener::bind(address, "--listen").await.unwrap_err();

@@ -10,7 +10,7 @@ async fn until_waiting(world: &World, count: usize) {
 }
 
 #[tokio::test]
-async fn what_is_in_flight_is_finished() {
+async fn requests_in_flight_are_finished() {
     let host = Host::start().await;
     let (world, address) = (Arc::clone(&host.world), host.server.address());
     let mut idle = host.connect().await;
@@ -77,7 +77,7 @@ async fn clients_that_had_connected_are_answered() {
 }
 
 #[tokio::test]
-async fn what_is_not_finished_in_time_is_cut_and_counted() {
+async fn unfinished_requests_are_cut_and_counted() {
     let host = Host::start().await;
     let world = Arc::clone(&host.world);
     let mut clients = Vec::new();

@@ -270,7 +270,7 @@ async fn limits_are_the_same_as_over_http1() {
 }
 
 #[tokio::test]
-async fn a_drain_finishes_what_is_in_flight_and_cuts_the_rest() {
+async fn a_drain_finishes_requests_in_flight_and_cuts_the_rest() {
     let host = Host::start().await;
     let world = Arc::clone(&host.world);
     let mut idle = connect(&host).await;

@@ -75,16 +75,16 @@ async fn a_method_that_no_route_serves_is_405_with_those_that_are() {
     assert_eq!(reply.header("lacewing-outcome"), Some("no_route"));
     assert_eq!(
         reply.problem("detail"),
-        "the address is served, but not with this method; the Allow header names those that are"
+        "this path does not take this method; the Allow header lists the methods that it takes"
     );
     let reply = ask(&host, "CONNECT h:443 HTTP/1.1\r\nhost: h:443").await;
     assert_eq!((reply.status, reply.header("lacewing-outcome")), (405, Some("bad_request")));
     assert_eq!(reply.header("allow"), Some("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
-    assert_eq!(reply.problem("detail"), "this is not a proxy, so it makes no tunnels");
+    assert_eq!(reply.problem("detail"), "this server is not a proxy and opens no tunnels");
 }
 
 #[tokio::test]
-async fn what_is_shared_with_other_origins_is_answered_and_decorated() {
+async fn preflights_are_answered_and_responses_are_decorated() {
     let host = Host::start().await;
     let preflight = |origin: &str, path: &str, method: &str| {
         format!(

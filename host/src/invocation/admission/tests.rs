@@ -100,7 +100,7 @@ async fn a_tenants_memory_is_the_sum_of_its_sandboxes_limits() {
 }
 
 #[tokio::test]
-async fn who_waits_gets_the_slot_that_comes_free() {
+async fn a_waiting_request_gets_the_slot_that_comes_free() {
     let admission = host(1, queue(60_000, 10));
     for (tenant, function) in [
         (admission.tenant(1), function(9)),
@@ -143,7 +143,7 @@ async fn a_full_backlog_refuses_its_tenant_only() {
 
 /// Of a host that is full, each tenant gets the slots that come free in proportion to its weight, however many of its requests wait.
 #[tokio::test]
-async fn who_waits_for_the_host_is_served_in_fairness() {
+async fn requests_that_wait_for_the_host_are_served_fairly() {
     let admission = host(1, queue(60_000, 1000));
     let (first, second) =
         (admission.tenant_with(QuotaLimits::NONE, 1), admission.tenant_with(QuotaLimits::NONE, 3));
@@ -246,7 +246,7 @@ fn two_tenants(admission: &Admission) -> (Arc<Engines>, Arc<Tenant>, Arc<Tenant>
 }
 
 #[tokio::test]
-async fn who_has_taken_its_share_of_the_cores_begins_with_a_turn() {
+async fn a_tenant_that_has_taken_its_share_begins_with_a_turn() {
     let (admission, function) = (host(1000, queue(20, 1000)), function(1000));
     let (_engines, busy, other) = two_tenants(&admission);
     busy.lane().charge(Duration::from_secs(1));
@@ -267,7 +267,7 @@ async fn who_has_taken_its_share_of_the_cores_begins_with_a_turn() {
 }
 
 #[tokio::test]
-async fn a_host_that_stops_lets_nobody_in_and_waits_for_the_last() {
+async fn a_stopping_host_admits_no_request_and_waits_for_the_last() {
     let admission = host(10, queue(1, 10));
     let (tenant, function) = (admission.tenant(10), function(10));
     let permit = admission.admit(&tenant, &function, 64).await.unwrap();

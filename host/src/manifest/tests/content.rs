@@ -53,7 +53,7 @@ functions.h.component = ""
   |                     ^^^^^
   = help: `crate` names a package's directory, relative to the manifest
 
-error: `ROOT/src` has no Cargo.toml, and so is no Rust package
+error: `ROOT/src` has no Cargo.toml, so it is not a Rust package
  --> lacewing.toml:3:21
   |
 3 | functions.b.crate = "src"
@@ -262,7 +262,7 @@ error: "/items/:id" is not a route: `:id` is a literal here
   |     ^^^^^^^^^^^^
   = help: write a parameter as `{id}`
 
-error: "/items/*" is not a route: a star stands in a parameter only
+error: "/items/*" is not a route: `*` is allowed only inside a parameter
  --> lacewing.toml:7:5
   |
 7 |     "/items/*",
@@ -328,46 +328,46 @@ error: an item of `routes` lacks `path`
 16 |     { methods = ["GET"] },
    |     ^^^^^^^^^^^^^^^^^^^^^
 
-error: `methods` is empty, so that the route would match nothing
+error: `methods` is empty, so the route would match no request
   --> lacewing.toml:17:31
    |
 17 |     { path = "/m1", methods = [] },
    |                               ^^
    = help: leave `methods` out for every method
 
-error: "get" is no method: methods are in upper case
+error: "get" is not a method: methods are in upper case
   --> lacewing.toml:18:32
    |
 18 |     { path = "/m2", methods = ["get", "FETCH", "POTS", "a b", "CONNECT", "*"] },
    |                                ^^^^^
    = help: write `GET`
 
-warning: `FETCH` is no method that HTTP defines
+warning: `FETCH` is not a method that HTTP defines
   --> lacewing.toml:18:39
    |
 18 |     { path = "/m2", methods = ["get", "FETCH", "POTS", "a b", "CONNECT", "*"] },
    |                                       ^^^^^^^
 
-warning: `POTS` is no method that HTTP defines
+warning: `POTS` is not a method that HTTP defines
   --> lacewing.toml:18:48
    |
 18 |     { path = "/m2", methods = ["get", "FETCH", "POTS", "a b", "CONNECT", "*"] },
    |                                                ^^^^^^
    = help: did you mean `POST`?
 
-error: "a b" is no method
+error: "a b" is not a method
   --> lacewing.toml:18:56
    |
 18 |     { path = "/m2", methods = ["get", "FETCH", "POTS", "a b", "CONNECT", "*"] },
    |                                                        ^^^^^
 
-error: `CONNECT` asks for a tunnel, which no function answers
+error: `CONNECT` asks for a tunnel, and no function can answer it
   --> lacewing.toml:18:63
    |
 18 |     { path = "/m2", methods = ["get", "FETCH", "POTS", "a b", "CONNECT", "*"] },
    |                                                               ^^^^^^^^^
 
-error: `*` is no method
+error: `*` is not a method
   --> lacewing.toml:18:74
    |
 18 |     { path = "/m2", methods = ["get", "FETCH", "POTS", "a b", "CONNECT", "*"] },
@@ -476,7 +476,7 @@ error: "lan" is not a network in CIDR notation, such as `10.1.0.0/16`
 }
 
 #[test]
-fn grants_that_do_not_do_what_was_meant() {
+fn grants_without_the_intended_effect() {
     let findings = report(
         r#"app = "shop"
 
@@ -551,20 +551,20 @@ origins = []
     );
     assert_eq!(
         findings,
-        r#"error: `*` is every header, and stands alone
+        r#"error: `*` means every header, and must be the only entry
  --> lacewing.toml:5:12
   |
 5 | headers = ["*", "accept"]
   |            ^^^
 
-error: `credentials = true` cannot go with `origins = ["*"]`: browsers refuse it
+error: `credentials = true` cannot stand beside `origins = ["*"]`: browsers refuse it
  --> lacewing.toml:6:15
   |
 6 | credentials = true
   |               ^^^^
   = help: name the origins, or leave `credentials` out
 
-error: `credentials = true` cannot go with `headers = ["*"]`: browsers refuse it
+error: `credentials = true` cannot stand beside `headers = ["*"]`: browsers refuse it
  --> lacewing.toml:6:15
   |
 6 | credentials = true
@@ -596,26 +596,26 @@ error: "https://example.com/" is not an origin: nothing follows the host and por
 13 | origins = ["example.com", "https://example.com/", "https://a.com", "https://a.com:443"]
    |                           ^^^^^^^^^^^^^^^^^^^^^^
 
-warning: `https://a.com` is there already
+warning: `https://a.com` is in the list already
   --> lacewing.toml:13:68
    |
 13 | origins = ["example.com", "https://example.com/", "https://a.com", "https://a.com:443"]
    |                                                                    ^^^^^^^^^^^^^^^^^^^
 
-error: "put" is no method: methods are in upper case
+error: "put" is not a method: methods are in upper case
   --> lacewing.toml:14:12
    |
 14 | methods = ["put"]
    |            ^^^^^
    = help: write `PUT`
 
-error: "a b" is no header name
+error: "a b" is not a header name
   --> lacewing.toml:15:12
    |
 15 | headers = ["a b"]
    |            ^^^^^
 
-error: `origins` is empty, so that no page could call
+error: `origins` is empty, so no page could call
   --> lacewing.toml:18:11
    |
 18 | origins = []
@@ -625,7 +625,7 @@ error: `origins` is empty, so that no page could call
 }
 
 #[test]
-fn half_of_what_was_meant_is_told_as_the_whole() {
+fn incomplete_routes_and_grants_are_reported() {
     let findings = report(
         r#"app = "shop"
 

@@ -383,7 +383,7 @@ deadline_ms = 1000
     );
     assert_eq!(
         findings,
-        "warning: `cpu_ms` is over `deadline_ms`, 1000, which therefore always comes first
+        "warning: `cpu_ms` is above `deadline_ms` (1000), so the deadline always comes first
  --> lacewing.toml:4:10
   |
 4 | cpu_ms = 2000
@@ -431,7 +431,7 @@ fn empty() {
         findings,
         r#"error: the manifest is empty
  --> lacewing.toml
-  = help: the least that it takes is `app = "NAME"` and a table `[functions.NAME]` with `routes = ["/"]`"#
+  = help: it needs at least `app = "NAME"` and a table `[functions.NAME]` with `routes = ["/"]`"#
     );
 }
 
@@ -445,7 +445,7 @@ fn only_a_comment() {
         findings,
         r#"error: the manifest is empty
  --> lacewing.toml
-  = help: the least that it takes is `app = "NAME"` and a table `[functions.NAME]` with `routes = ["/"]`"#
+  = help: it needs at least `app = "NAME"` and a table `[functions.NAME]` with `routes = ["/"]`"#
     );
 }
 

@@ -56,7 +56,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_written_is_what_is_read(model in model()) {
+    fn a_written_manifest_is_read_back(model in model()) {
         let app = read(&model.text())?;
         prop_assert_eq!(Model::of(&app), model);
     }

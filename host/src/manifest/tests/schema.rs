@@ -1,4 +1,4 @@
-//! The JSON Schema says what the parser takes.
+//! The JSON Schema of a manifest beside its parser.
 
 use std::{fs, path::Path};
 

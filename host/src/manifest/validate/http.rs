@@ -1,4 +1,4 @@
-//! From the raw types to what concerns HTTP: routes, grants and CORS.
+//! The validation of routes, grants and CORS.
 
 use std::{collections::HashSet, hash::Hash, net::IpAddr, ops::Range, time::Duration};
 
@@ -44,7 +44,7 @@ pub(super) fn route(
         None => Some(Methods::Every),
         Some(methods) if methods.value.is_empty() => {
             let finding =
-                Diagnostic::error("`methods` is empty, so that the route would match nothing");
+                Diagnostic::error("`methods` is empty, so the route would match no request");
             findings.at(&methods.span, finding.help("leave `methods` out for every method"));
             None
         }
@@ -78,7 +78,8 @@ fn read_methods(raw: &[At<String>], findings: &mut Findings) -> Vec<Method> {
     for raw in findings.bounded("methods", raw) {
         let Some(method) = read_method(raw, findings) else { continue };
         if let Some(method) = methods.add(method) {
-            findings.at(&raw.span, Diagnostic::warning(format!("`{method}` is there already")));
+            findings
+                .at(&raw.span, Diagnostic::warning(format!("`{method}` is in the list already")));
         }
     }
     methods.list
@@ -92,27 +93,28 @@ fn read_method(raw: &At<String>, findings: &mut Findings) -> Option<Method> {
     };
     let finding = match Method::from_bytes(name.as_bytes()) {
         Ok(Method::CONNECT) => {
-            Diagnostic::error("`CONNECT` asks for a tunnel, which no function answers")
+            Diagnostic::error("`CONNECT` asks for a tunnel, and no function can answer it")
         }
         Ok(method) if METHODS.contains(&name) => return Some(method),
-        Ok(_) if name == "*" => Diagnostic::error("`*` is no method")
+        Ok(_) if name == "*" => Diagnostic::error("`*` is not a method")
             .help("leave `methods` out of a route for every method; write them out for CORS"),
         Ok(method) if !name.bytes().any(|byte| byte.is_ascii_lowercase()) => {
-            let finding = Diagnostic::warning(format!("`{name}` is no method that HTTP defines"));
+            let finding =
+                Diagnostic::warning(format!("`{name}` is not a method that HTTP defines"));
             findings.at(&raw.span, suggest(finding));
             return Some(method);
         }
         Ok(_) => {
             let help = format!("write `{}`", name.to_ascii_uppercase());
             let finding =
-                Diagnostic::error(format!("{name:?} is no method: methods are in upper case"));
+                Diagnostic::error(format!("{name:?} is not a method: methods are in upper case"));
             if METHODS.contains(&name.to_ascii_uppercase().as_str()) {
                 finding.help(help)
             } else {
                 suggest(finding)
             }
         }
-        Err(_) => suggest(Diagnostic::error(format!("{name:?} is no method"))),
+        Err(_) => suggest(Diagnostic::error(format!("{name:?} is not a method"))),
     };
     findings.at(&raw.span, finding);
     None
@@ -260,20 +262,23 @@ pub(super) fn cors(
 
 fn credentials_with_star(key: &str, span: &Range<usize>, findings: &mut Findings) {
     let finding = Diagnostic::error(format!(
-        "`credentials = true` cannot go with `{key} = [\"*\"]`: browsers refuse it"
+        "`credentials = true` cannot stand beside `{key} = [\"*\"]`: browsers refuse it"
     ));
     findings.at(span, finding.help(format!("name the {key}, or leave `credentials` out")));
 }
 
 fn read_origins(raw: &At<Vec<At<String>>>, findings: &mut Findings) -> Option<Origins> {
     if raw.value.is_empty() {
-        let finding = Diagnostic::error("`origins` is empty, so that no page could call");
+        let finding = Diagnostic::error("`origins` is empty, so no page could call");
         findings.at(&raw.span, finding.help("name the origins, or leave `cors` out"));
         return None;
     }
     if let Some(star) = raw.value.iter().find(|origin| origin.value == "*") {
         if raw.value.len() > 1 {
-            findings.at(&star.span, Diagnostic::error("`*` is every origin, and stands alone"));
+            findings.at(
+                &star.span,
+                Diagnostic::error("`*` means every origin, and must be the only entry"),
+            );
         }
         return Some(Origins::Any);
     }
@@ -282,7 +287,7 @@ fn read_origins(raw: &At<Vec<At<String>>>, findings: &mut Findings) -> Option<Or
         match raw.value.parse() {
             Ok(origin) => {
                 if let Some(origin) = origins.add(origin) {
-                    let message = format!("`{origin}` is there already");
+                    let message = format!("`{origin}` is in the list already");
                     findings.at(&raw.span, Diagnostic::warning(message));
                 }
             }
@@ -295,7 +300,10 @@ fn read_origins(raw: &At<Vec<At<String>>>, findings: &mut Findings) -> Option<Or
 fn read_headers(key: &str, raw: &[At<String>], findings: &mut Findings) -> Headers {
     if let Some(star) = raw.iter().find(|header| header.value == "*") {
         if raw.len() > 1 {
-            findings.at(&star.span, Diagnostic::error("`*` is every header, and stands alone"));
+            findings.at(
+                &star.span,
+                Diagnostic::error("`*` means every header, and must be the only entry"),
+            );
         }
         return Headers::Any;
     }
@@ -304,12 +312,12 @@ fn read_headers(key: &str, raw: &[At<String>], findings: &mut Findings) -> Heade
         match raw.value.parse::<HeaderName>() {
             Ok(header) => {
                 if let Some(header) = headers.add(header) {
-                    let message = format!("`{header}` is there already");
+                    let message = format!("`{header}` is in the list already");
                     findings.at(&raw.span, Diagnostic::warning(message));
                 }
             }
             Err(_) => findings
-                .at(&raw.span, Diagnostic::error(format!("{:?} is no header name", raw.value))),
+                .at(&raw.span, Diagnostic::error(format!("{:?} is not a header name", raw.value))),
         }
     }
     Headers::Only(headers.list)

@@ -1,4 +1,4 @@
-//! The task of one instance: it runs the guest for whoever has a seat, and ends with the instance.
+//! The task of one instance: it runs the guest for the invocations with a seat, and ends with the instance.
 
 use std::{
     collections::VecDeque,
@@ -193,7 +193,7 @@ impl Instance {
         if load.retired && load.seats == 0 { Poll::Ready(None) } else { Poll::Pending }
     }
 
-    /// Comes when nobody has a seat any more.
+    /// Resolves when no invocation has a seat any more.
     async fn left(&self) {
         poll_fn(|cx| {
             self.waker.register(cx.waker());
@@ -278,7 +278,7 @@ impl<F: Future<Output = Result<wasmtime::Result<()>, Stop>>> Future for Watch<'_
 }
 
 impl Instance {
-    /// Whether all that is left is guest code of somebody who has left.
+    /// Whether only guest code of invocations that have left remains.
     fn is_undone(&self) -> bool {
         let load = self.load();
         load.seats == 0 && load.undone

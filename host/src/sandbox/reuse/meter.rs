@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_add_up_to_what_was_spent() {
+    fn shares_add_up_to_the_time_spent() {
         let mut meter = Meter::default();
         let one = meter.begin(ms(10));
         let other = meter.begin(ms(20));

@@ -64,7 +64,7 @@ fn check_host<B>(request: &Request<B>, names: &[String]) -> Result<(), Refusal> 
     }
 }
 
-/// Whether no page of another site can have this host in its address: an address is resolved by nobody, and the names are the
+/// Whether no page of another site can have this host in its address: no resolver is asked for an address, and the names are the
 /// operator's.
 fn is_ours(host: &[u8], names: &[String]) -> bool {
     let Ok(authority) = Authority::try_from(host) else { return false };

@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_has_waited_longest_gives_way_and_who_is_served_never_does() {
+    async fn the_connection_that_waited_longest_gives_way_and_a_served_one_never_does() {
         let places = Places::new(3, 1);
         let [mut served, mut first, mut second]: [Held; 3] =
             [places.take().await, places.take().await, places.take().await];

@@ -115,7 +115,7 @@ async fn metrics_come_in_the_format_that_is_asked_for() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_says_what_is() {
+async fn an_unknown_path_lists_the_known_ones() {
     let served = Served::start().await;
     let answer = served.ask("GET /nothing", "").await;
     assert!(answer.starts_with("HTTP/1.1 404 ") && answer.contains("/metrics"), "{answer}");
@@ -135,13 +135,13 @@ async fn an_address_that_cannot_be_had_is_named() {
     assert_eq!(
         bind(address).await.unwrap_err().to_string(),
         format!(
-            "the admin listener cannot have {address}: the port is in use; choose another with --admin, or `--admin off`"
+            "the admin listener cannot use {address}: the port is in use; choose another with --admin, or `--admin off`"
         )
     );
     // An address for documentation is no machine's.
     let foreign: SocketAddr = "192.0.2.1:9".parse().unwrap();
     let error = bind(foreign).await.unwrap_err();
-    assert_eq!(error.to_string(), "the admin listener cannot have 192.0.2.1:9");
+    assert_eq!(error.to_string(), "the admin listener cannot use 192.0.2.1:9");
 }
 
 #[tokio::test]
@@ -238,7 +238,7 @@ async fn scrapers_that_do_not_read_give_way_to_one_that_does() {
 }
 
 #[tokio::test]
-async fn nobody_waits_for_a_scrape_but_other_scrapes() {
+async fn only_scrapes_wait_for_a_scrape() {
     let served = Served::start().await;
     let (began, mut has_begun) = mpsc::unbounded_channel();
     let (go_on, wait) = std::sync::mpsc::channel::<()>();

@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_counted_seldom_has_one_part() {
+    fn a_counter_that_is_seldom_used_has_one_part() {
         let cells = Cells::<10>::default();
         thread::scope(|scope| {
             for _ in 0..*PARTS {

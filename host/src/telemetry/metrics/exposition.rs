@@ -12,7 +12,7 @@ pub enum Exposition {
 }
 
 impl Exposition {
-    /// The format for a request's `Accept`: OpenMetrics only for those who name it.
+    /// The format for a request's `Accept`: OpenMetrics only for clients that name it.
     pub fn negotiate(accept: Option<&str>) -> Exposition {
         let named = |range: &str| {
             let mut parts = range.split(';').map(str::trim);
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn open_metrics_is_for_those_who_name_it() {
+    fn open_metrics_is_for_clients_that_name_it() {
         for (accept, expected) in [
             (None, Exposition::Prometheus),
             (Some("*/*"), Exposition::Prometheus),

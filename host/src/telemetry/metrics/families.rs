@@ -70,13 +70,13 @@ const FAMILIES: &[Family] = &[
     ),
     family(
         "tenant_program_loads",
-        "Programs of a tenant that were loaded because they were asked for",
+        "Programs of a tenant that were loaded for a request",
         None,
         Value::TenantLoads,
     ),
     family(
         "tenant_program_evictions",
-        "Programs of a tenant that had to go for others",
+        "Programs of a tenant that were evicted for others",
         None,
         Value::TenantEvictions,
     ),
@@ -132,7 +132,7 @@ const FAMILIES: &[Family] = &[
     ),
     family(
         "reused_instances",
-        "Instances that there are and that serve more than one invocation",
+        "Instances that serve more than one invocation",
         None,
         Value::Instances,
     ),

@@ -44,7 +44,7 @@ impl FunctionKey {
 
 /// The figures of one function over all its revisions.
 ///
-/// A host may hold many functions that nobody calls: until the first invocation this is a few words, and has no
+/// A host may hold many functions that are never called: until the first invocation this is a few words, and has no
 /// series. With the first one it is given series of its own, or shares those of its tenant's others.
 #[derive(Debug)]
 pub struct FunctionMetrics {

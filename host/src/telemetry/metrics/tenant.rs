@@ -34,7 +34,7 @@ impl TenantFigures {
         self.0.get(LOADS)
     }
 
-    /// Programs that had to go for others.
+    /// Programs that were evicted for others.
     pub(super) fn evictions(&self) -> u64 {
         self.0.get(EVICTIONS)
     }

@@ -56,7 +56,7 @@ fn a_tenant_that_fills_the_queue_takes_no_line_from_others() {
 }
 
 #[test]
-fn what_comes_after_the_end_is_dropped_and_counted() {
+fn lines_after_the_end_are_dropped_and_counted() {
     let written = Arc::new(Mutex::new(Vec::new()));
     let (open, permits) = mpsc::channel();
     drop(open);

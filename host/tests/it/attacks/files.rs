@@ -184,7 +184,7 @@ async fn components_that_are_no_files() {
                 fs::write(host.path("suspect/lacewing.toml"), manifest(component)).unwrap();
                 host.reads_again(said);
             };
-            let special = "is no regular file, and a component was expected";
+            let special = "is not a regular file; a component was expected";
             let outside = "leads out of the app's folder, by its path or by a symbolic link";
             pipe(&component);
             says("x.wasm", special);

@@ -296,7 +296,7 @@ async fn a_flood_from_a_thousand_connections() {
 
 /// On connections that have asked for the neighbour before.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_of_requests_for_what_there_is_not() {
+async fn a_flood_of_requests_without_a_route() {
     target()
         .attacked(async |host| {
             let [first, request] = [NEIGHBOUR, "nobody.test"]

@@ -153,7 +153,7 @@ async fn hundreds_of_timers_in_one_poll() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn output_that_nobody_reads() {
+async fn output_to_a_client_that_does_not_read() {
     for guest in ["portable-02", "portable-03"] {
         let target = Target::guest(guest).limits("deadline_ms = 200\ncpu_ms = 60_000");
         ends_late(target, "/forever", "deadline_exceeded", DEADLINE).await;

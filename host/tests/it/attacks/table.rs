@@ -28,10 +28,10 @@ fn quoted(cell: &str) -> impl Iterator<Item = &str> {
 fn source(module: &str) -> PathBuf {
     let parts: Vec<&str> = module.split("::").collect();
     let (top, rest) = parts.split_first().unwrap();
-    let base = if *top == "src" {
-        root().join("host/src")
-    } else {
-        root().join("host/tests/it").join(top)
+    let base = match *top {
+        "src" => root().join("host/src"),
+        "base" => root().join("host/crates/base/src"),
+        module => root().join("host/tests/it").join(module),
     };
     let file = rest.iter().fold(base, |path, part| path.join(part));
     file.with_extension("rs")

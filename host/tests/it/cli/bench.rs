@@ -173,7 +173,7 @@ fn the_page_stands_alone_and_carries_its_figures() {
 }
 
 #[test]
-fn what_cannot_be_measured_is_refused_with_a_reason() {
+fn an_app_that_cannot_be_measured_is_refused_with_a_reason() {
     for (args, code, expected) in [
         (&["examples/hello", "nobody"][..], 2, "the app has no function `nobody`; it has: hello"),
         (&["examples/hello", "--path=x"], 2, "\"x\" is not a path: a path begins with a slash"),
@@ -234,7 +234,7 @@ fn arguments_are_checked_before_anything_is_built() {
     for (args, part) in [
         (
             &["--url=ftp://a/"][..],
-            "has no scheme that can be measured: it begins with http:// or https://",
+            "is not a URL that can be measured: write one that begins with http:// or https://",
         ),
         (&["--url=http://a/", "examples/hello"], "cannot be used with"),
         (&["--connections=0"], "0 is not in 1..=4096"),
@@ -250,14 +250,14 @@ fn arguments_are_checked_before_anything_is_built() {
 }
 
 #[test]
-fn nobody_to_measure_is_an_error() {
+fn a_url_without_a_server_is_an_error() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
     let benched = bench(&["--url", &format!("http://{address}/")]);
     assert_eq!(benched.code, Some(1));
     let error = format!(
-        "error: no load can be put on http://{address}/: Connection refused (os error 111)\n"
+        "error: cannot send load to http://{address}/: Connection refused (os error 111)\n"
     );
     assert!(benched.stderr.ends_with(&error), "{}", benched.stderr);
 }

@@ -40,13 +40,13 @@ fn check(dir: &Path, args: &[&str]) -> Output {
     command(&["check"]).arg(dir).args(args).output().unwrap()
 }
 
-const WARNINGS: &str = r#"warning: `one` is granted outbound HTTP, and its component imports neither wasi:http/outgoing-handler nor wasi:http/client
+const WARNINGS: &str = r#"warning: `one` has a grant of outbound HTTP, but its component imports neither wasi:http/outgoing-handler nor wasi:http/client
  --> DIR/lacewing.toml:8:9
   |
 8 | http = ["https://example.com"]
   |         ^^^^^^^^^^^^^^^^^^^^^
-  = help: remove the grant, or call out in the function
-warning: `two` imports wasi:http/outgoing-handler@0.2.12, and is granted no outbound HTTP: every request that it sends will be denied
+  = help: remove the grant, or send requests in the function
+warning: `two` imports wasi:http/outgoing-handler@0.2.12, and has no grant of outbound HTTP: every request that it sends is denied
   --> DIR/lacewing.toml:10:12
    |
 10 | [functions.two]
@@ -149,7 +149,7 @@ fn a_component_alone_is_checked() {
 }
 
 #[test]
-fn an_init_that_ends_is_shown_with_what_it_said() {
+fn an_init_that_ends_is_shown_with_its_output() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("lacewing.toml"), suspect("panic", "")).unwrap();
     for args in [&["check"][..], &["invoke", "--path=/inits"], &["bench", "--starts=0"]] {

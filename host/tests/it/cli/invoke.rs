@@ -35,7 +35,7 @@ fn json_of(invoked: &Invoked) -> Value {
 }
 
 #[test]
-fn a_request_prints_its_answer_and_what_it_took() {
+fn a_request_prints_its_answer_and_its_cost() {
     let hello = example("hello", &[]);
     assert_eq!(
         (hello.code, hello.stdout.as_str()),
@@ -170,7 +170,7 @@ fn a_component_that_streams_is_invoked_too() {
 }
 
 #[test]
-fn what_is_not_there_is_said_with_what_is() {
+fn an_unknown_target_is_answered_with_the_known_ones() {
     for (args, expected) in [
         (&["nobody"][..], "the app has no function `nobody`; it has: hello"),
         (&["--call", "1"], "`hello` cannot be called: it does not export lacewing:function/call"),

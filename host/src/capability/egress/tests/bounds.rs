@@ -15,7 +15,7 @@ fn everywhere(names: &[(&str, &[&str])]) -> Setup {
 }
 
 #[tokio::test]
-async fn what_a_manifest_grants_is_reached_as_far_as_the_operator_allows() {
+async fn a_granted_target_is_reached_as_far_as_the_operator_allows() {
     let (server, _heads) = Server::answering(HELLO).await;
     let mut setup = everywhere(&[("api.test", &["127.0.0.1"])]);
     let by_address = format!("http://127.0.0.1:{}/", server.port());
@@ -25,7 +25,7 @@ async fn what_a_manifest_grants_is_reached_as_far_as_the_operator_allows() {
         assert_code!(setup.fetch(get(uri)).await, Code::DestinationIpProhibited);
     }
     let said = setup.said();
-    let sentence = "is refused: 127.0.0.1 is a loopback address, and the operator of this host does not allow it: it takes egress.networks = [\"127.0.0.1/32\"] in the host file";
+    let sentence = "is refused: 127.0.0.1 is a loopback address, and the operator of this host does not allow it; egress.networks = [\"127.0.0.1/32\"] in the host file allows it";
     assert!(said.iter().all(|line| line.ends_with(sentence)), "{said:?}");
     // A reload holds for invocations that were there before, whether it allows more or less.
     set_bounds(&setup.egress, [("x", bounds(&["127.0.0.0/8"], None))]);
@@ -39,7 +39,7 @@ async fn what_a_manifest_grants_is_reached_as_far_as_the_operator_allows() {
 }
 
 #[tokio::test]
-async fn what_is_allowed_to_one_tenant_is_not_another_ones() {
+async fn a_network_of_one_tenant_is_not_allowed_to_another() {
     let (server, _heads) = Server::answering(HELLO).await;
     let uri = format!("http://127.0.0.1:{}/", server.port());
     let mut setup = everywhere(&[]);
@@ -88,7 +88,7 @@ async fn a_host_that_the_operator_does_not_name_is_not_looked_up() {
     }
     let said = setup.said();
     assert!(
-        said[0].ends_with("is refused: the operator of this host does not allow it: it takes the host among egress.hosts in the host file"),
+        said[0].ends_with("is refused: the operator allows only the hosts that egress.hosts of the host file names"),
         "{said:?}"
     );
 }

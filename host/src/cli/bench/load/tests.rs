@@ -82,7 +82,7 @@ async fn a_stall_is_charged_with_all_that_it_held_up() {
 }
 
 #[tokio::test]
-async fn wrong_answers_are_counted_by_what_is_wrong() {
+async fn wrong_answers_are_counted_by_their_kind() {
     for (answer, what, detail) in [
         (
             &b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 2\r\n\r\nok"[..],
@@ -118,7 +118,7 @@ async fn a_server_that_closes_after_each_answer_is_asked_again() {
 }
 
 #[tokio::test]
-async fn so_many_requests_of_each_connection_and_no_more() {
+async fn each_connection_sends_its_number_of_requests_and_no_more() {
     let (address, _server) = server(ANSWER, Duration::ZERO).await;
     let bounded = Load { connections: 3, requests_each: Some(2), ..load(address) };
     let measured = run(Load { duration: Duration::from_secs(60), ..bounded }).await;
@@ -126,7 +126,7 @@ async fn so_many_requests_of_each_connection_and_no_more() {
 }
 
 #[tokio::test]
-async fn nobody_there_is_an_error() {
+async fn an_address_without_a_server_is_an_error() {
     let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);

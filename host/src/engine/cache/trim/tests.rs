@@ -60,7 +60,7 @@ fn left(cache: &ArtifactCache) -> String {
 }
 
 #[test]
-fn the_oldest_go_first_and_what_is_registered_stays() {
+fn the_oldest_artifacts_go_first_and_registered_ones_stay() {
     let (_dir, cache) = cache();
     let registered = owned("t", &["a"]);
     assert_eq!(cache.trim(4 * 132, registered.clone()).unwrap().artifacts, 0);
@@ -85,7 +85,7 @@ fn nothing_goes_while_another_process_uses_the_folder() {
 }
 
 #[test]
-fn what_a_crash_left_goes_once_it_is_old() {
+fn files_of_a_crash_go_once_they_are_old() {
     let (dir, cache) = cache();
     let (old, new) = (dir.path().join(".new-old"), dir.path().join(".new-new"));
     for path in [&old, &new] {

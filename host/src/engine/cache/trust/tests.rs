@@ -23,7 +23,7 @@ fn refusal<T>(result: Result<T, Refused>, root: &Path) -> String {
 }
 
 #[test]
-fn modes_are_judged_by_what_they_leave_to_others() {
+fn modes_are_judged_by_the_rights_of_others() {
     let judged = |mode, kind| check_mode(Path::new("x"), mode, kind).is_ok();
     for (mode, secret, own, on_the_way) in [
         (0o600, true, true, true),
@@ -84,7 +84,7 @@ fn every_folder_on_the_way_is_looked_at() {
 }
 
 #[test]
-fn links_are_followed_and_what_they_lead_through_is_looked_at() {
+fn links_are_followed_and_the_folders_on_the_way_are_checked() {
     let (_dir, root) = dir();
     fs::create_dir_all(root.join("real/cache")).unwrap();
     fs::create_dir(root.join("links")).unwrap();
@@ -105,7 +105,7 @@ fn links_are_followed_and_what_they_lead_through_is_looked_at() {
 }
 
 #[test]
-fn what_is_no_file_is_not_opened_and_not_waited_for() {
+fn a_path_that_is_no_file_is_not_opened_and_not_waited_for() {
     let (_dir, root) = dir();
     let (file, link) = (root.join("file"), root.join("link"));
     fs::write(&file, "x").unwrap();

@@ -21,7 +21,7 @@ mod linux {
     ///
     /// Every other call fails as if the kernel did not know it, which is what the C library knows to do without: no files, no
     /// sockets, no programs, no processes, no memory that can be run, no signals to others, and no descriptor but the pipes,
-    /// whoever left it open.
+    /// the part of the host that left it open.
     pub(in crate::engine::compiler) fn filter(threads: u32) -> bool {
         program(threads).is_ok_and(|filter| apply_filter(&filter).is_ok())
     }

@@ -112,7 +112,7 @@ fn a_tenant_that_asks_all_of_its_functions_in_turn_evicts_its_own_only() {
 }
 
 #[test]
-fn a_newcomer_gets_its_part_of_what_another_tenant_has_alone() {
+fn a_newcomer_gets_its_part_from_a_tenant_that_had_all() {
     let mut model = Model::new(options(20, 1000), &[(1, &[1; 60]), (3, &[1; 60])]);
     for tenant in [0, 1] {
         assert!((0..60).all(|function| model.ask(tenant, function)), "none was asked for before");
@@ -144,7 +144,7 @@ fn a_program_larger_than_all_is_kept_only_where_its_tenant_is_alone() {
 }
 
 #[test]
-fn entries_of_what_is_gone_do_not_pile_up() {
+fn entries_of_removed_programs_do_not_pile_up() {
     let mut model = Model::new(options(10, 1000), &[(1, &[1; 2]), (1, &[1])]);
     for _ in 0..1000 {
         model.ask(0, 0);
@@ -198,7 +198,7 @@ proptest! {
 
     /// One tenant alone: the order is that of the last use, but for those that are put in order together.
     #[test]
-    fn what_was_used_last_stays(most in 2_u32..20, uses in vec(0_usize..40, 1..300)) {
+    fn the_program_that_was_used_last_stays(most in 2_u32..20, uses in vec(0_usize..40, 1..300)) {
         let mut model = Model::new(options(most, 10_000), &[(1, &[1; 40])]);
         for function in uses {
             model.ask(0, function);
