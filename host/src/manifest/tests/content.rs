@@ -262,7 +262,7 @@ error: "/items/:id" is not a route: `:id` is a literal here
   |     ^^^^^^^^^^^^
   = help: write a parameter as `{id}`
 
-error: "/items/*" is not a route: a star stands in a parameter only
+error: "/items/*" is not a route: `*` is allowed only inside a parameter
  --> lacewing.toml:7:5
   |
 7 |     "/items/*",
