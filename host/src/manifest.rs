@@ -11,6 +11,7 @@
 mod cors;
 mod decode;
 mod diagnostic;
+mod environment;
 mod explain;
 mod findings;
 mod grants;
@@ -31,6 +32,7 @@ use std::{
     sync::Arc,
 };
 
+pub(crate) use environment::RESERVED_ENV;
 pub(crate) use findings::{Findings, FirstFindings};
 pub(crate) use host_pattern::{MAX_HOST_BYTES, canonical_literal};
 pub(crate) use routing::{Clash, Clashes, Routes};
@@ -38,6 +40,7 @@ pub(crate) use schema::schema_of;
 
 pub use cors::{Cors, Headers, InvalidOrigin, Origin, Origins};
 pub use diagnostic::{Diagnostic, Severity};
+pub use environment::{EnvNames, Outside};
 pub use grants::{
     GrantHost, GrantPort, GrantScheme, Grants, HttpGrant, InvalidGrant, NetworkGrant,
 };
@@ -52,7 +55,7 @@ pub use source::Source;
 pub use terms::Terms;
 pub(crate) use text::HOST_FILE_BYTES;
 pub use text::{MANIFEST_BYTES, ManifestText, Place, ReadError};
-pub(crate) use validate::{RESERVED_ENV, read_network};
+pub(crate) use validate::read_network;
 
 use crate::{
     file::{Located, OpenError, Reach},
@@ -92,12 +95,23 @@ pub struct Function {
     pub written_limits: Vec<(LimitKey, Place)>,
     /// Environment variables, each name once, in the order of the manifest, the app's before the function's.
     pub env: Vec<(String, String)>,
+    /// The part of its environment that the manifest does not say.
+    pub outside: Outside,
     /// The targets that it may reach.
     pub grants: Grants,
     /// The pages of other origins that may call it.
     pub cors: Option<Cors>,
     /// Where its name is written.
     pub place: Place,
+}
+
+impl Function {
+    /// Sets an environment variable, whatever the manifest says.
+    pub fn set_env(&mut self, name: &str, value: &str) {
+        self.env.retain(|(other, _)| other != name);
+        self.env.push((name.to_owned(), value.to_owned()));
+        self.outside.is_used = true;
+    }
 }
 
 impl App {

@@ -5,7 +5,9 @@ use std::{
     path::{Path, PathBuf, absolute},
 };
 
-use super::{App, Diagnostic, Function, Grants, Limits, ManifestText, Methods, Route, RoutePath};
+use super::{
+    App, Diagnostic, Function, Grants, Limits, ManifestText, Methods, Outside, Route, RoutePath,
+};
 use crate::{
     file::{Located, OpenError, Reach},
     name::{AppName, FunctionName, MAX_NAME_BYTES},
@@ -51,6 +53,7 @@ pub(super) fn app_of_component(path: &Path) -> Result<App, Diagnostic> {
         limits: Limits::default(),
         written_limits: Vec::new(),
         env: Vec::new(),
+        outside: Outside::default(),
         grants: Grants::default(),
         cors: None,
         place: place.clone(),
