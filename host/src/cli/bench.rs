@@ -35,13 +35,13 @@ use target::Target;
 
 const EXAMPLES: &str = "\
 Examples:
-  lacewing bench                                     the app in this directory: GET / to its only function
-  lacewing bench hello.wasm --report bench.html      a component, and a page with the plots
-  lacewing bench . shop --path '/items?max=3'        one function of several
+  lacewing bench                                 the app in this directory: GET / to its function
+  lacewing bench hello.wasm --report bench.html  a component, and a page with the plots
+  lacewing bench . shop --path '/items?max=3'    one function of several
   lacewing bench --url https://example.com/ --rate 100 --duration-s 30
 
-An app is measured by a host of its own on this machine: its cold starts first, then `lacewing up` under load. Only measure a URL \
-whose owner agrees to it.";
+An app is measured by a host of its own on this machine: its cold starts first, then
+`lacewing up` under load. Only measure a URL whose owner agrees to it.";
 
 /// Arguments of `bench`.
 #[derive(Debug, Args)]

@@ -158,7 +158,7 @@ impl Steadiness {
     /// In one sentence.
     pub fn describe(&self) -> String {
         let mut text = format!(
-            "the same loop took {:.1} to {:.1} ms, its slowest tenth {:.0} % over its fastest",
+            "the same loop took {:.1} to {:.1} ms, the slowest tenth {:.0} % longer than the fastest",
             self.loop_ms.min,
             self.loop_ms.max,
             self.spread * 100.0
@@ -209,13 +209,13 @@ mod tests {
             Steadiness { loop_ms: Series::new(vec![10.0, 10.1]), spread: 0.01, stolen: None };
         assert_eq!(
             quiet.describe(),
-            "the same loop took 10.0 to 10.1 ms, its slowest tenth 1 % over its fastest"
+            "the same loop took 10.0 to 10.1 ms, the slowest tenth 1 % longer than the fastest"
         );
         let noisy =
             Steadiness { loop_ms: Series::new(vec![10.0, 14.0]), spread: 0.4, stolen: Some(0.05) };
         assert_eq!(
             noisy.describe(),
-            "the same loop took 10.0 to 14.0 ms, its slowest tenth 40 % over its fastest; 5.0 % of CPU time went to \
+            "the same loop took 10.0 to 14.0 ms, the slowest tenth 40 % longer than the fastest; 5.0 % of CPU time went to \
              other machines: noisy, do not trust small differences"
         );
     }
