@@ -12,6 +12,7 @@ use std::{
 use clap::{Args, ValueHint};
 use http::{HeaderName, HeaderValue, Method};
 
+use super::environment::CacheArgs;
 use crate::manifest::RESERVED_ENV;
 
 pub(super) use run::run;
@@ -24,8 +25,8 @@ Examples:
   lacewing invoke . resize --event '{\"type\":\"upload\",\"data\":{\"key\":\"a.png\"}}'
   echo '{\"n\":7}' | lacewing invoke . square --call -          a direct call, its input from a pipe
 
-The exit code is 0 where the function has answered. It is 5 where the outcome is not ok, and where the answer to an event or a
-call is an error.";
+The exit code is 0 where the function has answered. It is 5 where the outcome is not ok, and
+where the answer to an event or a call is an error.";
 
 /// Arguments of `invoke`.
 #[derive(Debug, Args)]
@@ -67,9 +68,13 @@ pub struct InvokeArgs {
     #[arg(long, value_name = "NAME=VALUE")]
     pub env: Vec<EnvVar>,
 
-    /// Print result, outcome, time, fuel and memory as one JSON object.
+    /// Print result, outcome, time, fuel and memory as one JSON object. Its `body_encoding` is json, text, or base64 for a body of
+    /// other bytes.
     #[arg(long)]
     pub json: bool,
+
+    #[command(flatten)]
+    cache: CacheArgs,
 }
 
 impl InvokeArgs {

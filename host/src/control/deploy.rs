@@ -20,7 +20,7 @@ use crate::{
     capability::egress::Egress,
     config::{EgressBounds, HostFile, Quota as TenantQuota, Tenant as TenantConfig},
     engine::{Engines, LoadError, Owner, Registered},
-    file::{Located, OpenError},
+    file::{self, Located, OpenError},
     function::{Allotment, QuotaLimits, Revision, Tenant},
     manifest::{App, Function, HostPattern, LimitKey, Source},
     name::{AppName, FunctionName, TenantName},
@@ -69,7 +69,7 @@ pub struct Swap<'a> {
 
 /// Why one function cannot be deployed.
 #[derive(Debug, thiserror::Error)]
-#[error("function {function} of app {app} ({}): {refusal}", path.display())]
+#[error("function {function} of app {app} ({}): {refusal}", file::plain(path).display())]
 pub struct DeployError {
     /// The tenant of the app.
     pub tenant: TenantName,

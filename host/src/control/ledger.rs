@@ -58,6 +58,13 @@ struct Program {
     executable: Option<Stamp>,
 }
 
+impl Ledger {
+    /// The tenants with their host names.
+    pub fn tenants(&self) -> impl Iterator<Item = (&str, &[String])> {
+        self.head.tenants.iter().map(TenantForm::names)
+    }
+}
+
 impl Program {
     fn this() -> Program {
         #[cfg(target_os = "linux")]

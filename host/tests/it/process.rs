@@ -1,8 +1,9 @@
 //! `lacewing up` as a process of its own.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, PipeReader, Write},
     net::SocketAddr,
+    os::{fd::AsRawFd, unix::fs::OpenOptionsExt},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex},
@@ -20,6 +21,8 @@ pub(crate) struct Up {
     pub(crate) admin: SocketAddr,
     child: Child,
     stderr: Arc<Stderr>,
+    /// Standard error, held open and not read.
+    _unread: Option<PipeReader>,
 }
 
 /// The lines of a process.
@@ -63,6 +66,7 @@ impl Up {
         change(&mut command);
         let mut child = command.spawn().unwrap();
         let pipe = BufReader::new(child.stderr.take().unwrap());
+        drop(command);
         let stderr = Arc::new(Stderr::default());
         std::thread::spawn({
             let stderr = stderr.clone();
@@ -76,7 +80,36 @@ impl Up {
             }
         });
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        Up { address: nowhere, admin: nowhere, child, stderr }
+        Up { address: nowhere, admin: nowhere, child, stderr, _unread: None }
+    }
+
+    /// As [`Up::start`], but its standard error is a pipe that is read no further than until it serves, and is full then.
+    pub(crate) fn unread(args: &[&str]) -> Up {
+        let (reader, writer) = std::io::pipe().unwrap();
+        // A description of its own: that of the process keeps its mode.
+        let mut filler = std::fs::OpenOptions::new()
+            .write(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(format!("/proc/self/fd/{}", writer.as_raw_fd()))
+            .unwrap();
+        let mut command = command(&["up", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0"]);
+        command.env("LACEWING_REQUEST_LOG", "all").args(args).stderr(writer);
+        let child = command.spawn().unwrap();
+        drop(command);
+        let mut lines = BufReader::new(reader);
+        let mut said = Said::default();
+        while !said.lines.iter().any(|line| line.contains("metrics http://")) {
+            let mut line = String::new();
+            assert!(lines.read_line(&mut line).unwrap() > 0, "{:?}", said.lines);
+            said.lines.push(line);
+        }
+        for bytes in [&[b'.'; 4096][..], b"."] {
+            while filler.write(bytes).is_ok() {}
+        }
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let stderr = Arc::new(Stderr { said: Mutex::new(said), more: Condvar::new() });
+        let _unread = Some(lines.into_inner());
+        Up { address: nowhere, admin: nowhere, child, stderr, _unread }.serving()
     }
 
     /// As [`Up::spawn`], within limits that a shell sets: `ulimit -v 1000`, `umask 000`.
@@ -180,5 +213,5 @@ impl Drop for Up {
 
 fn address(line: &str, before: &str) -> SocketAddr {
     let rest = line.split(before).nth(1).unwrap();
-    rest.split(['/', ',', ' ']).next().unwrap().parse().unwrap()
+    rest.trim_end().split(['/', ',', ' ', '"']).next().unwrap().parse().unwrap()
 }

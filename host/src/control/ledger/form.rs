@@ -81,6 +81,10 @@ impl ReachForm {
 }
 
 impl TenantForm {
+    pub(super) fn names(&self) -> (&str, &[String]) {
+        (&self.name, &self.hosts)
+    }
+
     pub(super) fn of(tenant: &TenantConfig) -> TenantForm {
         let Quota { concurrency, rate_per_s, memory_bytes, weight } = tenant.quota;
         TenantForm {
