@@ -66,7 +66,7 @@ async fn a_host_says_everything_in_objects() {
     up.signal("HUP");
     up.line("Swapped red/red/it@");
     up.signal("TERM");
-    let (status, said) = up.wait();
+    let (status, said) = up.wait_raw();
     assert_eq!(status.code(), Some(0), "{said}");
     let objects = objects(&said);
     for (message, level) in [
@@ -113,7 +113,7 @@ async fn lines_of_an_invocation_are_in_the_order_of_their_times() {
     assert_eq!(get(up.address, "localhost", "/speak").await.status, 200);
     up.line("\"outcome\":\"ok\"");
     up.signal("TERM");
-    let (_, said) = up.wait();
+    let (_, said) = up.wait_raw();
     let objects = objects(&said);
     let of_invocation = objects.iter().filter(|one| one["invocation"].is_string());
     let times: Vec<&str> = of_invocation.map(|one| one["timestamp"].as_str().unwrap()).collect();
@@ -132,7 +132,7 @@ fn a_build_that_fails_says_so_in_objects() {
     );
     fs::write(dir.path().join("lacewing.toml"), manifest.replace("\\u{1b}", "\\u001b")).unwrap();
     let up = Up::spawn(&[dir.path().to_str().unwrap(), "--log-format=json"], |_| {});
-    let (status, said) = up.wait();
+    let (status, said) = up.wait_raw();
     assert_eq!(status.code(), Some(3), "{said}");
     let objects = objects(&said);
     assert_eq!(level_of(&objects, "one"), "INFO");

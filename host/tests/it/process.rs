@@ -34,8 +34,38 @@ struct Stderr {
 
 #[derive(Default)]
 struct Said {
+    /// As a person reads them: messages of a JSON log are text here.
     lines: Vec<String>,
+    /// As they are.
+    raw: Vec<String>,
     ended: bool,
+}
+
+impl Said {
+    fn add(&mut self, line: String) {
+        match readable(&line) {
+            Some(text) => self.lines.extend(text.lines().map(str::to_owned)),
+            None => self.lines.push(line.clone()),
+        }
+        self.raw.push(line);
+    }
+}
+
+/// A message of the program in a JSON log, as a log of text has it.
+fn readable(line: &str) -> Option<String> {
+    let value: serde_json::Value = serde_json::from_str(line).ok()?;
+    if value["target"] != "lacewing" {
+        return None;
+    }
+    if let Some(text) = value["text"].as_str() {
+        return Some(text.to_owned());
+    }
+    let message = value["message"].as_str()?;
+    Some(match value["level"].as_str()? {
+        "ERROR" => format!("error: {message}"),
+        "WARN" => format!("warning: {message}"),
+        _ => message.to_owned(),
+    })
 }
 
 /// Artifacts that the tests' processes share: compiled once in a run of all tests, and kept for the next.
@@ -72,7 +102,7 @@ impl Up {
             let stderr = stderr.clone();
             move || {
                 for line in pipe.lines() {
-                    stderr.said.lock().unwrap().lines.push(line.unwrap());
+                    stderr.said.lock().unwrap().add(line.unwrap());
                     stderr.more.notify_all();
                 }
                 stderr.said.lock().unwrap().ended = true;
@@ -101,7 +131,7 @@ impl Up {
         while !said.lines.iter().any(|line| line.contains("metrics http://")) {
             let mut line = String::new();
             assert!(lines.read_line(&mut line).unwrap() > 0, "{:?}", said.lines);
-            said.lines.push(line);
+            said.add(line);
         }
         for bytes in [&[b'.'; 4096][..], b"."] {
             while filler.write(bytes).is_ok() {}
@@ -193,6 +223,12 @@ impl Up {
     pub(crate) fn wait(mut self) -> (ExitStatus, String) {
         drop(self.wait_until(|said| said.ended));
         (self.child.wait().unwrap(), self.said())
+    }
+
+    /// As [`Up::wait`], with the lines as they are.
+    pub(crate) fn wait_raw(mut self) -> (ExitStatus, String) {
+        let raw = self.wait_until(|said| said.ended).raw.join("\n");
+        (self.child.wait().unwrap(), raw)
     }
 
     /// The figure of a line of /proc/PID/status, in bytes.
