@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 
-use crate::memory::Part;
+use lacewing_base::budget::Lease;
 
 /// Bodies up to this many bytes do not go on anybody's account: those who send and read them are bounded in number.
 pub const FREE_BYTES: u64 = 16 * 1024;
@@ -62,7 +62,7 @@ pub struct CutShort(pub String);
 /// Bytes that are on an account.
 struct Held {
     bytes: Bytes,
-    _part: Part,
+    _part: Lease,
 }
 
 impl AsRef<[u8]> for Held {
@@ -90,7 +90,7 @@ impl Body {
     }
 
     /// All of it, and what goes when the last of it was written or given up: its part of an account.
-    pub fn held(bytes: Bytes, part: Part) -> Body {
+    pub fn held(bytes: Bytes, part: Lease) -> Body {
         Body::Full(Bytes::from_owner(Held { bytes, _part: part }))
     }
 

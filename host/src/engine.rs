@@ -50,8 +50,8 @@ pub use turns::{Lane, Turn, Turns, Waiting};
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use crate::memory::Memory;
 use epoch::Ticker;
+use lacewing_base::{budget::Budget, fair::Weight};
 use pool::Pools;
 use stocks::Stocks;
 
@@ -64,7 +64,7 @@ pub struct Engines {
     stocks: Stocks,
     ticker: Arc<Ticker>,
     turns: Arc<Turns>,
-    bodies: Arc<Memory>,
+    bodies: Arc<Budget>,
 }
 
 /// Why an engine could not be made.
@@ -113,7 +113,7 @@ impl Engines {
             stocks: Stocks::new(pools.options(), pools.sandboxes()),
             ticker,
             turns,
-            bodies: Memory::new(pools.options().body_bytes),
+            bodies: Budget::new(pools.options().body_bytes),
             pools,
         }))
     }
@@ -149,7 +149,7 @@ impl Engines {
     }
 
     /// A tenant's share of the cores, and of what its guests take from the host's stocks.
-    pub fn lane(&self, weight: u32) -> Arc<Lane> {
+    pub fn lane(&self, weight: &Weight) -> Arc<Lane> {
         self.turns.lane(weight, self.stocks.holdings(weight))
     }
 
@@ -158,19 +158,13 @@ impl Engines {
         &self.turns
     }
 
-    /// Says how many tenants there are: where there are more than one, none may have all of the memory.
-    pub fn set_tenants(&self, tenants: usize) {
-        self.stocks.set_tenants(tenants);
-        self.bodies.set_tenants(tenants);
-    }
-
     /// The memories, tables and heap of sandboxes, over what each has free.
-    pub fn guests(&self) -> &Arc<Memory> {
+    pub fn guests(&self) -> &Arc<Budget> {
         &self.stocks.guests
     }
 
     /// The account of bodies.
-    pub fn bodies(&self) -> &Arc<Memory> {
+    pub fn bodies(&self) -> &Arc<Budget> {
         &self.bodies
     }
 

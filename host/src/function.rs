@@ -5,7 +5,7 @@ mod residency;
 mod revision;
 mod tenant;
 
-pub use quota::{Held, Pace, Quota, QuotaLimits, Rate};
+pub use quota::{Quota, QuotaLimits, QuotaPermit, Rate};
 pub use residency::{Place, Prepare, ProgramError, Residency, ResidencyOptions, Stake};
 pub use revision::{Component, Revision, RevisionParts};
 pub use tenant::{Allotment, Tenant, WaitingPlace};

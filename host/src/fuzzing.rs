@@ -5,6 +5,7 @@ use std::{pin::Pin, sync::Arc};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, request::Parts};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use lacewing_base::Limits;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
@@ -13,7 +14,6 @@ use crate::{
     engine,
     ingress::{self, Handler, Options, Problem, Routes},
     invocation::{self, HttpRequest},
-    manifest::Limits,
     sandbox::{LeanField, LeanResponse},
 };
 

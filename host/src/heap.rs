@@ -30,7 +30,7 @@ pub use allocator::ChargingAllocator;
 use allocator::{Counter, Owner};
 pub use resident::ResidentWatch;
 
-use crate::memory::Part;
+use lacewing_base::budget::Lease;
 
 /// The heap bytes of one sandbox, or of one connection.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ pub struct Entered {
 #[derive(Debug)]
 struct Closed {
     counter: &'static Counter,
-    charged: Option<Part>,
+    charged: Option<Lease>,
 }
 
 /// An account that was called in.
@@ -129,7 +129,7 @@ impl HeapAccount {
     }
 
     /// Closes the account. Blocks that are still in use are charged to `charged` until they are freed.
-    pub fn close(self, charged: impl FnOnce(u64) -> Option<Part>) {
+    pub fn close(self, charged: impl FnOnce(u64) -> Option<Lease>) {
         let counter = self.counter;
         // A waker that is dropped may free blocks, and run any code: not under the lock.
         drop(counter.closer.take());
@@ -161,7 +161,7 @@ impl Counters {
         counter
     }
 
-    fn close(&mut self, counter: &'static Counter, charged: Option<Part>) {
+    fn close(&mut self, counter: &'static Counter, charged: Option<Lease>) {
         counter.is_open.store(false, Relaxed);
         if counter.bytes() == 0 {
             self.free.push(counter);
@@ -236,10 +236,10 @@ mod tests {
         thread,
     };
 
+    use lacewing_base::{budget::Budget, fair::Weight};
     use proptest::{collection::vec, prelude::*};
 
     use super::*;
-    use crate::memory::Memory;
 
     #[test]
     fn a_block_is_charged_in_its_scope_and_credited_wherever_it_is_freed() {
@@ -306,23 +306,23 @@ mod tests {
 
     #[test]
     fn blocks_of_a_closed_account_are_charged_until_they_are_freed() {
-        let memory = Memory::new(1 << 30);
-        let tenant = memory.account(1);
+        let memory = Budget::new(1 << 30);
+        let tenant = memory.share(&Weight::new(1));
         let account = HeapAccount::open();
         let block = {
             let _entered = account.enter();
             vec![0_u8; 200_000]
         };
         account.close(|bytes| {
-            let mut part = tenant.part();
+            let mut part = tenant.lease();
             part.add(bytes);
             Some(part)
         });
         settle(usize::MAX);
-        assert!(tenant.used_bytes() >= 200_000);
+        assert!(tenant.used() >= 200_000);
         drop(block);
         settle(usize::MAX);
-        assert_eq!(tenant.used_bytes(), 0);
+        assert_eq!(tenant.used(), 0);
     }
 
     #[test]

@@ -32,10 +32,11 @@ pub(crate) use response::{check_head, from_lean};
 
 use std::{sync::Arc, time::Duration};
 
+use lacewing_base::outcome::Outcome;
+
 use crate::{
     body::BodyError,
     engine::Engines,
-    outcome::Outcome,
     telemetry::{InvocationLog, Sink},
 };
 

@@ -2,7 +2,6 @@
 //!
 //! The map of this crate is in `ARCHITECTURE.md`.
 
-pub mod address;
 pub mod body;
 pub mod capability;
 pub mod cli;
@@ -10,7 +9,6 @@ pub mod config;
 pub mod control;
 pub mod engine;
 pub mod event_loop;
-pub mod fair;
 pub mod file;
 pub mod function;
 #[doc(hidden)]
@@ -19,9 +17,6 @@ pub mod heap;
 pub mod ingress;
 pub mod invocation;
 pub mod manifest;
-pub mod memory;
-pub mod name;
-pub mod outcome;
 pub mod sandbox;
 pub mod telemetry;
 

@@ -8,17 +8,13 @@
 //!
 //! Nothing stops at the first finding: what cannot be decoded is taken out, and the rest is looked at all the same.
 
-mod cors;
 mod decode;
 mod diagnostic;
 mod environment;
 mod explain;
 mod findings;
-mod grants;
-mod host_pattern;
-mod limits;
 pub(crate) mod raw;
-mod route;
+mod raw_limits;
 mod routing;
 mod schema;
 mod source;
@@ -26,41 +22,35 @@ mod spanned;
 mod terms;
 mod text;
 mod validate;
+mod written;
 
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use ipnet::IpNet;
+use lacewing_base::{
+    Cors, Grants, HttpGrant, LimitKey, Limits, Route,
+    name::{AppName, FunctionName},
+};
+
 pub(crate) use environment::RESERVED_ENV;
 pub(crate) use findings::{Findings, FirstFindings};
-pub(crate) use host_pattern::{MAX_HOST_BYTES, canonical_literal};
-pub(crate) use routing::{Clash, Clashes, Routes};
+pub(crate) use routing::Routes;
 pub(crate) use schema::schema_of;
 
-pub use cors::{Cors, Headers, InvalidOrigin, Origin, Origins};
 pub use diagnostic::{Diagnostic, Severity};
 pub use environment::{EnvNames, Outside};
-pub use grants::{
-    GrantHost, GrantPort, GrantScheme, Grants, HttpGrant, InvalidGrant, NetworkGrant,
-};
-pub use host_pattern::{HostPattern, InvalidHost};
-pub use limits::{LimitKey, Limits};
-pub use route::{
-    InvalidPath, InvalidRoute, MAX_ROUTE_BYTES, MAX_ROUTE_PARAMETERS, Methods, Route, RoutePath,
-    canonical_path, decode_parameter,
-};
 pub use schema::json_schema;
 pub use source::Source;
 pub use terms::Terms;
 pub(crate) use text::HOST_FILE_BYTES;
 pub use text::{MANIFEST_BYTES, ManifestText, Place, ReadError};
 pub(crate) use validate::read_network;
+pub use written::Written;
 
-use crate::{
-    file::{Located, OpenError, Reach},
-    name::{AppName, FunctionName},
-};
+use crate::file::{Located, OpenError, Reach};
 
 /// The name of a manifest in its directory.
 pub const FILE_NAME: &str = "lacewing.toml";
@@ -88,7 +78,7 @@ pub struct Function {
     /// Where its component comes from.
     pub source: Source,
     /// The requests it answers; may be empty, for a function that is only invoked.
-    pub routes: Vec<Route>,
+    pub routes: Vec<Written<Route>>,
     /// The limits of an invocation: those of the manifest, on the defaults, before any cap.
     pub limits: Limits,
     /// The limits that the manifest says itself, each with its place, in the order of [`LimitKey::ALL`].
@@ -98,7 +88,7 @@ pub struct Function {
     /// The part of its environment that the manifest does not say.
     pub outside: Outside,
     /// The targets that it may reach.
-    pub grants: Grants,
+    pub grants: WrittenGrants,
     /// The pages of other origins that may call it.
     pub cors: Option<Cors>,
     /// Where its name is written.
@@ -111,6 +101,25 @@ impl Function {
         self.env.retain(|(other, _)| other != name);
         self.env.push((name.to_owned(), value.to_owned()));
         self.outside.is_used = true;
+    }
+}
+
+/// The grants of a function, each with its place.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WrittenGrants {
+    /// See [`Grants::http`].
+    pub http: Vec<Written<HttpGrant>>,
+    /// See [`Grants::networks`].
+    pub networks: Vec<Written<IpNet>>,
+}
+
+impl WrittenGrants {
+    /// The grants themselves.
+    pub fn grants(&self) -> Grants {
+        Grants {
+            http: self.http.iter().map(|grant| grant.value.clone()).collect(),
+            networks: self.networks.iter().map(|network| network.value).collect(),
+        }
     }
 }
 

@@ -38,9 +38,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use lacewing_base::outcome::Outcome;
 use wasmtime::{Store, component::Instance};
 
-use crate::outcome::Outcome;
 use crate::{
     capability::egress::Propagation,
     engine::{Engines, Lane, Running, Turn},

@@ -12,8 +12,8 @@ use lacewing::{
         route::{Found, RouteKey, Router},
     },
     invocation::{Direction, Excess, HttpRequest, strip},
-    manifest::{Limits, Methods},
 };
+use lacewing_base::{Limits, Methods};
 
 const MAX_TARGET_BYTES: usize = 8192;
 

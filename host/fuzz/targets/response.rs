@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header::CONTENT_LENGTH};
-use lacewing::{fuzzing, manifest::Limits, sandbox::LeanResponse};
+use lacewing::{fuzzing, sandbox::LeanResponse};
+use lacewing_base::Limits;
 
 const USUAL: [&str; 12] = [
     "content-length",

@@ -3,10 +3,8 @@
 //! Input: a line for each route, `METHODS HOST PATH OWNER`, then an empty one, then `METHOD HOST PATH` for each request.
 
 use http::Method;
-use lacewing::{
-    ingress::route::{Found, RouteKey, Router},
-    manifest::Methods,
-};
+use lacewing::ingress::route::{Found, RouteKey, Router};
+use lacewing_base::Methods;
 
 pub(crate) fn run(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };

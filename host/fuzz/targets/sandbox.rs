@@ -12,11 +12,10 @@ use lacewing::{
     config::{Compilation, CompilerProgram},
     engine::{Compiler, Engines, Lane, Loader, PoolOptions},
     fuzzing,
-    manifest::{Grants, Limits},
-    outcome::Outcome,
     sandbox::{LeanRequest, Linkers, Program, Sandbox, Spec},
     telemetry::{Context, GuestLog, InvocationId, Origin, Sink},
 };
+use lacewing_base::{Grants, Limits, outcome::Outcome};
 use wasm_encoder::{Component, ComponentSectionId, RawSection};
 use wasmparser::{Parser, Payload};
 

@@ -17,11 +17,10 @@ use lacewing::{
     config::{Compilation, CompilerProgram},
     engine::{Compiler, Engines, Lane, Loader, PoolOptions},
     heap,
-    manifest::{Grants, Limits},
-    outcome::Outcome,
     sandbox::{LeanRequest, Linkers, Program, Sandbox, Spec},
     telemetry::{Context, GuestLog, InvocationId, Origin, Sink},
 };
+use lacewing_base::{Grants, Limits, fair::Weight, outcome::Outcome};
 
 /// Bytes of linear memory, and of the heap, that the guest may have.
 const MEMORY_BYTES: u64 = 4 << 20;
@@ -95,7 +94,7 @@ fn attack(data: &[u8]) -> u64 {
     let Some((_, script)) = data.split_first() else { return 0 };
     assert!(heap::is_charged(), "the allocator charges nothing to accounts");
     let host = &*HOST;
-    let lane = host.engines.lane(1);
+    let lane = host.engines.lane(&Weight::new(1));
     let limits = limits(has_many_handles(data));
     // The script has this much room in the guest.
     let script = &script[..script.len().min(0x4000)];
@@ -104,7 +103,7 @@ fn attack(data: &[u8]) -> u64 {
     assert!(host.engines.usage().is_idle(), "{:?}", host.engines.usage());
     heap::settle(usize::MAX);
     assert_eq!(host.runtime.metrics().num_alive_tasks(), 0, "tasks");
-    lane.memory().used_bytes()
+    lane.memory().used()
 }
 
 async fn invoke(

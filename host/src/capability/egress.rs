@@ -39,6 +39,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use lacewing_base::name::TenantName;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::Semaphore,
@@ -60,7 +61,7 @@ pub use self::{
     policy::Policy,
     resolve::{Lookup, Resolve, SystemResolver},
 };
-use crate::{config::EgressBounds, name::TenantName, telemetry::GuestLog};
+use crate::{config::EgressBounds, telemetry::GuestLog};
 
 /// How long the host waits for others. A guest may ask for less, and what it does not ask for is this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -213,8 +214,8 @@ pub struct EgressLimits {
     pub bytes: u64,
 }
 
-impl From<&crate::manifest::Limits> for EgressLimits {
-    fn from(limits: &crate::manifest::Limits) -> EgressLimits {
+impl From<&lacewing_base::Limits> for EgressLimits {
+    fn from(limits: &lacewing_base::Limits) -> EgressLimits {
         EgressLimits {
             concurrency: limits.outbound_concurrency,
             requests: limits.outbound_requests,

@@ -8,9 +8,9 @@ use std::{
 };
 
 use clap::{Args, ValueHint};
+use lacewing_base::name::AppName;
 
 use super::{Error, ExitCode, console::Console};
-use crate::name::AppName;
 
 pub use template::Template;
 

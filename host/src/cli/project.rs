@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use lacewing_base::name::AppName;
+
 use super::{
     Error,
     build::{self, BuildError, Toolchain},
@@ -16,7 +18,6 @@ use crate::{
     config::{self, HostFile, Outline, Settings, Tenant},
     control::{Components, DeployError},
     manifest::{App, Diagnostic, Source},
-    name::AppName,
     telemetry::{Captured, Sink, displayed},
 };
 

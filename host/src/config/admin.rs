@@ -2,8 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use lacewing_base::HostPattern;
+
 use super::settings;
-use crate::manifest::{Diagnostic, Findings, HostPattern, raw::At};
+use crate::manifest::{Diagnostic, Findings, raw::At};
 
 /// Where the listener is; none where it is off.
 pub(super) fn read_address(raw: &At<String>, findings: &mut Findings) -> Option<SocketAddr> {

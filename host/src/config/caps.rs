@@ -2,8 +2,10 @@
 
 use std::ops::RangeInclusive;
 
+use lacewing_base::{LimitKey, Limits};
+
 use crate::manifest::{
-    App, Diagnostic, Findings, Function, LimitKey, Limits, Place,
+    App, Diagnostic, Findings, Function, Place,
     raw::{At, RawCaps, Whole},
 };
 

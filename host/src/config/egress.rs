@@ -3,22 +3,21 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
-
-use super::raw::RawTenantEgress;
-use crate::{
+use lacewing_base::{
+    GrantHost, HttpGrant,
     address::{Special, translated},
-    manifest::{
-        Diagnostic, Findings, Function, GrantHost, HttpGrant, NetworkGrant, raw::At, read_network,
-    },
     name::TenantName,
 };
+
+use super::raw::RawTenantEgress;
+use crate::manifest::{Diagnostic, Findings, Function, Written, raw::At, read_network};
 
 /// How far the grants of a tenant's manifests may lead. An app that asks for more is refused, and each connection is
 /// looked at again when it is made.
 ///
 /// The default is that of a host file that says nothing: every host on the public internet, and no
 /// [special](Special) address.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct EgressBounds {
     /// The special addresses that may be reached: loopback, private, link-local and so on. Keys: `egress.networks`, and the
     /// tenant's own on top of it. Default none.
@@ -83,13 +82,13 @@ impl EgressBounds {
     pub(super) fn check<'a>(&'a self, function: &'a Function) -> impl Iterator<Item = Beyond<'a>> {
         let http = function.grants.http.iter();
         let http = http.filter_map(|grant| self.check_grant(grant));
-        let networks = function.grants.networks.iter().filter_map(|grant| {
-            Some(Beyond::Network { grant, special: self.refuses_within(&grant.network)? })
+        let networks = function.grants.networks.iter().filter_map(|network| {
+            Some(Beyond::Network { network, special: self.refuses_within(network)? })
         });
         http.chain(networks)
     }
 
-    fn check_grant<'a>(&self, grant: &'a HttpGrant) -> Option<Beyond<'a>> {
+    fn check_grant<'a>(&self, grant: &'a Written<HttpGrant>) -> Option<Beyond<'a>> {
         if !self.allows(&grant.host) {
             return Some(Beyond::Host { grant });
         }
@@ -101,11 +100,11 @@ impl EgressBounds {
 /// A grant that asks for more than the bounds of its tenant.
 pub(super) enum Beyond<'a> {
     /// Hosts that are not named.
-    Host { grant: &'a HttpGrant },
+    Host { grant: &'a Written<HttpGrant> },
     /// An address.
-    Address { grant: &'a HttpGrant, refused: OutOfBounds },
+    Address { grant: &'a Written<HttpGrant>, refused: OutOfBounds },
     /// A network.
-    Network { grant: &'a NetworkGrant, special: Special },
+    Network { network: &'a Written<IpNet>, special: Special },
 }
 
 impl Beyond<'_> {
@@ -136,9 +135,9 @@ impl Beyond<'_> {
                 let what = format!("grant `{grant}`");
                 leads(&what, *special, &IpNet::from(*address)).at(&grant.place)
             }
-            Beyond::Network { grant, special } => {
-                let what = format!("network `{}`", grant.network);
-                leads(&what, *special, &grant.network).at(&grant.place)
+            Beyond::Network { network, special } => {
+                let what = format!("network `{network}`");
+                leads(&what, *special, network).at(&network.place)
             }
         }
     }

@@ -6,17 +6,18 @@ use std::{
     sync::Arc,
 };
 
+use lacewing_base::{HostPattern, name::TenantName};
+
 use super::egress::read_networks;
 use super::raw::{RawHostFile, RawTenant};
 use super::{HostOwners, LogFormat, Outline, Settings, Tenant, outline};
 use crate::{
     file::Located,
     manifest::{
-        App, Diagnostic, Findings, HOST_FILE_BYTES, HostPattern, ManifestText,
+        App, Diagnostic, Findings, HOST_FILE_BYTES, ManifestText,
         raw::{At, Entries},
         schema_of,
     },
-    name::TenantName,
 };
 
 /// Everything that a host serves.

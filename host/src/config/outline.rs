@@ -15,12 +15,11 @@ use std::{
     sync::Arc,
 };
 
+use lacewing_base::name::AppName;
+
 use super::raw::RawTenant;
 use super::{Caps, HostFile, HostOwners, RefusedApp, Settings, Tenant};
-use crate::{
-    manifest::{App, Diagnostic, EnvNames, Findings, Place, Terms, raw::At},
-    name::AppName,
-};
+use crate::manifest::{App, Diagnostic, EnvNames, Findings, Place, Terms, raw::At};
 
 /// A host file of which no manifest was read.
 #[derive(Clone, Debug)]

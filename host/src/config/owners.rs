@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
+use lacewing_base::{HostPattern, name::TenantName};
+
 use super::Tenant;
-use crate::{manifest::HostPattern, name::TenantName};
 
 /// The owners of host names, by the tenants' own patterns.
 #[derive(Debug, Default)]

@@ -7,12 +7,13 @@ use std::{
     time::Duration,
 };
 
+use lacewing_base::LimitKey;
 use serde::{Deserialize, Serialize};
 
 use super::raw::{RawAdmission, RawConnections, RawHostFile, RawResidency};
 use super::{AppKey, Caps, Compilation, Counting, MemoryPlan, admin, machine};
 use crate::manifest::raw::{At, Whole};
-use crate::manifest::{Diagnostic, Findings, LimitKey, MANIFEST_BYTES};
+use crate::manifest::{Diagnostic, Findings, MANIFEST_BYTES};
 
 const MIB: u64 = 1024 * 1024;
 

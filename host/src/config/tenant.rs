@@ -3,16 +3,17 @@
 use std::path::PathBuf;
 
 use ipnet::IpNet;
+use lacewing_base::{
+    HostPattern, Route,
+    name::{AppName, TenantName},
+};
 
 use super::raw::{RawQuota, RawTenant};
 use super::settings::small;
 use super::{CapViolation, Caps, EgressBounds, HostOwners, Settings};
-use crate::{
-    manifest::{
-        App, Diagnostic, Findings, FirstFindings, Function, HostPattern, Place, Route, Routes,
-        raw::{At, RawCaps, Whole},
-    },
-    name::{AppName, TenantName},
+use crate::manifest::{
+    App, Diagnostic, Findings, FirstFindings, Function, Place, Routes, Written,
+    raw::{At, RawCaps, Whole},
 };
 
 const MIB: u64 = 1024 * 1024;
@@ -59,7 +60,7 @@ impl RefusedApp {
 }
 
 /// The quota of all functions of a tenant together; `None` is no bound but the host's own.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Quota {
     /// Invocations at once. Key: `concurrency`. `throttled`.
     pub concurrency: Option<u32>,
@@ -205,7 +206,7 @@ impl Tenant {
         if self.hosts.is_empty() {
             return routes.next().map(|route| self.no_hosts(route)).into_iter().collect();
         }
-        let check = |route: &Route| {
+        let check = |route: &Written<Route>| {
             let host = route.host.as_ref()?;
             let owner = owners.owner(host);
             if owner == Some(&self.name) {
@@ -222,7 +223,7 @@ impl Tenant {
         routes.filter_map(check).collect()
     }
 
-    fn no_hosts(&self, route: &Route) -> Diagnostic {
+    fn no_hosts(&self, route: &Written<Route>) -> Diagnostic {
         let message = format!(
             "tenant `{}` has routes and no host names, so that no request reaches it",
             self.name

@@ -6,9 +6,11 @@ mod schema;
 
 use std::{path::Path, time::Duration};
 
+use lacewing_base::{HostPattern, LimitKey};
+
 use super::testing::Hosts;
 use super::*;
-use crate::manifest::{App, HostPattern, LimitKey, testing::print};
+use crate::manifest::{App, testing::print};
 
 /// A host file that uses every key, which is what the schema's tests take too.
 const FULL: &str = r##"
@@ -216,7 +218,7 @@ fn defaults_are_lowered_to_the_caps() {
 #[test]
 fn caps_are_checked() {
     let mut caps = Caps::none();
-    let limits = crate::manifest::Limits::default();
+    let limits = lacewing_base::Limits::default();
     assert_eq!(caps.check(&limits), []);
     caps.set(LimitKey::CpuMs, 1000);
     caps.set(LimitKey::MemoryMib, 63);

@@ -5,6 +5,7 @@
 //! A revision that was deployed before is not looked at again: a component whose file is the one that it was is not read, and a revision
 //! that passed is not started, in this process or, as far as its [`Ledger`] says so, in one before it.
 
+mod identity;
 mod loads;
 mod revise;
 mod rollout;
@@ -12,6 +13,12 @@ mod rollout;
 use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use futures_util::{FutureExt, future::BoxFuture};
+use lacewing_base::{
+    HostPattern, LimitKey,
+    budget::Budget,
+    name::{AppName, FunctionName, TenantName},
+    outcome::Outcome,
+};
 
 pub(super) use self::loads::Loads;
 use self::{revise::Revise, rollout::Rollout};
@@ -22,9 +29,7 @@ use crate::{
     engine::{Engines, LoadError, Owner, Registered},
     file::{self, Located, OpenError},
     function::{Allotment, QuotaLimits, Revision, Tenant},
-    manifest::{App, Function, HostPattern, LimitKey, Source},
-    name::{AppName, FunctionName, TenantName},
-    outcome::Outcome,
+    manifest::{App, Function, Source},
     sandbox::{InitError, LinkError},
     telemetry::Origin,
 };
@@ -89,6 +94,9 @@ pub enum Refusal {
     /// The component itself, or its file.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// A function that cannot be serialised: a bug of the host.
+    #[error("the host cannot name this revision: {0}")]
+    Identity(#[from] postcard::Error),
     /// The component against this host.
     #[error(transparent)]
     Link(#[from] LinkError),
@@ -260,6 +268,7 @@ impl Host {
 /// The tenants of what is deployed, and of what is being.
 pub(super) struct Tenants {
     engines: Arc<Engines>,
+    slots: Arc<Budget>,
     current: HashMap<TenantName, Arc<Tenant>>,
     /// The tenants' allotments once they are deployed.
     next: Vec<(Arc<Tenant>, Allotment)>,
@@ -272,6 +281,7 @@ impl Tenants {
         let tenants = current.revisions.iter().map(|revision| &revision.tenant);
         Tenants {
             engines: host.invoker().engines().clone(),
+            slots: host.invoker().admission().slots().clone(),
             current: tenants.map(|tenant| (tenant.name().clone(), tenant.clone())).collect(),
             next: Vec::new(),
             bounds: HashMap::new(),
@@ -288,20 +298,19 @@ impl Tenants {
         let allotment = allotment(quota);
         let tenant = match self.current.get(name) {
             Some(tenant) => tenant.clone(),
-            None => Tenant::new(name.clone(), allotment, &self.engines),
+            None => Tenant::new(name.clone(), allotment, &self.engines, &self.slots),
         };
         self.next.push((tenant.clone(), allotment));
         self.bounds.insert(name.clone(), Arc::new(bounds.clone()));
         tenant
     }
 
-    /// Makes it so, and says how many they are.
-    pub(super) fn enforce(&self, egress: &Egress) -> usize {
+    /// Makes it so.
+    pub(super) fn enforce(&self, egress: &Egress) {
         egress.set_bounds(self.bounds.clone());
         for (tenant, allotment) in &self.next {
             tenant.set(*allotment);
         }
-        self.next.len()
     }
 }
 
@@ -309,7 +318,7 @@ impl Tenants {
 fn registered(revision: &Revision) -> Registered {
     let Revision { tenant, component, .. } = revision;
     Registered {
-        owner: Owner { tenant: tenant.name().clone(), weight: tenant.share().weight() },
+        owner: Owner { tenant: tenant.name().clone(), weight: tenant.weight().get() },
         compiled: component.compiled,
         profile: revision.profile(),
         snapshot: snapshot_of(revision),

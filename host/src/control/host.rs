@@ -3,6 +3,10 @@
 use std::{path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
+use lacewing_base::{
+    LimitKey,
+    name::{AppName, TenantName},
+};
 use tokio::task::JoinError;
 
 use super::deploy::{Loads, Tenants};
@@ -16,8 +20,6 @@ use crate::{
     heap,
     ingress::{Endpoint, Routes, route::Router},
     invocation::{Admission, Invoker, QueueOptions},
-    manifest::LimitKey,
-    name::{AppName, TenantName},
     sandbox::Spec,
     telemetry::{Health, InvocationLog, Metrics, Sink},
 };
@@ -51,7 +53,7 @@ pub struct Deployed {
 }
 
 /// An app of which something is deployed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct DeployedApp {
     /// The tenant of the app.
     pub tenant: TenantName,
@@ -214,9 +216,7 @@ impl Host {
         router: Router<Endpoint<Arc<Revision>>>,
         tenants: &Tenants,
     ) {
-        let tenants = tenants.enforce(&self.egress);
-        self.invoker.admission().set_tenants(tenants);
-        self.invoker.engines().set_tenants(tenants);
+        tenants.enforce(&self.egress);
         for revision in &deployed.revisions {
             revision.enforce();
             revision.metrics.set_revisions(vec![revision.origin.revision.clone()]);
@@ -254,10 +254,10 @@ fn watch_use(metrics: &Metrics, invoker: &Arc<Invoker>) {
         (
             "guest_memory_bytes",
             "Memories, tables and heap of sandboxes, over what each has free",
-            |i| i.engines().guests().used_bytes(),
+            |i| i.engines().guests().used(),
         ),
         ("bodies_bytes", "What is held of large bodies of requests and responses", |i| {
-            i.engines().bodies().used_bytes()
+            i.engines().bodies().used()
         }),
         ("sandboxes_capacity", "Sandboxes that may exist at once", |i| {
             i.admission().capacity().into()

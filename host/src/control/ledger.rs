@@ -29,10 +29,14 @@ use std::{
     time::SystemTime,
 };
 
+use lacewing_base::{
+    Cors, HostPattern,
+    name::{AppName, TenantName},
+};
 use serde::{Deserialize, Serialize};
 
-use self::form::{CorsForm, FunctionForm, HomeForm, SpecForm, TenantForm};
-use super::{Deployed, Host};
+use self::form::{FunctionForm, SpecForm, TenantForm};
+use super::{Deployed, DeployedApp, Host};
 use crate::{
     config::{HostFile, Settings},
     engine::{ArtifactCache, Exports, Profile},
@@ -45,7 +49,7 @@ use crate::{
 pub use form::Malformed;
 
 /// Changes with the layout of what follows it.
-const FORMAT: u32 = 4;
+const FORMAT: u32 = 5;
 
 /// The largest ledger that is read, in bytes: a million functions.
 const MAX_BYTES: u64 = 256 << 20;
@@ -60,7 +64,7 @@ struct Program {
 
 impl Ledger {
     /// The tenants with their host names.
-    pub fn tenants(&self) -> impl Iterator<Item = (&str, &[String])> {
+    pub fn tenants(&self) -> impl Iterator<Item = (&TenantName, &[HostPattern])> {
         self.head.tenants.iter().map(TenantForm::names)
     }
 }
@@ -89,10 +93,10 @@ struct Head {
     warnings: Vec<String>,
     components: Vec<ComponentForm>,
     tenants: Vec<TenantForm>,
-    apps: Vec<String>,
-    homes: Vec<HomeForm>,
+    apps: Vec<AppName>,
+    homes: Vec<DeployedApp>,
     specs: Vec<SpecForm>,
-    cors: Vec<CorsForm>,
+    cors: Vec<Arc<Cors>>,
     functions: u32,
 }
 
@@ -193,7 +197,7 @@ impl Ledger {
     }
 
     /// The functions, in the order of the deploy.
-    fn functions(&self) -> impl Iterator<Item = Result<FunctionForm<'_>, Malformed>> {
+    fn functions(&self) -> impl Iterator<Item = Result<FunctionForm, Malformed>> {
         let mut rest = &self.bytes[self.functions..];
         (0..self.head.functions).map(move |_| {
             let (function, after) = postcard::take_from_bytes(rest)?;
@@ -286,7 +290,7 @@ impl Head {
 fn write(mut head: Head, deployed: &Deployed) -> postcard::Result<Vec<u8>> {
     head.functions = u32::try_from(deployed.revisions.len()).unwrap_or(u32::MAX);
     head.complete = deployed.complete;
-    head.homes = deployed.apps.iter().map(HomeForm::of).collect();
+    head.homes = deployed.apps.clone();
     let mut tables = form::Tables::default();
     let mut functions = Vec::new();
     for revision in &deployed.revisions {

@@ -2,6 +2,8 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use lacewing_base::{Cors as CorsConfig, HostPattern, Route, name::TenantName};
+
 use super::deploy::{DeployError, Refusal};
 use crate::{
     config::HostOwners,
@@ -10,8 +12,6 @@ use crate::{
         Cors, Endpoint,
         route::{RouteKey, Router, RouterBuilder},
     },
-    manifest::{Cors as CorsConfig, HostPattern, Route},
-    name::TenantName,
 };
 
 /// The host names of the tenants.

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use lacewing_base::Limits;
 use tokio::runtime::Handle;
 
 use super::{Host, deploy::Refusal};
 use crate::{
     engine::{Instrumented, SnapshotName, has_init},
     function::Revision,
-    manifest::Limits,
     sandbox::{InitError, InitSpec, Snapshot, snapshot},
     telemetry::{Context, GuestLog, InvocationId, Origin},
 };

@@ -1,28 +1,32 @@
 //! The stocks that the sandboxes of all tenants take from, and the part of each that one tenant holds.
 //!
 //! ```text
-//!   Stocks (a host's)                         Holdings (a tenant's, one account in each stock)
+//!   Stocks (a host's)                         Holdings (a tenant's, one share of each stock)
 //!     guests       bytes of guests' memories, and of what the host holds for guests
 //!     provisioned  slots for what is made ahead, and for instances that are used again
 //!     memories     linear memories over the one that each sandbox has
 //!     tables       tables over those that each sandbox has
 //! ```
 //!
-//! Each is shared by the rule of [`Memory`]: where there are several tenants, none can use one up.
+//! Each is shared by the rule of [`Budget`]: where there are several tenants, none can use one up.
 
 use std::sync::Arc;
 
+use lacewing_base::{
+    budget::{Budget, Exhausted, Lease, Share},
+    fair::Weight,
+};
+
 use super::pool::{PoolOptions, TABLES};
-use crate::memory::{Account, Memory, NoRoom, Part};
 
 /// The stocks of one host.
 #[derive(Debug)]
 pub(super) struct Stocks {
     first_bytes: u64,
-    pub(super) guests: Arc<Memory>,
-    provisioned: Arc<Memory>,
-    memories: Arc<Memory>,
-    tables: Arc<Memory>,
+    pub(super) guests: Arc<Budget>,
+    provisioned: Arc<Budget>,
+    memories: Arc<Budget>,
+    tables: Arc<Budget>,
 }
 
 /// One tenant's holdings of the stocks.
@@ -30,17 +34,17 @@ pub(super) struct Stocks {
 pub struct Holdings {
     /// The bytes that each sandbox has without being charged.
     first_bytes: u64,
-    memory: Arc<Account>,
-    provisioned: Arc<Account>,
-    memories: Arc<Account>,
-    tables: Arc<Account>,
+    memory: Arc<Share>,
+    provisioned: Arc<Share>,
+    memories: Arc<Share>,
+    tables: Arc<Share>,
 }
 
 /// Memories and tables that a sandbox has over what every one has. Given back when dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Claim {
-    _memories: Option<Part>,
-    _tables: Option<Part>,
+    _memories: Option<Lease>,
+    _tables: Option<Lease>,
 }
 
 impl Stocks {
@@ -48,59 +52,46 @@ impl Stocks {
     pub(super) fn new(pool: &PoolOptions, sandboxes: u32) -> Stocks {
         Stocks {
             first_bytes: pool.first_bytes,
-            guests: Memory::new(pool.guest_bytes),
-            provisioned: Memory::new(pool.provisioned().into()),
-            memories: Memory::new(pool.more_memories(sandboxes).into()),
-            tables: Memory::new(pool.more_tables(sandboxes).into()),
+            guests: Budget::new(pool.guest_bytes),
+            provisioned: Budget::new(pool.provisioned().into()),
+            memories: Budget::new(pool.more_memories(sandboxes).into()),
+            tables: Budget::new(pool.more_tables(sandboxes).into()),
         }
     }
 
-    fn all(&self) -> [&Arc<Memory>; 4] {
+    fn all(&self) -> [&Arc<Budget>; 4] {
         [&self.guests, &self.provisioned, &self.memories, &self.tables]
     }
 
-    pub(super) fn set_tenants(&self, tenants: usize) {
-        for stock in self.all() {
-            stock.set_tenants(tenants);
-        }
-    }
-
-    pub(super) fn holdings(&self, weight: u32) -> Holdings {
-        let [memory, provisioned, memories, tables] = self.all().map(|stock| stock.account(weight));
+    pub(super) fn holdings(&self, weight: &Weight) -> Holdings {
+        let [memory, provisioned, memories, tables] = self.all().map(|stock| stock.share(weight));
         let first_bytes = self.first_bytes;
         Holdings { first_bytes, memory, provisioned, memories, tables }
     }
 }
 
 impl Holdings {
-    /// Changes its share of each.
-    pub(super) fn set_weight(&self, weight: u32) {
-        for account in [&self.memory, &self.provisioned, &self.memories, &self.tables] {
-            account.set_weight(weight);
-        }
-    }
-
     /// Memories, tables and heap that each of its sandboxes has without being charged, in bytes.
     pub fn first_bytes(&self) -> u64 {
         self.first_bytes
     }
 
     /// The account of its sandboxes.
-    pub fn memory(&self) -> &Arc<Account> {
+    pub fn memory(&self) -> &Arc<Share> {
         &self.memory
     }
 
     /// A slot for a sandbox that is made ahead, if one is left for this tenant.
-    pub fn provision(&self) -> Option<Part> {
+    pub fn provision(&self) -> Option<Lease> {
         take(&self.provisioned, 1).ok()
     }
 
     /// Leave to have as many memories and tables as a component needs, if so many are left for this tenant: none has to be given for
     /// what every sandbox has.
     pub(crate) fn claim(&self, memories: u32, tables: u32) -> Option<Claim> {
-        let claim = |account: &Arc<Account>, more: u32| match more {
+        let claim = |share: &Arc<Share>, more: u32| match more {
             0 => Some(None),
-            more => take(account, more).ok().map(Some),
+            more => take(share, more).ok().map(Some),
         };
         Some(Claim {
             _memories: claim(&self.memories, memories.saturating_sub(1))?,
@@ -109,10 +100,10 @@ impl Holdings {
     }
 }
 
-fn take(account: &Arc<Account>, count: u32) -> Result<Part, NoRoom> {
-    let mut part = account.part();
-    part.grow(count.into())?;
-    Ok(part)
+fn take(share: &Arc<Share>, count: u32) -> Result<Lease, Exhausted> {
+    let mut lease = share.lease();
+    lease.grow(count.into())?;
+    Ok(lease)
 }
 
 #[cfg(test)]
@@ -120,7 +111,7 @@ pub(super) mod tests {
     use super::*;
 
     /// Of a tenant of a small host.
-    pub(in crate::engine) fn holdings(weight: u32) -> Holdings {
+    pub(in crate::engine) fn holdings(weight: &Weight) -> Holdings {
         Stocks::new(&PoolOptions::default(), 1).holdings(weight)
     }
 
@@ -128,12 +119,12 @@ pub(super) mod tests {
     fn no_tenant_of_several_has_all_of_a_stock() {
         let pool = PoolOptions { sandboxes: 40, ..PoolOptions::default() };
         let stocks = Stocks::new(&pool, 40);
-        let (one, other) = (stocks.holdings(1), stocks.holdings(1));
-        let alone: Vec<Part> = std::iter::from_fn(|| one.provision()).collect();
+        let one = stocks.holdings(&Weight::new(1));
+        let alone: Vec<Lease> = std::iter::from_fn(|| one.provision()).collect();
         assert_eq!(alone.len(), 10, "a quarter of the slots");
         drop(alone);
-        stocks.set_tenants(2);
-        let slots: Vec<Part> = std::iter::from_fn(|| one.provision()).collect();
+        let other = stocks.holdings(&Weight::new(1));
+        let slots: Vec<Lease> = std::iter::from_fn(|| one.provision()).collect();
         assert_eq!(slots.len(), 8);
         assert!(other.provision().is_some());
         let memories: Vec<Claim> = std::iter::from_fn(|| one.claim(8, 1)).collect();
@@ -143,14 +134,14 @@ pub(super) mod tests {
         assert_eq!(tables.len(), 5, "30 each of 192");
         assert!(other.claim(1, 3).is_some());
         drop((slots, memories, tables));
-        assert!(stocks.all().iter().all(|stock| stock.used_bytes() == 0));
+        assert!(stocks.all().iter().all(|stock| stock.used() == 0));
     }
 
     #[test]
     fn what_every_sandbox_has_is_not_claimed() {
-        let holdings = holdings(1);
+        let holdings = holdings(&Weight::new(1));
         let claims: Vec<Option<Claim>> = (0..10_000).map(|_| holdings.claim(1, TABLES)).collect();
         assert!(claims.iter().all(Option::is_some));
-        assert_eq!(holdings.tables.used_bytes() + holdings.memories.used_bytes(), 0);
+        assert_eq!(holdings.tables.used() + holdings.memories.used(), 0);
     }
 }

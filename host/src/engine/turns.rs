@@ -24,20 +24,22 @@ use std::{
     num::NonZero,
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering::Relaxed},
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{
+            AtomicBool, AtomicI64, AtomicU32,
+            Ordering::{Relaxed, SeqCst},
+        },
     },
     task::{Context, Poll},
     thread,
     time::{Duration, Instant},
 };
 
-use tokio::sync::oneshot;
-
 use super::Holdings;
-use crate::{
-    fair::{FairQueue, Party, Share, Ticket},
-    memory::Account,
+use lacewing_base::{
+    budget::Share,
+    fair::{Flow, Weight},
+    permits::{self, Permit, Resource, Wait, Waiters},
 };
 
 /// The CPU time that a lane may save up, in nanoseconds: how long the guests of one that did nothing for a while run before they
@@ -61,14 +63,9 @@ const IDLE_REFILLS: u32 = 100;
 #[derive(Debug)]
 pub struct Turns {
     cores: u32,
-    state: Mutex<State>,
+    taken: AtomicU32,
+    waiters: Waiters<Turns>,
     active: Mutex<Active>,
-}
-
-#[derive(Debug)]
-struct State {
-    free: u32,
-    waiting: FairQueue<(Arc<Lane>, oneshot::Sender<Turn>)>,
 }
 
 /// The lanes that have run something of late.
@@ -83,7 +80,7 @@ struct Active {
 pub struct Lane {
     turns: Arc<Turns>,
     holdings: Holdings,
-    share: Arc<Share>,
+    flow: Arc<Flow>,
     credit_ns: AtomicI64,
     /// The credit after the last refill.
     refilled_ns: AtomicI64,
@@ -94,18 +91,34 @@ pub struct Lane {
 /// The right to run until the next tick. Dropping the turn gives it to the next guest.
 #[derive(Debug)]
 pub struct Turn {
-    // None: the turn was given back already.
-    lane: Option<Arc<Lane>>,
+    permit: Permit<Turns>,
     used: Duration,
 }
 
 /// A guest that waits for its turn. Dropping it leaves the queue.
 #[derive(Debug)]
-pub struct Waiting {
-    lane: Arc<Lane>,
-    ticket: Ticket,
-    turn: oneshot::Receiver<Turn>,
-    is_over: bool,
+pub struct Waiting(Wait<Turns>);
+
+impl Resource for Turns {
+    type Demand = Arc<Lane>;
+
+    fn waiters(&self) -> &Waiters<Turns> {
+        &self.waiters
+    }
+
+    fn take(&self, _: &Arc<Lane>) -> bool {
+        let more = |taken: u32| (taken < self.cores).then_some(taken + 1);
+        self.taken.fetch_update(SeqCst, SeqCst, more).is_ok()
+    }
+
+    fn give_back(&self, _: &Arc<Lane>) {
+        self.taken.fetch_sub(1, SeqCst);
+    }
+
+    /// A turn costs the time that it takes: see [`Turn::set_used`].
+    fn cost(&self) -> u64 {
+        0
+    }
 }
 
 impl Turns {
@@ -118,17 +131,18 @@ impl Turns {
     fn of(cores: u32) -> Arc<Turns> {
         Arc::new(Turns {
             cores,
-            state: Mutex::new(State { free: cores, waiting: FairQueue::default() }),
+            taken: AtomicU32::new(0),
+            waiters: Waiters::default(),
             active: Mutex::new(Active { lanes: Vec::new(), refilled: Instant::now() }),
         })
     }
 
     /// A lane for a tenant, with its holdings of the host's stocks.
-    pub(super) fn lane(self: &Arc<Turns>, weight: u32, holdings: Holdings) -> Arc<Lane> {
+    pub(super) fn lane(self: &Arc<Turns>, weight: &Weight, holdings: Holdings) -> Arc<Lane> {
         Arc::new(Lane {
             turns: self.clone(),
             holdings,
-            share: Share::new(weight),
+            flow: Flow::new(weight),
             credit_ns: AtomicI64::new(MOST_CREDIT_NS),
             refilled_ns: AtomicI64::new(MOST_CREDIT_NS),
             is_active: AtomicBool::new(false),
@@ -138,12 +152,12 @@ impl Turns {
 
     /// Guests that wait for a turn.
     pub fn waiting(&self) -> u64 {
-        self.lock().waiting.len() as u64
+        self.waiters.len() as u64
     }
 
     /// Guests that have a turn.
     pub fn taken(&self) -> u32 {
-        self.cores.saturating_sub(self.lock().free)
+        self.taken.load(SeqCst)
     }
 
     /// Gives the lanes the credit that they have earned since the last refill. The ticking thread calls this.
@@ -155,7 +169,7 @@ impl Turns {
             return;
         }
         let lanes: Vec<Arc<Lane>> = active.lanes.iter().filter_map(Weak::upgrade).collect();
-        let weights: u64 = lanes.iter().map(|lane| u64::from(lane.share.weight())).sum();
+        let weights: u64 = lanes.iter().map(|lane| u64::from(lane.flow.weight())).sum();
         let ran: u64 = lanes.iter().map(|lane| lane.ran_ns()).sum();
         let passed = u64::try_from(passed.as_nanos()).unwrap_or(u64::MAX);
         let all = passed.saturating_mul(u64::from(self.cores));
@@ -165,7 +179,7 @@ impl Turns {
             let earned = match lanes.len() {
                 // No other tenant wants any of it: turns would only cost time.
                 1 => u64::MAX,
-                _ => whole.saturating_mul(u64::from(lane.share.weight())) / weights.max(1),
+                _ => whole.saturating_mul(u64::from(lane.flow.weight())) / weights.max(1),
             };
             lane.earn(i64::try_from(earned).unwrap_or(i64::MAX));
         }
@@ -177,59 +191,22 @@ impl Turns {
         let mut active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
         active.lanes.push(Arc::downgrade(lane));
     }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    /// Gives free turns to those that wait.
-    fn grant(&mut self) {
-        while self.free > 0
-            && let Some((_, (lane, sender))) = self.waiting.next(|_| true)
-        {
-            self.free -= 1;
-            let turn = Turn { lane: Some(lane), used: Duration::ZERO };
-            if let Err(mut turn) = sender.send(turn) {
-                turn.lane = None;
-                self.free += 1;
-            }
-        }
-    }
-
-    fn end(&mut self, lane: &Lane, used: Duration) {
-        let us = u64::try_from(used.as_micros()).unwrap_or(u64::MAX);
-        self.waiting.charge(&lane.share, us.max(1));
-        self.free += 1;
-    }
 }
 
 impl Lane {
-    /// Changes the lane's share.
-    pub fn set_weight(&self, weight: u32) {
-        self.share.set_weight(weight);
-        self.holdings.set_weight(weight);
-    }
-
     /// The holdings of the lane's guests of the host's stocks.
     pub fn holdings(&self) -> &Holdings {
         &self.holdings
     }
 
     /// The account of the memories of the lane's guests.
-    pub fn memory(&self) -> &Arc<Account> {
+    pub fn memory(&self) -> &Arc<Share> {
         self.holdings.memory()
     }
 
     /// Whether the lane's guests start without a turn.
     pub fn has_credit(&self) -> bool {
         self.credit_ns.load(Relaxed) >= 0
-    }
-
-    /// The tenant, as a party of fair queues.
-    pub fn party(&self) -> Party {
-        self.share.party()
     }
 
     /// Charges the lane for the time that one of its guests has run.
@@ -243,27 +220,14 @@ impl Lane {
 
     /// A turn, if one is free and no guest waits.
     pub fn try_turn(self: &Arc<Lane>) -> Option<Turn> {
-        let mut state = self.turns.lock();
-        if state.free == 0 || !state.waiting.is_empty() {
-            return None;
-        }
-        state.waiting.pass(&self.share);
-        state.free -= 1;
-        Some(Turn { lane: Some(self.clone()), used: Duration::ZERO })
+        let permit = permits::try_acquire(&self.turns, self.clone())?;
+        self.turns.waiters.pass(&self.flow);
+        Some(Turn { permit, used: Duration::ZERO })
     }
 
     /// Waits for a turn.
     pub fn turn(self: &Arc<Lane>) -> Waiting {
-        let mut state = self.turns.lock();
-        let waiting = self.line_up(&mut state);
-        state.grant();
-        waiting
-    }
-
-    fn line_up(self: &Arc<Lane>, state: &mut State) -> Waiting {
-        let (sender, turn) = oneshot::channel();
-        let ticket = state.waiting.push(&self.share, (self.clone(), sender));
-        Waiting { lane: self.clone(), ticket, turn, is_over: false }
+        Waiting(permits::acquire(&self.turns, &self.flow, self.clone()))
     }
 
     fn is_active(&self) -> bool {
@@ -306,30 +270,29 @@ impl Turn {
 
     /// The next turn, at the end of this one: at once if no other guest waits.
     pub fn next(mut self) -> Result<Turn, Waiting> {
-        let Some(lane) = self.lane.take() else { return Ok(self) };
-        let used = std::mem::take(&mut self.used);
-        let mut state = lane.turns.lock();
-        state.end(&lane, used);
-        if state.waiting.is_empty() {
-            state.waiting.pass(&lane.share);
-            state.free -= 1;
-            drop(state);
-            self.lane = Some(lane);
+        let lane = self.permit.demand().clone();
+        if lane.turns.waiters.is_empty() {
+            self.charge();
+            lane.turns.waiters.pass(&lane.flow);
             return Ok(self);
         }
-        let waiting = lane.line_up(&mut state);
-        state.grant();
+        // The wait begins before this turn ends, in the queue behind those that wait already.
+        let waiting = lane.turn();
+        drop(self);
         Err(waiting)
+    }
+
+    /// Charges the lane's flow for the time that was run.
+    fn charge(&mut self) {
+        let us = u64::try_from(std::mem::take(&mut self.used).as_micros()).unwrap_or(u64::MAX);
+        let lane = self.permit.demand();
+        lane.turns.waiters.charge(&lane.flow, us.max(1));
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        if let Some(lane) = self.lane.take() {
-            let mut state = lane.turns.lock();
-            state.end(&lane, self.used);
-            state.grant();
-        }
+        self.charge();
     }
 }
 
@@ -337,23 +300,8 @@ impl Future for Waiting {
     type Output = Turn;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Turn> {
-        match Pin::new(&mut self.turn).poll(cx) {
-            Poll::Ready(Ok(turn)) => {
-                self.is_over = true;
-                Poll::Ready(turn)
-            }
-            // The sender goes only when it has sent, or with this.
-            Poll::Ready(Err(_)) | Poll::Pending => Poll::Pending,
-        }
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        if !self.is_over {
-            // A turn that was granted a moment ago goes with the receiver, once the lock is free.
-            self.lane.turns.lock().waiting.remove(self.ticket);
-        }
+        let permit = Pin::new(&mut self.0).poll(cx);
+        permit.map(|permit| Turn { permit, used: Duration::ZERO })
     }
 }
 
@@ -368,7 +316,8 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     fn lane(turns: &Arc<Turns>, weight: u32) -> Arc<Lane> {
-        turns.lane(weight, holdings(weight))
+        let weight = Weight::new(weight);
+        turns.lane(&weight, holdings(&weight))
     }
 
     fn poor(turns: &Arc<Turns>, weight: u32) -> Arc<Lane> {

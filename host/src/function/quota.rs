@@ -1,23 +1,22 @@
 //! The quota of a function or tenant: invocations at once, their memory, and invocations in a second.
 //!
-//! Taking and giving back is one atomic each. Only who has to wait takes a lock, and who gives back while somebody waits.
+//! Taking and giving back is one atomic each. Only an invocation that waits takes a lock, and one that ends while others wait.
 
 use std::{
-    pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{
             AtomicU32, AtomicU64,
             Ordering::{Relaxed, SeqCst},
         },
     },
-    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use tokio::sync::oneshot;
-
-use crate::fair::Line;
+use lacewing_base::{
+    fair::{Flow, Weight},
+    permits::{self, Permit, Resource, Wait, Waiters},
+};
 
 /// The most that one function or one tenant may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +41,9 @@ pub struct Quota {
     limits: Packed,
     held: Packed,
     rate: Rate,
-    waiting: AtomicU32,
-    line: Mutex<Waiters>,
+    waiters: Waiters<Quota>,
+    /// All requests that wait, in the order of their arrival.
+    arrivals: Arc<Flow>,
 }
 
 /// Invocations and their memory in one word, so that both are taken at once.
@@ -69,110 +69,29 @@ fn unpack(packed: u64) -> (u32, u32) {
     (packed as u32, (packed >> 32) as u32)
 }
 
-/// Those that wait for one quota.
-#[derive(Debug)]
-struct Waiters {
-    line: Line<Waiter>,
-    next: u64,
-    pace: Pace,
-}
-
-#[derive(Debug)]
-struct Waiter {
-    quota: Arc<Quota>,
-    memory_mib: u32,
-    sender: oneshot::Sender<Held>,
-}
-
-/// How fast those that wait are served, for telling others how long it takes.
-#[derive(Clone, Copy, Debug)]
-pub struct Pace {
-    since: Instant,
-    served: u32,
-}
-
-impl Pace {
-    /// From now on.
-    pub fn new() -> Pace {
-        Pace { since: Instant::now(), served: 0 }
-    }
-
-    /// One more was served.
-    pub fn served(&mut self) {
-        self.served = self.served.saturating_add(1);
-    }
-
-    /// How long until one more is served, with so many before it. Where none was served so far, as long again as none was.
-    pub fn until(&self, before: usize) -> Duration {
-        const BOUNDS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-        let passed = self.since.elapsed();
-        let before = u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1);
-        let until = match self.served {
-            0 => passed,
-            served => passed.saturating_mul(before) / served,
-        };
-        until.clamp(BOUNDS.0, BOUNDS.1)
-    }
-}
-
-impl Default for Pace {
-    fn default() -> Pace {
-        Pace::new()
-    }
-}
-
 /// An invocation's part of a quota. Dropping it gives it back.
-#[derive(Debug)]
-pub struct Held {
-    // None when it was given back already.
-    quota: Option<Arc<Quota>>,
-    memory_mib: u32,
-}
+pub type QuotaPermit = Permit<Quota>;
 
-impl Drop for Held {
-    fn drop(&mut self) {
-        if let Some(quota) = self.quota.take() {
-            quota.give_back(self.memory_mib);
-        }
+impl Resource for Quota {
+    /// The memory limit of the sandbox, in MiB.
+    type Demand = u32;
+
+    fn waiters(&self) -> &Waiters<Quota> {
+        &self.waiters
     }
-}
 
-/// Waits for its part of a quota, after those that came before. Dropping it is leaving the line.
-#[derive(Debug)]
-pub struct Entry {
-    quota: Arc<Quota>,
-    number: u64,
-    held: oneshot::Receiver<Held>,
-    is_over: bool,
-}
-
-impl Future for Entry {
-    type Output = Held;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Held> {
-        match Pin::new(&mut self.held).poll(cx) {
-            Poll::Ready(Ok(held)) => {
-                self.is_over = true;
-                Poll::Ready(held)
-            }
-            // The sender goes only when it has sent, or with this.
-            Poll::Ready(Err(_)) | Poll::Pending => Poll::Pending,
-        }
+    fn take(&self, memory_mib: &u32) -> bool {
+        let (most, most_mib) = self.limits.get();
+        let more = |held| {
+            let (count, mib) = unpack(held);
+            let (count, mib) = (count.checked_add(1)?, mib.checked_add(*memory_mib)?);
+            (count <= most && mib <= most_mib).then_some(pack(count, mib))
+        };
+        self.held.0.fetch_update(SeqCst, SeqCst, more).is_ok()
     }
-}
 
-impl Drop for Entry {
-    fn drop(&mut self) {
-        if self.is_over {
-            return;
-        }
-        // A permit that was granted a moment ago goes with the receiver, once the lock is free.
-        let mut waiters = self.quota.lock();
-        if waiters.line.remove(self.number).is_some() {
-            self.quota.waiting.fetch_sub(1, SeqCst);
-            // The entry that is first now may need less.
-            self.quota.grant(&mut waiters);
-        }
+    fn give_back(&self, memory_mib: &u32) {
+        self.held.0.fetch_sub(pack(1, *memory_mib), SeqCst);
     }
 }
 
@@ -183,8 +102,8 @@ impl Quota {
             limits: Packed::new(limits.concurrency, limits.memory_mib),
             held: Packed::new(0, 0),
             rate: Rate::new(limits.rate_per_s),
-            waiting: AtomicU32::new(0),
-            line: Mutex::new(Waiters { line: Line::default(), next: 0, pace: Pace::new() }),
+            waiters: Waiters::default(),
+            arrivals: Flow::new(&Weight::new(1)),
         })
     }
 
@@ -193,7 +112,7 @@ impl Quota {
         self.rate.set(limits.rate_per_s);
         let packed = pack(limits.concurrency, limits.memory_mib);
         if self.limits.0.swap(packed, SeqCst) != packed {
-            self.grant(&mut self.lock());
+            permits::regrant(self);
         }
     }
 
@@ -214,25 +133,13 @@ impl Quota {
     }
 
     /// Takes a part for an invocation whose sandbox may have so much memory, unless others wait.
-    pub fn try_enter(self: &Arc<Quota>, memory_mib: u32) -> Option<Held> {
-        let enters = self.waiting.load(SeqCst) == 0 && self.take(memory_mib);
-        enters.then(|| Held { quota: Some(self.clone()), memory_mib })
+    pub fn try_enter(self: &Arc<Quota>, memory_mib: u32) -> Option<QuotaPermit> {
+        permits::try_acquire(self, memory_mib)
     }
 
-    /// The same, waiting in line.
-    pub fn enter(self: &Arc<Quota>, memory_mib: u32) -> Entry {
-        let (sender, held) = oneshot::channel();
-        let mut waiters = self.lock();
-        // Before it is looked at what is free: who gives back looks at this afterwards.
-        if self.waiting.fetch_add(1, SeqCst) == 0 {
-            waiters.pace = Pace::new();
-        }
-        let number = waiters.next;
-        waiters.next += 1;
-        waiters.line.push(number, Waiter { quota: self.clone(), memory_mib, sender });
-        self.grant(&mut waiters);
-        drop(waiters);
-        Entry { quota: self.clone(), number, held, is_over: false }
+    /// Waits for a part, after those that came before.
+    pub fn enter(self: &Arc<Quota>, memory_mib: u32) -> Wait<Quota> {
+        permits::acquire(self, &self.arrivals, memory_mib)
     }
 
     /// Whether it is for want of memory that one more cannot enter now.
@@ -240,46 +147,9 @@ impl Quota {
         self.held.get().0 < self.limits.get().0
     }
 
-    /// How long it takes now until one more can enter.
+    /// The expected time until one more can enter.
     pub fn until_free(&self) -> Duration {
-        let waiters = self.lock();
-        waiters.pace.until(waiters.line.len())
-    }
-
-    fn take(&self, memory_mib: u32) -> bool {
-        let (most, most_mib) = self.limits.get();
-        let more = |held| {
-            let (count, mib) = unpack(held);
-            let (count, mib) = (count.checked_add(1)?, mib.checked_add(memory_mib)?);
-            (count <= most && mib <= most_mib).then_some(pack(count, mib))
-        };
-        self.held.0.fetch_update(SeqCst, SeqCst, more).is_ok()
-    }
-
-    fn give_back(&self, memory_mib: u32) {
-        self.held.0.fetch_sub(pack(1, memory_mib), SeqCst);
-        if self.waiting.load(SeqCst) > 0 {
-            self.grant(&mut self.lock());
-        }
-    }
-
-    /// Lets in who waits, as far as there is room.
-    fn grant(&self, waiters: &mut Waiters) {
-        while let Some(first) = waiters.line.first()
-            && self.take(first.memory_mib)
-            && let Some(Waiter { quota, memory_mib, sender }) = waiters.line.pop()
-        {
-            self.waiting.fetch_sub(1, SeqCst);
-            waiters.pace.served();
-            if let Err(mut held) = sender.send(Held { quota: Some(quota), memory_mib }) {
-                held.quota = None;
-                self.held.0.fetch_sub(pack(1, memory_mib), SeqCst);
-            }
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Waiters> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiters.until_served()
     }
 
     /// Takes one invocation out of the rate; gives how long to wait for it. Where that is longer than `patience`, nothing is taken.
@@ -409,16 +279,6 @@ mod tests {
         assert!((&mut waits).now_or_never().is_some());
     }
 
-    #[test]
-    fn how_long_it_takes_is_told_by_how_long_it_took() {
-        let ago = |s| Instant::now() - Duration::from_secs(s);
-        let until = |since, served, before| Pace { since, served }.until(before).as_secs();
-        assert_eq!(until(ago(0), 0, 0), 1, "at least a second");
-        assert_eq!(until(ago(7), 0, 10), 7, "as long again");
-        assert_eq!(until(ago(10), 100, 49), 5);
-        assert_eq!(until(ago(10), 1, 49), 60, "at most a minute");
-    }
-
     proptest! {
         /// Over any window, no more than the burst and what the window's length earns passes, by the time that it waited for.
         #[test]
@@ -474,7 +334,7 @@ mod tests {
                 if let Some((mib, _)) = entries.first() {
                     prop_assert!(count == most || in_use_mib + mib > most_mib);
                 }
-                prop_assert_eq!(quota.waiting.load(SeqCst) as usize, entries.len());
+                prop_assert_eq!(quota.waiters.len(), entries.len());
             }
             drop((held, entries));
             prop_assert_eq!((quota.in_use(), quota.memory_in_use_mib()), (0, 0));

@@ -5,11 +5,12 @@ use std::sync::{
     atomic::{AtomicU32, Ordering::Relaxed},
 };
 
+use lacewing_base::{Cors, Limits, Route};
+
 use super::{Place, ProgramError, Quota, QuotaLimits, Tenant};
 use crate::{
     engine::{Exports, Profile},
     file::{Located, Stamp},
-    manifest::{Cors, Limits, Route},
     sandbox::{Program, Provisioned, Reused, Spec},
     telemetry::{FunctionMetrics, Origin},
 };

@@ -5,25 +5,28 @@ use std::sync::{
     atomic::{AtomicU32, Ordering::Relaxed},
 };
 
-use super::{Quota, QuotaLimits, Stake};
-use crate::{
-    engine::{Engines, Lane},
-    fair::Share,
-    memory::Account,
+use lacewing_base::{
+    budget::{Budget, Share},
+    fair::{Flow, Weight},
     name::TenantName,
 };
+
+use super::{Quota, QuotaLimits, Stake};
+use crate::engine::{Engines, Lane};
 
 /// The party that is isolated and charged. There is one object for a tenant as long as it is deployed: its invocations stay counted,
 /// whatever a deploy changes.
 #[derive(Debug)]
 pub struct Tenant {
     name: TenantName,
+    /// Its part of everything below.
+    weight: Weight,
     quota: Arc<Quota>,
-    share: Arc<Share>,
+    slots: Arc<Share>,
+    slot_flow: Arc<Flow>,
     lane: Arc<Lane>,
-    bodies: Arc<Account>,
+    bodies: Arc<Share>,
     stake: Arc<Stake>,
-    running: AtomicU32,
     waiting: AtomicU32,
 }
 
@@ -38,29 +41,33 @@ pub struct Allotment {
 }
 
 impl Tenant {
-    /// A tenant of which nothing runs.
-    pub fn new(name: TenantName, allotment: Allotment, engines: &Engines) -> Arc<Tenant> {
+    /// A tenant of which nothing runs, on a host with so many slots for sandboxes.
+    pub fn new(
+        name: TenantName,
+        allotment: Allotment,
+        engines: &Engines,
+        slots: &Arc<Budget>,
+    ) -> Arc<Tenant> {
         let Allotment { quota, weight } = allotment;
+        let weight = Weight::new(weight);
         Arc::new(Tenant {
             name,
             quota: Quota::new(quota),
-            share: Share::new(weight),
-            lane: engines.lane(weight),
-            bodies: engines.bodies().account(weight),
-            stake: Stake::new(weight),
-            running: AtomicU32::new(0),
+            slots: slots.share(&weight),
+            slot_flow: Flow::new(&weight),
+            lane: engines.lane(&weight),
+            bodies: engines.bodies().share(&weight),
+            stake: Stake::new(&weight),
             waiting: AtomicU32::new(0),
+            weight,
         })
     }
 
-    /// Changes what it may have from now on.
+    /// Changes the quota and the weight from now on.
     pub fn set(&self, allotment: Allotment) {
         let Allotment { quota, weight } = allotment;
         self.quota.set(quota);
-        self.share.set_weight(weight);
-        self.lane.set_weight(weight);
-        self.bodies.set_weight(weight);
-        self.stake.set_weight(weight);
+        self.weight.set(weight);
     }
 
     /// Its name.
@@ -73,9 +80,19 @@ impl Tenant {
         &self.quota
     }
 
-    /// Its share of the host's slots.
-    pub fn share(&self) -> &Arc<Share> {
-        &self.share
+    /// Its part of each resource when there is not enough for all, in proportion to the others' weights.
+    pub fn weight(&self) -> &Weight {
+        &self.weight
+    }
+
+    /// Its share of the host's slots, one for each invocation that is admitted.
+    pub fn slots(&self) -> &Arc<Share> {
+        &self.slots
+    }
+
+    /// Its flow in the queue for slots.
+    pub fn slot_flow(&self) -> &Arc<Flow> {
+        &self.slot_flow
     }
 
     /// Its share of the cores.
@@ -83,19 +100,14 @@ impl Tenant {
         &self.lane
     }
 
-    /// The account of its requests' and responses' bodies.
-    pub fn bodies(&self) -> &Arc<Account> {
+    /// Its share of the memory for bodies of requests and responses.
+    pub fn bodies(&self) -> &Arc<Share> {
         &self.bodies
     }
 
     /// The count of its resident programs.
     pub fn stake(&self) -> &Arc<Stake> {
         &self.stake
-    }
-
-    /// Its invocations that have a slot of the host.
-    pub fn running(&self) -> &AtomicU32 {
-        &self.running
     }
 
     /// Its requests that wait to be admitted.

@@ -15,6 +15,10 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use lacewing_base::{
+    budget::{Lease, Share},
+    outcome::Outcome,
+};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::{
@@ -22,11 +26,7 @@ use super::{
     options::Options,
     respond::{BadInput, Problem},
 };
-use crate::{
-    body::{BodyError, FREE_BYTES},
-    memory::{Account, Part},
-    outcome::Outcome,
-};
+use crate::body::{BodyError, FREE_BYTES};
 
 impl From<BodyError> for Problem {
     fn from(error: BodyError) -> Problem {
@@ -77,11 +77,11 @@ const WAITING_BYTES: u64 = 8 * 1024;
 /// The charge for a request while its body is collected. A request whose body is there takes no room, nor does the beginning of one. From
 /// the first wait on all of it is charged: the clients decide how long the wait is, and how many do it at once.
 struct Room<'a> {
-    account: &'a Arc<Account>,
+    account: &'a Arc<Share>,
     headers: &'a HeaderMap,
     /// Bytes of the header, once the body was waited for.
     waiting: Option<u64>,
-    held: Option<Part>,
+    held: Option<Lease>,
 }
 
 impl Room<'_> {
@@ -100,7 +100,7 @@ impl Room<'_> {
         if self.waiting.is_none() && read <= FREE_BYTES {
             return Ok(());
         }
-        let held = self.held.get_or_insert_with(|| self.account.part());
+        let held = self.held.get_or_insert_with(|| self.account.lease());
         held.grow_to(self.waiting.unwrap_or(0) + read).map_err(|_| BodyError::NoRoom)
     }
 }
@@ -137,7 +137,7 @@ impl RequestBody {
         mut self,
         limit: u64,
         headers: &HeaderMap,
-        account: &Arc<Account>,
+        account: &Arc<Share>,
     ) -> Result<Buffered, BodyError> {
         if self.ended {
             return Ok(Buffered::default());
@@ -284,5 +284,5 @@ fn classify(error: &hyper::Error) -> BodyError {
 pub struct Buffered {
     /// The body.
     pub bytes: Bytes,
-    _held: Option<Part>,
+    _held: Option<Lease>,
 }

@@ -4,8 +4,7 @@
 //! sees a preflight, and what it says itself about sharing is replaced.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-
-use crate::manifest::{self, Headers, Origins};
+use lacewing_base::cors::{Headers, Origins};
 
 /// The sharing of a function with other origins, as header values.
 #[derive(Clone, Debug)]
@@ -31,7 +30,7 @@ enum Allowed {
 
 impl Cors {
     /// The sharing that a manifest says.
-    pub fn new(cors: &manifest::Cors) -> Cors {
+    pub fn new(cors: &lacewing_base::Cors) -> Cors {
         let names = |headers: &Headers| match headers {
             Headers::Any => Some(HeaderValue::from_static("*")),
             Headers::Only(names) => list(names.iter().map(HeaderName::as_str)),
@@ -136,12 +135,12 @@ mod tests {
 
     use super::*;
 
-    fn shared_with(origins: &[&str]) -> manifest::Cors {
+    fn shared_with(origins: &[&str]) -> lacewing_base::Cors {
         let origins = match origins {
             ["*"] => Origins::Any,
             some => Origins::Only(some.iter().map(|origin| origin.parse().unwrap()).collect()),
         };
-        manifest::Cors {
+        lacewing_base::Cors {
             origins,
             methods: vec![Method::GET, Method::PUT],
             headers: Headers::Only(Vec::new()),
@@ -172,7 +171,7 @@ mod tests {
     }
 
     fn decorated(
-        cors: &manifest::Cors,
+        cors: &lacewing_base::Cors,
         origin: Option<&'static str>,
         own: &[(&'static str, &'static str)],
     ) -> Vec<String> {
@@ -191,7 +190,7 @@ mod tests {
         ]);
         assert_eq!(preflight_method(&Method::OPTIONS, &request), Some(Method::PUT));
         assert_eq!(preflight_method(&Method::GET, &request), None);
-        let preflight = |cors: &manifest::Cors| {
+        let preflight = |cors: &lacewing_base::Cors| {
             let mut response = HeaderMap::new();
             Cors::new(cors).preflight(&request, &mut response);
             lines(&response)
@@ -205,7 +204,7 @@ mod tests {
                 vary,
             ]
         );
-        let more = manifest::Cors {
+        let more = lacewing_base::Cors {
             headers: names(&["x-a", "x-b"]),
             credentials: true,
             max_age: Some(Duration::from_mins(10)),
@@ -223,7 +222,7 @@ mod tests {
             ]
         );
         assert_eq!(preflight(&shared_with(&["https://b.com"])), [vary]);
-        let any = manifest::Cors { headers: Headers::Any, ..shared_with(&["*"]) };
+        let any = lacewing_base::Cors { headers: Headers::Any, ..shared_with(&["*"]) };
         assert_eq!(
             preflight(&any),
             [
@@ -237,7 +236,8 @@ mod tests {
 
     #[test]
     fn responses_are_decorated_in_the_place_of_the_functions_own_words() {
-        let some = manifest::Cors { expose: names(&["x-sum"]), ..shared_with(&["https://a.com"]) };
+        let some =
+            lacewing_base::Cors { expose: names(&["x-sum"]), ..shared_with(&["https://a.com"]) };
         let own = [("access-control-allow-origin", "*"), ("vary", "accept")];
         assert_eq!(
             decorated(&some, Some("https://a.com"), &own),
@@ -250,7 +250,7 @@ mod tests {
         );
         assert_eq!(decorated(&some, Some("https://b.com"), &own), ["vary: accept", "vary: origin"]);
         assert_eq!(decorated(&some, None, &[("vary", "Accept, Origin")]), ["vary: Accept, Origin"]);
-        let all = manifest::Cors { expose: Headers::Any, ..shared_with(&["*"]) };
+        let all = lacewing_base::Cors { expose: Headers::Any, ..shared_with(&["*"]) };
         assert_eq!(
             decorated(&all, Some("null"), &[]),
             ["access-control-allow-origin: *", "access-control-expose-headers: *"]

@@ -8,6 +8,7 @@ use std::{borrow::Cow, panic::AssertUnwindSafe, sync::Arc, time::Instant};
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Version, header, request::Parts};
 use hyper::body::Incoming;
+use lacewing_base::outcome::Outcome;
 
 use super::{
     body::RequestBody,
@@ -24,7 +25,6 @@ use super::{
 use crate::{
     body::Body,
     invocation::{Direction, strip},
-    outcome::Outcome,
 };
 
 /// Everything that answering a request takes and that requests share.

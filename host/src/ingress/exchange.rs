@@ -8,6 +8,7 @@ use std::{
 };
 
 use http::{Method, Response, StatusCode, Uri, header, request::Parts};
+use lacewing_base::outcome::Outcome;
 
 use super::{
     body::RequestBody,
@@ -17,7 +18,7 @@ use super::{
     route::{Params, Route, Router},
     trace::TraceContext,
 };
-use crate::{body::Body, outcome::Outcome};
+use crate::body::Body;
 
 /// The target of a route, and its sharing with other origins.
 #[derive(Clone, Debug)]

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use http::Response;
 use http_body_util::BodyExt;
+use lacewing_base::Limits;
 
 use super::{
     exchange::{Answered, Exchange, Handler},
@@ -14,7 +15,6 @@ use crate::{
     body::Body,
     function::Revision,
     invocation::{Awaited, Excess, Failure, HttpRequest, Invoker, Seen},
-    manifest::Limits,
     telemetry::{Context, InvocationId, Metrics, TraceId, UnroutedRecord},
 };
 
@@ -80,7 +80,7 @@ impl Handler for Gateway {
     type Target = Arc<Revision>;
 
     fn tenant(&self, target: &Arc<Revision>) -> u64 {
-        target.tenant.lane().party().id
+        target.tenant.slot_flow().id()
     }
 
     async fn handle(&self, exchange: Exchange<Arc<Revision>>) -> Result<Response<Body>, Problem> {

@@ -7,13 +7,14 @@ use std::{borrow::Cow, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use lacewing_base::outcome::Outcome;
 use serde::Serialize;
 
 use super::{
     options::Options,
     request_id::{REQUEST_ID_HEADER, RequestId},
 };
-use crate::{body::Body, outcome::Outcome};
+use crate::body::Body;
 
 /// The header that carries the outcome's word on every response.
 pub const OUTCOME_HEADER: HeaderName = HeaderName::from_static("lacewing-outcome");

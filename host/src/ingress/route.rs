@@ -22,13 +22,14 @@ use std::{
 };
 
 use http::Method;
+use lacewing_base::{
+    HostPattern, Methods, RoutePath,
+    route::{Clash, Clashes, InvalidPath, canonical_path},
+};
 
 pub(crate) use self::host::{host_key, port_of};
 use self::table::Table;
-use crate::{
-    config::HostOwners,
-    manifest::{Clash, Clashes, HostPattern, InvalidPath, Methods, RoutePath, canonical_path},
-};
+use crate::config::HostOwners;
 
 /// The key of a route.
 #[derive(Clone, Debug)]

@@ -23,6 +23,13 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
+use lacewing_base::{
+    HostPattern, Methods,
+    budget::{Budget, Share},
+    cors::{Headers, Origins},
+    fair::Weight,
+    outcome::Outcome,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
@@ -36,9 +43,6 @@ use super::{
 use crate::{
     body::{Body, BodyError, CutShort},
     event_loop::EventLoops,
-    manifest::{self, Headers, HostPattern, Methods, Origins},
-    memory::{Account, Memory},
-    outcome::Outcome,
 };
 
 /// Longer than anything here may take. Passing it is a failure, never a condition.
@@ -92,7 +96,7 @@ struct World {
     /// How collecting a body ended, where it did not end well.
     body_errors: Mutex<Vec<BodyError>>,
     /// The condition under which bodies go on.
-    bodies: Arc<Account>,
+    bodies: Arc<Share>,
     answered: Mutex<Vec<String>>,
     changed: Notify,
     release: Notify,
@@ -104,7 +108,7 @@ impl Default for World {
             waiting: AtomicUsize::new(0),
             dropped: AtomicUsize::new(0),
             body_errors: Mutex::default(),
-            bodies: Memory::new(BODY_BUDGET).account(1),
+            bodies: Budget::new(BODY_BUDGET).share(&Weight::new(1)),
             answered: Mutex::default(),
             changed: Notify::new(),
             release: Notify::new(),
@@ -307,7 +311,7 @@ fn routes() -> Router<Endpoint<Deed>> {
         let key = RouteKey { owner: "o".into(), hosts, methods, path: path.parse().unwrap() };
         builder.route(key, Endpoint { target, cors: cors.map(Arc::new) });
     };
-    let cors = Cors::new(&manifest::Cors {
+    let cors = Cors::new(&lacewing_base::Cors {
         origins: Origins::Only(vec!["https://a.com".parse().unwrap()]),
         methods: vec![Method::GET, Method::PUT],
         headers: Headers::Only(Vec::new()),

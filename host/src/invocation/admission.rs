@@ -27,13 +27,13 @@ use std::{
     time::Duration,
 };
 
+use lacewing_base::{budget::Budget, outcome::Outcome};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{
     engine::{Lane, Turn},
     event_loop,
-    function::{Held, Quota, Rate, Tenant, WaitingPlace},
-    outcome::Outcome,
+    function::{Quota, QuotaPermit, Rate, Tenant, WaitingPlace},
 };
 use slots::{Slot, Slots};
 
@@ -62,8 +62,8 @@ pub struct Admission {
 pub struct Permit {
     turn: Option<Turn>,
     _slot: Slot,
-    _tenant: Held,
-    _function: Held,
+    _tenant: QuotaPermit,
+    _function: QuotaPermit,
 }
 
 impl Permit {
@@ -104,7 +104,7 @@ impl Admission {
     /// Admits up to `capacity` invocations at once.
     pub fn new(capacity: u32, queue: QueueOptions) -> Admission {
         Admission {
-            slots: Slots::new(capacity),
+            slots: Slots::new(Budget::new(capacity.into())),
             queue,
             rate: Rate::new(queue.rate_per_s),
             waiting: AtomicU32::new(0),
@@ -126,9 +126,9 @@ impl Admission {
         self.waiting.load(Relaxed)
     }
 
-    /// Sets the number of tenants. With more than one, no tenant may have all slots.
-    pub fn set_tenants(&self, tenants: usize) {
-        self.slots.set_tenants(tenants);
+    /// The slots for sandboxes, for tenants to have shares of.
+    pub fn slots(&self) -> &Arc<Budget> {
+        self.slots.budget()
     }
 
     /// Admits no more invocations, and waits until none runs: for the end of the host.

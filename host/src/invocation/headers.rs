@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use crate::manifest::Limits;
+use lacewing_base::Limits;
 
 /// The prefix of the names of headers that only the host may set.
 const OWN_PREFIX: &str = "lacewing-";

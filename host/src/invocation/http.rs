@@ -13,6 +13,7 @@ use ::http::{
 use bytes::Bytes;
 use futures_util::future::AbortHandle;
 use http_body_util::BodyExt;
+use lacewing_base::{Limits, budget::Share, outcome::Outcome};
 use tokio::sync::oneshot;
 
 use super::{
@@ -27,9 +28,6 @@ use crate::{
     capability::egress::Propagation,
     event_loop,
     function::Revision,
-    manifest::Limits,
-    memory::Account,
-    outcome::Outcome,
     sandbox::{Fault, LeanField, LeanParam, LeanRequest, Sandbox},
     telemetry::Context,
 };
@@ -194,10 +192,10 @@ impl Invoker {
 }
 
 /// Puts a response that is large on an account until it is written.
-fn held(response: Response<Body>, account: &Arc<Account>) -> Result<Response<Body>, Fault> {
+fn held(response: Response<Body>, account: &Arc<Share>) -> Result<Response<Body>, Fault> {
     match response.body() {
         Body::Full(bytes) if bytes.len() as u64 > FREE_BYTES => {
-            let (mut part, bytes) = (account.part(), bytes.clone());
+            let (mut part, bytes) = (account.lease(), bytes.clone());
             part.grow(bytes.len() as u64)
                 .map_err(|error| Fault::new(Outcome::LoadShed, error.to_string()))?;
             Ok(response.map(|_| Body::held(bytes, part)))
@@ -306,7 +304,7 @@ fn open(
     method: &Method,
     progress: &Arc<Progress>,
     limits: &Limits,
-    bodies: Arc<Account>,
+    bodies: Arc<Share>,
 ) -> Result<Head, Fault> {
     let declared = response::check_head(&mut response, limits)
         .map_err(|error| bad_response(error.to_string()))?;

@@ -5,6 +5,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
+use lacewing_base::{budget::Share, outcome::Outcome};
 use tokio::{sync::oneshot, time::timeout_at};
 
 use super::{Failure, Invoker, Permit, Refused, stream::Progress};
@@ -14,8 +15,6 @@ use crate::{
     engine::{Engines, Lane, Turn},
     event_loop,
     function::Revision,
-    memory::Account,
-    outcome::Outcome,
     sandbox::{self, Fault, Program, Sandbox, Seat, Spec},
     telemetry::{Context, GuestLog, Record, UnroutedRecord, Usage},
 };
@@ -303,7 +302,7 @@ impl<S: Used> Live<S> {
     }
 
     /// The account of its tenant's bodies.
-    pub(super) fn bodies(&self) -> Arc<Account> {
+    pub(super) fn bodies(&self) -> Arc<Share> {
         self.revision.tenant.bodies().clone()
     }
 

@@ -11,11 +11,11 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
     header::{CONTENT_LENGTH, Entry, TRAILER},
 };
+use lacewing_base::Limits;
 
 use super::headers::{Direction, Excess, strip};
 use crate::{
     body::{Body, FREE_BYTES},
-    manifest::Limits,
     sandbox::LeanResponse,
 };
 

@@ -24,14 +24,14 @@ use bytes::Bytes;
 use futures_util::future::AbortHandle;
 use http::header::{CONTENT_LENGTH, TRAILER};
 use http_body::{Body as _, Frame, SizeHint};
+use lacewing_base::{
+    Limits,
+    budget::{Lease, Share},
+};
 use tokio::{sync::Notify, task::unconstrained};
 
 use super::headers::{Direction, Excess, strip};
-use crate::{
-    body::{BodyError, CutShort, FREE_BYTES, RequestStream, ResponseStream},
-    manifest::Limits,
-    memory::{Account, Part},
-};
+use crate::body::{BodyError, CutShort, FREE_BYTES, RequestStream, ResponseStream};
 
 /// How much of a body that nobody gets is taken all the same, in bytes: most pages, which then need not be written for the
 /// case, and no more than a moment's CPU time.
@@ -160,7 +160,7 @@ pub(super) struct Outlet {
     trailer_fields: u32,
     trailer_bytes: u32,
     /// Charged for what is left of the body when its guest is gone.
-    bodies: Arc<Account>,
+    bodies: Arc<Share>,
 }
 
 #[derive(Debug)]
@@ -168,7 +168,7 @@ enum State {
     /// The guest may still write.
     Open { body: ResponseStream, reader: Option<Waker> },
     /// The guest is gone; this is what it left.
-    Settled { rest: VecDeque<Frame<Bytes>>, failed: Option<CutShort>, _charged: Option<Part> },
+    Settled { rest: VecDeque<Frame<Bytes>>, failed: Option<CutShort>, _charged: Option<Lease> },
     /// The reader is gone.
     Closed,
 }
@@ -179,7 +179,7 @@ impl Outlet {
         progress: Arc<Progress>,
         limit_bytes: u64,
         limits: &Limits,
-        bodies: Arc<Account>,
+        bodies: Arc<Share>,
     ) -> Outlet {
         Outlet {
             state: Mutex::new(State::Open { body, reader: None }),
@@ -230,12 +230,12 @@ impl Outlet {
         &self,
         rest: VecDeque<Frame<Bytes>>,
         failed: Option<CutShort>,
-    ) -> (VecDeque<Frame<Bytes>>, Option<CutShort>, Option<Part>) {
+    ) -> (VecDeque<Frame<Bytes>>, Option<CutShort>, Option<Lease>) {
         let bytes: usize = rest.iter().filter_map(Frame::data_ref).map(Bytes::len).sum();
         if bytes as u64 <= FREE_BYTES {
             return (rest, failed, None);
         }
-        let mut part = self.bodies.part();
+        let mut part = self.bodies.lease();
         match part.grow(bytes as u64) {
             Ok(()) => (rest, failed, Some(part)),
             Err(no_room) => {
@@ -416,9 +416,9 @@ impl Drop for GuestBody {
 mod tests {
     use futures_util::stream;
     use http_body_util::{BodyExt, StreamBody};
+    use lacewing_base::{budget::Budget, fair::Weight};
 
     use super::*;
-    use crate::memory::Memory;
 
     fn outlet(frames: Vec<Result<&'static str, &str>>) -> Arc<Outlet> {
         let frames = frames.into_iter().map(|frame| match frame {
@@ -427,7 +427,7 @@ mod tests {
         });
         let frames: Vec<_> = frames.collect();
         let body = StreamBody::new(stream::iter(frames)).boxed_unsync();
-        let bodies = Memory::new(1 << 20).account(1);
+        let bodies = Budget::new(1 << 20).share(&Weight::new(1));
         Arc::new(Outlet::new(body, Arc::default(), 1 << 20, &Limits::default(), bodies))
     }
 

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use lacewing_base::LimitKey;
 use toml::de::DeValue;
 
 use super::decode::{DecodeError, DecodeErrorKind, Step};
-use super::{Diagnostic, LimitKey, ManifestText};
+use super::{Diagnostic, ManifestText};
 
 /// Keys that people try, and what they are here.
 const SYNONYMS: &[(&str, &str)] = &[

@@ -2,6 +2,7 @@
 
 use std::{ops::Range, ops::RangeInclusive, path::Path, str::FromStr, sync::Arc};
 
+use lacewing_base::name::InvalidName;
 use serde::de::DeserializeOwned;
 use toml::de::{DeTable, DeValue};
 
@@ -11,7 +12,6 @@ use super::raw::Whole;
 use super::source::name_like;
 use super::spanned::At;
 use super::{Diagnostic, ManifestText, Place, Severity};
-use crate::name::InvalidName;
 
 /// The most items of one array: a bound on the work that one file can make.
 const MAX_ITEMS: usize = 1000;

@@ -11,7 +11,7 @@ use serde::{
     de::{Deserializer, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-pub(crate) use super::limits::{RawCaps, RawLimits};
+pub(crate) use super::raw_limits::{RawCaps, RawLimits};
 pub(crate) use super::spanned::{At, Entries};
 
 /// The manifest of a Lacewing app: what it deploys, which requests go where, and what its functions may use.
@@ -301,5 +301,5 @@ pub(crate) fn names_as_keys(schema: &mut schemars::Schema) {
     schema.insert("propertyNames".to_owned(), serde_json::json!({ "pattern": NAME_PATTERN }));
 }
 
-/// The names that [`crate::name`] takes.
+/// The names that [`lacewing_base::name`] takes.
 pub(crate) const NAME_PATTERN: &str = "^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$";

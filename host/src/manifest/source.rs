@@ -5,13 +5,13 @@ use std::{
     path::{Path, PathBuf, absolute},
 };
 
-use super::{
-    App, Diagnostic, Function, Grants, Limits, ManifestText, Methods, Outside, Route, RoutePath,
-};
-use crate::{
-    file::{Located, OpenError, Reach},
+use lacewing_base::{
+    Limits, Methods, Route, RoutePath,
     name::{AppName, FunctionName, MAX_NAME_BYTES},
 };
+
+use super::{App, Diagnostic, Function, ManifestText, Outside, Written, WrittenGrants};
+use crate::file::{Located, OpenError, Reach};
 
 /// Where a function's component comes from. Paths are absolute.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -45,16 +45,16 @@ pub(super) fn app_of_component(path: &Path) -> Result<App, Diagnostic> {
     let name = name_like(&stem);
     let place = ManifestText::new(path, "").place(0..0);
     let path = "/{*path}".parse::<RoutePath>().map_err(|_| failed())?;
-    let route = Route { path, methods: Methods::Every, host: None, place: place.clone() };
+    let route = Route { path, methods: Methods::Every, host: None };
     let function = Function {
         name: name.parse::<FunctionName>().map_err(|_| failed())?,
         source: Source::Component(file.clone()),
-        routes: vec![route],
+        routes: vec![Written::new(route, place.clone())],
         limits: Limits::default(),
         written_limits: Vec::new(),
         env: Vec::new(),
         outside: Outside::default(),
-        grants: Grants::default(),
+        grants: WrittenGrants::default(),
         cors: None,
         place: place.clone(),
     };

@@ -10,6 +10,11 @@ use std::{fs, path::Path, time::Duration};
 
 use http::Method;
 
+use lacewing_base::{
+    Methods,
+    cors::{Headers, Origins},
+};
+
 use super::testing::{print, report};
 use super::*;
 
@@ -105,7 +110,7 @@ fn every_key_is_taken() {
     };
     assert_eq!(picture.source, build);
     assert_eq!(old.source, Source::Component(root.join("Cargo.toml")));
-    let routes: Vec<String> = api.routes.iter().map(Route::to_string).collect();
+    let routes: Vec<String> = api.routes.iter().map(ToString::to_string).collect();
     assert_eq!(
         routes,
         ["/", "GET,DELETE api.example.com/items/{id}", "PUT *.example.com/files/{*rest}"]
@@ -182,12 +187,11 @@ fn environment_grants_and_cors() {
     assert_eq!(env(&app.functions[1]), ["REGION=eu", "LEVEL=info"]);
 
     let grants = &app.functions[0].grants;
-    let http: Vec<String> = grants.http.iter().map(HttpGrant::to_string).collect();
+    let http: Vec<String> = grants.http.iter().map(ToString::to_string).collect();
     assert_eq!(http, ["https://api.example.com", "*://*.example.org:8443", "http://[::1]:9000"]);
-    let networks: Vec<String> =
-        grants.networks.iter().map(|grant| grant.network.to_string()).collect();
+    let networks: Vec<String> = grants.networks.iter().map(ToString::to_string).collect();
     assert_eq!(networks, ["10.1.0.0/16", "fd00::/8"]);
-    assert_eq!(app.functions[1].grants, Grants::default());
+    assert_eq!(app.functions[1].grants, WrittenGrants::default());
 
     let cors = app.functions[0].cors.as_ref().unwrap();
     assert!(

@@ -6,7 +6,7 @@ use std::{
     io,
     ops::Range,
     path::{Path, PathBuf},
-    sync::{Arc, LazyLock, OnceLock},
+    sync::{Arc, OnceLock},
 };
 
 use crate::file::{Located, OpenError, Stamp};
@@ -148,12 +148,6 @@ pub struct Place {
 }
 
 impl Place {
-    /// No place: for what outlives the file that it was written in, whose text a place holds.
-    pub(crate) fn none() -> Place {
-        static NOTHING: LazyLock<Arc<ManifestText>> = LazyLock::new(|| ManifestText::new("", ""));
-        NOTHING.place(0..0)
-    }
-
     /// The text that it is in.
     pub(crate) fn text(&self) -> &ManifestText {
         &self.text

@@ -9,22 +9,21 @@ use std::{
     sync::Arc,
 };
 
+use lacewing_base::{
+    LimitKey, Limits, Methods,
+    name::{AppName, FunctionName},
+};
+
 use super::decode::{Decoded, Step};
 use super::environment::{Environment, MAX_ENV_BYTES, Surroundings};
 use super::explain::nearest;
 use super::findings::Findings;
-use super::limits::RawLimits;
-use super::raw::{RawBuild, RawDefaults, RawFunction, RawManifest};
+use super::raw::{RawBuild, RawDefaults, RawFunction, RawLimits, RawManifest};
 use super::routing::Routes;
 use super::source::{name_like, no_component};
 use super::spanned::At;
-use super::{
-    App, Diagnostic, Function, LimitKey, Limits, ManifestText, Methods, Place, Source, Terms,
-};
-use crate::{
-    file::{OpenError, Reach},
-    name::{AppName, FunctionName},
-};
+use super::{App, Diagnostic, Function, ManifestText, Place, Source, Terms};
+use crate::file::{OpenError, Reach};
 
 pub(crate) use http::read_network;
 
@@ -387,7 +386,7 @@ fn read_limits(raw: &RawLimits, findings: &mut Findings) -> Vec<WrittenLimit> {
 
 /// A CPU budget over the deadline is never spent.
 fn warn_of_unused_cpu(raw: &RawLimits, findings: &mut Findings) {
-    if let (Some(cpu), Some(deadline)) = (&raw.cpu_ms, &raw.deadline_ms)
+    if let (Some(cpu), Some(deadline)) = (raw.get(LimitKey::CpuMs), raw.get(LimitKey::DeadlineMs))
         && cpu.value.0 > deadline.value.0
     {
         let message = format!(

@@ -23,6 +23,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use lacewing_base::budget::Lease;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::time::Sleep;
 
@@ -30,7 +31,6 @@ use crate::{
     engine::{Lane, TICK, Turn},
     event_loop,
     heap::HeapAccount,
-    memory::Part,
 };
 
 /// The limit that ended the guest. It travels through Wasmtime as an error.
@@ -110,7 +110,7 @@ impl Drop for Consumption {
             if bytes <= LEFT_FREE_BYTES {
                 return None;
             }
-            let mut part: Part = lane?.memory().part();
+            let mut part: Lease = lane?.memory().lease();
             part.add(bytes);
             Some(part)
         });

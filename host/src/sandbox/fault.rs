@@ -17,6 +17,7 @@
 
 use std::io;
 
+use lacewing_base::{Limits, outcome::Outcome};
 use rustix::io::Errno;
 use tokio::task::JoinError;
 use wasmtime::{
@@ -26,7 +27,7 @@ use wasmtime::{
 use wasmtime_wasi::I32Exit;
 
 use super::{budget::Stop, limiter::Refusal, state::State};
-use crate::{manifest::Limits, outcome::Outcome, telemetry::shortened};
+use crate::telemetry::shortened;
 
 /// Why an invocation did not end well.
 #[derive(Clone, Debug, PartialEq, Eq)]

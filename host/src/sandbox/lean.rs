@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use lacewing_base::outcome::Outcome;
+
 use super::{
     CallError, Event, EventFailure, Fault, Sandbox,
     contract::{
@@ -10,7 +12,6 @@ use super::{
         http::exports::lacewing::function::http::{FieldParam, Param, Request},
     },
 };
-use crate::outcome::Outcome;
 
 /// A buffered HTTP request, all of it borrowed: lowering copies it straight into the guest's memory.
 pub type LeanRequest<'a> = Request<'a>;

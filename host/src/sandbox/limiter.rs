@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
+use lacewing_base::{
+    Limits,
+    budget::{Lease, Share},
+};
 use wasmtime::{ResourceLimiter, Result};
 
 use super::fault::is_out_of_memory;
-use crate::{
-    heap,
-    manifest::Limits,
-    memory::{Account, Part},
-};
+use crate::heap;
 
 /// The steps in which a sandbox is charged for the heap, in bytes.
 const HEAP_STEP_BYTES: usize = 64 << 10;
@@ -38,7 +38,7 @@ pub(super) struct Limiter {
     /// The bytes that it has without being charged.
     first_bytes: usize,
     /// The charge over that. None: the sandbox is not charged.
-    charged: Option<Part>,
+    charged: Option<Lease>,
     refused: Option<Refusal>,
 }
 
@@ -101,9 +101,9 @@ impl Limiter {
     }
 
     /// Charges an account for what it has and will have over its first bytes.
-    pub(super) fn charge_to(&mut self, account: &Arc<Account>, first_bytes: u64) {
+    pub(super) fn charge_to(&mut self, account: &Arc<Share>, first_bytes: u64) {
         self.first_bytes = usize::try_from(first_bytes).unwrap_or(usize::MAX);
-        let mut part = account.part();
+        let mut part = account.lease();
         part.add(self.total_bytes().saturating_sub(self.first_bytes) as u64);
         self.charged = Some(part);
     }
@@ -244,6 +244,8 @@ impl ResourceLimiter for Limiter {
 
 #[cfg(test)]
 mod tests {
+    use lacewing_base::{budget::Budget, fair::Weight};
+
     use super::*;
 
     #[test]
@@ -270,32 +272,32 @@ mod tests {
 
     #[test]
     fn what_the_host_does_not_have_is_refused_and_what_is_had_is_given_back() {
-        let memory = crate::memory::Memory::new(2 << 20);
+        let memory = Budget::new(2 << 20);
         let mut limiter = Limiter::new(&Limits::default());
         assert!(limiter.memory_growing(0, 2 << 20, None).unwrap());
-        limiter.charge_to(&memory.account(1), 1 << 20);
-        assert_eq!(memory.used_bytes(), 1 << 20, "the first MiB is free");
+        limiter.charge_to(&memory.share(&Weight::new(1)), 1 << 20);
+        assert_eq!(memory.used(), 1 << 20, "the first MiB is free");
         assert!(limiter.memory_growing(2 << 20, 3 << 20, None).unwrap());
         assert!(!limiter.memory_growing(3 << 20, 4 << 20, None).unwrap());
         assert_eq!(
             limiter.refused().unwrap().to_string(),
             "4096 KiB of memory were asked for, and the host has none left for the tenant now"
         );
-        assert_eq!((limiter.peak_bytes(), memory.used_bytes()), (3 << 20, 2 << 20));
+        assert_eq!((limiter.peak_bytes(), memory.used()), (3 << 20, 2 << 20));
         drop(limiter);
-        assert_eq!(memory.used_bytes(), 0);
+        assert_eq!(memory.used(), 0);
     }
 
     #[test]
     fn tables_and_what_the_host_holds_are_charged_as_memory_is() {
-        let memory = crate::memory::Memory::new(2 << 20);
+        let memory = Budget::new(2 << 20);
         let mut limiter = Limiter::new(&Limits { memory_bytes: 4 << 20, ..Limits::default() });
-        limiter.charge_to(&memory.account(1), 1 << 20);
+        limiter.charge_to(&memory.share(&Weight::new(1)), 1 << 20);
         assert!(limiter.memory_growing(0, 1 << 20, None).unwrap());
         assert!(limiter.table_growing(0, 1024, None).unwrap());
-        assert_eq!(memory.used_bytes(), 8 << 10);
+        assert_eq!(memory.used(), 8 << 10);
         assert!(limiter.holds(1 << 20));
-        assert_eq!(memory.used_bytes(), (1 << 20) + (8 << 10));
+        assert_eq!(memory.used(), (1 << 20) + (8 << 10));
         assert!(
             limiter.holds(0) && limiter.holds(1 << 20),
             "a sandbox may have again what it gave back"
@@ -309,7 +311,7 @@ mod tests {
         );
         assert!(!limiter.table_growing(0, 20_000, None).unwrap());
         drop(limiter);
-        assert_eq!(memory.used_bytes(), 0);
+        assert_eq!(memory.used(), 0);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
+use lacewing_base::outcome::Outcome;
 use tokio::sync::oneshot;
 use wasmtime::{Store, component::Accessor};
 use wasmtime_wasi_http::{
@@ -36,10 +37,7 @@ use super::{
     provisioned::Made,
     state::State,
 };
-use crate::{
-    body::{BodyError, CutShort, RequestStream, ResponseStream},
-    outcome::Outcome,
-};
+use crate::body::{BodyError, CutShort, RequestStream, ResponseStream};
 
 /// How the guest's side of the exchange ended, when it did not trap.
 pub(super) enum Answer {

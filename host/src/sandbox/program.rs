@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use lacewing_base::Limits;
 use wasmtime::{
     Engine,
     component::{InstancePre, Linker},
@@ -15,7 +16,6 @@ use super::{
 use crate::{
     capability,
     engine::{Exports, Import, Loaded, Names, Profile},
-    manifest::Limits,
     telemetry::shortened,
 };
 

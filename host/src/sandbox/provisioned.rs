@@ -22,6 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use lacewing_base::budget::{Exhausted, Lease};
 use tokio::sync::Notify;
 use wasmtime::{Store, component::Instance};
 
@@ -34,7 +35,6 @@ use super::{
 use crate::{
     capability::egress::Propagation,
     engine::{Engines, Lane},
-    memory::{NoRoom, Part},
     telemetry::{FunctionMetrics, GuestLog, metrics::Tally},
 };
 
@@ -57,7 +57,7 @@ struct Ready {
     store: Store<State>,
     made: Made,
     program: Arc<Program>,
-    _slot: Part,
+    _slot: Lease,
 }
 
 /// An instance that waits for its call.
@@ -172,7 +172,7 @@ impl Provisioned {
     async fn fill(&self, program: &Arc<Program>, log: &Arc<GuestLog>) -> Result<(), Obstacle> {
         let holdings = self.lane.holdings();
         if !holdings.memory().has_room(0) {
-            return Err(Obstacle::Now(NoRoom.to_string()));
+            return Err(Obstacle::Now(Exhausted.to_string()));
         }
         let slot = holdings.provision().ok_or_else(|| {
             let why = "the host's slots for provisioned sandboxes are taken, or this tenant's share of them";
@@ -191,7 +191,7 @@ impl Provisioned {
         &self,
         program: &Arc<Program>,
         log: &Arc<GuestLog>,
-        slot: Part,
+        slot: Lease,
     ) -> Result<Ready, Obstacle> {
         let deadline = Instant::now() + self.spec.limits.deadline;
         let mut sandbox = Sandbox::new(

@@ -35,6 +35,7 @@ use std::{
 };
 
 use futures_util::task::AtomicWaker;
+use lacewing_base::budget::Lease;
 use tokio::{
     sync::{SetOnce, oneshot},
     time::timeout_at,
@@ -50,7 +51,6 @@ use crate::{
     capability::egress::Propagation,
     engine::{Engines, Lane},
     event_loop,
-    memory::Part,
     telemetry::{FunctionMetrics, GuestLog, metrics::Tally},
 };
 use meter::Meter;
@@ -300,7 +300,7 @@ impl Drop for Reused {
 /// The host's resources that an instance holds as long as it exists.
 struct Kept {
     #[expect(dead_code, reason = "held")]
-    slot: Part,
+    slot: Lease,
     metrics: Arc<FunctionMetrics>,
 }
 

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use lacewing_base::Limits;
 use wasmtime::{
     Engine, Store, StoreContextMut, UpdateDeadline,
     component::{
@@ -30,7 +31,6 @@ use super::{
 use crate::{
     capability::{self, stdio},
     engine::{Engines, Instrumented, Loaded, ReadState, SnapshotError},
-    manifest::Limits,
     telemetry::{GuestLog, shortened},
 };
 

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use lacewing_base::{Limits, outcome::Outcome};
 use wasmtime::{Store, StoreContextMut, UpdateDeadline, component::ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
@@ -23,8 +24,6 @@ use crate::{
         stdio::{self, SharedLog},
     },
     engine::Claim,
-    manifest::Limits,
-    outcome::Outcome,
     telemetry::{Context, GuestLog},
 };
 

@@ -5,10 +5,9 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use crate::{
-    name::{AppName, FunctionName, TenantName},
-    telemetry::text,
-};
+use lacewing_base::name::{AppName, FunctionName, TenantName};
+
+use crate::telemetry::text;
 
 /// A revision of a function, with its place in a log line, which is rendered once, for the first line: a host may hold many
 /// that never say anything.

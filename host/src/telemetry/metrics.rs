@@ -30,6 +30,7 @@ use std::{
 
 use bytes::Bytes;
 use http_body::Body;
+use lacewing_base::{fair::Weight, outcome::Outcome};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet},
@@ -44,13 +45,9 @@ pub use self::{
     function::{FunctionKey, FunctionMetrics},
 };
 use self::{scrape::Scrape, series::SeriesSet};
-use crate::{
-    fair::Share,
-    outcome::Outcome,
-    telemetry::{
-        histogram::{COMPILATION, Histogram, PROGRAM_LOAD},
-        process::Process,
-    },
+use crate::telemetry::{
+    histogram::{COMPILATION, Histogram, PROGRAM_LOAD},
+    process::Process,
 };
 
 /// Functions that have series of their own, where nothing else is said.
@@ -215,7 +212,7 @@ impl Metrics {
 
     /// The handle of a function of the tenant with this share: the same one as long as someone holds it, so that a new revision
     /// goes on counting where the old one was. When the last is dropped, the function's series are shown once more and end.
-    pub fn function(&self, key: FunctionKey, share: &Arc<Share>) -> Arc<FunctionMetrics> {
+    pub fn function(&self, key: FunctionKey, share: &Weight) -> Arc<FunctionMetrics> {
         self.series.get_or_create(key, share)
     }
 

@@ -10,15 +10,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use lacewing_base::outcome::Outcome;
 use tracing::Level;
 
-use crate::{
-    outcome::Outcome,
-    telemetry::{
-        Context, Sink,
-        sink::{push_json_context, push_json_head, push_text_context, push_text_head},
-        text,
-    },
+use crate::telemetry::{
+    Context, Sink,
+    sink::{push_json_context, push_json_head, push_text_context, push_text_head},
+    text,
 };
 
 /// The longest detail, in bytes: a trap's message with its backtrace. A longer one is cut.

@@ -24,8 +24,9 @@ use std::{
 use dashmap::DashMap;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::{
-    memory::{Account, Memory, Part},
+use lacewing_base::{
+    budget::{Budget, Lease, Share},
+    fair::Weight,
     name::TenantName,
 };
 
@@ -62,25 +63,27 @@ pub(super) struct LogWriter {
 
 #[derive(Debug)]
 struct Queue {
-    guests: Arc<Memory>,
-    records: Arc<Memory>,
-    unrouted: Arc<Account>,
-    host: Arc<Account>,
+    guests: Arc<Budget>,
+    records: Arc<Budget>,
+    unrouted: Arc<Share>,
+    host: Arc<Share>,
+    /// A share of the guests' part for a tenant that has not logged yet, so that a first tenant leaves room.
+    _newcomer: Arc<Share>,
     /// Those who have logged something.
-    tenants: DashMap<TenantName, Share>,
+    tenants: DashMap<TenantName, TenantLines>,
     dropped_lines: AtomicU64,
 }
 
 /// The lines of one tenant that wait.
 #[derive(Clone, Debug)]
-struct Share {
-    guests: Arc<Account>,
-    records: Arc<Account>,
+struct TenantLines {
+    guests: Arc<Share>,
+    records: Arc<Share>,
 }
 
 #[derive(Debug)]
 enum Message {
-    Line { bytes: Box<[u8]>, waiting: Part },
+    Line { bytes: Box<[u8]>, waiting: Lease },
     End,
 }
 
@@ -93,24 +96,25 @@ pub(super) struct Guard {
 
 impl Queue {
     fn new() -> Queue {
-        let (guests, records) = (Memory::new(GUESTS_BYTES), Memory::new(RECORDS_BYTES));
-        // There may be others at any time.
-        guests.set_tenants(2);
-        records.set_tenants(2);
-        let (unrouted, host) = (records.account(1), records.account(1));
+        let (guests, records) = (Budget::new(GUESTS_BYTES), Budget::new(RECORDS_BYTES));
+        let one = Weight::new(1);
+        let (unrouted, host) = (records.share(&one), records.share(&one));
+        let _newcomer = guests.share(&one);
         let (tenants, dropped_lines) = (DashMap::new(), AtomicU64::new(0));
-        Queue { guests, records, unrouted, host, tenants, dropped_lines }
+        Queue { _newcomer, guests, records, unrouted, host, tenants, dropped_lines }
     }
 
-    fn share(&self, tenant: &TenantName) -> Share {
+    fn share(&self, tenant: &TenantName) -> TenantLines {
         if let Some(share) = self.tenants.get(tenant) {
             return share.clone();
         }
-        let new = || Share { guests: self.guests.account(1), records: self.records.account(1) };
+        let one = Weight::new(1);
+        let new =
+            || TenantLines { guests: self.guests.share(&one), records: self.records.share(&one) };
         self.tenants.entry(tenant.clone()).or_insert_with(new).clone()
     }
 
-    fn account(&self, whose: Whose<'_>) -> Arc<Account> {
+    fn account(&self, whose: Whose<'_>) -> Arc<Share> {
         match whose {
             Whose::Guest(tenant) => self.share(tenant).guests,
             Whose::Record(tenant) => self.share(tenant).records,
@@ -139,7 +143,7 @@ impl LogWriter {
 
     /// Queues one line, its newline included, or drops it.
     pub(super) fn line(&self, whose: Whose<'_>, line: &[u8]) {
-        let mut waiting = self.queue.account(whose).part();
+        let mut waiting = self.queue.account(whose).lease();
         let sent = waiting.grow(line.len() as u64 + LINE_BYTES).is_ok()
             && self.sender.send(Message::Line { bytes: line.into(), waiting }).is_ok();
         if !sent {

@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use lacewing::manifest::LimitKey;
+use lacewing_base::LimitKey;
 
 use crate::{
     components::{Core, component_file, write_component},

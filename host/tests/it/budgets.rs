@@ -23,7 +23,7 @@ async fn with_body_memory(mib: u64) -> Tenants {
 }
 
 fn held(tenants: &Tenants) -> u64 {
-    tenants.served.host.invoker().engines().bodies().used_bytes()
+    tenants.served.host.invoker().engines().bodies().used()
 }
 
 async fn status(client: &mut TcpStream) -> String {
@@ -108,7 +108,7 @@ async fn memory_that_the_host_does_not_have_is_refused_before_it_is_used() {
     );
     // Four fifths of them, and what is free.
     assert!(ended.number("memory_peak_bytes") <= 33 * MIB, "{}", ended.record);
-    assert_eq!(tenants.served.host.invoker().engines().guests().used_bytes(), 0);
+    assert_eq!(tenants.served.host.invoker().engines().guests().used(), 0);
 }
 
 /// A deploy changes limits, and what runs stays counted.

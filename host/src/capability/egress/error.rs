@@ -7,11 +7,12 @@ use std::{
 };
 
 use ipnet::IpNet;
+use lacewing_base::address::Special;
 use tokio_rustls::rustls;
 use wasmtime_wasi_http::Error as Code;
 
 use super::{head_bound::HeadTooLong, policy::Target};
-use crate::{address::Special, config::OutOfBounds};
+use crate::config::OutOfBounds;
 
 /// Why an outbound request failed. Displays as a sentence for the log; the guest gets the code of
 /// [`EgressError::code`], which says nothing about the host's network.

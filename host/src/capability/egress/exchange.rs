@@ -11,6 +11,7 @@ use http::{HeaderValue, Method, Request, Response, Uri, Version, header, uri::Pa
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
+use lacewing_base::name::TenantName;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{Semaphore, oneshot},
@@ -27,7 +28,6 @@ use super::{
     policy::{Policy, Target},
     share::Share,
 };
-use crate::name::TenantName;
 
 /// Header fields of a response, and of its trailers.
 const MAX_HEADERS: usize = 128;

@@ -7,12 +7,12 @@ use std::{
 };
 
 use http::{Uri, uri::Scheme};
+use lacewing_base::{
+    GrantHost, Grants, HostPattern, HttpGrant,
+    address::{Special, translated},
+};
 
 use super::error::EgressError;
-use crate::{
-    address::{Special, translated},
-    manifest::{GrantHost, Grants, HostPattern, HttpGrant},
-};
 
 /// The grants of a revision. Clones share them.
 #[derive(Clone, Debug, Default)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use crate::name::TenantName;
+use lacewing_base::name::TenantName;
 
 /// A tenant's look-ups of names at once, those included that nobody waits for any more: the system's resolver goes on until it
 /// gives up. A quarter of what the host does at once.

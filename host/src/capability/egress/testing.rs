@@ -11,6 +11,7 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response, response::Parts};
 use http_body_util::{BodyExt, Full};
+use lacewing_base::{Grants, Limits};
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
     net::{TcpListener, TcpStream},
@@ -25,21 +26,14 @@ use super::{
 };
 use crate::{
     config::EgressBounds,
-    manifest::{Grants, HttpGrant, Limits, ManifestText, NetworkGrant, Place},
     telemetry::{Captured, Context, GuestLog, InvocationId, Origin, Sink},
 };
 
 /// A policy of grants as they stand in a manifest.
 pub(super) fn policy(http: &[&str], networks: &[&str]) -> Policy {
-    let grant = |text: &&str| {
-        let place = ManifestText::new("lacewing.toml", *text).place(0..text.len());
-        HttpGrant::parse(text, place).unwrap()
-    };
-    let network =
-        |text: &&str| NetworkGrant { network: text.parse().unwrap(), place: Place::none() };
     Policy::new(&Grants {
-        http: http.iter().map(grant).collect(),
-        networks: networks.iter().map(network).collect(),
+        http: http.iter().map(|text| text.parse().unwrap()).collect(),
+        networks: networks.iter().map(|text| text.parse().unwrap()).collect(),
     })
 }
 

@@ -8,6 +8,7 @@ use std::{
 };
 
 use hdrhistogram::Histogram;
+use lacewing_base::name::FunctionName;
 use tokio::runtime::Runtime;
 
 use super::{
@@ -27,7 +28,6 @@ use crate::{
     config::HostFile,
     control::Host,
     function::Revision,
-    name::FunctionName,
     telemetry::{InvocationLog, Sink, metrics::Exposition},
 };
 

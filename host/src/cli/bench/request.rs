@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, header::HOST, uri::PathAndQuery};
 use http_body_util::{BodyExt, Full};
+use lacewing_base::Route;
 
 use super::BenchArgs;
 use crate::{
@@ -14,7 +15,6 @@ use crate::{
     function::Revision,
     ingress::route::Found,
     invocation::HttpRequest,
-    manifest::Route,
     telemetry::{Context, InvocationId},
 };
 

@@ -13,6 +13,7 @@ use data_encoding::BASE64;
 use http::{Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::BodyExt;
+use lacewing_base::outcome::Outcome;
 use serde_json::{Value, json};
 
 use super::{InvokeArgs, Payload, event};
@@ -29,7 +30,6 @@ use crate::{
     function::Revision,
     ingress::route::{Found, Params},
     invocation::HttpRequest,
-    outcome::Outcome,
     telemetry::{
         Captured, Context, InvocationId, InvocationLog, Sink, displayed,
         logs::{self, LogOptions},

@@ -4,8 +4,9 @@ use std::fmt;
 
 use clap::ValueEnum;
 
+use lacewing_base::name::AppName;
+
 use super::Sdk;
-use crate::name::AppName;
 
 /// The kind of a new function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use lacewing_base::{HostPattern, name::TenantName};
+
 use crate::{
     cli::project::Project,
     config::Outline,
@@ -16,26 +18,24 @@ use crate::{
 /// Functions, and tenants, that are listed at the start.
 const LISTED: usize = 50;
 
-/// Tenants with their host names, as text.
-pub(super) type Tenants = Vec<(String, Vec<String>)>;
+/// Tenants with their host names.
+pub(super) type Tenants = Vec<(TenantName, Vec<HostPattern>)>;
 
 /// The tenants of a host file.
 pub(super) fn tenants_of(outline: &Outline) -> Tenants {
     let tenants = outline.tenants.iter().map(|unread| unread.tenant());
-    let named = tenants.map(|tenant| {
-        (tenant.name.to_string(), tenant.hosts.iter().map(ToString::to_string).collect())
-    });
-    named.collect()
+    tenants.map(|tenant| (tenant.name.clone(), tenant.hosts.clone())).collect()
 }
 
 /// The tenants of a host file, as a start before has written them down.
 pub(super) fn tenants_before(ledger: &Ledger) -> Tenants {
-    ledger.tenants().map(|(name, hosts)| (name.to_owned(), hosts.to_vec())).collect()
+    ledger.tenants().map(|(name, hosts)| (name.clone(), hosts.to_vec())).collect()
 }
 
 /// One line for each tenant of a host file.
 pub(super) fn tenants(tenants: &Tenants) -> Vec<String> {
-    let line = |(name, hosts): &(String, Vec<String>)| {
+    let line = |(name, hosts): &(TenantName, Vec<HostPattern>)| {
+        let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
         let hosts = if hosts.is_empty() { "no host name".to_owned() } else { hosts.join(", ") };
         format!("  tenant {name}: {hosts}")
     };

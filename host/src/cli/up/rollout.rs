@@ -26,6 +26,7 @@ use std::{
 };
 
 use futures_util::FutureExt;
+use lacewing_base::name::{AppName, TenantName};
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
@@ -40,7 +41,6 @@ use crate::{
     config::{self, HostFile, Outline, Settings, Tenant, Unread},
     control::{DeployError, Deployed, Deployment, Host, Incoming, Ledger, Ready, Swap},
     manifest::Diagnostic,
-    name::{AppName, TenantName},
     telemetry::Origin,
 };
 

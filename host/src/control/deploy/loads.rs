@@ -14,12 +14,13 @@ use std::{
     time::Duration,
 };
 
+use lacewing_base::name::TenantName;
 use tokio::{
     sync::{AcquireError, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore},
     task::JoinError,
 };
 
-use crate::{config::Compilation, name::TenantName};
+use crate::config::Compilation;
 
 /// Files, manifests or components, that are read and checked at once: as many as a disk is glad of.
 const READS: usize = 4;

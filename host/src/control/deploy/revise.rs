@@ -10,14 +10,20 @@
 
 use std::{
     collections::HashMap,
-    fmt::Write as _,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant, SystemTime},
 };
 
+use lacewing_base::{
+    LimitKey, Limits,
+    name::{AppName, FunctionName, TenantName},
+};
 use tokio::task::JoinError;
 
-use super::Refusal;
+use super::{
+    Refusal,
+    identity::{revision_id, settings},
+};
 use crate::{
     capability::egress::{self, Propagation},
     config::Quota,
@@ -25,10 +31,7 @@ use crate::{
     engine::{CompileError, Exports, LoadError, Profile},
     file::{Located, Stamp},
     function::{Component, Revision, RevisionParts, Tenant},
-    manifest::{
-        App, Cors, Function, Grants, HttpGrant, LimitKey, Limits, NetworkGrant, Place, Route,
-    },
-    name::{AppName, FunctionName, TenantName},
+    manifest::{App, Function},
     sandbox::{Program, Sandbox, Spec},
     telemetry::{Origin, metrics::FunctionKey},
 };
@@ -51,7 +54,8 @@ struct Shared {
     components: HashMap<Arc<Located>, Arc<Component>>,
     /// The loaded program, as long as it is resident: others with the same component are checked and started with it.
     programs: HashMap<(blake3::Hash, bool), (Weak<Program>, Compiled)>,
-    specs: HashMap<String, Arc<Spec>>,
+    /// By their [settings].
+    specs: HashMap<Vec<u8>, Arc<Spec>>,
 }
 
 /// The result of a component.
@@ -112,7 +116,7 @@ impl<'a> Revise<'a> {
             Some(found) => found,
             None => self.read(tenant.name(), file).await?.0,
         };
-        let mut id = revision_id(&found.digest, function);
+        let mut id = revision_id(&found.digest, function)?;
         check_quota(quota, &function.limits)?;
         let known = self.current.get(&(tenant.name(), &app.name, &function.name)).copied();
         if let Some(known) = known
@@ -133,7 +137,7 @@ impl<'a> Revise<'a> {
                 let (program, compiled) =
                     self.program(file, &mut found, &origin(&id), function).await?;
                 // Another one, if the file has changed in this moment.
-                id = revision_id(&found.digest, function);
+                id = revision_id(&found.digest, function)?;
                 program.check_limits(limits)?;
                 (compiled, Some(program))
             }
@@ -143,11 +147,11 @@ impl<'a> Revise<'a> {
         let revision = Arc::new(Revision::new(RevisionParts {
             tenant: tenant.clone(),
             component: self.component(file, &found, compiled),
-            spec: self.spec(function),
-            metrics: self.host.metrics.function(FunctionKey::of(&origin), tenant.share()),
+            spec: self.spec(function)?,
+            metrics: self.host.metrics.function(FunctionKey::of(&origin), tenant.weight()),
             origin,
-            routes: function.routes.iter().map(placeless).collect(),
-            cors: function.cors.clone().map(Arc::<Cors>::new),
+            routes: function.routes.iter().map(|route| route.value.clone()).collect(),
+            cors: function.cors.clone().map(Arc::new),
             place: self.host.residency().place(tenant.stake()),
         }));
         if let Some(known) = known {
@@ -272,18 +276,18 @@ impl<'a> Revise<'a> {
     }
 
     /// Limits, environment and grants: the same object for all functions of this deploy that have the same.
-    fn spec(&self, function: &Function) -> Arc<Spec> {
+    fn spec(&self, function: &Function) -> Result<Arc<Spec>, Refusal> {
         let egress = &self.host.egress;
         let mut shared = self.shared();
-        let spec = shared.specs.entry(spec_text(function)).or_insert_with(|| {
+        let spec = shared.specs.entry(settings(function)?).or_insert_with(|| {
             Arc::new(Spec {
                 limits: function.limits.clone(),
                 env: function.env.clone(),
                 egress: egress.clone(),
-                policy: egress::Policy::new(&grants(&function.grants)),
+                policy: egress::Policy::new(&function.grants.grants()),
             })
         });
-        spec.clone()
+        Ok(spec.clone())
     }
 
     /// Instantiates once: a component that cannot start is found now and not by its first request.
@@ -363,41 +367,4 @@ async fn spawn_blocking<T: Send + 'static>(
 fn crashed(panic: &JoinError) -> Refusal {
     let (status, said) = ("in this process".to_owned(), panic.to_string());
     Refusal::Load(CompileError::Crashed { status, said }.into())
-}
-
-/// A route without the place that it was written at, which holds its whole file.
-fn placeless(route: &Route) -> Route {
-    Route { place: Place::none(), ..route.clone() }
-}
-
-fn grants(grants: &Grants) -> Grants {
-    let http = grants.http.iter();
-    let http = http.map(|grant| HttpGrant { place: Place::none(), ..grant.clone() }).collect();
-    let networks = grants.networks.iter();
-    let networks = networks.map(|grant| NetworkGrant { place: Place::none(), ..grant.clone() });
-    Grants { http, networks: networks.collect() }
-}
-
-/// The settings that a function is run with, as text.
-fn spec_text(function: &Function) -> String {
-    let Function { limits, env, grants, .. } = function;
-    let limits: &Limits = limits;
-    let networks: Vec<_> = grants.networks.iter().map(|grant| grant.network).collect();
-    let mut text = format!("{limits:?}{env:?}{networks:?}");
-    for grant in &grants.http {
-        let _ = write!(text, " {grant}");
-    }
-    text
-}
-
-/// Twelve hexadecimal digits of what makes a revision: its component and everything that it is run with.
-fn revision_id(digest: &blake3::Hash, function: &Function) -> Arc<str> {
-    let Function { cors, routes, .. } = function;
-    let routes: Vec<_> =
-        routes.iter().map(|route| (&route.path, &route.methods, &route.host)).collect();
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(digest.as_bytes());
-    hasher.update(spec_text(function).as_bytes());
-    hasher.update(format!("{cors:?}{routes:?}").as_bytes());
-    hasher.finalize().to_hex()[..12].into()
 }

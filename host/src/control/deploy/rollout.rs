@@ -24,6 +24,7 @@ use std::{
 };
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use lacewing_base::name::{AppName, TenantName};
 
 use super::{
     DeployError, Deployment, Incoming, Ready, Swap, Tenants, component_file, error, revise::Revise,
@@ -37,7 +38,6 @@ use crate::{
     engine::LoadError,
     function::{Revision, Tenant},
     manifest::App,
-    name::{AppName, TenantName},
     telemetry::Origin,
 };
 

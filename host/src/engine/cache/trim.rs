@@ -17,11 +17,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use lacewing_base::{fair::Portion, name::TenantName};
+
 use super::{
     ARTIFACT_SUFFIX, ArtifactCache, ArtifactName,
     trust::{self, Kind, Refused},
 };
-use crate::{fair::Portion, name::TenantName};
 
 /// The tenant of an artifact.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

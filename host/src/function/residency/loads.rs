@@ -15,7 +15,7 @@ use std::{
     time::Instant,
 };
 
-use crate::fair::{FairQueue, Share};
+use lacewing_base::fair::{FairQueue, Flow};
 
 type Work = Box<dyn FnOnce() + Send>;
 
@@ -39,7 +39,7 @@ struct State {
 /// A load that runs.
 struct Running {
     loads: Arc<Loads>,
-    share: Arc<Share>,
+    share: Arc<Flow>,
     began: Instant,
 }
 
@@ -57,12 +57,8 @@ impl Loads {
     }
 
     /// Has a load run on a thread that may block, when it is its tenant's turn.
-    pub(super) fn start(
-        self: &Arc<Self>,
-        share: &Arc<Share>,
-        work: impl FnOnce() + Send + 'static,
-    ) {
-        self.state().waiting.push(share, (share.party().id, Box::new(work)));
+    pub(super) fn start(self: &Arc<Self>, share: &Arc<Flow>, work: impl FnOnce() + Send + 'static) {
+        self.state().waiting.push(share, (share.id(), Box::new(work)));
         self.fill();
     }
 
@@ -82,7 +78,7 @@ impl Loads {
 }
 
 impl State {
-    fn next(&mut self, places: u32, each: u32) -> Option<(Arc<Share>, Work)> {
+    fn next(&mut self, places: u32, each: u32) -> Option<(Arc<Flow>, Work)> {
         if self.running >= places {
             return None;
         }
@@ -97,7 +93,7 @@ impl State {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let tenant = self.share.party().id;
+        let tenant = self.share.id();
         let mut state = self.loads.state();
         state.running -= 1;
         if let Some(all) = state.by_tenant.get_mut(&tenant) {

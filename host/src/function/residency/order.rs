@@ -13,32 +13,27 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
+use lacewing_base::fair::{Flow, Portion, Weight};
+
 use super::ResidencyOptions;
-use crate::fair::{Portion, Share};
 
 /// The resident programs of one tenant, and its places in the queues for loads.
 #[derive(Debug)]
 pub struct Stake {
     /// Its place in the queue for loads.
-    pub(super) loads: Arc<Share>,
+    pub(super) loads: Arc<Flow>,
     /// Its place in the queue for loads whose artifact was lost.
-    pub(super) recompilations: Arc<Share>,
+    pub(super) recompilations: Arc<Flow>,
     functions: AtomicU64,
     bytes: AtomicU64,
 }
 
 impl Stake {
     /// A tenant's that has nothing resident yet.
-    pub fn new(weight: u32) -> Arc<Stake> {
+    pub fn new(weight: &Weight) -> Arc<Stake> {
         let (functions, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
-        let (loads, recompilations) = (Share::new(weight), Share::new(weight));
+        let (loads, recompilations) = (Flow::new(weight), Flow::new(weight));
         Arc::new(Stake { loads, recompilations, functions, bytes })
-    }
-
-    /// Changes its part from now on.
-    pub fn set_weight(&self, weight: u32) {
-        self.loads.set_weight(weight);
-        self.recompilations.set_weight(weight);
     }
 
     /// Its programs that are resident.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::manifest::{MAX_HOST_BYTES, canonical_literal};
+use lacewing_base::host_pattern::{MAX_HOST_BYTES, canonical_literal};
 
 /// The form in which a request's authority is looked up: lower case, without port and without the root's trailing dot, an IPv6
 /// address in its shortest form. `None` if it is no authority. Allocates only for an authority in another form.

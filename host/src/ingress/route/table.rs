@@ -14,9 +14,9 @@ use std::{
 };
 
 use http::Method;
+use lacewing_base::route::decode_parameter;
 
 use super::{InvalidPath, Match, Methods, Params, Route};
-use crate::manifest::decode_parameter;
 
 /// The methods that a route for any method allows, besides `OPTIONS`. Others are served too, but are not advertised.
 const ADVERTISED: [Method; 6] =

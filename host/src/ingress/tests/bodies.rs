@@ -127,7 +127,7 @@ async fn a_functions_bytes_are_never_taken_for_hypers() {
 #[tokio::test]
 async fn buffered_bodies_share_a_budget() {
     let host = Host::start().await;
-    let mut others = host.world.bodies.part();
+    let mut others = host.world.bodies.lease();
     others.add(BODY_BUDGET - 48 * 1024);
     let post = |bytes: usize| {
         format!(

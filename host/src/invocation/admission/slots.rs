@@ -1,142 +1,81 @@
 //! The host's slots for sandboxes, and the fair queue of those that wait for one.
-//!
-//! Where there is more than one tenant, one may have no more slots than [`HELD`] times those that are free, times its
-//! weight: the first has four fifths of them, the next four fifths of the rest, and there are some for another one (dynamic
-//! thresholds: Choudhury and Hahne, IEEE/ACM Transactions on Networking, 1998).
 
 use std::{
-    pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{
-            AtomicBool, AtomicU32,
-            Ordering::{Relaxed, SeqCst},
-        },
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
     },
-    task::{Context, Poll},
     time::Duration,
 };
 
-use tokio::sync::{Notify, oneshot};
-
-use crate::{
-    fair::{FairQueue, Ticket},
-    function::{Pace, Tenant},
+use lacewing_base::{
+    budget::Budget,
+    permits::{self, Permit, Resource, Wait, Waiters},
 };
+use tokio::sync::Notify;
 
-/// How many slots a tenant of weight 1 may have for each that is free.
-const HELD: u64 = 4;
+use crate::function::Tenant;
 
-/// All slots of a host.
+/// All slots of a host, a [`Budget`] that its tenants share.
 #[derive(Debug)]
 pub(super) struct Slots {
-    capacity: u32,
-    in_use: AtomicU32,
-    waiting: AtomicU32,
-    queue: Mutex<Queue>,
-    /// Whether there is more than one tenant.
-    is_shared: AtomicBool,
+    budget: Arc<Budget>,
+    waiters: Waiters<Slots>,
     is_draining: AtomicBool,
     idle: Notify,
 }
 
-#[derive(Debug)]
-struct Queue {
-    waiting: FairQueue<Waiter>,
-    pace: Pace,
-}
-
-#[derive(Debug)]
-struct Waiter {
-    slots: Arc<Slots>,
-    tenant: Arc<Tenant>,
-    sender: oneshot::Sender<Slot>,
-}
-
 /// One slot. Dropping it gives it back.
-#[derive(Debug)]
-pub(super) struct Slot {
-    // None when it was given back already.
-    slots: Option<Arc<Slots>>,
-    tenant: Arc<Tenant>,
-}
+pub(super) type Slot = Permit<Slots>;
 
-impl Drop for Slot {
-    fn drop(&mut self) {
-        if let Some(slots) = self.slots.take() {
-            slots.give_back(&self.tenant);
-        }
+impl Resource for Slots {
+    type Demand = Arc<Tenant>;
+
+    fn waiters(&self) -> &Waiters<Slots> {
+        &self.waiters
     }
-}
 
-/// Waits for a slot. Dropping it is leaving the queue.
-#[derive(Debug)]
-pub(super) struct Entry {
-    slots: Arc<Slots>,
-    ticket: Ticket,
-    slot: oneshot::Receiver<Slot>,
-    is_over: bool,
-}
-
-impl Future for Entry {
-    type Output = Slot;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Slot> {
-        match Pin::new(&mut self.slot).poll(cx) {
-            Poll::Ready(Ok(slot)) => {
-                self.is_over = true;
-                Poll::Ready(slot)
-            }
-            // The sender goes only when it has sent, or with this.
-            Poll::Ready(Err(_)) | Poll::Pending => Poll::Pending,
-        }
+    fn take(&self, tenant: &Arc<Tenant>) -> bool {
+        !self.is_draining() && tenant.slots().take(1).is_ok()
     }
-}
 
-impl Drop for Entry {
-    fn drop(&mut self) {
-        if self.is_over {
-            return;
-        }
-        // A slot that was granted a moment ago goes with the receiver, once the lock is free.
-        let mut queue = self.slots.lock();
-        if queue.waiting.remove(self.ticket).is_some() {
-            self.slots.waiting.fetch_sub(1, SeqCst);
+    fn give_back(&self, tenant: &Arc<Tenant>) {
+        tenant.slots().give_back(1);
+        if self.is_draining() && self.in_use() == 0 {
+            self.idle.notify_waiters();
         }
     }
 }
 
 impl Slots {
-    pub(super) fn new(capacity: u32) -> Arc<Slots> {
+    /// The slots of a budget that tenants have [shares](Tenant::slots) of.
+    pub(super) fn new(budget: Arc<Budget>) -> Arc<Slots> {
         Arc::new(Slots {
-            capacity,
-            in_use: AtomicU32::new(0),
-            waiting: AtomicU32::new(0),
-            queue: Mutex::new(Queue { waiting: FairQueue::default(), pace: Pace::new() }),
-            is_shared: AtomicBool::new(false),
+            budget,
+            waiters: Waiters::default(),
             is_draining: AtomicBool::new(false),
             idle: Notify::new(),
         })
     }
 
+    pub(super) fn budget(&self) -> &Arc<Budget> {
+        &self.budget
+    }
+
     pub(super) fn capacity(&self) -> u32 {
-        self.capacity
+        u32::try_from(self.budget.capacity()).unwrap_or(u32::MAX)
     }
 
     pub(super) fn in_use(&self) -> u32 {
-        self.in_use.load(SeqCst)
+        u32::try_from(self.budget.used()).unwrap_or(u32::MAX)
     }
 
-    pub(super) fn set_tenants(&self, tenants: usize) {
-        self.is_shared.store(tenants > 1, Relaxed);
-    }
-
-    /// Whether nobody is let in any more.
+    /// Whether no invocation is let in any more.
     pub(super) fn is_draining(&self) -> bool {
         self.is_draining.load(SeqCst)
     }
 
-    /// Lets nobody in any more, and waits until every slot is free.
+    /// Lets no invocation in any more, and waits until every slot is free.
     pub(super) async fn drain(&self) {
         self.is_draining.store(true, SeqCst);
         loop {
@@ -150,75 +89,16 @@ impl Slots {
 
     /// A slot, unless others wait.
     pub(super) fn try_enter(self: &Arc<Slots>, tenant: &Arc<Tenant>) -> Option<Slot> {
-        let enters = self.waiting.load(SeqCst) == 0 && self.take(tenant);
-        enters.then(|| Slot { slots: Some(self.clone()), tenant: tenant.clone() })
+        permits::try_acquire(self, tenant.clone())
     }
 
-    /// The same, waiting for its tenant's turn.
-    pub(super) fn enter(self: &Arc<Slots>, tenant: &Arc<Tenant>) -> Entry {
-        let (sender, slot) = oneshot::channel();
-        let mut queue = self.lock();
-        // Before it is looked at what is free: who gives back looks at this afterwards.
-        if self.waiting.fetch_add(1, SeqCst) == 0 {
-            queue.pace = Pace::new();
-        }
-        let waiter = Waiter { slots: self.clone(), tenant: tenant.clone(), sender };
-        let ticket = queue.waiting.push(tenant.share(), waiter);
-        self.grant(&mut queue);
-        drop(queue);
-        Entry { slots: self.clone(), ticket, slot, is_over: false }
+    /// Waits for a slot, fairly between tenants.
+    pub(super) fn enter(self: &Arc<Slots>, tenant: &Arc<Tenant>) -> Wait<Slots> {
+        permits::acquire(self, tenant.slot_flow(), tenant.clone())
     }
 
-    /// How long it takes now until one more of the tenant's can enter.
+    /// The expected time until one more of those that wait can enter.
     pub(super) fn until_free(&self) -> Duration {
-        let queue = self.lock();
-        queue.pace.until(queue.waiting.len())
-    }
-
-    fn take(&self, tenant: &Tenant) -> bool {
-        let more = |in_use: u32| {
-            let free = self.capacity.saturating_sub(in_use);
-            (free > 0 && self.may_have_more(tenant, free)).then_some(in_use + 1)
-        };
-        let taken = !self.is_draining() && self.in_use.fetch_update(SeqCst, SeqCst, more).is_ok();
-        if taken {
-            tenant.running().fetch_add(1, Relaxed);
-        }
-        taken
-    }
-
-    fn may_have_more(&self, tenant: &Tenant, free: u32) -> bool {
-        let most = HELD * u64::from(free) * u64::from(tenant.share().weight());
-        !self.is_shared.load(Relaxed) || u64::from(tenant.running().load(Relaxed)) < most
-    }
-
-    fn give_back(&self, tenant: &Tenant) {
-        tenant.running().fetch_sub(1, Relaxed);
-        let before = self.in_use.fetch_sub(1, SeqCst);
-        if self.waiting.load(SeqCst) > 0 {
-            self.grant(&mut self.lock());
-        }
-        if before == 1 && self.is_draining() {
-            self.idle.notify_waiters();
-        }
-    }
-
-    /// Gives free slots to those that wait.
-    fn grant(&self, queue: &mut Queue) {
-        while let Some((share, waiter)) = queue.waiting.next(|waiter| self.take(&waiter.tenant)) {
-            self.waiting.fetch_sub(1, SeqCst);
-            queue.waiting.charge(&share, 1);
-            queue.pace.served();
-            let Waiter { slots, tenant, sender } = waiter;
-            if let Err(mut slot) = sender.send(Slot { slots: Some(slots), tenant }) {
-                slot.slots = None;
-                slot.tenant.running().fetch_sub(1, Relaxed);
-                self.in_use.fetch_sub(1, SeqCst);
-            }
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiters.until_served()
     }
 }

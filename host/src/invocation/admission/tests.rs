@@ -14,16 +14,34 @@ fn engines() -> &'static Arc<Engines> {
     ENGINES.get_or_init(|| Engines::new(pool).unwrap())
 }
 
-fn tenant_with(quota: QuotaLimits, weight: u32) -> Arc<Tenant> {
-    Tenant::new("acme".parse().unwrap(), Allotment { quota, weight }, engines())
+/// A host that admits to a number of slots, and its tenants.
+struct SmallHost(Admission);
+
+impl std::ops::Deref for SmallHost {
+    type Target = Admission;
+
+    fn deref(&self) -> &Admission {
+        &self.0
+    }
+}
+
+fn host(capacity: u32, queue: QueueOptions) -> Arc<SmallHost> {
+    Arc::new(SmallHost(Admission::new(capacity, queue)))
+}
+
+impl SmallHost {
+    fn tenant_with(&self, quota: QuotaLimits, weight: u32) -> Arc<Tenant> {
+        let name = "acme".parse().unwrap();
+        Tenant::new(name, Allotment { quota, weight }, engines(), self.slots())
+    }
+
+    fn tenant(&self, concurrency: u32) -> Arc<Tenant> {
+        self.tenant_with(at_once(concurrency), 1)
+    }
 }
 
 fn at_once(concurrency: u32) -> QuotaLimits {
     QuotaLimits { concurrency, ..QuotaLimits::NONE }
-}
-
-fn tenant(concurrency: u32) -> Arc<Tenant> {
-    tenant_with(at_once(concurrency), 1)
 }
 
 fn function(concurrency: u32) -> Arc<Quota> {
@@ -43,8 +61,8 @@ async fn waiting(admission: &Admission, many: u32) {
 
 #[tokio::test]
 async fn a_full_function_throttles_and_a_full_host_sheds() {
-    let admission = Admission::new(2, queue(1, 10));
-    let (tenant, small, large) = (tenant(10), function(1), function(10));
+    let admission = host(2, queue(1, 10));
+    let (tenant, small, large) = (admission.tenant(10), function(1), function(10));
     let first = admission.admit(&tenant, &small, 64).await.unwrap();
     let refused = admission.admit(&tenant, &small, 64).await.unwrap_err();
     assert_eq!(why(&refused), (Outcome::Throttled, FUNCTION_FULL));
@@ -55,13 +73,13 @@ async fn a_full_function_throttles_and_a_full_host_sheds() {
     drop((first, second));
     assert_eq!((admission.in_flight(), admission.waiting()), (0, 0));
     assert_eq!((tenant.quota().in_use(), small.in_use(), large.in_use()), (0, 0, 0));
-    assert_eq!((tenant.running().load(Relaxed), tenant.waiting()), (0, 0));
+    assert_eq!((tenant.slots().used(), tenant.waiting()), (0, 0));
 }
 
 #[tokio::test]
 async fn a_full_tenant_throttles_only_itself() {
-    let admission = Admission::new(10, queue(1, 10));
-    let (full, other, function) = (tenant(1), tenant(1), function(10));
+    let admission = host(10, queue(1, 10));
+    let (full, other, function) = (admission.tenant(1), admission.tenant(1), function(10));
     let _permit = admission.admit(&full, &function, 64).await.unwrap();
     let refused = admission.admit(&full, &function, 64).await.unwrap_err();
     assert_eq!(why(&refused), (Outcome::Throttled, TENANT_FULL));
@@ -70,8 +88,8 @@ async fn a_full_tenant_throttles_only_itself() {
 
 #[tokio::test]
 async fn a_tenants_memory_is_the_sum_of_its_sandboxes_limits() {
-    let admission = Admission::new(10, queue(1, 10));
-    let tenant = tenant_with(QuotaLimits { memory_mib: 100, ..at_once(10) }, 1);
+    let admission = host(10, queue(1, 10));
+    let tenant = admission.tenant_with(QuotaLimits { memory_mib: 100, ..at_once(10) }, 1);
     let function = function(10);
     let first = admission.admit(&tenant, &function, 64).await.unwrap();
     let refused = admission.admit(&tenant, &function, 64).await.unwrap_err();
@@ -83,10 +101,12 @@ async fn a_tenants_memory_is_the_sum_of_its_sandboxes_limits() {
 
 #[tokio::test]
 async fn who_waits_gets_the_slot_that_comes_free() {
-    let admission = Arc::new(Admission::new(1, queue(60_000, 10)));
-    for (tenant, function) in
-        [(tenant(1), function(9)), (tenant(9), function(1)), (tenant(9), function(9))]
-    {
+    let admission = host(1, queue(60_000, 10));
+    for (tenant, function) in [
+        (admission.tenant(1), function(9)),
+        (admission.tenant(9), function(1)),
+        (admission.tenant(9), function(9)),
+    ] {
         let permit = admission.admit(&tenant, &function, 64).await.unwrap();
         let waiter = tokio::spawn({
             let (admission, tenant, function) =
@@ -102,8 +122,8 @@ async fn who_waits_gets_the_slot_that_comes_free() {
 
 #[tokio::test]
 async fn a_full_backlog_refuses_its_tenant_only() {
-    let admission = Arc::new(Admission::new(1, queue(60_000, 2)));
-    let (busy, other, function) = (tenant(10), tenant(10), function(10));
+    let admission = host(1, queue(60_000, 2));
+    let (busy, other, function) = (admission.tenant(10), admission.tenant(10), function(10));
     let permit = admission.admit(&busy, &function, 64).await.unwrap();
     let ask = |tenant: &Arc<Tenant>| {
         let (admission, tenant, function) = (admission.clone(), tenant.clone(), function.clone());
@@ -124,8 +144,9 @@ async fn a_full_backlog_refuses_its_tenant_only() {
 /// Of a host that is full, each tenant gets the slots that come free in proportion to its weight, however many of its requests wait.
 #[tokio::test]
 async fn who_waits_for_the_host_is_served_in_fairness() {
-    let admission = Arc::new(Admission::new(1, queue(60_000, 1000)));
-    let (first, second) = (tenant_with(QuotaLimits::NONE, 1), tenant_with(QuotaLimits::NONE, 3));
+    let admission = host(1, queue(60_000, 1000));
+    let (first, second) =
+        (admission.tenant_with(QuotaLimits::NONE, 1), admission.tenant_with(QuotaLimits::NONE, 3));
     let function = function(1000);
     let permit = admission.admit(&first, &function, 64).await.unwrap();
     let (served, mut order) = tokio::sync::mpsc::unbounded_channel();
@@ -155,14 +176,17 @@ async fn who_waits_for_the_host_is_served_in_fairness() {
 
 #[tokio::test]
 async fn one_of_many_tenants_does_not_get_all_slots() {
-    let admission = Admission::new(100, queue(0, 0));
-    let (greedy, heavy, other) = (tenant(1000), tenant_with(QuotaLimits::NONE, 10), tenant(1000));
+    let admission = host(100, queue(0, 0));
+    let (greedy, heavy, other) = (
+        admission.tenant(1000),
+        admission.tenant_with(QuotaLimits::NONE, 10),
+        admission.tenant(1000),
+    );
     let function = function(1000);
-    admission.set_tenants(3);
-    let fill = async |tenant| {
+    let fill = async |tenant: Arc<Tenant>| {
         let mut permits = Vec::new();
         loop {
-            match admission.admit(tenant, &function, 64).await {
+            match admission.admit(&tenant, &function, 64).await {
                 Ok(permit) => permits.push(permit),
                 Err(refused) => {
                     assert_eq!(refused.outcome, Outcome::LoadShed);
@@ -171,20 +195,20 @@ async fn one_of_many_tenants_does_not_get_all_slots() {
             }
         }
     };
-    let greedy = fill(&greedy).await;
-    assert_eq!(greedy.len(), 80);
-    assert_eq!(fill(&other).await.len(), 16);
-    drop(greedy);
-    assert_eq!(fill(&heavy).await.len(), 98);
-    admission.set_tenants(1);
-    assert_eq!(fill(&other).await.len(), 100);
+    let permits = fill(greedy.clone()).await;
+    assert_eq!(permits.len(), 80);
+    assert_eq!(fill(other.clone()).await.len(), 16);
+    drop(permits);
+    assert_eq!(fill(heavy.clone()).await.len(), 98);
+    drop((greedy, heavy));
+    assert_eq!(fill(other.clone()).await.len(), 100);
 }
 
 #[tokio::test]
 async fn a_rate_says_when_and_waits_for_a_token_that_comes_soon() {
-    let admission = Admission::new(10, queue(100, 10));
+    let admission = host(10, queue(100, 10));
     let limited = |rate| Quota::new(QuotaLimits { rate_per_s: Some(rate), ..QuotaLimits::NONE });
-    let (tenant, function) = (tenant(10), limited(1));
+    let (tenant, function) = (admission.tenant(10), limited(1));
     admission.admit(&tenant, &function, 64).await.unwrap();
     let refused = admission.admit(&tenant, &function, 64).await.unwrap_err();
     assert_eq!(why(&refused), (Outcome::Throttled, FUNCTION_RATE));
@@ -200,8 +224,8 @@ async fn a_rate_says_when_and_waits_for_a_token_that_comes_soon() {
 #[tokio::test]
 async fn the_hosts_rate_sheds_and_costs_the_others_no_token() {
     let options = QueueOptions { rate_per_s: Some(1), ..queue(1, 10) };
-    let admission = Admission::new(10, options);
-    let tenant = tenant_with(QuotaLimits { rate_per_s: Some(2), ..QuotaLimits::NONE }, 1);
+    let admission = host(10, options);
+    let tenant = admission.tenant_with(QuotaLimits { rate_per_s: Some(2), ..QuotaLimits::NONE }, 1);
     let function = function(10);
     admission.admit(&tenant, &function, 64).await.unwrap();
     for _ in 0..3 {
@@ -212,19 +236,19 @@ async fn the_hosts_rate_sheds_and_costs_the_others_no_token() {
 }
 
 /// With cores of their own: other tests take turns as well.
-fn two_tenants() -> (Arc<Engines>, Arc<Tenant>, Arc<Tenant>) {
+fn two_tenants(admission: &Admission) -> (Arc<Engines>, Arc<Tenant>, Arc<Tenant>) {
     let pool = PoolOptions { sandboxes: 1, ..PoolOptions::default() };
     let engines = Engines::new(pool).unwrap();
     let allotment = Allotment { quota: QuotaLimits::NONE, weight: 1 };
-    let [busy, other] =
-        ["busy", "other"].map(|name| Tenant::new(name.parse().unwrap(), allotment, &engines));
+    let [busy, other] = ["busy", "other"]
+        .map(|name| Tenant::new(name.parse().unwrap(), allotment, &engines, admission.slots()));
     (engines, busy, other)
 }
 
 #[tokio::test]
 async fn who_has_taken_its_share_of_the_cores_begins_with_a_turn() {
-    let (_engines, busy, other) = two_tenants();
-    let (admission, function) = (Admission::new(1000, queue(20, 1000)), function(1000));
+    let (admission, function) = (host(1000, queue(20, 1000)), function(1000));
+    let (_engines, busy, other) = two_tenants(&admission);
     busy.lane().charge(Duration::from_secs(1));
     other.lane().charge(Duration::from_millis(1));
     let mut turns = Vec::new();
@@ -244,8 +268,8 @@ async fn who_has_taken_its_share_of_the_cores_begins_with_a_turn() {
 
 #[tokio::test]
 async fn a_host_that_stops_lets_nobody_in_and_waits_for_the_last() {
-    let admission = Arc::new(Admission::new(10, queue(1, 10)));
-    let (tenant, function) = (tenant(10), function(10));
+    let admission = host(10, queue(1, 10));
+    let (tenant, function) = (admission.tenant(10), function(10));
     let permit = admission.admit(&tenant, &function, 64).await.unwrap();
     let idle = tokio::spawn({
         let admission = admission.clone();

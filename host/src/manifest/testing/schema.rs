@@ -118,7 +118,7 @@ impl<'a> Checker<'a> {
     fn check_pattern(&mut self, pattern: &str, text: &str, at: &str) {
         let fits = match pattern {
             "^/" => text.starts_with('/'),
-            super::super::raw::NAME_PATTERN => text.parse::<crate::name::AppName>().is_ok(),
+            super::super::raw::NAME_PATTERN => text.parse::<lacewing_base::name::AppName>().is_ok(),
             other => panic!("pattern {other} is not checked"),
         };
         if !fits {

@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 use proptest::{collection::vec, prelude::*};
 
+use lacewing_base::{Methods, RoutePath, route::canonical_path};
+
 use super::super::*;
 use super::FULL;
 
@@ -74,9 +76,8 @@ proptest! {
 
     #[test]
     fn no_grant_is_too_odd(text in "\\PC{0,30}|(https?|\\*)://(\\*\\.)?[a-z0-9.:\\[\\]@/-]{0,20}") {
-        let place = ManifestText::new("lacewing.toml", "").place(0..0);
-        match HttpGrant::parse(&text, place.clone()) {
-            Ok(grant) => prop_assert_eq!(HttpGrant::parse(&grant.to_string(), place), Ok(grant)),
+        match text.parse::<HttpGrant>() {
+            Ok(grant) => prop_assert_eq!(grant.to_string().parse::<HttpGrant>(), Ok(grant)),
             Err(error) => prop_assert!(!error.to_string().is_empty() && error.help() != Some(String::new())),
         }
     }
@@ -145,14 +146,14 @@ impl Model {
     fn of(app: &App) -> Model {
         let function = |function: &Function| FunctionModel {
             name: function.name.to_string(),
-            routes: function.routes.iter().map(route_parts).collect(),
+            routes: function.routes.iter().map(|route| route_parts(route)).collect(),
             limits: function
                 .written_limits
                 .iter()
                 .map(|(key, _)| (*key, function.limits.get(*key).unwrap()))
                 .collect(),
             env: function.env.clone(),
-            http: function.grants.http.iter().map(HttpGrant::to_string).collect(),
+            http: function.grants.http.iter().map(ToString::to_string).collect(),
         };
         Model {
             name: app.name.to_string(),

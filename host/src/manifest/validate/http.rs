@@ -4,21 +4,26 @@ use std::{collections::HashSet, hash::Hash, net::IpAddr, ops::Range, time::Durat
 
 use http::{HeaderName, Method};
 use ipnet::IpNet;
+use lacewing_base::{
+    Cors, GrantHost, HostPattern, HttpGrant, Methods, Route, RoutePath,
+    cors::{Headers, Origin, Origins},
+};
 
 use super::super::explain::nearest;
 use super::super::findings::Findings;
 use super::super::raw::{RawCors, RawGrants, RawRoute};
 use super::super::spanned::At;
-use super::super::{
-    Cors, Diagnostic, GrantHost, Grants, Headers, HostPattern, HttpGrant, Methods, NetworkGrant,
-    Origin, Origins, Route, RoutePath,
-};
+use super::super::{Diagnostic, Written, WrittenGrants};
 
 /// The methods that a name may be a misspelling of.
 const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"];
 
 /// A route of a function that has `cors`, or has not.
-pub(super) fn route(raw: &At<RawRoute>, has_cors: bool, findings: &mut Findings) -> Option<Route> {
+pub(super) fn route(
+    raw: &At<RawRoute>,
+    has_cors: bool,
+    findings: &mut Findings,
+) -> Option<Written<Route>> {
     let RawRoute { path, methods, host } = &raw.value;
     // A path that is not in a table has the place of the route.
     let span = if path.span.is_empty() { &raw.span } else { &path.span };
@@ -49,7 +54,7 @@ pub(super) fn route(raw: &At<RawRoute>, has_cors: bool, findings: &mut Findings)
         None => Some(None),
         Some(host) => route_host(host, findings).map(Some),
     };
-    Some(Route { path: path?, methods: methods?, host: host?, place })
+    Some(Written::new(Route { path: path?, methods: methods?, host: host? }, place))
 }
 
 fn route_host(raw: &At<String>, findings: &mut Findings) -> Option<HostPattern> {
@@ -113,16 +118,18 @@ fn read_method(raw: &At<String>, findings: &mut Findings) -> Option<Method> {
     None
 }
 
-pub(super) fn grants(raw: &RawGrants, findings: &mut Findings) -> Grants {
-    let mut grants = Grants::default();
-    let mut http = Distinct::default();
+pub(super) fn grants(raw: &RawGrants, findings: &mut Findings) -> WrittenGrants {
+    let mut grants = WrittenGrants::default();
+    let mut known = HashSet::new();
     for raw in findings.bounded("http", &raw.http) {
-        match HttpGrant::parse(&raw.value, findings.place(&raw.span)) {
+        match raw.value.parse::<HttpGrant>() {
+            Ok(grant) if known.contains(&grant) => {
+                let message = format!("`{grant}` is granted already");
+                findings.at(&raw.span, Diagnostic::warning(message));
+            }
             Ok(grant) => {
-                if let Some(grant) = http.add(grant) {
-                    let message = format!("`{grant}` is granted already");
-                    findings.at(&raw.span, Diagnostic::warning(message));
-                }
+                known.insert(grant.clone());
+                grants.http.push(Written::new(grant, findings.place(&raw.span)));
             }
             Err(error) => {
                 let mut finding = Diagnostic::error(error.to_string());
@@ -133,11 +140,10 @@ pub(super) fn grants(raw: &RawGrants, findings: &mut Findings) -> Grants {
             }
         }
     }
-    grants.http = http.list;
     for raw in findings.bounded("networks", &raw.networks) {
         let place = findings.place(&raw.span);
         let network = read_network(raw, findings);
-        grants.networks.extend(network.map(|network| NetworkGrant { network, place }));
+        grants.networks.extend(network.map(|network| Written::new(network, place)));
     }
     if let (true, Some(first)) = (raw.http.is_empty(), raw.networks.first()) {
         let finding = Diagnostic::warning("`networks` has no effect without `http`");
@@ -181,19 +187,19 @@ pub(crate) fn read_network(raw: &At<String>, findings: &mut Findings) -> Option<
 }
 
 /// `localhost` is a name, and the address that it resolves to needs its own grant.
-fn warn_of_localhost(grants: &Grants, findings: &mut Findings) {
+fn warn_of_localhost(grants: &WrittenGrants, findings: &mut Findings) {
     let loopback = [IpAddr::from([127, 0, 0, 1]), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])];
     if grants
         .networks
         .iter()
-        .any(|grant| loopback.iter().any(|address| grant.network.contains(address)))
+        .any(|network| loopback.iter().any(|address| network.contains(address)))
     {
         return;
     }
-    let is_localhost = |grant: &&HttpGrant| matches!(&grant.host, GrantHost::Name(HostPattern::Exact(name)) if &**name == "localhost");
+    let is_localhost = |grant: &&Written<HttpGrant>| matches!(&grant.host, GrantHost::Name(HostPattern::Exact(name)) if &**name == "localhost");
     for grant in grants.http.iter().filter(is_localhost) {
         let message = format!("`{grant}` resolves to a loopback address, which is not granted");
-        let by_address = HttpGrant { host: GrantHost::Address(loopback[0]), ..grant.clone() };
+        let by_address = HttpGrant { host: GrantHost::Address(loopback[0]), ..grant.value.clone() };
         let help = format!(
             "add `networks = [\"127.0.0.0/8\", \"::1/128\"]`, or write and call `{by_address}`"
         );

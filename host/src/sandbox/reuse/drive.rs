@@ -10,6 +10,7 @@ use std::{
 };
 
 use futures_util::stream::{FuturesUnordered, Stream};
+use lacewing_base::outcome::Outcome;
 use tokio::time::{Sleep, sleep, timeout};
 use wasmtime::{
     AsContextMut, Store,
@@ -18,18 +19,15 @@ use wasmtime::{
 use wasmtime_wasi_http::{p2::bindings::Proxy, p3::bindings::Service};
 
 use super::{BRISK, Call, Done, Ended, IDLE, Instance, Kept};
-use crate::{
-    outcome::Outcome,
-    sandbox::{
-        Fault,
-        budget::{self, Stop},
-        eager::eagerly,
-        fault,
-        lean::not_exported,
-        portable::{exchange_02, exchange_03, incoming},
-        program::Program,
-        state::State,
-    },
+use crate::sandbox::{
+    Fault,
+    budget::{self, Stop},
+    eager::eagerly,
+    fault,
+    lean::not_exported,
+    portable::{exchange_02, exchange_03, incoming},
+    program::Program,
+    state::State,
 };
 
 /// How long what an instance has served may take to be read out of it when it has failed.

@@ -2,14 +2,13 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use crate::{
-    outcome::Outcome,
-    telemetry::{
-        histogram::{self, Unit},
-        metrics::{
-            figures::{Figure, MAKING, PEAK, Spread, Tally, WALL},
-            series::{MERGED, Shown, ShownSeries, ShownTenant},
-        },
+use lacewing_base::outcome::Outcome;
+
+use crate::telemetry::{
+    histogram::{self, Unit},
+    metrics::{
+        figures::{Figure, MAKING, PEAK, Spread, Tally, WALL},
+        series::{MERGED, Shown, ShownSeries, ShownTenant},
     },
 };
 

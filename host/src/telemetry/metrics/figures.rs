@@ -4,13 +4,12 @@
 //!   outcomes | cpu fuel in out log dropped | provisioned, reused | three histograms: a sum, and a count for each bucket
 //! ```
 
-use crate::{
-    outcome::Outcome,
-    telemetry::{
-        LogTotals, Usage,
-        histogram::{Buckets, DURATION, INSTANTIATION, MEMORY, nanoseconds},
-        metrics::{Counter, cells::Cells},
-    },
+use lacewing_base::outcome::Outcome;
+
+use crate::telemetry::{
+    LogTotals, Usage,
+    histogram::{Buckets, DURATION, INSTANTIATION, MEMORY, nanoseconds},
+    metrics::{Counter, cells::Cells},
 };
 
 /// A figure that only goes up.

@@ -6,17 +6,17 @@ use std::sync::{
 };
 
 use arc_swap::ArcSwapOption;
-
-use crate::{
+use lacewing_base::{
     name::{AppName, FunctionName, TenantName},
     outcome::Outcome,
-    telemetry::{
-        LogTotals, Origin, Usage,
-        metrics::{
-            figures::{Figure, Figures, Tally},
-            series::{Series, SeriesSet},
-            tenant::TenantFigures,
-        },
+};
+
+use crate::telemetry::{
+    LogTotals, Origin, Usage,
+    metrics::{
+        figures::{Figure, Figures, Tally},
+        series::{Series, SeriesSet},
+        tenant::TenantFigures,
     },
 };
 

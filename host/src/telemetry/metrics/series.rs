@@ -34,10 +34,13 @@ use std::{
     },
 };
 
-use crate::{
-    fair::{Portion, Share},
+use lacewing_base::{
+    fair::{Portion, Weight},
     name::{AppName, FunctionName, TenantName},
-    telemetry::metrics::{FunctionKey, FunctionMetrics, figures::Figures, tenant::TenantFigures},
+};
+
+use crate::telemetry::metrics::{
+    FunctionKey, FunctionMetrics, figures::Figures, tenant::TenantFigures,
 };
 
 /// The app and function of merged series. It is no valid name, and so never a function's.
@@ -78,7 +81,7 @@ struct State {
 
 #[derive(Debug)]
 struct Tenant {
-    share: Arc<Share>,
+    share: Weight,
     figures: Arc<TenantFigures>,
     functions: HashMap<Key, Weak<FunctionMetrics>>,
     /// The series of single functions, the youngest last.
@@ -147,7 +150,7 @@ impl SeriesSet {
     pub(super) fn get_or_create(
         self: &Arc<SeriesSet>,
         key: FunctionKey,
-        share: &Arc<Share>,
+        share: &Weight,
     ) -> Arc<FunctionMetrics> {
         let mut state = self.state();
         let tenant = state.tenants.entry(key.tenant.clone()).or_insert_with(|| Tenant::new(share));
@@ -278,7 +281,7 @@ impl State {
     fn largest(&self, newcomer: &TenantName) -> Option<TenantName> {
         let portion = |(name, tenant): (&TenantName, &Tenant)| {
             let more = u64::from(name == newcomer);
-            Portion { held: tenant.own.len() as u64 + more, weight: tenant.share.weight() }
+            Portion { held: tenant.own.len() as u64 + more, weight: tenant.share.get() }
         };
         let mine = self.tenants.get_key_value(newcomer).map(portion)?;
         let most = self.tenants.iter().max_by_key(|one| portion(*one))?;
@@ -341,7 +344,7 @@ impl State {
         while self.ended > most.max(1) {
             let portion = |tenant: &Tenant| Portion {
                 held: tenant.ended.len() as u64,
-                weight: tenant.share.weight(),
+                weight: tenant.share.get(),
             };
             let largest = self.tenants.iter().max_by_key(|(_, tenant)| portion(tenant));
             let Some(name) = largest.map(|(name, _)| name.clone()) else { return };
@@ -365,7 +368,7 @@ impl State {
 }
 
 impl Tenant {
-    fn new(share: &Arc<Share>) -> Tenant {
+    fn new(share: &Weight) -> Tenant {
         Tenant {
             share: share.clone(),
             figures: Arc::default(),

@@ -1,6 +1,8 @@
 //! The figures of a tenant as a whole. They only go up, also where its functions and their series end.
 
-use crate::{outcome::Outcome, telemetry::metrics::cells::Cells};
+use lacewing_base::outcome::Outcome;
+
+use crate::telemetry::metrics::cells::Cells;
 
 const LOADS: usize = Outcome::COUNT;
 const EVICTIONS: usize = LOADS + 1;

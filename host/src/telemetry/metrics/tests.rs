@@ -18,7 +18,7 @@ fn exposed(metrics: &Arc<Metrics>) -> String {
 }
 
 fn function(metrics: &Metrics, name: &str) -> Arc<FunctionMetrics> {
-    metrics.function(key(name), &Share::new(1))
+    metrics.function(key(name), &Weight::new(1))
 }
 
 #[track_caller]
@@ -151,7 +151,7 @@ fn the_text_is_well_formed() {
 #[test]
 fn functions_without_series_of_their_own_are_counted_together() {
     let metrics = Arc::new(Metrics::with_series(2));
-    let share = Share::new(1);
+    let share = Weight::new(1);
     let held: Vec<_> =
         ["a", "b", "c", "d", "e"].map(|name| metrics.function(key(name), &share)).into();
     for function in &held {
@@ -184,14 +184,14 @@ fn functions_without_series_of_their_own_are_counted_together() {
     for name in ["c", "d", "e"] {
         assert!(!text.contains(&own(name)), "{name} in {text}");
     }
-    "_merged".parse::<crate::name::FunctionName>().unwrap_err();
+    "_merged".parse::<lacewing_base::name::FunctionName>().unwrap_err();
 }
 
 /// However many functions there are, a scrape has lines for so many, and none of its pieces is large.
 #[test]
 fn a_scrape_is_bounded_and_in_pieces() {
     let metrics = Arc::new(Metrics::with_series(100));
-    let share = Share::new(1);
+    let share = Weight::new(1);
     let held: Vec<_> =
         (0..3_000).map(|n| metrics.function(key(&format!("f{n}")), &share)).collect();
     held.iter().for_each(|function| function.observe(Outcome::Ok, &Usage::default()));
@@ -213,7 +213,7 @@ fn a_scrape_is_bounded_and_in_pieces() {
 async fn a_scrape_that_is_not_read_keeps_no_other_waiting() {
     use http_body_util::BodyExt;
     let metrics = Arc::new(Metrics::new());
-    let share = Share::new(1);
+    let share = Weight::new(1);
     let held: Vec<_> = (0..200).map(|n| metrics.function(key(&format!("f{n}")), &share)).collect();
     held.iter().for_each(|function| function.observe(Outcome::Ok, &Usage::default()));
     let mut begun = Vec::new();

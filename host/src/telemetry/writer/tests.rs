@@ -52,7 +52,7 @@ fn a_tenant_that_fills_the_queue_takes_no_line_from_others() {
     }
     assert_eq!(text.lines().count() as u64 + dropped, 100 + 30_000 + 300);
     let queue = &writer.queue;
-    assert_eq!((queue.guests.used_bytes(), queue.records.used_bytes()), (0, 0));
+    assert_eq!((queue.guests.used(), queue.records.used()), (0, 0));
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::sync::mpsc;
 
+use lacewing_base::fair::Weight;
+
 use super::*;
 
 /// Loads that each say that they run, and then wait for leave to end.
@@ -17,7 +19,7 @@ impl Gate {
     }
 
     /// Gives what ends it.
-    fn start(&self, loads: &Arc<Loads>, share: &Arc<Share>, name: usize) -> mpsc::Sender<()> {
+    fn start(&self, loads: &Arc<Loads>, share: &Arc<Flow>, name: usize) -> mpsc::Sender<()> {
         let (end, ended) = mpsc::channel::<()>();
         let begun = self.begun.clone();
         loads.start(share, move || {
@@ -36,7 +38,7 @@ impl Gate {
 #[tokio::test]
 async fn a_single_load_waits_for_no_more_than_one_of_hundreds() {
     let (loads, gate) = (Loads::new(2, 2), Gate::new());
-    let (greedy, modest) = (Share::new(1), Share::new(1));
+    let (greedy, modest) = (Flow::new(&Weight::new(1)), Flow::new(&Weight::new(1)));
     let mut ends: Vec<_> = (0..300).map(|n| gate.start(&loads, &greedy, n)).collect();
     assert_eq!([gate.next(), gate.next()].iter().sum::<usize>(), 1, "the first two run");
     let last = gate.start(&loads, &modest, 1000);
@@ -52,7 +54,7 @@ async fn a_single_load_waits_for_no_more_than_one_of_hundreds() {
 #[tokio::test]
 async fn no_tenant_has_all_places() {
     let (loads, gate) = (Loads::new(4, 2), Gate::new());
-    let (greedy, modest) = (Share::new(1), Share::new(1));
+    let (greedy, modest) = (Flow::new(&Weight::new(1)), Flow::new(&Weight::new(1)));
     let ends: Vec<_> = (0..10).map(|n| gate.start(&loads, &greedy, n)).collect();
     assert!(gate.next() < 2 && gate.next() < 2);
     assert_eq!(loads.state().running, 2);
@@ -66,7 +68,7 @@ async fn no_tenant_has_all_places() {
 #[tokio::test]
 async fn a_load_that_panics_gives_its_place_back() {
     let (loads, gate) = (Loads::new(1, 1), Gate::new());
-    let share = Share::new(1);
+    let share = Flow::new(&Weight::new(1));
     loads.start(&share, || panic!("as a bug would"));
     drop(gate.start(&loads, &share, 7));
     assert_eq!(gate.next(), 7);

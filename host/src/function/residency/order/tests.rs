@@ -4,6 +4,8 @@ use std::{cell::RefCell, rc::Rc};
 
 use proptest::{collection::vec, prelude::*};
 
+use lacewing_base::fair::Weight;
+
 use super::*;
 
 /// A function, as far as residency knows it.
@@ -41,7 +43,7 @@ impl Model {
     fn new(options: ResidencyOptions, tenants: &[(u32, &[u64])]) -> Model {
         let function = |bytes: &u64| Function { bytes: *bytes, resident: Rc::default(), loaded: 0 };
         let of = |(weight, sizes): &(u32, &[u64])| {
-            (Stake::new(*weight), sizes.iter().map(function).collect())
+            (Stake::new(&Weight::new(*weight)), sizes.iter().map(function).collect())
         };
         let evicted = vec![0; tenants.len()];
         let tenants = tenants.iter().map(of).collect();

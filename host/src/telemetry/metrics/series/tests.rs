@@ -6,10 +6,11 @@ use std::{
     thread,
 };
 
+use lacewing_base::outcome::Outcome;
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
-use crate::{outcome::Outcome, telemetry::Usage};
+use crate::telemetry::Usage;
 
 fn key(tenant: usize, function: usize) -> FunctionKey {
     FunctionKey {
@@ -32,7 +33,7 @@ pub(super) fn number() -> u64 {
 /// A host, and what is deployed on it.
 struct Model {
     set: Arc<SeriesSet>,
-    shares: Vec<Arc<Share>>,
+    shares: Vec<Weight>,
     functions: HashMap<(usize, usize), Arc<FunctionMetrics>>,
     /// The counts of the scrape before, with the number of the series.
     before: HashMap<(TenantName, Option<Key>), (u64, u64)>,
@@ -44,7 +45,7 @@ impl Model {
     fn new(most: usize, weights: &[u32]) -> Model {
         Model {
             set: SeriesSet::new(most),
-            shares: weights.iter().map(|weight| Share::new(*weight)).collect(),
+            shares: weights.iter().map(|weight| Weight::new(*weight)).collect(),
             functions: HashMap::new(),
             before: HashMap::new(),
             increases: HashMap::new(),

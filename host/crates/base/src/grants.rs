@@ -4,25 +4,17 @@ use std::{fmt, net::IpAddr, str::FromStr};
 
 use ipnet::IpNet;
 
-use super::{HostPattern, InvalidHost, Place};
+use crate::{HostPattern, InvalidHost};
 
 /// Everything that a function was granted. Nothing else is reachable.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Grants {
     /// Where outbound HTTP may go.
     pub http: Vec<HttpGrant>,
     /// The private, loopback, link-local and otherwise special addresses that a granted *name* may resolve to, as far as the
     /// operator lets the tenant reach them.
-    pub networks: Vec<NetworkGrant>,
-}
-
-/// One network of [`Grants::networks`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NetworkGrant {
-    /// Its addresses, without bits after the prefix.
-    pub network: IpNet,
-    /// Where it is written.
-    pub place: Place,
+    /// Without bits after the prefix.
+    pub networks: Vec<IpNet>,
 }
 
 impl Grants {
@@ -44,7 +36,7 @@ impl Grants {
     pub fn reaches(&self, grant: &HttpGrant, address: IpAddr) -> bool {
         let address = address.to_canonical();
         grant.host == GrantHost::Address(address)
-            || self.networks.iter().any(|grant| grant.network.contains(&address))
+            || self.networks.iter().any(|network| network.contains(&address))
     }
 }
 
@@ -58,8 +50,6 @@ pub struct HttpGrant {
     pub host: GrantHost,
     /// The port.
     pub port: GrantPort,
-    /// Where it is written.
-    pub place: Place,
 }
 
 impl HttpGrant {
@@ -154,6 +144,8 @@ impl fmt::Display for GrantHost {
     }
 }
 
+crate::text_form::serde_as_text!(HttpGrant, GrantHost);
+
 /// The port of an [`HttpGrant`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GrantPort {
@@ -220,12 +212,10 @@ impl InvalidGrant {
     }
 }
 
-impl HttpGrant {
-    /// Reads a grant that was written at `place`.
-    ///
-    /// # Errors
-    /// What is not of the form `SCHEME://HOST` or `SCHEME://HOST:PORT`.
-    pub fn parse(text: &str, place: Place) -> Result<HttpGrant, InvalidGrant> {
+impl FromStr for HttpGrant {
+    type Err = InvalidGrant;
+
+    fn from_str(text: &str) -> Result<HttpGrant, InvalidGrant> {
         let (scheme, rest) =
             text.split_once("://").ok_or_else(|| InvalidGrant::NoScheme(text.to_owned()))?;
         let scheme = match scheme.to_ascii_lowercase().as_str() {
@@ -251,7 +241,7 @@ impl HttpGrant {
             }
             _ => (rest, GrantPort::Default),
         };
-        Ok(HttpGrant { scheme, host: host.parse()?, port, place })
+        Ok(HttpGrant { scheme, host: host.parse()?, port })
     }
 }
 
@@ -277,11 +267,10 @@ fn parse_address(host: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ManifestText;
     use super::*;
 
     fn grant(text: &str) -> HttpGrant {
-        HttpGrant::parse(text, ManifestText::new("lacewing.toml", "").place(0..0)).unwrap()
+        text.parse().unwrap()
     }
 
     #[test]
@@ -347,10 +336,7 @@ mod tests {
                 grant("http://127.0.0.1:9000"),
                 grant("http://api.internal"),
             ],
-            networks: vec![NetworkGrant {
-                network: "10.1.0.0/16".parse().unwrap(),
-                place: Place::none(),
-            }],
+            networks: vec!["10.1.0.0/16".parse().unwrap()],
         };
         let reaches = |host: &str, port: u16, address: &str| {
             let grant = grants.http_grant("http", host, port).unwrap();

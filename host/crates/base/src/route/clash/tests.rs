@@ -5,7 +5,7 @@ use std::cell::Cell;
 use proptest::prelude::*;
 
 use super::*;
-use crate::manifest::ManifestText;
+use crate::{HostPattern, Route, route::RouteSet};
 
 thread_local! {
     /// How often something was looked up in what is known of other routes.
@@ -17,29 +17,23 @@ pub(super) fn looked() {
 }
 
 fn route(path: &str, methods: Methods) -> Route {
-    let place = ManifestText::new("lacewing.toml", "").place(0..0);
-    Route { path: path.parse().unwrap(), methods, host: None, place }
+    Route { path: path.parse().unwrap(), methods, host: None }
 }
 
-fn clash(first: &str, second: &str) -> Option<String> {
+/// Whether the second of two routes for every method fits the same paths as the first; `None` if they do not clash.
+fn clash(first: &str, second: &str) -> Option<bool> {
     let (first, second) = (route(first, Methods::Any), route(second, Methods::Any));
-    let mut routes = Routes::default();
-    assert!(routes.add("a", &first).is_none());
-    routes.add("b", &second).map(|clashing| clashing.finding().message)
+    let mut routes = RouteSet::default();
+    assert_eq!(routes.add(&first), Ok(()));
+    routes.add(&second).err().map(|clash| clash.same)
 }
 
 #[test]
 fn clashes() {
-    assert_eq!(clash("/a", "/a").unwrap(), "route `/a` is taken by a");
-    assert_eq!(clash("/{a}/x", "/{b}/x").unwrap(), "route `/{b}/x` is taken by a");
-    assert_eq!(
-        clash("/{a}", "/{*b}").unwrap(),
-        "route `/{*b}` and `/{a}` of a match the same paths"
-    );
-    assert_eq!(
-        clash("/{*a}", "/{b}/c").unwrap(),
-        "route `/{b}/c` and `/{*a}` of a match the same paths"
-    );
+    assert_eq!(clash("/a", "/a"), Some(true));
+    assert_eq!(clash("/{a}/x", "/{b}/x"), Some(true));
+    assert_eq!(clash("/{a}", "/{*b}"), Some(false));
+    assert_eq!(clash("/{*a}", "/{b}/c"), Some(false));
     for (first, second) in
         [("/a", "/a/"), ("/{a}", "/b"), ("/{*a}", "/b"), ("/x/{*a}", "/{a}"), ("/{a}", "/{a}/b")]
     {
@@ -55,11 +49,11 @@ fn methods_and_hosts_keep_routes_apart() {
     let put = route("/a", only(&[http::Method::PUT]));
     let mut elsewhere = put.clone();
     elsewhere.host = Some("example.com".parse().unwrap());
-    let mut routes = Routes::default();
-    assert!(routes.add("a", &get).is_none());
-    assert!(routes.add("b", &post).is_none());
-    assert_eq!(routes.add("c", &put).unwrap().finding().message, "route `PUT /a` is taken by b");
-    assert!(routes.add("d", &elsewhere).is_none());
+    let mut routes = RouteSet::default();
+    assert_eq!(routes.add(&get), Ok(()));
+    assert_eq!(routes.add(&post), Ok(()));
+    assert_eq!(routes.add(&put), Err(Clash { with: 1, same: true }));
+    assert_eq!(routes.add(&elsewhere), Ok(()));
 }
 
 #[test]
@@ -68,9 +62,9 @@ fn routes_without_a_request_in_common_stand_side_by_side() {
     let only = |methods: &[Method]| Methods::Only(methods.to_vec());
     let clash = |first: (&str, Methods), second: (&str, Methods)| {
         let (first, second) = (route(first.0, first.1), route(second.0, second.1));
-        let mut routes = Routes::default();
-        assert!(routes.add("a", &first).is_none());
-        routes.add("b", &second).is_some()
+        let mut routes = RouteSet::default();
+        assert_eq!(routes.add(&first), Ok(()));
+        routes.add(&second).is_err()
     };
     let (get, head, post) = (only(&[Method::GET]), only(&[Method::HEAD]), only(&[Method::POST]));
     assert!(!clash(("/a/{*r}", get.clone()), ("/a/{id}", post)));
@@ -87,12 +81,12 @@ proptest! {
     fn agrees_with_matchit(paths in prop::collection::vec("(/(a|b|ab|\\{x\\}|\\{y\\})){0,3}(/(\\{\\*r\\}|\\{\\*s\\}|a|c)?)", 1..8)) {
         let parsed: Vec<Route> = paths.iter().map(|path| path.parse::<RoutePath>()).filter_map(Result::ok)
             .map(|path| route(path.as_str(), Methods::Any)).collect();
-        let mut routes = Routes::default();
+        let mut routes = RouteSet::default();
         let mut router = matchit::Router::new();
         for route in &parsed {
-            let ours = routes.add("f", route).map(|clashing| clashing.finding());
+            let ours = routes.add(route);
             let theirs = router.insert(route.path.shape(), ());
-            prop_assert_eq!(ours.is_none(), theirs.is_ok(), "{} {:?} {:?}", route.path, ours, theirs);
+            prop_assert_eq!(ours.is_ok(), theirs.is_ok(), "{} {:?} {:?}", route.path, ours, theirs);
         }
     }
 }
@@ -146,9 +140,9 @@ fn a_route_is_not_compared_with_every_other() {
     for (which, make) in makes.into_iter().enumerate() {
         let all: Vec<Route> = (0..MANY).map(make).collect();
         LOOKS.set(0);
-        let mut routes = Routes::under(&hosts);
+        let mut routes = RouteSet::under(&hosts);
         for (index, route) in all.iter().enumerate() {
-            routes.add("f", route);
+            let _ = routes.add(route);
             routes.settle(index % 2 == 0);
         }
         assert!(LOOKS.get() <= 24 * MANY, "{which}: {} looks", LOOKS.get());
@@ -160,11 +154,11 @@ fn routes_that_are_taken_out_again_are_in_nobodys_way() {
     let hosts: [HostPattern; 1] = ["a.test".parse().unwrap()];
     let (first, second) = (route("/a", Methods::Any), route("/a", Methods::Every));
     let named = Route { host: Some(hosts[0].clone()), ..second.clone() };
-    let mut routes = Routes::under(&hosts);
-    assert!(routes.add("a", &first).is_none());
-    assert!(routes.add("a", &named).is_some(), "it is served under that host too");
+    let mut routes = RouteSet::under(&hosts);
+    assert_eq!(routes.add(&first), Ok(()));
+    assert!(routes.add(&named).is_err(), "it is served under that host too");
     routes.settle(false);
-    assert!(routes.add("b", &named).is_none());
+    assert_eq!(routes.add(&named), Ok(()));
     routes.settle(true);
-    assert!(routes.add("c", &second).is_some());
+    assert!(routes.add(&second).is_err());
 }

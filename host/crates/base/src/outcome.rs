@@ -1,8 +1,8 @@
 //! The outcome of an invocation, and of a request that never became one.
 //!
 //! The word is the same everywhere: in the `lacewing-outcome` header, in the metric's label, in the log's
-//! field and in the problem document's type. Faults are classified in [`crate::sandbox`]. The HTTP status of each outcome is
-//! chosen here, in [`Outcome::http_status`]; [`crate::ingress`] refines it where a request is at fault (413, 431, ...).
+//! field and in the problem document's type. The sandbox classifies faults. The HTTP status of each
+//! outcome is chosen here, in [`Outcome::http_status`]; the ingress refines it where a request is at fault (413, 431, ...).
 
 use std::fmt;
 
@@ -70,7 +70,7 @@ impl Outcome {
 
     /// The HTTP status that answers it, in the one place where one is chosen. `None` where the function's own is
     /// answered, or nobody is there to be answered. `no_route` and `bad_request` have finer ones for what exactly was
-    /// wrong with the request ([`crate::ingress`]).
+    /// wrong with the request.
     pub const fn http_status(self) -> Option<u16> {
         match self {
             Outcome::Ok | Outcome::Canceled => None,

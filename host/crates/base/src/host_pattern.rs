@@ -9,7 +9,7 @@ use std::{
 };
 
 /// The longest host name, in bytes (RFC 1035, section 2.3.4, without the final dot).
-pub(crate) const MAX_HOST_BYTES: usize = 253;
+pub const MAX_HOST_BYTES: usize = 253;
 
 /// The host names of a pattern. Host names are in lower case and without a port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -100,6 +100,8 @@ impl FromStr for HostPattern {
     }
 }
 
+crate::text_form::serde_as_text!(HostPattern);
+
 fn check_suffix(suffix: &str) -> Result<(), &'static str> {
     let Some(name) = suffix.strip_prefix('.') else {
         return Err("a star stands for whole labels, as in `*.example.com`");
@@ -124,7 +126,7 @@ fn check_host(host: &str) -> Result<Cow<'_, str>, &'static str> {
 
 /// An IPv6 address in brackets, in its shortest form: two spellings of an address are one host. `None` if it is none.
 /// Allocates only where it is written in another form.
-pub(crate) fn canonical_literal(host: &str) -> Option<Cow<'_, str>> {
+pub fn canonical_literal(host: &str) -> Option<Cow<'_, str>> {
     let inner = host.strip_prefix('[')?.strip_suffix(']')?;
     let address = inner.parse::<Ipv6Addr>().ok()?;
     let mut rest = Unwritten(inner);

@@ -191,7 +191,7 @@ fn within_v6(network: &Ipv6Net) -> Option<Special> {
 
 /// The IPv4 address that a translator would take out of an IPv6 one. A grant of the translator's prefix alone does
 /// not reach what lies behind it.
-pub(crate) fn translated(address: IpAddr) -> Option<Ipv4Addr> {
+pub fn translated(address: IpAddr) -> Option<Ipv4Addr> {
     let IpAddr::V6(address) = address.to_canonical() else { return None };
     let s = address.segments();
     let pair = |high: u16, low: u16| {

@@ -5,9 +5,6 @@
 
 use std::{fmt, ops::RangeInclusive, time::Duration};
 
-use super::raw::Whole;
-use super::spanned::At;
-
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
@@ -112,7 +109,7 @@ impl Default for Limits {
 
 macro_rules! limit_keys {
     ($($(#[doc = $doc:literal])* $key:ident = $variant:ident, $min:literal..=$max:literal $(, default $default:literal)?;)*) => {
-        /// The limits by their keys in the manifest, each with its range in the unit that the key names.
+        /// The limits by their keys, each with its range in the unit that the key names.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum LimitKey {
             $($(#[doc = $doc])* $variant,)*
@@ -122,8 +119,11 @@ macro_rules! limit_keys {
             /// Every key, in the order of declaration: `ALL[key as usize] == key`.
             pub const ALL: &'static [LimitKey] = &[$(LimitKey::$variant),*];
 
-            /// How many there are.
+            /// The number of keys.
             pub const COUNT: usize = LimitKey::ALL.len();
+
+            /// The keys as they are written, in the order of [`LimitKey::ALL`].
+            pub const NAMES: &'static [&'static str] = &[$(stringify!($key)),*];
 
             /// The key as it is written.
             pub const fn as_str(self) -> &'static str {
@@ -138,56 +138,25 @@ macro_rules! limit_keys {
                     $(LimitKey::$variant => $min..=$max,)*
                 }
             }
-        }
 
-        /// The limits of one invocation of a function, and of the number of its invocations.
-        #[derive(Clone, Debug, Default, serde::Deserialize, schemars::JsonSchema)]
-        #[serde(deny_unknown_fields, expecting = "a table")]
-        #[schemars(rename = "Limits")]
-        pub(crate) struct RawLimits {
-            $(
-                $(#[doc = $doc])*
-                #[schemars(range(min = $min, max = $max) $(, extend("default" = $default))?)]
-                pub(crate) $key: Option<At<Whole>>,
-            )*
-        }
-
-        /// Upper bounds on limits, under the limits' own keys, and on what an app has.
-        #[derive(Clone, Debug, Default, serde::Deserialize, schemars::JsonSchema)]
-        #[serde(deny_unknown_fields, expecting = "a table")]
-        #[schemars(rename = "Caps")]
-        pub(crate) struct RawCaps {
-            $(
-                $(#[doc = $doc])*
-                #[schemars(range(min = $min, max = $max))]
-                pub(crate) $key: Option<At<Whole>>,
-            )*
-            /// Functions of one app.
-            #[schemars(range(min = 1, max = 1_000_000))]
-            pub(crate) functions: Option<At<Whole>>,
-            /// Routes of one app, over all its functions.
-            #[schemars(range(min = 1, max = 1_000_000))]
-            pub(crate) routes: Option<At<Whole>>,
-        }
-
-        impl RawLimits {
-            /// The written values, in the order of [`LimitKey::ALL`].
-            pub(crate) fn written(&self) -> impl Iterator<Item = (LimitKey, &At<Whole>)> {
-                [$((LimitKey::$variant, self.$key.as_ref())),*]
-                    .into_iter()
-                    .filter_map(|(key, value)| value.map(|value| (key, value)))
+            /// The value where none is written; `None` where there is no limit, or where the default depends on how the
+            /// function is called.
+            pub const fn default_value(self) -> Option<u64> {
+                match self {
+                    $(LimitKey::$variant => limit_keys!(@default $($default)?),)*
+                }
             }
-        }
 
-        impl RawCaps {
-            /// The caps of limits that were written, in the order of [`LimitKey::ALL`].
-            pub(crate) fn written(&self) -> impl Iterator<Item = (LimitKey, &At<Whole>)> {
-                [$((LimitKey::$variant, self.$key.as_ref())),*]
-                    .into_iter()
-                    .filter_map(|(key, value)| value.map(|value| (key, value)))
+            /// The key's meaning for users, as a paragraph.
+            pub const fn description(self) -> &'static str {
+                match self {
+                    $(LimitKey::$variant => concat!($($doc, "\n"),*),)*
+                }
             }
         }
     };
+    (@default) => { None };
+    (@default $default:literal) => { Some($default) };
 }
 
 limit_keys! {

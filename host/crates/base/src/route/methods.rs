@@ -6,7 +6,7 @@ use http::Method;
 ///
 /// A route without `methods` takes every method, `OPTIONS` as well: a function that does its own CORS, and a component
 /// that was written for another host, have to see it. Where the function has `cors`, the host answers `OPTIONS`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Methods {
     /// Every method, `OPTIONS` too.
     Every,
@@ -14,7 +14,7 @@ pub enum Methods {
     Any,
     /// These methods: at least one, each once, in the order of the manifest, never `CONNECT`. `GET` brings `HEAD`
     /// with it, and `OPTIONS` is answered from the routes unless it is among them.
-    Only(Vec<Method>),
+    Only(#[serde(with = "crate::text_form::list")] Vec<Method>),
 }
 
 impl Methods {

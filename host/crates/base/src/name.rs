@@ -43,6 +43,8 @@ macro_rules! names {
             }
         }
 
+        crate::text_form::serde_as_text!($name);
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(&self.0)

@@ -22,7 +22,9 @@
 //! that ends in a slash.
 
 mod canonical;
+mod clash;
 mod methods;
+mod set;
 
 use std::{borrow::Cow, fmt, str::FromStr, sync::Arc};
 
@@ -30,9 +32,11 @@ use http::Method;
 
 pub use self::{
     canonical::{InvalidPath, canonical_path, decode_parameter},
+    clash::{Clash, Clashes},
     methods::Methods,
+    set::RouteSet,
 };
-use super::{HostPattern, Place};
+use crate::HostPattern;
 
 /// The longest route pattern, in bytes of its canonical form.
 pub const MAX_ROUTE_BYTES: usize = 1024;
@@ -41,7 +45,7 @@ pub const MAX_ROUTE_BYTES: usize = 1024;
 pub const MAX_ROUTE_PARAMETERS: usize = 16;
 
 /// One route of a function.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Route {
     /// The pattern of the path.
     pub path: RoutePath,
@@ -49,8 +53,6 @@ pub struct Route {
     pub methods: Methods,
     /// The host names; `None` is every host name of the tenant.
     pub host: Option<HostPattern>,
-    /// Where the route is written.
-    pub place: Place,
 }
 
 impl fmt::Display for Route {
@@ -80,7 +82,7 @@ impl RoutePath {
     }
 
     /// The same text, shared.
-    pub(crate) fn to_shared(&self) -> Arc<str> {
+    pub fn to_shared(&self) -> Arc<str> {
         Arc::clone(&self.pattern)
     }
 
@@ -148,6 +150,8 @@ impl fmt::Debug for RoutePath {
         write!(f, "{:?}", self.pattern)
     }
 }
+
+crate::text_form::serde_as_text!(RoutePath);
 
 /// Why a text is no route pattern. Displays as a sentence.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

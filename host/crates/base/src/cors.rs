@@ -4,16 +4,17 @@ use std::{fmt, net::Ipv6Addr, str::FromStr, time::Duration};
 
 use http::{HeaderName, Method};
 
-use super::{HostPattern, InvalidHost};
+use crate::{HostPattern, InvalidHost};
 
 /// Cross-origin resource sharing of one function. The host answers preflight requests by it, and the function sees
 /// none of them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Cors {
     /// The origins whose pages may call.
     pub origins: Origins,
     /// The methods that they may use. `GET`, `HEAD` and `POST` where the manifest names none: those that browsers allow
     /// without asking, as long as nothing else about the request has to be asked for.
+    #[serde(with = "crate::text_form::list")]
     pub methods: Vec<Method>,
     /// The request headers that they may send, beyond those that browsers allow without asking.
     pub headers: Headers,
@@ -31,7 +32,7 @@ impl Cors {
 }
 
 /// The origins of [`Cors`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Origins {
     /// `*`.
     Any,
@@ -50,12 +51,12 @@ impl Origins {
 }
 
 /// Header names of [`Cors`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Headers {
     /// `*`, which browsers take for every header only when no credentials are sent.
     Any,
     /// These; may be empty.
-    Only(Vec<HeaderName>),
+    Only(#[serde(with = "crate::text_form::list")] Vec<HeaderName>),
 }
 
 /// An origin: scheme, host and port, as in `https://example.com` or `https://*.example.com`.
@@ -169,6 +170,8 @@ impl FromStr for Origin {
         Ok(Origin { scheme, host: host.parse()?, port: port.filter(|port| *port != scheme.port()) })
     }
 }
+
+crate::text_form::serde_as_text!(Origin);
 
 #[cfg(test)]
 mod tests {

@@ -14,23 +14,37 @@
 use std::{
     cmp::Ordering,
     collections::{BTreeSet, HashMap, VecDeque},
-    sync::{
-        Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
-    },
+};
+
+use crate::sync::{
+    Arc,
+    atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
 };
 
 /// The addition of one unit of cost to the tag of a flow of weight 1: enough to tell weights up to a thousand apart, and little enough
 /// that centuries of microseconds fit.
 const SCALE: u64 = 1 << 10;
 
-/// A holder of a share.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Party {
-    /// A number of its own.
-    pub id: u64,
-    /// Its part, in proportion to the weights of others.
-    pub weight: u32,
+/// A tenant's part of each resource that there is not enough of, in proportion to the weights of others. Clones share it, so that one
+/// change holds for all budgets and queues.
+#[derive(Clone, Debug)]
+pub struct Weight(Arc<AtomicU32>);
+
+impl Weight {
+    /// A weight of at least 1.
+    pub fn new(weight: u32) -> Weight {
+        Weight(Arc::new(AtomicU32::new(weight.max(1))))
+    }
+
+    /// The weight.
+    pub fn get(&self) -> u32 {
+        self.0.load(Relaxed)
+    }
+
+    /// Changes the weight from now on.
+    pub fn set(&self, weight: u32) {
+        self.0.store(weight.max(1), Relaxed);
+    }
 }
 
 /// The part that one holder has of something, in proportion to its weight. The holder of the largest gives up first.
@@ -69,35 +83,32 @@ impl PartialEq for Portion {
 
 impl Eq for Portion {}
 
-/// The place of one flow in one queue. Only that queue changes its tag.
+/// One tenant's flow of entries in one queue. Only that queue changes the tag.
 #[derive(Debug)]
-pub struct Share {
+pub struct Flow {
     id: u64,
-    weight: AtomicU32,
+    weight: Weight,
     tag: AtomicU64,
 }
 
-impl Share {
-    /// A flow's, with a weight of at least 1.
-    pub fn new(weight: u32) -> Arc<Share> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let (id, weight) = (NEXT.fetch_add(1, Relaxed), AtomicU32::new(weight.max(1)));
-        Arc::new(Share { id, weight, tag: AtomicU64::new(0) })
+impl Flow {
+    /// A flow of which nothing was served yet.
+    pub fn new(weight: &Weight) -> Arc<Flow> {
+        // Ids are no part of any protocol between threads.
+        static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+        let (id, weight) =
+            (NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed), weight.clone());
+        Arc::new(Flow { id, weight, tag: AtomicU64::new(0) })
     }
 
-    /// The holder of the share.
-    pub fn party(&self) -> Party {
-        Party { id: self.id, weight: self.weight() }
+    /// A number that no other flow of this process has.
+    pub fn id(&self) -> u64 {
+        self.id
     }
 
-    /// Its part of all, in proportion to the weights of others.
+    /// The weight of the flow's tenant.
     pub fn weight(&self) -> u32 {
-        self.weight.load(Relaxed)
-    }
-
-    /// Changes the weight from now on.
-    pub fn set_weight(&self, weight: u32) {
-        self.weight.store(weight.max(1), Relaxed);
+        self.weight.get()
     }
 
     fn tag(&self) -> u64 {
@@ -108,7 +119,7 @@ impl Share {
 /// The waiting entries, in flows.
 #[derive(Debug)]
 pub struct FairQueue<T> {
-    flows: HashMap<u64, Flow<T>>,
+    flows: HashMap<u64, Backlog<T>>,
     /// The flows by their tags.
     order: BTreeSet<(u64, u64)>,
     /// The highest tag at which one was served.
@@ -117,10 +128,10 @@ pub struct FairQueue<T> {
     len: usize,
 }
 
-/// The entries of one flow, in the order of their arrival. Never empty while the flow is in the queue.
+/// The waiting entries of one flow, in the order of their arrival. Never empty while the flow is in the queue.
 #[derive(Debug)]
-struct Flow<T> {
-    share: Arc<Share>,
+struct Backlog<T> {
+    flow: Arc<Flow>,
     waiting: Line<T>,
 }
 
@@ -149,63 +160,63 @@ impl<T> FairQueue<T> {
     }
 
     /// Adds something at the end of its flow.
-    pub fn push(&mut self, share: &Arc<Share>, item: T) -> Ticket {
+    pub fn push(&mut self, flow: &Arc<Flow>, item: T) -> Ticket {
         let number = self.next;
         self.next += 1;
         self.len += 1;
-        let flow = self.flows.entry(share.id).or_insert_with(|| {
-            share.tag.fetch_max(self.now, Relaxed);
-            self.order.insert((share.tag(), share.id));
-            Flow { share: share.clone(), waiting: Line::default() }
+        let backlog = self.flows.entry(flow.id).or_insert_with(|| {
+            flow.tag.fetch_max(self.now, Relaxed);
+            self.order.insert((flow.tag(), flow.id));
+            Backlog { flow: flow.clone(), waiting: Line::default() }
         });
-        flow.waiting.push(number, item);
-        Ticket { flow: share.id, number }
+        backlog.waiting.push(number, item);
+        Ticket { flow: flow.id, number }
     }
 
     /// Takes something out that is not to be served any more; nothing if it is not there.
     pub fn remove(&mut self, ticket: Ticket) -> Option<T> {
-        let flow = self.flows.get_mut(&ticket.flow)?;
-        let item = flow.waiting.remove(ticket.number)?;
+        let backlog = self.flows.get_mut(&ticket.flow)?;
+        let item = backlog.waiting.remove(ticket.number)?;
         self.len -= 1;
         self.leave_if_empty(ticket.flow);
         Some(item)
     }
 
     /// Takes out the next entry: of the flows in the order of their tags, the first one whose first entry `may` be served.
-    pub fn next(&mut self, mut may: impl FnMut(&T) -> bool) -> Option<(Arc<Share>, T)> {
+    pub fn next(&mut self, mut may: impl FnMut(&T) -> bool) -> Option<(Arc<Flow>, T)> {
         let mut first_may = |id: u64| self.flows[&id].waiting.first().is_some_and(&mut may);
         let (tag, id) = self.order.iter().copied().find(|(_, id)| first_may(*id))?;
-        let flow = self.flows.get_mut(&id)?;
-        let (share, item) = (flow.share.clone(), flow.waiting.pop()?);
+        let backlog = self.flows.get_mut(&id)?;
+        let (flow, item) = (backlog.flow.clone(), backlog.waiting.pop()?);
         self.len -= 1;
         self.now = self.now.max(tag);
         self.leave_if_empty(id);
-        Some((share, item))
+        Some((flow, item))
     }
 
     /// Notes that a flow was served without a wait: as if an entry had waited, and been served at once.
-    pub fn pass(&mut self, share: &Share) {
-        if !self.flows.contains_key(&share.id) {
-            share.tag.fetch_max(self.now, Relaxed);
+    pub fn pass(&mut self, flow: &Flow) {
+        if !self.flows.contains_key(&flow.id) {
+            flow.tag.fetch_max(self.now, Relaxed);
         }
-        self.now = self.now.max(share.tag());
+        self.now = self.now.max(flow.tag());
     }
 
     /// Charges a flow for its last service.
-    pub fn charge(&mut self, share: &Share, cost: u64) {
-        let before = share.tag();
-        let after = before.saturating_add(cost.saturating_mul(SCALE) / u64::from(share.weight()));
-        share.tag.store(after, Relaxed);
-        if self.order.remove(&(before, share.id)) {
-            self.order.insert((after, share.id));
+    pub fn charge(&mut self, flow: &Flow, cost: u64) {
+        let before = flow.tag();
+        let after = before.saturating_add(cost.saturating_mul(SCALE) / u64::from(flow.weight()));
+        flow.tag.store(after, Relaxed);
+        if self.order.remove(&(before, flow.id)) {
+            self.order.insert((after, flow.id));
         }
     }
 
     fn leave_if_empty(&mut self, id: u64) {
-        if let Some(flow) = self.flows.get(&id)
-            && flow.waiting.is_empty()
+        if let Some(backlog) = self.flows.get(&id)
+            && backlog.waiting.is_empty()
         {
-            self.order.remove(&(flow.share.tag(), id));
+            self.order.remove(&(backlog.flow.tag(), id));
             self.flows.remove(&id);
         }
     }
@@ -213,7 +224,7 @@ impl<T> FairQueue<T> {
 
 /// Entries in the order of their arrival, each with a number that is higher than the one before.
 #[derive(Debug)]
-pub struct Line<T>(VecDeque<(u64, T)>);
+struct Line<T>(VecDeque<(u64, T)>);
 
 impl<T> Default for Line<T> {
     fn default() -> Line<T> {
@@ -223,34 +234,29 @@ impl<T> Default for Line<T> {
 
 impl<T> Line<T> {
     /// Adds something at the end.
-    pub fn push(&mut self, number: u64, item: T) {
+    fn push(&mut self, number: u64, item: T) {
         self.0.push_back((number, item));
     }
 
     /// The entry that has waited longest.
-    pub fn first(&self) -> Option<&T> {
+    fn first(&self) -> Option<&T> {
         self.0.front().map(|(_, item)| item)
     }
 
     /// Takes out the entry that has waited longest.
-    pub fn pop(&mut self) -> Option<T> {
+    fn pop(&mut self) -> Option<T> {
         self.0.pop_front().map(|(_, item)| item)
     }
 
     /// Takes something out by its number.
-    pub fn remove(&mut self, number: u64) -> Option<T> {
+    fn remove(&mut self, number: u64) -> Option<T> {
         let at = self.0.binary_search_by_key(&number, |(number, _)| *number).ok()?;
         self.0.remove(at).map(|(_, item)| item)
     }
 
     /// Whether no entry waits.
-    pub fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.0.is_empty()
-    }
-
-    /// The number of waiting entries.
-    pub fn len(&self) -> usize {
-        self.0.len()
     }
 }
 
@@ -260,13 +266,17 @@ mod tests {
 
     use super::*;
 
+    fn flow(weight: u32) -> Arc<Flow> {
+        Flow::new(&Weight::new(weight))
+    }
+
     fn all<T>(_: &T) -> bool {
         true
     }
 
     #[test]
     fn of_one_flow_who_came_first_is_first() {
-        let (mut queue, share) = (FairQueue::default(), Share::new(1));
+        let (mut queue, share) = (FairQueue::default(), flow(1));
         let tickets: Vec<_> = (0..4).map(|n| queue.push(&share, n)).collect();
         assert_eq!(queue.remove(tickets[1]), Some(1));
         assert_eq!(queue.remove(tickets[1]), None);
@@ -277,7 +287,7 @@ mod tests {
 
     #[test]
     fn who_may_not_be_served_does_not_hold_up_others() {
-        let (mut queue, a, b) = (FairQueue::default(), Share::new(1), Share::new(1));
+        let (mut queue, a, b) = (FairQueue::default(), flow(1), flow(1));
         queue.push(&a, 'a');
         queue.push(&b, 'b');
         assert_eq!(queue.next(|who| *who == 'b').map(|(_, who)| who), Some('b'));
@@ -296,7 +306,7 @@ mod tests {
 
     #[test]
     fn nobody_saves_up_and_nobody_pays_for_what_others_left() {
-        let (mut queue, busy, idle) = (FairQueue::default(), Share::new(1), Share::new(1));
+        let (mut queue, busy, idle) = (FairQueue::default(), flow(1), flow(1));
         // One alone is served for long: partly without having to wait.
         for _ in 0..1000 {
             queue.pass(&busy);
@@ -338,7 +348,7 @@ mod tests {
             backlogs in vec(1_usize..20, 6),
             costs in vec(1_u64..1000, 50),
         ) {
-            let shares: Vec<_> = weights.iter().map(|weight| Share::new(*weight)).collect();
+            let shares: Vec<_> = weights.iter().map(|weight| flow(*weight)).collect();
             let mut queue = FairQueue::default();
             for (flow, share) in shares.iter().enumerate() {
                 for _ in 0..backlogs[flow] {
@@ -366,7 +376,7 @@ mod tests {
         #[test]
         fn nobody_starves(weights in vec(1_u32..100, 1..10), cost in 1_u64..1000) {
             let mut queue = FairQueue::default();
-            let others: Vec<_> = weights.iter().map(|weight| Share::new(*weight)).collect();
+            let others: Vec<_> = weights.iter().map(|weight| flow(*weight)).collect();
             for share in &others {
                 queue.push(share, false);
             }
@@ -376,7 +386,7 @@ mod tests {
                 queue.charge(&share, cost);
                 queue.push(&share, false);
             }
-            queue.push(&Share::new(1), true);
+            queue.push(&flow(1), true);
             let most = weights.iter().sum::<u32>() as usize + 2 * weights.len();
             let mut turns = 0;
             while let Some((share, mine)) = queue.next(all) && !mine {
@@ -390,7 +400,7 @@ mod tests {
         /// An entry that was pushed comes out once, by being served or by being removed; and the queue knows how many there are.
         #[test]
         fn nothing_is_lost(steps in vec(step(4), 1..200)) {
-            let shares: Vec<_> = (1..5).map(Share::new).collect();
+            let shares: Vec<_> = (1..5).map(flow).collect();
             let mut queue = FairQueue::default();
             let mut there: Vec<(Ticket, usize)> = Vec::new();
             for (number, step) in steps.into_iter().enumerate() {
@@ -426,7 +436,7 @@ mod tests {
             leavers in vec((0_usize..5, 0_usize..100), 0..30),
         ) {
             let run = |leavers: &[(usize, usize)]| {
-                let shares: Vec<_> = weights.iter().map(|weight| Share::new(*weight)).collect();
+                let shares: Vec<_> = weights.iter().map(|weight| flow(*weight)).collect();
                 let mut queue = FairQueue::default();
                 for (flow, share) in shares.iter().enumerate() {
                     queue.push(share, flow);
