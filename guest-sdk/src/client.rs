@@ -111,11 +111,17 @@ pub fn fetch(request: impl IntoRequest) -> Result<Response> {
 ///
 /// # Errors
 /// If there was no response.
+///
+/// # Panics
+/// In a handler that is not `async`: such a handler has [`fetch`].
 #[cfg(feature = "stream")]
 pub async fn send(request: impl IntoRequest) -> Result<Response> {
     let request = checked(request)?;
     #[cfg(target_family = "wasm")]
-    return stream::send(request).await;
+    {
+        crate::task::scope::require("client::send");
+        stream::send(request).await
+    }
     #[cfg(not(target_family = "wasm"))]
     wire::send(request)
 }

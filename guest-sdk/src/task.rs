@@ -6,22 +6,33 @@ use std::time::Duration;
 #[cfg(not(target_family = "wasm"))]
 pub(crate) mod native;
 
+#[cfg(target_family = "wasm")]
+pub(crate) mod scope;
+
 /// Runs a future beside the handler, and after it: until the future ends, the invocation goes on.
 ///
 /// This is how a body is written after the head of its response was returned: see
-/// [`Body::channel`](crate::Body::channel). Only an `async` handler can do this. In tests it works within
-/// `test::block_on` and what is built on it.
+/// [`Body::channel`](crate::Body::channel). In tests it works within `test::block_on` and what is built on it.
+///
+/// # Panics
+/// In a handler that is not `async`: its invocation is over when it returns.
+#[track_caller]
 pub fn spawn(future: impl Future<Output = ()> + 'static) {
     #[cfg(target_family = "wasm")]
-    wit_bindgen::spawn_local(future);
+    {
+        scope::require("spawn");
+        wit_bindgen::spawn_local(scope::within(future));
+    }
     #[cfg(not(target_family = "wasm"))]
     native::spawn(future);
 }
 
 /// Waits, without using CPU time.
 ///
-/// Only an `async` handler can do this; others have [`std::thread::sleep`]. In tests it works within
-/// `test::block_on` and what is built on it.
+/// In tests it works within `test::block_on` and what is built on it.
+///
+/// # Panics
+/// In a handler that is not `async`: such a handler has [`std::thread::sleep`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -33,6 +44,7 @@ pub fn spawn(future: impl Future<Output = ()> + 'static) {
 pub async fn sleep(duration: Duration) {
     #[cfg(target_family = "wasm")]
     {
+        scope::require("sleep");
         let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         wasip3::clocks::monotonic_clock::wait_for(nanoseconds).await;
     }

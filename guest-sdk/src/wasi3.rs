@@ -112,7 +112,7 @@ pub(crate) fn outgoing(body: Body) -> (Option<StreamReader<u8>>, FutureReader<En
         return (None, end_reader);
     }
     let (stream, stream_reader) = wit_stream::new();
-    wit_bindgen::spawn_local(write(body, stream, end));
+    wit_bindgen::spawn_local(crate::task::scope::within(write(body, stream, end)));
     (Some(stream_reader), end_reader)
 }
 

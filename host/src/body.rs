@@ -25,7 +25,7 @@ pub type ResponseStream = UnsyncBoxBody<Bytes, CutShort>;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
     /// It is larger than the function's limit.
-    #[error("the request's body is larger than {limit_bytes} bytes")]
+    #[error("the request's body is larger than {limit_bytes} bytes (`request_body_kib`)")]
     TooLarge {
         /// The limit, in bytes.
         limit_bytes: u64,

@@ -6,4 +6,4 @@ mod link;
 pub(crate) mod stdio;
 
 pub(crate) use init::{InitView, for_init, link_for_init};
-pub(crate) use link::{linker, missing};
+pub(crate) use link::{candidate, linker, missing};

@@ -8,6 +8,7 @@ pub mod build;
 pub mod check;
 mod completions;
 pub mod console;
+pub mod environment;
 pub mod invoke;
 pub mod new;
 mod project;
@@ -25,7 +26,7 @@ use crate::{
     control::{DeployError, HostError},
     engine,
     ingress::ListenError,
-    telemetry::{admin::AdminError, logs::LogsError},
+    telemetry::{admin::AdminError, logs::LogsError, messages::json_line},
 };
 
 use crate::manifest::{App, Diagnostic};
@@ -175,7 +176,7 @@ pub enum Command {
     Up(up::UpArgs),
     /// Send one request, event or call to a function and print what comes back.
     Invoke(invoke::InvokeArgs),
-    /// Compare an app's manifest with its components.
+    /// Check an app's manifest and components, or a host file's, against each other.
     Check(check::CheckArgs),
     /// Measure a function's cold starts and throughput, or put a URL under load.
     Bench(bench::BenchArgs),
@@ -185,21 +186,21 @@ pub enum Command {
     Build(build::BuildArgs),
     /// Print a shell's completions.
     Completions(completions::CompletionsArgs),
-    /// Print the JSON Schema of lacewing.toml, for editors.
+    /// Print the JSON Schema of lacewing.toml, or of a host file, for editors.
     Schema(schema::SchemaArgs),
 }
 
 impl Command {
     fn run(self, console: &Console) -> Result<ExitCode, Error> {
         match self {
-            Command::Up(args) => up::run(&args, console),
+            Command::Up(args) => Ok(up::run(&args, console)),
             Command::Invoke(args) => invoke::run(&args, console),
             Command::Check(args) => check::run(&args, console),
             Command::Bench(args) => bench::run(&args, console),
             Command::New(args) => new::run(&args, console),
             Command::Build(args) => build::run(&args, console),
             Command::Completions(args) => completions::run(&args),
-            Command::Schema(_) => schema::run(),
+            Command::Schema(args) => schema::run(&args),
         }
     }
 }
@@ -210,13 +211,14 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     if args.get(1).is_some_and(|argument| argument == engine::COMPILER_ARGUMENT) {
         return compile();
     }
-    let parsed = Cli::command()
-        .color(color_before_parsing(&args))
-        .try_get_matches_from(args)
-        .and_then(|matches| Cli::from_arg_matches(&matches));
+    let mut command = environment::without_empty(Cli::command()).color(color_before_parsing(&args));
+    let parsed = command
+        .try_get_matches_from_mut(&args)
+        .and_then(|matches| Cli::from_arg_matches(&matches))
+        .map_err(|error| environment::naming_variable(error, &command, &args));
     let cli = match parsed {
         Ok(cli) => cli,
-        Err(error) => return report_usage(&error),
+        Err(error) => return report_usage(&error, &args),
     };
     let console = Console::for_stderr(cli.color);
     cli.command.run(&console).unwrap_or_else(|error| {
@@ -240,7 +242,13 @@ fn compile() -> ExitCode {
 }
 
 /// Help and version are printed through the same type as errors; only the latter fail.
-fn report_usage(error: &clap::Error) -> ExitCode {
+fn report_usage(error: &clap::Error, args: &[OsString]) -> ExitCode {
+    if error.use_stderr() && logs_json(args) {
+        let text = error.to_string();
+        let message = text.trim_end().strip_prefix("error: ").unwrap_or(&text);
+        eprintln!("{}", json_line(tracing::Level::ERROR, message, &[]));
+        return ExitCode::Usage;
+    }
     // A closed output has no reader that could hear of it.
     let _ = error.print();
     if error.use_stderr() { ExitCode::Usage } else { ExitCode::Success }
@@ -248,21 +256,33 @@ fn report_usage(error: &clap::Error) -> ExitCode {
 
 /// Help and usage errors are coloured too, and are printed before there is a parsed `--color`.
 fn color_before_parsing(args: &[OsString]) -> ColorChoice {
+    match last_value(args, "--color") {
+        Some("always") => ColorChoice::Always,
+        Some("never") => ColorChoice::Never,
+        _ => ColorChoice::Auto,
+    }
+}
+
+/// Whether arguments that are not parsed, or the environment, ask for a log of JSON objects.
+fn logs_json(args: &[OsString]) -> bool {
+    let variable = std::env::var("LACEWING_LOG_FORMAT").ok().filter(|value| !value.is_empty());
+    let is_up = args.iter().any(|argument| argument == "up");
+    is_up && last_value(args, "--log-format").or(variable.as_deref()) == Some("json")
+}
+
+/// The last value of an option among arguments that are not parsed.
+fn last_value<'a>(args: &'a [OsString], option: &str) -> Option<&'a str> {
     let mut args = args.iter().filter_map(|arg| arg.to_str());
-    let mut choice = ColorChoice::Auto;
+    let mut last = None;
     while let Some(arg) = args.next() {
-        let value = match arg.strip_prefix("--color") {
+        let value = match arg.strip_prefix(option) {
             Some("") => args.next(),
             Some(rest) => rest.strip_prefix('='),
             None => None,
         };
-        choice = match value {
-            Some("always") => ColorChoice::Always,
-            Some("never") => ColorChoice::Never,
-            _ => choice,
-        };
+        last = value.or(last);
     }
-    choice
+    last
 }
 
 /// Reads an app's manifest, a file or the directory that it is in, and shows its warnings.

@@ -39,7 +39,7 @@ pub use inspect::{ComponentError, Exports, Import, inspect_bytes};
 pub(crate) use layout::HELP as LAYOUT_HELP;
 pub use layout::{MemoryLayout, SlowLayout, memory_layouts};
 pub use load::{ArtifactOrigin, LoadError, Loaded, Loader, Registered, SnapshotName, Source};
-pub(crate) use names::names_wasi_03;
+pub(crate) use names::{Names, names_wasi_03};
 pub use pool::{PoolOptions, PoolUsage};
 pub use profile::Profile;
 pub(crate) use snapshot::ReadState;

@@ -10,6 +10,7 @@
 
 mod decode;
 mod diagnostic;
+mod environment;
 mod explain;
 mod findings;
 pub(crate) mod raw;
@@ -34,17 +35,19 @@ use lacewing_base::{
     name::{AppName, FunctionName},
 };
 
+pub(crate) use environment::RESERVED_ENV;
 pub(crate) use findings::{Findings, FirstFindings};
 pub(crate) use routing::Routes;
 pub(crate) use schema::schema_of;
 
 pub use diagnostic::{Diagnostic, Severity};
+pub use environment::{EnvNames, Outside};
 pub use schema::json_schema;
 pub use source::Source;
 pub use terms::Terms;
 pub(crate) use text::HOST_FILE_BYTES;
 pub use text::{MANIFEST_BYTES, ManifestText, Place, ReadError};
-pub(crate) use validate::{RESERVED_ENV, read_network};
+pub(crate) use validate::read_network;
 pub use written::Written;
 
 use crate::file::{Located, OpenError, Reach};
@@ -82,12 +85,23 @@ pub struct Function {
     pub written_limits: Vec<(LimitKey, Place)>,
     /// Environment variables, each name once, in the order of the manifest, the app's before the function's.
     pub env: Vec<(String, String)>,
+    /// The part of its environment that the manifest does not say.
+    pub outside: Outside,
     /// The targets that it may reach.
     pub grants: WrittenGrants,
     /// The pages of other origins that may call it.
     pub cors: Option<Cors>,
     /// Where its name is written.
     pub place: Place,
+}
+
+impl Function {
+    /// Sets an environment variable, whatever the manifest says.
+    pub fn set_env(&mut self, name: &str, value: &str) {
+        self.env.retain(|(other, _)| other != name);
+        self.env.push((name.to_owned(), value.to_owned()));
+        self.outside.is_used = true;
+    }
 }
 
 /// The grants of a function, each with its place.

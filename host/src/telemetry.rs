@@ -3,7 +3,8 @@
 //! ```text
 //!  guest stdout, stderr ─> GuestLog ─┐
 //!  one Record per invocation ────────┼─> Sink ─> LogWriter ─> (bounded queue) ─> one thread ─> stderr
-//!  the host's own tracing events ────┘
+//!  the host's own tracing events ────┤
+//!  messages of `lacewing up` ────────┘
 //!  FunctionMetrics, gauges ─> Metrics ─> /metrics ┐
 //!  Health ─────────────────> /healthz, /readyz    ┴ admin listener
 //! ```
@@ -16,6 +17,7 @@ pub mod health;
 pub mod histogram;
 pub mod identity;
 pub mod logs;
+pub mod messages;
 pub mod metrics;
 mod process;
 pub mod record;
@@ -28,6 +30,7 @@ pub use self::{
     guest_log::{GuestLog, LogTotals, Stream},
     health::Health,
     identity::{Context, InvocationId, Origin, TraceId},
+    messages::Messages,
     metrics::{FunctionMetrics, Metrics},
     record::{InvocationLog, Record, UnroutedRecord, Usage},
     sink::{Captured, GuestLine, Sink},

@@ -8,6 +8,7 @@ use crate::extract::{Incoming, Raw, Route};
 use crate::handler::AsyncHttpHandler;
 use crate::log;
 use crate::respond::Response;
+use crate::task::scope;
 use crate::wasi3::{fields, incoming, outgoing};
 
 /// The request header in which the host says what the route captured: form-urlencoded pairs, in order.
@@ -21,7 +22,8 @@ pub async fn async_http<Args>(
     handler: impl AsyncHttpHandler<Args>,
 ) -> Result<wasi::Response, wasi::ErrorCode> {
     log::install();
-    let response = handler.reply(taken_apart(request)).await.into_response();
+    let reply = scope::within(handler.reply(taken_apart(request)));
+    let response = reply.await.into_response();
     flush();
     put_together(response).map_err(|error| {
         error.log();

@@ -42,13 +42,24 @@ pub(crate) fn missing(import: &Import) -> Option<String> {
         return Some("which this host does not have".to_owned());
     };
     let version = import.version.as_deref().unwrap_or("none");
-    let known = versions.iter().any(|minor| version.strip_prefix(minor).is_some_and(|rest| rest.starts_with('.')))
-        // Release candidates precede the version that this host has and differ from it.
-        && !version.contains('-');
-    (!known).then(|| {
+    let is_minor =
+        |minor: &&str| version.strip_prefix(*minor).is_some_and(|rest| rest.starts_with('.'));
+    let known = versions.iter().find(|minor| is_minor(minor));
+    if let (Some(minor), true) = (known, version.contains('-')) {
+        return Some(candidate(minor));
+    }
+    known.is_none().then(|| {
         let have: Vec<String> = versions.iter().map(|version| format!("{version}.x")).collect();
         format!("and this host has {package} only in {}", have.join(" and "))
     })
+}
+
+/// Why this host does not have a release candidate of a version of WASI, as the rest of a sentence. Candidates differ from each
+/// other and from the release.
+pub(crate) fn candidate(minor: &str) -> String {
+    format!(
+        "a release candidate, and this host has WASI {minor} as it was released: build the component with tools of the release (for Spin, spin-sdk 7)"
+    )
 }
 
 #[cfg(test)]
@@ -65,6 +76,10 @@ mod tests {
         assert_eq!(missing(&import("wasi:http/types", Some("0.3.0"))), None);
         assert_eq!(
             missing(&import("wasi:http/types", Some("0.3.0-rc-2026-01-06"))),
+            Some("a release candidate, and this host has WASI 0.3 as it was released: build the component with tools of the release (for Spin, spin-sdk 7)".into())
+        );
+        assert_eq!(
+            missing(&import("wasi:http/types", Some("0.4.0-rc-1"))),
             Some("and this host has wasi:http only in 0.2.x and 0.3.x".into())
         );
         assert_eq!(

@@ -35,9 +35,9 @@ use target::Target;
 
 const EXAMPLES: &str = "\
 Examples:
-  lacewing bench                                     the app in this directory: GET / to its only function
-  lacewing bench hello.wasm --report bench.html      a component, and a page with the plots
-  lacewing bench . shop --path '/items?max=3'        one function of several
+  lacewing bench                                 the app in this directory: GET / to its function
+  lacewing bench hello.wasm --report bench.html  a component, and a page with the plots
+  lacewing bench . shop --path '/items?max=3'    one function of several
   lacewing bench --url https://example.com/ --rate 100 --duration-s 30
 
 An app runs in a host of its own on this machine: first its cold starts, then `lacewing up` under load. Only measure a URL \

@@ -27,7 +27,10 @@ pub use toolchain::{GUEST_RUSTC, Toolchain};
 pub use wasm_target::{FALLBACK_SCRIPT, WASM_TARGET};
 
 use super::{Error, ExitCode, console::Console, load_app, print_result, watch::Sources};
-use crate::manifest::{App, Source};
+use crate::{
+    file,
+    manifest::{App, Source},
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -70,7 +73,8 @@ impl fmt::Display for Built {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.took.as_secs_f64();
         let here = std::env::current_dir().unwrap_or_default();
-        let path = self.component.strip_prefix(&here).unwrap_or(&self.component);
+        let path = file::plain(&self.component);
+        let path = path.strip_prefix(&here).unwrap_or(&path);
         write!(f, "{} in {seconds:.1} s", path.display())
     }
 }
@@ -125,17 +129,19 @@ pub fn build_app(
 
 /// The files of an app, for a watch: its manifest, and the files that its builds have reported. Before a first build that
 /// succeeded, pass no builds.
-pub fn app_sources(app: &App, built: &[Built]) -> Sources {
+pub fn app_sources(app: &App, built: &[Built], toolchain: &Toolchain) -> Sources {
     let mut sources = Sources::default();
     sources.roots.extend(app.manifest.clone());
+    sources.files.extend(app.functions.iter().flat_map(|one| one.outside.files.clone()));
     for built in built {
         sources.extend(built.sources.clone());
     }
     if built.is_empty() {
         for function in &app.functions {
-            sources.roots.push(match &function.source {
-                Source::Crate { dir } | Source::Build { dir, .. } => dir.clone(),
-                Source::Component(path) => path.clone(),
+            sources.extend(match &function.source {
+                Source::Crate { dir } => cargo::unbuilt_sources(dir, toolchain),
+                Source::Build { dir, output, .. } => command::sources(dir, &dir.join(output)),
+                Source::Component(path) => Sources::of(path),
             });
         }
     }

@@ -1,4 +1,4 @@
-//! `lacewing check`: an app's manifest and components against each other, without a server.
+//! `lacewing check`: manifests and components against each other, of an app or of all tenants, without a server.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -8,11 +8,11 @@ use serde_json::json;
 use super::{
     Error, ExitCode,
     console::Console,
+    environment::CacheArgs,
     print_result,
     project::{self, Project},
 };
 use crate::{
-    config::{Settings, default_cache_dir},
     control::{Host, layouts, review, review_layouts},
     engine::Import,
     function::Revision,
@@ -27,13 +27,14 @@ const EXAMPLES: &str = "\
 Examples:
   lacewing check                  the app in this directory
   lacewing check hello.wasm       a component alone: what it exports and imports
-  lacewing check --json           the findings, with file, line and column, for an editor or a script";
+  lacewing check host.toml        the tenants of a host file, and their apps
+  lacewing check --json           the findings with file, line and column, for an editor or script";
 
 /// Arguments of `check`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct CheckArgs {
-    /// A directory with a lacewing.toml, such a file, or a component.
+    /// A directory with a lacewing.toml, such a file, a component, or a host file.
     #[arg(default_value = ".", value_hint = ValueHint::AnyPath)]
     pub path: PathBuf,
 
@@ -44,6 +45,9 @@ pub struct CheckArgs {
     /// Print the findings as JSON on standard output.
     #[arg(long)]
     pub json: bool,
+
+    #[command(flatten)]
+    cache: CacheArgs,
 }
 
 /// Runs `check`: everything that `up` does before it binds a port.
@@ -63,7 +67,15 @@ pub(super) fn run(args: &CheckArgs, console: &Console) -> Result<ExitCode, Error
 type Checked = (Arc<Revision>, Vec<Import>);
 
 fn findings(args: &CheckArgs, console: &Console) -> Result<(Vec<Checked>, Vec<Diagnostic>), Error> {
-    let mut loaded = Project::at(&args.path).load(Settings::new(default_cache_dir()))?;
+    let mut loaded = Project::or_host_at(&args.path).load(args.cache.settings())?;
+    if let Some(cache_dir) = &args.cache.cache_dir {
+        loaded.file.settings.cache_dir.clone_from(cache_dir);
+    }
+    let refused = loaded.file.tenants.iter().flat_map(|tenant| &tenant.refused);
+    let findings: Vec<Diagnostic> = refused.flat_map(|app| app.findings.clone()).collect();
+    if !findings.is_empty() {
+        return Err(Error::Manifest([loaded.warnings, findings].concat()));
+    }
     let built = project::build(&loaded.file, console)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::System)?;

@@ -1,5 +1,7 @@
 //! The text for people on standard error: messages, and progress for work that takes over a second.
 
+mod log_terminal;
+
 use std::{
     fmt::Display,
     io::{IsTerminal, Write},
@@ -8,12 +10,18 @@ use std::{
     time::Duration,
 };
 
-use crate::{manifest::Diagnostic, telemetry::displayed};
+use crate::{
+    manifest::Diagnostic,
+    telemetry::{Messages, displayed, logs::LogFormat, messages::json_line},
+};
 use clap::{
     ColorChoice,
     builder::styling::{AnsiColor, Style},
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tracing::Level;
+
+use log_terminal::LogTerminal;
 
 /// How long something may take before it shows progress: one second.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -25,11 +33,22 @@ const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 const STATUS: Style = AnsiColor::Green.on_default().bold();
 
 /// Standard error, as the user wants it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Console {
     color: bool,
     terminal: bool,
-    silent: bool,
+    output: Output,
+}
+
+/// The way of a message.
+#[derive(Clone, Debug)]
+enum Output {
+    /// Nowhere.
+    Silent,
+    /// Written at once, in this form; the writer waits for the reader.
+    Stderr(LogFormat),
+    /// Queued with the lines of the log, in the log's form; nothing waits.
+    Log(Messages),
 }
 
 impl Console {
@@ -42,60 +61,135 @@ impl Console {
             ColorChoice::Never => false,
             ColorChoice::Auto => terminal && !no_color,
         };
-        Console { color, terminal, silent: false }
+        Console { color, terminal, output: Output::Stderr(LogFormat::Text) }
     }
 
     /// Says nothing at all.
     pub fn silent() -> Console {
-        Console { color: false, terminal: false, silent: true }
+        Console { color: false, terminal: false, output: Output::Silent }
+    }
+
+    /// The same console with each message in this form. JSON has neither colours nor progress.
+    #[must_use]
+    pub fn formatted(&self, format: LogFormat) -> Console {
+        self.through(Output::Stderr(format), format)
+    }
+
+    /// The same console with its messages in the log, so that no message waits for the reader of standard error.
+    #[must_use]
+    pub fn logged(&self, messages: Messages) -> Console {
+        let format = messages.format();
+        self.through(Output::Log(messages), format)
+    }
+
+    fn through(&self, output: Output, format: LogFormat) -> Console {
+        let text = format == LogFormat::Text;
+        Console { color: self.color && text, terminal: self.terminal && text, output }
     }
 
     /// Whether messages are coloured, theirs and those of the programs that are run.
-    pub fn color(self) -> bool {
+    pub fn color(&self) -> bool {
         self.color
     }
 
     /// An error and what caused it, on one line.
-    pub fn error(self, error: &dyn std::error::Error) {
+    pub fn error(&self, error: &dyn std::error::Error) {
         // It may tell names that a component brought.
-        self.labelled("error", ERROR, &displayed(&chain(error)));
+        self.labelled(("error", ERROR), Level::ERROR, &displayed(&chain(error)));
     }
 
     /// A finding in a file, with the place it is at.
-    pub fn finding(self, finding: &Diagnostic) {
-        if self.color { self.line(finding.colored()) } else { self.line(finding) }
+    pub fn finding(&self, finding: &Diagnostic) {
+        let level = if finding.is_error() { Level::ERROR } else { Level::WARN };
+        let place = finding.place_text().unwrap_or_default();
+        let help = finding.help.as_deref().unwrap_or_default();
+        let text = finding.to_string();
+        let fields = [("place", place.as_str()), ("help", help), ("text", &text)];
+        if !self.object(level, &finding.message, &fields) {
+            if self.color { self.text(finding.colored()) } else { self.text(text) }
+        }
+    }
+
+    /// A warning that was shown before, as text.
+    pub fn warned_before(&self, text: &str) {
+        if !self.object(Level::WARN, text, &[]) {
+            self.text(text);
+        }
     }
 
     /// Something that is probably not what the user wants.
-    pub fn warning(self, text: impl Display) {
-        self.labelled("warning", WARNING, &text);
+    pub fn warning(&self, text: impl Display) {
+        self.labelled(("warning", WARNING), Level::WARN, &text);
     }
 
     /// The finished work: `Built hello in 1.2 s`, its first word in colour.
-    pub fn status(self, verb: &str, text: impl Display) {
+    pub fn status(&self, verb: &str, text: impl Display) {
         self.line(format_args!("{} {text}", self.styled(verb, STATUS)));
     }
 
     /// A line as it is.
-    pub fn line(self, text: impl Display) {
-        if !self.silent {
-            // A closed standard error leaves nobody to tell.
-            let _ = writeln!(std::io::stderr().lock(), "{text}");
+    pub fn line(&self, text: impl Display) {
+        if !self.is_json() || !self.object(Level::INFO, &text.to_string(), &[]) {
+            self.text(text);
         }
     }
 
     /// A progress line that appears on a terminal once a second has passed, and goes away when dropped.
-    pub fn progress(self, text: impl Into<String>) -> Progress {
-        Progress::start(self, text.into())
+    pub fn progress(&self, text: impl Into<String>) -> Progress {
+        Progress::start(self.clone(), text.into())
     }
 
-    fn labelled(self, label: &str, style: Style, text: &dyn Display) {
-        self.line(format_args!("{}: {text}", self.styled(label, style)));
+    fn labelled(&self, (label, style): (&str, Style), level: Level, text: &dyn Display) {
+        if !self.is_json() || !self.object(level, &text.to_string(), &[]) {
+            self.text(format_args!("{}: {text}", self.styled(label, style)));
+        }
     }
 
-    fn styled(self, text: &str, style: Style) -> String {
+    fn styled(&self, text: &str, style: Style) -> String {
         if self.color { format!("{style}{text}{style:#}") } else { text.to_owned() }
     }
+
+    fn is_json(&self) -> bool {
+        match &self.output {
+            Output::Silent => false,
+            Output::Stderr(format) => *format == LogFormat::Json,
+            Output::Log(messages) => messages.format() == LogFormat::Json,
+        }
+    }
+
+    fn draw_target(&self) -> ProgressDrawTarget {
+        match &self.output {
+            Output::Silent => ProgressDrawTarget::hidden(),
+            Output::Stderr(_) => ProgressDrawTarget::stderr(),
+            Output::Log(messages) => {
+                ProgressDrawTarget::term_like(Box::new(LogTerminal::new(messages.clone())))
+            }
+        }
+    }
+
+    /// Gives the message as a JSON object, if that is the form. Says whether.
+    fn object(&self, level: Level, message: &str, fields: &[(&str, &str)]) -> bool {
+        match &self.output {
+            _ if !self.is_json() => return false,
+            Output::Silent => {}
+            Output::Stderr(_) => write_line(json_line(level, message, fields)),
+            Output::Log(messages) => messages.object(level, message, fields),
+        }
+        true
+    }
+
+    fn text(&self, text: impl Display) {
+        match &self.output {
+            Output::Silent => {}
+            Output::Stderr(_) => write_line(text),
+            Output::Log(messages) => messages.text(&format!("{text}\n")),
+        }
+    }
+}
+
+fn write_line(text: impl Display) {
+    // A closed standard error leaves nobody to tell.
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
 /// An error with its causes, each after a colon.
@@ -126,7 +220,7 @@ impl Progress {
         let style = ProgressStyle::with_template("{spinner} {msg} ({elapsed})");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
         bar.set_message(text);
-        let shower = (console.terminal && !console.silent).then(|| show_later(bar.clone()));
+        let shower = console.terminal.then(|| show_later(bar.clone(), console.draw_target()));
         Progress { console, bar, shower }
     }
 
@@ -157,11 +251,11 @@ impl Drop for Progress {
     }
 }
 
-fn show_later(bar: ProgressBar) -> (mpsc::Sender<()>, JoinHandle<()>) {
+fn show_later(bar: ProgressBar, target: ProgressDrawTarget) -> (mpsc::Sender<()>, JoinHandle<()>) {
     let (done, finished) = mpsc::channel::<()>();
     let thread = std::thread::spawn(move || {
         if finished.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
-            bar.set_draw_target(ProgressDrawTarget::stderr());
+            bar.set_draw_target(target);
             bar.enable_steady_tick(TICK);
         }
     });

@@ -12,6 +12,7 @@ use std::{
 use clap::{Args, ValueHint};
 use http::{HeaderName, HeaderValue, Method};
 
+use super::environment::CacheArgs;
 use crate::manifest::RESERVED_ENV;
 
 pub(super) use run::run;
@@ -67,9 +68,13 @@ pub struct InvokeArgs {
     #[arg(long, value_name = "NAME=VALUE")]
     pub env: Vec<EnvVar>,
 
-    /// Print result, outcome, time, fuel and memory as one JSON object.
+    /// Print result, outcome, time, fuel and memory as one JSON object. Its `body_encoding` is json, text, or base64 for a body of
+    /// other bytes.
     #[arg(long)]
     pub json: bool,
+
+    #[command(flatten)]
+    cache: CacheArgs,
 }
 
 impl InvokeArgs {

@@ -37,7 +37,7 @@ pub struct NewArgs {
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub dir: Option<PathBuf>,
 
-    /// The lacewing-sdk to depend on, a directory, instead of the published one.
+    /// The directory of the lacewing-sdk that this machine uses, instead of the one in the repository.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub sdk: Option<PathBuf>,
 }
@@ -165,7 +165,7 @@ pub fn create(args: &NewArgs) -> Result<PathBuf, NewError> {
         return Err(NewError::ReservedName(args.name.clone()));
     }
     let dir = args.dir.clone().unwrap_or_else(|| args.name.as_str().into());
-    let sdk = sdk_requirement(args.sdk.as_deref())?;
+    let sdk = Sdk::find(args.sdk.as_deref())?;
     check_vacant(&dir)?;
     for (file, text) in args.template.files(&args.name, &sdk) {
         write(&dir.join(file), &text)?;
@@ -195,19 +195,50 @@ fn write(path: &Path, text: &str) -> Result<(), NewError> {
         .map_err(|source| NewError::Write { path: path.to_owned(), source })
 }
 
-/// The dependency in `Cargo.toml`: the SDK that was named, else the one in the source tree that this program was built in,
-/// while it is there, else the published one of this version.
-fn sdk_requirement(named: Option<&Path>) -> Result<toml::Value, NewError> {
-    let in_source_tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guest-sdk");
-    let path = match named {
-        Some(path) if is_sdk(path) => Some(path.to_owned()),
-        Some(path) => return Err(NewError::NotTheSdk(path.to_owned())),
-        None => Some(in_source_tree).filter(|path| is_sdk(path)),
-    };
-    let Some(path) = path else { return Ok(env!("CARGO_PKG_VERSION").into()) };
-    let path = path.canonicalize().unwrap_or(path);
-    let path = path.to_string_lossy().into_owned();
-    Ok(toml::Table::from_iter([("path".to_owned(), path.into())]).into())
+/// The lacewing-sdk of a new function. What the function's author commits names no path of a machine.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Sdk {
+    /// The repository's.
+    Repository,
+    /// One on this machine.
+    Local(PathBuf),
+}
+
+impl Sdk {
+    /// The one that was named, else the one in the source tree that this program was built in, while it is there, else the
+    /// repository's.
+    fn find(named: Option<&Path>) -> Result<Sdk, NewError> {
+        let in_source_tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guest-sdk");
+        let path = match named {
+            Some(path) if is_sdk(path) => path.to_owned(),
+            Some(path) => return Err(NewError::NotTheSdk(path.to_owned())),
+            None if is_sdk(&in_source_tree) => in_source_tree,
+            None => return Ok(Sdk::Repository),
+        };
+        Ok(Sdk::Local(path.canonicalize().unwrap_or(path)))
+    }
+
+    /// The dependency in `Cargo.toml`. A local one has the version that `.cargo/config.toml` then gives a path to: cargo would
+    /// fetch a repository, even one that it does not use.
+    fn requirement(&self) -> toml::Value {
+        match self {
+            Sdk::Repository => {
+                let git = ("git".to_owned(), env!("CARGO_PKG_REPOSITORY").into());
+                toml::Table::from_iter([git]).into()
+            }
+            Sdk::Local(_) => env!("CARGO_PKG_VERSION").into(),
+        }
+    }
+
+    /// The text of `.cargo/config.toml`.
+    fn cargo_config(&self) -> Option<String> {
+        let Sdk::Local(path) = self else { return None };
+        let path = toml::Value::from(path.to_string_lossy().into_owned());
+        Some(format!(
+            "# Where this machine has lacewing-sdk. Not to be committed: elsewhere, write `{}` into Cargo.toml.\n[patch.crates-io]\nlacewing-sdk = {{ path = {path} }}\n",
+            format_args!("lacewing-sdk = {}", Sdk::Repository.requirement()),
+        ))
+    }
 }
 
 fn is_sdk(dir: &Path) -> bool {

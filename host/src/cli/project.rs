@@ -11,10 +11,11 @@ use super::{
     Error,
     build::{self, BuildError, Toolchain},
     console::Console,
+    invoke::EnvVar,
     watch::Sources,
 };
 use crate::{
-    config::{HostFile, Outline, Settings, Tenant},
+    config::{self, HostFile, Outline, Settings, Tenant},
     control::{Components, DeployError},
     manifest::{App, Diagnostic, Source},
     telemetry::{Captured, Sink, displayed},
@@ -46,6 +47,11 @@ impl Project {
         }
     }
 
+    /// The same, but for a host file, which is taken for one by its tenants.
+    pub(super) fn or_host_at(path: &Path) -> Project {
+        if config::is_host_file(path) { Project::Host(path.to_owned()) } else { Project::at(path) }
+    }
+
     /// Reads and validates. `settings` are those of a host without a host file.
     pub(super) fn load(&self, settings: Settings) -> Result<Loaded, Error> {
         let (app, mut warnings) = match self {
@@ -66,11 +72,20 @@ impl Project {
     }
 
     /// Reads and validates, but for the manifests that a host file names.
-    pub(super) fn outline(&self, settings: Settings) -> Result<(Outline, Vec<Diagnostic>), Error> {
+    /// `env` comes on top of the environment of an app's functions.
+    pub(super) fn outline(
+        &self,
+        settings: Settings,
+        env: &[EnvVar],
+    ) -> Result<(Outline, Vec<Diagnostic>), Error> {
         match self {
             Project::Host(path) => HostFile::outline(path).map_err(Error::Manifest),
             Project::App(_) | Project::Component(_) => {
-                let Loaded { file, warnings } = self.load(settings)?;
+                let Loaded { mut file, warnings } = self.load(settings)?;
+                let apps = file.tenants.iter_mut().flat_map(|tenant| &mut tenant.apps);
+                for function in apps.flat_map(|app| &mut app.functions) {
+                    env.iter().for_each(|one| function.set_env(&one.name, &one.value));
+                }
                 Ok((Outline::of(file), warnings))
             }
         }
@@ -117,12 +132,12 @@ impl BuiltProject {
             let built = match build::build_app(app, &toolchain, console) {
                 Ok(built) => built,
                 Err(error) => {
-                    self.sources.extend(build::app_sources(app, &[]));
+                    self.sources.extend(build::app_sources(app, &[], &toolchain));
                     self.failed.push((app.name.clone(), error));
                     continue;
                 }
             };
-            self.sources.extend(build::app_sources(app, &built));
+            self.sources.extend(build::app_sources(app, &built, &toolchain));
             for (function, built) in app.functions.iter().zip(built) {
                 let key = (tenant.name.clone(), app.name.clone(), function.name.clone());
                 self.components.insert(key, built.component);

@@ -24,6 +24,16 @@ fn every_command_shows_an_example() {
 }
 
 #[test]
+fn no_line_of_a_help_is_wrapped_twice() {
+    for command in Cli::command().get_subcommands() {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        for line in help.lines() {
+            assert!(line.chars().count() <= 100, "{}: {line}", command.get_name());
+        }
+    }
+}
+
+#[test]
 fn every_exit_code_is_in_the_help() {
     let codes = [
         ExitCode::Success,

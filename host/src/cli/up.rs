@@ -1,9 +1,11 @@
 //! `lacewing up`: builds an app's functions and serves them.
 
+mod announce;
 mod descriptors;
 mod resident;
 mod rollout;
 mod run;
+mod what;
 
 use std::{net::SocketAddr, num::NonZero, path::PathBuf, str::FromStr, time::Duration};
 
@@ -11,6 +13,7 @@ use clap::{Args, ValueEnum, ValueHint};
 
 pub(super) use run::run;
 
+use super::invoke::EnvVar;
 use crate::config::{LogFormat, RequestLog, Settings};
 
 const EXAMPLES: &str = "\
@@ -36,6 +39,10 @@ pub struct UpArgs {
     #[arg(long)]
     pub watch: bool,
 
+    /// An environment variable on top of the manifest's; may be given several times.
+    #[arg(long, value_name = "NAME=VALUE", conflicts_with = "host")]
+    pub env: Vec<EnvVar>,
+
     /// The address of requests; may be given several times [default: 127.0.0.1:8080]
     #[arg(
         long,
@@ -45,6 +52,10 @@ pub struct UpArgs {
         value_parser = listen_address
     )]
     pub listen: Vec<SocketAddr>,
+
+    // For those who know it from elsewhere.
+    #[arg(long, hide = true, value_name = "PORT", value_parser = no_port)]
+    port: Option<Never>,
 
     /// The address of metrics, health and readiness, or `off` [default: 127.0.0.1:9180]
     #[arg(long, value_name = "ADDRESS|off", env = "LACEWING_ADMIN")]
@@ -111,6 +122,14 @@ impl UpArgs {
             settings.connections.max = connections;
         }
     }
+}
+
+/// A value that there is none of.
+#[derive(Clone, Debug)]
+enum Never {}
+
+fn no_port(port: &str) -> Result<Never, String> {
+    Err(format!("there is no such option: write `--listen 127.0.0.1:{port}`"))
 }
 
 fn listen_address(text: &str) -> Result<SocketAddr, String> {
@@ -236,6 +255,11 @@ mod tests {
                 "{error}"
             );
         }
+        let error = parse(&["--port", "3000"]).unwrap_err().to_string();
+        assert!(
+            error.contains("there is no such option: write `--listen 127.0.0.1:3000`"),
+            "{error}"
+        );
         assert!(parse(&["--max-sandboxes=0"]).is_err());
         assert!(parse(&["--grace-period-s=3601"]).is_err());
     }

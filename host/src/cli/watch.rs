@@ -4,7 +4,11 @@
 //! file system -> debouncer's thread -> [set of paths, at most 64] -> changed()
 //! ```
 //!
-//! Nothing queues up while a build runs: changes fall into one set, and the next call of [`Watch::changed`] takes it.
+//! A change that the build itself has made is none ([`outputs`]), and neither is one of a file that git ignores ([`ignored`]), unless
+//! the build has read that file. Nothing queues up while a build runs: changes fall into one set, and the next call of [`Watch::changed`] takes it.
+
+mod ignored;
+mod outputs;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,6 +26,10 @@ use notify_debouncer_full::{
 };
 use tokio::{sync::Notify, time};
 
+pub use outputs::Window;
+
+use self::{ignored::Ignored, outputs::Outputs};
+
 /// How long the file system must be quiet before a change is reported: an editor's save is several events.
 const QUIET: Duration = Duration::from_millis(50);
 /// How long it may be kept waiting for that quiet.
@@ -32,51 +40,67 @@ const PATHS: usize = 64;
 /// The sources of a component.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sources {
-    /// Files, and directories with everything in them.
+    /// Files, and directories with everything in them that may be a source: no directory called `target` or `node_modules` in a
+    /// root, no file that git ignores, no log, and no name that begins with a dot (but for `.cargo`).
     pub roots: Vec<PathBuf>,
-    /// Files and directories that building writes to. Directories called `target` or `node_modules` in a root, and
-    /// names that begin with a dot (but for `.cargo`), are ignored anyway.
+    /// Files that the build has read, or would read if they were there, and directories of such files, whatever their names.
+    pub files: Vec<PathBuf>,
+    /// Files and directories that building writes to.
     pub ignored: Vec<PathBuf>,
 }
 
 impl Sources {
     /// A directory, a component or a manifest of which nothing more is known: it was not built yet.
     pub fn of(path: impl Into<PathBuf>) -> Sources {
-        Sources { roots: vec![path.into()], ignored: Vec::new() }
+        Sources { roots: vec![path.into()], ..Sources::default() }
     }
 
     /// These and the others'.
     pub fn extend(&mut self, others: Sources) {
         self.roots.extend(others.roots);
+        self.files.extend(others.files);
         self.ignored.extend(others.ignored);
     }
 
-    /// Absolute paths, links resolved: as the file system reports them. A path that does not exist cannot be watched.
+    /// Absolute paths, links resolved: as the file system reports them. A root that does not exist cannot be watched.
     fn resolved(self) -> Sources {
-        // An ignored directory may be made later: its parent is there.
-        let ignored = self.ignored.iter().map(|path| {
-            path.canonicalize().unwrap_or_else(|_| match (path.parent(), path.file_name()) {
-                (Some(parent), Some(name)) => {
-                    parent.canonicalize().map_or_else(|_| path.clone(), |parent| parent.join(name))
-                }
-                _ => path.clone(),
-            })
-        });
-        let ignored = ignored.collect();
-        let mut roots: Vec<PathBuf> =
-            self.roots.iter().filter_map(|path| path.canonicalize().ok()).collect();
-        roots.sort();
-        roots.dedup();
-        Sources { roots, ignored }
+        let ignored: Vec<PathBuf> = self.ignored.iter().map(|path| resolved(path)).collect();
+        let roots = self.roots.iter().filter_map(|path| path.canonicalize().ok());
+        let files = self.files.iter().map(|path| resolved(path));
+        // Those that a build script has written, of which dep-info tells too.
+        let files = files.filter(|path| !ignored.iter().any(|ignored| path.starts_with(ignored)));
+        Sources { roots: sorted(roots), files: sorted(files), ignored }
     }
 
-    /// Whether a path is part of the sources.
+    /// Whether a path is part of the sources, as far as its name tells.
     fn contains(&self, path: &Path) -> bool {
-        if self.ignored.iter().any(|ignored| path.starts_with(ignored)) {
-            return false;
-        }
-        self.roots.iter().any(|root| path.strip_prefix(root).is_ok_and(is_source))
+        self.has_read(path)
+            || (!self.ignored.iter().any(|ignored| path.starts_with(ignored))
+                && self.roots.iter().any(|root| path.strip_prefix(root).is_ok_and(is_source)))
     }
+
+    /// Whether a path is one of [`Sources::files`], or below one.
+    fn has_read(&self, path: &Path) -> bool {
+        path.ancestors()
+            .any(|above| self.files.binary_search_by(|file| file.as_path().cmp(above)).is_ok())
+    }
+}
+
+fn sorted(paths: impl Iterator<Item = PathBuf>) -> Vec<PathBuf> {
+    let mut paths: Vec<PathBuf> = paths.collect();
+    paths.sort();
+    paths.dedup();
+    paths
+}
+
+/// A path without links. It may be made later, when its parent is there.
+fn resolved(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) => {
+            parent.canonicalize().map_or_else(|_| path.to_owned(), |parent| parent.join(name))
+        }
+        _ => path.to_owned(),
+    })
 }
 
 /// Whether a path below a root is one that people write.
@@ -84,9 +108,11 @@ fn is_source(below_root: &Path) -> bool {
     let mut names = below_root.iter().map(|name| name.to_string_lossy());
     let first_is_output =
         names.clone().next().is_some_and(|n| n == "target" || n == "node_modules");
-    let hidden = |name: &str| name.starts_with('.') && name != ".cargo";
-    // Editors' backups, and the file that vim makes to see whether it can.
-    let scratch = |name: &str| name.ends_with('~') || name.ends_with(".swp") || name == "4913";
+    let hidden =
+        |name: &str| name.starts_with('.') && !matches!(name, ".cargo" | ".gitignore" | ".ignore");
+    // Editors' backups, the file that vim makes to see whether it can, and logs, this host's own among them.
+    let scratch =
+        |name: &str| name == "4913" || [".log", ".swp", "~"].iter().any(|end| name.ends_with(end));
     !first_is_output && !names.any(|name| hidden(&name) || scratch(&name))
 }
 
@@ -113,6 +139,15 @@ fn watch_limit(error: &notify::Error) -> &'static str {
     }
 }
 
+/// The changes since the last ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// Sources that differ. None, where nothing but outputs is new.
+    pub sources: Vec<PathBuf>,
+    /// Files that turned out to be written by the build itself, and start no build any more.
+    pub outputs: Vec<PathBuf>,
+}
+
 /// A watch over some [`Sources`].
 #[derive(Debug)]
 pub struct Watch {
@@ -124,20 +159,43 @@ pub struct Watch {
 /// Directories to watch; `true` for those with everything in them.
 type Directories = BTreeMap<PathBuf, bool>;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
-    sources: Mutex<Sources>,
+    watched: Mutex<Watched>,
     changed: Mutex<BTreeSet<PathBuf>>,
     wake: Notify,
 }
 
+#[derive(Debug)]
+struct Watched {
+    sources: Sources,
+    ignored: Ignored,
+    outputs: Outputs,
+}
+
+impl Watched {
+    fn contains(&self, path: &Path) -> bool {
+        let Watched { sources, ignored, outputs } = self;
+        sources.contains(path)
+            && (sources.has_read(path) || !ignored.contains(path))
+            && !outputs.contains(path)
+    }
+}
+
 impl Watch {
-    /// Starts watching.
+    /// Starts watching the sources of a first build.
     ///
     /// # Errors
     /// The system refuses, or has no room for as many directories.
-    pub fn new(sources: Sources) -> Result<Watch, WatchError> {
-        let shared = Arc::new(Shared::default());
+    pub fn new(sources: Sources, first: Window) -> Result<Watch, WatchError> {
+        let sources = sources.resolved();
+        let mut outputs = Outputs::of_first(first);
+        let ignored = Ignored::read(&sources.roots, &mut |path| outputs.learn(path));
+        let shared = Arc::new(Shared {
+            watched: Mutex::new(Watched { sources, ignored, outputs }),
+            changed: Mutex::default(),
+            wake: Notify::new(),
+        });
         let handler = {
             let shared = shared.clone();
             move |result: DebounceEventResult| shared.handle(result)
@@ -146,24 +204,52 @@ impl Watch {
         let debouncer = new_debouncer_opt(QUIET, Some(QUIET), handler, NoCache, config)
             .map_err(WatchError::Start)?;
         let mut watch = Watch { debouncer, shared, watched: Directories::new() };
-        watch.set(sources)?;
+        watch.add_all()?;
         Ok(watch)
     }
 
-    /// Watches these sources from now on: those that a build has reported.
+    /// Says that a build begins.
+    pub fn building(&mut self, window: Window) {
+        lock(&self.shared.watched).outputs.set_window(window);
+    }
+
+    /// Watches these sources from now on: those that a build has reported. Where not everything was built, the sources that
+    /// were watched before stay with them.
     ///
     /// # Errors
     /// As [`Watch::new`].
-    pub fn set(&mut self, sources: Sources) -> Result<(), WatchError> {
+    pub fn set(
+        &mut self,
+        mut sources: Sources,
+        window: Window,
+        is_whole: bool,
+    ) -> Result<(), WatchError> {
+        if !is_whole {
+            sources.extend(lock(&self.shared.watched).sources.clone());
+        }
         let sources = sources.resolved();
-        let wanted = directories(&sources);
-        *lock(&self.shared.sources) = sources;
-        // Events of paths that are no longer watched are filtered out. Taking a watch away could take a part of another's tree.
+        let ignored = Ignored::read(&sources.roots, &mut |_| {});
+        {
+            let mut watched = lock(&self.shared.watched);
+            watched.outputs.set_window(window);
+            (watched.sources, watched.ignored) = (sources, ignored);
+        }
+        self.add_all()
+    }
+
+    /// Watches what is not watched yet. Events of paths that are no longer sources are filtered out: taking a watch away could
+    /// take a part of another's tree.
+    fn add_all(&mut self) -> Result<(), WatchError> {
+        let wanted = directories(&lock(&self.shared.watched).sources);
         wanted.into_iter().try_for_each(|(path, tree)| self.add(path, tree))
     }
 
     fn add(&mut self, path: PathBuf, tree: bool) -> Result<(), WatchError> {
         if self.watched.get(&path).is_some_and(|&watched| watched || !tree) {
+            return Ok(());
+        }
+        let mut above = path.ancestors().skip(1);
+        if !tree && above.any(|above| self.watched.get(above).is_some_and(|&tree| tree)) {
             return Ok(());
         }
         let mode = if tree { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive };
@@ -179,37 +265,42 @@ impl Watch {
     }
 
     /// Waits until sources have changed and the file system is quiet again; returns what changed, 64 paths at the
-    /// most. May be dropped and called again without losing a change.
+    /// most, and what building has written. May be dropped and called again without losing a change.
     ///
     /// # Errors
     /// A directory that is new cannot be watched.
-    pub async fn changed(&mut self) -> Result<Vec<PathBuf>, WatchError> {
+    pub async fn changed(&mut self) -> Result<Changed, WatchError> {
         let shared = self.shared.clone();
-        while lock(&shared.changed).is_empty() {
-            shared.wake.notified().await;
+        loop {
+            while lock(&shared.changed).is_empty() {
+                shared.wake.notified().await;
+            }
+            // It is the timeout that is waited for: each further change starts another.
+            let quiet =
+                async { while time::timeout(2 * QUIET, shared.wake.notified()).await.is_ok() {} };
+            let _ = time::timeout(QUIET_AT_MOST, quiet).await;
+            let mut changed = std::mem::take(&mut *lock(&shared.changed));
+            // A directory that is new in a root, or is there again, has no watch.
+            self.watched.retain(|path, _| !changed.contains(path));
+            self.add_all()?;
+            let outputs = lock(&shared.watched).outputs.take_new(&mut changed);
+            if !(changed.is_empty() && outputs.is_empty()) {
+                return Ok(Changed { sources: changed.into_iter().collect(), outputs });
+            }
         }
-        // It is the timeout that is waited for: each further change starts another.
-        let quiet =
-            async { while time::timeout(2 * QUIET, shared.wake.notified()).await.is_ok() {} };
-        let _ = time::timeout(QUIET_AT_MOST, quiet).await;
-        let changed = std::mem::take(&mut *lock(&shared.changed));
-        // A directory that is new in a root, or is there again, has no watch.
-        self.watched.retain(|path, _| !changed.contains(path));
-        let wanted = directories(&lock(&shared.sources));
-        wanted.into_iter().try_for_each(|(path, tree)| self.add(path, tree))?;
-        Ok(changed.into_iter().collect())
     }
 }
 
 impl Shared {
     fn handle(&self, result: DebounceEventResult) {
-        let sources = lock(&self.sources);
+        let watched = lock(&self.watched);
+        let sources = &watched.sources;
         let mut changed = lock(&self.changed);
         let before = changed.len();
         match result {
             Ok(events) => {
                 for event in events.iter().filter(|event| is_change(event)) {
-                    let paths = event.paths.iter().filter(|path| sources.contains(path));
+                    let paths = event.paths.iter().filter(|path| watched.contains(path));
                     let room = PATHS.saturating_sub(changed.len());
                     changed.extend(paths.take(room).cloned());
                     if event.need_rescan() {
@@ -253,6 +344,17 @@ fn directories(sources: &Sources) -> Directories {
         let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
         let trees = entries.map(|entry| entry.path()).filter(|path| path.is_dir());
         found.extend(trees.filter(|path| sources.contains(path)).map(|path| (path, true)));
+    }
+    for file in &sources.files {
+        match file.parent() {
+            _ if file.is_dir() => {
+                found.insert(file.clone(), true);
+            }
+            Some(dir) if dir.is_dir() => {
+                found.entry(dir.to_owned()).or_default();
+            }
+            _ => {}
+        }
     }
     found
 }

@@ -10,7 +10,7 @@ use lacewing_base::{HostPattern, name::TenantName};
 
 use super::egress::read_networks;
 use super::raw::{RawHostFile, RawTenant};
-use super::{HostOwners, Outline, Settings, Tenant, outline};
+use super::{HostOwners, LogFormat, Outline, Settings, Tenant, outline};
 use crate::{
     file::Located,
     manifest::{
@@ -37,6 +37,12 @@ pub fn json_schema() -> serde_json::Value {
 }
 
 impl HostFile {
+    /// Whether the environment of some function has values that no manifest says.
+    pub fn takes_outside_values(&self) -> bool {
+        let mut functions = self.tenants.iter().flat_map(Tenant::functions);
+        functions.any(|(_, function)| function.outside.is_used)
+    }
+
     /// Reads a host file and the manifests that it names, one after the other. Blocks.
     ///
     /// Gives it with the warnings, the host file's before the manifests'. An app with an error in its manifest is refused by
@@ -178,4 +184,20 @@ pub fn cache_dir_of(path: &Path) -> Option<PathBuf> {
     let top: Top = toml::from_str(&text[..tables.unwrap_or(text.len())]).ok()?;
     let path = absolute(path).ok()?;
     Some(path.parent()?.join(top.cache_dir?))
+}
+
+/// The `log.format` that a host file names, whatever else is in it. `None` where the file is not TOML.
+pub fn log_format_of(path: &Path) -> Option<LogFormat> {
+    let file: toml::Table = toml::from_str(text(path).ok()?.text()).ok()?;
+    match file.get("log")?.get("format")?.as_str()? {
+        "json" => Some(LogFormat::Json),
+        _ => None,
+    }
+}
+
+/// Whether a file has tenants, and so is a host file whatever its name.
+pub fn is_host_file(path: &Path) -> bool {
+    let is_toml = path.is_file() && path.extension().is_some_and(|extension| extension == "toml");
+    let file = || toml::from_str::<toml::Table>(text(path).ok()?.text()).ok();
+    is_toml && file().is_some_and(|file| file.contains_key("tenants"))
 }

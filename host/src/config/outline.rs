@@ -19,7 +19,7 @@ use lacewing_base::name::AppName;
 
 use super::raw::RawTenant;
 use super::{Caps, HostFile, HostOwners, RefusedApp, Settings, Tenant};
-use crate::manifest::{App, Diagnostic, Findings, Place, Terms, raw::At};
+use crate::manifest::{App, Diagnostic, EnvNames, Findings, Place, Terms, raw::At};
 
 /// A host file of which no manifest was read.
 #[derive(Clone, Debug)]
@@ -167,7 +167,9 @@ pub(super) fn manifests(
 ) -> Vec<Manifest> {
     let terms = Arc::new(Terms {
         most_bytes: settings.max_manifest_bytes,
-        component_dirs: Some(component_dirs(&raw.component_dirs, root, findings)),
+        component_dirs: Some(dirs("component_dirs", &raw.component_dirs, root, findings)),
+        env_names: Some(env_names(&raw.env.names, findings)),
+        env_dirs: Some(dirs("dirs", &raw.env.dirs, root, findings)),
     });
     let mut homes: HashMap<PathBuf, Place> = HashMap::new();
     let mut manifests = Vec::new();
@@ -187,20 +189,40 @@ pub(super) fn manifests(
 }
 
 /// Absolute paths, as those of components are.
-fn component_dirs(raw: &[At<String>], root: &Path, findings: &mut Findings) -> Vec<PathBuf> {
+fn dirs(
+    key: &'static str,
+    raw: &[At<String>],
+    root: &Path,
+    findings: &mut Findings,
+) -> Vec<PathBuf> {
     let mut dirs = Vec::new();
-    for raw in findings.bounded("component_dirs", raw) {
+    for raw in findings.bounded(key, raw) {
         match absolute(root.join(&raw.value)) {
             Ok(dir) if !raw.value.is_empty() && !raw.value.contains('\0') => dirs.push(dir),
             _ => {
-                let message = format!("`component_dirs` takes folders, not {:?}", raw.value);
+                let message = format!("`{key}` takes folders, not {:?}", raw.value);
                 let help =
-                    "write `component_dirs = [\"../shared\"]`; a path is relative to the host file";
+                    format!("write `{key} = [\"../shared\"]`; a path is relative to the host file");
                 findings.at(&raw.span, Diagnostic::error(message).help(help));
             }
         }
     }
     dirs
+}
+
+fn env_names(raw: &[At<String>], findings: &mut Findings) -> EnvNames {
+    let mut names = Vec::new();
+    for raw in findings.bounded("names", raw) {
+        let name = raw.value.strip_suffix('*').unwrap_or(&raw.value);
+        if name.is_empty() || name.contains(['*', '=', '\0']) {
+            let message = format!("`names` takes names of variables, not {:?}", raw.value);
+            let help = "write `names = [\"ACME_TOKEN\"]`, or `[\"ACME_*\"]` for all that begin so";
+            findings.at(&raw.span, Diagnostic::error(message).help(help));
+        } else {
+            names.push(raw.value.clone());
+        }
+    }
+    EnvNames::new(names)
 }
 
 fn twice(message: String, place: &Place, other: &Place) -> Diagnostic {

@@ -228,6 +228,19 @@ pub(crate) struct RawTenant {
     pub(crate) caps: RawCaps,
     /// The hosts and networks that the tenant's outbound HTTP may reach, if a manifest grants them.
     pub(crate) egress: RawTenantEgress,
+    /// The values for environment variables that its manifests may take from outside of them.
+    pub(crate) env: RawTenantEnv,
+}
+
+/// The values for environment variables that a tenant's manifests may take from outside of them, with `from_env` and `from_file`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+#[schemars(rename = "TenantEnv")]
+pub(crate) struct RawTenantEnv {
+    /// Variables of the host's own environment, such as `ACME_TOKEN`, or `ACME_*` for all that begin so. None by default.
+    pub(crate) names: Vec<At<String>>,
+    /// Folders besides each app's own, relative to the host file. None by default.
+    pub(crate) dirs: Vec<At<String>>,
 }
 
 /// The hosts and networks that the tenant's outbound HTTP may reach, if a manifest grants them.

@@ -27,7 +27,7 @@ use crate::{
     capability::egress::Egress,
     config::{EgressBounds, HostFile, Quota as TenantQuota, Tenant as TenantConfig},
     engine::{Engines, LoadError, Owner, Registered},
-    file::{Located, OpenError},
+    file::{self, Located, OpenError},
     function::{Allotment, QuotaLimits, Revision, Tenant},
     manifest::{App, Function, Source},
     sandbox::{InitError, LinkError},
@@ -74,7 +74,7 @@ pub struct Swap<'a> {
 
 /// Why one function cannot be deployed.
 #[derive(Debug, thiserror::Error)]
-#[error("function {function} of app {app} ({}): {refusal}", path.display())]
+#[error("function {function} of app {app} ({}): {refusal}", file::plain(path).display())]
 pub struct DeployError {
     /// The tenant of the app.
     pub tenant: TenantName,

@@ -29,7 +29,10 @@ use std::{
     time::SystemTime,
 };
 
-use lacewing_base::{Cors, name::AppName};
+use lacewing_base::{
+    Cors, HostPattern,
+    name::{AppName, TenantName},
+};
 use serde::{Deserialize, Serialize};
 
 use self::form::{FunctionForm, SpecForm, TenantForm};
@@ -57,6 +60,13 @@ struct Program {
     format: u32,
     version: String,
     executable: Option<Stamp>,
+}
+
+impl Ledger {
+    /// The tenants with their host names.
+    pub fn tenants(&self) -> impl Iterator<Item = (&TenantName, &[HostPattern])> {
+        self.head.tenants.iter().map(TenantForm::names)
+    }
 }
 
 impl Program {

@@ -137,9 +137,10 @@ impl Verified {
         self.stamp.bytes()
     }
 
-    /// Whether the file is still what was hashed: it was not written since.
+    /// Whether the file is still the one that was hashed: no process wrote into it since. Another load may have
+    /// [touched](ArtifactCache::touch) it, and another file may have taken its name.
     pub(super) fn is_unchanged(&self) -> bool {
-        Stamp::of_file(&self.file).is_ok_and(|now| now == self.stamp)
+        Stamp::of_file(&self.file).is_ok_and(|now| now.has_contents_of(&self.stamp))
     }
 }
 

@@ -16,7 +16,9 @@
 //! wrong code. Only the compiler does.
 
 mod child;
+mod features;
 mod jail;
+mod patience;
 mod process;
 mod protocol;
 
@@ -287,6 +289,9 @@ fn shown(text: String) -> String {
 
 /// The error of a component, in Wasmtime's words.
 fn invalid(text: String) -> CompileError {
+    if let Some(advice) = features::advice(&text) {
+        return CompileError::Invalid(format!("{} {advice}", shown(text)));
+    }
     let cut = text.contains("unexpected end") || text.contains("is out of bounds");
     CompileError::Invalid(shown(text) + if cut { " (is the file whole?)" } else { "" })
 }

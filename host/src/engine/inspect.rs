@@ -136,20 +136,24 @@ impl Exports {
     pub(super) fn of(component: &Component) -> Exports {
         let mut exports = Exports::default();
         for (name, _) in component.component_type().exports(component.engine()) {
-            match split_version(name) {
-                ("lacewing:function/http", _) => exports.http = true,
-                ("lacewing:function/events", _) => exports.events = true,
-                ("lacewing:function/call", _) => exports.call = true,
-                ("wasi:http/incoming-handler", Some(v)) if v.starts_with("0.2.") => {
-                    exports.wasi_http_02 = true
-                }
-                ("wasi:http/handler", Some(v)) if v.starts_with("0.3.") => {
-                    exports.wasi_http_03 = true
-                }
-                _ => {}
-            }
+            exports.add(name);
         }
         exports
+    }
+
+    pub(super) fn add(&mut self, name: &str) {
+        match split_version(name) {
+            ("lacewing:function/http", _) => self.http = true,
+            ("lacewing:function/events", _) => self.events = true,
+            ("lacewing:function/call", _) => self.call = true,
+            // A release candidate is another interface.
+            (_, Some(version)) if version.contains('-') => {}
+            ("wasi:http/incoming-handler", Some(v)) if v.starts_with("0.2.") => {
+                self.wasi_http_02 = true;
+            }
+            ("wasi:http/handler", Some(v)) if v.starts_with("0.3.") => self.wasi_http_03 = true,
+            _ => {}
+        }
     }
 }
 
@@ -176,11 +180,13 @@ impl Import {
                     .any(|(_, item)| !matches!(item.ty, ComponentItem::Type(_))),
                 _ => true,
             })
-            .map(|(name, _)| {
-                let (interface, version) = split_version(name);
-                Import { interface: interface.to_owned(), version: version.map(str::to_owned) }
-            })
+            .map(|(name, _)| Import::named(name))
             .collect()
+    }
+
+    pub(super) fn named(name: &str) -> Import {
+        let (interface, version) = split_version(name);
+        Import { interface: interface.to_owned(), version: version.map(str::to_owned) }
     }
 }
 

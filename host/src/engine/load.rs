@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     io,
+    path::{Path, PathBuf},
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
@@ -190,6 +191,10 @@ impl Loader {
         let took = start.elapsed();
         let component = self.keep(engine, &name, &artifact)?;
         let origin = match found {
+            Look::Unmapped(path, error) => {
+                warn_unmapped(&path, &error);
+                ArtifactOrigin::Replaced(took)
+            }
             Look::Rejected => ArtifactOrigin::Replaced(took),
             Look::Absent | Look::Mapped(..) => ArtifactOrigin::Compiled(took),
         };
@@ -235,6 +240,10 @@ impl Loader {
             Look::Mapped(component, verified) => {
                 Some(loaded(component, profile, *digest, verified.bytes()))
             }
+            Look::Unmapped(path, error) => {
+                warn_unmapped(&path, &error);
+                None
+            }
             Look::Absent | Look::Rejected => None,
         })
     }
@@ -276,14 +285,7 @@ impl Loader {
                 tracing::warn!(path = %verified.path.display(), "an artifact changed while it was mapped; compiling it again");
                 Look::Rejected
             }
-            Err(error) => {
-                tracing::warn!(
-                    path = %verified.path.display(),
-                    error = format!("{error:#}"),
-                    "an artifact cannot be mapped; compiling it again"
-                );
-                Look::Rejected
-            }
+            Err(error) => Look::Unmapped(verified.path, error),
         }
     }
 
@@ -335,6 +337,16 @@ enum Look {
     Mapped(Component, Verified),
     Absent,
     Rejected,
+    /// The engine refuses the artifact in this file. One that is compiled anew may show that the fault is the component's.
+    Unmapped(PathBuf, wasmtime::Error),
+}
+
+fn warn_unmapped(path: &Path, error: &wasmtime::Error) {
+    tracing::warn!(
+        path = %path.display(),
+        error = format!("{error:#}"),
+        "an artifact could not be mapped, and is compiled again"
+    );
 }
 
 fn map(engine: &wasmtime::Engine, verified: &Verified) -> wasmtime::Result<Component> {

@@ -164,7 +164,7 @@ impl Below {
 }
 
 /// A path without `.` and `..`, as far as its words tell.
-fn plain(path: &Path) -> PathBuf {
+pub fn plain(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for part in path.components() {
         match (part, plain.components().next_back()) {

@@ -100,7 +100,7 @@ impl Handler for Gateway {
         }
         self.metrics.host().unrouted_requests.inc(answered.outcome);
         self.invoker.log_unrouted(&UnroutedRecord {
-            time: SystemTime::now() - answered.elapsed,
+            time: SystemTime::now(),
             request_id: answered.request_id.as_str(),
             peer: answered.peer,
             method: answered.request.map(|(method, _)| method.as_str()),

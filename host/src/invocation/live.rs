@@ -412,7 +412,7 @@ impl Invoker {
             return;
         }
         let record = Record {
-            time: SystemTime::now() - usage.duration,
+            time: SystemTime::now(),
             context,
             method: seen.map(|seen| seen.method.as_str()),
             path: seen.map(|seen| seen.uri.path()),

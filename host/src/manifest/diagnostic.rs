@@ -122,6 +122,15 @@ impl Diagnostic {
         self.place.as_ref().map(|place| place.line_column().1)
     }
 
+    /// The file, and where in it, as `lacewing.toml:6:1`.
+    pub fn place_text(&self) -> Option<String> {
+        let file = self.file.as_ref()?.display();
+        Some(match self.place.as_ref().map(Place::line_column) {
+            Some((line, column)) => format!("{file}:{line}:{column}"),
+            None => file.to_string(),
+        })
+    }
+
     /// As text with the terminal's colours.
     pub fn colored(&self) -> impl fmt::Display + '_ {
         Rendered { diagnostic: self, colors: COLORS }

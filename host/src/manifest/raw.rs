@@ -39,7 +39,7 @@ pub(crate) struct RawDefaults {
     /// The limits of functions that do not set them.
     pub(crate) limits: RawLimits,
     /// Environment variables of every function. A function adds its own, and may replace these.
-    pub(crate) env: Entries<At<String>>,
+    pub(crate) env: Entries<At<RawEnv>>,
 }
 
 /// A function. Its code comes from one of `crate`, `component` and `build`.
@@ -61,12 +61,31 @@ pub(crate) struct RawFunction {
     /// The limits of one invocation, and of the number of invocations.
     pub(crate) limits: RawLimits,
     /// Environment variables. A name must not begin with `LACEWING_`.
-    pub(crate) env: Entries<At<String>>,
+    pub(crate) env: Entries<At<RawEnv>>,
     /// The servers that the function may reach. None by default.
     pub(crate) grants: RawGrants,
     /// The pages of other origins that may call the function from a browser. With this table the
     /// host answers preflights. Without it the function answers them itself.
     pub(crate) cors: Option<At<RawCors>>,
+}
+
+/// The value of an environment variable: text, or a table that says where the value comes from.
+#[derive(Clone, Debug)]
+pub(crate) enum RawEnv {
+    Text(String),
+    From(RawEnvSource),
+}
+
+/// The place that the value of an environment variable comes from: one of the two.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+#[schemars(rename = "EnvSource")]
+pub(crate) struct RawEnvSource {
+    /// A variable of the host's own environment. In a host of many tenants the operator names those that a tenant may read.
+    pub(crate) from_env: Option<At<String>>,
+    /// A file of UTF-8, relative to the manifest; one line feed at its end is no part of the value. In a host of many tenants
+    /// the file is in the app's folder, or in one that the operator names.
+    pub(crate) from_file: Option<At<String>>,
 }
 
 /// A command that makes a component, in any language.
@@ -243,6 +262,43 @@ impl JsonSchema for RawRoute {
                 },
                 generator.subschema_for::<RawRouteTable>(),
             ],
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for RawEnv {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RawEnv, D::Error> {
+        struct EnvVisitor;
+
+        impl<'de> Visitor<'de> for EnvVisitor {
+            type Value = RawEnv;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<RawEnv, E> {
+                Ok(RawEnv::Text(text.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawEnv, A::Error> {
+                RawEnvSource::deserialize(MapAccessDeserializer::new(map)).map(RawEnv::From)
+            }
+        }
+
+        deserializer.deserialize_any(EnvVisitor)
+    }
+}
+
+impl JsonSchema for RawEnv {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Env".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "The value, or a table that says where the value comes from.",
+            "anyOf": [{ "type": "string" }, generator.subschema_for::<RawEnvSource>()],
         })
     }
 }

@@ -10,7 +10,7 @@ use lacewing_base::{
     name::{AppName, FunctionName, MAX_NAME_BYTES},
 };
 
-use super::{App, Diagnostic, Function, ManifestText, Written, WrittenGrants};
+use super::{App, Diagnostic, Function, ManifestText, Outside, Written, WrittenGrants};
 use crate::file::{Located, OpenError, Reach};
 
 /// Where a function's component comes from. Paths are absolute.
@@ -53,6 +53,7 @@ pub(super) fn app_of_component(path: &Path) -> Result<App, Diagnostic> {
         limits: Limits::default(),
         written_limits: Vec::new(),
         env: Vec::new(),
+        outside: Outside::default(),
         grants: WrittenGrants::default(),
         cors: None,
         place: place.clone(),

@@ -3,7 +3,7 @@
 mod http;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     ops::Range,
     path::{Path, PathBuf, absolute},
     sync::Arc,
@@ -15,20 +15,17 @@ use lacewing_base::{
 };
 
 use super::decode::{Decoded, Step};
+use super::environment::{Environment, MAX_ENV_BYTES, Surroundings};
 use super::explain::nearest;
 use super::findings::Findings;
 use super::raw::{RawBuild, RawDefaults, RawFunction, RawLimits, RawManifest};
 use super::routing::Routes;
 use super::source::{name_like, no_component};
-use super::spanned::{At, Entries};
+use super::spanned::At;
 use super::{App, Diagnostic, Function, ManifestText, Place, Source, Terms};
 use crate::file::{OpenError, Reach};
 
 pub(crate) use http::read_network;
-
-/// The most that the environment of one function may have, in bytes of names and values: it is copied into every
-/// sandbox.
-pub(crate) const MAX_ENV_BYTES: usize = 64 * 1024;
 
 /// The most that the environments of all functions of an app may take together in the host's memory, in bytes. Each function has a
 /// copy of what `defaults` says, so that a small manifest could ask for gigabytes.
@@ -74,12 +71,15 @@ fn read_app(
         let help = "add a table `[functions.NAME]` with `routes = [\"/\"]`";
         findings.whole(Diagnostic::error("the manifest has no functions").help(help));
     }
-    let defaults = Defaults::read(&manifest.defaults, findings);
+    let (names, env_reach) = (terms.env_names.as_ref(), terms.env_reach(root));
+    let surroundings = &Surroundings { root, names, reach: env_reach };
+    let defaults = Defaults::read(&manifest.defaults, surroundings, findings);
     let mut functions = Vec::new();
     let mut room = EnvRoom(Some(MAX_ENVS_BYTES));
     for (name, function) in &manifest.functions.0 {
         let defaults = &defaults;
-        let reader = FunctionReader { raw, defaults, root, reach: &reach, name, function };
+        let reader =
+            FunctionReader { raw, defaults, surroundings, root, reach: &reach, name, function };
         functions.extend(reader.read(&mut room, findings));
     }
     check_routes(&functions, findings);
@@ -133,6 +133,7 @@ fn app_name(raw: &Decoded<RawManifest>, root: &Path, findings: &mut Findings) ->
 struct FunctionReader<'a> {
     raw: &'a Decoded<RawManifest>,
     defaults: &'a Defaults,
+    surroundings: &'a Surroundings<'a>,
     root: &'a Path,
     reach: &'a Reach,
     name: &'a At<String>,
@@ -150,7 +151,7 @@ impl FunctionReader<'_> {
         let routes = routes.iter().filter_map(|route| http::route(route, has_cors, findings));
         let routes = routes.collect();
         let (limits, written_limits) = self.limits(findings);
-        let env = self.env(room, findings);
+        let Environment { variables: env, outside } = self.env(room, findings);
         let grants = http::grants(&function.grants, findings);
         let cors_keys = ["functions", &self.name.value, "cors", "origins"];
         let cors = function
@@ -165,6 +166,7 @@ impl FunctionReader<'_> {
             limits,
             written_limits,
             env,
+            outside,
             grants,
             cors,
             place,
@@ -305,19 +307,16 @@ impl FunctionReader<'_> {
         (limits, written)
     }
 
-    fn env(&self, room: &mut EnvRoom, findings: &mut Findings) -> Vec<(String, String)> {
-        let own = read_env(&self.function.env, findings);
-        if !room.take(held_bytes(&own) + self.defaults.env_bytes, findings) {
-            return Vec::new();
+    fn env(&self, room: &mut EnvRoom, findings: &mut Findings) -> Environment {
+        if room.0.is_none() {
+            return Environment::default();
         }
-        let names: Vec<String> = own.iter().map(|(name, _)| name.clone()).collect();
-        let mut own: HashMap<String, String> = own.into_iter().collect();
-        let defaults = self.defaults.env.iter().cloned();
-        let mut env: Vec<(String, String)> = defaults
-            .map(|(name, value)| own.remove_entry(&name).unwrap_or((name, value)))
-            .collect();
-        env.extend(names.iter().filter_map(|name| own.remove_entry(name)));
-        let bytes: usize = env.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let own = Environment::read(&self.function.env, self.surroundings, findings);
+        if !room.take(own.held_bytes() + self.defaults.env_bytes, findings) {
+            return Environment::default();
+        }
+        let env = own.over(&self.defaults.env);
+        let bytes: usize = env.variables.iter().map(|(name, value)| name.len() + value.len()).sum();
         if bytes > MAX_ENV_BYTES {
             let message = format!(
                 "the environment of function `{}` has {bytes} bytes, over the {MAX_ENV_BYTES} that are copied into a sandbox",
@@ -332,7 +331,7 @@ impl FunctionReader<'_> {
 /// The values of functions that do not say otherwise.
 struct Defaults {
     limits: Vec<WrittenLimit>,
-    env: Vec<(String, String)>,
+    env: Environment,
     /// The bytes that one copy of it takes.
     env_bytes: usize,
 }
@@ -357,12 +356,6 @@ impl EnvRoom {
     }
 }
 
-/// The bytes that variables take in the host's memory.
-fn held_bytes(env: &[(String, String)]) -> usize {
-    let bytes = |(name, value): &(String, String)| name.len() + value.len();
-    size_of_val(env) + env.iter().map(bytes).sum::<usize>()
-}
-
 struct WrittenLimit {
     key: LimitKey,
     value: u64,
@@ -370,10 +363,14 @@ struct WrittenLimit {
 }
 
 impl Defaults {
-    fn read(raw: &RawDefaults, findings: &mut Findings) -> Defaults {
+    fn read(
+        raw: &RawDefaults,
+        surroundings: &Surroundings<'_>,
+        findings: &mut Findings,
+    ) -> Defaults {
         warn_of_unused_cpu(&raw.limits, findings);
-        let env = read_env(&raw.env, findings);
-        Defaults { limits: read_limits(&raw.limits, findings), env_bytes: held_bytes(&env), env }
+        let env = Environment::read(&raw.env, surroundings, findings);
+        Defaults { limits: read_limits(&raw.limits, findings), env_bytes: env.held_bytes(), env }
     }
 }
 
@@ -400,46 +397,4 @@ fn warn_of_unused_cpu(raw: &RawLimits, findings: &mut Findings) {
         findings
             .at(&cpu.span, Diagnostic::warning(message).related(&deadline, "the deadline is here"));
     }
-}
-
-/// The prefix of the names of the variables that the host sets in every sandbox: a function can believe them.
-pub(crate) const RESERVED_ENV: &str = "LACEWING_";
-
-fn reserved_env(name: &str) -> Diagnostic {
-    let own = name.trim_start_matches(RESERVED_ENV);
-    let own =
-        if own.is_empty() { "a name of your own" } else { &format!("`{own}` or `APP_{own}`") };
-    Diagnostic::error(format!(
-        "`{name}` is reserved: the host sets all variables that begin with `{RESERVED_ENV}`"
-    ))
-    .help(format!("call the variable {own}"))
-}
-
-fn read_env(raw: &Entries<At<String>>, findings: &mut Findings) -> Vec<(String, String)> {
-    let mut env = Vec::new();
-    for (name, value) in &raw.0 {
-        let problem = match name.value.as_str() {
-            "" => Some("the name of an environment variable is empty"),
-            name if name.contains('=') => {
-                Some("the name of an environment variable cannot hold `=`")
-            }
-            name if name.contains('\0') => {
-                Some("the name of an environment variable cannot hold NUL")
-            }
-            _ => None,
-        };
-        if let Some(problem) = problem {
-            findings.at(&name.span, Diagnostic::error(problem));
-        } else if name.value.starts_with(RESERVED_ENV) {
-            findings.at(&name.span, reserved_env(&name.value));
-        }
-        if value.value.contains('\0') {
-            findings.at(
-                &value.span,
-                Diagnostic::error("the value of an environment variable cannot hold NUL"),
-            );
-        }
-        env.push((name.value.clone(), value.value.clone()));
-    }
-    env
 }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     capability,
-    engine::{Exports, Import, Loaded, Profile},
+    engine::{Exports, Import, Loaded, Names, Profile},
     telemetry::shortened,
 };
 
@@ -40,6 +40,14 @@ pub enum LinkError {
         "the component exports none of the interfaces that make it a function: lacewing:function/http, lacewing:function/events, lacewing:function/call, wasi:http/incoming-handler@0.2 or wasi:http/handler@0.3. With the Rust SDK, `#[lacewing_sdk::http]`, `event` or `call` above a function does that"
     )]
     NoExport,
+    /// An export of a release candidate, and none of the contract's interfaces.
+    #[error("the component exports {export}, {why}")]
+    Candidate {
+        /// Interface and version.
+        export: String,
+        /// The rest of the sentence.
+        why: String,
+    },
     /// An import that is not there.
     #[error("the component imports {import}, {why}")]
     NoImport {
@@ -70,18 +78,35 @@ pub struct Linkers {
 }
 
 impl Linkers {
+    /// Looks at a component's imports and exports before it is compiled, which may take a minute. What passes may still be refused by
+    /// [`Linkers::link`].
+    pub fn look(&self, component: &[u8]) -> Result<(), LinkError> {
+        let Some(names) = Names::read(component) else { return Ok(()) };
+        check_imports(&names.imports)?;
+        if names.contract.any() {
+            return Ok(());
+        }
+        let is_candidate = |export: &&Import| {
+            matches!(&*export.interface, "wasi:http/handler" | "wasi:http/incoming-handler")
+                && export.version.as_ref().is_some_and(|version| version.contains('-'))
+        };
+        match names.exports.iter().find(is_candidate) {
+            Some(export) => {
+                let minor: String = export.version.iter().flat_map(|v| v.chars()).take(3).collect();
+                let export = shortened(export.to_string(), SHOWN_BYTES);
+                Err(LinkError::Candidate { export, why: capability::candidate(&minor) })
+            }
+            None => Err(LinkError::NoExport),
+        }
+    }
+
     /// Links a component, if it is a function and this host has what it imports.
     pub fn link(&self, loaded: &Loaded) -> Result<Program, LinkError> {
         let exports = loaded.exports();
         if !exports.any() {
             return Err(LinkError::NoExport);
         }
-        for import in loaded.imports() {
-            if let Some(why) = capability::missing(&import) {
-                let import = shortened(import.to_string(), SHOWN_BYTES);
-                return Err(LinkError::NoImport { import, why });
-            }
-        }
+        check_imports(&loaded.imports())?;
         self.relink(loaded, exports)
     }
 
@@ -98,6 +123,16 @@ impl Linkers {
         };
         Program::link(loaded, exports, linker)
     }
+}
+
+fn check_imports(imports: &[Import]) -> Result<(), LinkError> {
+    for import in imports {
+        if let Some(why) = capability::missing(import) {
+            let import = shortened(import.to_string(), SHOWN_BYTES);
+            return Err(LinkError::NoImport { import, why });
+        }
+    }
+    Ok(())
 }
 
 /// The most that is shown of a name, or of a text that quotes one, in bytes: a component's names may be of any length.

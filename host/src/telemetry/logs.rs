@@ -14,6 +14,7 @@ use tracing_subscriber::{
 };
 
 use crate::telemetry::{
+    messages::Messages,
     sink::{GuestLevels, Sink},
     writer::{Guard, LogWriter},
 };
@@ -109,10 +110,11 @@ pub enum LogsError {
     AlreadySet(#[from] TryInitError),
 }
 
-/// The log, as long as this lives. Dropping it writes out what is queued, for a second at most.
+/// The log, as long as this lives. Dropping it writes out what is queued, for two seconds at most.
 #[derive(Debug)]
 pub struct Logs {
     writer: LogWriter,
+    format: LogFormat,
     sink: Sink,
     _guard: Guard,
 }
@@ -121,6 +123,11 @@ impl Logs {
     /// Where guests' lines and invocation records go.
     pub fn sink(&self) -> Sink {
         self.sink.clone()
+    }
+
+    /// Where the program's own messages go.
+    pub fn messages(&self) -> Messages {
+        Messages::new(self.writer.clone(), self.format)
     }
 
     /// A counter of the lines that were dropped because stderr was slower than the log.
@@ -136,7 +143,7 @@ pub fn init(options: &LogOptions) -> Result<Logs, LogsError> {
     let (writer, guard) = LogWriter::start(io::stderr()).map_err(LogsError::Thread)?;
     subscriber(options, filter, writer.clone()).try_init()?;
     let sink = Sink::log(writer.clone(), options.format, options.ansi, guest_levels());
-    Ok(Logs { writer, sink, _guard: guard })
+    Ok(Logs { writer, format: options.format, sink, _guard: guard })
 }
 
 fn parse_filter(filter: &str) -> Result<EnvFilter, LogsError> {

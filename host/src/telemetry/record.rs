@@ -1,4 +1,7 @@
 //! The invocation log: one record per invocation, of what it was, how it ended and what it used.
+//!
+//! The time of a record is that of its end, as the time of every line is that at which it was written: the log is in its order. The
+//! start of an invocation is that time less `duration_us`.
 
 use std::{
     fmt::Write as _,
@@ -41,7 +44,7 @@ pub struct Usage {
 /// One invocation, for the invocation log.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
-    /// When it was admitted.
+    /// When it was recorded.
     pub time: SystemTime,
     /// The origin of the invocation.
     pub context: &'a Context,
@@ -62,7 +65,7 @@ pub struct Record<'a> {
 /// One request that reached no function, for the invocation log.
 #[derive(Clone, Copy, Debug)]
 pub struct UnroutedRecord<'a> {
-    /// When it had been read.
+    /// When it was recorded.
     pub time: SystemTime,
     /// Its name in logs.
     pub request_id: &'a str,

@@ -38,8 +38,8 @@ const RECORDS_BYTES: u64 = 4 * 1024 * 1024;
 const LINE_BYTES: u64 = 256;
 /// Lines are written to stderr in chunks of this many bytes, or as soon as none waits.
 const CHUNK_BYTES: usize = 64 * 1024;
-/// How long the end of the log is waited for.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long the end of the log is waited for: 2 s, in which any reader that is still there has taken the last lines.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// The owner of a line.
 #[derive(Clone, Copy, Debug)]
@@ -87,7 +87,7 @@ enum Message {
     End,
 }
 
-/// Dropping it waits, for a second at most, until what is queued is written.
+/// Dropping it waits, for [`LAST_WORDS`] at most, until what is queued is written.
 #[derive(Debug)]
 pub(super) struct Guard {
     sender: Sender<Message>,

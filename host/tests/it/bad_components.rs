@@ -191,7 +191,7 @@ async fn imports_that_this_host_does_not_have() {
         ),
         (
             "wasi:http/types@0.3.0-rc-2026-01-06",
-            "the component imports wasi:http/types@0.3.0-rc-2026-01-06, and this host has wasi:http only in 0.2.x and 0.3.x",
+            "the component imports wasi:http/types@0.3.0-rc-2026-01-06, a release candidate, and this host has WASI 0.3 as it was released: build the component with tools of the release (for Spin, spin-sdk 7)",
         ),
     ] {
         assert_eq!(refusals.of_text(&importing(import), "").await, text);

@@ -348,7 +348,11 @@ async fn a_client_that_asks_first_is_told_to_go_on_or_not() {
     reply.assert_no_error();
     assert_eq!(reply.body, "hello");
     let reply = raw(&tenants, head(5000)).await;
-    reply.assert_problem("bad_request", 413, "the request's body is larger than 1024 bytes");
+    reply.assert_problem(
+        "bad_request",
+        413,
+        "the request's body is larger than 1024 bytes (`request_body_kib`)",
+    );
     tenants.served.assert_idle().await;
 }
 

@@ -66,6 +66,49 @@ fn a_wrong_name_is_answered_with_the_rule() {
 }
 
 #[test]
+fn an_empty_variable_is_unset_and_a_wrong_one_is_named() {
+    let said = |variable: &str, value: &str, args: &[&str]| {
+        let output = lacewing(args).env(variable, value).output().unwrap();
+        (output.status.code(), text(&output.stderr).to_owned())
+    };
+    let nowhere = ["up", "/nowhere"];
+    let missing = said("LACEWING_LOG", "", &nowhere);
+    assert_eq!(missing.0, Some(4));
+    for variable in ["LISTEN", "ADMIN", "CACHE_DIR", "LOG_FORMAT", "REQUEST_LOG"]
+        .map(|v| format!("LACEWING_{v}"))
+    {
+        assert_eq!(said(&variable, "", &nowhere), missing, "{variable}");
+    }
+    let variable = "LACEWING_LISTEN";
+    assert_eq!(
+        said(variable, "127.0.0.1:1,here", &nowhere),
+        (Some(2), "error: invalid value 'here' for 'environment variable LACEWING_LISTEN': not an IP address with a port, such as 127.0.0.1:8080\n\nFor more information, try '--help'.\n".to_owned())
+    );
+    let (_, option) = said(variable, "there", &["up", "/nowhere", "--listen=here"]);
+    assert!(option.starts_with("error: invalid value 'here' for '--listen <ADDRESS>'"), "{option}");
+    let (_, choice) = said("LACEWING_LOG_FORMAT", "xml", &nowhere);
+    assert!(choice.contains("'xml' for 'environment variable LACEWING_LOG_FORMAT'"), "{choice}");
+    assert!(choice.contains("[possible values: text, json]"), "{choice}");
+}
+
+#[test]
+fn every_command_has_the_cache_of_the_variable() {
+    let app = crate::harness::guest("portable-02");
+    for command in ["check", "invoke"] {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = dir.path().join("cache");
+        let mut command = lacewing(&[command]);
+        let output = command.arg(&app).env("LACEWING_CACHE_DIR", &cache).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let files = std::fs::read_dir(&cache).unwrap();
+        let artifacts = files.filter(|file| {
+            file.as_ref().unwrap().path().extension().is_some_and(|end| end == "cwasm")
+        });
+        assert_eq!(artifacts.count(), 1);
+    }
+}
+
+#[test]
 fn color_is_a_choice() {
     let colored = |args: &[&str]| text(&run(args).stderr).contains("\u{1b}[");
     // Standard error is no terminal here.

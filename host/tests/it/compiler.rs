@@ -81,13 +81,17 @@ impl Compiling {
     }
 }
 
-/// A component around a module of these functions, each `(param i32) (result i32)`.
+/// A component around a module of these functions, each `(param i32) (result i32)`. Its exports, as far as their names tell, are a
+/// function's: otherwise it would not be compiled.
 fn bomb(dir: &Path, functions: &[&str]) -> PathBuf {
     let functions: String = functions
         .iter()
         .map(|function| format!("(func (param i32) (result i32) {function})\n"))
         .collect();
-    write_component(dir, "bomb.wasm", &format!("(component (core module (memory 1) {functions}))"))
+    let text = format!(
+        "(component (core module (memory 1) {functions}) (instance $i) (export \"lacewing:function/http@0.1.0\" (instance $i)))"
+    );
+    write_component(dir, "bomb.wasm", &text)
 }
 
 const LONG: &str = "(local.set 0 (i32.mul (i32.add (local.get 0) (local.get 0)) (i32.const 3)))";
@@ -128,6 +132,29 @@ fn bombs_of_time() -> Vec<(&'static str, PathBuf, tempfile::TempDir)> {
         (name, bomb(dir.path(), &functions), dir)
     })
     .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_host_does_not_have_is_told_before_it_is_compiled() {
+    let compiling = Compiling::with(|compilation| compilation.cpu = Duration::from_secs(1)).await;
+    let slow = nested(12_000, LOOP);
+    for (rest, refusal) in [
+        (
+            "(import \"acme:db/sql\" (instance (export \"run\" (func)))) (instance $i) (export \"lacewing:function/http@0.1.0\" (instance $i))",
+            "the component imports acme:db/sql, which this host does not have",
+        ),
+        ("", "the component exports none of the interfaces that make it a function: "),
+        (
+            "(instance $i) (export \"wasi:http/handler@0.3.0-rc-2026-01-06\" (instance $i))",
+            "the component exports wasi:http/handler@0.3.0-rc-2026-01-06, a release candidate, and this host has WASI 0.3 as it was released: build the component with tools of the release (for Spin, spin-sdk 7)",
+        ),
+    ] {
+        let module = format!("(core module (func (param i32) (result i32) {slow}))");
+        let text = format!("(component {module} {rest})");
+        let path = write_component(compiling.dir.path(), "it.wasm", &text);
+        let said = compiling.refusal(&path).await;
+        assert!(said.starts_with(refusal), "{said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -383,7 +383,7 @@ async fn a_requests_body_is_bounded_announced_or_not() {
         let (reply, _) = post(body.slice(..1024)).await;
         assert_eq!((reply.status, reply.body.len()), (200, 1024), "{suspect} {reply:?}");
         let (reply, ended) = post(body.clone()).await;
-        let sentence = "the request's body is larger than 1024 bytes";
+        let sentence = "the request's body is larger than 1024 bytes (`request_body_kib`)";
         assert_problem(&reply, "bad_request", 413, sentence);
         assert_eq!((ended.outcome(), ended.detail()), ("bad_request", sentence), "{suspect}");
         tenants.neighbour_is_served().await;
@@ -405,7 +405,10 @@ async fn a_chunked_body_is_refused_when_it_is_over_the_limit() {
     let reply = tenants.raw_reply(format!("{head}{chunk}{chunk}{chunk}").as_bytes()).await;
     assert!(reply.starts_with("HTTP/1.1 413 Payload Too Large\r\n"), "{reply}");
     assert!(reply.contains("\r\nlacewing-outcome: bad_request\r\n"), "{reply}");
-    assert!(reply.contains("\"the request's body is larger than 1024 bytes\""), "{reply}");
+    assert!(
+        reply.contains("\"the request's body is larger than 1024 bytes (`request_body_kib`)\""),
+        "{reply}"
+    );
     assert_eq!(tenants.ended().await.outcome(), "bad_request");
     tenants.neighbour_is_served().await;
     tenants.served.assert_idle().await;

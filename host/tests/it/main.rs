@@ -22,6 +22,7 @@ mod fuzz;
 mod guest_logs;
 mod harness;
 mod hello;
+mod json_log;
 mod limits;
 mod machine;
 mod outcomes;
@@ -34,11 +35,13 @@ mod residency;
 mod restart;
 mod reuse;
 mod snapshot;
+mod start;
 mod streaming;
 mod structure;
 mod tenants;
 mod up;
 mod upstream;
+mod watch;
 
 /// As the program's own: hosts of this process charge their heap too.
 #[global_allocator]

@@ -416,7 +416,10 @@ async fn a_body_over_the_limit_is_refused(name: &str) {
     let served = serve(name, "request_body_kib = 1").await;
     let said = served.send(Method::POST, "/count", HeaderMap::new(), vec![0; 1025].into()).await;
     assert_eq!((said.status, said.outcome()), (413, "bad_request"));
-    assert_eq!(said.problem()["detail"], "the request's body is larger than 1024 bytes");
+    assert_eq!(
+        said.problem()["detail"],
+        "the request's body is larger than 1024 bytes (`request_body_kib`)"
+    );
     assert_eq!(ended(&served).await.0, "bad_request");
 
     // As long as it likes, without saying so: the guest reads up to the limit.

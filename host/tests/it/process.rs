@@ -1,8 +1,9 @@
 //! `lacewing up` as a process of its own.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, PipeReader, Write},
     net::SocketAddr,
+    os::{fd::AsRawFd, unix::fs::OpenOptionsExt},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex},
@@ -20,6 +21,8 @@ pub(crate) struct Up {
     pub(crate) admin: SocketAddr,
     child: Child,
     stderr: Arc<Stderr>,
+    /// Standard error, held open and not read.
+    _unread: Option<PipeReader>,
 }
 
 /// The lines of a process.
@@ -31,8 +34,38 @@ struct Stderr {
 
 #[derive(Default)]
 struct Said {
+    /// As a person reads them: messages of a JSON log are text here.
     lines: Vec<String>,
+    /// As they are.
+    raw: Vec<String>,
     ended: bool,
+}
+
+impl Said {
+    fn add(&mut self, line: String) {
+        match readable(&line) {
+            Some(text) => self.lines.extend(text.lines().map(str::to_owned)),
+            None => self.lines.push(line.clone()),
+        }
+        self.raw.push(line);
+    }
+}
+
+/// A message of the program in a JSON log, as a log of text has it.
+fn readable(line: &str) -> Option<String> {
+    let value: serde_json::Value = serde_json::from_str(line).ok()?;
+    if value["target"] != "lacewing" {
+        return None;
+    }
+    if let Some(text) = value["text"].as_str() {
+        return Some(text.to_owned());
+    }
+    let message = value["message"].as_str()?;
+    Some(match value["level"].as_str()? {
+        "ERROR" => format!("error: {message}"),
+        "WARN" => format!("warning: {message}"),
+        _ => message.to_owned(),
+    })
 }
 
 /// Artifacts that the tests' processes share: compiled once in a run of all tests, and kept for the next.
@@ -63,12 +96,13 @@ impl Up {
         change(&mut command);
         let mut child = command.spawn().unwrap();
         let pipe = BufReader::new(child.stderr.take().unwrap());
+        drop(command);
         let stderr = Arc::new(Stderr::default());
         std::thread::spawn({
             let stderr = stderr.clone();
             move || {
                 for line in pipe.lines() {
-                    stderr.said.lock().unwrap().lines.push(line.unwrap());
+                    stderr.said.lock().unwrap().add(line.unwrap());
                     stderr.more.notify_all();
                 }
                 stderr.said.lock().unwrap().ended = true;
@@ -76,7 +110,36 @@ impl Up {
             }
         });
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        Up { address: nowhere, admin: nowhere, child, stderr }
+        Up { address: nowhere, admin: nowhere, child, stderr, _unread: None }
+    }
+
+    /// As [`Up::start`], but its standard error is a pipe that is read no further than until it serves, and is full then.
+    pub(crate) fn unread(args: &[&str]) -> Up {
+        let (reader, writer) = std::io::pipe().unwrap();
+        // A description of its own: that of the process keeps its mode.
+        let mut filler = std::fs::OpenOptions::new()
+            .write(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(format!("/proc/self/fd/{}", writer.as_raw_fd()))
+            .unwrap();
+        let mut command = command(&["up", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0"]);
+        command.env("LACEWING_REQUEST_LOG", "all").args(args).stderr(writer);
+        let child = command.spawn().unwrap();
+        drop(command);
+        let mut lines = BufReader::new(reader);
+        let mut said = Said::default();
+        while !said.lines.iter().any(|line| line.contains("metrics http://")) {
+            let mut line = String::new();
+            assert!(lines.read_line(&mut line).unwrap() > 0, "{:?}", said.lines);
+            said.add(line);
+        }
+        for bytes in [&[b'.'; 4096][..], b"."] {
+            while filler.write(bytes).is_ok() {}
+        }
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let stderr = Arc::new(Stderr { said: Mutex::new(said), more: Condvar::new() });
+        let _unread = Some(lines.into_inner());
+        Up { address: nowhere, admin: nowhere, child, stderr, _unread }.serving()
     }
 
     /// As [`Up::spawn`], within limits that a shell sets: `ulimit -v 1000`, `umask 000`.
@@ -162,6 +225,12 @@ impl Up {
         (self.child.wait().unwrap(), self.said())
     }
 
+    /// As [`Up::wait`], with the lines as they are.
+    pub(crate) fn wait_raw(mut self) -> (ExitStatus, String) {
+        let raw = self.wait_until(|said| said.ended).raw.join("\n");
+        (self.child.wait().unwrap(), raw)
+    }
+
     /// The figure of a line of /proc/PID/status, in bytes.
     pub(crate) fn memory_bytes(&self, key: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
@@ -180,5 +249,5 @@ impl Drop for Up {
 
 fn address(line: &str, before: &str) -> SocketAddr {
     let rest = line.split(before).nth(1).unwrap();
-    rest.split(['/', ',', ' ']).next().unwrap().parse().unwrap()
+    rest.trim_end().split(['/', ',', ' ', '"']).next().unwrap().parse().unwrap()
 }

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// A path as an argument.
-fn arg(path: &Path) -> &str {
+pub(crate) fn arg(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
@@ -114,6 +114,34 @@ async fn the_grace_period_ends() {
     drop(sender);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_whose_log_is_not_read_serves_and_stops() {
+    let up = Up::unread(&[arg(&guest("portable-02")), "--threads=1"]);
+    for _ in 0..3 {
+        assert_eq!(get(up.address, "localhost", "/").await.text(), "hello from 0.2");
+    }
+    // A reading is said as well, and is waited for by nothing.
+    up.signal("HUP");
+    up.signal("TERM");
+    assert_eq!(up.exit().code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_stops_a_host_whose_log_is_not_read() {
+    let up = Up::unread(&[arg(&guest("portable-02"))]);
+    let (sender, mut answer) = in_flight(&up).await;
+    up.signal("TERM");
+    let mut ready = get(up.admin, "localhost", "/readyz").await;
+    while ready.status != 503 {
+        ready = get(up.admin, "localhost", "/readyz").await;
+    }
+    assert_eq!(ready.text(), "draining: no new requests, please\n");
+    up.signal("INT");
+    assert_eq!(up.exit().code(), Some(1));
+    assert_eq!(drain(&mut answer).await, None);
+    drop(sender);
+}
+
 #[test]
 fn a_signal_ends_the_build_before_the_first_deploy() {
     let dir = tempfile::tempdir().unwrap();
@@ -183,7 +211,7 @@ fn a_path_without_an_app_is_reported() {
 }
 
 /// Puts a file where another is, in one step.
-fn replace(new: &Path, old: &Path) {
+pub(crate) fn replace(new: &Path, old: &Path) {
     let staged = old.with_extension("new");
     fs::copy(new, &staged).unwrap();
     fs::rename(staged, old).unwrap();
@@ -426,7 +454,7 @@ async fn tenants_have_their_host_names_and_a_file_that_is_read_again() {
     up.signal("HUP");
     up.line("error: function it of app red");
     up.line("warning: 1 app refused: red/red (its previous revisions stay in place)");
-    up.line("(gone)");
+    up.line("Removed green/red/it@");
     assert_eq!(all().await, [red, blue, blue, "no_route"]);
 
     // Put right, it is taken too.

@@ -179,8 +179,7 @@ impl FromStr for RoutePath {
 
 fn parse(text: &str) -> Result<RoutePath, Refusal> {
     let Some(segments) = text.strip_prefix('/') else {
-        let help = (!text.contains("://")).then(|| format!("write `/{text}`"));
-        return Err(("it does not begin with a slash".to_owned(), help));
+        return Err(("it does not begin with a slash".to_owned(), begun(text)));
     };
     // A canonical byte is written as three at the most. A longer text is not looked at.
     if text.len() > 3 * MAX_ROUTE_BYTES {
@@ -222,6 +221,19 @@ fn parse(text: &str) -> Result<RoutePath, Refusal> {
     Ok(RoutePath { pattern: pattern.into() })
 }
 
+/// The right form of text that does not begin with a slash. Other routers have methods before the path: `GET /hello`.
+fn begun(text: &str) -> Option<String> {
+    let is_method = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_uppercase());
+    match text.split_once(char::is_whitespace) {
+        Some((methods, path)) if methods.split([',', '|']).all(is_method) => {
+            let methods: Vec<&str> = methods.split([',', '|']).collect();
+            let path = path.trim_start();
+            Some(format!("write `{{ path = {path:?}, methods = {methods:?} }}`"))
+        }
+        _ => (!text.contains("://")).then(|| format!("write `/{text}`")),
+    }
+}
+
 /// Whether it can be the name of a parameter.
 fn is_name(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
@@ -259,13 +271,24 @@ fn parameter(segment: &str, last: bool) -> Result<Option<&str>, Refusal> {
     Ok(Some(name))
 }
 
+/// The right form of a segment that means a parameter to other routers.
+fn other_routers(segment: &str) -> Option<String> {
+    if segment == "..." {
+        let help = "write `{*rest}` for all the rest of the path, `%2E%2E%2E` for literal dots";
+        return Some(help.to_owned());
+    }
+    let within = |open: char, close: char| {
+        segment.strip_prefix(open)?.strip_suffix(close).filter(|name| is_name(name))
+    };
+    let name = segment.strip_prefix(':').filter(|name| !name.is_empty());
+    let name = name.or_else(|| within('<', '>')).or_else(|| within('[', ']'))?;
+    Some(format!("write a parameter as `{{{name}}}`"))
+}
+
 /// The canonical form of a literal segment.
 fn literal(segment: &str) -> Result<Cow<'_, str>, Refusal> {
-    if let Some(name) = segment.strip_prefix(':').filter(|name| !name.is_empty()) {
-        return Err((
-            format!("`:{name}` is a literal here"),
-            Some(format!("write a parameter as `{{{name}}}`")),
-        ));
+    if let Some(right) = other_routers(segment) {
+        return Err((format!("`{segment}` is a literal here"), Some(right)));
     }
     if segment.contains('*') {
         let help = "write `{*rest}` for all the rest of the path, `{name}` for one segment, `%2A` for a literal star";
@@ -306,7 +329,8 @@ mod tests {
             ("/%7Bid%7D", "/%7Bid%7D"),
             ("/v1:go,(x)@", "/v1:go,(x)@"),
             ("/users/{id}/{*rest}", "/users/{id}/{*rest}"),
-            ("/...", "/..."),
+            ("/....", "/...."),
+            ("/%2e%2E%2e", "/..."),
         ];
         for (text, expected) in canonical {
             assert_eq!(path(text).as_str(), expected);
@@ -321,6 +345,34 @@ mod tests {
         assert!(route.takes_rest() && path("/{*all}").takes_rest());
         assert!(!path("/{id}").takes_rest() && !path("/").takes_rest());
         assert_eq!(path("/a").shape(), "/a");
+    }
+
+    #[test]
+    fn patterns_of_other_routers_have_advice_that_is_right() {
+        for (text, reason, help) in [
+            (
+                "GET /hello",
+                "it does not begin with a slash",
+                r#"write `{ path = "/hello", methods = ["GET"] }`"#,
+            ),
+            (
+                "GET,POST  /a b",
+                "it does not begin with a slash",
+                r#"write `{ path = "/a b", methods = ["GET", "POST"] }`"#,
+            ),
+            ("Get /hello", "it does not begin with a slash", "write `/Get /hello`"),
+            (
+                "/files/...",
+                "`...` is a literal here",
+                "write `{*rest}` for all the rest of the path, `%2E%2E%2E` for literal dots",
+            ),
+            ("/a/:id/b", "`:id` is a literal here", "write a parameter as `{id}`"),
+            ("/a/<id>", "`<id>` is a literal here", "write a parameter as `{id}`"),
+            ("/a/[id]", "`[id]` is a literal here", "write a parameter as `{id}`"),
+        ] {
+            let error = text.parse::<RoutePath>().unwrap_err();
+            assert_eq!((error.reason.as_str(), error.help.as_deref()), (reason, Some(help)));
+        }
     }
 
     #[test]

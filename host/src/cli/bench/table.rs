@@ -35,13 +35,18 @@ pub(super) fn text(results: &Results) -> String {
     }
     let _ = writeln!(
         out,
-        "\n{} connections from {}, {} rounds of {} s each; throughput is the rounds' median, latency is over all of them",
-        load.connections,
-        if load.threads == 1 { "1 thread".to_owned() } else { format!("{} threads", load.threads) },
-        load.rounds,
+        "\n{} from {}, {} of {} s each; throughput is the rounds' median, latency is over all of them",
+        counted(load.connections, "connection"),
+        counted(load.threads, "thread"),
+        counted(load.rounds, "round"),
         load.duration_s,
     );
     out
+}
+
+/// `1 round`, `3 rounds`.
+pub(super) fn counted(count: u32, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn cold(out: &mut String, cold: &ColdStarts) {
@@ -102,12 +107,12 @@ fn line(out: &mut String, speed: &Speed) {
     let _ = writeln!(out, "{notes}");
 }
 
-/// Microseconds, in the unit that suits them: `4.12 us`, `123 us`, `9.31 ms`, `1.20 s`.
+/// Microseconds, in the unit that suits them: `4.12 µs`, `123 µs`, `9.31 ms`, `1.20 s`.
 pub(super) fn duration(microseconds: f64) -> String {
     let (value, unit) = match microseconds {
         time if time >= 1e6 => (time / 1e6, "s"),
         time if time >= 1e3 => (time / 1e3, "ms"),
-        time => (time, "us"),
+        time => (time, "\u{b5}s"),
     };
     match value {
         value if value >= 100.0 => format!("{value:.0} {unit}"),
@@ -125,7 +130,15 @@ mod tests {
         let times = [0.5, 4.123, 12.34, 123.4, 1_234.0, 45_600.0, 1_200_000.0].map(duration);
         assert_eq!(
             times.each_ref().map(String::as_str),
-            ["0.50 us", "4.12 us", "12.3 us", "123 us", "1.23 ms", "45.6 ms", "1.20 s"]
+            [
+                "0.50 \u{b5}s",
+                "4.12 \u{b5}s",
+                "12.3 \u{b5}s",
+                "123 \u{b5}s",
+                "1.23 ms",
+                "45.6 ms",
+                "1.20 s"
+            ]
         );
     }
 }

@@ -3,6 +3,8 @@
 //! `cargo rustc` for the one target that is the function, in release, in a target directory of its own: cargo
 //! holds a lock on a target directory while it builds, and the host's may be held by whoever runs us.
 
+mod inputs;
+
 use std::{
     collections::BTreeSet,
     ffi::OsString,
@@ -28,6 +30,11 @@ use crate::cli::{
 
 /// How much of the compiler's messages an error keeps: the last 64 KiB. All of them were shown already.
 const KEPT_OUTPUT_BYTES: usize = 64 * 1024;
+
+/// The files that a function whose build failed is made of, as far as they are known without it.
+pub(super) fn unbuilt_sources(dir: &Path, toolchain: &Toolchain) -> Sources {
+    inputs::of_unbuilt(dir, toolchain)
+}
 
 /// Builds the function whose `Cargo.toml` is in `dir`.
 pub(super) fn build(
@@ -56,7 +63,7 @@ pub(super) fn build(
     });
     let (component, fresh) =
         component.ok_or(BuildError::NoComponent { package: package.name.clone() })?;
-    let sources = sources(&package, &run.artifacts);
+    let sources = inputs::of_built(&package, &run.artifacts, &component);
     Ok(Built { component, fresh, took: started.elapsed(), sources })
 }
 
@@ -174,17 +181,6 @@ pub(super) fn pass_on(pipe: Option<impl Read>, progress: &Progress) -> String {
         }
     }
     kept
-}
-
-/// The function's package, every path package that was compiled into it, and what configures them.
-fn sources(package: &Package, artifacts: &[Artifact]) -> Sources {
-    let own = package.manifest.parent().map(Path::to_owned);
-    let local = artifacts.iter().filter_map(|artifact| artifact.local_dir().map(Path::to_owned));
-    let workspace = ["Cargo.toml", "Cargo.lock"].map(|file| package.workspace_root.join(file));
-    let mut roots: Vec<PathBuf> = own.into_iter().chain(local).chain(workspace).collect();
-    roots.sort();
-    roots.dedup();
-    Sources { roots, ignored: vec![package.target_dir.clone()] }
 }
 
 #[cfg(test)]

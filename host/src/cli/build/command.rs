@@ -41,8 +41,13 @@ pub(super) fn build(
         return Err(BuildError::NoOutput { command: line.to_owned(), output: component });
     }
     let fresh = before.is_some() && before == stamp(&component);
-    let sources = Sources { roots: vec![dir.to_owned()], ignored: ignored(dir, &component) };
+    let sources = sources(dir, &component);
     Ok(Built { component, fresh, took: started.elapsed(), sources })
+}
+
+/// The directory that the command runs in, but for what it makes.
+pub(super) fn sources(dir: &Path, component: &Path) -> Sources {
+    Sources { roots: vec![dir.to_owned()], ignored: ignored(dir, component), ..Sources::default() }
 }
 
 /// The fingerprint that tells one version of a file from the next.

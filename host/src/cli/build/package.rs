@@ -63,7 +63,9 @@ impl Package {
         command.arg(&manifest);
         let output = toolchain::output(&mut command)?;
         if !output.status.success() {
-            let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            let message = String::from_utf8_lossy(&output.stderr);
+            let message = message.trim();
+            let message = message.strip_prefix("error: ").unwrap_or(message).to_owned();
             return Err(BuildError::Metadata { manifest, message });
         }
         match serde_json::from_slice(&output.stdout) {

@@ -9,6 +9,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use data_encoding::BASE64;
 use http::{Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::BodyExt;
@@ -24,7 +25,7 @@ use crate::{
         print_bytes, print_result,
         project::{self, Project},
     },
-    config::{HostFile, Settings, default_cache_dir},
+    config::HostFile,
     control::Host,
     function::Revision,
     ingress::route::{Found, Params},
@@ -49,7 +50,7 @@ struct Outgoing {
 
 /// Runs `invoke`.
 pub(in crate::cli) fn run(args: &InvokeArgs, console: &Console) -> Result<ExitCode, Error> {
-    let mut loaded = Project::at(&args.path).load(Settings::new(default_cache_dir()))?;
+    let mut loaded = Project::at(&args.path).load(args.cache.settings())?;
     loaded.warnings.iter().for_each(|warning| console.finding(warning));
     prepare(args, &mut loaded.file);
     let built = project::build(&loaded.file, console)?;
@@ -78,8 +79,7 @@ fn prepare(args: &InvokeArgs, file: &mut HostFile) {
         .flat_map(|app| &mut app.functions);
     for function in functions {
         for variable in &args.env {
-            function.env.retain(|(name, _)| *name != variable.name);
-            function.env.push((variable.name.clone(), variable.value.clone()));
+            function.set_env(&variable.name, &variable.value);
         }
         function.limits.fuel.get_or_insert(i64::MAX.unsigned_abs());
     }
@@ -342,7 +342,9 @@ fn report(
             document["status"] = json!(status.as_u16());
             document["headers"] = json!(headers);
         }
-        document["body"] = as_json(&outgoing.body);
+        let (body, encoding) = as_json(&outgoing.body);
+        document["body"] = body;
+        document["body_encoding"] = json!(encoding);
         print_result(&format!("{document:#}\n"))?;
     } else {
         project::printed(console, captured);
@@ -364,11 +366,15 @@ fn report(
     Ok(if failed { ExitCode::Outcome } else { ExitCode::Success })
 }
 
-/// JSON where it is JSON, text where it is text, else a list of bytes.
-fn as_json(body: &[u8]) -> Value {
-    serde_json::from_slice(body)
-        .or_else(|_| std::str::from_utf8(body).map(Value::from))
-        .unwrap_or_else(|_| json!(body))
+/// A body and its encoding: JSON where it is JSON, text where it is text, else base64 (RFC 4648, section 4).
+fn as_json(body: &[u8]) -> (Value, &'static str) {
+    if let Ok(value) = serde_json::from_slice(body) {
+        return (value, "json");
+    }
+    match std::str::from_utf8(body) {
+        Ok(text) => (text.into(), "text"),
+        Err(_) => (BASE64.encode(body).into(), "base64"),
+    }
 }
 
 #[allow(clippy::cast_precision_loss)]
@@ -381,4 +387,17 @@ fn figures(record: &Value) -> String {
         number("fuel"),
         number("memory_peak_bytes") as f64 / f64::from(1 << 20),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_says_how_it_is_encoded() {
+        assert_eq!(as_json(b"{\"a\":1}"), (json!({ "a": 1 }), "json"));
+        assert_eq!(as_json("caf\u{e9}".as_bytes()), (json!("caf\u{e9}"), "text"));
+        assert_eq!(as_json(b""), (json!(""), "text"));
+        assert_eq!(as_json(b"\x89PNG\r\n"), (json!("iVBORw0K"), "base64"));
+    }
 }

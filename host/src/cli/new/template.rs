@@ -6,6 +6,8 @@ use clap::ValueEnum;
 
 use lacewing_base::name::AppName;
 
+use super::Sdk;
+
 /// The kind of a new function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Template {
@@ -43,17 +45,22 @@ const GITIGNORE: &str = include_str!("../../../templates/gitignore");
 
 impl Template {
     /// The files of a new function: paths in its directory, and texts.
-    pub(super) fn files(self, name: &AppName, sdk: &toml::Value) -> [(&'static str, String); 5] {
+    pub(super) fn files(self, name: &AppName, sdk: &Sdk) -> Vec<(&'static str, String)> {
         let Files { manifest, handler, readme } = self.sources();
         let fill = |text: &str| text.replace("{{name}}", name.as_str());
-        let cargo_toml = fill(CARGO_TOML).replace("{{dependencies}}\n", &self.dependencies(sdk));
-        [
+        let dependencies = self.dependencies(&sdk.requirement());
+        let cargo_toml = fill(CARGO_TOML).replace("{{dependencies}}\n", &dependencies);
+        let mut files = vec![
             ("Cargo.toml", cargo_toml),
             ("lacewing.toml", fill(manifest)),
             ("src/lib.rs", fill(handler)),
             ("README.md", fill(readme)),
             (".gitignore", GITIGNORE.to_owned()),
-        ]
+        ];
+        if let Some(config) = sdk.cargo_config() {
+            files.push((".cargo/config.toml", config));
+        }
+        files
     }
 
     fn sources(self) -> Files {

@@ -39,7 +39,10 @@ fn every_template_is_complete_and_has_a_test() {
         let mut files: Vec<_> =
             fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         files.sort();
-        assert_eq!(files, [".gitignore", "Cargo.toml", "README.md", "lacewing.toml", "src"]);
+        assert_eq!(
+            files,
+            [".cargo", ".gitignore", "Cargo.toml", "README.md", "lacewing.toml", "src"]
+        );
         assert!(read(&dir, "src/lib.rs").contains("#[test]"), "{template}");
         for file in ["Cargo.toml", "README.md", "lacewing.toml", "src/lib.rs"] {
             let text = read(&dir, file);
@@ -48,6 +51,13 @@ fn every_template_is_complete_and_has_a_test() {
         let cargo_toml: toml::Table = read(&dir, "Cargo.toml").parse().unwrap();
         assert_eq!(cargo_toml["package"]["name"].as_str(), Some(&*format!("made-{template}")));
         assert!(cargo_toml["dependencies"].get("lacewing-sdk").is_some(), "{template}");
+        // Nothing that is committed names a place on this machine.
+        for file in ["Cargo.toml", "README.md", "lacewing.toml", "src/lib.rs", ".gitignore"] {
+            let text = read(&dir, file);
+            let root = env!("CARGO_MANIFEST_DIR").trim_end_matches("/host");
+            assert!(!text.contains(root), "{template}: {file} has a path: {text}");
+        }
+        assert!(read(&dir, ".gitignore").contains("\n/.cargo/config.toml\n"), "{template}");
     }
 }
 
@@ -55,21 +65,26 @@ fn every_template_is_complete_and_has_a_test() {
 fn the_sdk_is_the_source_trees_or_the_one_that_is_named() {
     // Tests run in the source tree.
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guest-sdk").canonicalize().unwrap();
-    let path = |requirement: toml::Value| requirement["path"].as_str().map(PathBuf::from);
-    assert_eq!(path(sdk_requirement(None).unwrap()), Some(own));
+    let sdk = Sdk::find(None).unwrap();
+    assert_eq!(sdk, Sdk::Local(own.clone()));
+    let config: toml::Table = sdk.cargo_config().unwrap().parse().unwrap();
+    assert_eq!(config["patch"]["crates-io"]["lacewing-sdk"]["path"].as_str(), own.to_str());
+    let repository = Sdk::Repository.requirement();
+    assert_eq!(repository["git"].as_str(), Some("https://github.com/lacewing-run/lacewing"));
+    assert_eq!(Sdk::Repository.cargo_config(), None);
 
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("Cargo.toml"), "[package]\nname = \"other\"").unwrap();
     assert_eq!(
-        sdk_requirement(Some(dir.path())).unwrap_err().to_string(),
+        Sdk::find(Some(dir.path())).unwrap_err().to_string(),
         format!(
             "{} is not the lacewing-sdk: it has no Cargo.toml with `name = \"lacewing-sdk\"`",
             dir.path().display()
         )
     );
     fs::write(dir.path().join("Cargo.toml"), "[package]\nname = \"lacewing-sdk\"").unwrap();
-    let named = path(sdk_requirement(Some(dir.path())).unwrap());
-    assert_eq!(named, Some(dir.path().canonicalize().unwrap()));
+    let named = Sdk::find(Some(dir.path())).unwrap();
+    assert_eq!(named, Sdk::Local(dir.path().canonicalize().unwrap()));
 }
 
 #[test]

@@ -56,19 +56,25 @@ pub(super) struct Read {
     pub(super) outline: Outline,
     /// Without what was given as an argument.
     settings: Settings,
-    /// As they were shown.
-    warnings: Vec<String>,
+    warnings: Vec<Diagnostic>,
     /// Before anything of it was read.
     began: SystemTime,
 }
 
 /// Reads the project; what was given as an argument is stronger than the host file.
-pub(super) fn read(args: &UpArgs, project: &Project, console: &Console) -> Result<Read, Error> {
+pub(super) fn read(args: &UpArgs, project: &Project) -> Result<Read, Error> {
     let began = SystemTime::now();
-    let (mut outline, warnings) = project.outline(Settings::new(config::default_cache_dir()))?;
+    let (mut outline, warnings) =
+        project.outline(Settings::new(config::default_cache_dir()), &args.env)?;
     let settings = outline.settings.clone();
     args.apply(&mut outline.settings);
-    Ok(Read { outline, settings, warnings: shown(&warnings, console), began })
+    Ok(Read { outline, settings, warnings, began })
+}
+
+impl Read {
+    pub(super) fn show_warnings(&self, console: &Console) {
+        self.warnings.iter().for_each(|warning| console.finding(warning));
+    }
 }
 
 /// Shows warnings, and gives them as they were shown.
@@ -108,6 +114,8 @@ struct Remembered {
 #[derive(Default)]
 struct Gathered {
     sources: Sources,
+    /// Something was not built.
+    has_failed: bool,
     /// By the place of the tenant.
     warnings: BTreeMap<usize, Vec<String>>,
 }
@@ -118,15 +126,22 @@ impl Gathered {
         let Prepared { tenant, built: BuiltProject { components, sources, failed }, warnings } =
             prepared;
         self.sources.extend(sources);
+        self.has_failed |= !failed.is_empty();
         self.warnings.insert(index, warnings);
         (Ready { config: tenant, components: Arc::new(components) }, failed)
     }
+}
+
+fn taken(gathered: &Mutex<Gathered>) -> Gathered {
+    std::mem::take(&mut *gathered.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// The result of a reading.
 pub(super) struct Ended {
     /// The files that building it was made of.
     pub(super) sources: Sources,
+    /// Whether everything was built, so that these are all of them.
+    pub(super) is_whole: bool,
     /// Whether something else is served than before.
     pub(super) changed: bool,
     /// The apps that were refused, as a sentence, if any was; or why nothing is deployed.
@@ -168,15 +183,15 @@ impl Target {
     ) -> Result<Ended, Error> {
         let started = Instant::now();
         let Read { outline: Outline { settings, tenants, path }, .. } = read;
-        let sources = Sources { roots: path.iter().cloned().collect(), ignored: Vec::new() };
-        let gathered = Arc::new(Mutex::new(Gathered { sources, warnings: BTreeMap::new() }));
+        let sources = Sources { roots: path.iter().cloned().collect(), ..Sources::default() };
+        let gathered = Arc::new(Mutex::new(Gathered { sources, ..Gathered::default() }));
         let mut incoming = Vec::new();
         for (index, unread) in tenants.into_iter().enumerate() {
             let config = unread.tenant().clone();
-            let (target, gathered) = (self.clone(), gathered.clone());
+            let (target, shared) = (self.clone(), gathered.clone());
             let preparing = async move {
                 let prepared = target.prepare(unread).await;
-                gathered.lock().unwrap_or_else(PoisonError::into_inner).ready(index, prepared)
+                shared.lock().unwrap_or_else(PoisonError::into_inner).ready(index, prepared)
             };
             let ready = match self.is_of_many() {
                 true => preparing.map(|(ready, _)| ready).boxed(),
@@ -184,7 +199,9 @@ impl Target {
                 false => {
                     let (ready, mut failed) = preparing.await;
                     if !failed.is_empty() {
-                        return Err(failed.swap_remove(0).1.into());
+                        let outcome = Err(failed.swap_remove(0).1.into());
+                        let Gathered { sources, .. } = taken(&gathered);
+                        return Ok(Ended { sources, is_whole: false, changed: false, outcome });
                     }
                     std::future::ready(ready).boxed()
                 }
@@ -201,9 +218,8 @@ impl Target {
             self.host.deploy_tenants(incoming, ledger.as_deref(), &mut report).await
         };
         let Deployment { tenants, errors } = deployment;
-        let gathered =
-            std::mem::take(&mut *gathered.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut warnings = read.warnings;
+        let gathered = taken(&gathered);
+        let mut warnings: Vec<String> = read.warnings.iter().map(ToString::to_string).collect();
         warnings.extend(gathered.warnings.into_values().flatten());
         let remembered = Remembered {
             file: HostFile { settings, tenants, path },
@@ -212,7 +228,8 @@ impl Target {
             began: read.began,
         };
         let outcome = self.conclude(errors, remembered);
-        Ok(Ended { sources: gathered.sources, changed, outcome })
+        let Gathered { sources, has_failed, .. } = gathered;
+        Ok(Ended { sources, is_whole: !has_failed, changed, outcome })
     }
 
     /// Reads and builds what a tenant has. Says what is wrong with apps that are refused.
@@ -242,7 +259,7 @@ impl Target {
     }
 
     async fn build(&self, tenant: &Tenant) -> BuiltProject {
-        let (tenant, console) = (tenant.clone(), self.console);
+        let (tenant, console) = (tenant.clone(), self.console.clone());
         let one = match project::builds(&tenant) {
             true => Some(self.building.clone().lock_owned().await),
             false => None,
@@ -290,20 +307,29 @@ impl Target {
         let changed = changed_revisions(swap.before, swap.after);
         if !changed.is_empty() && self.serves.load(Relaxed) {
             let ms = started.elapsed().as_millis();
-            let named = changed.iter();
-            let named =
-                named.map(|(origin, text)| ((&origin.tenant, &origin.app), text.to_owned()));
-            let (mut said, more) = first_of_each(named);
-            said.extend(more.into_iter().map(|((tenant, app), count)| {
-                format!("and {count} functions more of {tenant}/{app}")
-            }));
-            self.console.status("Swapped", format_args!("{} in {ms} ms", said.join(", ")));
+            for (verb, is_gone) in [("Swapped", false), ("Removed", true)] {
+                let named = changed.iter().filter(|one| one.is_gone == is_gone);
+                let named = named.map(|Change { origin, .. }| {
+                    ((&origin.tenant, &origin.app), origin.to_string())
+                });
+                let (mut said, more) = first_of_each(named);
+                said.extend(more.into_iter().map(|((tenant, app), count)| {
+                    format!("and {count} functions more of {tenant}/{app}")
+                }));
+                if !said.is_empty() {
+                    self.console.status(verb, format_args!("{} in {ms} ms", said.join(", ")));
+                }
+            }
         }
         !changed.is_empty()
     }
 
-    /// Leaves a ledger for the next start, beside whatever else goes on.
+    /// Leaves a ledger for the next start, beside whatever else goes on. Values from outside of the manifests are written to no
+    /// disk, and may be others then.
     fn remember(&self, deployed: Arc<Deployed>, remembered: Remembered) {
+        if remembered.file.takes_outside_values() {
+            return;
+        }
         let (host, project) = (self.host.clone(), self.project.clone());
         tokio::task::spawn_blocking(move || {
             let Remembered { file, settings, warnings, began } = remembered;
@@ -401,7 +427,13 @@ fn first_of_each<K: Ord + Copy, T>(
     (first, more.collect())
 }
 
-fn changed_revisions(before: &Deployed, after: &Deployed) -> Vec<(Arc<Origin>, String)> {
+/// A revision that is new, or the last one of a function that is gone.
+struct Change {
+    origin: Arc<Origin>,
+    is_gone: bool,
+}
+
+fn changed_revisions(before: &Deployed, after: &Deployed) -> Vec<Change> {
     let names = |deployed: &Deployed| {
         let origins = deployed.revisions.iter().map(|revision| revision.origin.clone());
         let named = origins.map(|origin| {
@@ -414,9 +446,9 @@ fn changed_revisions(before: &Deployed, after: &Deployed) -> Vec<(Arc<Origin>, S
     let new = after.iter().filter(|(name, origin)| {
         before.get(*name).is_none_or(|known| known.revision != origin.revision)
     });
-    let new = new.map(|(_, origin)| (origin.clone(), origin.to_string()));
+    let new = new.map(|(_, origin)| Change { origin: origin.clone(), is_gone: false });
     let gone = before.iter().filter(|(name, _)| !after.contains_key(*name));
-    let gone = gone.map(|(_, origin)| (origin.clone(), format!("{origin} (gone)")));
+    let gone = gone.map(|(_, origin)| Change { origin: origin.clone(), is_gone: true });
     new.chain(gone).collect()
 }
 

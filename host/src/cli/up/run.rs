@@ -12,24 +12,33 @@
 //! Where nothing has changed since the start before, the ledger of that start says what is served, and nothing else is read.
 
 use std::{
-    fmt::Write as _,
     io::IsTerminal,
     num::NonZero,
-    path::PathBuf,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    task::JoinHandle,
+};
 
 use super::{
-    UpArgs, descriptors, resident,
+    UpArgs,
+    announce::{self, Tenants},
+    descriptors, resident,
     rollout::{Ended, Read, Rollout, Target, read},
+    what::What,
 };
 use crate::{
-    cli::{Error, ExitCode, console::Console, project::Project, watch::Watch},
+    cli::{
+        Error, ExitCode,
+        console::Console,
+        project::Project,
+        watch::{Changed, Watch, Window},
+    },
     config::{self, RequestLog, Settings},
-    control::{Deployed, Host, Ledger, review_layouts},
+    control::{Host, review_layouts},
     event_loop::{self, EventLoops, LoopsHandle},
     heap::ResidentWatch,
     ingress::{Gateway, Listener, Options, Server},
@@ -40,17 +49,54 @@ use crate::{
     },
 };
 
-/// Runs `up`.
-pub(in crate::cli) fn run(args: &UpArgs, console: &Console) -> Result<ExitCode, Error> {
+/// Runs `up`. Its errors are reported here, in the form and in the queue of the log.
+pub(in crate::cli) fn run(args: &UpArgs, console: &Console) -> ExitCode {
     let project = match &args.host {
         Some(path) => Project::Host(path.clone()),
         None => Project::at(&args.path),
     };
+    let (what, logs) = match begin_log(args, &project) {
+        Ok(begun) => begun,
+        Err(error) => return reported(error, &console.formatted(format_before(args, &project))),
+    };
+    let console = console.logged(logs.messages());
+    logs.messages().take_panics();
+    what.show_warnings(&console);
+    serve(args, project, what, &logs, &console).unwrap_or_else(|error| reported(error, &console))
+}
+
+fn reported(error: Error, console: &Console) -> ExitCode {
+    error.report(console);
+    error.exit_code()
+}
+
+/// Reads the apps that are to be served, because a host file may have the settings of the log, and sets the log up.
+fn begin_log(args: &UpArgs, project: &Project) -> Result<(What, Logs), Error> {
+    let what = What::of(args, project)?;
+    let logs = logs::init(&LogOptions::from_env(log_format(what.settings().log.format)))?;
+    Ok((what, logs))
+}
+
+/// The form of the log, as far as an argument or a host file with an error tells it.
+fn format_before(args: &UpArgs, project: &Project) -> logs::LogFormat {
+    let named = match project {
+        Project::Host(path) => config::log_format_of(path),
+        Project::App(_) | Project::Component(_) => None,
+    };
+    log_format(args.log_format.map(Into::into).or(named).unwrap_or_default())
+}
+
+fn serve(
+    args: &UpArgs,
+    project: Project,
+    what: What,
+    logs: &Logs,
+    console: &Console,
+) -> Result<ExitCode, Error> {
     if args.ends_with_parent {
         end_with_parent().map_err(Error::System)?;
     }
     let descriptors = descriptors::raise_limit();
-    let what = What::of(args, &project, console)?;
     let threads = args.threads.unwrap_or_else(event_loop::cores);
     // Sockets and clocks are looked at after so few turns because each may be a guest's, and last a tick.
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -62,7 +108,7 @@ pub(in crate::cli) fn run(args: &UpArgs, console: &Console) -> Result<ExitCode, 
     let ended = runtime.block_on(async {
         let mut signals = Signals::new()?;
         let up = tokio::select! {
-            up = Up::start(args.clone(), threads, project, what, descriptors, *console) => up?,
+            up = Up::start(args.clone(), threads, project, what, (descriptors, logs), console.clone()) => up?,
             // No client was served yet.
             () = signals.stop() => return Ok(ExitCode::Success),
         };
@@ -80,73 +126,21 @@ fn end_with_parent() -> std::io::Result<()> {
     Ok(())
 }
 
-/// The apps that are to be served.
-enum What {
-    /// The apps that the start before served: nothing has changed.
-    AsBefore(Box<Settings>, Arc<Ledger>),
-    /// The apps that the files name, and the deploy of a start before, if there was one.
-    Project(Box<Read>, Option<Arc<Ledger>>),
-}
-
-impl What {
-    fn of(args: &UpArgs, project: &Project, console: &Console) -> Result<What, Error> {
-        let ledger = Ledger::find(&cache_dir(args, project), project.path()).map(Arc::new);
-        match ledger {
-            // Sources are watched only as far as building knows them.
-            Some(ledger) if !args.watch && is_current(&ledger) => {
-                ledger.warnings().iter().for_each(|warning| console.line(warning));
-                let mut settings = ledger.settings().clone();
-                args.apply(&mut settings);
-                Ok(What::AsBefore(Box::new(settings), ledger))
-            }
-            ledger => Ok(What::Project(Box::new(read(args, project, console)?), ledger)),
-        }
-    }
-
-    fn settings(&self) -> &Settings {
-        match self {
-            What::AsBefore(settings, _) => settings,
-            What::Project(read, _) => &read.outline.settings,
-        }
-    }
-}
-
-/// How long a start waits to hear that no file has changed: some hundred thousand are looked at in a second.
-const LOOK: Duration = Duration::from_secs(5);
-
-/// Whether nothing has changed. A file system that does not answer is no reason not to start: it is asked again for the tenant that it
-/// is of, and the others do not wait for that.
-fn is_current(ledger: &Arc<Ledger>) -> bool {
-    let (tell, told) = std::sync::mpsc::channel();
-    let ledger = ledger.clone();
-    std::thread::spawn(move || {
-        // Where it took too long, nothing listens any more.
-        let _ = tell.send(ledger.is_current());
-    });
-    told.recv_timeout(LOOK).unwrap_or(false)
-}
-
-/// Where the ledger of a start before is, as far as that can be told without reading everything.
-fn cache_dir(args: &UpArgs, project: &Project) -> PathBuf {
-    let named = match project {
-        Project::Host(path) => config::cache_dir_of(path),
-        Project::App(_) | Project::Component(_) => None,
-    };
-    args.cache_dir.clone().or(named).unwrap_or_else(config::default_cache_dir)
-}
-
 /// A host that serves.
 struct Up {
     args: UpArgs,
     target: Target,
     console: Console,
     host: Arc<Host>,
+    /// The time of the last build.
+    building: Window,
+    /// The host file or manifest that is being read. A file system that does not answer holds up nothing else.
+    reading: Option<JoinHandle<Result<Read, Error>>>,
     /// The reading that is on its way.
     rollout: Option<Rollout>,
     servers: Vec<Server>,
     watch: Option<Watch>,
     _loops: EventLoops,
-    _logs: Logs,
     _resident: ResidentWatch,
 }
 
@@ -194,11 +188,11 @@ impl Up {
         threads: NonZero<usize>,
         project: Project,
         what: What,
-        descriptors: Option<u64>,
+        (descriptors, logs): (Option<u64>, &Logs),
         console: Console,
     ) -> Result<Up, Error> {
         let settings = &what.settings().clone();
-        let logs = logs::init(&LogOptions::from_env(log_format(settings.log.format)))?;
+        let tenants = if args.host.is_some() { what.tenants() } else { Tenants::new() };
         let host = Host::new(settings.clone(), logs.sink(), request_log(&args, settings))?;
         let loops = EventLoops::start(threads).map_err(Error::System)?;
         let resident = resident::watch(settings, host.metrics(), loops.handle().clone())?;
@@ -225,12 +219,13 @@ impl Up {
             host.egress().keep_from(admin.address());
             tokio::spawn(admin.serve());
         }
-        let target = Target::new(host.clone(), project, console);
+        let target = Target::new(host.clone(), project, console.clone());
+        let building = Window::begin();
         let (rollout, ended) = begin(&target, what, &args).await?;
         let (mut watch, mut refused) = (None, None);
         if let Some(Ended { sources, outcome, .. }) = ended {
             refused = outcome?;
-            watch = if args.watch { Some(Watch::new(sources)?) } else { None };
+            watch = if args.watch { Some(Watch::new(sources, building.end())?) } else { None };
         }
 
         let gateway = Arc::new(Gateway::new(host.invoker().clone(), host.metrics().clone()));
@@ -250,10 +245,21 @@ impl Up {
             .collect();
         watch_use(&host, &servers, loops.handle().clone());
         host.health().set_ready();
-        let (_loops, _logs, _resident) = (loops, logs, resident);
-        let up =
-            Up { args, target, console, host, rollout, servers, watch, _loops, _logs, _resident };
-        up.announce(admin_address, refused.as_deref());
+        let (_loops, _resident) = (loops, resident);
+        let up = Up {
+            args,
+            target,
+            console,
+            host,
+            building,
+            reading: None,
+            rollout,
+            servers,
+            watch,
+            _loops,
+            _resident,
+        };
+        up.announce(admin_address, &tenants, refused.as_deref());
         Ok(up)
     }
 
@@ -266,25 +272,46 @@ impl Up {
     async fn serve(&mut self, signals: &mut Signals) -> Result<(), Error> {
         loop {
             // Building and compiling take as long as they take: nobody who wants the end, or another reading, waits for it.
-            let is_idle = self.rollout.is_none();
+            let is_idle = self.rollout.is_none() && self.reading.is_none();
             tokio::select! {
                 _ = signals.terminate.recv() => return Ok(()),
                 _ = signals.interrupt.recv() => return Ok(()),
                 ended = ended(&mut self.rollout) => self.end_rollout(ended)?,
-                _ = signals.hangup.recv() => self.redeploy(),
-                changed = changed(&mut self.watch), if is_idle => {
-                    changed?;
-                    self.redeploy();
-                }
+                read = was_read(&mut self.reading) => self.redeploy(read),
+                _ = signals.hangup.recv() => self.read_again(),
+                changed = changed(&mut self.watch), if is_idle => self.changed(&changed?),
             }
         }
     }
 
-    /// Reads again, and has that built and deployed in place of the reading that is on its way. Faults are said, and the served
-    /// apps stay.
-    fn redeploy(&mut self) {
-        match read(&self.args, &self.target.project, &self.console) {
+    fn changed(&mut self, changed: &Changed) {
+        for output in &changed.outputs {
+            let text = format!(
+                "each build changes {}, which is taken for an output from now on: list it in .gitignore",
+                output.display()
+            );
+            self.console.warning(text);
+        }
+        if !changed.sources.is_empty() {
+            self.read_again();
+        }
+    }
+
+    fn read_again(&mut self) {
+        self.building = Window::begin();
+        if let Some(watch) = &mut self.watch {
+            watch.building(self.building);
+        }
+        let (args, project) = (self.args.clone(), self.target.project.clone());
+        self.reading = Some(tokio::task::spawn_blocking(move || read(&args, &project)));
+    }
+
+    /// Has a reading built and deployed in place of the reading that is on its way. Faults are said, and the served apps stay.
+    fn redeploy(&mut self, read: Result<Read, Error>) {
+        self.reading = None;
+        match read {
             Ok(read) => {
+                read.show_warnings(&self.console);
                 let fixed = fixed_settings(self.host.settings(), &read.outline.settings);
                 if !fixed.is_empty() {
                     self.console.warning(format_args!(
@@ -301,7 +328,7 @@ impl Up {
     fn end_rollout(&mut self, ended: Result<Ended, Error>) -> Result<(), Error> {
         self.rollout = None;
         match ended {
-            Ok(Ended { sources, changed, outcome }) => {
+            Ok(Ended { sources, is_whole, changed, outcome }) => {
                 match outcome {
                     Ok(Some(refused)) => self.console.warning(refused),
                     Ok(None) if !changed => self.console.status("Unchanged", "nothing to swap"),
@@ -309,7 +336,7 @@ impl Up {
                     Err(error) => self.report(&error),
                 }
                 if let Some(watch) = &mut self.watch {
-                    watch.set(sources)?;
+                    watch.set(sources, self.building.end(), is_whole)?;
                 }
             }
             Err(error) => self.report(&error),
@@ -353,7 +380,10 @@ impl Up {
             self.servers.drain(..).map(|server| tokio::spawn(server.drain(grace))).collect();
         let mut cut = 0;
         for drain in drains {
-            cut += drain.await.map_or(0, |drained| drained.requests_cut);
+            // A connection that is cut ends within a step of its guest, and a step of the host has no bound of its own.
+            if let Ok(Ok(drained)) = tokio::time::timeout_at(until + CUT, drain).await {
+                cut += drained.requests_cut;
+            }
         }
         // A guest may go on after its response.
         let admission = self.host.invoker().admission();
@@ -364,15 +394,26 @@ impl Up {
     }
 
     /// Where everything is, for the user at the terminal and for scripts that wait for it.
-    fn announce(&self, admin: Option<std::net::SocketAddr>, refused: Option<&str>) {
+    fn announce(
+        &self,
+        admin: Option<std::net::SocketAddr>,
+        tenants: &Tenants,
+        refused: Option<&str>,
+    ) {
         self.target.serves.store(true, Relaxed);
         let deployed = self.host.deployed();
         for server in &self.servers {
             let address = server.address();
             self.console.status("Serving", format_args!("http://{address}"));
         }
-        for line in routes(&deployed) {
+        let lines = announce::tenants(tenants);
+        let project = &self.target.project;
+        for line in lines.into_iter().chain(announce::functions(&deployed, project)) {
             self.console.line(line);
+        }
+        let has_routes = deployed.revisions.iter().any(|revision| !revision.routes.is_empty());
+        if !has_routes && self.args.host.is_none() {
+            self.console.warning("no function has a route: every request is answered with 404");
         }
         if let Some(admin) = admin {
             self.console.line(format_args!(
@@ -404,7 +445,9 @@ async fn begin(
             Ok(()) => return Ok((None, None)),
             Err(error) => {
                 tracing::warn!(%error, "deploying everything again");
-                (Box::new(read(args, &target.project, console)?), None)
+                let read = read(args, &target.project)?;
+                read.show_warnings(console);
+                (Box::new(read), None)
             }
         },
         What::Project(read, ledger) => (read, ledger),
@@ -429,6 +472,16 @@ async fn begin(
 async fn ended(rollout: &mut Option<Rollout>) -> Result<Ended, Error> {
     match rollout {
         Some(rollout) => rollout.ended().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The end of what is being read; never, where nothing is.
+async fn was_read(reading: &mut Option<JoinHandle<Result<Read, Error>>>) -> Result<Read, Error> {
+    match reading {
+        Some(reading) => {
+            reading.await.unwrap_or_else(|error| Err(Error::System(std::io::Error::other(error))))
+        }
         None => std::future::pending().await,
     }
 }
@@ -460,42 +513,15 @@ fn invocations(count: u32) -> String {
     }
 }
 
-async fn changed(watch: &mut Option<Watch>) -> Result<(), Error> {
+async fn changed(watch: &mut Option<Watch>) -> Result<Changed, Error> {
     match watch {
-        Some(watch) => watch.changed().await.map(drop).map_err(Error::Watch),
+        Some(watch) => watch.changed().await.map_err(Error::Watch),
         None => std::future::pending().await,
     }
 }
 
-/// Functions that are listed at the start.
-const LISTED: usize = 50;
-
-/// One line for each route, and one for each function's limits.
-fn routes(deployed: &Deployed) -> Vec<String> {
-    let mut lines = Vec::new();
-    for revision in deployed.revisions.iter().take(LISTED) {
-        for route in &revision.routes {
-            lines.push(format!("  {route}  ->  {}", revision.origin));
-        }
-        let limits = &revision.spec.limits;
-        let mut line = format!(
-            "  {}: memory {} MiB, cpu {} ms, deadline {} ms, concurrency {}",
-            revision.origin.function,
-            limits.memory_bytes >> 20,
-            limits.cpu.as_millis(),
-            limits.deadline.as_millis(),
-            limits.concurrency,
-        );
-        if let Some(fuel) = limits.fuel {
-            let _ = write!(line, ", fuel {fuel}");
-        }
-        lines.push(line);
-    }
-    if let Some(more @ 1..) = deployed.revisions.len().checked_sub(LISTED) {
-        lines.push(format!("  and {more} functions more"));
-    }
-    lines
-}
+/// How long connections that are cut at the end of the grace period have to end.
+const CUT: Duration = Duration::from_secs(1);
 
 fn log_format(format: config::LogFormat) -> logs::LogFormat {
     match format {

@@ -1,4 +1,7 @@
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    time::{Duration, SystemTime},
+};
 
 use tokio::time::timeout;
 
@@ -30,19 +33,26 @@ impl Project {
     }
 
     fn sources(&self) -> Sources {
-        Sources { roots: vec![self.path("")], ignored: vec![self.path("dist")] }
+        let (roots, ignored) = (vec![self.path("")], vec![self.path("dist")]);
+        Sources { roots, ignored, ..Sources::default() }
     }
 
     fn watch(&self) -> Watch {
-        Watch::new(self.sources()).unwrap()
+        Watch::new(self.sources(), built()).unwrap()
     }
+}
+
+/// A build that was over before any of the project was written.
+fn built() -> Window {
+    let (began, ended) = (SystemTime::UNIX_EPOCH, Some(SystemTime::UNIX_EPOCH));
+    Window { began, ended }
 }
 
 /// Everything that is reported until `last` is among it.
 async fn changes_until(watch: &mut Watch, last: &Path) -> BTreeSet<PathBuf> {
     let mut all = BTreeSet::new();
     while !all.contains(last) {
-        all.extend(timeout(PATIENCE, watch.changed()).await.unwrap().unwrap());
+        all.extend(timeout(PATIENCE, watch.changed()).await.unwrap().unwrap().sources);
     }
     all
 }
@@ -61,9 +71,15 @@ async fn a_written_source_is_reported_and_a_read_one_is_not() {
 async fn files_that_a_build_writes_are_not_reported() {
     let project = Project::new();
     let mut watch = project.watch();
-    for name in
-        ["target/out", ".git/index", "dist/x.wasm", ".lib.rs.swp", "src/lib.rs~", "src/.#lib.rs"]
-    {
+    for name in [
+        "target/out",
+        ".git/index",
+        "dist/x.wasm",
+        ".lib.rs.swp",
+        "src/lib.rs~",
+        "src/.#lib.rs",
+        "up.log",
+    ] {
         project.write(name);
     }
     project.write(".cargo/config.toml");
@@ -78,7 +94,7 @@ async fn many_changes_are_few_reports_of_bounded_size() {
     for n in 0..500 {
         project.write(&format!("src/{n}.rs"));
     }
-    let first = timeout(PATIENCE, watch.changed()).await.unwrap().unwrap();
+    let first = timeout(PATIENCE, watch.changed()).await.unwrap().unwrap().sources;
     assert!((1..=PATHS).contains(&first.len()), "{}", first.len());
 }
 
@@ -96,7 +112,7 @@ async fn changes_between_two_waits_are_kept() {
     // Dropped before it is done, as a `select!` does.
     assert!(timeout(Duration::ZERO, watch.changed()).await.is_err());
     let changed = timeout(PATIENCE, watch.changed()).await.unwrap().unwrap();
-    assert_eq!(changed, [project.path("src/lib.rs")]);
+    assert_eq!(changed.sources, [project.path("src/lib.rs")]);
 }
 
 #[tokio::test]
@@ -121,7 +137,7 @@ async fn a_single_file_is_watched_through_replacement() {
     let project = Project::new();
     let manifest = project.path("lacewing.toml");
     project.write("lacewing.toml");
-    let mut watch = Watch::new(Sources::of(&manifest)).unwrap();
+    let mut watch = Watch::new(Sources::of(&manifest), built()).unwrap();
     project.write("other.toml");
     project.write("new.toml");
     fs::rename(project.path("new.toml"), &manifest).unwrap();
@@ -134,10 +150,10 @@ async fn other_sources_may_be_set_later() {
     let mut watch = first.watch();
     let mut both = first.sources();
     both.extend(second.sources());
-    watch.set(both).unwrap();
+    watch.set(both, built(), true).unwrap();
     second.write("src/lib.rs");
     changes_until(&mut watch, &second.path("src/lib.rs")).await;
-    watch.set(first.sources()).unwrap();
+    watch.set(first.sources(), built(), true).unwrap();
     second.write("src/lib.rs");
     first.write("src/lib.rs");
     let last = first.path("src/lib.rs");
@@ -151,4 +167,100 @@ fn only_the_first_target_directory_is_output() {
     assert!(is_source(Path::new("src/target/mod.rs")));
     assert!(is_source(Path::new("src/.cargo/config.toml")));
     assert!(!is_source(Path::new("src/.env/x")));
+}
+
+#[tokio::test]
+async fn a_file_that_git_ignores_is_reported_only_if_the_build_reads_it() {
+    let project = Project::new();
+    fs::write(project.path(".gitignore"), "gen/\n/*.txt\n!kept.txt\n").unwrap();
+    fs::create_dir(project.path("gen")).unwrap();
+    fs::create_dir(project.path("src/inner")).unwrap();
+    fs::write(project.path("src/inner/.gitignore"), "*.out\n").unwrap();
+    let mut sources = project.sources();
+    sources.files = vec![project.path("gen/read.rs"), project.path(".hidden/read.rs")];
+    fs::create_dir(project.path(".hidden")).unwrap();
+    let mut watch = Watch::new(sources, built()).unwrap();
+    for name in ["gen/a.rs", "notes.txt", "src/inner/x.out", ".hidden/other.rs"] {
+        project.write(name);
+    }
+    let reported = ["kept.txt", "src/notes.txt", ".hidden/read.rs", "gen/read.rs"];
+    reported.iter().for_each(|name| project.write(name));
+    let all = changes_until(&mut watch, &project.path("gen/read.rs")).await;
+    assert_eq!(all, reported.map(|name| project.path(name)).into());
+}
+
+#[tokio::test]
+async fn rules_that_change_are_read_by_the_next_build() {
+    let project = Project::new();
+    let mut watch = project.watch();
+    fs::write(project.path(".gitignore"), "*.txt\n").unwrap();
+    changes_until(&mut watch, &project.path(".gitignore")).await;
+    watch.set(project.sources(), built(), true).unwrap();
+    project.write("notes.txt");
+    project.write("last.rs");
+    let last = project.path("last.rs");
+    assert_eq!(changes_until(&mut watch, &last).await, [last].into());
+}
+
+#[tokio::test]
+async fn what_the_first_build_writes_is_its_output() {
+    let project = Project::new();
+    fs::create_dir(project.path("public")).unwrap();
+    let window = Window::begin();
+    project.write("public/page.js");
+    let mut watch = Watch::new(project.sources(), window.end()).unwrap();
+    let window = Window::begin();
+    watch.building(window);
+    project.write("public/page.js");
+    watch.set(project.sources(), window.end(), true).unwrap();
+    after_the_clock_ticks();
+    project.write("src/lib.rs");
+    let source = project.path("src/lib.rs");
+    assert_eq!(changes_until(&mut watch, &source).await, [source].into());
+    // Changed by somebody else it is a source.
+    project.write("public/page.js");
+    changes_until(&mut watch, &project.path("public/page.js")).await;
+}
+
+/// Waits until the clock of the file system is later than now.
+fn after_the_clock_ticks() {
+    let now = SystemTime::now();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    while file.as_file().metadata().unwrap().modified().unwrap() <= now {
+        fs::write(file.path(), "x").unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_source_that_is_saved_during_builds_is_reported_and_an_output_is_not_for_long() {
+    let project = Project::new();
+    let mut watch = project.watch();
+    let source = project.path("src/lib.rs");
+    let (mut outputs, mut is_reported, mut rounds) = (Vec::new(), false, 0);
+    while outputs.is_empty() {
+        rounds += 1;
+        let window = Window::begin();
+        watch.building(window);
+        project.write("late.js");
+        if rounds == 1 {
+            project.write("src/lib.rs");
+        }
+        watch.set(project.sources(), window.end(), true).unwrap();
+        let changed = timeout(PATIENCE, watch.changed()).await.unwrap().unwrap();
+        is_reported |= changed.sources.contains(&source);
+        outputs = changed.outputs;
+    }
+    assert_eq!(outputs, [project.path("late.js")]);
+    assert!(is_reported && rounds >= 3, "{rounds}");
+}
+
+#[tokio::test]
+async fn after_a_build_that_failed_the_sources_before_stay() {
+    let (first, second) = (Project::new(), Project::new());
+    let mut watch = first.watch();
+    watch.set(second.sources(), built(), false).unwrap();
+    first.write("src/lib.rs");
+    changes_until(&mut watch, &first.path("src/lib.rs")).await;
+    second.write("src/lib.rs");
+    changes_until(&mut watch, &second.path("src/lib.rs")).await;
 }

@@ -39,7 +39,7 @@ error: unknown key `domains` in `[tenants.acme]`
   |
 8 | domains = ["acme.example.com"]
   | ^^^^^^^
-  = help: did you mean `hosts`? What is known here: `hosts`, `apps`, `component_dirs`, `quota`, `caps` and `egress`
+  = help: did you mean `hosts`? What is known here: `hosts`, `apps`, `component_dirs`, `quota`, `caps`, `egress` and `env`
 
 error: unknown key `memory_mb` in `[tenants.acme.quota]`
  --> ROOT/host.toml:9:11

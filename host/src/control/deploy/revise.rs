@@ -221,6 +221,7 @@ impl<'a> Revise<'a> {
         let (origin, limits, env) = (origin.clone(), function.limits.clone(), function.env.clone());
         let work = move || -> Result<_, Refusal> {
             let residency = host.residency();
+            residency.linkers().look(&bytes)?;
             let bytes = host.snapshot(bytes, &origin, &limits, &env)?;
             let loaded = residency.loader().load(&bytes, metered)?;
             residency.observe(&loaded);

@@ -49,6 +49,10 @@ pub(super) struct TenantForm {
 }
 
 impl TenantForm {
+    pub(super) fn names(&self) -> (&TenantName, &[HostPattern]) {
+        (&self.name, &self.hosts)
+    }
+
     pub(super) fn of(tenant: &TenantConfig) -> TenantForm {
         let TenantConfig { name, hosts, quota, egress, .. } = tenant.clone();
         TenantForm { name, hosts, quota, egress }

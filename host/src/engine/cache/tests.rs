@@ -180,8 +180,12 @@ fn an_artifact_that_is_written_into_after_it_was_hashed_is_noticed() {
     let path = cache.put(&name("a"), b"code").unwrap();
     let Found::Artifact(verified) = cache.find(&name("a")) else { panic!("it was put there") };
     assert!(verified.is_unchanged());
+    // Another load that uses it has written nothing.
+    ArtifactCache::touch(&File::open(&path).unwrap());
+    assert!(verified.is_unchanged());
     // Another file under its name does not matter: this one is what is mapped.
     cache.put(&name("a"), b"code").unwrap();
+    assert!(verified.is_unchanged());
     let file = File::options().append(true).open(&path).unwrap();
     (&file).write_all(b"more").unwrap();
     let Found::Rejected = cache.find(&name("a")) else { panic!("it is longer than it was") };

@@ -9,7 +9,7 @@
 use std::{
     cmp::Reverse,
     collections::HashMap,
-    fs::{self, File, OpenOptions, Permissions, TryLockError},
+    fs::{self, File, FileTimes, OpenOptions, Permissions, TryLockError},
     io,
     os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -108,9 +108,10 @@ impl Contents {
 }
 
 impl ArtifactCache {
-    /// Says that an artifact is in use, for [`ArtifactCache::trim`]. Where the system refuses, it goes sooner.
+    /// Says that an artifact is in use, for [`ArtifactCache::trim`]. Where the system refuses, it goes sooner. The time of the last
+    /// write stays: another load may be about to compare it.
     pub(in crate::engine) fn touch(file: &File) {
-        let _ = file.set_modified(SystemTime::now());
+        let _ = file.set_times(FileTimes::new().set_accessed(SystemTime::now()));
     }
 
     /// Removes what a crash left behind, and then artifacts that are not `registered`, until `limit_bytes` hold the rest.
@@ -168,9 +169,11 @@ impl ArtifactCache {
             if metadata.is_dir() {
                 continue;
             }
-            let Ok(used) = metadata.modified() else { continue };
+            let (Ok(written), Ok(used)) = (metadata.modified(), metadata.accessed()) else {
+                continue;
+            };
             if PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
-                if now.duration_since(used).is_ok_and(|age| age > LEFT_AFTER) {
+                if now.duration_since(written).is_ok_and(|age| age > LEFT_AFTER) {
                     tracing::info!(
                         name,
                         "removed temporary files of an ended process from the cache"

@@ -15,6 +15,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::{
     ARGUMENT, CompileError, Place, TURN, invalid,
+    patience::Patience,
     protocol::{Jail, Reply, ReplyKind, Request, read_bytes, read_line, send},
     shown,
 };
@@ -46,14 +47,14 @@ impl Process {
         let signal = |signal| {
             let _ = kill_process_group(Pid::from_child(&self.0), signal);
         };
-        let mut left = wall;
+        let mut patience = Patience::new(self.0.id(), wall);
         loop {
-            let turn = TURN.min(left);
-            match answer.recv_timeout(turn) {
-                Err(mpsc::RecvTimeoutError::Timeout) if turn < left => left -= turn,
+            match answer.recv_timeout(TURN.min(patience.left())) {
+                Err(mpsc::RecvTimeoutError::Timeout) if patience.is_left() => {}
                 ended => return ended,
             }
             place.rest(|| signal(Signal::STOP), || signal(Signal::CONT));
+            patience.go_on();
         }
     }
 }

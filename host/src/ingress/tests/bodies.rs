@@ -11,7 +11,10 @@ async fn a_body_over_the_limit_is_refused_before_it_is_sent() {
         .await;
     let reply = client.reply().await;
     assert_eq!((reply.status, reply.header("lacewing-outcome")), (413, Some("bad_request")));
-    assert_eq!(reply.problem("detail"), "the request's body is larger than 65536 bytes");
+    assert_eq!(
+        reply.problem("detail"),
+        "the request's body is larger than 65536 bytes (`request_body_kib`)"
+    );
     assert_eq!(client.rest().await, "");
 }
 
@@ -28,7 +31,7 @@ async fn a_body_that_grows_over_the_limit_is_refused() {
     let reply = client.reply().await;
     assert_eq!(
         (reply.status, reply.problem("detail")),
-        (413, "the request's body is larger than 65536 bytes".to_owned())
+        (413, "the request's body is larger than 65536 bytes (`request_body_kib`)".to_owned())
     );
 }
 

@@ -149,7 +149,7 @@ fn the_table_is_for_people() {
         "\nstart of the host ",
         "\ndeploy, compilation included ",
         "\nfull speed ",
-        "4 connections from 1 thread, 1 rounds of 1 s each",
+        "4 connections from 1 thread, 1 round of 1 s each",
     ] {
         assert!(benched.stdout.contains(part), "{part:?} is not there:\n{}", benched.stdout);
     }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::text;
 use crate::{
+    components::{Core, write_component},
     harness::{component, guest, root},
     process::command,
     snapshot::manifest as suspect,
@@ -53,6 +54,24 @@ warning: `two` imports wasi:http/outgoing-handler@0.2.12, and has no grant of ou
    |            ^^^
    = help: name the servers that it may call: [functions.two.grants] http = ["https://api.example.com"]
 "#;
+
+#[test]
+fn a_table_that_no_sandbox_has_room_for_is_one_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let fields = "(table 10000000 funcref)".to_owned();
+    let component = Core { fields, ..Core::default() }.lean();
+    let path = write_component(dir.path(), "x.wasm", &component);
+    // The second time there is an artifact.
+    for _ in 0..2 {
+        let output = check(&path, &[]);
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(4), "{stderr}");
+        let said: Vec<&str> = stderr.lines().filter(|line| !line.starts_with("Fresh ")).collect();
+        assert_eq!(said.len(), 1, "{stderr}");
+        assert!(said[0].starts_with("error: function x of app x ("), "{stderr}");
+        assert!(said[0].contains("table"), "{stderr}");
+    }
+}
 
 #[test]
 fn no_example_has_a_finding() {

@@ -68,7 +68,10 @@ fn the_hosts_own_warnings_are_shown() {
     std::fs::write(&cache, "in the way").unwrap();
     for subcommand in ["invoke", "check"] {
         let mut run = command(&[subcommand]);
-        let output = run.arg(guest("unended")).env("XDG_CACHE_HOME", dir.path()).output().unwrap();
+        run.arg(guest("unended"))
+            .env("XDG_CACHE_HOME", dir.path())
+            .env_remove("LACEWING_CACHE_DIR");
+        let output = run.output().unwrap();
         let stderr = text(&output.stderr);
         assert_eq!(output.status.code(), Some(0), "{stderr}");
         let warning = stderr.lines().find(|line| line.contains(" WARN lacewing::")).unwrap();
@@ -84,7 +87,10 @@ fn a_cache_that_is_not_the_hosts_alone_is_an_error_of_every_command() {
     std::fs::write(cache.join("host.key"), [0; 33]).unwrap();
     for subcommand in ["invoke", "check"] {
         let mut run = command(&[subcommand]);
-        let output = run.arg(guest("unended")).env("XDG_CACHE_HOME", dir.path()).output().unwrap();
+        run.arg(guest("unended"))
+            .env("XDG_CACHE_HOME", dir.path())
+            .env_remove("LACEWING_CACHE_DIR");
+        let output = run.output().unwrap();
         let stderr = text(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{stderr}");
         let error = "error: the artifact cache is not the host's alone: ";

@@ -31,6 +31,60 @@ fn every_template_passes_its_tests_and_builds() {
     invoke_http(&workspace.join("http"));
     invoke_call(&workspace.join("call"));
     invoke_event(&workspace.join("event"));
+    cargo_makes_a_component(&workspace);
+    a_task_of_a_handler_that_is_not_async_is_refused(&workspace.join("http"));
+    a_function_from_nothing_is_as_the_page_says(&workspace);
+}
+
+/// Without Lacewing.
+fn cargo_makes_a_component(workspace: &Path) {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--quiet", "--release", "--target=wasm32-wasip2", "-p=made-http"]);
+    cargo.args(["--target-dir", "target/plain"]).current_dir(workspace);
+    if let Some(rustc) = std::env::var_os("LACEWING_GUEST_RUSTC") {
+        cargo.env("RUSTC", rustc);
+    }
+    let output = cargo.output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let component = workspace.join("target/plain/wasm32-wasip2/release/made_http.wasm");
+    // 13: a component, not a core module.
+    assert_eq!(fs::read(component).unwrap()[..5], *b"\0asm\x0d");
+}
+
+fn a_task_of_a_handler_that_is_not_async_is_refused(dir: &Path) {
+    let handler = "#[lacewing_sdk::http]\nfn hello() -> &'static str {\n    lacewing_sdk::spawn(async {});\n    \"\"\n}\n";
+    fs::write(dir.join("src/lib.rs"), handler).unwrap();
+    let (code, _, stderr) = invoke(dir, &["--path", "/Ada"]);
+    assert_eq!(code, Some(5), "{stderr}");
+    for said in [
+        "at=http/src/lib.rs:3",
+        "`lacewing_sdk::spawn` works only in an `async` handler: make the handler an `async fn`",
+    ] {
+        assert!(stderr.contains(said), "{said:?} is not in {stderr}");
+    }
+}
+
+/// The files that the page of the SDK has for a function, built with the SDK that is here.
+fn a_function_from_nothing_is_as_the_page_says(workspace: &Path) {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guest-sdk/README.md");
+    let page = fs::read_to_string(page).unwrap();
+    let block = |after: &str, language: &str| {
+        let rest = page.split_once(after).unwrap().1;
+        let rest = rest.split_once(&format!("```{language}\n")).unwrap().1;
+        rest.split_once("```").unwrap().0.to_owned()
+    };
+    let dir = workspace.join("from-nothing");
+    fs::create_dir_all(dir.join("src")).unwrap();
+    let git = "{ git = \"https://github.com/lacewing-run/lacewing\" }";
+    let cargo_toml = block("`Cargo.toml`:", "toml");
+    assert!(cargo_toml.contains(&format!("\nlacewing-sdk = {git}\n")), "{cargo_toml}");
+    let cargo_toml = cargo_toml.replace(git, "\"0.1.0\"") + "[workspace]\n";
+    fs::write(dir.join("Cargo.toml"), cargo_toml).unwrap();
+    fs::copy(workspace.join("Cargo.lock"), dir.join("Cargo.lock")).unwrap();
+    fs::write(dir.join("src/lib.rs"), block("with an attribute:", "rust")).unwrap();
+    fs::write(dir.join("lacewing.toml"), block("and `lacewing.toml`:", "toml")).unwrap();
+    let (code, stdout, stderr) = invoke(&dir, &[]);
+    assert_eq!((code, stdout.as_str()), (Some(0), "Hello, world!\n"), "{stderr}");
 }
 
 /// Without a finding.
@@ -113,6 +167,10 @@ fn make_workspace(workspace: &Path) {
         let cargo_toml = fs::read_to_string(dir.join("Cargo.toml")).unwrap();
         fs::write(dir.join("Cargo.toml"), cargo_toml.replace("[workspace]", "")).unwrap();
     }
+    // cargo reads the configuration of the directory that it runs in.
+    fs::create_dir_all(workspace.join(".cargo")).unwrap();
+    fs::copy(workspace.join("http/.cargo/config.toml"), workspace.join(".cargo/config.toml"))
+        .unwrap();
     let members = TEMPLATES.map(|(template, _)| template);
     let manifest = format!("[workspace]\nresolver = \"3\"\nmembers = {members:?}\n");
     fs::write(workspace.join("Cargo.toml"), manifest).unwrap();

@@ -120,6 +120,8 @@ const HEIGHT: f64 = 320.0;
 const BOTTOM: f64 = 276.0;
 const TOP: f64 = 14.0;
 const EDGE: f64 = 70.0;
+/// The width of the longest label below the axis, `p99.9999`.
+const LABEL: f64 = 64.0;
 
 /// Latency by percentile; the axis gives each factor of ten of rarity the same room.
 pub(super) fn curves(speeds: &[(String, &Speed)]) -> String {
@@ -137,7 +139,10 @@ pub(super) fn curves(speeds: &[(String, &Speed)]) -> String {
         if rarity(quantile) <= rarest {
             let name = format!("{:.6}", quantile * 100.0);
             let name = name.trim_end_matches('0').trim_end_matches('.').to_owned();
-            vertical(&mut out, x.at(rarity(quantile)), ("middle", &format!("p{name}")));
+            let at = x.at(rarity(quantile));
+            // A label around the right edge would be cut off there.
+            let anchor = if at + LABEL / 2.0 > WIDTH { "end" } else { "middle" };
+            vertical(&mut out, at, (anchor, &format!("p{name}")));
         }
     }
     for (index, (name, speed)) in speeds.iter().enumerate() {
@@ -234,12 +239,12 @@ fn vertical(out: &mut String, at: f64, (anchor, label): (&str, &str)) {
     );
 }
 
-/// `10 us`, `1 ms`: a factor of ten has no decimals to show.
+/// `10 µs`, `1 ms`: a factor of ten has no decimals to show.
 fn whole(microseconds: f64) -> String {
     match microseconds {
         time if time >= 1e6 => format!("{:.0} s", time / 1e6),
         time if time >= 1e3 => format!("{:.0} ms", time / 1e3),
-        time if time >= 1.0 => format!("{time:.0} us"),
+        time if time >= 1.0 => format!("{time:.0} \u{b5}s"),
         time => format!("{:.0} ns", time * 1e3),
     }
 }
@@ -268,7 +273,7 @@ mod tests {
     #[test]
     fn tops_of_axes_are_readable() {
         assert_eq!([1.0, 1.1, 76_800.0, 81_000.0].map(round_up), [1.0, 2.0, 80_000.0, 100_000.0]);
-        assert_eq!([0.1, 1.0, 1e4, 1e6].map(whole), ["100 ns", "1 us", "10 ms", "1 s"]);
+        assert_eq!([0.1, 1.0, 1e4, 1e6].map(whole), ["100 ns", "1 \u{b5}s", "10 ms", "1 s"]);
     }
 
     #[test]

@@ -142,6 +142,61 @@ fn path_dependencies_are_sources() {
 }
 
 #[test]
+fn everything_that_the_build_reads_is_a_source() {
+    let tiny = Crate::new("", "");
+    let write = |name: &str, text: &str| {
+        let path = tiny.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    write("fn/Cargo.toml", "[package]\nname = \"inner\"\nedition = \"2024\"\n");
+    write(
+        "fn/build.rs",
+        "fn main() {
+            println!(\"cargo::rerun-if-changed=../proto/a b.txt\");
+            let out = std::env::var(\"OUT_DIR\").unwrap();
+            std::fs::write(out + \"/made.rs\", \"\").unwrap();
+        }",
+    );
+    write(
+        "fn/src/lib.rs",
+        "include!(concat!(env!(\"OUT_DIR\"), \"/made.rs\"));
+        #[unsafe(no_mangle)]
+        pub extern \"C\" fn n(i: usize) -> u8 {
+            concat!(include_str!(\"../static/.well-known/x\"), include_str!(\"../../shared/page\")).as_bytes()[i]
+        }",
+    );
+    write("Cargo.toml", "[workspace]\nmembers = [\"fn\"]\n");
+    let read = ["fn/static/.well-known/x", "shared/page", "proto/a b.txt", ".cargo/config.toml"];
+    read.iter().for_each(|name| write(name, ""));
+    let built = build(&tiny.path("fn"), &Toolchain::from_env(), &Console::silent()).unwrap();
+    let files: Vec<PathBuf> =
+        built.sources.files.iter().map(|file| file.canonicalize().unwrap_or_default()).collect();
+    for name in read {
+        assert!(files.contains(&tiny.path(name)), "{name} is not in {files:?}");
+    }
+    // They may be made later.
+    for name in ["fn/.cargo/config.toml", "rust-toolchain.toml"] {
+        let named = |file: &PathBuf| file.ends_with(name);
+        assert!(built.sources.files.iter().any(named), "{name} is not in {:?}", built.sources);
+    }
+}
+
+#[test]
+fn path_dependencies_of_a_build_that_fails_are_sources() {
+    let (lower, upper) = (Crate::new("", "pub fn n() -> usize { oops }"), Crate::new("", ""));
+    let manifest = format!(
+        "[package]\nname = \"upper\"\nedition = \"2024\"\n[dependencies]\ntiny-one = {{ path = {:?} }}\n",
+        lower.path("")
+    );
+    fs::write(upper.path("Cargo.toml"), manifest).unwrap();
+    upper.build().unwrap_err();
+    let roots = unbuilt_sources(upper.dir.path(), &Toolchain::from_env()).roots;
+    let dir = |tiny: &Crate| -> PathBuf { tiny.path("").components().collect() };
+    assert!(roots.contains(&dir(&lower)) && roots.contains(&dir(&upper)), "{roots:?}");
+}
+
+#[test]
 fn a_directory_that_is_no_package_is_refused() {
     let empty = tempfile::tempdir().unwrap();
     let error = build(empty.path(), &Toolchain::from_env(), &Console::silent()).unwrap_err();
@@ -153,8 +208,8 @@ fn a_directory_that_is_no_package_is_refused() {
 
     let broken = Crate::new("oops", HELLO);
     let error = broken.build().unwrap_err().to_string();
-    let expected = format!("cargo cannot read {}: error:", broken.path("Cargo.toml").display());
-    assert!(error.starts_with(&expected), "{error}");
+    let expected = format!("cargo cannot read {}: ", broken.path("Cargo.toml").display());
+    assert!(error.starts_with(&expected) && !error.contains("error: "), "{error}");
 }
 
 #[test]

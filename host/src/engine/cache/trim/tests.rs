@@ -51,7 +51,8 @@ fn a_tenant_that_deploys_all_the_time_pushes_out_its_own() {
 
 fn age_by(path: &Path, age: Duration) {
     let file = File::options().append(true).open(path).unwrap();
-    file.set_modified(SystemTime::now() - age).unwrap();
+    let time = SystemTime::now() - age;
+    file.set_times(FileTimes::new().set_modified(time).set_accessed(time)).unwrap();
 }
 
 fn left(cache: &ArtifactCache) -> String {
