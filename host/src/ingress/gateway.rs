@@ -40,7 +40,7 @@ impl Gateway {
         let limits = &revision.spec.limits;
         let awaited = self.invoker.awaited(&revision, context, Some(seen));
         if let Some(excess) = Excess::of_headers(&exchange.parts.headers, limits) {
-            return Err(refuse(awaited, too_large(excess)));
+            return Err(refuse(awaited, too_large(excess), context));
         }
         exchange.introduce();
         let authority = exchange.authority().to_owned();
@@ -60,14 +60,14 @@ impl Gateway {
                 .await
             {
                 Ok(body) => body,
-                Err(error) => return Err(refuse(awaited, error.into())),
+                Err(error) => return Err(refuse(awaited, error.into(), context)),
             };
             awaited.over();
             self.invoker.buffered(&revision, context, request, body.bytes.clone()).await
         } else {
             let limit_bytes = limits.request_body_bytes.unwrap_or(Limits::STREAMED_BODY_BYTES);
             if let Err(error) = body.limit(limit_bytes) {
-                return Err(refuse(awaited, error.into()));
+                return Err(refuse(awaited, error.into(), context));
             }
             awaited.over();
             self.invoker.streaming(&revision, context, request, body.boxed_unsync()).await
@@ -113,9 +113,9 @@ impl Handler for Gateway {
     }
 }
 
-fn refuse(awaited: Awaited<'_>, problem: Problem) -> Problem {
+fn refuse(awaited: Awaited<'_>, problem: Problem, context: &Context) -> Problem {
     awaited.refuse(problem.sentence(), problem.outcome(), Some(problem.status().as_u16()));
-    problem
+    problem.invocation(context.invocation.to_string())
 }
 
 fn problem(failure: Failure, context: &Context) -> Problem {

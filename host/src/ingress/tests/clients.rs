@@ -18,7 +18,7 @@ async fn an_answer_carries_its_outcome_id_date_and_length() {
     assert_eq!((reply.status, reply.header("lacewing-outcome")), (404, Some("no_route")));
     assert_eq!(reply.problem("type"), "urn:lacewing:outcome:no_route");
     assert_eq!(reply.problem("detail"), "no function is served at this address");
-    assert_eq!(Some(reply.problem("invocation").as_str()), reply.header("x-request-id"));
+    assert_eq!(Some(reply.problem("request_id").as_str()), reply.header("x-request-id"));
     assert_eq!(
         host.world.answered(),
         ["GET /u/a%2Fb?x=1 /u/{id} ok 200", "GET /nowhere - no_route 404"]
