@@ -11,6 +11,7 @@ pub mod control;
 pub mod engine;
 pub mod event_loop;
 pub mod fair;
+pub mod fields;
 pub mod file;
 pub mod function;
 #[doc(hidden)]

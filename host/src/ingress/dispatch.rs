@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     body::Body,
-    invocation::{Direction, strip},
+    fields::{Direction, strip},
     outcome::Outcome,
 };
 
@@ -244,7 +244,10 @@ fn finish(
     request_id: &RequestId,
 ) -> (Outcome, Option<Cow<'static, str>>, Response<Body>) {
     let (outcome, detail, mut response) = match answer {
-        Ok(response) => (Outcome::Ok, None, response),
+        Ok(mut response) => {
+            let outcome = response.extensions_mut().remove::<Outcome>();
+            (outcome.unwrap_or(Outcome::Ok), None, response)
+        }
         Err(problem) => {
             let response = problem.to_response(request_id.as_str());
             (problem.outcome(), Some(problem.into_sentence()), response)

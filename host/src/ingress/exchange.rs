@@ -115,7 +115,7 @@ pub trait Handler: Send + Sync + 'static {
     /// Answers one request, or says why not. The future is dropped when the client goes away.
     ///
     /// A response is sent as it is, but for the headers that only the host sets: what a guest made was checked where it
-    /// was invoked.
+    /// was invoked. Its outcome is `ok`, unless an [`Outcome`] among its extensions says otherwise.
     fn handle(
         &self,
         exchange: Exchange<Self::Target>,

@@ -12,9 +12,10 @@ use http::{
     header::{CONTENT_LENGTH, Entry, TRAILER},
 };
 
-use super::headers::{Direction, Excess, strip};
+use super::headers::Excess;
 use crate::{
     body::{Body, FREE_BYTES},
+    fields::{Direction, strip},
     manifest::Limits,
     sandbox::LeanResponse,
 };

@@ -21,7 +21,7 @@ const LAYERS: &[&[&str]] = &[
     &["telemetry"],
     &["config"],
     &["manifest"],
-    &["address", "body", "event_loop", "file", "name", "outcome"],
+    &["address", "body", "event_loop", "fields", "file", "name", "outcome"],
     &["heap"],
     &["fair", "memory"],
 ];
