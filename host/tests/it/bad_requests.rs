@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
+    attacks::http2::reset_upload,
     harness::{Reply, eventually, guest},
     tenants::{NEIGHBOUR, SUSPECT, Tenants, assert_problem},
 };
@@ -99,6 +100,27 @@ async fn what_is_no_http_is_refused_and_the_next_is_served() {
     }
     tenants.neighbour_is_served().await;
     tenants.served.assert_idle().await;
+}
+
+/// A stream of HTTP/2 may end without an error, and its body has not ended for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_its_client_resets_is_not_run_as_a_whole_one() {
+    for (suspect, path) in
+        [("hostile", "/body"), ("portable-02", "/count"), ("portable-03", "/count")]
+    {
+        let tenants = Tenants::with(&guest(suspect), "", |_| {}).await;
+        for declared in [None, Some("100")] {
+            for code in [0, 8] {
+                let frames = reset_upload(SUSPECT, path, declared, code);
+                let _socket = tenants.raw(&frames).await;
+                let ended = tenants.ended().await;
+                assert_eq!(ended.outcome(), "canceled", "{suspect} {code}: {}", ended.record);
+                assert_eq!(tenants.counted("ok"), 0);
+            }
+        }
+        tenants.neighbour_is_served().await;
+        tenants.served.assert_idle().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
