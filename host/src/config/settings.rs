@@ -67,7 +67,7 @@ pub struct Settings {
     /// The bounds of metrics. Table: `metrics`.
     pub metrics: Counting,
     /// Upper bounds on every function's limits, and on what an app has. Table: `caps`. Default `memory_mib` 256,
-    /// `table_elements` 100,000, `instances` 64, `memories` 8, which the pool's slots are made for; `handles` 10,000,
+    /// `table_elements` 100,000, `instances` 64, `memories` 8, which the pool's slots are made for; `handles` 100,000,
     /// `random_kib` 1,024, `init_cpu_ms` 60,000 and `log_kib` 16,384, which cost the host and not the guest; [`AppKey`] says
     /// the others. None on the rest.
     pub caps: Caps,
@@ -176,7 +176,7 @@ impl Settings {
         caps.set(LimitKey::Instances, 64);
         caps.set(LimitKey::Memories, 8);
         // Some 10 MiB of the host's memory.
-        caps.set(LimitKey::Handles, 10_000);
+        caps.set(LimitKey::Handles, 100_000);
         // In one call, which nothing interrupts.
         caps.set(LimitKey::RandomKib, 1024);
         // A place among the components that are loaded is taken meanwhile.

@@ -60,7 +60,8 @@ pub struct Limits {
     /// a sandbox of its own. For components of wasi:http only; refused at deploy for others.
     pub reuse: u32,
     /// Resource handles (requests, bodies, timers, ...) that one sandbox holds at once. Manifest: `handles`.
-    /// Default 1,024. The hostcall that goes over it traps.
+    /// Default 100,000: some runtimes keep one for each piece of a body that they read. What the handles hold counts as memory
+    /// besides. The hostcall that goes over it traps.
     pub handles: u32,
     /// Random bytes in one hostcall. Manifest: `random_kib`. Default 64 KiB. The hostcall traps.
     pub random_bytes: u64,
@@ -101,7 +102,7 @@ impl Default for Limits {
             rate_per_s: None,
             provisioned: 0,
             reuse: 1,
-            handles: 1024,
+            handles: 100_000,
             random_bytes: 64 * KIB,
             outbound_concurrency: 16,
             outbound_requests: 64,
@@ -229,8 +230,8 @@ limit_keys! {
     /// Invocations that one instance may serve before it is dropped, several of them at once where its component can. For
     /// components of wasi:http. The memory that one of them leaves, the next one finds.
     reuse = Reuse, 1..=1_000_000, default 1;
-    /// Resource handles (requests, bodies, timers, ...) that one sandbox holds at once.
-    handles = Handles, 1..=1_000_000, default 1024;
+    /// Resource handles (requests, bodies, timers, ...) that one sandbox holds at once. What they hold counts as memory besides.
+    handles = Handles, 1..=1_000_000, default 100_000;
     /// Random bytes in one call of the host, in KiB.
     random_kib = RandomKib, 1..=65_536, default 64;
     /// Outbound requests open at once in one invocation. The next one waits.

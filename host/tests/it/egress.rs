@@ -89,20 +89,20 @@ async fn a_body_that_breaks_off_upstream_is_no_clients_fault() {
 /// Guests of wasi:http 0.2 and 0.3, over sockets.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_body_of_the_sdks_is_not_chunked() {
-    for (method, says) in [
-        ("POST", Some("content-length: 0")),
-        ("PUT", Some("content-length: 0")),
-        ("PATCH", Some("content-length: 0")),
-        ("DELETE", None),
-        ("GET", None),
-    ] {
-        for name in ["fetches", "streams"] {
-            let upstream = Upstream::start("answer").await;
-            let url = format!("http://{}", upstream.address);
-            let served = serve(name, &format!("http = [\"{url}\"]")).await;
+    let upstream = Upstream::start("answer").await;
+    let url = format!("http://{}", upstream.address);
+    for name in ["fetches", "streams"] {
+        let served = serve(name, &format!("http = [\"{url}\"]")).await;
+        for (method, says) in [
+            ("POST", Some("content-length: 0")),
+            ("PUT", Some("content-length: 0")),
+            ("PATCH", Some("content-length: 0")),
+            ("DELETE", None),
+            ("GET", None),
+        ] {
             let reply = served.get(&format!("/send/{method}/0/{url}/")).await;
             assert_eq!((reply.status, reply.text()), (200, "200 answer"), "{name}");
-            let head = upstream.heads().remove(0);
+            let head = upstream.heads().pop().unwrap();
             assert!(head.starts_with(&format!("{method} / HTTP/1.1\r\n")), "{head}");
             let length = head.lines().find(|line| line.starts_with("content-length"));
             assert_eq!(length, says, "{name}: {head}");
