@@ -338,6 +338,9 @@ impl<S: Used> Live<S> {
         self.revision.metrics.observe(outcome, &usage);
         self.revision.metrics.observe_log(logged);
         let status = self.status.or_else(|| self.seen.as_ref().and_then(|_| outcome.http_status()));
+        if let Some(status) = status {
+            self.revision.metrics.observe_status(status);
+        }
         let refused = used.refused.filter(|_| outcome != Outcome::MemoryExceeded);
         let detail = refused.map(|refusal| with_refusal(detail, refusal)).or(detail.map(Cow::from));
         let detail = detail.as_deref();
@@ -404,6 +407,9 @@ impl Invoker {
     ) {
         let usage = Usage::default();
         revision.metrics.observe(outcome, &usage);
+        if let Some(status) = status {
+            revision.metrics.observe_status(status);
+        }
         self.emit(context, seen, outcome, status, Some(detail), &usage);
     }
 

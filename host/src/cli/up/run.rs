@@ -232,6 +232,9 @@ impl Up {
             refused = outcome?;
             watch = if args.watch { Some(Watch::new(sources)?) } else { None };
         }
+        if rollout.is_none() {
+            host.metrics().host().config.note(refused.is_none());
+        }
 
         let gateway = Arc::new(Gateway::new(host.invoker().clone(), host.metrics().clone()));
         let connections = descriptors::connections(settings, descriptors);
@@ -294,12 +297,17 @@ impl Up {
                 }
                 self.rollout = Some(self.target.roll_out(read, None));
             }
-            Err(error) => self.report(&error),
+            Err(error) => {
+                self.host.metrics().host().config.note(false);
+                self.report(&error);
+            }
         }
     }
 
     fn end_rollout(&mut self, ended: Result<Ended, Error>) -> Result<(), Error> {
         self.rollout = None;
+        let succeeded = matches!(ended, Ok(Ended { outcome: Ok(None), .. }));
+        self.host.metrics().host().config.note(succeeded);
         match ended {
             Ok(Ended { sources, changed, outcome }) => {
                 match outcome {

@@ -7,7 +7,7 @@ use crate::{
     telemetry::{
         histogram::{self, Unit},
         metrics::{
-            figures::{Figure, MAKING, PEAK, Spread, Tally, WALL},
+            figures::{Figure, MAKING, PEAK, STATUS_CLASSES, Spread, Tally, WALL},
             series::{MERGED, Shown, ShownSeries, ShownTenant},
         },
     },
@@ -28,6 +28,7 @@ enum Value {
     Functions,
     Info,
     Outcomes,
+    Statuses,
     Count(Figure),
     /// Counted in nanoseconds.
     Seconds(Figure),
@@ -82,6 +83,7 @@ const FAMILIES: &[Family] = &[
         Value::TenantEvictions,
     ),
     family("invocations", "Invocations, by outcome", None, Value::Outcomes),
+    family("responses", "Responses, by the class of their status", None, Value::Statuses),
     family(
         "invocation_cpu_seconds",
         "Time spent running the guest",
@@ -208,6 +210,7 @@ impl Value {
             Value::Info => "info",
             Value::Histogram(_) => "histogram",
             Value::Outcomes
+            | Value::Statuses
             | Value::Count(_)
             | Value::Seconds(_)
             | Value::Tally(_)
@@ -227,6 +230,7 @@ impl Value {
             | Value::TenantEvictions => shown.tenants.len(),
             Value::Info
             | Value::Outcomes
+            | Value::Statuses
             | Value::Count(_)
             | Value::Seconds(_)
             | Value::Ready
@@ -262,6 +266,7 @@ impl Family {
             | Value::TenantEvictions => self.push_tenant(&shown.tenants[item], out),
             Value::Info
             | Value::Outcomes
+            | Value::Statuses
             | Value::Count(_)
             | Value::Seconds(_)
             | Value::Ready
@@ -310,6 +315,11 @@ impl Family {
                 for outcome in Outcome::ALL {
                     let count = figures.outcome(*outcome);
                     push!(out, "lacewing_{family}_total{{outcome=\"{outcome}\",{labels}}} {count}");
+                }
+            }
+            Value::Statuses if is_invoked => {
+                for (class, count) in STATUS_CLASSES.iter().zip(figures.statuses()) {
+                    push!(out, "lacewing_{family}_total{{status=\"{class}\",{labels}}} {count}");
                 }
             }
             Value::Count(figure) if is_invoked => {
