@@ -27,7 +27,7 @@ pub(crate) use self::text::{displayed, shortened};
 pub use self::{
     guest_log::{GuestLog, LogTotals, Stream},
     health::Health,
-    identity::{Context, InvocationId, Origin, TraceId},
+    identity::{Context, InvocationId, Origin, SpanId, TraceId},
     metrics::{FunctionMetrics, Metrics},
     record::{InvocationLog, Record, UnroutedRecord, Usage},
     sink::{Captured, GuestLine, Sink},

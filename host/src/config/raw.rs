@@ -25,6 +25,9 @@ pub(crate) struct RawHostFile {
     /// Host names under which `admin` answers besides IP addresses and `localhost`: those by which scrapers and probes reach it.
     /// A request for any other host is refused, so that no web page reads what is there by a name of its own.
     pub(crate) admin_hosts: Vec<At<String>>,
+    /// The networks of proxies that pass requests on to this host, such as `["10.1.0.0/16"]`. The fields in which such a proxy says who
+    /// asked, `Forwarded` and `X-Forwarded-*`, are believed and go on; those of any other client are dropped.
+    pub(crate) trusted_proxies: Vec<At<String>>,
     /// The directory of compiled components, relative to the host file. `lacewing` in the user's cache directory by
     /// default.
     pub(crate) cache_dir: Option<At<String>>,

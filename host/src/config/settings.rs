@@ -7,10 +7,11 @@ use std::{
     time::Duration,
 };
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::raw::{RawAdmission, RawConnections, RawHostFile, RawResidency};
-use super::{AppKey, Caps, Compilation, Counting, MemoryPlan, admin, machine};
+use super::{AppKey, Caps, Compilation, Counting, MemoryPlan, admin, machine, proxies};
 use crate::manifest::raw::{At, Whole};
 use crate::manifest::{Diagnostic, Findings, LimitKey, MANIFEST_BYTES};
 
@@ -28,6 +29,9 @@ pub struct Settings {
     /// Host names, in lower case and without a port, under which [`Settings::admin`] answers besides IP addresses and `localhost`.
     /// Key: `admin_hosts`. Default none. A request for any other host is charged to its connection and answered with 421.
     pub admin_hosts: Vec<String>,
+    /// The networks of proxies that say who asked, in `Forwarded` and `X-Forwarded-*`. Key: `trusted_proxies`. Default none: what
+    /// clients say of themselves is dropped.
+    pub trusted_proxies: Vec<IpNet>,
     /// The directory of compiled components. Key: `cache_dir`, relative to the host file. Default
     /// [`default_cache_dir`].
     pub cache_dir: PathBuf,
@@ -188,6 +192,7 @@ impl Settings {
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))],
             admin: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9180))),
             admin_hosts: Vec::new(),
+            trusted_proxies: Vec::new(),
             cache_dir,
             max_cache_bytes: 4096 * MIB,
             max_manifest_bytes: MANIFEST_BYTES,
@@ -265,6 +270,7 @@ impl Settings {
         }
         settings.admin_hosts =
             raw.admin_hosts.iter().filter_map(|host| admin::read_host(host, findings)).collect();
+        settings.trusted_proxies = proxies::read(&raw.trusted_proxies, findings);
         if let Some(dir) = &raw.cache_dir {
             settings.cache_dir = root.join(&dir.value);
             if dir.value.is_empty() || settings.cache_dir.is_file() {

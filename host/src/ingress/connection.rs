@@ -15,10 +15,12 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use futures_util::future::AbortHandle;
+use ipnet::IpNet;
 
 use super::{
     body::BodyBudget,
     crowd::Party,
+    forwarded::Peer,
     heap::{HeapBudget, HeapShare},
     request_id::RequestId,
     respond::Problem,
@@ -69,6 +71,8 @@ pub(super) struct Connection {
     breaks_off: AtomicBool,
     /// The answer that was sent for bytes that are no request.
     refused: OnceLock<(Problem, RequestId)>,
+    /// The other end as requests' headers name it. None: there was no request for a function yet.
+    said: OnceLock<Peer>,
 }
 
 impl Connection {
@@ -96,7 +100,13 @@ impl Connection {
             unread: AtomicBool::new(false),
             breaks_off: AtomicBool::new(false),
             refused: OnceLock::new(),
+            said: OnceLock::new(),
         })
+    }
+
+    /// The other end as requests' headers name it.
+    pub(super) fn said(&self, trusted: &[IpNet]) -> &Peer {
+        self.said.get_or_init(|| Peer::of(self.peer, trusted))
     }
 
     /// Whether nothing is asked and nothing is left to send: the client's next request is waited for. `flushed` is

@@ -8,6 +8,7 @@ use std::{borrow::Cow, panic::AssertUnwindSafe, sync::Arc, time::Instant};
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Version, header, request::Parts};
 use hyper::body::Incoming;
+use ipnet::IpNet;
 
 use super::{
     body::RequestBody,
@@ -33,6 +34,7 @@ pub(super) struct Dispatch<H: Handler> {
     routes: Arc<Routes<H::Target>>,
     max_headers: usize,
     max_target_bytes: usize,
+    trusted_proxies: Arc<[IpNet]>,
 }
 
 /// The decision about a request.
@@ -49,6 +51,7 @@ impl<H: Handler> Dispatch<H> {
             routes,
             max_headers: options.headers,
             max_target_bytes: options.target_bytes,
+            trusted_proxies: Arc::clone(&options.trusted_proxies),
         }
     }
 
@@ -83,12 +86,15 @@ impl<H: Handler> Dispatch<H> {
                 matched = Some(Arc::clone(&route));
                 connection.asks_for(self.handler.tenant(&route.value().target));
                 sharing = Sharing::of(route.value(), &parts.headers);
+                let from = connection.said(&self.trusted_proxies).clone();
+                let client = from.client(&parts.headers, &self.trusted_proxies);
                 let exchange = Exchange {
                     route,
                     params,
                     parts: cleaned(parts),
                     body,
-                    peer: connection.peer,
+                    client,
+                    from,
                     scheme: "http",
                     request_id: request_id.clone(),
                     trace,

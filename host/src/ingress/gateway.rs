@@ -15,7 +15,7 @@ use crate::{
     function::Revision,
     invocation::{Awaited, Excess, Failure, HttpRequest, Invoker, Seen},
     manifest::Limits,
-    telemetry::{Context, InvocationId, Metrics, TraceId, UnroutedRecord},
+    telemetry::{Context, InvocationId, Metrics, SpanId, TraceId, UnroutedRecord},
 };
 
 /// Hands requests to the functions of their routes.
@@ -89,6 +89,8 @@ impl Handler for Gateway {
             invocation: InvocationId(random::unique_u128()),
             request_id: Some(exchange.request_id.as_str().into()),
             trace_id: Some(TraceId(exchange.trace.trace_id())),
+            span_id: Some(SpanId(exchange.trace.span_id())),
+            client: Some(exchange.client),
         });
         let seen = Seen { method: exchange.parts.method.clone(), uri: exchange.parts.uri.clone() };
         self.invoke(exchange, &context, &seen).await

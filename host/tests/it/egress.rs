@@ -224,7 +224,9 @@ async fn the_trace_and_the_requests_id_go_along() {
         let head = upstream.heads().remove(1);
         let (record, _) = served.record().await;
         let trace = record["trace_id"].as_str().unwrap();
-        assert!(head.contains(&format!("\r\ntraceparent: 00-{trace}-")), "{head}");
+        let span = record["span_id"].as_str().unwrap();
+        assert!(head.contains(&format!("\r\ntraceparent: 00-{trace}-{span}-03\r\n")), "{head}");
+        assert_eq!(record["client"], "127.0.0.1");
         let id = record["request_id"].as_str().unwrap();
         assert!(head.contains(&format!("\r\nx-request-id: {id}\r\n")), "{head}");
     }

@@ -447,6 +447,7 @@ fn fixed_settings(now: &Settings, new: &Settings) -> Vec<&'static str> {
         ("`listen`", now.listen != new.listen),
         ("`admin`", now.admin != new.admin),
         ("`admin_hosts`", now.admin_hosts != new.admin_hosts),
+        ("`trusted_proxies`", now.trusted_proxies != new.trusted_proxies),
         ("`cache_dir`", now.cache_dir != new.cache_dir),
         ("`max_cache_mib`", now.max_cache_bytes != new.max_cache_bytes),
         ("`residency`", now.residency != new.residency),
