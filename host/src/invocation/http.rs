@@ -239,7 +239,6 @@ async fn run(
     let (spec, bodies) = (live.spec(), live.bodies());
     let limits = &spec.limits;
     let (send, mut head) = oneshot::channel();
-    let mut status = None;
     let result = {
         let mut guest = pin!(live.sandbox.serve(request, send));
         // A head is most often set in the same step in which the guest ends, or fails.
@@ -262,7 +261,7 @@ async fn run(
                         }
                         ended => ended,
                     };
-                    let answering = Answering { head, respond, status: &mut status };
+                    let answering = Answering { head, respond, status: &mut live.status };
                     match ended {
                         Some(ended) => answering.ended(ended, &progress, limits).await,
                         None => answering.runs_on(guest, &progress, limits).await,
@@ -271,7 +270,6 @@ async fn run(
             },
         }
     };
-    live.status = status;
     live.end(result.as_ref().copied()).outcome
 }
 

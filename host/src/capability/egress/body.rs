@@ -69,15 +69,16 @@ impl RequestBody {
 
     /// Takes out what is there of the beginning, so that a body that has ended by now has a length. Waits for nothing: a guest may want to
     /// see the response before it writes.
-    pub(super) fn look_ahead(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn look_ahead(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.ahead.len() < PIECES_AHEAD && self.ended.is_none() {
             match Pin::new(&mut self.inner).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => self.ahead.push_back(frame),
                 Poll::Ready(Some(Err(error))) => self.ended = Some(Err(error)),
                 Poll::Ready(None) => self.ended = Some(Ok(())),
-                Poll::Pending => return,
+                Poll::Pending => break,
             }
         }
+        Poll::Ready(())
     }
 
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Code>>> {

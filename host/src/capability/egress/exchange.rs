@@ -5,7 +5,6 @@ use std::{
     future::poll_fn,
     pin::{Pin, pin},
     sync::Arc,
-    task::Poll,
     time::Duration,
 };
 
@@ -118,7 +117,7 @@ pub(super) async fn exchange_over<S: Stream>(
     let Admitted { target, timeouts, places } = admitted;
     let mut request =
         request.map(|inner| RequestBody::new(inner, shared.budget.clone(), shared.report.clone()));
-    poll_fn(|cx| Poll::Ready(request.body_mut().look_ahead(cx))).await;
+    poll_fn(|cx| request.body_mut().look_ahead(cx)).await;
     declare_empty(&mut request);
     let mut sent = send(transport, request, &target, timeouts.first_byte).await?;
     strip(sent.response.headers_mut(), Direction::OutboundResponse);

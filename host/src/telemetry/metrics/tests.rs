@@ -42,7 +42,7 @@ fn an_invocation_is_counted_in_every_figure() {
     cart.observe(Outcome::Ok, &usage);
     cart.observe(Outcome::Trap, &usage);
     cart.observe_status(201);
-    cart.observe_status(502);
+    cart.observe_status(599);
     cart.observe_log(LogTotals { lines: 2, bytes: 100, dropped_bytes: 7 });
     cart.set_revisions(vec!["r7".into()]);
     let text = exposed(&metrics);
