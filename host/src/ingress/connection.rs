@@ -15,7 +15,6 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use futures_util::future::AbortHandle;
-use ipnet::IpNet;
 
 use super::{
     body::BodyBudget,
@@ -40,6 +39,8 @@ pub(super) const PACE_BYTES: u64 = 16 * 1024;
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) peer: SocketAddr,
+    /// The same, as requests' headers name it.
+    pub(super) from: Peer,
     /// The listener's, here because each request has its connection at hand.
     pub(super) budget: BodyBudget,
     /// The heap that the connection's tasks have.
@@ -71,19 +72,19 @@ pub(super) struct Connection {
     breaks_off: AtomicBool,
     /// The answer that was sent for bytes that are no request.
     refused: OnceLock<(Problem, RequestId)>,
-    /// The other end as requests' headers name it. None: there was no request for a function yet.
-    said: OnceLock<Peer>,
 }
 
 impl Connection {
     pub(super) fn new(
         peer: SocketAddr,
+        from: Peer,
         budget: BodyBudget,
         heap: &Arc<HeapBudget>,
         end: AbortHandle,
     ) -> Arc<Connection> {
         Arc::new(Connection {
             peer,
+            from,
             budget,
             heap: HeapAccount::open(),
             heap_share: HeapShare::of(heap),
@@ -100,13 +101,7 @@ impl Connection {
             unread: AtomicBool::new(false),
             breaks_off: AtomicBool::new(false),
             refused: OnceLock::new(),
-            said: OnceLock::new(),
         })
-    }
-
-    /// The other end as requests' headers name it.
-    pub(super) fn said(&self, trusted: &[IpNet]) -> &Peer {
-        self.said.get_or_init(|| Peer::of(self.peer, trusted))
     }
 
     /// Whether nothing is asked and nothing is left to send: the client's next request is waited for. `flushed` is

@@ -86,7 +86,7 @@ impl<H: Handler> Dispatch<H> {
                 matched = Some(Arc::clone(&route));
                 connection.asks_for(self.handler.tenant(&route.value().target));
                 sharing = Sharing::of(route.value(), &parts.headers);
-                let from = connection.said(&self.trusted_proxies).clone();
+                let from = connection.from.clone();
                 let client = from.client(&parts.headers, &self.trusted_proxies);
                 let exchange = Exchange {
                     route,
