@@ -49,7 +49,7 @@ impl Peer {
         }
         let mut client = self.address;
         for address in listed(headers).into_iter().rev() {
-            // Nobody vouches for what comes before an address that is none.
+            // An entry that is no address says nothing of the entries before it.
             let Some(address) = address else { break };
             client = address;
             if !is_trusted(address, trusted) {

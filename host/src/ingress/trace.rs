@@ -16,7 +16,7 @@ const MAX_STATE_BYTES: usize = 1024;
 /// The flags that are known: sampled, and random trace id.
 const KNOWN_FLAGS: u8 = 0b11;
 /// The flags of a trace that begins here: its id was made at random, and it is sampled, because the invocation's record has the
-/// span. Those that come after would take a trace without the second flag for one that nobody wants.
+/// span. Services further on do not record a trace that is not sampled.
 const BEGUN: u8 = 0b11;
 
 /// Where a request stands in a trace.

@@ -60,8 +60,8 @@ pub struct Limits {
     /// a sandbox of its own. For components of wasi:http only; refused at deploy for others.
     pub reuse: u32,
     /// Resource handles (requests, bodies, timers, ...) that one sandbox holds at once. Manifest: `handles`.
-    /// Default 100,000: some runtimes keep one for each piece of a body that they read. What the handles hold counts as memory
-    /// besides. The hostcall that goes over it traps.
+    /// Default 100,000: some runtimes keep one for each piece of a body that they read. The memory behind handles counts
+    /// as the guest's. The hostcall that goes over it traps.
     pub handles: u32,
     /// Random bytes in one hostcall. Manifest: `random_kib`. Default 64 KiB. The hostcall traps.
     pub random_bytes: u64,
@@ -230,7 +230,7 @@ limit_keys! {
     /// Invocations that one instance may serve before it is dropped, several of them at once where its component can. For
     /// components of wasi:http. The memory that one of them leaves, the next one finds.
     reuse = Reuse, 1..=1_000_000, default 1;
-    /// Resource handles (requests, bodies, timers, ...) that one sandbox holds at once. What they hold counts as memory besides.
+    /// Resource handles (requests, bodies, timers, ...) that one sandbox holds at once. The memory behind them counts as the guest's.
     handles = Handles, 1..=1_000_000, default 100_000;
     /// Random bytes in one call of the host, in KiB.
     random_kib = RandomKib, 1..=65_536, default 64;

@@ -150,8 +150,8 @@ async fn drive<S: Stream>(
             ended = &mut connection => match ended {
                 Ok(()) => Ok(()),
                 Err(error) => {
-                    // wasi:http 0.3 drops a response whose connection fails when it is first looked at. What was sent of the
-                    // response is there all the same, and the body's reader sees what is not.
+                    // wasi:http 0.3 drops a response whose connection fails when it is first looked at. The part that was sent is
+                    // there all the same, and the body's reader sees the part that was not.
                     yield_now().await;
                     Err(http_code(&error))
                 }

@@ -52,7 +52,7 @@ async fn an_early_answer_to_an_upload_arrives() {
     .await;
     let resets = Server::start(|mut stream| async move {
         read_head(&mut stream).await;
-        // What was not read makes the close a reset.
+        // The part that was not read makes the close a reset.
         let _ = stream.read_u8().await;
         stream.write_all(TOO_LARGE.as_bytes()).await.unwrap();
     })
