@@ -34,6 +34,8 @@ async fn invoke(host: &Host, revision: &Arc<Revision>) {
         invocation: InvocationId(1),
         request_id: None,
         trace_id: None,
+        span_id: None,
+        client: None,
     });
     let (parts, ()) = http::Request::new(()).into_parts();
     let request =

@@ -122,6 +122,8 @@ impl Called {
             invocation: InvocationId(self.count.fetch_add(1, Ordering::Relaxed).into()),
             request_id: None,
             trace_id: None,
+            span_id: None,
+            client: None,
         });
         let mut parts = http::Request::new(()).into_parts().0;
         parts.uri = Uri::from_static(self.path);

@@ -24,6 +24,7 @@ mod machine;
 mod memory;
 mod outline;
 mod owners;
+mod proxies;
 mod raw;
 mod settings;
 mod tenant;

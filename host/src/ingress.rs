@@ -19,6 +19,7 @@ mod crowd;
 mod dispatch;
 mod drain;
 mod exchange;
+mod forwarded;
 mod frames;
 mod gateway;
 mod heap;

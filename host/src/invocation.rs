@@ -24,7 +24,7 @@ mod stream;
 
 pub use admission::{Admission, Permit, QueueOptions, Refused};
 pub use call::Called;
-pub use headers::{Direction, Excess, strip};
+pub use headers::Excess;
 pub(crate) use http::fields as lean_fields;
 pub use http::{HttpRequest, PARAMS_HEADER, ROUTE_HEADER};
 pub use live::{Awaited, Seen};

@@ -52,6 +52,7 @@ pub mod config;
 pub mod control;
 pub mod engine;
 pub mod event_loop;
+pub mod fields;
 pub mod file;
 pub mod function;
 #[doc(hidden)]

@@ -27,6 +27,7 @@ mod state;
 pub use contract::{CallError, Event, EventFailure, Extension, Retry};
 pub use fault::{DETAIL_BYTES, Fault};
 pub use lean::{LeanField, LeanParam, LeanRequest, LeanResponse};
+pub use limiter::Refusal;
 pub use program::{LinkError, Linkers, Program};
 pub use provisioned::Provisioned;
 pub use reuse::{CONCURRENT, IDLE, Reused, Seat};
@@ -78,6 +79,8 @@ pub struct Usage {
     pub memory_peak_bytes: u64,
     /// From the start of instantiation to the guest's first instruction.
     pub instantiation: Option<Duration>,
+    /// The last growth that was refused. Unknown for an instance that others use as well.
+    pub refused: Option<Refusal>,
 }
 
 impl Sandbox {
@@ -138,6 +141,7 @@ impl Sandbox {
                 .map(|limit| limit.saturating_sub(self.store.get_fuel().unwrap_or(0))),
             memory_peak_bytes: state.limiter.peak_bytes(),
             instantiation: self.instantiated,
+            refused: state.limiter.ever_refused(),
         }
     }
 

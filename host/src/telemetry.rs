@@ -29,7 +29,7 @@ pub(crate) use self::text::{displayed, shortened};
 pub use self::{
     guest_log::{GuestLog, LogTotals, Stream},
     health::Health,
-    identity::{Context, InvocationId, Origin, TraceId},
+    identity::{Context, InvocationId, Origin, SpanId, TraceId},
     messages::Messages,
     metrics::{FunctionMetrics, Metrics},
     record::{InvocationLog, Record, UnroutedRecord, Usage},

@@ -18,11 +18,16 @@ pub(super) fn send(request: Request) -> Result<Response> {
     let no_response =
         |code: wasi::ErrorCode| failure(&format!("{code:?}"), &format!("no response from {uri}"));
     let (request, body) = outgoing(request)?;
-    let outgoing_body =
-        request.body().map_err(|()| Error::msg("the request has no body to write"))?;
+    // A request whose body is not touched has none, and the host says so.
+    let outgoing_body = match body.is_empty() {
+        true => None,
+        false => Some(request.body().map_err(|()| Error::msg("the request has no body to write"))?),
+    };
     let pending = outgoing_handler::handle(request, None).map_err(no_response)?;
-    // The part that the other side did not take is not needed: the other side answers or fails anyway.
-    write(outgoing_body, &body);
+    if let Some(outgoing_body) = outgoing_body {
+        // The part that the other side did not take is not needed: the other side answers or fails anyway.
+        write(outgoing_body, &body);
+    }
     let response = loop {
         match pending.get() {
             Some(Ok(response)) => break response.map_err(no_response)?,

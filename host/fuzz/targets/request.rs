@@ -6,12 +6,13 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Version, header::HOST, request::Parts};
 use http_body_util::{BodyExt, Empty};
 use lacewing::{
+    fields::{Direction, strip},
     fuzzing,
     ingress::{
         RequestId, TraceContext,
         route::{Found, RouteKey, Router},
     },
-    invocation::{Direction, Excess, HttpRequest, strip},
+    invocation::{Excess, HttpRequest},
 };
 use lacewing_base::{Limits, Methods};
 

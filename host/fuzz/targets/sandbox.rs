@@ -96,6 +96,8 @@ async fn invoke(host: &Host, program: &Arc<Program>, limits: &Limits) -> Outcome
         invocation: InvocationId(1),
         request_id: None,
         trace_id: None,
+        span_id: None,
+        client: None,
     });
     let log = Arc::new(GuestLog::new(context, limits.log_bytes, Sink::nothing()));
     let deadline = Instant::now() + limits.deadline;

@@ -100,6 +100,8 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
         invocation: InvocationId(1),
         request_id: None,
         trace_id: None,
+        span_id: None,
+        client: None,
     });
     World {
         egress: Arc::new(Egress::new(options).expect("a way out")),

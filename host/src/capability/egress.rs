@@ -22,6 +22,7 @@ mod error;
 mod exchange;
 mod head_bound;
 mod policy;
+mod reads_on;
 mod resolve;
 mod share;
 #[cfg(test)]

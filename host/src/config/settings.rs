@@ -7,11 +7,12 @@ use std::{
     time::Duration,
 };
 
+use ipnet::IpNet;
 use lacewing_base::LimitKey;
 use serde::{Deserialize, Serialize};
 
 use super::raw::{RawAdmission, RawConnections, RawHostFile, RawResidency};
-use super::{AppKey, Caps, Compilation, Counting, MemoryPlan, admin, machine};
+use super::{AppKey, Caps, Compilation, Counting, MemoryPlan, admin, machine, proxies};
 use crate::manifest::raw::{At, Whole};
 use crate::manifest::{Diagnostic, Findings, MANIFEST_BYTES};
 
@@ -29,6 +30,9 @@ pub struct Settings {
     /// Host names, in lower case and without a port, under which [`Settings::admin`] answers besides IP addresses and `localhost`.
     /// Key: `admin_hosts`. Default none. A request for any other host is charged to its connection and answered with 421.
     pub admin_hosts: Vec<String>,
+    /// The networks of proxies that say who asked, in `Forwarded` and `X-Forwarded-*`. Key: `trusted_proxies`. Default none: what
+    /// clients say of themselves is dropped.
+    pub trusted_proxies: Vec<IpNet>,
     /// The directory of compiled components. Key: `cache_dir`, relative to the host file. Default
     /// [`default_cache_dir`].
     pub cache_dir: PathBuf,
@@ -68,7 +72,7 @@ pub struct Settings {
     /// The bounds of metrics. Table: `metrics`.
     pub metrics: Counting,
     /// Upper bounds on every function's limits, and on what an app has. Table: `caps`. Default `memory_mib` 256,
-    /// `table_elements` 100,000, `instances` 64, `memories` 8, which the pool's slots are made for; `handles` 10,000,
+    /// `table_elements` 100,000, `instances` 64, `memories` 8, which the pool's slots are made for; `handles` 100,000,
     /// `random_kib` 1,024, `init_cpu_ms` 60,000 and `log_kib` 16,384, which cost the host and not the guest; [`AppKey`] says
     /// the others. None on the rest.
     pub caps: Caps,
@@ -177,7 +181,7 @@ impl Settings {
         caps.set(LimitKey::Instances, 64);
         caps.set(LimitKey::Memories, 8);
         // Some 10 MiB of the host's memory.
-        caps.set(LimitKey::Handles, 10_000);
+        caps.set(LimitKey::Handles, 100_000);
         // In one call, which nothing interrupts.
         caps.set(LimitKey::RandomKib, 1024);
         // A place among the components that are loaded is taken meanwhile.
@@ -189,6 +193,7 @@ impl Settings {
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))],
             admin: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9180))),
             admin_hosts: Vec::new(),
+            trusted_proxies: Vec::new(),
             cache_dir,
             max_cache_bytes: 4096 * MIB,
             max_manifest_bytes: MANIFEST_BYTES,
@@ -266,6 +271,7 @@ impl Settings {
         }
         settings.admin_hosts =
             raw.admin_hosts.iter().filter_map(|host| admin::read_host(host, findings)).collect();
+        settings.trusted_proxies = proxies::read(&raw.trusted_proxies, findings);
         if let Some(dir) = &raw.cache_dir {
             settings.cache_dir = root.join(&dir.value);
             if dir.value.is_empty() || settings.cache_dir.is_file() {

@@ -17,6 +17,7 @@ const FULL: &str = r##"
 listen = ["0.0.0.0:80", "[::]:0"]
 admin = "off"
 admin_hosts = ["metrics.internal", "Host7.Example.com"]
+trusted_proxies = ["10.1.0.0/16"]
 cache_dir = "cache"
 max_cache_mib = 100
 max_manifest_kib = 64
@@ -116,6 +117,7 @@ fn every_setting_is_taken() {
         listen: vec!["0.0.0.0:80".parse().unwrap(), "[::]:0".parse().unwrap()],
         admin: None,
         admin_hosts: vec!["metrics.internal".to_owned(), "host7.example.com".to_owned()],
+        trusted_proxies: vec!["10.1.0.0/16".parse().unwrap()],
         cache_dir: hosts.path().join("cache"),
         max_cache_bytes: 100 << 20,
         max_manifest_bytes: 64 * 1024,

@@ -69,6 +69,8 @@ impl Host {
             invocation: InvocationId(0),
             request_id: None,
             trace_id: None,
+            span_id: None,
+            client: None,
         });
         Arc::new(GuestLog::new(context, limits.log_bytes, self.invoker().sink().clone()))
     }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
+use http::{HeaderMap, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use lacewing_base::{
@@ -68,7 +68,9 @@ pub struct RequestBody {
     idle: Option<Pin<Box<Sleep>>>,
     /// Whether the connection counts the wait.
     waits: bool,
+    /// Whether the body came to its end.
     ended: bool,
+    is_http2: bool,
 }
 
 /// The size of a request whose body is waited for, in bytes: its task, its timers, its stream.
@@ -109,7 +111,11 @@ impl Room<'_> {
 const FIELD_BYTES: usize = 128;
 
 impl RequestBody {
-    pub(super) fn new(incoming: Incoming, connection: Arc<Connection>) -> RequestBody {
+    pub(super) fn new(
+        incoming: Incoming,
+        connection: Arc<Connection>,
+        version: Version,
+    ) -> RequestBody {
         let ended = incoming.is_end_stream();
         RequestBody {
             incoming,
@@ -119,6 +125,7 @@ impl RequestBody {
             idle: None,
             waits: false,
             ended,
+            is_http2: version >= Version::HTTP_2,
         }
     }
 
@@ -191,6 +198,11 @@ impl RequestBody {
         piece: Option<Result<Frame<Bytes>, hyper::Error>>,
     ) -> Option<Result<Frame<Bytes>, BodyError>> {
         let Some(piece) = piece else {
+            // hyper shows a stream that the client resets with NO_ERROR as one that ends. Of bodies in HTTP/1, it shows no
+            // other end than theirs, and does not tell the end of a chunked one in advance.
+            if self.is_http2 && !self.incoming.is_end_stream() {
+                return Some(Err(BodyError::Gone));
+            }
             self.ended = true;
             return None;
         };
@@ -230,6 +242,9 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
         if let Poll::Ready(piece) = Pin::new(&mut self.incoming).poll_frame(cx) {
             self.idle = None;
             self.connection.note_body_piece();

@@ -19,6 +19,7 @@ use futures_util::future::AbortHandle;
 use super::{
     body::BodyBudget,
     crowd::Party,
+    forwarded::Peer,
     heap::{HeapBudget, HeapShare},
     request_id::RequestId,
     respond::Problem,
@@ -38,6 +39,8 @@ pub(super) const PACE_BYTES: u64 = 16 * 1024;
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) peer: SocketAddr,
+    /// The same, as requests' headers name it.
+    pub(super) from: Peer,
     /// The listener's, here because each request has its connection at hand.
     pub(super) budget: BodyBudget,
     /// The heap that the connection's tasks have.
@@ -74,12 +77,14 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) fn new(
         peer: SocketAddr,
+        from: Peer,
         budget: BodyBudget,
         heap: &Arc<HeapBudget>,
         end: AbortHandle,
     ) -> Arc<Connection> {
         Arc::new(Connection {
             peer,
+            from,
             budget,
             heap: HeapAccount::open(),
             heap_share: HeapShare::of(heap),

@@ -5,15 +5,17 @@
 
 use std::{borrow::Cow, panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
+use lacewing_base::outcome::Outcome;
+
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Version, header, request::Parts};
 use hyper::body::Incoming;
-use lacewing_base::outcome::Outcome;
+use ipnet::IpNet;
 
 use super::{
     body::RequestBody,
     connection::{Connection, InFlight, Sending},
-    cors::preflight_method,
+    cors::{Cors, preflight_method},
     exchange::{Answered, Endpoint, Exchange, Handler, Routes},
     options::Options,
     request_id::{REQUEST_ID_HEADER, RequestId},
@@ -24,7 +26,7 @@ use super::{
 };
 use crate::{
     body::Body,
-    invocation::{Direction, strip},
+    fields::{Direction, strip},
 };
 
 /// Everything that answering a request takes and that requests share.
@@ -33,6 +35,7 @@ pub(super) struct Dispatch<H: Handler> {
     routes: Arc<Routes<H::Target>>,
     max_headers: usize,
     max_target_bytes: usize,
+    trusted_proxies: Arc<[IpNet]>,
 }
 
 /// The decision about a request.
@@ -49,6 +52,7 @@ impl<H: Handler> Dispatch<H> {
             routes,
             max_headers: options.headers,
             max_target_bytes: options.target_bytes,
+            trusted_proxies: Arc::clone(&options.trusted_proxies),
         }
     }
 
@@ -63,31 +67,35 @@ impl<H: Handler> Dispatch<H> {
         // It is nobody's until it is known to have a route.
         let connection = in_flight.connection();
         let (parts, incoming) = request.into_parts();
-        let body = RequestBody::new(incoming, Arc::clone(connection));
+        let body = RequestBody::new(incoming, Arc::clone(connection), parts.version);
         let request_id = RequestId::of(&parts.headers);
         let (method, uri, version) = (parts.method.clone(), parts.uri.clone(), parts.version);
         let ambiguous = is_ambiguous(&parts.headers);
-        let (mut matched, mut origin) = (None, None);
+        let (mut matched, mut sharing) = (None, None);
         let decision = match ambiguous {
             true => Decision::Refuse(Problem::bad_input(BadInput::Malformed).detail(CODED)),
             false => self.decide(&parts, connection),
         };
         let answer = match decision {
             Decision::Answer(response) => Ok(response),
-            Decision::Refuse(problem) => Err(problem),
+            Decision::Refuse(problem) => {
+                sharing = self.sharing_at(&parts);
+                Err(problem)
+            }
             Decision::Invoke(route, params) => {
                 let trace = TraceContext::of(&parts.headers);
                 matched = Some(Arc::clone(&route));
                 connection.asks_for(self.handler.tenant(&route.value().target));
-                if route.value().cors.is_some() {
-                    origin = parts.headers.get(header::ORIGIN).cloned();
-                }
+                sharing = Sharing::of(route.value(), &parts.headers);
+                let from = connection.from.clone();
+                let client = from.client(&parts.headers, &self.trusted_proxies);
                 let exchange = Exchange {
                     route,
                     params,
                     parts: cleaned(parts),
                     body,
-                    peer: connection.peer,
+                    client,
+                    from,
                     scheme: "http",
                     request_id: request_id.clone(),
                     trace,
@@ -99,7 +107,7 @@ impl<H: Handler> Dispatch<H> {
             }
         };
         let (outcome, detail, mut response) = finish(answer, &method, &request_id);
-        if let Some(cors) = matched.as_ref().and_then(|route| route.value().cors.as_ref()) {
+        if let Some(Sharing { cors, origin }) = sharing {
             cors.decorate(origin.as_ref(), response.headers_mut());
         }
         if version < Version::HTTP_2 && (ambiguous || last()) {
@@ -116,6 +124,16 @@ impl<H: Handler> Dispatch<H> {
             elapsed: received.elapsed(),
         });
         response.map(|body| Sending::new(body, in_flight.answered()))
+    }
+
+    /// The sharing of a request that is refused before its route is known, so that a page of another origin can read why.
+    fn sharing_at(&self, parts: &Parts) -> Option<Sharing> {
+        // The answer is stored nowhere, and a client that names no origin does not ask.
+        parts.headers.get(header::ORIGIN)?;
+        let authority = target::authority(parts).ok()?;
+        let routes = self.routes.load();
+        let route = routes.nearest(authority, &parts.method, parts.uri.path())?;
+        Sharing::of(route.value(), &parts.headers)
     }
 
     /// Finds out what to do with a request. Takes no lock: the routes are a snapshot.
@@ -155,6 +173,19 @@ impl<H: Handler> Dispatch<H> {
     }
 }
 
+/// The sharing of a route, and the origin that asks.
+struct Sharing {
+    cors: Arc<Cors>,
+    origin: Option<HeaderValue>,
+}
+
+impl Sharing {
+    fn of<T>(endpoint: &Endpoint<T>, headers: &HeaderMap) -> Option<Sharing> {
+        let cors = endpoint.cors.clone()?;
+        Some(Sharing { cors, origin: headers.get(header::ORIGIN).cloned() })
+    }
+}
+
 const CODED: &str =
     "the request's transfer-encoding is not `chunked` alone, which is all that this server decodes";
 
@@ -183,10 +214,34 @@ fn preflight<T>(
     Some(response)
 }
 
-/// Takes out of the request's header what concerns the connection.
+/// Takes out of the request's header what concerns the connection. The rest says the same in both versions of HTTP.
 fn cleaned(mut parts: Parts) -> Parts {
     strip(&mut parts.headers, Direction::Request);
+    if parts.version >= Version::HTTP_2 {
+        name_host(&mut parts);
+        join_cookies(&mut parts.headers);
+    }
     parts
+}
+
+/// Names the authority of an HTTP/2 request in `Host`, where a function of HTTP/1.1 looks for it (RFC 9113, section 8.3.1).
+fn name_host(parts: &mut Parts) {
+    if let Some(authority) = parts.uri.authority()
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+    {
+        parts.headers.entry(header::HOST).or_insert(host);
+    }
+}
+
+/// Joins the cookies that an HTTP/2 client sends in fields of their own (RFC 9113, section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let crumbs: Vec<&[u8]> =
+        headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if crumbs.len() > 1
+        && let Ok(cookies) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]))
+    {
+        headers.insert(header::COOKIE, cookies);
+    }
 }
 
 /// Makes an answer the response that the client is to see; gives the outcome, and a problem's sentence.
@@ -196,7 +251,10 @@ fn finish(
     request_id: &RequestId,
 ) -> (Outcome, Option<Cow<'static, str>>, Response<Body>) {
     let (outcome, detail, mut response) = match answer {
-        Ok(response) => (Outcome::Ok, None, response),
+        Ok(mut response) => {
+            let outcome = response.extensions_mut().remove::<Outcome>();
+            (outcome.unwrap_or(Outcome::Ok), None, response)
+        }
         Err(problem) => {
             let response = problem.to_response(request_id.as_str());
             (problem.outcome(), Some(problem.into_sentence()), response)

@@ -2,7 +2,7 @@
 
 use std::{
     future::Future,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,6 +13,7 @@ use lacewing_base::outcome::Outcome;
 use super::{
     body::RequestBody,
     cors::Cors,
+    forwarded::Peer,
     request_id::{REQUEST_ID_HEADER, RequestId},
     respond::Problem,
     route::{Params, Route, Router},
@@ -46,8 +47,10 @@ pub struct Exchange<T> {
     pub parts: Parts,
     /// The request's body, not yet read. Dropping it unread is allowed.
     pub body: RequestBody,
-    /// Where the connection comes from.
-    pub peer: SocketAddr,
+    /// The address of the client, as far as proxies are trusted.
+    pub client: IpAddr,
+    /// Where the connection comes from, as the function is told.
+    pub(super) from: Peer,
     /// `http` or `https`, as the client connected.
     pub scheme: &'static str,
     /// Its name in logs.
@@ -59,10 +62,11 @@ pub struct Exchange<T> {
 }
 
 impl<T> Exchange<T> {
-    /// Adds to the request's header what the function is to be told of it: `x-request-id` and `traceparent`. Limits on
-    /// what the client may send are looked at before.
+    /// Adds to the request's header what the function is to be told of it: `x-request-id`, `traceparent`, `forwarded` and
+    /// `x-forwarded-for`. Limits on what the client may send are looked at before.
     pub fn introduce(&mut self) {
         let headers = &mut self.parts.headers;
+        self.from.write_to(headers);
         headers.insert(REQUEST_ID_HEADER, self.request_id.to_value());
         self.trace.write_to(headers);
     }
@@ -116,7 +120,7 @@ pub trait Handler: Send + Sync + 'static {
     /// Answers one request, or says why not. The future is dropped when the client goes away.
     ///
     /// A response is sent as it is, but for the headers that only the host sets: what a guest made was checked where it
-    /// was invoked.
+    /// was invoked. Its outcome is `ok`, unless an [`Outcome`] among its extensions says otherwise.
     fn handle(
         &self,
         exchange: Exchange<Self::Target>,

@@ -2,9 +2,10 @@
 
 use std::{sync::Arc, time::SystemTime};
 
+use lacewing_base::Limits;
+
 use http::Response;
 use http_body_util::BodyExt;
-use lacewing_base::Limits;
 
 use super::{
     exchange::{Answered, Exchange, Handler},
@@ -15,7 +16,7 @@ use crate::{
     body::Body,
     function::Revision,
     invocation::{Awaited, Excess, Failure, HttpRequest, Invoker, Seen},
-    telemetry::{Context, InvocationId, Metrics, TraceId, UnroutedRecord},
+    telemetry::{Context, InvocationId, Metrics, SpanId, TraceId, UnroutedRecord},
 };
 
 /// Hands requests to the functions of their routes.
@@ -40,7 +41,7 @@ impl Gateway {
         let limits = &revision.spec.limits;
         let awaited = self.invoker.awaited(&revision, context, Some(seen));
         if let Some(excess) = Excess::of_headers(&exchange.parts.headers, limits) {
-            return Err(refuse(awaited, too_large(excess)));
+            return Err(refuse(awaited, too_large(excess), context));
         }
         exchange.introduce();
         let authority = exchange.authority().to_owned();
@@ -60,14 +61,14 @@ impl Gateway {
                 .await
             {
                 Ok(body) => body,
-                Err(error) => return Err(refuse(awaited, error.into())),
+                Err(error) => return Err(refuse(awaited, error.into(), context)),
             };
             awaited.over();
             self.invoker.buffered(&revision, context, request, body.bytes.clone()).await
         } else {
             let limit_bytes = limits.request_body_bytes.unwrap_or(Limits::STREAMED_BODY_BYTES);
             if let Err(error) = body.limit(limit_bytes) {
-                return Err(refuse(awaited, error.into()));
+                return Err(refuse(awaited, error.into(), context));
             }
             awaited.over();
             self.invoker.streaming(&revision, context, request, body.boxed_unsync()).await
@@ -89,6 +90,8 @@ impl Handler for Gateway {
             invocation: InvocationId(random::unique_u128()),
             request_id: Some(exchange.request_id.as_str().into()),
             trace_id: Some(TraceId(exchange.trace.trace_id())),
+            span_id: Some(SpanId(exchange.trace.span_id())),
+            client: Some(exchange.client),
         });
         let seen = Seen { method: exchange.parts.method.clone(), uri: exchange.parts.uri.clone() };
         self.invoke(exchange, &context, &seen).await
@@ -113,9 +116,9 @@ impl Handler for Gateway {
     }
 }
 
-fn refuse(awaited: Awaited<'_>, problem: Problem) -> Problem {
+fn refuse(awaited: Awaited<'_>, problem: Problem, context: &Context) -> Problem {
     awaited.refuse(problem.sentence(), problem.outcome(), Some(problem.status().as_u16()));
-    problem
+    problem.invocation(context.invocation.to_string())
 }
 
 fn problem(failure: Failure, context: &Context) -> Problem {

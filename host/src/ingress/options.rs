@@ -1,6 +1,8 @@
 //! The bounds and times of the ingress.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+
+use ipnet::IpNet;
 
 #[cfg(doc)]
 use crate::config::MemoryPlan;
@@ -47,6 +49,8 @@ pub struct Options {
     /// Streams on one HTTP/2 connection that the client has reset and that were not yet looked at. Default 32.
     /// One more, and the connection is closed: nobody who means well resets faster than we look.
     pub reset_streams: usize,
+    /// The networks of proxies that say who asked: [`Settings::trusted_proxies`].
+    pub trusted_proxies: Arc<[IpNet]>,
     /// From the beginning of a drain to the closing of idle connections. Default 100 ms. In it a client that had
     /// already sent its next request gets its answer, which asks it to leave.
     pub drain_linger: Duration,
@@ -66,7 +70,8 @@ impl Options {
     pub fn of(settings: &Settings) -> Options {
         let listeners = settings.listen.len().max(1) as u64;
         let heap_bytes = settings.memory_plan().connection_bytes / listeners;
-        Options { heap_bytes, ..Options::with(&settings.connections) }
+        let trusted_proxies = settings.trusted_proxies.as_slice().into();
+        Options { heap_bytes, trusted_proxies, ..Options::with(&settings.connections) }
     }
 
     fn with(connections: &Connections) -> Options {
@@ -92,6 +97,7 @@ impl Options {
             target_bytes: 8 * KIB,
             streams: max_streams,
             reset_streams: 32,
+            trusted_proxies: Arc::default(),
             drain_linger: Duration::from_millis(100),
             close_linger: Duration::from_secs(1),
         }
@@ -107,6 +113,7 @@ mod tests {
         let seconds = Duration::from_secs;
         let mut settings = Settings::new("/cache".into());
         settings.memory_bytes = Some(1 << 30);
+        settings.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
         settings.connections = Connections {
             max: 1,
             header_timeout: seconds(2),
@@ -126,6 +133,7 @@ mod tests {
             headers: 6,
             streams: 7,
             heap_bytes: 128 << 20,
+            trusted_proxies: Arc::new(["10.0.0.0/8".parse().unwrap()]),
             ..Options::default()
         };
         assert_eq!(Options::of(&settings), expected);

@@ -201,7 +201,7 @@ impl Problem {
         self
     }
 
-    /// The invocation that failed. Without it, the request's id stands in.
+    /// The invocation that failed.
     pub fn invocation(mut self, id: impl Into<Box<str>>) -> Problem {
         self.invocation = Some(id.into());
         self
@@ -260,14 +260,15 @@ impl Problem {
             status: self.cause.status(),
             detail: self.sentence(),
             outcome: outcome.as_str(),
-            invocation: self.invocation.as_deref().unwrap_or(request_id),
+            invocation: self.invocation.as_deref(),
+            request_id: self.invocation.is_none().then_some(request_id),
         };
         // Texts and a number: this cannot fail, and an empty body would still have the status and the outcome.
         serde_json::to_vec(&document).unwrap_or_default().into()
     }
 }
 
-/// RFC 9457, with two members of our own.
+/// RFC 9457, with three members of our own.
 #[derive(Serialize)]
 struct Document<'a> {
     r#type: String,
@@ -275,7 +276,11 @@ struct Document<'a> {
     status: u16,
     detail: &'a str,
     outcome: &'static str,
-    invocation: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    invocation: Option<&'a str>,
+    /// Where no function was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
 }
 
 /// The answer to `OPTIONS`: 204, and the methods that are served.
@@ -381,7 +386,7 @@ mod tests {
         );
         assert_eq!(
             text(&Problem::bad_input(BadInput::Malformed).detail("no \"Host\"")),
-            r#"{"type":"urn:lacewing:outcome:bad_request","title":"Bad request","status":400,"detail":"no \"Host\"","outcome":"bad_request","invocation":"0af7"}"#
+            r#"{"type":"urn:lacewing:outcome:bad_request","title":"Bad request","status":400,"detail":"no \"Host\"","outcome":"bad_request","request_id":"0af7"}"#
         );
     }
 

@@ -146,6 +146,21 @@ impl<T> Router<T> {
         }
     }
 
+    /// The route that an address without a route for its request is closest to: one that serves the path with another method, or
+    /// that would serve the path if the path were well formed. Says whose answer a refusal is, and never what is run.
+    pub fn nearest(&self, host: &str, method: &Method, path: &str) -> Option<&Arc<Route<T>>> {
+        let escaped;
+        let path = match canonical_path(path) {
+            Err(InvalidPath::Encoding { .. }) => {
+                escaped = with_signs_escaped(path);
+                canonical_path(&escaped)
+            }
+            path => path,
+        };
+        let path = path.ok()?;
+        self.chain(host)?.iter().find_map(|table| table.nearest(method, &path))
+    }
+
     /// The methods that are served at a path, as the value of `Allow`. None if it is not served at all.
     pub fn allow(&self, host: &str, path: &str) -> Option<String> {
         allow(self.chain(host)?, &canonical_path(path).ok()?)
@@ -166,6 +181,20 @@ impl<T> Router<T> {
         }
         self.any.as_ref()
     }
+}
+
+/// A path whose percent signs are data where no two hexadecimal digits follow them.
+fn with_signs_escaped(path: &str) -> String {
+    let mut escaped = String::with_capacity(path.len() + 16);
+    let mut parts = path.split('%');
+    escaped.extend(parts.next());
+    for part in parts {
+        let is_byte =
+            part.as_bytes().get(..2).is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit));
+        escaped.push_str(if is_byte { "%" } else { "%25" });
+        escaped.push_str(part);
+    }
+    escaped
 }
 
 /// The value of `Allow` for a path in canonical form, if anything is served there. `OPTIONS` is always allowed, because

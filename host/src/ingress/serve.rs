@@ -33,6 +33,7 @@ use super::{
     dispatch::Dispatch,
     drain::{Drained, Gate, Phase, Place},
     exchange::{Answered, Handler, Routes},
+    forwarded::Peer,
     frames::FrameBudget,
     heap::OfConnection,
     options::Options,
@@ -400,7 +401,8 @@ impl<H: Handler> Ingress<H> {
     {
         let (end, ended): (AbortHandle, AbortRegistration) = AbortHandle::new_pair();
         let gate = &self.gate;
-        let connection = Connection::new(peer, self.budget.clone(), &gate.heap, end);
+        let from = Peer::of(peer, &self.options.trusted_proxies);
+        let connection = Connection::new(peer, from, self.budget.clone(), &gate.heap, end);
         let place = gate.enter(permit, &connection);
         let serving = serve(Arc::clone(self), open, Arc::clone(&connection), place);
         let serving = Abortable::new(serving, ended);

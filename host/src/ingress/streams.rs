@@ -134,7 +134,7 @@ mod tests {
     use futures_util::future::AbortHandle;
 
     use super::*;
-    use crate::ingress::{Options, body::BodyBudget};
+    use crate::ingress::{Options, body::BodyBudget, forwarded::Peer};
 
     /// Tasks of one thread run in the order in which they are spawned. Another client's stream comes after those that begin.
     #[tokio::test(flavor = "current_thread")]
@@ -143,7 +143,8 @@ mod tests {
         let (end, _) = AbortHandle::new_pair();
         let budget = BodyBudget::new(&Options::default());
         let peer = ([127, 0, 0, 1], 1).into();
-        let connection = Connection::new(peer, budget, &gate.heap, end);
+        let from = Peer::of(peer, &[]);
+        let connection = Connection::new(peer, from, budget, &gate.heap, end);
         let streams = Streams::new(Handle::current(), connection, gate);
         let order = Arc::new(Mutex::new(Vec::new()));
         let note = |number: usize| {

@@ -46,7 +46,7 @@ pub(crate) fn read(parts: &Parts, max_bytes: usize) -> Result<Target<'_>, Proble
 }
 
 /// The authority of the target or, where it has none, of `Host`. Where both are there they have to agree.
-fn authority(parts: &Parts) -> Result<&str, Problem> {
+pub(super) fn authority(parts: &Parts) -> Result<&str, Problem> {
     let host = host_header(&parts.headers)?;
     let named = parts.uri.authority().map(Authority::as_str);
     match (named, host) {

@@ -335,6 +335,7 @@ fn routes() -> Router<Endpoint<Deed>> {
     add(Methods::Any, "/panic", Deed::Panic, None);
     add(Methods::Any, "/large", Deed::Large, None);
     add(Methods::Any, "/spin", Deed::Spin, Some(cors.clone()));
+    add(Methods::Any, "/shared/{id}", Deed::Hello, Some(cors.clone()));
     add(Methods::Only(vec![Method::GET, Method::PUT]), "/shared", Deed::Hello, Some(cors));
     add(Methods::Only(vec![Method::OPTIONS]), "/own-options", Deed::Hello, None);
     add(Methods::Every, "/every", Deed::Hello, None);

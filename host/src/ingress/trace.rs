@@ -15,8 +15,9 @@ const MAX_STATE_MEMBERS: usize = 32;
 const MAX_STATE_BYTES: usize = 1024;
 /// The flags that are known: sampled, and random trace id.
 const KNOWN_FLAGS: u8 = 0b11;
-/// The flag of a trace id that was made at random.
-const RANDOM: u8 = 0b10;
+/// The flags of a trace that begins here: its id was made at random, and it is sampled, because the invocation's record has the
+/// span. Services further on do not record a trace that is not sampled.
+const BEGUN: u8 = 0b11;
 
 /// Where a request stands in a trace.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -41,7 +42,7 @@ impl TraceContext {
             Some((trace_id, parent, flags)) => {
                 TraceContext { trace_id, parent: Some(parent), span_id, flags: flags & KNOWN_FLAGS }
             }
-            None => TraceContext { trace_id: unique_u128(), parent: None, span_id, flags: RANDOM },
+            None => TraceContext { trace_id: unique_u128(), parent: None, span_id, flags: BEGUN },
         }
     }
 
@@ -60,7 +61,7 @@ impl TraceContext {
         self.span_id
     }
 
-    /// Whether the client records this trace.
+    /// Whether this trace is recorded: as the client says, and where the client names none.
     pub fn is_sampled(&self) -> bool {
         self.flags & 1 == 1
     }
@@ -197,7 +198,7 @@ mod tests {
             let mut headers = headers(&[("traceparent", bad), ("tracestate", "a=1")]);
             let trace = TraceContext::of(&headers);
             assert_eq!(trace.parent(), None, "{bad}");
-            assert!(!trace.is_sampled());
+            assert!(trace.is_sampled() && trace.to_string().ends_with("-03"));
             trace.write_to(&mut headers);
             assert!(!headers.contains_key("tracestate"), "{bad}");
             assert_eq!(headers["traceparent"].to_str().unwrap(), trace.to_string());

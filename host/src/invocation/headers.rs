@@ -1,11 +1,8 @@
-//! Header fields of one connection or of the host only, and the bounds on a header.
+//! The size that the header of a function's request or response may have.
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::HeaderMap;
 
 use lacewing_base::Limits;
-
-/// The prefix of the names of headers that only the host may set.
-const OWN_PREFIX: &str = "lacewing-";
 
 /// How a header is over the limits of a function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,76 +49,10 @@ impl Excess {
     }
 }
 
-/// The direction of a header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// To a function.
-    Request,
-    /// From a function.
-    Response,
-}
-
-/// Removes what concerns one connection only (RFC 9110, section 7.6.1, and what older clients use), and what begins
-/// with our prefix. Looks at each name once, and allocates only where there is something unusual to remove.
-pub fn strip(headers: &mut HeaderMap, direction: Direction) {
-    let mut unwanted: Vec<HeaderName> = Vec::new();
-    let mut has_connection = false;
-    for name in headers.keys() {
-        match *name {
-            header::CONNECTION => has_connection = true,
-            header::TE if direction == Direction::Request && asks_for_trailers(headers) => {}
-            // A response needs it for its trailers to be sent; in a request it promises what a guest sees anyway.
-            header::TRAILER if direction == Direction::Response => {}
-            _ if concerns_connection(name) || is_own(name) => unwanted.push(name.clone()),
-            _ => {}
-        }
-    }
-    if has_connection {
-        for value in headers.get_all(header::CONNECTION) {
-            listed(value, &mut unwanted);
-        }
-        headers.remove(header::CONNECTION);
-    }
-    for name in unwanted {
-        headers.remove(name);
-    }
-}
-
-fn concerns_connection(name: &HeaderName) -> bool {
-    match *name {
-        header::TE | header::TRAILER | header::TRANSFER_ENCODING | header::UPGRADE => true,
-        _ => {
-            let name = name.as_str();
-            // `proxy` has no meaning, but becomes HTTP_PROXY in environments that copy headers.
-            name.starts_with("proxy-") || matches!(name, "keep-alive" | "proxy" | "http2-settings")
-        }
-    }
-}
-
-fn is_own(name: &HeaderName) -> bool {
-    name.as_str().starts_with(OWN_PREFIX)
-}
-
-fn asks_for_trailers(headers: &HeaderMap) -> bool {
-    headers.get_all(header::TE).iter().all(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"))
-}
-
-/// The header names that a `Connection` header lists, but for those that every reader needs.
-fn listed(value: &HeaderValue, names: &mut Vec<HeaderName>) {
-    for option in value.as_bytes().split(|&b| b == b',').map(<[u8]>::trim_ascii) {
-        let usual =
-            option.eq_ignore_ascii_case(b"close") || option.eq_ignore_ascii_case(b"keep-alive");
-        if !usual
-            && let Ok(name) = HeaderName::from_bytes(option)
-            && !matches!(name, header::HOST | header::CONTENT_LENGTH | header::CONTENT_TYPE)
-        {
-            names.push(name);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use http::HeaderName;
+
     use super::*;
 
     fn map(pairs: &[(&str, &str)]) -> HeaderMap {
@@ -131,44 +62,6 @@ mod tests {
                 .append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
         }
         headers
-    }
-
-    fn names(headers: &HeaderMap) -> Vec<&str> {
-        let mut names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
-        names.sort_unstable();
-        names
-    }
-
-    #[test]
-    fn fields_of_the_connection_are_removed() {
-        let all = [
-            ("connection", "keep-alive, X-Hop , host"),
-            ("connection", "close,x-hop-2"),
-            ("x-hop", "1"),
-            ("x-hop-2", "1"),
-            ("host", "a"),
-            ("keep-alive", "timeout=5"),
-            ("proxy-authorization", "secret"),
-            ("proxy-connection", "close"),
-            ("proxy", "http://evil"),
-            ("te", "trailers"),
-            ("trailer", "x-sum"),
-            ("transfer-encoding", "chunked"),
-            ("upgrade", "h2c"),
-            ("http2-settings", "x"),
-            ("lacewing-outcome", "ok"),
-            ("lacewing-", "x"),
-            ("accept", "*/*"),
-        ];
-        let mut request = map(&all);
-        strip(&mut request, Direction::Request);
-        assert_eq!(names(&request), ["accept", "host", "te"]);
-        let mut response = map(&all);
-        strip(&mut response, Direction::Response);
-        assert_eq!(names(&response), ["accept", "host", "trailer"]);
-        let mut gzip = map(&[("te", "trailers"), ("te", "gzip")]);
-        strip(&mut gzip, Direction::Request);
-        assert!(gzip.is_empty());
     }
 
     #[test]

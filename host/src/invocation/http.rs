@@ -7,6 +7,7 @@ use std::{
 
 use ::http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri,
+    header::{CONTENT_LENGTH, TRAILER},
     request::Parts,
     uri::{Authority, PathAndQuery, Scheme},
 };
@@ -145,7 +146,7 @@ impl Invoker {
             response::from_lean(lean, &revision.spec.limits, limit_bytes, &request.parts.method)
                 .map_err(|error| bad_response(error.to_string()))
         });
-        let result = result.and_then(|response| held(response, revision.tenant.bodies()));
+        let result = result.and_then(|response| charged(response, revision.tenant.bodies()));
         if let Ok(response) = &result {
             live.status = Some(response.status().as_u16());
             live.bytes_out = response.body().full_len().unwrap_or_default();
@@ -182,6 +183,7 @@ impl Invoker {
                     Stop::Request(_)
                     | Stop::ResponseTooLarge
                     | Stop::TrailersTooLarge(_)
+                    | Stop::Broken(_)
                     | Stop::ReaderGone
                     | Stop::NoRoom => None,
                 });
@@ -192,7 +194,7 @@ impl Invoker {
 }
 
 /// Puts a response that is large on an account until it is written.
-fn held(response: Response<Body>, account: &Arc<Share>) -> Result<Response<Body>, Fault> {
+fn charged(response: Response<Body>, account: &Arc<Share>) -> Result<Response<Body>, Fault> {
     match response.body() {
         Body::Full(bytes) if bytes.len() as u64 > FREE_BYTES => {
             let (mut part, bytes) = (account.lease(), bytes.clone());
@@ -212,6 +214,15 @@ struct Head {
     outlet: Arc<Outlet>,
     /// Whether nobody gets the body: what the guest writes of it is thrown away, and the guest does not notice.
     unread: bool,
+    /// How its guest ended, where that was not well, and the head is all that the client gets.
+    bare: Option<Outcome>,
+}
+
+impl Head {
+    /// Whether its status alone tells the client that there is no answer.
+    fn is_failure(&self) -> bool {
+        self.response.status().is_server_error()
+    }
 }
 
 /// Runs the guest to its end.
@@ -242,29 +253,112 @@ async fn run(
             (Some(response), ended) => match open(response, &method, &progress, limits, bodies) {
                 Err(fault) => Err(fault),
                 Ok(head) => {
-                    live.status = Some(head.response.status().as_u16());
-                    let (outlet, unread) = (head.outlet.clone(), head.unread);
-                    // If nobody listens any more, this task is about to be aborted.
-                    let _ = respond.send(head);
                     let ended = match ended {
-                        Some(ended) => ended,
-                        None if unread => run_unread(guest, &outlet, &progress, limits).await,
-                        None => run_on(guest, &progress, limits).await,
+                        None if head.is_failure() && !head.unread => {
+                            held(guest.as_mut(), &head.outlet, &progress, limits).await
+                        }
+                        ended => ended,
                     };
-                    // The limit for which a guest was to be stopped explains how it ended, even where it ended before it was
-                    // stopped. But settling wakes the reader, and a reader that leaves at what it reads explains nothing.
-                    let left = progress.reader_is_gone();
-                    let complete = outlet.settle().await;
-                    match progress.reason() {
-                        Some(Stop::ReaderGone) if !left => finished(ended, complete),
-                        Some(stop) => Err(stopped(stop, limits)),
-                        None => finished(ended, complete),
+                    let answering = Answering { head, respond, status: &mut live.status };
+                    match ended {
+                        Some(ended) => answering.ended(ended, &progress, limits).await,
+                        None => answering.runs_on(guest, &progress, limits).await,
                     }
                 }
             },
         }
     };
     live.end(result.as_ref().copied()).outcome
+}
+
+/// A head that is ready to be sent.
+struct Answering<'a> {
+    head: Head,
+    respond: oneshot::Sender<Head>,
+    /// Set to what was sent.
+    status: &'a mut Option<u16>,
+}
+
+impl Answering<'_> {
+    fn send(self) {
+        *self.status = Some(self.head.response.status().as_u16());
+        // If nobody listens any more, this task is about to be aborted.
+        let _ = self.respond.send(self.head);
+    }
+
+    /// Sends it, and runs the guest to its end.
+    async fn runs_on(
+        self,
+        guest: Pin<&mut impl Future<Output = Result<(), Fault>>>,
+        progress: &Progress,
+        limits: &Limits,
+    ) -> Result<(), Fault> {
+        let (outlet, unread) = (self.head.outlet.clone(), self.head.unread);
+        self.send();
+        let ended = match unread {
+            true => run_unread(guest, &outlet, progress, limits).await,
+            false => run_on(guest, progress, limits).await,
+        };
+        settled(ended, &outlet, progress, limits).await
+    }
+
+    /// Sends it, if that is still an answer: the guest has ended, and the client has nothing yet.
+    async fn ended(
+        mut self,
+        ended: Result<(), Fault>,
+        progress: &Progress,
+        limits: &Limits,
+    ) -> Result<(), Fault> {
+        let result = settled(ended, &self.head.outlet, progress, limits).await;
+        match &result {
+            // The client can be told.
+            Err(fault) if progress.bytes_out() == 0 => {
+                // A runtime that has caught what its handler threw says so, and finishes nothing.
+                let says_enough = self.head.is_failure() || self.head.unread;
+                if fault.outcome == Outcome::BadResponse && says_enough {
+                    self.head.bare = Some(fault.outcome);
+                    self.send();
+                }
+            }
+            Ok(()) | Err(_) => self.send(),
+        }
+        result
+    }
+}
+
+/// How a guest that had set a head ended, and takes out what is left of its body.
+async fn settled(
+    ended: Result<(), Fault>,
+    outlet: &Outlet,
+    progress: &Progress,
+    limits: &Limits,
+) -> Result<(), Fault> {
+    // The limit for which a guest was to be stopped explains how it ended, even where it ended before it was
+    // stopped. But settling wakes the reader, and a reader that leaves at what it reads explains nothing.
+    let left = progress.reader_is_gone();
+    let complete = outlet.settle().await;
+    match progress.reason() {
+        Some(Stop::ReaderGone) if !left => finished(ended, complete),
+        // A guest that fails leaves its body unfinished.
+        Some(Stop::Broken(_)) if ended.is_err() => ended,
+        Some(stop) => Err(stopped(stop, limits)),
+        None => finished(ended, complete),
+    }
+}
+
+/// Runs a guest that says that it failed until a body follows, or until it ends: what is wrong with the answer is best known before it
+/// is sent.
+async fn held(
+    guest: Pin<&mut impl Future<Output = Result<(), Fault>>>,
+    outlet: &Outlet,
+    progress: &Progress,
+    limits: &Limits,
+) -> Option<Result<(), Fault>> {
+    tokio::select! {
+        biased;
+        ended = run_on(guest, progress, limits) => Some(ended),
+        () = outlet.begun() => None,
+    }
 }
 
 /// Runs the guest to its end, or until one of its bodies says that it is to be stopped.
@@ -311,9 +405,10 @@ fn open(
     let (parts, body) = response.into_parts();
     let unread = *method == Method::HEAD || response::is_bodiless(parts.status);
     let limit_bytes = streamed_limit(limits.response_body_bytes);
-    let outlet = Outlet::new(body, progress.clone(), limit_bytes, limits, bodies);
+    let promised = declared.filter(|_| !unread);
+    let outlet = Outlet::new(body, progress.clone(), promised, limit_bytes, limits, bodies);
     let response = Response::from_parts(parts, ());
-    Ok(Head { response, declared, outlet: Arc::new(outlet), unread })
+    Ok(Head { response, declared, outlet: Arc::new(outlet), unread, bare: None })
 }
 
 /// How a guest that had sent a head ended.
@@ -345,6 +440,7 @@ fn stopped(stop: &Stop, limits: &Limits) -> Fault {
             "the response's trailers have {bytes} bytes; the limit is {} KiB (`header_kib`)",
             limit_bytes >> 10
         )),
+        Stop::Broken(error) => bad_response(error.to_string()),
         Stop::ReaderGone => Fault::new(Outcome::Canceled, CLIENT_GONE),
         Stop::NoRoom => Fault::new(
             Outcome::LoadShed,
@@ -371,8 +467,14 @@ fn streamed_limit(limit_bytes: Option<u64>) -> u64 {
 
 /// Attaches the guest to its body. Where nobody gets that, it runs on by itself.
 fn deliver(head: Head, mut guard: AbortOnDrop) -> Response<Body> {
-    let Head { response, declared, outlet, unread } = head;
+    let Head { mut response, declared, outlet, unread, bare } = head;
     let guest = guard.0.take();
+    if let Some(outcome) = bare {
+        response.headers_mut().remove(CONTENT_LENGTH);
+        response.headers_mut().remove(TRAILER);
+        response.extensions_mut().insert(outcome);
+        return response.map(|()| Body::EMPTY);
+    }
     if unread {
         return response.map(|()| Body::EMPTY);
     }

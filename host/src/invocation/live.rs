@@ -1,6 +1,7 @@
 //! An invocation between its admission and its end.
 
 use std::{
+    borrow::Cow,
     sync::Arc,
     time::{Instant, SystemTime},
 };
@@ -15,7 +16,7 @@ use crate::{
     engine::{Engines, Lane, Turn},
     event_loop,
     function::Revision,
-    sandbox::{self, Fault, Program, Sandbox, Seat, Spec},
+    sandbox::{self, Fault, Program, Refusal, Sandbox, Seat, Spec},
     telemetry::{Context, GuestLog, Record, UnroutedRecord, Usage},
 };
 
@@ -336,9 +337,25 @@ impl<S: Used> Live<S> {
         self.revision.metrics.observe(outcome, &usage);
         self.revision.metrics.observe_log(logged);
         let status = self.status.or_else(|| self.seen.as_ref().and_then(|_| outcome.http_status()));
+        if let Some(status) = status {
+            self.revision.metrics.observe_status(status);
+        }
+        let refused = used.refused.filter(|_| outcome != Outcome::MemoryExceeded);
+        let detail = refused.map(|refusal| with_refusal(detail, refusal)).or(detail.map(Cow::from));
+        let detail = detail.as_deref();
         self.invoker.emit(&self.context, self.seen.as_ref(), outcome, status, detail, &usage);
         usage
     }
+}
+
+/// The detail of an invocation whose guest was refused a growth, and ended in another way: a runtime that gives an error to its handler
+/// for that does not say why.
+fn with_refusal<'a>(detail: Option<&'a str>, refusal: Refusal) -> Cow<'a, str> {
+    let Some(detail) = detail else {
+        return format!("the guest went on after a growth was refused: {refusal}").into();
+    };
+    let (sentence, frames) = detail.split_at(detail.find('\n').unwrap_or(detail.len()));
+    format!("{sentence}\n  after a growth was refused: {refusal}{frames}").into()
 }
 
 /// The program of a revision that is not resident. Waiting for it is part of the invocation's time.
@@ -389,6 +406,9 @@ impl Invoker {
     ) {
         let usage = Usage::default();
         revision.metrics.observe(outcome, &usage);
+        if let Some(status) = status {
+            revision.metrics.observe_status(status);
+        }
         self.emit(context, seen, outcome, status, Some(detail), &usage);
     }
 

@@ -15,7 +15,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker, ready},
 };
@@ -30,8 +30,11 @@ use lacewing_base::{
 };
 use tokio::{sync::Notify, task::unconstrained};
 
-use super::headers::{Direction, Excess, strip};
-use crate::body::{BodyError, CutShort, FREE_BYTES, RequestStream, ResponseStream};
+use super::headers::Excess;
+use crate::{
+    body::{BodyError, CutShort, FREE_BYTES, RequestStream, ResponseStream},
+    fields::{Direction, strip},
+};
 
 /// How much of a body that nobody gets is taken all the same, in bytes: most pages, which then need not be written for the
 /// case, and no more than a moment's CPU time.
@@ -53,6 +56,8 @@ pub(super) enum Stop {
     ResponseTooLarge,
     /// Its trailers are more than a header of its function's may be.
     TrailersTooLarge(Excess),
+    /// The body of its response ended before its end, and nothing but the guest is to blame for that.
+    Broken(CutShort),
     /// The request's body did not come to its end.
     Request(BodyError),
     /// The reader of its response is gone.
@@ -153,9 +158,9 @@ impl http_body::Body for RequestBody {
 #[derive(Debug)]
 pub(super) struct Outlet {
     state: Mutex<State>,
-    /// Whether the reader was told that the body breaks off: settling sees only that nothing more comes.
-    is_broken: AtomicBool,
     progress: Arc<Progress>,
+    /// The bytes that the body is to have, where the guest has said so.
+    declared: Option<u64>,
     limit_bytes: u64,
     trailer_fields: u32,
     trailer_bytes: u32,
@@ -165,26 +170,34 @@ pub(super) struct Outlet {
 
 #[derive(Debug)]
 enum State {
-    /// The guest may still write.
-    Open { body: ResponseStream, reader: Option<Waker> },
+    /// The guest may still write. The first piece was taken out if the head was held back for that.
+    Open { body: ResponseStream, first: Option<Frame<Bytes>>, reader: Option<Waker> },
     /// The guest is gone; this is what it left.
     Settled { rest: VecDeque<Frame<Bytes>>, failed: Option<CutShort>, _charged: Option<Lease> },
     /// The reader is gone.
     Closed,
 }
 
+impl State {
+    /// The body broke off. The reader is still to be told of `failed`.
+    fn broken(failed: Option<CutShort>) -> State {
+        State::Settled { rest: VecDeque::new(), failed, _charged: None }
+    }
+}
+
 impl Outlet {
     pub(super) fn new(
         body: ResponseStream,
         progress: Arc<Progress>,
+        declared: Option<u64>,
         limit_bytes: u64,
         limits: &Limits,
         bodies: Arc<Share>,
     ) -> Outlet {
         Outlet {
-            state: Mutex::new(State::Open { body, reader: None }),
-            is_broken: AtomicBool::new(false),
+            state: Mutex::new(State::Open { body, first: None, reader: None }),
             progress,
+            declared,
             limit_bytes,
             trailer_fields: limits.headers,
             trailer_bytes: limits.header_bytes,
@@ -197,19 +210,64 @@ impl Outlet {
     pub(super) async fn settle(&self) -> bool {
         // The pieces are there or not; the runtime's budget for this task must not hide them.
         let complete = unconstrained(poll_fn(|cx| Poll::Ready(self.settle_now(cx)))).await;
-        complete && !self.is_broken.load(Ordering::Relaxed)
+        complete && !matches!(self.progress.reason(), Some(Stop::Broken(_)))
+    }
+
+    /// Comes when the first piece of the body is there, or when the body has ended. Never, if the body breaks off before that: whoever runs
+    /// the guest is told. To be asked before there is a reader.
+    pub(super) async fn begun(&self) {
+        poll_fn(|cx| {
+            let mut state = self.lock();
+            let State::Open { body, first, .. } = &mut *state else { return Poll::Ready(()) };
+            match ready!(self.poll_next(body, cx)) {
+                Some(Ok(frame)) => *first = Some(frame),
+                Some(Err(error)) => {
+                    *state = State::broken(Some(error));
+                    return Poll::Pending;
+                }
+                None => *state = State::Closed,
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    /// The next piece that the guest has written, checked. A body that breaks off ends its guest.
+    fn poll_next(
+        &self,
+        body: &mut ResponseStream,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, CutShort>>> {
+        let piece = match ready!(Pin::new(body).poll_frame(cx)) {
+            Some(Ok(frame)) => self.checked(frame).map(Some),
+            Some(Err(error)) => Err(error),
+            None => self.check_length().map(|()| None),
+        };
+        Poll::Ready(piece.transpose().inspect(|piece| {
+            if let Err(error) = piece {
+                self.progress.stop(Stop::Broken(error.clone()));
+            }
+        }))
+    }
+
+    /// Whether the body, which ends here, is as long as its head says. wasi:http may lose the error of a body that is too short.
+    fn check_length(&self) -> Result<(), CutShort> {
+        let bytes = self.progress.bytes_out();
+        match self.declared.filter(|declared| *declared != bytes) {
+            Some(declared) => Err(CutShort(format!(
+                "its content-length is {declared}, and its body has {bytes} bytes"
+            ))),
+            None => Ok(()),
+        }
     }
 
     fn settle_now(&self, cx: &mut Context<'_>) -> bool {
         let mut state = self.lock();
-        let State::Open { body, reader } = &mut *state else { return true };
-        let (mut rest, reader) = (VecDeque::new(), reader.take());
+        let State::Open { body, first, reader } = &mut *state else { return true };
+        let (mut rest, reader) = (VecDeque::from_iter(first.take()), reader.take());
         let failed = loop {
-            match Pin::new(&mut *body).poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) => match self.checked(frame) {
-                    Ok(frame) => rest.push_back(frame),
-                    Err(error) => break Some(error),
-                },
+            match self.poll_next(body, cx) {
+                Poll::Ready(Some(Ok(frame))) => rest.push_back(frame),
                 Poll::Ready(Some(Err(error))) => break Some(error),
                 Poll::Ready(None) => break None,
                 Poll::Pending => break Some(CutShort("it was not finished".to_owned())),
@@ -262,11 +320,7 @@ impl Outlet {
                         }
                     }
                     Some(Err(error)) => {
-                        *state = State::Settled {
-                            rest: VecDeque::new(),
-                            failed: Some(error),
-                            _charged: None,
-                        };
+                        *state = State::broken(Some(error));
                     }
                     None => *state = State::Closed,
                 }
@@ -276,21 +330,21 @@ impl Outlet {
     }
 
     fn poll_frame(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutShort>>> {
-        match &mut *self.lock() {
-            State::Open { body, reader } => match Pin::new(body).poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(self.checked(frame))),
-                Poll::Pending => {
-                    if reader.as_ref().is_none_or(|reader| !reader.will_wake(cx.waker())) {
-                        *reader = Some(cx.waker().clone());
-                    }
-                    Poll::Pending
+        let mut state = self.lock();
+        match &mut *state {
+            State::Open { first: first @ Some(_), .. } => Poll::Ready(first.take().map(Ok)),
+            State::Open { body, reader, .. } => {
+                let piece = self.poll_next(body, cx);
+                if piece.is_pending()
+                    && reader.as_ref().is_none_or(|reader| !reader.will_wake(cx.waker()))
+                {
+                    *reader = Some(cx.waker().clone());
                 }
-                Poll::Ready(Some(Err(error))) => {
-                    self.is_broken.store(true, Ordering::Relaxed);
-                    Poll::Ready(Some(Err(error)))
+                if let Poll::Ready(Some(Err(_))) = piece {
+                    *state = State::broken(None);
                 }
-                Poll::Ready(None) => Poll::Ready(None),
-            },
+                piece
+            }
             State::Settled { rest, failed, .. } => {
                 Poll::Ready(rest.pop_front().map(Ok).or_else(|| failed.take().map(Err)))
             }
@@ -301,6 +355,7 @@ impl Outlet {
     /// Counts data, and looks at trailers as at a header: they have its limits, and say nothing in the host's name.
     fn checked(&self, mut frame: Frame<Bytes>) -> Result<Frame<Bytes>, CutShort> {
         if let Some(trailers) = frame.trailers_mut() {
+            self.check_length()?;
             if let Some(excess) =
                 Excess::of_fields(trailers, self.trailer_fields, self.trailer_bytes)
             {
@@ -379,15 +434,17 @@ impl http_body::Body for GuestBody {
             // It has ended.
             None => self.guest = None,
             // The task that runs the guest knows why, and stops it.
-            Some(Err(_)) if self.outlet.progress.reason().is_some() => self.guest = None,
-            Some(Err(_)) => {}
+            Some(Err(_)) => self.guest = None,
         }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
         match &*self.outlet.lock() {
-            State::Open { body, .. } => body.is_end_stream(),
+            State::Open { body, first: None, .. } => {
+                body.is_end_stream() && self.outlet.check_length().is_ok()
+            }
+            State::Open { first: Some(_), .. } => false,
             State::Settled { rest, failed, .. } => rest.is_empty() && failed.is_none(),
             State::Closed => true,
         }
@@ -395,8 +452,8 @@ impl http_body::Body for GuestBody {
 
     fn size_hint(&self) -> SizeHint {
         match &*self.outlet.lock() {
-            State::Open { body, .. } => body.size_hint(),
-            State::Settled { .. } | State::Closed => SizeHint::default(),
+            State::Open { body, first: None, .. } => body.size_hint(),
+            State::Open { .. } | State::Settled { .. } | State::Closed => SizeHint::default(),
         }
     }
 }
@@ -428,7 +485,7 @@ mod tests {
         let frames: Vec<_> = frames.collect();
         let body = StreamBody::new(stream::iter(frames)).boxed_unsync();
         let bodies = Budget::new(1 << 20).share(&Weight::new(1));
-        Arc::new(Outlet::new(body, Arc::default(), 1 << 20, &Limits::default(), bodies))
+        Arc::new(Outlet::new(body, Arc::default(), None, 1 << 20, &Limits::default(), bodies))
     }
 
     #[tokio::test]

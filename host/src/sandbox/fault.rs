@@ -22,7 +22,7 @@ use rustix::io::Errno;
 use tokio::task::JoinError;
 use wasmtime::{
     PoolConcurrencyLimitError, Trap, UnknownImportError, WasmBacktrace, WasmtimeBug,
-    error::OutOfMemory,
+    component::ResourceTableError, error::OutOfMemory,
 };
 use wasmtime_wasi::I32Exit;
 
@@ -108,6 +108,9 @@ pub(super) fn classify_under(
     if trap.is_none() && is_out_of_memory(error) {
         let detail = format!("the host gets no more memory from the system: {error:#}");
         return Fault::new(Outcome::LoadShed, detail);
+    }
+    if let Some(fault) = too_many_handles(error, limits) {
+        return fault;
     }
     let outcome = if trap.is_none() && is_ours(error) { Outcome::Internal } else { Outcome::Trap };
     Fault::new(outcome, describe(error, trap))
@@ -216,6 +219,18 @@ fn too_many(error: &wasmtime::Error, limits: &Limits) -> Option<Fault> {
     let detail =
         format!("more than {limit} {what} are needed, and {limit} is the limit (`instances`)");
     Some(Fault::new(Outcome::MemoryExceeded, detail))
+}
+
+/// More handles than the sandbox may hold: in the table of the host's resources, or in that of the guest's handles.
+fn too_many_handles(error: &wasmtime::Error, limits: &Limits) -> Option<Fault> {
+    // The error of the second table has no type.
+    let is_full = matches!(error.downcast_ref(), Some(ResourceTableError::Full))
+        || error.root_cause().to_string().ends_with("store handle limit exceeded");
+    let limit = limits.handles;
+    let text = format!(
+        "more than {limit} handles were held at once, and {limit} is the limit (`handles`)"
+    );
+    is_full.then(|| Fault::new(Outcome::Trap, backtrace(text, error)))
 }
 
 fn describe(error: &wasmtime::Error, trap: Option<&Trap>) -> String {

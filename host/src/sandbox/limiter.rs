@@ -40,15 +40,39 @@ pub(super) struct Limiter {
     /// The charge over that. None: the sandbox is not charged.
     charged: Option<Lease>,
     refused: Option<Refusal>,
+    /// The last growth that the guest lived without.
+    survived: Option<Refusal>,
 }
 
-/// A growth that was refused.
+/// A growth that was refused. Displays as a sentence for the author's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
-    Memory { desired_bytes: usize, limit_bytes: usize },
-    Held { bytes: usize, limit_bytes: usize },
-    Table { desired_elements: usize, limit_elements: usize },
-    Host { desired_bytes: usize },
+pub enum Refusal {
+    /// Linear memories would have been larger together than they may be.
+    Memory {
+        /// Their size, in bytes.
+        desired_bytes: usize,
+        /// The limit, in bytes.
+        limit_bytes: usize,
+    },
+    /// The host's heap holds more for the guest than the guest may have of memory.
+    Held {
+        /// The bytes that the heap holds.
+        bytes: usize,
+        /// The limit, in bytes.
+        limit_bytes: usize,
+    },
+    /// A table would have been larger than it may be.
+    Table {
+        /// Its elements.
+        desired_elements: usize,
+        /// The limit, in elements.
+        limit_elements: usize,
+    },
+    /// The host has no memory left for the tenant.
+    Host {
+        /// The size of memories and tables, in bytes.
+        desired_bytes: usize,
+    },
 }
 
 impl std::fmt::Display for Refusal {
@@ -97,6 +121,7 @@ impl Limiter {
             first_bytes: 0,
             charged: None,
             refused: None,
+            survived: None,
         }
     }
 
@@ -157,9 +182,14 @@ impl Limiter {
         self.refused
     }
 
+    /// The last growth that was refused, whatever the guest has done since.
+    pub(super) fn ever_refused(&self) -> Option<Refusal> {
+        self.refused.or(self.survived)
+    }
+
     /// Notes that the guest does something that no allocator does on its way to giving up.
     pub(super) fn goes_on(&mut self) {
-        self.refused = None;
+        self.survived = self.refused.take().or(self.survived);
     }
 }
 
@@ -266,8 +296,9 @@ mod tests {
         assert!(limiter.memory_growing(1 << 16, 2 << 16, None).unwrap());
         assert_eq!(limiter.refused(), None);
         assert!(!limiter.memory_growing(2 << 16, 3 << 16, None).unwrap());
+        let refused = limiter.refused();
         limiter.goes_on();
-        assert_eq!(limiter.refused(), None);
+        assert_eq!((limiter.refused(), limiter.ever_refused()), (None, refused));
     }
 
     #[test]

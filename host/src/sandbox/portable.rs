@@ -228,9 +228,18 @@ fn to_wasi(error: BodyError) -> WasiHttpError {
 
 fn from_wasi<B>(body: B) -> ResponseStream
 where
-    B: http_body::Body<Data = Bytes, Error: std::fmt::Debug> + Send + 'static,
+    B: http_body::Body<Data = Bytes, Error = WasiHttpError> + Send + 'static,
 {
-    body.map_err(|error| CutShort(format!("{error:?}"))).boxed_unsync()
+    body.map_err(cut_short).boxed_unsync()
+}
+
+fn cut_short(error: WasiHttpError) -> CutShort {
+    CutShort(match error {
+        WasiHttpError::HttpResponseBodySize(Some(bytes)) => {
+            format!("its body has {bytes} bytes, which is not its content-length")
+        }
+        error => format!("its body ended in the error {error:?}"),
+    })
 }
 
 /// A body whose end, or whose reader's, is seen by the other half of `_done`.

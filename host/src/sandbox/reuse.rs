@@ -15,6 +15,8 @@
 //!   that can be told ([`meter`]); deadline, outbound requests and log are. The output of a guest that serves several belongs to the
 //!   one that began last.
 //! - **A trap, or a limit of the sandbox, ends all that the instance serves**, each with that outcome, and its detail says that it was shared.
+//! - An instance that does not answer takes no more. Where several in a row answered before and then did not, none of the revision's is
+//!   used again: what the component was built with cannot do that.
 //! - An invocation that is stopped (deadline, client gone) leaves guest code behind that cannot be stopped alone: the
 //!   instance is retired, and gone when the others are.
 //! - **Slots** are those that the host has for what is made ahead ([`Holdings::provision`](crate::engine::Holdings::provision)). Where none is left, an invocation
@@ -64,11 +66,16 @@ pub const CONCURRENT: u32 = 16;
 /// CPU time of a call after which others may wait for the next one to begin: a tick is sixteen of them.
 const BRISK: Duration = Duration::from_micros(60);
 
+/// Instances in a row that answered once and then did not, after which no instance is used again.
+const UNFIT_AFTER: u32 = 3;
+
 /// The instances of one revision. Dropping it drops those that are idle.
 pub struct Reused {
     // Those that take one more. The one that was used last comes first: its memory is in the caches.
     free: Mutex<Vec<Arc<Instance>>>,
     closed: AtomicBool,
+    /// Instances in a row that answered once and then did not.
+    unfit: AtomicU32,
     engines: Arc<Engines>,
     spec: Arc<Spec>,
     metrics: Arc<FunctionMetrics>,
@@ -95,6 +102,8 @@ pub(super) struct Instance {
     open: AtomicU32,
     /// Whether its component would begin a call at once.
     ready: AtomicBool,
+    /// Whether it has ever answered.
+    answered: AtomicBool,
     /// Whether its last call was short.
     brisk: AtomicBool,
     /// Whether the guest was interrupted, and would go on, when it last came to rest.
@@ -176,6 +185,7 @@ impl Reused {
             Arc::new(Reused {
                 free: Mutex::default(),
                 closed: AtomicBool::new(false),
+                unfit: AtomicU32::new(0),
                 engines: engines.clone(),
                 spec: spec.clone(),
                 metrics: metrics.clone(),
@@ -260,6 +270,7 @@ impl Reused {
             peak_bytes: AtomicU64::new(0),
             open: AtomicU32::new(0),
             ready: AtomicBool::new(true),
+            answered: AtomicBool::new(false),
             brisk: AtomicBool::new(false),
             interrupted: AtomicBool::new(false),
             ended: SetOnce::new(),
@@ -283,6 +294,24 @@ impl Reused {
             (load.free, load.retired) = (false, true);
             drop(load);
             instance.waker.wake();
+        }
+    }
+
+    /// Notes whether an instance that had answered before has answered again.
+    fn note_again(&self, answered: bool, log: &GuestLog) {
+        if answered {
+            // Written seldom: a line of the cache that all threads write is slow.
+            if self.unfit.load(Relaxed) > 0 {
+                self.unfit.store(0, Relaxed);
+            }
+            return;
+        }
+        if self.unfit.fetch_add(1, Relaxed) + 1 == UNFIT_AFTER {
+            self.close();
+            log.note(&format!(
+                "{UNFIT_AFTER} instances in a row answered one request and no second one: what the component was built with \
+                 serves once; each invocation has an instance of its own from now on, as without `reuse`"
+            ));
         }
     }
 

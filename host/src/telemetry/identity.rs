@@ -2,6 +2,7 @@
 
 use std::{
     fmt::{self, Write as _},
+    net::IpAddr,
     sync::{Arc, OnceLock},
 };
 
@@ -88,6 +89,16 @@ hex_ids! {
     TraceId,
 }
 
+/// A span of a W3C trace. Displays as 16 lower-case hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SpanId(pub u64);
+
+impl fmt::Display for SpanId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
 /// The identity that every line and record of one invocation carries.
 #[derive(Clone, Debug)]
 pub struct Context {
@@ -99,6 +110,10 @@ pub struct Context {
     pub request_id: Option<Arc<str>>,
     /// The trace that the invocation is part of.
     pub trace_id: Option<TraceId>,
+    /// The invocation's span in that trace: the parent of what the function does.
+    pub span_id: Option<SpanId>,
+    /// The address of the client that asked, as far as proxies are trusted. None where no request started it.
+    pub client: Option<IpAddr>,
 }
 
 #[cfg(test)]
@@ -114,6 +129,8 @@ pub(super) fn example_context() -> Context {
         invocation: InvocationId(0xabc),
         request_id: Some("req-1".into()),
         trace_id: Some(TraceId(0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736)),
+        span_id: Some(SpanId(0x00f0_67aa_0ba9_02b7)),
+        client: Some([192, 0, 2, 7].into()),
     }
 }
 
@@ -138,5 +155,6 @@ mod tests {
             example_context().trace_id.unwrap().to_string(),
             "4bf92f3577b34da6a3ce929d0e0e4736"
         );
+        assert_eq!(SpanId(0xabc).to_string(), "0000000000000abc");
     }
 }

@@ -24,8 +24,9 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -127,6 +128,50 @@ pub struct ResidencyMetrics {
     pub load: Histogram,
 }
 
+/// How the last reading of the configuration ended: the host file, its manifests, and what was deployed of them.
+#[derive(Debug, Default)]
+pub struct ConfigMetrics {
+    /// In seconds of Unix time; 0 where none did.
+    succeeded_s: AtomicU64,
+    /// Whether the last one failed, or refused an app.
+    failed: AtomicBool,
+}
+
+impl ConfigMetrics {
+    /// Notes the end of a reading. It succeeded if all of it is served now.
+    pub fn note(&self, succeeded: bool) {
+        self.failed.store(!succeeded, Ordering::Relaxed);
+        if succeeded {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            self.succeeded_s.store(now.as_secs(), Ordering::Relaxed);
+        }
+    }
+
+    fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let succeeded_s = self.succeeded_s.load(Ordering::Relaxed);
+        let failed = self.failed.load(Ordering::Relaxed);
+        let was_read = failed || succeeded_s > 0;
+        for (name, help, value) in [
+            (
+                "config_last_reload_successful",
+                "Whether all of the configuration that was read last is served",
+                was_read.then_some(u64::from(!failed)),
+            ),
+            (
+                "config_last_reload_success_timestamp_seconds",
+                "When configuration was last read of which all is served, in seconds of Unix time",
+                (succeeded_s > 0).then_some(succeeded_s),
+            ),
+        ] {
+            if let Some(value) = value {
+                let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+                ConstGauge::new(value).encode(metric)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The figures of the host. The fields are added to where it happens.
 #[derive(Debug)]
 pub struct HostMetrics {
@@ -138,6 +183,8 @@ pub struct HostMetrics {
     pub compilation: Histogram,
     /// The programs in memory.
     pub residency: ResidencyMetrics,
+    /// The configuration.
+    pub config: ConfigMetrics,
 }
 
 /// A figure that is read when it is scraped.
@@ -194,6 +241,7 @@ impl Metrics {
                 recompilations: Counter::default(),
                 load: Histogram::new(&PROGRAM_LOAD),
             },
+            config: ConfigMetrics::default(),
         };
         let collected = Arc::new(Collected { host, sources: Mutex::default() });
         let mut registry = Registry::default();
@@ -266,7 +314,8 @@ impl Collector for Collected {
             .encode_descriptor("build", "The version of the host", None, MetricType::Info)?
             .encode_info(&build)?;
         self.encode_counters(&mut encoder)?;
-        let HostMetrics { compilation, residency, .. } = &self.host;
+        let HostMetrics { compilation, residency, config, .. } = &self.host;
+        config.encode(&mut encoder)?;
         for (name, help, histogram) in [
             ("compilation", "Time to compile a component", compilation),
             ("program_load", "Time to load a program for a request", &residency.load),

@@ -32,6 +32,13 @@ impl Collector for Process {
             }
         }
         let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+        let boot = fs::read_to_string("/proc/stat").unwrap_or_default();
+        if let Some(started) = started_s(&stat, &boot) {
+            let help = "Start time of the process since Unix epoch in seconds";
+            let name = "process_start_time_seconds";
+            let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            ConstGauge::new(started).encode(metric)?;
+        }
         if let Some(ticks) = cpu_ticks(&stat) {
             let help = "Total user and system CPU time spent in seconds";
             encoder
@@ -66,6 +73,13 @@ fn cpu_ticks(stat: &str) -> Option<f64> {
     Some(user + system)
 }
 
+/// The 22nd field counts from the machine's start, which `/proc/stat` has in seconds of Unix time.
+fn started_s(stat: &str, boot: &str) -> Option<f64> {
+    let ticks: f64 = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
+    let booted: f64 = boot.lines().find_map(|line| line.strip_prefix("btime "))?.parse().ok()?;
+    Some(booted + ticks / TICKS_PER_SECOND)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,6 +93,8 @@ mod tests {
         let stat = "1 (a) b) S 1 1 1 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 3 0 100 1 1";
         assert_eq!(cpu_ticks(stat), Some(300.0));
         assert_eq!(cpu_ticks(""), None);
+        assert_eq!(started_s(stat, "cpu 1 2\nbtime 1700000000\n"), Some(1_700_000_001.0));
+        assert_eq!(started_s(stat, ""), None);
     }
 
     #[cfg(target_os = "linux")]
@@ -91,5 +107,6 @@ mod tests {
             assert!(line.is_some_and(|value| value.parse::<u64>().unwrap() > 0), "{name}: {text}");
         }
         assert!(text.contains("\n# TYPE process_cpu_seconds_total counter\n"), "{text}");
+        assert!(text.contains("\nprocess_start_time_seconds "), "{text}");
     }
 }

@@ -155,6 +155,9 @@ impl Record<'_> {
     pub(super) fn push_json(&self, out: &mut String) {
         push_json_head(out, self.time, self.level(), "invocation");
         push_json_context(out, self.context);
+        if let Some(client) = self.context.client {
+            let _ = write!(out, ",\"client\":\"{client}\"");
+        }
         for (key, value) in [("method", self.method), ("path", self.path)] {
             if let Some(value) = value {
                 let _ = write!(out, ",\"{key}\":");
@@ -191,6 +194,9 @@ impl Record<'_> {
             if let Some(value) = value {
                 let _ = write!(out, " {key}={value}");
             }
+        }
+        if let Some(client) = self.context.client {
+            let _ = write!(out, " client={client}");
         }
         push_text_context(out, self.context);
         if let Some(detail) = self.detail() {
@@ -324,7 +330,8 @@ mod tests {
                 "timestamp": "1970-01-01T00:00:00.000000Z", "level": "WARN", "target": "invocation",
                 "tenant": "acme", "app": "shop", "function": "cart", "revision": "r7",
                 "invocation": "00000000000000000000000000000abc", "request_id": "req-1",
-                "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736", "span_id": "00f067aa0ba902b7",
+                "client": "192.0.2.7",
                 "method": "GET", "path": "/a\x1b", "status": 200, "outcome": "trap",
                 "duration_us": 1234, "cpu_us": 987, "memory_peak_bytes": 524_288, "fuel": 42,
                 "bytes_in": 3, "bytes_out": 13, "detail": "wasm trap: unreachable\n  0: f",
@@ -341,8 +348,8 @@ mod tests {
             text,
             "1970-01-01T00:00:00.000000Z  INFO invocation: acme/shop/cart@r7 ok 200 GET /a\\u{1b} \
              duration_us=1234 cpu_us=987 memory_peak_bytes=524288 fuel=42 bytes_in=3 bytes_out=13 \
-             invocation=00000000000000000000000000000abc request_id=req-1 \
-             trace_id=4bf92f3577b34da6a3ce929d0e0e4736 detail=\"a\\nb\""
+             client=192.0.2.7 invocation=00000000000000000000000000000abc request_id=req-1 \
+             trace_id=4bf92f3577b34da6a3ce929d0e0e4736 span_id=00f067aa0ba902b7 detail=\"a\\nb\""
         );
     }
 

@@ -235,6 +235,9 @@ pub(super) fn push_json_context(out: &mut String, context: &Context) {
     if let Some(trace_id) = context.trace_id {
         let _ = write!(out, ",\"trace_id\":\"{trace_id}\"");
     }
+    if let Some(span_id) = context.span_id {
+        let _ = write!(out, ",\"span_id\":\"{span_id}\"");
+    }
 }
 
 /// Appends `time LEVEL target: ` as tracing-subscriber's text format does.
@@ -268,6 +271,9 @@ pub(super) fn push_text_context(out: &mut String, context: &Context) {
     }
     if let Some(trace_id) = context.trace_id {
         let _ = write!(out, " trace_id={trace_id}");
+    }
+    if let Some(span_id) = context.span_id {
+        let _ = write!(out, " span_id={span_id}");
     }
 }
 
@@ -320,7 +326,7 @@ mod tests {
             text,
             "1970-01-01T00:00:00.000000Z  INFO guest: hi\\n2026 INFO fake \\u{1b}[2J \
              origin=acme/shop/cart@r7 stream=stdout invocation=00000000000000000000000000000abc \
-             request_id=req-1 trace_id=4bf92f3577b34da6a3ce929d0e0e4736"
+             request_id=req-1 trace_id=4bf92f3577b34da6a3ce929d0e0e4736 span_id=00f067aa0ba902b7"
         );
     }
 
@@ -336,7 +342,8 @@ mod tests {
                 "timestamp": "1970-01-01T00:00:00.000000Z", "level": "WARN", "target": "guest",
                 "message": "a \"b\"", "tenant": "acme", "app": "shop", "function": "cart", "revision": "r7",
                 "invocation": "00000000000000000000000000000abc", "request_id": "req-1",
-                "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736", "stream": "stderr",
+                "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736", "span_id": "00f067aa0ba902b7",
+                "stream": "stderr",
             })
         );
     }

@@ -10,7 +10,7 @@ mod crowds;
 mod egress;
 mod files;
 mod heap;
-mod http2;
+pub(crate) mod http2;
 mod ingress;
 mod isolation;
 mod names;

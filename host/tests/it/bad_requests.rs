@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
+    attacks::http2::reset_upload,
     harness::{Reply, eventually, guest},
     tenants::{NEIGHBOUR, SUSPECT, Tenants, assert_problem},
 };
@@ -99,6 +100,50 @@ async fn bytes_that_are_no_http_are_refused_and_the_next_request_is_served() {
     }
     tenants.neighbour_is_served().await;
     tenants.served.assert_idle().await;
+}
+
+/// Refused while the function is asked, and before the function runs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_names_the_invocation_that_the_log_has() {
+    for suspect in ["hostile", "portable-03"] {
+        let limits = "request_body_kib = 1\nheaders = 5\nheader_kib = 1";
+        let tenants = Tenants::with(&guest(suspect), limits, |_| {}).await;
+        let post = format!("POST /count HTTP/1.1\r\nhost: {SUSPECT}\r\nconnection: close\r\n");
+        for (request, status) in [
+            (format!("{post}content-length: 2000\r\n\r\n"), 413),
+            (format!("{post}{}\r\n", "x: 1\r\n".repeat(9)), 431),
+            (format!("{post}transfer-encoding: chunked\r\n\r\nzz\r\n"), 400),
+        ] {
+            let reply = raw(&tenants, request).await;
+            assert_eq!(reply.status(), status, "{}", reply.body);
+            let problem: serde_json::Value = serde_json::from_str(&reply.body).unwrap();
+            let ended = tenants.ended().await;
+            assert_eq!(problem["invocation"], ended.record["invocation"], "{problem}");
+            assert_eq!(problem["request_id"], serde_json::Value::Null, "{problem}");
+            assert_eq!(reply.header("x-request-id"), ended.record["request_id"].as_str());
+        }
+    }
+}
+
+/// A stream of HTTP/2 may end without an error, and its body has not ended for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_its_client_resets_is_not_run_as_a_whole_one() {
+    for (suspect, path) in
+        [("hostile", "/body"), ("portable-02", "/count"), ("portable-03", "/count")]
+    {
+        let tenants = Tenants::with(&guest(suspect), "", |_| {}).await;
+        for declared in [None, Some("100")] {
+            for code in [0, 8] {
+                let frames = reset_upload(SUSPECT, path, declared, code);
+                let _socket = tenants.raw(&frames).await;
+                let ended = tenants.ended().await;
+                assert_eq!(ended.outcome(), "canceled", "{suspect} {code}: {}", ended.record);
+                assert_eq!(tenants.counted("ok"), 0);
+            }
+        }
+        tenants.neighbour_is_served().await;
+        tenants.served.assert_idle().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,6 +7,7 @@ use http_body_util::{BodyExt, Empty};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
+    client,
     components::{Core, component_file},
     harness::{Reply, guest},
     tenants::{Ended, SUSPECT, Tenants},
@@ -178,10 +179,10 @@ async fn cut(tenants: &Tenants, path: &str) -> (String, Ended) {
     tenants.served.sink.take();
     let request = Request::builder().method(Method::GET).uri(path).header("host", SUSPECT);
     let response = tenants.served.exchange(request.body(Empty::new()).unwrap()).await;
-    assert_eq!(
-        (response.status().as_u16(), &response.headers()["lacewing-outcome"]),
-        (200, &http::HeaderValue::from_static("ok"))
-    );
+    let head = (response.status().as_u16(), &response.headers()["lacewing-outcome"]);
+    if head != (200, &http::HeaderValue::from_static("ok")) {
+        panic!("{path}: {head:?}, {}", tenants.ended().await.record);
+    }
     let mut body = response.into_body();
     let mut got = Vec::new();
     let error = loop {
@@ -213,6 +214,85 @@ async fn a_stream_that_differs_from_its_head_is_cut() {
     tenants.ended().await;
     tenants.neighbour_is_served().await;
     tenants.served.assert_idle().await;
+}
+
+/// Over HTTP/1.1 and HTTP/2, by handlers of wasi:http 0.3.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_of_another_length_than_its_head_says_is_the_guests_fault() {
+    let tenants = Tenants::with(&guest("hostile-03"), "", |_| {}).await;
+    assert_eq!(tenants.survives("/length/10/10").await.0.text(), "xxxxxxxxxx");
+    for (sent, got, says) in [
+        (9, "xxxxxxxxx", "its content-length is 10, and its body has 9 bytes"),
+        (0, "", "its content-length is 10, and its body has 0 bytes"),
+        (11, "", "its body has 11 bytes, which is not its content-length"),
+    ] {
+        let path = format!("/length/10/{sent}");
+        let (bytes, ended) = cut(&tenants, &path).await;
+        assert_eq!((bytes.as_str(), ended.outcome()), (got, "bad_response"), "{}", ended.record);
+        assert_eq!(ended.detail(), format!("the function's response was cut short: {says}"));
+        assert_eq!(ended.number("bytes_out"), got.len() as u64);
+        let mut client = client::http2(tenants.served.address).await;
+        let url = format!("http://{SUSPECT}{path}");
+        let request = Request::get(url).body(client::upload().1).unwrap();
+        // The reset may overtake the head.
+        if let Ok(response) = client.send_request(request).await {
+            assert_eq!(client::drain(&mut response.into_body()).await, None, "{path}");
+        }
+        assert_eq!(tenants.ended().await.outcome(), "bad_response", "{path}");
+    }
+    tenants.served.assert_idle().await;
+}
+
+/// The client is there all the while.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_its_guest_gives_up_is_no_clients_fault() {
+    let tenants = Tenants::with(&guest("hostile-02"), "", |_| {}).await;
+    let (got, ended) = cut(&tenants, "/abandoned").await;
+    assert_eq!((got.as_str(), ended.outcome()), ("half of ", "bad_response"), "{}", ended.record);
+    let tenants = Tenants::with(&guest("hostile-03"), "", |_| {}).await;
+    let (got, ended) = cut(&tenants, "/bad-end").await;
+    assert_eq!((got.as_str(), ended.outcome()), ("body", "bad_response"), "{}", ended.record);
+    assert!(
+        ended.detail().contains("its body ended in the error InternalError"),
+        "{}",
+        ended.record
+    );
+}
+
+/// A runtime that catches what its handler throws answers with a status, prints why, and finishes nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_that_fails_after_a_head_that_says_so_has_a_whole_answer() {
+    let tenants = Tenants::with(&guest("hostile-02"), "", |_| {}).await;
+    let told = |ended: &Ended, status: u16| {
+        assert_eq!(ended.outcome(), "bad_response", "{}", ended.record);
+        assert_eq!(ended.record["status"], status);
+        assert!(ended.lines.iter().any(|line| line.message == "the handler threw"));
+    };
+    for how in ["drop", "keep", "rest"] {
+        for status in [500, 503] {
+            let path = format!("/fails/{status}/{how}");
+            let reply = tenants.get(&path).await;
+            assert_eq!((reply.status, reply.outcome()), (status, "bad_response"), "{path}");
+            assert_eq!((reply.text(), reply.headers["content-length"].as_bytes()), ("", &b"0"[..]));
+            told(&tenants.ended().await, status);
+            let mut client = client::http2(tenants.served.address).await;
+            let url = format!("http://{SUSPECT}{path}");
+            let request = Request::get(url).body(client::upload().1).unwrap();
+            let reply = Reply::read(client.send_request(request).await.unwrap()).await;
+            assert_eq!((reply.status, reply.outcome(), reply.text()), (status, "bad_response", ""));
+            told(&tenants.ended().await, status);
+        }
+        tenants.neighbour_is_served().await;
+    }
+    let head = tenants.send(SUSPECT, Method::HEAD, "/fails/500/drop", HeaderMap::new(), "").await;
+    assert_eq!((head.status, head.outcome()), (500, "bad_response"));
+    told(&tenants.ended().await, 500);
+    // A head that says nothing of it was not sent yet.
+    for how in ["drop", "keep"] {
+        let path = format!("/fails/200/{how}");
+        tenants.fails(&path, "bad_response", 502, BAD_RESPONSE).await;
+    }
+    tenants.fails("/fails/500/trap", "trap", 502, TRAP).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,8 @@
 //! Outbound HTTP of guests: only where the manifest's grants lead.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method, Request};
+use http_body_util::Empty;
 
 use crate::{
     client,
@@ -51,6 +52,76 @@ async fn a_granted_server_answers() {
         let heads = upstream.heads();
         assert!(heads[0].starts_with("GET /page?x=1 HTTP/1.1\r\n"), "{heads:?}");
         assert!(heads[0].contains(&format!("\r\nhost: {}\r\n", upstream.address)), "{heads:?}");
+        served.assert_idle().await;
+    }
+}
+
+/// By a guest that passes the stream on, and by the SDK, which reads and writes it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_breaks_off_upstream_is_no_clients_fault() {
+    for answer in [
+        "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+    ] {
+        let upstream = Upstream::saying(answer.to_owned()).await;
+        let url = format!("http://{}", upstream.address);
+        for (name, path) in [("hostile-03", "pass"), ("streams", "fetch")] {
+            let served = serve(name, &format!("http = [\"{url}\"]")).await;
+            let request = Request::get(format!("/{path}/{url}/")).header("host", "localhost");
+            let response = served.exchange(request.body(Empty::<Bytes>::new()).unwrap()).await;
+            assert_eq!(response.status(), 200);
+            let mut body = response.into_body();
+            assert_eq!(client::exactly(&mut body, 4).await, b"half");
+            assert_eq!(client::drain(&mut body).await, None, "it is cut");
+            let (record, _) = served.record().await;
+            assert_eq!(
+                (&record["outcome"], &record["bytes_out"]),
+                (&"bad_response".into(), &4.into())
+            );
+            let detail = record["detail"].as_str().unwrap();
+            let says = "the function's response was cut short: ";
+            assert!(detail.starts_with(says), "{detail}");
+            served.assert_idle().await;
+        }
+    }
+}
+
+/// Guests of wasi:http 0.2 and 0.3, over sockets.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_body_of_the_sdks_is_not_chunked() {
+    let upstream = Upstream::start("answer").await;
+    let url = format!("http://{}", upstream.address);
+    for name in ["fetches", "streams"] {
+        let served = serve(name, &format!("http = [\"{url}\"]")).await;
+        for (method, says) in [
+            ("POST", Some("content-length: 0")),
+            ("PUT", Some("content-length: 0")),
+            ("PATCH", Some("content-length: 0")),
+            ("DELETE", None),
+            ("GET", None),
+        ] {
+            let reply = served.get(&format!("/send/{method}/0/{url}/")).await;
+            assert_eq!((reply.status, reply.text()), (200, "200 answer"), "{name}");
+            let head = upstream.heads().pop().unwrap();
+            assert!(head.starts_with(&format!("{method} / HTTP/1.1\r\n")), "{head}");
+            let length = head.lines().find(|line| line.starts_with("content-length"));
+            assert_eq!(length, says, "{name}: {head}");
+            assert!(!head.contains("transfer-encoding"), "{name}: {head}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_early_answer_to_an_upload_reaches_the_guest() {
+    let answer = "HTTP/1.1 413 Too Large\r\ncontent-length: 3\r\nconnection: close\r\n\r\nbig";
+    let upstream = Upstream::saying(answer.to_owned()).await;
+    let url = format!("http://{}", upstream.address);
+    for name in ["fetches", "streams"] {
+        let served = serve(name, &format!("http = [\"{url}\"]")).await;
+        for bytes in [1, 100_000, 400_000, 1_000_000, 8_000_000] {
+            let reply = served.get(&format!("/send/POST/{bytes}/{url}/")).await;
+            assert_eq!((reply.status, reply.text()), (200, "413 big"), "{name} {bytes}");
+        }
         served.assert_idle().await;
     }
 }
@@ -153,7 +224,9 @@ async fn the_trace_and_the_requests_id_go_along() {
         let head = upstream.heads().remove(1);
         let (record, _) = served.record().await;
         let trace = record["trace_id"].as_str().unwrap();
-        assert!(head.contains(&format!("\r\ntraceparent: 00-{trace}-")), "{head}");
+        let span = record["span_id"].as_str().unwrap();
+        assert!(head.contains(&format!("\r\ntraceparent: 00-{trace}-{span}-03\r\n")), "{head}");
+        assert_eq!(record["client"], "127.0.0.1");
         let id = record["request_id"].as_str().unwrap();
         assert!(head.contains(&format!("\r\nx-request-id: {id}\r\n")), "{head}");
     }

@@ -31,6 +31,7 @@ fn assert_tagged(ended: &Ended) {
             ("invocation", context.invocation.to_string()),
             ("request_id", context.request_id.as_deref().unwrap().to_owned()),
             ("trace_id", context.trace_id.unwrap().to_string()),
+            ("span_id", context.span_id.unwrap().to_string()),
         ];
         for (tag, value) in tags {
             assert_eq!(record[tag], value.as_str(), "{tag} of {:?}", line.message);

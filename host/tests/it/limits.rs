@@ -1,12 +1,13 @@
 //! Every limit that a running function can meet: what its client is told, what is recorded, and that nobody else notices.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use lacewing::telemetry::Stream;
 
 use crate::{
+    client::upload,
     components::{Core, component_file},
-    harness::{Served, component, guest},
+    harness::{Reply, Served, component, guest},
     tenants::{SUSPECT, Tenants, assert_problem},
 };
 
@@ -85,6 +86,9 @@ async fn only_a_guest_that_gives_up_over_a_refusal_ran_out_of_memory() {
     let ended = tenants.fails("/allocate-then-panic", "trap", 502, TRAP).await;
     let detail = ended.detail();
     assert!(detail.starts_with("wasm trap: wasm `unreachable` instruction executed"), "{detail}");
+    let refused = detail.lines().nth(1).unwrap();
+    assert!(refused.starts_with("  after a growth was refused: "), "{detail}");
+    assert!(refused.ends_with("the limit is 8 MiB (`memory_mib`)"), "{detail}");
     let ended = tenants.fails("/allocate-then-exit", "memory_exceeded", 502, MEMORY).await;
     assert!(ended.detail().contains("the limit is 8 MiB"), "{}", ended.detail());
     // Without names there is only what happened since: nothing, or a growth that was granted.
@@ -121,6 +125,9 @@ async fn a_guest_that_takes_no_for_an_answer_goes_on() {
     let pages: u64 = reply.text().trim().trim_end_matches(" pages").parse().unwrap();
     assert!(pages <= 128, "8 MiB are 128 pages, and it has {pages}");
     assert_eq!(ended.number("memory_peak_bytes"), pages << 16);
+    let says = "the guest went on after a growth was refused: ";
+    assert!(ended.detail().starts_with(says), "{}", ended.record);
+    assert!(ended.detail().ends_with("the limit is 8 MiB (`memory_mib`)"), "{}", ended.record);
 }
 
 /// A growth that a module refuses itself is nothing that the limit refused, and nothing that the module was given.
@@ -271,7 +278,26 @@ async fn handles_are_bounded() {
     let (reply, _) = tenants.survives("/handles/20").await;
     assert_eq!(reply.text(), "20 timers\n");
     let ended = tenants.fails("/handles/65", "trap", 502, TRAP).await;
-    assert_eq!(ended.detail().lines().next(), Some("resource table has no free keys"));
+    let says = "more than 64 handles were held at once, and 64 is the limit (`handles`)";
+    assert_eq!(ended.detail().lines().next(), Some(says));
+    // By default a guest may keep as many as it has memory for.
+    let tenants = Tenants::hostile("").await;
+    assert_eq!(tenants.survives("/handles/2000").await.0.text(), "2000 timers\n");
+}
+
+/// As runtimes of JavaScript do.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_read_with_a_handle_for_each_piece_passes() {
+    let limits = "cpu_ms = 60_000\ndeadline_ms = 120_000";
+    let tenants = Tenants::with(&guest("portable-02"), limits, |_| {}).await;
+    let (sender, body) = upload();
+    let request = Request::post("/hoard").header("host", SUSPECT).body(body).unwrap();
+    let answer = tenants.served.exchange(request);
+    let (response, ()) = tokio::join!(answer, sender.mebibytes(64));
+    let reply = Reply::read(response).await;
+    let pieces: u32 = reply.text().parse().unwrap_or_else(|_| panic!("{reply:?}"));
+    assert!(pieces >= 64 << 7, "{pieces}");
+    tenants.served.assert_idle().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -239,6 +239,31 @@ async fn a_deadline_is_its_own_invocations_and_retires_the_instance() {
     host.assert_idle().await;
 }
 
+/// As runtimes of JavaScript do, whose instances answer one request.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_that_answers_once_is_used_once() {
+    let host = serve("hostile-02", "reuse = 100").await;
+    let mut outcomes = Vec::new();
+    let mut said = Vec::new();
+    for _ in 0..12 {
+        outcomes.push(host.get("/once").await.outcome().to_owned());
+        let (record, lines) = host.record().await;
+        assert_eq!(record["outcome"], outcomes[outcomes.len() - 1].as_str());
+        said.extend(lines);
+    }
+    let lost = outcomes.iter().filter(|outcome| *outcome == "no_response").count();
+    assert_eq!((lost, &outcomes[6..]), (3, &["ok"; 6].map(String::from)[..]), "{outcomes:?}");
+    assert_eq!(
+        said,
+        [
+            "3 instances in a row answered one request and no second one: what the component was built with serves once; \
+          each invocation has an instance of its own from now on, as without `reuse`"
+        ]
+    );
+    eventually("none is kept", || figures(&host)[0] == 0).await;
+    host.assert_idle().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kept_instance_takes_no_slot_from_an_invocation() {
     let component = guest("portable-03");

@@ -21,7 +21,7 @@ const LAYERS: &[&[&str]] = &[
     &["telemetry"],
     &["config"],
     &["manifest"],
-    &["body", "event_loop", "file"],
+    &["body", "event_loop", "fields", "file"],
     &["heap"],
 ];
 

@@ -297,7 +297,14 @@ pub(crate) fn assert_problem(reply: &Reply, outcome: &str, status: u16, sentence
     assert_eq!(problem["outcome"], outcome);
     assert_eq!(problem["type"], format!("urn:lacewing:outcome:{outcome}"));
     assert_eq!(problem["detail"], sentence);
+    // An invocation's id, or that of a request which became none.
+    let id = if outcome == "no_route" { "request_id" } else { "invocation" };
+    if id == "request_id" {
+        assert_eq!(problem[id], reply.headers["x-request-id"].to_str().unwrap());
+    }
     let mut keys: Vec<&str> = problem.as_object().unwrap().keys().map(String::as_str).collect();
     keys.sort_unstable();
-    assert_eq!(keys, ["detail", "invocation", "outcome", "status", "title", "type"]);
+    let mut expected = ["detail", id, "outcome", "status", "title", "type"];
+    expected.sort_unstable();
+    assert_eq!(keys, expected);
 }

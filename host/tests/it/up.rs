@@ -423,6 +423,16 @@ async fn tenants_have_their_host_names_and_a_file_that_is_read_again() {
         ]
     };
     assert_eq!(all().await, [red, blue, blue, "no_route"]);
+    let reloaded = async || {
+        let metrics = get(up.admin, "localhost", "/metrics").await.text().to_owned();
+        let figure = |name: &str| {
+            let name = format!("lacewing_config_last_reload_{name} ");
+            metrics.lines().find_map(|line| line.strip_prefix(&name)?.parse::<u64>().ok())
+        };
+        assert!(figure("success_timestamp_seconds") > Some(0), "{metrics}");
+        figure("successful").unwrap()
+    };
+    assert_eq!(reloaded().await, 1);
 
     // One app changes, a tenant comes, and the other tenant is as it was.
     replace(&guest("portable-02"), &hosts.app("blue").join("x.wasm"));
@@ -447,6 +457,7 @@ async fn tenants_have_their_host_names_and_a_file_that_is_read_again() {
     up.line("unknown key `quotas` in `[tenants.red]`");
     up.line("the previous revisions stay in place");
     assert_eq!(all().await, [red, red, red, red]);
+    assert_eq!(reloaded().await, 0);
 
     // An app that cannot be served stays as it was, and the others are taken; a tenant goes.
     fs::write(hosts.app("red").join("x.wasm"), "not wasm").unwrap();
@@ -456,6 +467,7 @@ async fn tenants_have_their_host_names_and_a_file_that_is_read_again() {
     up.line("warning: 1 app refused: red/red (its previous revisions stay in place)");
     up.line("Removed green/red/it@");
     assert_eq!(all().await, [red, blue, blue, "no_route"]);
+    assert_eq!(reloaded().await, 0);
 
     // Put right, it is taken too.
     replace(&guest("portable-03"), &hosts.app("red").join("x.wasm"));
@@ -465,6 +477,7 @@ async fn tenants_have_their_host_names_and_a_file_that_is_read_again() {
 
     up.signal("HUP");
     up.line("Unchanged nothing to swap");
+    assert_eq!(reloaded().await, 1);
     up.signal("TERM");
     assert_eq!(up.exit().code(), Some(0));
 }

@@ -18,6 +18,13 @@ pub(crate) struct Upstream {
 
 impl Upstream {
     pub(crate) async fn start(answer: &'static str) -> Upstream {
+        let length = answer.len();
+        Upstream::saying(format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{answer}"))
+            .await
+    }
+
+    /// Answers every request with these bytes, and closes.
+    pub(crate) async fn saying(answer: String) -> Upstream {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let heads: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -31,9 +38,6 @@ impl Upstream {
                         head.push(socket.read_u8().await.unwrap());
                     }
                     heads.lock().unwrap().push(String::from_utf8(head).unwrap());
-                    let length = answer.len();
-                    let answer =
-                        format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{answer}");
                     socket.write_all(answer.as_bytes()).await.unwrap();
                 }
             }

@@ -57,7 +57,8 @@ pub struct Limits {
     /// a sandbox of its own. For components of wasi:http only; refused at deploy for others.
     pub reuse: u32,
     /// Resource handles (requests, bodies, timers, ...) that one sandbox holds at once. Manifest: `handles`.
-    /// Default 1,024. The hostcall that goes over it traps.
+    /// Default 100,000: some runtimes keep one for each piece of a body that they read. The memory behind handles counts
+    /// as the guest's. The hostcall that goes over it traps.
     pub handles: u32,
     /// Random bytes in one hostcall. Manifest: `random_kib`. Default 64 KiB. The hostcall traps.
     pub random_bytes: u64,
@@ -98,7 +99,7 @@ impl Default for Limits {
             rate_per_s: None,
             provisioned: 0,
             reuse: 1,
-            handles: 1024,
+            handles: 100_000,
             random_bytes: 64 * KIB,
             outbound_concurrency: 16,
             outbound_requests: 64,
@@ -212,9 +213,9 @@ limit_keys! {
     /// them at once. For components of `wasi:http` only. An invocation can read the memory that an
     /// earlier one left.
     reuse = Reuse, 1..=1_000_000, default 1;
-    /// Resource handles (requests, bodies, timers, ...) that one sandbox holds at once. The call
-    /// that goes beyond it traps.
-    handles = Handles, 1..=1_000_000, default 1024;
+    /// Resource handles (requests, bodies, timers, ...) that one sandbox holds at once. The memory
+    /// behind them counts as the guest's. The call that goes beyond it traps.
+    handles = Handles, 1..=1_000_000, default 100_000;
     /// Random bytes in one call of the host. A call that asks for more traps.
     random_kib = RandomKib, 1..=65_536, default 64;
     /// Outbound requests of one invocation that are open at once. The next one waits.

@@ -54,7 +54,7 @@ outcomes! {
     MemoryExceeded = "memory_exceeded",
     /// The guest trapped.
     Trap = "trap",
-    /// The guest answered with something that is no HTTP response, or with one over its limits.
+    /// The guest answered with something that is no HTTP response, with one over its limits, or with one that it did not finish.
     BadResponse = "bad_response",
     /// The guest returned without a response.
     NoResponse = "no_response",

@@ -1,6 +1,7 @@
 //! Bodies of outbound requests and responses: counted, and not waited for without end.
 
 use std::{
+    collections::VecDeque,
     convert::Infallible,
     pin::Pin,
     sync::{
@@ -49,9 +50,46 @@ pub(super) type Report = Arc<dyn Fn(&EgressError) + Send + Sync>;
 
 /// A guest's request body on its way out.
 pub(super) struct RequestBody {
-    pub(super) inner: WasiBody,
-    pub(super) budget: Arc<Budget>,
-    pub(super) report: Report,
+    inner: WasiBody,
+    /// The beginning, which was taken out before the request's head is sent.
+    ahead: VecDeque<Frame<Bytes>>,
+    /// How the body ended, where that was seen ahead.
+    ended: Option<Result<(), Code>>,
+    budget: Arc<Budget>,
+    report: Report,
+}
+
+/// The pieces that are looked at before a request's head is sent: one, and whether another one follows.
+const PIECES_AHEAD: usize = 2;
+
+impl RequestBody {
+    pub(super) fn new(inner: WasiBody, budget: Arc<Budget>, report: Report) -> RequestBody {
+        RequestBody { inner, ahead: VecDeque::new(), ended: None, budget, report }
+    }
+
+    /// Takes out what is there of the beginning, so that a body that has ended by now has a length. Waits for nothing: a guest may want to
+    /// see the response before it writes.
+    pub(super) fn look_ahead(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.ahead.len() < PIECES_AHEAD && self.ended.is_none() {
+            match Pin::new(&mut self.inner).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => self.ahead.push_back(frame),
+                Poll::Ready(Some(Err(error))) => self.ended = Some(Err(error)),
+                Poll::Ready(None) => self.ended = Some(Ok(())),
+                Poll::Pending => break,
+            }
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Code>>> {
+        if let Some(frame) = self.ahead.pop_front() {
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        match &mut self.ended {
+            None => Pin::new(&mut self.inner).poll_frame(cx),
+            Some(ended) => Poll::Ready(std::mem::replace(ended, Ok(())).err().map(Err)),
+        }
+    }
 }
 
 impl Body for RequestBody {
@@ -62,7 +100,7 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Code>>> {
-        let frame = match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
+        let frame = match ready!(self.poll_piece(cx)) {
             Some(Ok(frame)) => frame,
             end_or_error => return Poll::Ready(end_or_error),
         };
@@ -76,11 +114,26 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        let ended = match &self.ended {
+            None => self.inner.is_end_stream(),
+            Some(ended) => ended.is_ok(),
+        };
+        ended && self.ahead.is_empty()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        let ahead = self.ahead.iter().map(|frame| frame.data_ref().map(|data| data.len() as u64));
+        // Trailers go with chunks only.
+        let ahead: Option<u64> = ahead.sum();
+        let rest = match &self.ended {
+            None => self.inner.size_hint().exact(),
+            Some(Ok(())) => Some(0),
+            Some(Err(_)) => None,
+        };
+        match ahead.zip(rest) {
+            Some((ahead, rest)) => SizeHint::with_exact(ahead + rest),
+            None => SizeHint::default(),
+        }
     }
 }
 

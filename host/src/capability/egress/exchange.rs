@@ -2,12 +2,14 @@
 
 use std::{
     convert::Infallible,
+    future::poll_fn,
     pin::{Pin, pin},
     sync::Arc,
     time::Duration,
 };
 
 use http::{HeaderValue, Method, Request, Response, Uri, Version, header, uri::PathAndQuery};
+use http_body::Body as _;
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
@@ -15,6 +17,7 @@ use lacewing_base::name::TenantName;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{Semaphore, oneshot},
+    task::yield_now,
     time::{Instant, timeout, timeout_at},
 };
 use wasmtime_wasi_http::{Error as Code, RequestOptions, WasiBody};
@@ -26,8 +29,10 @@ use super::{
     error::{EgressError, http_code},
     head_bound::{HeadArrived, HeadBound},
     policy::{Policy, Target},
+    reads_on::ReadsOn,
     share::Share,
 };
+use crate::fields::{Direction, strip};
 
 /// Header fields of a response, and of its trailers.
 const MAX_HEADERS: usize = 128;
@@ -108,12 +113,12 @@ pub(super) async fn exchange_over<S: Stream>(
     request: Request<WasiBody>,
 ) -> Result<(Response<WasiBody>, Driver), EgressError> {
     let Admitted { target, timeouts, places } = admitted;
-    let request = request.map(|inner| RequestBody {
-        inner,
-        budget: shared.budget.clone(),
-        report: shared.report.clone(),
-    });
-    let sent = send(transport, request, &target, timeouts.first_byte).await?;
+    let mut request =
+        request.map(|inner| RequestBody::new(inner, shared.budget.clone(), shared.report.clone()));
+    poll_fn(|cx| request.body_mut().look_ahead(cx)).await;
+    declare_empty(&mut request);
+    let mut sent = send(transport, request, &target, timeouts.first_byte).await?;
+    strip(sent.response.headers_mut(), Direction::OutboundResponse);
     let (connection, read) = oneshot::channel();
     let reading = Reading { _connection: connection, _places: places.clone() };
     let response = sent.response.map(|incoming| {
@@ -140,7 +145,15 @@ async fn drive<S: Stream>(
         None => Ok(()),
         Some(mut connection) => tokio::select! {
             biased;
-            ended = &mut connection => ended.map_err(|error| http_code(&error)),
+            ended = &mut connection => match ended {
+                Ok(()) => Ok(()),
+                Err(error) => {
+                    // wasi:http 0.3 drops a response whose connection fails when it is first looked at. The part that was sent is
+                    // there all the same, and the body's reader sees the part that was not.
+                    yield_now().await;
+                    Err(http_code(&error))
+                }
+            },
             _ = read => Ok(()),
         },
     };
@@ -153,7 +166,7 @@ pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for S {}
 
-type Connection<S> = Pin<Box<http1::Connection<TokioIo<HeadBound<S>>, RequestBody>>>;
+type Connection<S> = Pin<Box<http1::Connection<TokioIo<HeadBound<ReadsOn<S>>>, RequestBody>>>;
 
 /// A request that was sent, and the head of its response.
 struct Sent<S: Stream> {
@@ -192,11 +205,22 @@ fn prepare(request: &mut Request<WasiBody>, propagation: &Propagation) -> Result
     *request.uri_mut() = origin_form(parts.path_and_query)?;
     *request.version_mut() = Version::HTTP_11;
     let headers = request.headers_mut();
+    // A request that is passed on brings what the last connection, and this host, said of it.
+    strip(headers, Direction::OutboundRequest);
     headers.insert(header::HOST, host);
     // The connection serves this one request.
     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     propagation.add_to(headers);
     Ok(())
+}
+
+/// Says that there is no body where a server has to expect one (RFC 9110, section 8.6). Otherwise an empty body would be sent as
+/// chunks, or not be told from one that is still to come.
+fn declare_empty(request: &mut Request<RequestBody>) {
+    let expects_body = [Method::POST, Method::PUT, Method::PATCH].contains(request.method());
+    if expects_body && request.body().is_end_stream() {
+        request.headers_mut().entry(header::CONTENT_LENGTH).or_insert(HeaderValue::from(0));
+    }
 }
 
 fn origin_form(path: Option<PathAndQuery>) -> Result<Uri, EgressError> {
@@ -219,7 +243,7 @@ async fn send<S: Stream>(
 ) -> Result<Sent<S>, EgressError> {
     let failed = |source| EgressError::Http { target: target.clone(), source };
     let arrived = HeadArrived::default();
-    let transport = HeadBound::new(transport, MAX_BYTES_TO_HEAD, arrived.clone());
+    let transport = HeadBound::new(ReadsOn::new(transport), MAX_BYTES_TO_HEAD, arrived.clone());
     let (mut sender, connection) = http1::Builder::new()
         .max_headers(MAX_HEADERS)
         .max_header_size(MAX_HEADER_BYTES)
@@ -229,17 +253,27 @@ async fn send<S: Stream>(
         .map_err(failed)?;
     let mut connection = Box::pin(connection);
     let mut response = pin!(timeout(first_byte, sender.send_request(request)));
-    let (response, ended) = tokio::select! {
+    let first = tokio::select! {
         biased;
-        response = &mut response => (response, false),
-        ended = &mut connection => {
-            ended.map_err(failed)?;
-            (response.await, true)
+        response = &mut response => Ok(response),
+        ended = &mut connection => Err(ended),
+    };
+    let (response, connection) = match first {
+        Ok(response) => (response, Some(connection)),
+        // The response may have come in the step in which the connection ended. A server that answers an upload early, and
+        // closes, ends the connection in an error.
+        Err(ended) => {
+            drop(connection);
+            let response = response.await;
+            if !matches!(response, Ok(Ok(_))) {
+                ended.map_err(failed)?;
+            }
+            (response, None)
         }
     };
     let response = response
         .map_err(|_| EgressError::ResponseTimeout { target: target.clone() })?
         .map_err(failed)?;
     arrived.set();
-    Ok(Sent { response, connection: (!ended).then_some(connection) })
+    Ok(Sent { response, connection })
 }

@@ -124,6 +124,8 @@ impl Setup {
             invocation: InvocationId(1),
             request_id: None,
             trace_id: None,
+            span_id: None,
+            client: None,
         });
         let sink = Sink::memory();
         let log = Arc::new(GuestLog::new(context, 64 * 1024, sink.clone()));

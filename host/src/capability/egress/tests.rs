@@ -10,6 +10,7 @@ macro_rules! assert_code {
 }
 
 mod bounds;
+mod exchange;
 
 use std::{
     pin::pin,

@@ -120,6 +120,8 @@ impl Template {
             invocation: InvocationId(0),
             request_id: None,
             trace_id: None,
+            span_id: None,
+            client: None,
         });
         let params: Vec<(&str, &str)> =
             routed.params.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();

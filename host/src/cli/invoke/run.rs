@@ -150,6 +150,8 @@ fn context(revision: &Revision) -> Arc<Context> {
         invocation: InvocationId(nanoseconds),
         request_id: None,
         trace_id: None,
+        span_id: None,
+        client: None,
     })
 }
 

@@ -227,6 +227,9 @@ impl Up {
             refused = outcome?;
             watch = if args.watch { Some(Watch::new(sources, building.end())?) } else { None };
         }
+        if rollout.is_none() {
+            host.metrics().host().config.note(refused.is_none());
+        }
 
         let gateway = Arc::new(Gateway::new(host.invoker().clone(), host.metrics().clone()));
         let connections = descriptors::connections(settings, descriptors);
@@ -321,12 +324,17 @@ impl Up {
                 }
                 self.rollout = Some(self.target.roll_out(read, None));
             }
-            Err(error) => self.report(&error),
+            Err(error) => {
+                self.host.metrics().host().config.note(false);
+                self.report(&error);
+            }
         }
     }
 
     fn end_rollout(&mut self, ended: Result<Ended, Error>) -> Result<(), Error> {
         self.rollout = None;
+        let succeeded = matches!(ended, Ok(Ended { outcome: Ok(None), .. }));
+        self.host.metrics().host().config.note(succeeded);
         match ended {
             Ok(Ended { sources, is_whole, changed, outcome }) => {
                 match outcome {
@@ -492,6 +500,7 @@ fn fixed_settings(now: &Settings, new: &Settings) -> Vec<&'static str> {
         ("`listen`", now.listen != new.listen),
         ("`admin`", now.admin != new.admin),
         ("`admin_hosts`", now.admin_hosts != new.admin_hosts),
+        ("`trusted_proxies`", now.trusted_proxies != new.trusted_proxies),
         ("`cache_dir`", now.cache_dir != new.cache_dir),
         ("`max_cache_mib`", now.max_cache_bytes != new.max_cache_bytes),
         ("`residency`", now.residency != new.residency),

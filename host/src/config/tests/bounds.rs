@@ -244,10 +244,10 @@ note: the cap is here
 #[test]
 fn limits_that_cost_the_host_have_caps_by_default() {
     let limits =
-        "limits = { handles = 10001, random_kib = 1025, init_cpu_ms = 60001, log_kib = 16385 }\n";
+        "limits = { handles = 100001, random_kib = 1025, init_cpu_ms = 60001, log_kib = 16385 }\n";
     let findings = report(limits, "");
     for (limit, value, cap) in [
-        ("handles", 10_001, 10_000),
+        ("handles", 100_001, 100_000),
         ("random_kib", 1025, 1024),
         ("init_cpu_ms", 60_001, 60_000),
         ("log_kib", 16_385, 16_384),

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use futures_util::future::AbortHandle;
 
 use super::*;
-use crate::ingress::{body::BodyBudget, heap::HeapBudget, options::Options};
+use crate::ingress::{body::BodyBudget, forwarded::Peer, heap::HeapBudget, options::Options};
 
 /// A client that holds nothing yet.
 const STRANGER: &str = "198.51.100.1";
@@ -29,7 +29,8 @@ impl Test {
         let peer = SocketAddr::new(client.parse().unwrap(), 1000);
         let (end, _) = AbortHandle::new_pair();
         let (bodies, heap) = (BodyBudget::new(&Options::default()), HeapBudget::new(1 << 30));
-        let connection = Connection::new(peer, bodies, &heap, end.clone());
+        let from = Peer::of(peer, &[]);
+        let connection = Connection::new(peer, from, bodies, &heap, end.clone());
         if let Some(tenant) = tenant {
             connection.asks_for(tenant);
         }

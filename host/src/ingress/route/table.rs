@@ -109,6 +109,21 @@ impl<T> Table<T> {
         Ok(Some(Match { route, params }))
     }
 
+    /// A route that fits a path: one for this method, or else for any other.
+    pub(super) fn nearest(&self, method: &Method, path: &str) -> Option<&Arc<Route<T>>> {
+        let literal = self.literals.get(path);
+        let serving = |method: &Method| {
+            let literal = literal.and_then(|literal| literal.find(method));
+            let tree = || Some(self.trees.as_ref()?.tree(method).at(path).ok()?.value);
+            literal.or_else(tree)
+        };
+        let other = || Some(self.trees.as_ref()?.other.at(path).ok()?.value);
+        serving(method)
+            .or_else(|| self.methods.iter().find_map(serving))
+            .or_else(|| literal.and_then(|literal| literal.routes().first()))
+            .or_else(other)
+    }
+
     /// Adds the methods that are served at a path.
     pub(super) fn allow(&self, path: &str, methods: &mut BTreeSet<String>) {
         let literal = self.literals.get(path);

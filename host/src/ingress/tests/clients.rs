@@ -18,7 +18,7 @@ async fn an_answer_carries_its_outcome_id_date_and_length() {
     assert_eq!((reply.status, reply.header("lacewing-outcome")), (404, Some("no_route")));
     assert_eq!(reply.problem("type"), "urn:lacewing:outcome:no_route");
     assert_eq!(reply.problem("detail"), "no function is served at this address");
-    assert_eq!(Some(reply.problem("invocation").as_str()), reply.header("x-request-id"));
+    assert_eq!(Some(reply.problem("request_id").as_str()), reply.header("x-request-id"));
     assert_eq!(
         host.world.answered(),
         ["GET /u/a%2Fb?x=1 /u/{id} ok 200", "GET /nowhere - no_route 404"]
@@ -43,17 +43,47 @@ async fn a_function_sees_a_clean_request() {
     let names: Vec<&str> = lines[1..].iter().map(|line| line.split(": ").next().unwrap()).collect();
     assert_eq!(
         names,
-        ["accept", "accept", "host", "te", "traceparent", "x-bytes", "x-request-id"],
+        [
+            "accept",
+            "accept",
+            "forwarded",
+            "host",
+            "te",
+            "traceparent",
+            "x-bytes",
+            "x-forwarded-for",
+            "x-request-id"
+        ],
         "{reply:?}"
     );
     let value = |name: &str| {
         lines.iter().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).unwrap()
     };
     assert_eq!(value("x-bytes"), "\u{fffd}\u{fffd}");
+    assert_eq!(value("forwarded"), "for=127.0.0.1;proto=http");
+    assert_eq!(value("x-forwarded-for"), "127.0.0.1");
     assert!(value("traceparent").starts_with("00-0af7651916cd43dd8448eb211c80319c-"));
     assert!(!value("traceparent").contains("b7ad6b7169203331"));
     assert_eq!(value("x-request-id").len(), 32);
     assert_eq!(reply.header("x-request-id"), Some(value("x-request-id")));
+}
+
+#[tokio::test]
+async fn a_function_is_told_who_asked_and_only_trusted_proxies_are_believed() {
+    let claims = "x-forwarded-for: 198.51.100.1\r\nx-forwarded-proto: https\r\nforwarded: for=198.51.100.1\r\n";
+    for (trusted, list, proto) in
+        [(None, "127.0.0.1", false), (Some("127.0.0.0/8"), "198.51.100.1, 127.0.0.1", true)]
+    {
+        let trusted_proxies = trusted.into_iter().map(|network| network.parse().unwrap()).collect();
+        let host = Host::with(Options { trusted_proxies, ..Options::default() }).await;
+        for version in ["1.1", "1.0"] {
+            let mut client = host.connect().await;
+            client.send(format!("GET /show HTTP/{version}\r\nhost: h\r\n{claims}\r\n")).await;
+            let shown = client.reply().await.body;
+            assert!(shown.contains(&format!("\nx-forwarded-for: {list}\n")), "{shown}");
+            assert_eq!(shown.contains("x-forwarded-proto"), proto, "{shown}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -57,6 +57,7 @@ async fn a_function_sees_the_same_as_over_http1() {
     let response = client.send_request(request("GET", "/show?a=b", "")).await.unwrap();
     let shown = text(response).await;
     assert!(shown.starts_with("GET http://h /show?a=b /show\n"), "{shown}");
+    assert!(shown.contains("\nhost: h\n"), "{shown}");
     let mut mismatch = request("GET", "/show", "");
     mismatch.headers_mut().insert("host", HeaderValue::from_static("other"));
     let response = client.send_request(mismatch).await.unwrap();
@@ -194,12 +195,64 @@ async fn a_client_that_reads_nothing_is_given_up_and_one_that_waits_is_not() {
     assert_eq!(text(relayed).await, "late");
 }
 
-/// `GET http://h/large` with windows of `window` bytes, frame by frame (RFC 9113, section 4.1).
+/// One frame (RFC 9113, section 4.1).
+fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let head = [0, 0, u8::try_from(payload.len()).unwrap(), kind, flags, 0, 0, 0, stream];
+    [&head, payload].concat()
+}
+
+/// A client that sends a part of a body to `/echo`, declares a length or none, and resets the stream with this code.
+fn reset_upload(declared: Option<&str>, code: u8) -> Vec<u8> {
+    let mut block = [&[0x83, 0x86, 0x04, 5][..], b"/echo", &[0x01, 1], b"h"].concat();
+    if let Some(length) = declared {
+        block.extend([0x0f, 13, u8::try_from(length.len()).unwrap()]);
+        block.extend(length.as_bytes());
+    }
+    [
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
+        frame(4, 0, 0, &[]),
+        frame(1, 4, 1, &block),
+        frame(0, 0, 1, b"half of the upload"),
+        frame(3, 0, 1, &[0, 0, 0, code]),
+    ]
+    .concat()
+}
+
+#[tokio::test]
+async fn a_body_that_its_client_resets_is_never_whole() {
+    const NO_ERROR: u8 = 0;
+    const CANCEL: u8 = 8;
+    for declared in [None, Some("100")] {
+        for code in [NO_ERROR, CANCEL] {
+            let host = Host::start().await;
+            let mut client = host.connect().await;
+            client.send(reset_upload(declared, code)).await;
+            let gone = |world: &World| {
+                let errors = world.body_errors.lock().unwrap();
+                errors.as_slice() == [BodyError::Gone]
+            };
+            host.world.until(gone).await;
+            let answered = host.world.answered();
+            assert!(!answered.iter().any(|line| line.ends_with("200")), "{code}: {answered:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn cookies_in_fields_of_their_own_are_one_field() {
+    let host = Host::start().await;
+    let mut client = connect(&host).await;
+    let mut crumbs = request("GET", "/show", "");
+    for crumb in ["session=abc", "theme=dark", "a=b; c=d"] {
+        crumbs.headers_mut().append("cookie", HeaderValue::from_static(crumb));
+    }
+    let shown = text(client.send_request(crumbs).await.unwrap()).await;
+    assert!(shown.contains("\ncookie: session=abc; theme=dark; a=b; c=d\n"), "{shown}");
+    assert_eq!(shown.matches("cookie").count(), 1, "{shown}");
+}
+
+/// `GET http://h/large` with windows of `window` bytes, frame by frame.
 fn large(window: u32) -> Vec<u8> {
-    let frame = |kind: u8, flags: u8, stream: u8, payload: &[u8]| {
-        let head = [0, 0, u8::try_from(payload.len()).unwrap(), kind, flags, 0, 0, 0, stream];
-        [&head, payload].concat()
-    };
     let settings = [&[0, 4][..], &window.to_be_bytes()].concat();
     let block = [&[0x82, 0x86, 0x04, 6][..], b"/large", &[0x01, 1], b"h"].concat();
     [
@@ -258,8 +311,11 @@ async fn limits_are_the_same_as_over_http1() {
     for _ in 0..101 {
         many.headers_mut().append("x", HeaderValue::from_static("1"));
     }
+    many.headers_mut().insert("origin", HeaderValue::from_static("https://a.com"));
+    *many.uri_mut() = "http://h/shared".parse().unwrap();
     let response = client.send_request(many).await.unwrap();
     assert_eq!(response.status(), 431);
+    assert_eq!(response.headers()["access-control-allow-origin"], "https://a.com");
     let long = request("GET", &format!("/{}", "x".repeat(9000)), "");
     assert_eq!(client.send_request(long).await.unwrap().status(), 414);
     let mut large = request("GET", "/", "");

@@ -120,3 +120,35 @@ async fn preflights_are_answered_and_responses_are_decorated() {
     );
     assert_eq!(reply.header("vary"), Some("origin"));
 }
+
+#[tokio::test]
+async fn refusals_at_an_address_that_is_shared_can_be_read_by_other_origins() {
+    let host = Host::start().await;
+    let long = "x".repeat(9000);
+    for (request, status, shared) in [
+        ("DELETE /shared HTTP/1.1\r\nhost: h".to_owned(), 405, true),
+        ("GET /shared/%zz HTTP/1.1\r\nhost: h".to_owned(), 400, true),
+        ("GET /shared/%ff HTTP/1.1\r\nhost: h".to_owned(), 400, true),
+        (format!("GET /shared/{long} HTTP/1.1\r\nhost: h"), 414, true),
+        (format!("GET /shared?{long} HTTP/1.1\r\nhost: h"), 414, true),
+        (
+            "POST /shared HTTP/1.1\r\ntransfer-encoding: gzip, chunked\r\nhost: h".to_owned(),
+            400,
+            true,
+        ),
+        ("DELETE /show HTTP/1.1\r\nhost: h".to_owned(), 405, false),
+        ("GET /nowhere HTTP/1.1\r\nhost: h".to_owned(), 404, false),
+        ("GET /u/%zz HTTP/1.1\r\nhost: h".to_owned(), 400, false),
+    ] {
+        let reply = ask(&host, &format!("{request}\r\norigin: https://a.com")).await;
+        let origin = shared.then_some("https://a.com");
+        assert_eq!(
+            (reply.status, reply.header("access-control-allow-origin")),
+            (status, origin),
+            "{request}"
+        );
+        assert_eq!(reply.header("vary"), shared.then_some("origin"), "{request}");
+        let reply = ask(&host, &format!("{request}\r\norigin: https://b.com")).await;
+        assert_eq!(reply.header("access-control-allow-origin"), None, "{request}");
+    }
+}

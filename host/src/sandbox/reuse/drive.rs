@@ -19,15 +19,19 @@ use wasmtime::{
 use wasmtime_wasi_http::{p2::bindings::Proxy, p3::bindings::Service};
 
 use super::{BRISK, Call, Done, Ended, IDLE, Instance, Kept};
-use crate::sandbox::{
-    Fault,
-    budget::{self, Stop},
-    eager::eagerly,
-    fault,
-    lean::not_exported,
-    portable::{exchange_02, exchange_03, incoming},
-    program::Program,
-    state::State,
+
+use crate::{
+    sandbox::{
+        Fault,
+        budget::{self, Stop},
+        eager::eagerly,
+        fault,
+        lean::not_exported,
+        portable::{Answer, exchange_02, exchange_03, incoming},
+        program::Program,
+        state::State,
+    },
+    telemetry::GuestLog,
 };
 
 /// How long what an instance has served may take to be read out of it when it has failed.
@@ -116,6 +120,7 @@ async fn run_02(
         instance.refuel(&mut *store)?;
         let start = instance.begin(&noted);
         let answer = exchange_02(store, proxy, incoming(request), respond, &noted.sent).await?;
+        instance.note_answer(&answer, &log);
         let cpu = instance.end(start);
         let fuel = instance.fuel_spent(&mut *store);
         instance.peak_bytes.store(store.data().peak_bytes(), Relaxed);
@@ -172,6 +177,7 @@ async fn serve_03(
     })?;
     let start = instance.begin(&noted);
     let answer = exchange_03(accessor, service, incoming(request), respond, &noted.sent).await?;
+    instance.note_answer(&answer, &log);
     let cpu = instance.end(start);
     let fuel = accessor.with(|mut access| {
         instance.peak_bytes.store(access.get().peak_bytes(), Relaxed);
@@ -215,6 +221,22 @@ impl Instance {
         let cpu = self.meter().end(start, budget::spent_at_tick());
         self.brisk.store(cpu < BRISK, Relaxed);
         cpu
+    }
+
+    /// Retires an instance that does not answer: what is wrong with its guest stays wrong.
+    fn note_answer(&self, answer: &Answer, log: &GuestLog) {
+        let answered = match answer {
+            Answer::Sent | Answer::Error(_) => true,
+            Answer::Nothing => false,
+        };
+        if !answered {
+            self.retire();
+        }
+        if self.answered.fetch_or(answered, Relaxed)
+            && let Some(pool) = self.pool.upgrade()
+        {
+            pool.note_again(answered, log);
+        }
     }
 
     fn turn(&self) {

@@ -7,7 +7,7 @@ use lacewing_base::outcome::Outcome;
 use crate::telemetry::{
     histogram::{self, Unit},
     metrics::{
-        figures::{Figure, MAKING, PEAK, Spread, Tally, WALL},
+        figures::{Figure, MAKING, PEAK, STATUS_CLASSES, Spread, Tally, WALL},
         series::{MERGED, Shown, ShownSeries, ShownTenant},
     },
 };
@@ -27,6 +27,7 @@ enum Value {
     Functions,
     Info,
     Outcomes,
+    Statuses,
     Count(Figure),
     /// Counted in nanoseconds.
     Seconds(Figure),
@@ -81,6 +82,7 @@ const FAMILIES: &[Family] = &[
         Value::TenantEvictions,
     ),
     family("invocations", "Invocations, by outcome", None, Value::Outcomes),
+    family("responses", "Responses, by the class of their status", None, Value::Statuses),
     family(
         "invocation_cpu_seconds",
         "Time spent running the guest",
@@ -207,6 +209,7 @@ impl Value {
             Value::Info => "info",
             Value::Histogram(_) => "histogram",
             Value::Outcomes
+            | Value::Statuses
             | Value::Count(_)
             | Value::Seconds(_)
             | Value::Tally(_)
@@ -226,6 +229,7 @@ impl Value {
             | Value::TenantEvictions => shown.tenants.len(),
             Value::Info
             | Value::Outcomes
+            | Value::Statuses
             | Value::Count(_)
             | Value::Seconds(_)
             | Value::Ready
@@ -261,6 +265,7 @@ impl Family {
             | Value::TenantEvictions => self.push_tenant(&shown.tenants[item], out),
             Value::Info
             | Value::Outcomes
+            | Value::Statuses
             | Value::Count(_)
             | Value::Seconds(_)
             | Value::Ready
@@ -309,6 +314,11 @@ impl Family {
                 for outcome in Outcome::ALL {
                     let count = figures.outcome(*outcome);
                     push!(out, "lacewing_{family}_total{{outcome=\"{outcome}\",{labels}}} {count}");
+                }
+            }
+            Value::Statuses if is_invoked => {
+                for (class, count) in STATUS_CLASSES.iter().zip(figures.statuses()) {
+                    push!(out, "lacewing_{family}_total{{status=\"{class}\",{labels}}} {count}");
                 }
             }
             Value::Count(figure) if is_invoked => {

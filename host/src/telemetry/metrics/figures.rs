@@ -1,7 +1,7 @@
 //! The figures of a function, or of several together, and the cell of each.
 //!
 //! ```text
-//!   outcomes | cpu fuel in out log dropped | provisioned, reused | three histograms: a sum, and a count for each bucket
+//!   outcomes | cpu fuel in out log dropped | provisioned, reused | statuses | three histograms: a sum, and a count for each bucket
 //! ```
 
 use lacewing_base::outcome::Outcome;
@@ -40,7 +40,11 @@ pub enum Tally {
 /// The first of the cells that are no outcome's.
 const FIGURES: usize = Outcome::COUNT;
 const TALLIES: usize = FIGURES + 6;
-const SPREADS: usize = TALLIES + 4;
+const STATUSES: usize = TALLIES + 4;
+const SPREADS: usize = STATUSES + STATUS_CLASSES.len();
+
+/// The classes of the statuses of responses.
+pub(super) const STATUS_CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
 
 impl Figure {
     fn cell(self) -> usize {
@@ -127,6 +131,19 @@ impl Figures {
         self.0.here()[Figure::Tally(tally).cell()].inc();
     }
 
+    /// Counts a response, by the class of its status.
+    pub(super) fn observe_status(&self, status: u16) {
+        let class = usize::from(status / 100).checked_sub(2);
+        if let Some(class) = class.filter(|class| *class < STATUS_CLASSES.len()) {
+            self.0.here()[STATUSES + class].inc();
+        }
+    }
+
+    /// The responses of each class of statuses.
+    pub(super) fn statuses(&self) -> [u64; STATUS_CLASSES.len()] {
+        std::array::from_fn(|class| self.0.get(STATUSES + class))
+    }
+
     /// Invocations that ended like this.
     pub(super) fn outcome(&self, outcome: Outcome) -> u64 {
         self.0.get(outcome as usize)
@@ -192,6 +209,9 @@ mod tests {
             figures.observe(Outcome::Trap, &usage);
             figures.observe_log(LogTotals { lines: 1, bytes: 19, dropped_bytes: 23 });
         }
+        [200, 299, 301, 404, 404, 499, 500, 503, 599, 503, 100, 600, 0]
+            .iter()
+            .for_each(|status| figures.observe_status(*status));
         let sum = Figures::default();
         sum.add(&figures);
         assert!(sum.is_invoked());
@@ -205,6 +225,7 @@ mod tests {
         ];
         assert_eq!(counted.map(|figure| sum.get(figure)), [5, 11, 13, 17, 19, 23].map(|n| 3 * n));
         assert_eq!(tallies.map(|tally| sum.get(Figure::Tally(tally))), [1, 2, 3, 4]);
+        assert_eq!(sum.statuses(), [2, 1, 3, 4]);
         assert_eq!((sum.outcome(Outcome::Trap), sum.outcome(Outcome::Ok)), (3, 0));
         for (spread, one) in [(&WALL, 3_000_000), (&MAKING, 7_000), (&PEAK, 1 << 20)] {
             let (buckets, total) = sum.spread(spread);

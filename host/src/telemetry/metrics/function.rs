@@ -83,6 +83,11 @@ impl FunctionMetrics {
         self.counted(|figures| figures.observe(outcome, usage));
     }
 
+    /// Counts the status that an invocation's client was answered with.
+    pub fn observe_status(&self, status: u16) {
+        self.counted(|figures| figures.observe_status(status));
+    }
+
     /// Counts what one invocation printed.
     pub fn observe_log(&self, totals: LogTotals) {
         if totals != LogTotals::default() {

@@ -41,6 +41,8 @@ fn an_invocation_is_counted_in_every_figure() {
     };
     cart.observe(Outcome::Ok, &usage);
     cart.observe(Outcome::Trap, &usage);
+    cart.observe_status(201);
+    cart.observe_status(599);
     cart.observe_log(LogTotals { lines: 2, bytes: 100, dropped_bytes: 7 });
     cart.set_revisions(vec!["r7".into()]);
     let text = exposed(&metrics);
@@ -49,6 +51,9 @@ fn an_invocation_is_counted_in_every_figure() {
         r#"_invocations_total{outcome="ok",LABELS} 1"#,
         r#"_invocations_total{outcome="trap",LABELS} 1"#,
         r#"_invocations_total{outcome="canceled",LABELS} 0"#,
+        r#"_responses_total{status="2xx",LABELS} 1"#,
+        r#"_responses_total{status="4xx",LABELS} 0"#,
+        r#"_responses_total{status="5xx",LABELS} 1"#,
         r#"_invocation_duration_seconds_bucket{le="0.0025",LABELS} 0"#,
         r#"_invocation_duration_seconds_bucket{le="0.005",LABELS} 2"#,
         r#"_invocation_duration_seconds_bucket{le="+Inf",LABELS} 2"#,
@@ -107,6 +112,9 @@ fn the_host_is_counted() {
     host.unrouted_requests.inc(Outcome::NoRoute);
     host.artifact_cache.misses.inc();
     host.compilation.observe_duration(Duration::from_millis(20));
+    assert!(!exposed(&metrics).contains("lacewing_config"), "nothing was read yet");
+    host.config.note(true);
+    host.config.note(false);
     metrics.add_counter("log_lines_dropped", "Lines of the log that were dropped", || 5);
     metrics.add_gauge("pool_bytes", "Bytes of the pool", || 6);
     let text = exposed(&metrics);
@@ -115,6 +123,7 @@ fn the_host_is_counted() {
         r#"lacewing_artifact_cache_lookups_total{result="miss"} 1"#,
         r#"lacewing_compilation_seconds_bucket{le="0.025"} 1"#,
         "lacewing_log_lines_dropped_total 5",
+        "lacewing_config_last_reload_successful 0",
         "lacewing_pool_bytes 6",
     ] {
         assert_has(&text, line);

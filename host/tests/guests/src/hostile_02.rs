@@ -9,6 +9,9 @@
 //! | `/no-body` | answers with a head and never touches the body |
 //! | `/trailers/N/M` | answers with N trailers of M bytes |
 //! | `/unfinished` | writes a piece of the body and drops it |
+//! | `/abandoned` | the same, and sleeps afterwards |
+//! | `/fails/STATUS/HOW` | sets a head, says why it fails, and drops the body, or keeps it, or does so after a rest, or traps |
+//! | `/once` | answers the first request of its instance, and no other |
 //! | `/maps/N/M` | makes N maps of one field of M bytes each, keeps them and sleeps |
 //! | `/methods/N/M`, `/authorities/N/M`, `/paths/N/M` | makes N requests with such a part of M bytes, sends none and sleeps |
 //! | `/responses/N/M` | makes N responses with a field of M bytes, sets none and sleeps |
@@ -22,7 +25,11 @@
 
 #![cfg(target_os = "wasi")]
 
-use std::{hint::black_box, time::Duration};
+use std::{
+    hint::black_box,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::Duration,
+};
 
 use wasip2::{
     clocks::monotonic_clock::subscribe_duration,
@@ -84,6 +91,18 @@ impl Guest for Hostile {
                 let stream = body.write().expect("a fresh body has its stream");
                 stream.blocking_write_and_flush(b"half of ").expect("the reader is there");
             }
+            "abandoned" => {
+                let (body, stream) = begin(out, 200);
+                stream.blocking_write_and_flush(b"half of ").expect("the reader is there");
+                drop(stream);
+                drop(body);
+                std::thread::sleep(Duration::from_secs(1 << 30));
+            }
+            "fails" => fails(out, number(first) as u16, second),
+            "once" => match ANSWERED.swap(true, Relaxed) {
+                false => answer(out, 200, Fields::new(), "once"),
+                true => drop(out),
+            },
             "maps" => {
                 let value = vec![b'v'; number(second) as usize];
                 let map = |_| {
@@ -185,6 +204,32 @@ impl Guest for Hostile {
 }
 
 const MIB: usize = 1 << 20;
+
+static ANSWERED: AtomicBool = AtomicBool::new(false);
+
+fn begin(out: ResponseOutparam, status: u16) -> (OutgoingBody, OutputStream) {
+    let response = OutgoingResponse::new(Fields::new());
+    response.set_status_code(status).expect("a status");
+    let body = response.body().expect("a fresh response has its body");
+    let stream = body.write().expect("a fresh body has its stream");
+    ResponseOutparam::set(out, Ok(response));
+    (body, stream)
+}
+
+/// As runtimes do whose handler has thrown.
+fn fails(out: ResponseOutparam, status: u16, how: &str) {
+    let kept = begin(out, status);
+    eprintln!("the handler threw");
+    match how {
+        "keep" => std::mem::forget(kept),
+        "rest" => {
+            std::thread::sleep(Duration::from_millis(5));
+            drop((kept.1, kept.0));
+        }
+        "trap" => panic!("after the head"),
+        _ => drop((kept.1, kept.0)),
+    }
+}
 
 /// Makes `total` bytes of fields of a size, and keeps one of every 64 KiB.
 fn fragment(kept: &mut Vec<Fields>, size: usize, total: usize) {

@@ -8,6 +8,9 @@
 //! | `/unread/N` | writes into N streams that nobody reads |
 //! | `/lingers/N` | answers, and then computes for N ms and rests for one, without end |
 //! | `/trailers/N/M` | answers with N trailers of M bytes |
+//! | `/length/N/M` | declares a body of N bytes and writes M at once |
+//! | `/bad-end` | writes a body whose trailers are an error |
+//! | `/pass/URL` | passes on what the URL answers, without a look at the body |
 //! | `/open/N/URL` | sends N requests at once, and reads nothing of what is answered |
 //! | anything else | answers |
 
@@ -89,6 +92,26 @@ impl Guest for Hostile {
                 });
             }
             "trailers" => return Ok(trailers(number, rest.parse().unwrap_or(0))),
+            "length" => return Ok(length(first, rest.parse().unwrap_or(0))),
+            "bad-end" => {
+                let (mut body, contents) = wit_stream::new();
+                let (trailers, end) = wit_future::new(|| Ok(None));
+                wit_bindgen::spawn_local(async move {
+                    body.write_all(b"body".to_vec()).await;
+                    drop(body);
+                    let _ = trailers.write(Err(ErrorCode::InternalError(None))).await;
+                });
+                return Ok(Response::new(Fields::new(), Some(contents), end).0);
+            }
+            "pass" => {
+                let url = path.strip_prefix("/pass/").unwrap_or_default();
+                let answer = client::send(to(url)).await?;
+                let headers = answer.get_headers().copy_all();
+                let headers = Fields::from_list(&headers).expect("they were fields before");
+                let (_, read) = wit_future::new(|| Ok(()));
+                let (contents, end) = Response::consume_body(answer, read);
+                return Ok(Response::new(headers, Some(contents), end).0);
+            }
             "open" => {
                 for _ in 0..number {
                     let request = to(rest);
@@ -115,6 +138,20 @@ fn to(url: &str) -> Request {
     request.set_authority(Some(authority)).expect("a valid authority");
     request.set_path_with_query(Some(&format!("/{path}"))).expect("a valid path");
     request
+}
+
+fn length(declared: &str, written: usize) -> Response {
+    let headers = [("content-length".to_owned(), declared.as_bytes().to_vec())];
+    let headers = Fields::from_list(&headers).expect("a field");
+    let (mut body, contents) = wit_stream::new();
+    let (trailers, end) = wit_future::new(|| Ok(None));
+    let (response, _sent) = Response::new(headers, Some(contents), end);
+    wit_bindgen::spawn_local(async move {
+        body.write_all(vec![b'x'; written]).await;
+        drop(body);
+        let _ = trailers.write(Ok(None)).await;
+    });
+    response
 }
 
 fn text(text: &str) -> Response {

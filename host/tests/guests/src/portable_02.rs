@@ -5,6 +5,7 @@
 //! | `/echo` | streams the request's body back, with a declared trailer `x-bytes` |
 //! | `/generate/N` | streams N bytes |
 //! | `/count` | reads the request's body and answers with its length |
+//! | `/hoard` | reads the request's body with a pollable for each 8 KiB, keeps all of them, and answers with their number |
 //! | `/trailers` | reads the request's body and answers with its trailers, `name: value` |
 //! | `/request` | answers with the request's method, URL and headers, one to a line |
 //! | `/fetch/URL` | answers with what the URL answers |
@@ -60,6 +61,7 @@ impl Guest for Portable {
                 generate(path.rsplit('/').next().and_then(|n| n.parse().ok()).unwrap_or(0), out)
             }
             "count" => count(&request, out),
+            "hoard" => hoard(&request, out),
             "trailers" => trailers(&request, out),
             "request" => text(out, &describe(&request)),
             "fetch" => fetch(path.strip_prefix("/fetch/").unwrap_or_default(), out),
@@ -191,6 +193,25 @@ fn count(request: &IncomingRequest, out: ResponseOutparam) {
         bytes += chunk.len();
     }
     text(out, &bytes.to_string());
+}
+
+fn hoard(request: &IncomingRequest, out: ResponseOutparam) {
+    let incoming = request.consume().expect("the body is still there");
+    let input = incoming.stream().expect("the stream is still there");
+    let mut kept = Vec::new();
+    loop {
+        let ready = input.subscribe();
+        ready.block();
+        kept.push(ready);
+        match input.read(8 * 1024) {
+            Ok(_) => {}
+            Err(StreamError::Closed) => break,
+            Err(error) => panic!("the body failed: {error:?}"),
+        }
+    }
+    text(out, &kept.len().to_string());
+    // Pollables are children of their stream.
+    drop(kept);
 }
 
 fn trailers(request: &IncomingRequest, out: ResponseOutparam) {

@@ -8,11 +8,14 @@
 //! | `/count` | streams the request's body back, with a trailer `x-bytes` |
 //! | `/says` | says something in every way that there is, while its body streams |
 //! | `/fetch/URL` | streams what the URL answers |
+//! | `/send/METHOD/N/URL` | sends a body of N bytes, and answers with what the URL answers |
 
 #![cfg(target_os = "wasi")]
 
 use lacewing_sdk::{
-    AsyncRoutes, Body, HeaderMap, Path, Response, Result, client, http::HeaderValue, log, spawn,
+    AsyncRoutes, Body, HeaderMap, Path, Response, Result, client,
+    http::{HeaderValue, Request},
+    log, spawn,
 };
 
 #[lacewing_sdk::http]
@@ -24,6 +27,7 @@ async fn streams(routes: AsyncRoutes) -> Response {
         .post("/count", count)
         .get("/says", says)
         .get("/fetch/{*url}", fetch)
+        .get("/send/{method}/{bytes}/{*url}", send)
         .await
 }
 
@@ -53,6 +57,14 @@ async fn says() -> Body {
         print!("and no line feed");
     });
     body
+}
+
+async fn send(Path((method, bytes, url)): Path<(String, usize, String)>) -> Result<String> {
+    let request = Request::builder().method(method.as_str()).uri(url).body(vec![b'f'; bytes])?;
+    let response = client::send(request).await?;
+    let status = response.status().as_u16();
+    let body = response.into_body().collect().await?;
+    Ok(format!("{status} {}", String::from_utf8_lossy(&body)))
 }
 
 async fn fetch(Path(url): Path<String>) -> Result<Response> {

@@ -49,6 +49,19 @@ pub(super) fn without_window(host: &str, path: &str, streams: u32) -> Vec<u8> {
     [PREFACE, &shut, &streams].concat()
 }
 
+/// A client that begins a body, and resets the stream with this code. A length may have been declared.
+pub(crate) fn reset_upload(host: &str, path: &str, declared: Option<&str>, code: u8) -> Vec<u8> {
+    let mut block = get(host, path);
+    block[0] = 0x83;
+    if let Some(length) = declared {
+        block.extend([0x0f, 13, u8::try_from(length.len()).unwrap()]);
+        block.extend(length.as_bytes());
+    }
+    let open = frame(HEADERS, END_HEADERS, 1, &block);
+    let data = frame(DATA, 0, 1, b"half of the upload");
+    [PREFACE, &open, &data, &frame(RST_STREAM, 0, 1, &[0, 0, 0, code])].concat()
+}
+
 /// A client that begins a body and does not go on.
 pub(super) fn half_an_upload(host: &str, path: &str) -> Vec<u8> {
     let mut block = get(host, path);

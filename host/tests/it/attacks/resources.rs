@@ -102,7 +102,7 @@ async fn traps(target: Target, path: &str, detail: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn handles_of_the_hosts_resources() {
     let target = Target::guest("hostile").limits("handles = 64");
-    traps(target, "/handles/100000", "resource table has no free keys").await;
+    traps(target, "/handles/100000", "more than 64 handles were held at once").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -177,21 +177,26 @@ async fn handles_of_resources_of_its_own() {
         handle: "(loop $again (drop (call $new (i32.const 1))) (br $again))",
         ..Core::default()
     };
-    traps(Target::core(&core).limits("handles = 64"), "/", "").await;
+    let says = "more than 64 handles were held at once";
+    traps(Target::core(&core).limits("handles = 64"), "/", says).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_futures_and_tasks_without_number() {
-    for path in ["/streams/100000", "/futures/100000", "/tasks/100000"] {
-        let target = Target::guest("hostile-03").limits("cpu_ms = 5000");
-        target
-            .attacked(async |host| {
-                let before = host.records().len();
-                let reply = host.raw_reply(GET.replace(" / ", &format!(" {path} "))).await;
-                let record = host.record(before).await;
-                assert_eq!(record["outcome"], "trap", "{path}: {record} {reply}");
-            })
-            .await;
+    // The number of handles bounds them, or else what they hold.
+    for (limit, outcome) in [("handles = 1000", "trap"), ("memory_mib = 8", "memory_exceeded")] {
+        for path in ["/streams/100000", "/futures/100000", "/tasks/100000"] {
+            let limits = format!("cpu_ms = 5000\n{limit}");
+            let target = Target::guest("hostile-03").limits(&limits);
+            target
+                .attacked(async |host| {
+                    let before = host.records().len();
+                    let reply = host.raw_reply(GET.replace(" / ", &format!(" {path} "))).await;
+                    let record = host.record(before).await;
+                    assert_eq!(record["outcome"], outcome, "{path}: {record} {reply}");
+                })
+                .await;
+        }
     }
 }
 
