@@ -25,8 +25,8 @@ Examples:
   lacewing invoke . resize --event '{\"type\":\"upload\",\"data\":{\"key\":\"a.png\"}}'
   echo '{\"n\":7}' | lacewing invoke . square --call -          a direct call, its input from a pipe
 
-The exit code is 0 if the function answered. It is 5 if the outcome is not ok, or if the answer to an
-event or a call is an error.";
+The exit code is 0 if the function answered. It is 5 if the outcome is not ok, or if the answer to
+an event or a call is an error.";
 
 /// Arguments of `invoke`.
 #[derive(Debug, Args)]

@@ -7,7 +7,7 @@ use std::{
 
 use ::http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri,
-    header::{CONTENT_LENGTH, TRAILER},
+    header::CONTENT_LENGTH,
     request::Parts,
     uri::{Authority, PathAndQuery, Scheme},
 };
@@ -214,8 +214,8 @@ struct Head {
     outlet: Arc<Outlet>,
     /// Whether nobody gets the body: what the guest writes of it is thrown away, and the guest does not notice.
     unread: bool,
-    /// How its guest ended, where that was not well, and the head is all that the client gets.
-    bare: Option<Outcome>,
+    /// How its guest ended, where that was not well, and the answer is whole all the same.
+    failed: Option<Outcome>,
 }
 
 impl Head {
@@ -310,16 +310,16 @@ impl Answering<'_> {
         limits: &Limits,
     ) -> Result<(), Fault> {
         let result = settled(ended, &self.head.outlet, progress, limits).await;
+        let says_enough = self.head.is_failure() || self.head.unread;
         match &result {
-            // The client can be told.
-            Err(fault) if progress.bytes_out() == 0 => {
-                // A runtime that has caught what its handler threw says so, and finishes nothing.
-                let says_enough = self.head.is_failure() || self.head.unread;
-                if fault.outcome == Outcome::BadResponse && says_enough {
-                    self.head.bare = Some(fault.outcome);
-                    self.send();
-                }
+            // A runtime that has caught what its handler threw says so, and finishes nothing.
+            Err(fault) if fault.outcome == Outcome::BadResponse && says_enough => {
+                self.head.outlet.end_here();
+                self.head.failed = Some(fault.outcome);
+                self.send();
             }
+            // The client can be told.
+            Err(_) if progress.bytes_out() == 0 => {}
             Ok(()) | Err(_) => self.send(),
         }
         result
@@ -408,7 +408,7 @@ fn open(
     let promised = declared.filter(|_| !unread);
     let outlet = Outlet::new(body, progress.clone(), promised, limit_bytes, limits, bodies);
     let response = Response::from_parts(parts, ());
-    Ok(Head { response, declared, outlet: Arc::new(outlet), unread, bare: None })
+    Ok(Head { response, declared, outlet: Arc::new(outlet), unread, failed: None })
 }
 
 /// How a guest that had sent a head ended.
@@ -467,13 +467,13 @@ fn streamed_limit(limit_bytes: Option<u64>) -> u64 {
 
 /// Attaches the guest to its body. Where nobody gets that, it runs on by itself.
 fn deliver(head: Head, mut guard: AbortOnDrop) -> Response<Body> {
-    let Head { mut response, declared, outlet, unread, bare } = head;
+    let Head { mut response, mut declared, outlet, unread, failed } = head;
     let guest = guard.0.take();
-    if let Some(outcome) = bare {
+    if let Some(outcome) = failed {
+        // As much of the body as there is.
+        declared = None;
         response.headers_mut().remove(CONTENT_LENGTH);
-        response.headers_mut().remove(TRAILER);
         response.extensions_mut().insert(outcome);
-        return response.map(|()| Body::EMPTY);
     }
     if unread {
         return response.map(|()| Body::EMPTY);

@@ -40,6 +40,9 @@ use crate::{
 /// case, and no more than a moment's CPU time.
 const DISCARDED_BYTES: usize = 1 << 20;
 
+/// The pieces of a body for which a head is held back: one, and whether another one follows.
+const PIECES_AHEAD: usize = 2;
+
 /// The progress of an invocation's bodies; shared with the task that runs the guest.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
@@ -170,8 +173,8 @@ pub(super) struct Outlet {
 
 #[derive(Debug)]
 enum State {
-    /// The guest may still write. The first piece was taken out if the head was held back for that.
-    Open { body: ResponseStream, first: Option<Frame<Bytes>>, reader: Option<Waker> },
+    /// The guest may still write. The first pieces were taken out if the head was held back for that.
+    Open { body: ResponseStream, ahead: VecDeque<Frame<Bytes>>, reader: Option<Waker> },
     /// The guest is gone; this is what it left.
     Settled { rest: VecDeque<Frame<Bytes>>, failed: Option<CutShort>, _charged: Option<Lease> },
     /// The reader is gone.
@@ -179,9 +182,9 @@ enum State {
 }
 
 impl State {
-    /// The body broke off. The reader is still to be told of `failed`.
-    fn broken(failed: Option<CutShort>) -> State {
-        State::Settled { rest: VecDeque::new(), failed, _charged: None }
+    /// The body has ended, or broke off. The reader is still to get `rest`, and to be told of `failed`.
+    fn ended(rest: VecDeque<Frame<Bytes>>, failed: Option<CutShort>) -> State {
+        State::Settled { rest, failed, _charged: None }
     }
 }
 
@@ -195,7 +198,7 @@ impl Outlet {
         bodies: Arc<Share>,
     ) -> Outlet {
         Outlet {
-            state: Mutex::new(State::Open { body, first: None, reader: None }),
+            state: Mutex::new(State::Open { body, ahead: VecDeque::new(), reader: None }),
             progress,
             declared,
             limit_bytes,
@@ -213,23 +216,37 @@ impl Outlet {
         complete && !matches!(self.progress.reason(), Some(Stop::Broken(_)))
     }
 
-    /// Comes when the first piece of the body is there, or when the body has ended. Never, if the body breaks off before that: whoever runs
-    /// the guest is told. To be asked before there is a reader.
+    /// Comes when the body goes on after its first piece, or has ended. Never, if the body breaks off before that: the task that runs the
+    /// guest is told. To be asked before there is a reader.
     pub(super) async fn begun(&self) {
         poll_fn(|cx| {
             let mut state = self.lock();
-            let State::Open { body, first, .. } = &mut *state else { return Poll::Ready(()) };
-            match ready!(self.poll_next(body, cx)) {
-                Some(Ok(frame)) => *first = Some(frame),
-                Some(Err(error)) => {
-                    *state = State::broken(Some(error));
-                    return Poll::Pending;
-                }
-                None => *state = State::Closed,
+            loop {
+                let State::Open { body, ahead, .. } = &mut *state else { return Poll::Ready(()) };
+                let failed = match ready!(self.poll_next(body, cx)) {
+                    Some(Ok(frame)) => {
+                        ahead.push_back(frame);
+                        if ahead.len() < PIECES_AHEAD {
+                            continue;
+                        }
+                        return Poll::Ready(());
+                    }
+                    Some(Err(error)) => Some(error),
+                    None => None,
+                };
+                let breaks_off = failed.is_some();
+                *state = State::ended(std::mem::take(ahead), failed);
+                return if breaks_off { Poll::Pending } else { Poll::Ready(()) };
             }
-            Poll::Ready(())
         })
         .await;
+    }
+
+    /// Makes the pieces that are left all of the body, although its guest has not finished it. To be asked once it is settled.
+    pub(super) fn end_here(&self) {
+        if let State::Settled { failed, .. } = &mut *self.lock() {
+            *failed = None;
+        }
     }
 
     /// The next piece that the guest has written, checked. A body that breaks off ends its guest.
@@ -263,8 +280,8 @@ impl Outlet {
 
     fn settle_now(&self, cx: &mut Context<'_>) -> bool {
         let mut state = self.lock();
-        let State::Open { body, first, reader } = &mut *state else { return true };
-        let (mut rest, reader) = (VecDeque::from_iter(first.take()), reader.take());
+        let State::Open { body, ahead, reader } = &mut *state else { return true };
+        let (mut rest, reader) = (std::mem::take(ahead), reader.take());
         let failed = loop {
             match self.poll_next(body, cx) {
                 Poll::Ready(Some(Ok(frame))) => rest.push_back(frame),
@@ -320,7 +337,7 @@ impl Outlet {
                         }
                     }
                     Some(Err(error)) => {
-                        *state = State::broken(Some(error));
+                        *state = State::ended(VecDeque::new(), Some(error));
                     }
                     None => *state = State::Closed,
                 }
@@ -332,7 +349,9 @@ impl Outlet {
     fn poll_frame(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutShort>>> {
         let mut state = self.lock();
         match &mut *state {
-            State::Open { first: first @ Some(_), .. } => Poll::Ready(first.take().map(Ok)),
+            State::Open { ahead, .. } if !ahead.is_empty() => {
+                Poll::Ready(ahead.pop_front().map(Ok))
+            }
             State::Open { body, reader, .. } => {
                 let piece = self.poll_next(body, cx);
                 if piece.is_pending()
@@ -341,7 +360,7 @@ impl Outlet {
                     *reader = Some(cx.waker().clone());
                 }
                 if let Poll::Ready(Some(Err(_))) = piece {
-                    *state = State::broken(None);
+                    *state = State::ended(VecDeque::new(), None);
                 }
                 piece
             }
@@ -441,10 +460,9 @@ impl http_body::Body for GuestBody {
 
     fn is_end_stream(&self) -> bool {
         match &*self.outlet.lock() {
-            State::Open { body, first: None, .. } => {
-                body.is_end_stream() && self.outlet.check_length().is_ok()
+            State::Open { body, ahead, .. } => {
+                ahead.is_empty() && body.is_end_stream() && self.outlet.check_length().is_ok()
             }
-            State::Open { first: Some(_), .. } => false,
             State::Settled { rest, failed, .. } => rest.is_empty() && failed.is_none(),
             State::Closed => true,
         }
@@ -452,7 +470,7 @@ impl http_body::Body for GuestBody {
 
     fn size_hint(&self) -> SizeHint {
         match &*self.outlet.lock() {
-            State::Open { body, first: None, .. } => body.size_hint(),
+            State::Open { body, ahead, .. } if ahead.is_empty() => body.size_hint(),
             State::Open { .. } | State::Settled { .. } | State::Closed => SizeHint::default(),
         }
     }

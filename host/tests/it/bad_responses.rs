@@ -284,6 +284,10 @@ async fn a_guest_that_fails_after_a_head_that_says_so_has_a_whole_answer() {
         }
         tenants.neighbour_is_served().await;
     }
+    let reply = tenants.get("/fails/500/say").await;
+    assert_eq!((reply.status, reply.outcome()), (500, "bad_response"));
+    assert_eq!(reply.text(), "it failed");
+    told(&tenants.ended().await, 500);
     let head = tenants.send(SUSPECT, Method::HEAD, "/fails/500/drop", HeaderMap::new(), "").await;
     assert_eq!((head.status, head.outcome()), (500, "bad_response"));
     told(&tenants.ended().await, 500);

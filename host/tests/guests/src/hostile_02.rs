@@ -10,7 +10,7 @@
 //! | `/trailers/N/M` | answers with N trailers of M bytes |
 //! | `/unfinished` | writes a piece of the body and drops it |
 //! | `/abandoned` | the same, and sleeps afterwards |
-//! | `/fails/STATUS/HOW` | sets a head, says why it fails, and drops the body, or keeps it, or does so after a rest, or traps |
+//! | `/fails/STATUS/HOW` | sets a head, says why it fails, and drops the body, or keeps it, or writes a piece before, or rests before, or traps |
 //! | `/once` | answers the first request of its instance, and no other |
 //! | `/maps/N/M` | makes N maps of one field of M bytes each, keeps them and sleeps |
 //! | `/methods/N/M`, `/authorities/N/M`, `/paths/N/M` | makes N requests with such a part of M bytes, sends none and sleeps |
@@ -222,6 +222,10 @@ fn fails(out: ResponseOutparam, status: u16, how: &str) {
     eprintln!("the handler threw");
     match how {
         "keep" => std::mem::forget(kept),
+        "say" => {
+            kept.1.blocking_write_and_flush(b"it failed").expect("the reader is there");
+            std::mem::forget(kept);
+        }
         "rest" => {
             std::thread::sleep(Duration::from_millis(5));
             drop((kept.1, kept.0));
