@@ -75,6 +75,9 @@ pub(crate) struct State {
     pub(super) hostcall_bytes: usize,
     /// The sandbox's part of the pool, over the part that every sandbox has.
     pub(super) claim: Claim,
+    /// The handles of a guest that is to be stopped. They are dropped with the sandbox, once its end is known: a body whose writer is
+    /// gone would look complete to the client.
+    lost: Option<ResourceTable>,
     shared: Option<Box<Shared>>,
 }
 
@@ -140,10 +143,14 @@ impl State {
     /// A guest meets its next tick at a loop or at the beginning of a function, which may be any number of calls away. So the guest loses
     /// all that the host has for it at once: a call with a handle traps, and any other costs next to nothing.
     fn check_limits(&mut self) {
+        if self.lost.is_some() {
+            return;
+        }
         if let Some(stop) = self.over_heap().or_else(|| self.overdue()) {
             self.cpu.stop(stop);
-            self.table = ResourceTable::new();
-            self.table.set_max_capacity(0);
+            let mut empty = ResourceTable::new();
+            empty.set_max_capacity(0);
+            self.lost = Some(std::mem::replace(&mut self.table, empty));
             self.wasi = Some(Box::new(WasiCtx::builder().max_random_size(0).build()));
         }
     }
@@ -214,6 +221,7 @@ pub(super) fn store(
         outbound: None,
         hostcall_bytes,
         claim: Claim::default(),
+        lost: None,
         shared: None,
     };
     let mut store = Store::new(program.engine(), state);
