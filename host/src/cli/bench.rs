@@ -40,8 +40,8 @@ Examples:
   lacewing bench . shop --path '/items?max=3'    one function of several
   lacewing bench --url https://example.com/ --rate 100 --duration-s 30
 
-An app runs in a host of its own on this machine: first its cold starts, then `lacewing up` under load. Only measure a URL \
-whose owner agrees to it.";
+An app runs in a host of its own on this machine: first its cold starts, then `lacewing up`
+under load. Only measure a URL whose owner agrees to it.";
 
 /// Arguments of `bench`.
 #[derive(Debug, Args)]

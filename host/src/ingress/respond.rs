@@ -56,6 +56,9 @@ enum Cause {
     Input(BadInput),
 }
 
+/// The status in the record of a problem that no client receives: nginx's "client closed request".
+const NOT_SENT: u16 = 499;
+
 impl Cause {
     fn outcome(&self) -> Outcome {
         match self {
@@ -67,11 +70,7 @@ impl Cause {
 
     fn status(&self) -> u16 {
         match self {
-            // Neither is sent: the function's own status is, or nobody is there.
-            Cause::Of(outcome) => outcome.http_status().unwrap_or(match outcome {
-                Outcome::Canceled => 499,
-                _ => 200,
-            }),
+            Cause::Of(outcome) => outcome.http_status().unwrap_or(NOT_SENT),
             Cause::Method { .. } => 405,
             Cause::Input(input) => match input {
                 BadInput::Malformed => 400,
