@@ -342,7 +342,7 @@ mod tests {
         assert_eq!(
             statuses,
             [
-                ("ok", 200),
+                ("ok", NOT_SENT),
                 ("no_route", 404),
                 ("bad_request", 400),
                 ("unauthorized", 401),
@@ -356,7 +356,7 @@ mod tests {
                 ("trap", 502),
                 ("bad_response", 502),
                 ("no_response", 502),
-                ("canceled", 499),
+                ("canceled", NOT_SENT),
                 ("internal", 500),
             ]
         );

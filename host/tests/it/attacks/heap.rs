@@ -240,8 +240,8 @@ async fn uploads_that_are_not_read() {
 }
 
 /// Calls of the host one behind the other, without a loop or a function between them where a tick could stop the guest.
-fn straight_line(before: &str, call: &str) -> String {
-    let calls = format!("{before}{}", call.repeat(300));
+pub(super) fn straight_line(before: &str, call: &str, times: usize) -> String {
+    let calls = format!("{before}{}", call.repeat(times));
     include_str!("../../../fuzz/targets/storm.wat")
         .replacen(
             "(local $at i32) (local $end i32)",
@@ -252,16 +252,21 @@ fn straight_line(before: &str, call: &str) -> String {
 }
 
 async fn straight_line_holds_too_much(before: &str, call: &str) {
-    Target::text(&straight_line(before, call))
+    Target::text(&straight_line(before, call, 300))
         .settings(MANY_HANDLES)
         .limits("memory_mib = 8\nhandles = 1_000_000\nheader_kib = 1024\ncpu_ms = 10_000")
         .attacked(async |host| {
-            let ended = host.get("/").await.is(502, "memory_exceeded");
-            let detail = ended.detail();
-            assert!(detail.starts_with("the host's heap holds "), "{detail}");
+            let ended = host.get("/").await;
             // A MiB of linear memory, the limit, and what two calls hand over.
             let peak = ended.record["memory_peak_bytes"].as_u64().unwrap();
-            assert!(peak > 8 * MIB && peak < 12 * MIB, "{}", ended.record);
+            assert!(peak < 12 * MIB, "{}", ended.record);
+            // On a slow machine the limit on one step comes first.
+            if ended.record["outcome"] == "cpu_exceeded" {
+                ended.is(504, "cpu_exceeded").because("the guest called the host for 20 ms");
+            } else {
+                assert!(peak > 8 * MIB, "{}", ended.record);
+                ended.is(502, "memory_exceeded").because("the host's heap holds ");
+            }
         })
         .await;
 }

@@ -3,27 +3,18 @@
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use http::Request;
 
-use super::Target;
+use super::{Target, heap};
 use crate::{
     client,
     components::component_file,
     tenants::{SUSPECT, Tenants},
 };
 
-/// A component with every call of the host at hand. A compiler would make a function for each call.
-const STORM: &str = include_str!("../../../fuzz/targets/storm.wat");
-
-/// The storm's component, whose handler first does `before` and then the same call many times, one after the other.
+/// [`heap::straight_line`] in a component with room for a text of 3 MiB.
 fn straight_line(before: &str, call: &str, times: usize) -> String {
-    let calls = format!("{before}{}(block $over", call.repeat(times));
-    let text = STORM.replacen(
-        "(local $at i32) (local $end i32)",
-        "(local $h i32) (local $at i32) (local $end i32)",
-        1,
-    );
-    let text = text.replace("(memory (export \"memory\") 16)", "(memory (export \"memory\") 64)");
-    text.replace("(import \"m\" \"memory\" (memory 16))", "(import \"m\" \"memory\" (memory 64))")
-        .replacen("(block $over", &calls, 1)
+    heap::straight_line(before, call, times)
+        .replace("(memory (export \"memory\") 16)", "(memory (export \"memory\") 64)")
+        .replace("(import \"m\" \"memory\" (memory 16))", "(import \"m\" \"memory\" (memory 64))")
 }
 
 const REQUEST: &str = "(memory.fill (i32.const 0x20000) (i32.const 97) (i32.const 0x300000)) (local.set $h (call $request (call $fields)))";

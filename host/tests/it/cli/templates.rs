@@ -81,7 +81,7 @@ fn a_function_from_nothing_is_as_the_page_says(workspace: &Path) {
     let cargo_toml = cargo_toml.replace(git, "\"0.1.0\"") + "[workspace]\n";
     fs::write(dir.join("Cargo.toml"), cargo_toml).unwrap();
     fs::copy(workspace.join("Cargo.lock"), dir.join("Cargo.lock")).unwrap();
-    fs::write(dir.join("src/lib.rs"), block("with an attribute:", "rust")).unwrap();
+    fs::write(dir.join("src/lib.rs"), block("attribute:", "rust")).unwrap();
     fs::write(dir.join("lacewing.toml"), block("and `lacewing.toml`:", "toml")).unwrap();
     let (code, stdout, stderr) = invoke(&dir, &[]);
     assert_eq!((code, stdout.as_str()), (Some(0), "Hello, world!\n"), "{stderr}");
