@@ -213,7 +213,7 @@ pub fn call_in_largest(least_bytes: u64) -> Option<CalledIn> {
         .iter()
         .filter(|counter| counter.is_open.load(Relaxed) && !counter.is_called_in.load(Relaxed));
     let counter: &'static Counter = open.max_by_key(|counter| counter.blocks())?;
-    let keeps = counter.bytes() as u64 + counter.blocks() as u64 * PAGE_BYTES;
+    let keeps = counter.bytes() as u64 + counter.blocks() * PAGE_BYTES;
     if keeps < least_bytes {
         return None;
     }

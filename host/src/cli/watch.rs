@@ -4,7 +4,7 @@
 //! file system -> debouncer's thread -> [set of paths, at most 64] -> changed()
 //! ```
 //!
-//! A change that the build itself has made is none ([`outputs`]), and neither is one of a file that git ignores ([`ignored`]), unless
+//! A change that the build itself has made is none (`outputs`), and neither is one of a file that git ignores (`ignored`), unless
 //! the build has read that file. Nothing queues up while a build runs: changes fall into one set, and the next call of [`Watch::changed`] takes it.
 
 mod ignored;

@@ -182,6 +182,21 @@ fn watch_use(host: &Host, servers: &[Server], loops: LoopsHandle) {
     host.metrics().add_gauge("tasks", "Tasks that have not ended", move || loops.alive() as u64);
 }
 
+/// Serves requests on each of the listeners.
+fn start_servers(
+    host: &Arc<Host>,
+    listeners: Vec<Listener>,
+    options: &Options,
+    loops: &LoopsHandle,
+) -> Vec<Server> {
+    let gateway = Arc::new(Gateway::new(host.invoker().clone(), host.metrics().clone()));
+    let start = |listener| {
+        let (routes, gateway) = (host.routes().clone(), gateway.clone());
+        Server::start(listener, options.clone(), loops, routes, gateway)
+    };
+    listeners.into_iter().map(start).collect()
+}
+
 impl Up {
     async fn start(
         args: UpArgs,
@@ -231,21 +246,9 @@ impl Up {
             host.metrics().host().config.note(refused.is_none());
         }
 
-        let gateway = Arc::new(Gateway::new(host.invoker().clone(), host.metrics().clone()));
         let connections = descriptors::connections(settings, descriptors);
         let options = Options { connections, ..Options::of(settings) };
-        let servers: Vec<Server> = listeners
-            .into_iter()
-            .map(|listener| {
-                Server::start(
-                    listener,
-                    options.clone(),
-                    loops.handle(),
-                    host.routes().clone(),
-                    gateway.clone(),
-                )
-            })
-            .collect();
+        let servers = start_servers(&host, listeners, &options, loops.handle());
         watch_use(&host, &servers, loops.handle().clone());
         host.health().set_ready();
         let (_loops, _resident) = (loops, resident);
