@@ -77,7 +77,7 @@ pub(crate) struct State {
     pub(super) claim: Claim,
     /// The handles of a guest that is to be stopped. They are dropped with the sandbox, once its end is known: a body whose writer is
     /// gone would look complete to the client.
-    lost: Option<ResourceTable>,
+    lost: Option<Box<ResourceTable>>,
     shared: Option<Box<Shared>>,
 }
 
@@ -150,7 +150,7 @@ impl State {
             self.cpu.stop(stop);
             let mut empty = ResourceTable::new();
             empty.set_max_capacity(0);
-            self.lost = Some(std::mem::replace(&mut self.table, empty));
+            self.lost = Some(Box::new(std::mem::replace(&mut self.table, empty)));
             self.wasi = Some(Box::new(WasiCtx::builder().max_random_size(0).build()));
         }
     }

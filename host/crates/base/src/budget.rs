@@ -65,6 +65,7 @@ impl Budget {
     }
 
     /// The amount that is held.
+    #[inline]
     pub fn used(&self) -> u64 {
         self.used.load(SeqCst)
     }
@@ -84,11 +85,13 @@ impl Share {
     }
 
     /// Whether the share could hold so much more now.
+    #[inline]
     pub fn has_room(&self, amount: u64) -> bool {
         self.room().fits(self.budget.used(), amount)
     }
 
     /// A lease of nothing yet.
+    #[inline]
     pub fn lease(self: &Arc<Share>) -> Lease {
         Lease { share: self.clone(), amount: 0 }
     }
@@ -97,6 +100,7 @@ impl Share {
     ///
     /// # Errors
     /// There is no room: nothing changes.
+    #[inline]
     pub fn take(&self, amount: u64) -> Result<(), Exhausted> {
         // Read once: threads of one tenant that take at the same moment may bring its share over the threshold by what they take.
         let room = self.room();
@@ -107,11 +111,13 @@ impl Share {
     }
 
     /// Gives back what was [taken](Share::take).
+    #[inline]
     pub fn give_back(&self, amount: u64) {
         self.used.fetch_sub(amount, Relaxed);
         self.budget.used.fetch_sub(amount, SeqCst);
     }
 
+    #[inline]
     fn room(&self) -> Room {
         let is_shared = self.budget.shares.load(Relaxed) > 1;
         let factor = is_shared.then(|| THRESHOLD.saturating_mul(self.weight.get().into()));
@@ -129,6 +135,7 @@ struct Room {
 
 impl Room {
     /// Whether an amount may be taken unit by unit, each while the share holds less than its threshold, with so much of the budget in use.
+    #[inline]
     fn fits(&self, used: u64, amount: u64) -> bool {
         let Some(free) = self.capacity.checked_sub(used) else { return false };
         let but_the_last = amount.saturating_sub(1);
@@ -154,6 +161,7 @@ impl Lease {
     ///
     /// # Errors
     /// There is no room: nothing changes.
+    #[inline]
     pub fn grow(&mut self, amount: u64) -> Result<(), Exhausted> {
         self.share.take(amount)?;
         self.amount += amount;

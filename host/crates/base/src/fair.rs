@@ -37,6 +37,7 @@ impl Weight {
     }
 
     /// The weight.
+    #[inline]
     pub fn get(&self) -> u32 {
         self.0.load(Relaxed)
     }
