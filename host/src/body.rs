@@ -9,7 +9,6 @@ use std::{
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
-
 use lacewing_base::budget::Lease;
 
 /// Bodies up to this many bytes are charged to no account: their senders and readers are bounded in number.

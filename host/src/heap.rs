@@ -205,7 +205,8 @@ const PAGE_BYTES: u64 = 64 << 10;
 /// Calls in the open account with the most blocks, of those that are not called in yet, and gives it.
 ///
 /// Each block that is left may keep a page of the allocator from being given back, however small the block is. `None`: no account
-/// keeps `least_bytes` by that, so none is the cause. The owner of the account has to close it: [`HeapAccount::is_called_in`] tells, and [`HeapAccount::is_called_in_or_wakes`] wakes the owner.
+/// keeps `least_bytes` by that, so none is the cause. The owner of the account has to close it: [`HeapAccount::is_called_in`] tells, and
+/// [`HeapAccount::is_called_in_or_wakes`] wakes the owner.
 pub fn call_in_largest(least_bytes: u64) -> Option<CalledIn> {
     let counters = counters();
     let open = counters

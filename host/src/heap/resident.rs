@@ -50,10 +50,6 @@ const CLOSING_LOOK: Duration = Duration::from_millis(1);
 const PART_OF_EXCESS: u64 = 8;
 /// The least bytes for which an account is called in.
 const LEAST_BYTES: u64 = 1 << 20;
-/// Accounts whose end gives nothing back, one after the other, before the watch rests: the memory is in no account.
-const FUTILE: u32 = 3;
-/// The rest of the watch after that.
-const REST: Duration = Duration::from_secs(30);
 
 /// Keeps the watch until dropped.
 #[derive(Debug)]
@@ -138,7 +134,6 @@ struct Watch {
 impl Watch {
     fn run(&self, stopped: &Stopped) {
         let mut given_back = Instant::now();
-        let mut outcome = CallsIn::default();
         loop {
             let mut resident = self.resident_bytes();
             let is_due = given_back.elapsed() >= GIVE_BACK && resident > KEPT_BYTES;
@@ -147,14 +142,11 @@ impl Watch {
                 given_back = Instant::now();
                 resident = self.resident_bytes();
             }
-            outcome.note(resident);
             if resident > self.limit_bytes
-                && outcome.may_call_in()
                 && let Some(called_in) = call_in_largest(self.least_bytes(resident))
             {
                 self.called_in.fetch_add(1, Relaxed);
                 report(&called_in, resident, self.limit_bytes);
-                outcome.before = Some(resident);
                 if closes(&called_in, stopped) {
                     continue;
                 }
@@ -179,39 +171,6 @@ impl Watch {
         let room = self.limit_bytes.saturating_sub(resident);
         let growth_per_ms = GROWTH_PER_CORE / 1000 * self.cores;
         Duration::from_millis(room / growth_per_ms).clamp(LOOKS.0, LOOKS.1)
-    }
-}
-
-/// The effect of the accounts that were called in so far.
-#[derive(Default)]
-struct CallsIn {
-    /// Resident when the last account was called in, until its effect is known.
-    before: Option<u64>,
-    futile: u32,
-    rests_until: Option<Instant>,
-}
-
-impl CallsIn {
-    fn note(&mut self, resident: u64) {
-        let Some(before) = self.before.take() else { return };
-        if resident + LEAST_BYTES / 2 < before {
-            self.futile = 0;
-            return;
-        }
-        self.futile += 1;
-        if self.futile >= FUTILE {
-            self.futile = 0;
-            self.rests_until = Some(Instant::now() + REST);
-            tracing::warn!(
-                resident_mib = resident >> 20,
-                rest_s = REST.as_secs(),
-                "closing sandboxes and connections gives no memory back: none is closed for a while"
-            );
-        }
-    }
-
-    fn may_call_in(&self) -> bool {
-        self.rests_until.is_none_or(|until| Instant::now() >= until)
     }
 }
 

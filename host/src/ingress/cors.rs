@@ -134,6 +134,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::fields::testing::lines;
 
     fn shared_with(origins: &[&str]) -> lacewing_base::Cors {
         let origins = match origins {
@@ -159,15 +160,6 @@ mod tests {
             .iter()
             .map(|&(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v)))
             .collect()
-    }
-
-    fn lines(headers: &HeaderMap) -> Vec<String> {
-        let mut lines: Vec<String> = headers
-            .iter()
-            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
-            .collect();
-        lines.sort();
-        lines
     }
 
     fn decorated(

@@ -5,12 +5,11 @@
 
 use std::{borrow::Cow, panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
-use lacewing_base::outcome::Outcome;
-
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Version, header, request::Parts};
 use hyper::body::Incoming;
 use ipnet::IpNet;
+use lacewing_base::outcome::Outcome;
 
 use super::{
     body::RequestBody,

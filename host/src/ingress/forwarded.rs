@@ -129,28 +129,12 @@ fn address(text: &[u8]) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in fields {
-            headers.append(*name, HeaderValue::from_static(value));
-        }
-        headers
-    }
-
-    fn lines(headers: &HeaderMap) -> Vec<String> {
-        let mut lines: Vec<String> = headers
-            .iter()
-            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
-            .collect();
-        lines.sort();
-        lines
-    }
+    use crate::fields::testing::{lines, map};
 
     /// The client, and the fields that the function sees.
     fn seen(peer: &str, fields: &[(&'static str, &'static str)]) -> (String, Vec<String>) {
         let trusted: [IpNet; 2] = ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
-        let mut headers = headers(fields);
+        let mut headers = map(fields);
         let peer = Peer::of(peer.parse().unwrap(), &trusted);
         let client = peer.client(&headers, &trusted).to_string();
         peer.write_to(&mut headers);

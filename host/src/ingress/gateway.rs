@@ -2,10 +2,9 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use lacewing_base::Limits;
-
 use http::Response;
 use http_body_util::BodyExt;
+use lacewing_base::Limits;
 
 use super::{
     exchange::{Answered, Exchange, Handler},

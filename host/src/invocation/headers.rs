@@ -1,7 +1,6 @@
 //! The size that the header of a function's request or response may have.
 
 use http::HeaderMap;
-
 use lacewing_base::Limits;
 
 /// How a header is over the limits of a function.
@@ -51,18 +50,8 @@ impl Excess {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderName;
-
     use super::*;
-
-    fn map(pairs: &[(&str, &str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in pairs {
-            headers
-                .append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
-        }
-        headers
-    }
+    use crate::fields::testing::map;
 
     #[test]
     fn a_header_is_over_its_limits_in_fields_or_in_bytes() {

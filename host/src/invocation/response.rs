@@ -6,13 +6,12 @@
 //! is a `content-length` that is wrong, which is not put right: the guest's idea of what it sends is wrong, and elsewhere its
 //! clients would get half of it.
 
-use lacewing_base::Limits;
-
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
     header::{CONTENT_LENGTH, Entry, TRAILER},
 };
+use lacewing_base::Limits;
 
 use super::headers::Excess;
 use crate::{

@@ -9,7 +9,6 @@ mod schema;
 use std::{fs, path::Path, time::Duration};
 
 use http::Method;
-
 use lacewing_base::{
     Methods,
     cors::{Headers, Origins},

@@ -133,7 +133,7 @@ impl WasiView for State {
     /// A guest that calls the host without end meets no tick. It loses its handles once its CPU budget is spent.
     fn ctx(&mut self) -> WasiCtxView<'_> {
         let spent = budget::spent_at_call().map(|(spent, _)| spent);
-        if spent.is_some_and(|spent| spent >= self.limits.init_cpu) {
+        if !self.is_spent && spent.is_some_and(|spent| spent >= self.limits.init_cpu) {
             self.is_spent = true;
             self.table = ResourceTable::new();
             self.table.set_max_capacity(0);

@@ -22,13 +22,12 @@ use std::{
 };
 
 use dashmap::DashMap;
-use tracing_subscriber::fmt::MakeWriter;
-
 use lacewing_base::{
     budget::{Budget, Lease, Share},
     fair::Weight,
     name::TenantName,
 };
+use tracing_subscriber::fmt::MakeWriter;
 
 /// Bytes of guests' lines that wait to be written, at most. 12 MiB: a third of a second of a busy host's log.
 const GUESTS_BYTES: u64 = 12 * 1024 * 1024;

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
-
 use lacewing_base::name::TenantName;
+use tokio::sync::Semaphore;
 
 /// A tenant's look-ups of names at once, including those that are no longer waited for: the system's resolver goes on until it
 /// gives up. A quarter of what the host does at once.

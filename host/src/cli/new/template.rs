@@ -3,7 +3,6 @@
 use std::fmt;
 
 use clap::ValueEnum;
-
 use lacewing_base::name::AppName;
 
 use super::Sdk;

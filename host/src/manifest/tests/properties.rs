@@ -2,9 +2,8 @@
 
 use std::fmt::Write;
 
-use proptest::{collection::vec, prelude::*};
-
 use lacewing_base::{Methods, RoutePath, route::canonical_path};
+use proptest::{collection::vec, prelude::*};
 
 use super::super::*;
 use super::FULL;

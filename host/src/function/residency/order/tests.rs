@@ -2,9 +2,8 @@
 
 use std::{cell::RefCell, rc::Rc};
 
-use proptest::{collection::vec, prelude::*};
-
 use lacewing_base::fair::Weight;
+use proptest::{collection::vec, prelude::*};
 
 use super::*;
 
