@@ -199,25 +199,17 @@ pub fn host_bytes() -> usize {
     allocator::host_bytes()
 }
 
-/// The bytes that one small block can keep resident: a page of mimalloc.
-const PAGE_BYTES: u64 = 64 << 10;
-
 /// Calls in the open account with the most blocks, of those that are not called in yet, and gives it.
 ///
-/// Each block that is left may keep a page of the allocator from being given back, however small the block is. `None`: no account
-/// keeps `least_bytes` by that, so none is the cause. The owner of the account has to close it: [`HeapAccount::is_called_in`] tells, and
-/// [`HeapAccount::is_called_in_or_wakes`] wakes the owner.
-pub fn call_in_largest(least_bytes: u64) -> Option<CalledIn> {
+/// Each block that is left may keep a page of the allocator from being given back, however small the block is. The owner of the
+/// account has to close it: [`HeapAccount::is_called_in`] tells, and [`HeapAccount::is_called_in_or_wakes`] wakes the owner.
+pub fn call_in_largest() -> Option<CalledIn> {
     let counters = counters();
     let open = counters
         .all
         .iter()
         .filter(|counter| counter.is_open.load(Relaxed) && !counter.is_called_in.load(Relaxed));
     let counter: &'static Counter = open.max_by_key(|counter| counter.blocks())?;
-    let keeps = counter.bytes() as u64 + counter.blocks() * PAGE_BYTES;
-    if keeps < least_bytes {
-        return None;
-    }
     let called_in = CalledIn { counter, blocks: counter.blocks(), bytes: counter.bytes() };
     counter.is_called_in.store(true, Relaxed);
     drop(counters);
@@ -346,7 +338,7 @@ mod tests {
         };
         let woken = Arc::new(Woken::default());
         assert!(!many.is_called_in_or_wakes(&Waker::from(woken.clone())));
-        let called_in = call_in_largest(0).unwrap();
+        let called_in = call_in_largest().unwrap();
         assert!(called_in.blocks >= 100_000, "{called_in:?}");
         assert!(many.is_called_in() && !few.is_called_in() && !called_in.is_closed());
         assert!(woken.0.load(Relaxed));

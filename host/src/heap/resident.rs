@@ -46,11 +46,6 @@ const CLOSING: Duration = Duration::from_millis(100);
 /// Time between two looks at whether an account is closed.
 const CLOSING_LOOK: Duration = Duration::from_millis(1);
 
-/// The divisor of the bytes over the limit: an account that cannot keep such a part of them is not called in for them.
-const PART_OF_EXCESS: u64 = 8;
-/// The least bytes for which an account is called in.
-const LEAST_BYTES: u64 = 1 << 20;
-
 /// Keeps the watch until dropped.
 #[derive(Debug)]
 pub struct ResidentWatch {
@@ -143,7 +138,7 @@ impl Watch {
                 resident = self.resident_bytes();
             }
             if resident > self.limit_bytes
-                && let Some(called_in) = call_in_largest(self.least_bytes(resident))
+                && let Some(called_in) = call_in_largest()
             {
                 self.called_in.fetch_add(1, Relaxed);
                 report(&called_in, resident, self.limit_bytes);
@@ -160,11 +155,6 @@ impl Watch {
     /// Bytes that are resident for tenants and clients.
     fn resident_bytes(&self) -> u64 {
         own_bytes().unwrap_or(0).saturating_sub(self.base_bytes)
-    }
-
-    /// The bytes that an account has to keep to be called in.
-    fn least_bytes(&self, resident: u64) -> u64 {
-        (resident.saturating_sub(self.limit_bytes) / PART_OF_EXCESS).max(LEAST_BYTES)
     }
 
     fn until_next_look(&self, resident: u64) -> Duration {
