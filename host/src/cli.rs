@@ -19,17 +19,13 @@ pub mod watch;
 use std::{ffi::OsString, io, io::Write, path::Path};
 
 use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
+use lacewing_control::{DeployError, HostError};
+use lacewing_ingress::ListenError;
+use lacewing_manifest::{App, Diagnostic};
+use lacewing_sandbox::engine;
+use lacewing_telemetry::{admin::AdminError, logs::LogsError, messages::json_line};
 
 use console::Console;
-
-use crate::{
-    control::{DeployError, HostError},
-    engine,
-    ingress::ListenError,
-    telemetry::{admin::AdminError, logs::LogsError, messages::json_line},
-};
-
-use crate::manifest::{App, Diagnostic};
 
 /// The status with which the process ends. The numbers are a promise: scripts read them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

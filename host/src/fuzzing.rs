@@ -5,26 +5,23 @@ use std::{pin::Pin, sync::Arc};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, request::Parts};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
-use lacewing_base::Limits;
-use tokio::io::{AsyncRead, AsyncWrite};
-
-use crate::{
+use lacewing_base::{
+    Limits,
     body::{Body, RequestStream},
-    capability::egress::Gate,
-    engine,
-    ingress::{self, Handler, Options, Problem, Routes},
-    invocation::{self, HttpRequest},
-    sandbox::{LeanField, LeanResponse},
 };
+use lacewing_ingress::{Handler, Options, Problem, Routes};
+use lacewing_runtime::invocation::HttpRequest;
+use lacewing_sandbox::{LeanField, LeanResponse, capability::egress::Gate};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 /// The bytes that are compiled in the place of a component, where those are others.
 pub fn folded(component: &[u8]) -> Option<Vec<u8>> {
-    engine::folded(component)
+    lacewing_sandbox::engine::folded(component)
 }
 
 /// Whether a component names an interface of WASI 0.3.
 pub fn names_wasi_03(component: &[u8]) -> bool {
-    engine::names_wasi_03(component)
+    lacewing_sandbox::engine::names_wasi_03(component)
 }
 
 /// The authority and the path that a request is for.
@@ -32,7 +29,7 @@ pub fn names_wasi_03(component: &[u8]) -> bool {
 /// # Errors
 /// It is for none, or two readers could take it for two.
 pub fn target(parts: &Parts, max_bytes: usize) -> Result<(&str, &str), Problem> {
-    let target = ingress::read_target(parts, max_bytes)?;
+    let target = lacewing_ingress::read_target(parts, max_bytes)?;
     Ok((target.authority, target.path))
 }
 
@@ -43,7 +40,7 @@ pub fn portable(request: HttpRequest<'_>, body: RequestStream) -> Request<Reques
 
 /// A request's header as the lean path hands it to a guest.
 pub fn lean_fields(headers: &HeaderMap) -> Vec<LeanField<'_>> {
-    invocation::lean_fields(headers)
+    lacewing_runtime::invocation::lean_fields(headers)
 }
 
 /// The response of the lean path that is made of what a guest returned.
@@ -56,7 +53,8 @@ pub fn response(
     body_bytes: u64,
     method: &Method,
 ) -> Result<Response<Body>, String> {
-    invocation::from_lean(lean, limits, body_bytes, method).map_err(|error| error.to_string())
+    lacewing_runtime::invocation::from_lean(lean, limits, body_bytes, method)
+        .map_err(|error| error.to_string())
 }
 
 /// Checks and cleans the head of a response that streams; gives the length that its body is to have.
@@ -67,7 +65,7 @@ pub fn response_head<B>(
     response: &mut Response<B>,
     limits: &Limits,
 ) -> Result<Option<u64>, String> {
-    invocation::check_head(response, limits).map_err(|error| error.to_string())
+    lacewing_runtime::invocation::check_head(response, limits).map_err(|error| error.to_string())
 }
 
 /// The bytes of a connection.
@@ -79,15 +77,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
 pub type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// A listener that is handed its connections. The streams of HTTP/2 connections run on the runtime that makes the listener.
-pub struct Listener<H: Handler>(ingress::Unbound<H>);
+pub struct Listener<H: Handler>(lacewing_ingress::Unbound<H>);
 
 /// The heap of one connection of a [`Listener`], also after the connection's end.
-pub struct Held(ingress::Held);
+pub struct Held(lacewing_ingress::Held);
 
 impl<H: Handler> Listener<H> {
     /// A listener with these limits.
     pub fn new(options: Options, routes: Arc<Routes<H::Target>>, handler: Arc<H>) -> Listener<H> {
-        Listener(ingress::Unbound::new(options, routes, handler))
+        Listener(lacewing_ingress::Unbound::new(options, routes, handler))
     }
 
     /// A connection, and the work that serves the connection. None: all places are taken.

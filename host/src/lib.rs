@@ -45,24 +45,17 @@
 //! The crate `lacewing_base` has the domain types: names, limits, grants, routes, outcomes, fair
 //! queues and budgets.
 
-pub mod body;
-pub mod capability;
 pub mod cli;
-pub mod config;
-pub mod control;
-pub mod engine;
-pub mod event_loop;
-pub mod fields;
-pub mod file;
-pub mod function;
 #[doc(hidden)]
 pub mod fuzzing;
-pub mod heap;
-pub mod ingress;
-pub mod invocation;
-pub mod manifest;
-pub mod sandbox;
-pub mod telemetry;
+
+pub use lacewing_base::{body, event_loop, fields, file, heap};
+pub use lacewing_control as control;
+pub use lacewing_ingress as ingress;
+pub use lacewing_manifest::{self as manifest, config};
+pub use lacewing_runtime::{function, invocation};
+pub use lacewing_sandbox::{self as sandbox, capability, engine};
+pub use lacewing_telemetry as telemetry;
 
 /// The program's own allocator, so that unit tests charge the heap too.
 #[cfg(test)]

@@ -19,6 +19,8 @@ use std::{
 };
 
 use clap::{Args, ValueHint};
+use lacewing_base::file;
+use lacewing_manifest::{App, Source};
 use serde_json::json;
 
 pub use error::BuildError;
@@ -27,10 +29,6 @@ pub use toolchain::{GUEST_RUSTC, Toolchain};
 pub use wasm_target::{FALLBACK_SCRIPT, WASM_TARGET};
 
 use super::{Error, ExitCode, console::Console, load_app, print_result, watch::Sources};
-use crate::{
-    file,
-    manifest::{App, Source},
-};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -89,7 +87,7 @@ pub(super) fn run(args: &BuildArgs, console: &Console) -> Result<ExitCode, Error
 }
 
 fn as_json(app: &App, built: &[Built]) -> serde_json::Value {
-    let function = |(function, built): (&crate::manifest::Function, &Built)| {
+    let function = |(function, built): (&lacewing_manifest::Function, &Built)| {
         json!({
             "function": function.name.as_str(),
             "component": built.component,

@@ -3,6 +3,14 @@
 use std::{path::PathBuf, sync::Arc};
 
 use clap::{Args, ValueHint};
+use lacewing_control::{Host, layouts, review, review_layouts};
+use lacewing_manifest::Diagnostic;
+use lacewing_runtime::function::Revision;
+use lacewing_sandbox::engine::Import;
+use lacewing_telemetry::{
+    InvocationLog, Sink,
+    logs::{self, LogOptions},
+};
 use serde_json::json;
 
 use super::{
@@ -11,16 +19,6 @@ use super::{
     environment::CacheArgs,
     print_result,
     project::{self, Project},
-};
-use crate::{
-    control::{Host, layouts, review, review_layouts},
-    engine::Import,
-    function::Revision,
-    manifest::Diagnostic,
-    telemetry::{
-        InvocationLog, Sink,
-        logs::{self, LogOptions},
-    },
 };
 
 const EXAMPLES: &str = "\

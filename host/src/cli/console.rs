@@ -10,15 +10,13 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    manifest::Diagnostic,
-    telemetry::{Messages, displayed, logs::LogFormat, messages::json_line},
-};
 use clap::{
     ColorChoice,
     builder::styling::{AnsiColor, Style},
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use lacewing_manifest::Diagnostic;
+use lacewing_telemetry::{Messages, displayed, logs::LogFormat, messages::json_line};
 use tracing::Level;
 
 use log_terminal::LogTerminal;

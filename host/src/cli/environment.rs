@@ -7,8 +7,7 @@ use clap::{
     builder::Resettable,
     error::{ContextKind, ContextValue, ErrorKind},
 };
-
-use crate::config::{Settings, default_cache_dir};
+use lacewing_manifest::config::{Settings, default_cache_dir};
 
 /// The folder of artifacts, for commands that serve nothing.
 #[derive(Clone, Debug, Default, Args)]

@@ -11,9 +11,9 @@ use std::{
 
 use clap::{Args, ValueHint};
 use http::{HeaderName, HeaderValue, Method};
+use lacewing_manifest::RESERVED_ENV;
 
 use super::environment::CacheArgs;
-use crate::manifest::RESERVED_ENV;
 
 pub(super) use run::run;
 

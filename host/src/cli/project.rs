@@ -6,6 +6,12 @@ use std::{
 };
 
 use lacewing_base::name::AppName;
+use lacewing_control::{Components, DeployError};
+use lacewing_manifest::{
+    App, Diagnostic, Source,
+    config::{self, HostFile, Outline, Settings, Tenant},
+};
+use lacewing_telemetry::{Captured, Sink, displayed};
 
 use super::{
     Error,
@@ -13,12 +19,6 @@ use super::{
     console::Console,
     invoke::EnvVar,
     watch::Sources,
-};
-use crate::{
-    config::{self, HostFile, Outline, Settings, Tenant},
-    control::{Components, DeployError},
-    manifest::{App, Diagnostic, Source},
-    telemetry::{Captured, Sink, displayed},
 };
 
 /// The path that a command was given.

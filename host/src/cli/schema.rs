@@ -1,9 +1,9 @@
 //! `lacewing schema`.
 
 use clap::Args;
+use lacewing_manifest::{self as manifest, config};
 
 use super::{Error, ExitCode, print_result};
-use crate::{config, manifest};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -10,11 +10,11 @@ mod what;
 use std::{net::SocketAddr, num::NonZero, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Args, ValueEnum, ValueHint};
+use lacewing_manifest::config::{LogFormat, RequestLog, Settings};
 
 pub(super) use run::run;
 
 use super::invoke::EnvVar;
-use crate::config::{LogFormat, RequestLog, Settings};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -1,13 +1,25 @@
-//! Domain types of Lacewing: names, limits, grants, routes, outcomes and fair shares.
+//! Domain types of Lacewing, and the threads, heap and files that every layer above uses.
 //!
-//! A manifest, a host file, an API call and a test build the same types. Nothing here reads a file, names Wasmtime or hyper, or
-//! knows in which text a value was written.
+//! - **Domain types**: names, limits, grants, routes, outcomes and fair shares. A manifest, a host
+//!   file, an API call and a test build the same types. The types do not know in which text a value
+//!   was written.
+//! - **Machine**: [`event_loop`] has the threads, [`heap`] the accounts of the heap, and
+//!   [`mod@file`] opens files of strangers.
+//! - **HTTP**: [`body`] has the bodies between connection and sandbox, and [`fields`] the fields
+//!   that belong to one connection.
+//!
+//! Nothing here names Wasmtime or hyper.
 
 pub mod address;
+pub mod body;
 pub mod budget;
 pub mod cors;
+pub mod event_loop;
 pub mod fair;
+pub mod fields;
+pub mod file;
 pub mod grants;
+pub mod heap;
 pub mod host_pattern;
 pub mod limits;
 pub mod name;
@@ -23,3 +35,9 @@ pub use host_pattern::{HostPattern, InvalidHost};
 pub use limits::{LimitKey, Limits};
 pub use outcome::Outcome;
 pub use route::{Methods, Route, RoutePath};
+
+/// The program's own allocator, so that unit tests charge the heap too.
+#[cfg(test)]
+#[global_allocator]
+static ALLOCATOR: heap::ChargingAllocator<std::alloc::System> =
+    heap::ChargingAllocator(std::alloc::System);

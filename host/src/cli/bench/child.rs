@@ -9,15 +9,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use lacewing_manifest::config::HostFile;
+
 use super::{
     probe::{Probe, free_address},
     process::{Used, used},
     request::Template,
 };
-use crate::{
-    cli::project::{BuiltProject, Project},
-    config::HostFile,
-};
+use crate::cli::project::{BuiltProject, Project};
 
 /// A host that serves the app. Killed when dropped, and when this process is.
 pub(super) struct Up {

@@ -9,6 +9,10 @@ use std::{
 
 use hdrhistogram::Histogram;
 use lacewing_base::name::FunctionName;
+use lacewing_control::Host;
+use lacewing_manifest::config::HostFile;
+use lacewing_runtime::function::Revision;
+use lacewing_telemetry::{InvocationLog, Sink, metrics::Exposition};
 use tokio::runtime::Runtime;
 
 use super::{
@@ -20,15 +24,9 @@ use super::{
     results::{ColdStarts, Quantiles},
     series::Series,
 };
-use crate::{
-    cli::{
-        Error,
-        project::{BuiltProject, Project},
-    },
-    config::HostFile,
-    control::Host,
-    function::Revision,
-    telemetry::{InvocationLog, Sink, metrics::Exposition},
+use crate::cli::{
+    Error,
+    project::{BuiltProject, Project},
 };
 
 /// An app that is built, and the function of it that is measured.

@@ -22,13 +22,14 @@ use http::{HeaderMap, Method, Request, header::HOST};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use lacewing_base::event_loop;
+use lacewing_sandbox::capability::egress::Transport;
 use tokio::task::LocalSet;
 
 use super::{
     pace::Pace,
     target::{Connector, Target},
 };
-use crate::{capability::egress::Transport, event_loop};
 
 /// The request that is sent, how often, and the answer that is to come back.
 #[derive(Clone, Debug)]

@@ -5,18 +5,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, header::HOST, uri::PathAndQuery};
 use http_body_util::{BodyExt, Full};
-use lacewing_base::Route;
+use lacewing_base::{Route, body::empty_stream};
+use lacewing_control::Host;
+use lacewing_ingress::route::Found;
+use lacewing_runtime::{function::Revision, invocation::HttpRequest};
+use lacewing_telemetry::{Context, InvocationId};
 
 use super::BenchArgs;
-use crate::{
-    body::empty_stream,
-    cli::Error,
-    control::Host,
-    function::Revision,
-    ingress::route::Found,
-    invocation::HttpRequest,
-    telemetry::{Context, InvocationId},
-};
+use crate::cli::Error;
 
 /// Method, path, header fields, body.
 #[derive(Clone, Debug)]

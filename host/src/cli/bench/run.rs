@@ -7,6 +7,10 @@ use std::{
 };
 
 use http::uri::PathAndQuery;
+use lacewing_control::Host;
+use lacewing_manifest::config::{Settings, default_cache_dir};
+use lacewing_runtime::function::Revision;
+use lacewing_telemetry::{InvocationLog, Sink};
 
 use super::{
     BenchArgs,
@@ -20,17 +24,11 @@ use super::{
     target::Target,
     throughput::Loaded,
 };
-use crate::{
-    cli::{
-        Error, ExitCode,
-        console::Console,
-        print_result,
-        project::{self, Project},
-    },
-    config::{Settings, default_cache_dir},
-    control::Host,
-    function::Revision,
-    telemetry::{InvocationLog, Sink},
+use crate::cli::{
+    Error, ExitCode,
+    console::Console,
+    print_result,
+    project::{self, Project},
 };
 
 /// The results of a run, before they are put together.

@@ -3,13 +3,12 @@
 use std::{fmt, io, net::SocketAddr, str::FromStr, sync::Arc};
 
 use http::{HeaderValue, Uri, uri::PathAndQuery};
+use lacewing_sandbox::capability::egress::Transport;
 use tokio::net::TcpStream;
 use tokio_rustls::{
     TlsConnector,
     rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName},
 };
-
-use crate::capability::egress::Transport;
 
 /// A URL that can be put under load.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -78,9 +78,9 @@ mod tests {
     #[test]
     fn the_warning_of_a_slow_layout_names_these_flags() {
         for flag in layout_flags() {
-            assert!(crate::engine::LAYOUT_HELP.contains(&flag), "{flag}");
+            assert!(lacewing_sandbox::engine::LAYOUT_HELP.contains(&flag), "{flag}");
             let flag = flag.trim_start_matches("-Clink-arg=");
-            assert!(crate::engine::LAYOUT_HELP.contains(flag), "{flag}");
+            assert!(lacewing_sandbox::engine::LAYOUT_HELP.contains(flag), "{flag}");
         }
     }
 

@@ -7,8 +7,7 @@ use std::{
 
 use console::Term;
 use indicatif::TermLike;
-
-use crate::telemetry::Messages;
+use lacewing_telemetry::Messages;
 
 /// The terminal behind standard error, written to through the log.
 #[derive(Debug)]

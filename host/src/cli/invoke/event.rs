@@ -1,8 +1,7 @@
 //! CloudEvents in their JSON format (CloudEvents 1.0, JSON Event Format), as far as one writes them by hand.
 
+use lacewing_sandbox::{Event, EventFailure, Extension, Retry};
 use serde_json::{Map, Value, json};
-
-use crate::sandbox::{Event, EventFailure, Extension, Retry};
 
 /// One event, or an array of them. Attributes that are not given are made up: `id`, `source`, `type`.
 pub(super) fn parse(bytes: &[u8]) -> Result<Vec<Event>, String> {

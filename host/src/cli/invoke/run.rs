@@ -13,27 +13,23 @@ use data_encoding::BASE64;
 use http::{Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::BodyExt;
-use lacewing_base::outcome::Outcome;
+use lacewing_base::{body::empty_stream, outcome::Outcome};
+use lacewing_control::Host;
+use lacewing_ingress::route::{Found, Params};
+use lacewing_manifest::config::HostFile;
+use lacewing_runtime::{function::Revision, invocation::HttpRequest};
+use lacewing_telemetry::{
+    Captured, Context, InvocationId, InvocationLog, Sink, displayed,
+    logs::{self, LogOptions},
+};
 use serde_json::{Value, json};
 
 use super::{InvokeArgs, Payload, event};
-use crate::{
-    body::empty_stream,
-    cli::{
-        Error, ExitCode,
-        console::Console,
-        print_bytes, print_result,
-        project::{self, Project},
-    },
-    config::HostFile,
-    control::Host,
-    function::Revision,
-    ingress::route::{Found, Params},
-    invocation::HttpRequest,
-    telemetry::{
-        Captured, Context, InvocationId, InvocationLog, Sink, displayed,
-        logs::{self, LogOptions},
-    },
+use crate::cli::{
+    Error, ExitCode,
+    console::Console,
+    print_bytes, print_result,
+    project::{self, Project},
 };
 
 /// How long after its deadline a guest may be recorded.
@@ -279,7 +275,7 @@ impl Outgoing {
         Outgoing { body: Vec::new(), head: None, failed: true }
     }
 
-    async fn response(response: Response<crate::body::Body>) -> Result<Outgoing, Error> {
+    async fn response(response: Response<lacewing_base::body::Body>) -> Result<Outgoing, Error> {
         let (parts, body) = response.into_parts();
         let headers = parts
             .headers

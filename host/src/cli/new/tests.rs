@@ -1,7 +1,7 @@
 use clap::ValueEnum;
+use lacewing_manifest::App;
 
 use super::*;
-use crate::manifest::App;
 
 fn args(dir: &Path, name: &str, template: Template) -> NewArgs {
     NewArgs { name: name.parse().unwrap(), template, dir: Some(dir.join(name)), sdk: None }

@@ -5,15 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use lacewing_base::{HostPattern, name::TenantName};
+use lacewing_base::{HostPattern, file, name::TenantName};
+use lacewing_control::{Deployed, Ledger};
+use lacewing_manifest::config::Outline;
+use lacewing_runtime::function::Revision;
 
-use crate::{
-    cli::project::Project,
-    config::Outline,
-    control::{Deployed, Ledger},
-    file,
-    function::Revision,
-};
+use crate::cli::project::Project;
 
 /// Functions, and tenants, that are listed at the start.
 const LISTED: usize = 50;
@@ -102,7 +99,7 @@ fn home(revision: &Revision, deployed: &Deployed, project: &Project) -> String {
     let mut apps = deployed.apps.iter();
     let app = apps.find(|app| app.tenant == origin.tenant && app.name == origin.app);
     let home = app.and_then(|app| app.home.as_deref()).unwrap_or(project.path());
-    let home = if home.ends_with(crate::manifest::FILE_NAME) {
+    let home = if home.ends_with(lacewing_manifest::FILE_NAME) {
         home.parent().unwrap_or(home)
     } else {
         home

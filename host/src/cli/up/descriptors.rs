@@ -3,9 +3,8 @@
 //! Connections, resident programs and outbound connections take one each. Were all of them taken by connections, which are the clients'
 //! to open, nothing else could be opened: no artifact, no compiler, and no connection to the admin address.
 
+use lacewing_manifest::config::Settings;
 use rustix::process::{Resource, getrlimit, setrlimit};
-
-use crate::config::Settings;
 
 /// For what is there whatever the settings say: listeners, event loops, the admin address's connections, compilers' pipes, a deploy's
 /// files.

@@ -7,12 +7,17 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    cli::Error, config::Settings, event_loop::LoopsHandle, heap::ResidentWatch, telemetry::Metrics,
+use lacewing_base::{
+    event_loop::LoopsHandle,
+    heap::{ResidentWatch, Watermarks},
 };
+use lacewing_manifest::config::Settings;
+use lacewing_telemetry::Metrics;
 
-/// Bytes over `memory_mib` that may be resident before the watch acts, besides a twentieth. The promise allows a tenth and 64 MiB:
-/// the rest is for the program itself, and for growth between two looks.
+use crate::cli::Error;
+
+/// Bytes over `memory_mib` that may be resident before the watch calls a sandbox or connection in, besides a twentieth. The promise
+/// allows a tenth and 64 MiB: the rest is for the program itself, and for growth between two looks.
 const SPARE_BYTES: u64 = 16 << 20;
 
 /// Time for which the watch waits until all threads have given pages back.
@@ -25,8 +30,11 @@ pub(super) fn watch(
     loops: LoopsHandle,
 ) -> Result<ResidentWatch, Error> {
     let total_bytes = settings.total_memory_bytes();
-    let limit_bytes = total_bytes.saturating_add(total_bytes / 20).saturating_add(SPARE_BYTES);
-    let watch = ResidentWatch::start(limit_bytes, Box::new(move || give_back(&loops)))
+    let watermarks = Watermarks {
+        low_bytes: total_bytes - total_bytes / 16,
+        high_bytes: total_bytes.saturating_add(total_bytes / 20).saturating_add(SPARE_BYTES),
+    };
+    let watch = ResidentWatch::start(watermarks, Box::new(move || give_back(&loops)))
         .map_err(Error::System)?;
     let called_in = watch.counter();
     metrics.add_counter(

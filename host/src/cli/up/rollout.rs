@@ -27,21 +27,21 @@ use std::{
 
 use futures_util::FutureExt;
 use lacewing_base::name::{AppName, TenantName};
+use lacewing_control::{DeployError, Deployed, Deployment, Host, Incoming, Ledger, Ready, Swap};
+use lacewing_manifest::{
+    Diagnostic,
+    config::{self, HostFile, Outline, Settings, Tenant, Unread},
+};
+use lacewing_telemetry::Origin;
 use tokio::{sync::watch, task::JoinHandle};
 
-use crate::{
-    cli::{
-        Error,
-        build::BuildError,
-        console::Console,
-        project::{self, BuiltProject, Project},
-        up::UpArgs,
-        watch::Sources,
-    },
-    config::{self, HostFile, Outline, Settings, Tenant, Unread},
-    control::{DeployError, Deployed, Deployment, Host, Incoming, Ledger, Ready, Swap},
-    manifest::Diagnostic,
-    telemetry::Origin,
+use crate::cli::{
+    Error,
+    build::BuildError,
+    console::Console,
+    project::{self, BuiltProject, Project},
+    up::UpArgs,
+    watch::Sources,
 };
 
 /// How long a start waits for those that take longest, after the last one that was ready. Then they come later, and the others

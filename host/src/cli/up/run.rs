@@ -18,6 +18,18 @@ use std::{
     time::Duration,
 };
 
+use lacewing_base::{
+    event_loop::{self, EventLoops, LoopsHandle},
+    heap::ResidentWatch,
+};
+use lacewing_control::{Host, review_layouts};
+use lacewing_ingress::{Gateway, Listener, Options, Server};
+use lacewing_manifest::config::{self, RequestLog, Settings};
+use lacewing_telemetry::{
+    InvocationLog,
+    admin::Admin,
+    logs::{self, LogOptions, Logs},
+};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     task::JoinHandle,
@@ -30,23 +42,11 @@ use super::{
     rollout::{Ended, Read, Rollout, Target, read},
     what::What,
 };
-use crate::{
-    cli::{
-        Error, ExitCode,
-        console::Console,
-        project::Project,
-        watch::{Changed, Watch, Window},
-    },
-    config::{self, RequestLog, Settings},
-    control::{Host, review_layouts},
-    event_loop::{self, EventLoops, LoopsHandle},
-    heap::ResidentWatch,
-    ingress::{Gateway, Listener, Options, Server},
-    telemetry::{
-        InvocationLog,
-        admin::Admin,
-        logs::{self, LogOptions, Logs},
-    },
+use crate::cli::{
+    Error, ExitCode,
+    console::Console,
+    project::Project,
+    watch::{Changed, Watch, Window},
 };
 
 /// Runs `up`. Its errors are reported here, in the form and in the queue of the log.

@@ -2,16 +2,15 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use lacewing_control::Ledger;
+use lacewing_manifest::config::{self, Settings};
+
 use super::{
     UpArgs,
     announce::{self, Tenants},
     rollout::{Read, read},
 };
-use crate::{
-    cli::{Error, console::Console, project::Project},
-    config::{self, Settings},
-    control::Ledger,
-};
+use crate::cli::{Error, console::Console, project::Project};
 
 /// The apps that are to be served.
 pub(super) enum What {

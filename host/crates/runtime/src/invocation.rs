@@ -1,0 +1,100 @@
+//! One run of a function: admitted, run in a sandbox, recorded.
+//!
+//! ```text
+//!   Awaited (the body, admission) --refuse(outcome)--> record, metrics
+//!      |          |                                      ^
+//!      |          +-- dropped: canceled -----------------+
+//!      | permit, then a sandbox
+//!      v
+//!   Live (sandbox, permit, log) --end(outcome)-----------> record, metrics, usage
+//!      |                                                 ^
+//!      +-- dropped before its end: canceled -------------+
+//! ```
+//!
+//! Each invocation is recorded exactly once, in every case. That is done while the sandbox is still there,
+//! because its usage is read from it; the sandbox and the permit go a moment later.
+
+mod admission;
+mod call;
+mod headers;
+mod http;
+mod live;
+mod response;
+mod stream;
+
+pub use admission::{Admission, Permit, QueueOptions, Refused};
+pub use call::Called;
+pub use headers::Excess;
+pub use http::fields as lean_fields;
+pub use http::{HttpRequest, PARAMS_HEADER, ROUTE_HEADER};
+pub use live::{Awaited, Seen};
+#[doc(hidden)]
+pub use response::{BadResponse, check_head, from_lean};
+
+use std::{sync::Arc, time::Duration};
+
+use lacewing_base::{body::BodyError, outcome::Outcome};
+use lacewing_sandbox::engine::Engines;
+use lacewing_telemetry::{InvocationLog, Sink};
+
+/// Runs functions.
+pub struct Invoker {
+    engines: Arc<Engines>,
+    admission: Admission,
+    sink: Sink,
+    log: InvocationLog,
+}
+
+/// Why an invocation gave no result of the function's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The sentence for the caller, beyond the outcome.
+    pub reason: Option<&'static str>,
+    /// When to try again.
+    pub retry_after: Option<Duration>,
+    /// The fault of the request's body, where that ended the invocation.
+    pub body: Option<BodyError>,
+}
+
+impl Failure {
+    fn of(outcome: Outcome) -> Failure {
+        Failure { outcome, reason: None, retry_after: None, body: None }
+    }
+}
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Failure {
+        let Refused { outcome, reason, retry_after } = refused;
+        Failure { outcome, reason: Some(reason), retry_after: Some(retry_after), body: None }
+    }
+}
+
+impl Invoker {
+    /// Runs functions in `engines`, as many at once as `admission` lets in; guests' lines and the records that
+    /// `log` wants go to `sink`.
+    pub fn new(
+        engines: Arc<Engines>,
+        admission: Admission,
+        sink: Sink,
+        log: InvocationLog,
+    ) -> Invoker {
+        Invoker { engines, admission, sink, log }
+    }
+
+    /// The gate of invocations.
+    pub fn admission(&self) -> &Admission {
+        &self.admission
+    }
+
+    /// Where guests' lines and records go.
+    pub fn sink(&self) -> &Sink {
+        &self.sink
+    }
+
+    /// Where functions run.
+    pub fn engines(&self) -> &Arc<Engines> {
+        &self.engines
+    }
+}

@@ -1,0 +1,319 @@
+//! The data of a store.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use lacewing_base::{Limits, outcome::Outcome};
+use lacewing_telemetry::{Context, GuestLog};
+use wasmtime::{Store, StoreContextMut, UpdateDeadline, component::ResourceTable};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+use super::{
+    budget::{self, Consumption, Stop},
+    fault::Fault,
+    limiter::Limiter,
+    outbound::Outbound,
+    program::Program,
+    reuse::Instance,
+};
+use crate::{
+    capability::{
+        egress::{Egress, EgressLimits, Gate, Policy, Propagation},
+        stdio::{self, SharedLog},
+    },
+    engine::Claim,
+};
+
+/// The settings that all sandboxes of a revision share.
+pub struct Spec {
+    /// Its limits, with the caps of tenant and host applied.
+    pub limits: Limits,
+    /// The environment that the guest sees, and nothing else.
+    pub env: Vec<(String, String)>,
+    /// The way out of this host.
+    pub egress: Arc<Egress>,
+    /// Where outbound HTTP may go.
+    pub policy: Policy,
+}
+
+/// Bytes that a guest may hand over in one call besides the body of a response: as arguments of a hostcall, or as the rest of its own
+/// result. Strings and lists are charged by their size. The arguments are taken in one step, which cannot be interrupted.
+const HOSTCALL_BYTES: u64 = 1 << 20;
+
+/// And at most, whatever the manifest says: a list of many entries that all point at the same bytes is held once for each. A
+/// response that is larger has to be streamed.
+const MAX_HOSTCALL_BYTES: u64 = 64 << 20;
+
+/// The size of a call's arguments and result. Where the function's result `has_bytes`, as a response of the lean path has, one that is half as large
+/// again as its limits allow fits: a larger one is to be told by how much.
+pub(super) fn hostcall_bytes(limits: &Limits, has_bytes: bool) -> usize {
+    let result_bytes = match has_bytes {
+        true => limits.response_body_bytes.unwrap_or(Limits::BUFFERED_BODY_BYTES),
+        false => 0,
+    };
+    let bytes = result_bytes.saturating_add(result_bytes / 2).saturating_add(HOSTCALL_BYTES);
+    let bytes = bytes.saturating_add(limits.header_bytes.into()).min(MAX_HOSTCALL_BYTES);
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+/// A store's data. Small, and made without allocating: most of it is there only once a guest asks.
+pub(crate) struct State {
+    pub(super) limiter: Limiter,
+    pub(super) spec: Arc<Spec>,
+    cpu: Arc<Consumption>,
+    deadline: Instant,
+    log: Arc<GuestLog>,
+    wasi: Option<Box<WasiCtx>>,
+    table: ResourceTable,
+    http: WasiHttpCtx,
+    propagation: Propagation,
+    outbound: Option<Box<Outbound>>,
+    /// The size of a call's arguments and result.
+    pub(super) hostcall_bytes: usize,
+    /// The sandbox's part of the pool, over the part that every sandbox has.
+    pub(super) claim: Claim,
+    /// The handles of a guest that is to be stopped. They are dropped with the sandbox, once its end is known: a body whose writer is
+    /// gone would look complete to the client.
+    lost: Option<Box<ResourceTable>>,
+    shared: Option<Box<Shared>>,
+}
+
+/// The further data of a store that serves several invocations.
+struct Shared {
+    instance: Arc<Instance>,
+    /// Of those that it serves, the one that began last in the last place.
+    logs: Vec<Arc<GuestLog>>,
+    /// Where what the guest prints goes.
+    log: SharedLog,
+}
+
+impl State {
+    /// Whether the guest has asked the host for nothing yet that is answered for an invocation.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.wasi.is_none() && self.outbound.is_none() && self.table.is_empty()
+    }
+
+    /// Makes it the state of the invocation of `log`. Nothing was made for another one yet.
+    pub(super) fn adopt(
+        &mut self,
+        log: Arc<GuestLog>,
+        propagation: Propagation,
+        deadline: Instant,
+    ) -> Arc<Consumption> {
+        (self.log, self.propagation, self.deadline) = (log, propagation, deadline);
+        self.cpu.restart();
+        self.cpu.clone()
+    }
+
+    /// Makes it the state of an instance that serves several.
+    pub(super) fn share(&mut self, instance: Arc<Instance>) {
+        let log = SharedLog::new(self.log.clone());
+        self.shared = Some(Box::new(Shared { instance, logs: Vec::new(), log }));
+    }
+
+    pub(super) fn peak_bytes(&self) -> u64 {
+        self.limiter.peak_bytes()
+    }
+
+    /// One more invocation begins. The bound on its requests is counted anew, with those of the others that are open: the host cannot tell
+    /// to which of them a request belongs.
+    pub(super) fn begin(&mut self, log: &Arc<GuestLog>, propagation: Propagation) {
+        let Some(shared) = &mut self.shared else { return };
+        let alone = shared.logs.is_empty();
+        shared.logs.push(log.clone());
+        shared.log.switch(log);
+        self.log = log.clone();
+        self.propagation = if alone { propagation } else { Propagation::default() };
+        self.outbound = None;
+        self.goes_on();
+    }
+
+    /// Notes that the guest has lived with what it was refused, unless it is about to be stopped for that.
+    fn goes_on(&mut self) {
+        if self.cpu.stopped().is_none() {
+            self.limiter.goes_on();
+        }
+    }
+
+    /// Has the guest stopped if it is over a limit. Each call of the host comes by here, with its arguments in the heap.
+    ///
+    /// A guest meets its next tick at a loop or at the beginning of a function, which may be any number of calls away. So the guest loses
+    /// all that the host has for it at once: a call with a handle traps, and any other costs next to nothing.
+    fn check_limits(&mut self) {
+        if self.lost.is_some() {
+            return;
+        }
+        if let Some(stop) = self.over_heap().or_else(|| self.overdue()) {
+            self.cpu.stop(stop);
+            let mut empty = ResourceTable::new();
+            empty.set_max_capacity(0);
+            self.lost = Some(Box::new(std::mem::replace(&mut self.table, empty)));
+            self.wasi = Some(Box::new(WasiCtx::builder().max_random_size(0).build()));
+        }
+    }
+
+    /// The limit on the heap that is in use for the guest, or the host's need of that heap.
+    fn over_heap(&mut self) -> Option<Stop> {
+        match self.limiter.holds(self.cpu.heap_bytes()) {
+            false => Some(Stop::Held),
+            true => self.cpu.is_called_in().then_some(Stop::CalledIn),
+        }
+    }
+
+    /// The limit on time that the guest has reached in calls of the host.
+    fn overdue(&self) -> Option<Stop> {
+        let (spent, step) = budget::spent_at_call()?;
+        self.over_time(spent).or(step)
+    }
+
+    /// The limit on time that the guest has reached with so much CPU time.
+    fn over_time(&self, spent: Duration) -> Option<Stop> {
+        match &self.shared {
+            Some(shared) => shared.instance.over_time(spent),
+            None if spent >= self.spec.limits.cpu => Some(Stop::Cpu),
+            None => (Instant::now() >= self.deadline).then_some(Stop::Deadline),
+        }
+    }
+
+    /// The limit for which the guest is to be stopped, whatever it does.
+    pub(super) fn stopped(&self) -> Option<Stop> {
+        self.cpu.stopped()
+    }
+
+    /// The invocation of `log` is over.
+    pub(super) fn leave(&mut self, log: &Arc<GuestLog>) {
+        let Some(shared) = &mut self.shared else { return };
+        shared.logs.retain(|other| !Arc::ptr_eq(other, log));
+        if let Some(other) = shared.logs.last() {
+            shared.log.switch(other);
+            self.log = other.clone();
+        }
+    }
+}
+
+pub(super) fn store(
+    program: &Program,
+    spec: &Arc<Spec>,
+    cpu: Arc<Consumption>,
+    log: Arc<GuestLog>,
+    propagation: Propagation,
+    deadline: Instant,
+) -> Result<Store<State>, Fault> {
+    let limits = &spec.limits;
+    let hostcall_bytes = hostcall_bytes(limits, program.exports().returns_bytes());
+    let mut http = WasiHttpCtx::new();
+    http.set_field_size_limit(limits.header_bytes as usize * FIELD_OVERHEAD);
+    let mut table = ResourceTable::new();
+    table.set_max_capacity(limits.handles as usize);
+    let state = State {
+        limiter: Limiter::new(limits),
+        spec: spec.clone(),
+        cpu,
+        deadline,
+        log,
+        wasi: None,
+        table,
+        http,
+        propagation,
+        outbound: None,
+        hostcall_bytes,
+        claim: Claim::default(),
+        lost: None,
+        shared: None,
+    };
+    let mut store = Store::new(program.engine(), state);
+    store.limiter(|state| &mut state.limiter);
+    store.set_hostcall_fuel(hostcall_bytes);
+    store.set_max_component_handles(limits.handles as usize);
+    store.set_epoch_deadline(FIRST_TICK);
+    store.epoch_deadline_callback(on_tick);
+    if let Some(fuel) = limits.fuel {
+        store
+            .set_fuel(fuel)
+            .map_err(|error| Fault::new(Outcome::Internal, format!("{error:#}")))?;
+    }
+    Ok(store)
+}
+
+/// A header map in memory is larger than its fields on the wire; this covers the difference.
+const FIELD_OVERHEAD: usize = 4;
+
+/// Epoch ticks from the start of a guest to its first interruption: the next one may be a moment away, and who is done within a
+/// tick is not to be interrupted.
+pub(super) const FIRST_TICK: u64 = 2;
+
+/// Called on the guest's stack at that tick, and then at each.
+#[allow(clippy::needless_pass_by_value)]
+fn on_tick(mut ctx: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {
+    let state = ctx.data_mut();
+    let spent = budget::spent_at_tick();
+    if let Some(shared) = &state.shared {
+        shared.instance.note_tick();
+    }
+    let stop = state.cpu.stopped().or_else(|| state.over_heap());
+    if let Some(stop) = stop.or_else(|| state.over_time(spent)) {
+        return Err(stop.into());
+    }
+    Ok(UpdateDeadline::YieldCustom(1, state.cpu.at_tick(spent)))
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        self.check_limits();
+        let wasi = self.wasi.get_or_insert_with(|| {
+            let mut wasi = WasiCtx::builder();
+            match &self.shared {
+                // It would say what one of many is.
+                Some(shared) => wasi
+                    .envs(&about(&self.spec, &self.log)[1..])
+                    .stdout(stdio::Output::stdout(shared.log.clone()))
+                    .stderr(stdio::Output::stderr(shared.log.clone())),
+                None => wasi
+                    .envs(&about(&self.spec, &self.log))
+                    .stdout(stdio::Output::stdout(self.log.clone()))
+                    .stderr(stdio::Output::stderr(self.log.clone())),
+            };
+            wasi.envs(&self.spec.env)
+                .max_random_size(self.spec.limits.random_bytes)
+                .allow_tcp(false)
+                .allow_udp(false)
+                .allow_ip_name_lookup(false);
+            Box::new(wasi.build())
+        });
+        WasiCtxView { ctx: wasi, table: &mut self.table }
+    }
+}
+
+/// The facts that a guest can know of its own invocation. First in the environment, so that the manifest's variables do not hide them.
+fn about(spec: &Spec, log: &GuestLog) -> [(&'static str, String); 6] {
+    let Context { origin, invocation, .. } = log.context();
+    [
+        ("LACEWING_INVOCATION", invocation.to_string()),
+        ("LACEWING_TENANT", origin.tenant.to_string()),
+        ("LACEWING_APP", origin.app.to_string()),
+        ("LACEWING_FUNCTION", origin.function.to_string()),
+        ("LACEWING_REVISION", origin.revision.to_string()),
+        ("LACEWING_DEADLINE_MS", spec.limits.deadline.as_millis().to_string()),
+    ]
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        self.goes_on();
+        self.check_limits();
+        let (spec, log, propagation) = (&self.spec, &self.log, &mut self.propagation);
+        let (cpu, is_shared) = (&self.cpu, self.shared.is_some());
+        let outbound = self.outbound.get_or_insert_with(|| {
+            let limits = EgressLimits::from(&spec.limits);
+            let (egress, policy) = (spec.egress.clone(), spec.policy.clone());
+            let gate = Gate::new(egress, policy, limits, std::mem::take(propagation), log.clone());
+            // Of an instance that serves several, the budget is looked at where each one's part is known.
+            let cpu_limit = if is_shared { Duration::MAX } else { spec.limits.cpu };
+            Box::new(Outbound::new(gate, cpu.clone(), cpu_limit))
+        });
+        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut **outbound }
+    }
+}

@@ -1,0 +1,177 @@
+//! The escaping of text of unknown origin in a log line, so that the text can neither forge a second line nor
+//! drive a terminal.
+
+use std::{
+    fmt::Write as _,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+/// `text`, or as much of its beginning as fits with a mark that there was more: at most `max_bytes`, which are more than
+/// the mark's three.
+pub fn shortened(mut text: String, max_bytes: usize) -> String {
+    const MORE: &str = "\u{2026}";
+    if text.len() > max_bytes {
+        text.truncate(text.floor_char_boundary(max_bytes.saturating_sub(MORE.len())));
+        text.push_str(MORE);
+    }
+    text
+}
+
+/// Whether a character may act on a terminal or on the order of what is displayed: C0 (but not the tab),
+/// DEL, C1, line and paragraph separators, and the bidirectional embeddings, overrides and isolates.
+fn acts(c: char) -> bool {
+    (c.is_control() && c != '\t')
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Appends `text` with acting characters as `\n`, `\r` or `\u{1b}`. Backslashes stay as they are: the form
+/// is for reading, and is not reversible.
+pub(super) fn push_escaped(out: &mut String, text: &str) {
+    let mut rest = text;
+    while let Some(at) = rest.find(acts) {
+        out.push_str(&rest[..at]);
+        let mut chars = rest[at..].chars();
+        if let Some(c) = chars.next() {
+            out.extend(c.escape_default());
+        }
+        rest = chars.as_str();
+    }
+    out.push_str(rest);
+}
+
+/// Text of several lines, with all acting characters escaped but for those that end a line: what a terminal may be given.
+pub fn displayed(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for (number, line) in text.split('\n').enumerate() {
+        if number > 0 {
+            out.push('\n');
+        }
+        push_escaped(&mut out, line);
+    }
+    out
+}
+
+/// Appends `text` as a JSON string with its quotes. Acting characters are escaped too, so that a JSON log
+/// is safe to display; a parser gets the original text.
+pub(super) fn push_json_string(out: &mut String, text: &str) {
+    out.push('"');
+    let mut rest = text;
+    while let Some(at) = rest.find(|c| acts(c) || matches!(c, '"' | '\\' | '\t')) {
+        out.push_str(&rest[..at]);
+        let mut chars = rest[at..].chars();
+        match chars.next() {
+            Some('"') => out.push_str("\\\""),
+            Some('\\') => out.push_str("\\\\"),
+            Some('\t') => out.push_str("\\t"),
+            Some('\n') => out.push_str("\\n"),
+            Some('\r') => out.push_str("\\r"),
+            // Every acting character is in the basic plane: four digits suffice.
+            Some(c) => {
+                let _ = write!(out, "\\u{:04x}", u32::from(c));
+            }
+            None => {}
+        }
+        rest = chars.as_str();
+    }
+    out.push_str(rest);
+    out.push('"');
+}
+
+/// Appends a time as RFC 3339 in UTC with microseconds. A time before 1970 is shown as 1970.
+pub(super) fn push_time(out: &mut String, time: SystemTime) {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+    let (year, month, day) = civil_from_days(days);
+    let _ = write!(
+        out,
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:06}Z",
+        second / 3_600,
+        second / 60 % 60,
+        second % 60,
+        since.subsec_micros(),
+    );
+}
+
+/// Year, month and day of a day since 1970-01-01: Howard Hinnant's `civil_from_days`, without its negative half.
+fn civil_from_days(days: u64) -> (u64, u64, u64) {
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn escaped(text: &str) -> String {
+        let mut out = String::new();
+        push_escaped(&mut out, text);
+        out
+    }
+
+    fn json(text: &str) -> String {
+        let mut out = String::new();
+        push_json_string(&mut out, text);
+        out
+    }
+
+    #[test]
+    fn control_characters_cannot_act() {
+        assert_eq!(escaped("a\tb é \\"), "a\tb é \\");
+        assert_eq!(escaped("\x1b[31mred\r\n"), r"\u{1b}[31mred\r\n");
+        assert_eq!(displayed("a\n  at \x1b[31mb\r\n"), "a\n  at \\u{1b}[31mb\\r\n");
+        assert_eq!(escaped("\u{7f}\u{9b}\u{202e}\u{2028}"), r"\u{7f}\u{9b}\u{202e}\u{2028}");
+        assert_eq!(
+            json("a\"\\\t\n\x1b\u{9b}\u{2066}é"),
+            "\"a\\\"\\\\\\t\\n\\u001b\\u009b\\u2066é\""
+        );
+    }
+
+    #[test]
+    fn times_are_rfc_3339() {
+        for (seconds, micros, text) in [
+            (0, 0, "1970-01-01T00:00:00.000000Z"),
+            (951_782_399, 999_999, "2000-02-28T23:59:59.999999Z"),
+            (951_782_400, 1, "2000-02-29T00:00:00.000001Z"),
+            (1_709_251_199, 0, "2024-02-29T23:59:59.000000Z"),
+            (1_709_251_200, 0, "2024-03-01T00:00:00.000000Z"),
+            (1_795_218_000, 500_000, "2026-11-20T23:40:00.500000Z"),
+            (4_107_542_399, 0, "2100-02-28T23:59:59.000000Z"),
+            (4_107_542_400, 0, "2100-03-01T00:00:00.000000Z"),
+        ] {
+            let mut out = String::new();
+            let since = Duration::from_secs(seconds) + Duration::from_micros(micros);
+            push_time(&mut out, UNIX_EPOCH + since);
+            assert_eq!(out, text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn json_strings_parse_back(text in any::<String>()) {
+            let encoded = json(&text);
+            prop_assert_eq!(serde_json::from_str::<String>(&encoded).unwrap(), text);
+            prop_assert!(!encoded.contains(acts));
+        }
+
+        #[test]
+        fn escaped_text_never_acts(text in any::<String>()) {
+            prop_assert!(!escaped(&text).contains(acts));
+        }
+
+        #[test]
+        fn days_are_consecutive(day in 0u64..100_000) {
+            prop_assert!(civil_from_days(day) < civil_from_days(day + 1));
+        }
+    }
+}
