@@ -3,15 +3,10 @@
 use std::{pin::Pin, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, request::Parts};
+use http::{Request, Response, request::Parts};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
-use lacewing_base::{
-    Limits,
-    body::{Body, RequestStream},
-};
 use lacewing_ingress::{Handler, Options, Problem, Routes};
-use lacewing_runtime::invocation::HttpRequest;
-use lacewing_sandbox::{LeanField, LeanResponse, capability::egress::Gate};
+use lacewing_sandbox::capability::egress::Gate;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// The bytes that are compiled in the place of a component, where those are others.
@@ -33,40 +28,7 @@ pub fn target(parts: &Parts, max_bytes: usize) -> Result<(&str, &str), Problem> 
     Ok((target.authority, target.path))
 }
 
-/// A request as the portable path hands it to a guest.
-pub fn portable(request: HttpRequest<'_>, body: RequestStream) -> Request<RequestStream> {
-    request.portable(body)
-}
-
-/// A request's header as the lean path hands it to a guest.
-pub fn lean_fields(headers: &HeaderMap) -> Vec<LeanField<'_>> {
-    lacewing_runtime::invocation::lean_fields(headers)
-}
-
-/// The response of the lean path that is made of what a guest returned.
-///
-/// # Errors
-/// A sentence that says what is wrong with it.
-pub fn response(
-    lean: LeanResponse,
-    limits: &Limits,
-    body_bytes: u64,
-    method: &Method,
-) -> Result<Response<Body>, String> {
-    lacewing_runtime::invocation::from_lean(lean, limits, body_bytes, method)
-        .map_err(|error| error.to_string())
-}
-
-/// Checks and cleans the head of a response that streams; gives the length that its body is to have.
-///
-/// # Errors
-/// A sentence that says what is wrong with it.
-pub fn response_head<B>(
-    response: &mut Response<B>,
-    limits: &Limits,
-) -> Result<Option<u64>, String> {
-    lacewing_runtime::invocation::check_head(response, limits).map_err(|error| error.to_string())
-}
+pub use lacewing_runtime::invocation::fuzzing::{lean_fields, portable, response, response_head};
 
 /// The bytes of a connection.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}

@@ -1,7 +1,7 @@
 //! Lacewing: a WebAssembly-sandboxed edge function runtime.
 //!
-//! This library is the whole host; the program `lacewing` calls [`cli::main`]. The map of the project
-//! is in `docs/architecture.md`.
+//! The program `lacewing` calls [`cli::main`]. This library has the command line, and shows the other
+//! crates of the host under one name. The map of the project is in `docs/architecture.md`.
 //!
 //! # The path of a request
 //!
@@ -23,27 +23,27 @@
 //!
 //! # The modules, from the top down
 //!
-//! A module names only modules below it.
+//! A module names only modules below it. Each row but the first is a crate of its own, or a part of one.
 //!
-//! | module | contents |
-//! |---|---|
-//! | [`cli`] | arguments, commands and exit codes; building guests |
-//! | [`control`] | the host as a whole: deploys, swaps, the ledger |
-//! | [`ingress`] | sockets, HTTP, routes, the answers of the host itself |
-//! | [`invocation`] | admission, one run of a function, its record |
-//! | [`function`] | tenants, revisions, quotas, programs in memory |
-//! | [`sandbox`] | one invocation's store, instance and limits; the classification of faults |
-//! | [`capability`] | the imports of guests: WASI, stdio, outbound HTTP |
-//! | [`engine`] | Wasmtime's engines, the pool, the epoch, the artifact cache, the compiler |
-//! | [`telemetry`] | logs, records, metrics, health, the admin listener |
-//! | [`config`] | `host.toml`: settings and tenants |
-//! | [`manifest`] | `lacewing.toml`: functions, routes, limits, grants |
-//! | [`event_loop`] | threads that run connections; compute threads for long computations |
-//! | [`mod@file`], [`body`] | files of strangers, opened safely; bodies between connection and sandbox |
-//! | [`heap`] | accounts of the heap, charged by the global allocator |
+//! | module | crate | contents |
+//! |---|---|---|
+//! | [`cli`] | `lacewing` | arguments, commands and exit codes; building guests |
+//! | [`control`] | `lacewing-control` | the host as a whole: deploys, swaps, the ledger |
+//! | [`ingress`] | `lacewing-ingress` | sockets, HTTP, routes, the answers of the host itself |
+//! | [`invocation`] | `lacewing-runtime` | admission, one run of a function, its record |
+//! | [`function`] | `lacewing-runtime` | tenants, revisions, quotas, programs in memory |
+//! | [`sandbox`] | `lacewing-sandbox` | one invocation's store, instance and limits; the classification of faults |
+//! | [`capability`] | `lacewing-sandbox` | the imports of guests: WASI, stdio, outbound HTTP |
+//! | [`engine`] | `lacewing-sandbox` | Wasmtime's engines, the pool, the epoch, the artifact cache, the compiler |
+//! | [`telemetry`] | `lacewing-telemetry` | logs, records, metrics, health, the admin listener |
+//! | [`config`] | `lacewing-manifest` | `host.toml`: settings and tenants |
+//! | [`manifest`] | `lacewing-manifest` | `lacewing.toml`: functions, routes, limits, grants |
+//! | [`event_loop`] | `lacewing-base` | threads that run connections; compute threads for long computations |
+//! | [`mod@file`], [`body`] | `lacewing-base` | files of strangers, opened safely; bodies between connection and sandbox |
+//! | [`heap`] | `lacewing-base` | accounts of the heap, charged by the global allocator |
 //!
-//! The crate `lacewing_base` has the domain types: names, limits, grants, routes, outcomes, fair
-//! queues and budgets.
+//! The crate [`lacewing_base`] has the domain types as well: names, limits, grants, routes, outcomes,
+//! fair queues and budgets.
 
 pub mod cli;
 #[doc(hidden)]

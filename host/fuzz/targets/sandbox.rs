@@ -8,7 +8,10 @@ use std::{
 
 use arbitrary::Unstructured;
 use lacewing::{
-    capability::egress::{Egress, EgressOptions, Policy, Propagation},
+    capability::{
+        CapabilitySettings,
+        egress::{Egress, EgressOptions, Policy, Propagation},
+    },
     config::{Compilation, CompilerProgram},
     engine::{Compiler, Engines, Lane, Loader, PoolOptions},
     fuzzing,
@@ -84,9 +87,11 @@ fn limits() -> Limits {
 async fn invoke(host: &Host, program: &Arc<Program>, limits: &Limits) -> Outcome {
     let spec = Arc::new(Spec {
         limits: limits.clone(),
-        env: Vec::new(),
-        egress: host.egress.clone(),
-        policy: Policy::new(&Grants::default()),
+        settings: CapabilitySettings {
+            env: Vec::new(),
+            egress: host.egress.clone(),
+            policy: Policy::new(&Grants::default()),
+        },
     });
     let name = || "fuzz".parse().expect("a name");
     let app = "fuzz".parse().expect("a name");

@@ -13,7 +13,10 @@ use std::{
 };
 
 use lacewing::{
-    capability::egress::{Egress, EgressOptions, Policy, Propagation},
+    capability::{
+        CapabilitySettings,
+        egress::{Egress, EgressOptions, Policy, Propagation},
+    },
     config::{Compilation, CompilerProgram},
     engine::{Compiler, Engines, Lane, Loader, PoolOptions},
     heap,
@@ -115,9 +118,11 @@ async fn invoke(
 ) -> Outcome {
     let spec = Arc::new(Spec {
         limits: limits.clone(),
-        env: vec![("NAME".to_owned(), "a value".to_owned())],
-        egress: host.egress.clone(),
-        policy: Policy::new(&Grants::default()),
+        settings: CapabilitySettings {
+            env: vec![("NAME".to_owned(), "a value".to_owned())],
+            egress: host.egress.clone(),
+            policy: Policy::new(&Grants::default()),
+        },
     });
     let (app, function) = ("fuzz".parse().expect("a name"), "fuzz".parse().expect("a name"));
     let origin = Origin::new("fuzz".parse().expect("a name"), app, function, "1".into());

@@ -1,10 +1,13 @@
 //! The pages of `docs`: what they name exists.
 
-use std::{fs, path::PathBuf};
+use std::fs;
 
 use lacewing_base::{LimitKey, Outcome};
 
-use crate::{harness::root, prose::all_pages};
+use crate::{
+    harness::{module_file, root},
+    prose::all_pages,
+};
 
 /// The rows of the tables of a page, as cells.
 fn rows(page: &str) -> Vec<Vec<String>> {
@@ -19,19 +22,13 @@ fn quoted(cell: &str) -> impl Iterator<Item = &str> {
     cell.split('`').skip(1).step_by(2)
 }
 
-/// A file of the host's sources, or of its domain types.
-fn source(path: &str) -> PathBuf {
-    let [host, base] = ["host/src", "host/crates/base/src"].map(|src| root().join(src).join(path));
-    if base.exists() { base } else { host }
-}
-
 #[test]
 fn the_glossary_names_modules_that_exist() {
     let rows = rows("glossary.md");
     assert!(rows.len() > 30, "{} words", rows.len());
     for row in &rows {
         for module in quoted(row.last().unwrap()) {
-            let path = source(&format!("{}.rs", module.replace("::", "/")));
+            let path = module_file(module);
             assert!(path.exists(), "{}: there is no module {module}", row[0]);
         }
     }
@@ -42,7 +39,9 @@ fn each_constant_of_scheduling_is_in_the_file_that_the_page_names() {
     let mut constants = 0;
     for row in rows("scheduling.md") {
         let Some(file) = quoted(row.last().unwrap()).next() else { continue };
-        let text = fs::read_to_string(source(file)).unwrap_or_else(|_| panic!("no file {file}"));
+        let module = file.trim_end_matches(".rs").replace('/', "::");
+        let text =
+            fs::read_to_string(module_file(&module)).unwrap_or_else(|_| panic!("no file {file}"));
         for name in quoted(&row[0]) {
             let found = match name.strip_prefix("admission.") {
                 Some(key) => text.contains(&format!("Key: `{key}`")),

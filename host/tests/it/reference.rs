@@ -238,13 +238,13 @@ fn assert_page(file: &str, reader: &str, schema: &Value) {
 #[test]
 fn the_page_of_lacewing_toml_has_every_key() {
     let schema = manifest::json_schema();
-    assert_page("lacewing.toml", "host/src/manifest/raw.rs", &schema);
+    assert_page("lacewing.toml", "host/crates/manifest/src/raw.rs", &schema);
 }
 
 #[test]
 fn the_page_of_host_toml_has_every_key() {
     let schema = config::json_schema();
-    assert_page("host.toml", "host/src/config/raw.rs", &schema);
+    assert_page("host.toml", "host/crates/manifest/src/config/raw.rs", &schema);
 }
 
 /// A number without a default in its column has one in its words.

@@ -179,8 +179,8 @@ routes = ["/every/{id}", { path = "/some/{*rest}", methods = ["GET", "DELETE"], 
     let (first, again) = (first.deployed(), again.deployed());
     let (first, again) = (&first.revisions[0], &again.revisions[0]);
     assert_eq!(first.spec.limits, again.spec.limits);
-    assert_eq!(first.spec.env, again.spec.env);
-    assert_eq!(first.spec.policy.grants(), again.spec.policy.grants());
+    assert_eq!(first.spec.settings.env, again.spec.settings.env);
+    assert_eq!(first.spec.settings.policy.grants(), again.spec.settings.policy.grants());
     assert_eq!((first.routes.len(), &first.routes), (2, &again.routes));
     assert_eq!(first.cors, again.cors);
     assert_eq!(first.exports(), again.exports());

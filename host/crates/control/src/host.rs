@@ -151,8 +151,8 @@ impl Host {
         let snapshots = Arc::downgrade(&host);
         host.residency.prepare_with(Box::new(move |revision, bytes| {
             let host = snapshots.upgrade().ok_or("the host has stopped")?;
-            let Spec { limits, env, .. } = &*revision.spec;
-            let snapshot = host.snapshot(bytes, &revision.origin, limits, env);
+            let Spec { limits, settings } = &*revision.spec;
+            let snapshot = host.snapshot(bytes, &revision.origin, limits, &settings.env);
             snapshot.map_err(|refusal| refusal.to_string())
         }));
         Ok(host)

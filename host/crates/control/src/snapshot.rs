@@ -81,7 +81,7 @@ impl Host {
 pub(super) fn snapshot_of(revision: &Revision) -> Option<SnapshotName> {
     let (component, spec) = (&revision.component, &revision.spec);
     let is_snapshot = component.compiled != component.digest;
-    is_snapshot.then(|| name(&component.digest, &revision.origin, &spec.limits, &spec.env))
+    is_snapshot.then(|| name(&component.digest, &revision.origin, &spec.limits, &spec.settings.env))
 }
 
 fn name(

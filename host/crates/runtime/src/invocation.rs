@@ -16,6 +16,8 @@
 
 mod admission;
 mod call;
+#[doc(hidden)]
+pub mod fuzzing;
 mod headers;
 mod http;
 mod live;
@@ -25,11 +27,8 @@ mod stream;
 pub use admission::{Admission, Permit, QueueOptions, Refused};
 pub use call::Called;
 pub use headers::Excess;
-pub use http::fields as lean_fields;
 pub use http::{HttpRequest, PARAMS_HEADER, ROUTE_HEADER};
 pub use live::{Awaited, Seen};
-#[doc(hidden)]
-pub use response::{BadResponse, check_head, from_lean};
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,9 +1,66 @@
-//! The imports of guests, one file per group.
+//! The imports of guests: one capability for each group of interfaces.
+//!
+//! ```text
+//!   component imports wasi:http/outgoing-handler
+//!        │ deploy: INTERFACES has the package
+//!        v
+//!   Capability::link          adds the interfaces to the linker, once for each profile
+//!        │ the guest calls one
+//!        v
+//!   StoreData::capability     the state of the store, which Capability::open makes at the first call
+//!        │
+//!        v
+//!   the state                 what the revision grants, the log, the Payer of the invocation
+//! ```
+//!
+//! A capability is one file and one line in the list below. Whether a guest may use one is decided by its state: no folder is preopened,
+//! no socket may be made, and outbound HTTP goes only where the manifest's grants allow.
 
 pub mod egress;
-mod init;
-mod link;
-pub(crate) mod stdio;
+mod extension;
+mod interfaces;
+mod opened;
+mod outbound_http;
+mod payer;
+mod stdio;
+mod wasi;
 
-pub(crate) use init::{InitView, for_init, link_for_init};
-pub(crate) use link::{candidate, linker, missing};
+pub(crate) use extension::Capability;
+pub use extension::CapabilitySettings;
+pub(crate) use extension::{InitData, Opening, StoreData};
+pub(crate) use interfaces::candidate;
+pub(crate) use opened::Opened;
+pub(crate) use outbound_http::OutboundHttp;
+pub(crate) use payer::Payer;
+pub(crate) use stdio::SharedLog;
+pub(crate) use wasi::Wasi;
+
+use wasmtime::{Result, component::Linker};
+
+use self::interfaces::Interfaces;
+
+/// Makes the functions of this module over all capabilities of a list.
+macro_rules! capabilities {
+    ($($capability:ty),* $(,)?) => {
+        /// The interfaces of all capabilities.
+        pub(crate) static INTERFACES: Interfaces =
+            Interfaces::new(&[$(interfaces::of::<$capability>()),*]);
+
+        /// Adds everything that this host has; of WASI 0.3 too, if the engine has `tasks`.
+        pub(crate) fn link<T: StoreData>(linker: &mut Linker<T>, tasks: bool) -> Result<()> {
+            $(<$capability>::link(linker, tasks)?;)*
+            Ok(())
+        }
+
+        /// Adds everything that an init may call.
+        pub(crate) fn link_for_init<T: InitData>(
+            linker: &mut Linker<T>,
+            tasks: bool,
+        ) -> Result<()> {
+            $(<$capability>::link_for_init(linker, tasks)?;)*
+            Ok(())
+        }
+    };
+}
+
+capabilities![Wasi, OutboundHttp];

@@ -16,7 +16,6 @@ mod eager;
 mod fault;
 mod lean;
 mod limiter;
-mod outbound;
 mod portable;
 mod program;
 mod provisioned;

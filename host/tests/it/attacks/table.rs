@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::harness::root;
+use crate::harness::{module_file, root};
 
 /// The rows of the table of attacks: what is between the bars.
 fn rows() -> Vec<Vec<String>> {
@@ -27,14 +27,10 @@ fn quoted(cell: &str) -> impl Iterator<Item = &str> {
 
 fn source(module: &str) -> PathBuf {
     let parts: Vec<&str> = module.split("::").collect();
-    let (top, rest) = parts.split_first().unwrap();
-    let base = match *top {
-        "src" => root().join("host/src"),
-        "base" => root().join("host/crates/base/src"),
-        module => root().join("host/tests/it").join(module),
-    };
-    let file = rest.iter().fold(base, |path, part| path.join(part));
-    file.with_extension("rs")
+    match parts.split_first() {
+        Some((&"src", rest)) => module_file(&rest.join("::")),
+        _ => root().join("host/tests/it").join(parts.join("/")).with_extension("rs"),
+    }
 }
 
 fn has_test(file: &Path, name: &str) -> bool {

@@ -23,7 +23,10 @@ use lacewing_manifest::{App, Function, config::Quota};
 use lacewing_runtime::function::{Component, Revision, RevisionParts, Tenant};
 use lacewing_sandbox::{
     Program, Sandbox, Spec,
-    capability::egress::{self, Propagation},
+    capability::{
+        CapabilitySettings,
+        egress::{self, Propagation},
+    },
     engine::{CompileError, Exports, LoadError, Profile},
 };
 use lacewing_telemetry::{Origin, metrics::FunctionKey};
@@ -281,9 +284,11 @@ impl<'a> Revise<'a> {
         let spec = shared.specs.entry(settings(function)?).or_insert_with(|| {
             Arc::new(Spec {
                 limits: function.limits.clone(),
-                env: function.env.clone(),
-                egress: egress.clone(),
-                policy: egress::Policy::new(&function.grants.grants()),
+                settings: CapabilitySettings {
+                    env: function.env.clone(),
+                    egress: egress.clone(),
+                    policy: egress::Policy::new(&function.grants.grants()),
+                },
             })
         });
         Ok(spec.clone())

@@ -9,7 +9,10 @@ use lacewing_base::{
 use lacewing_ingress::{Endpoint, route::Router};
 use lacewing_manifest::config::{EgressBounds, Quota, Tenant as TenantConfig};
 use lacewing_runtime::function::{Revision, RevisionParts, Tenant};
-use lacewing_sandbox::{Spec, capability::egress};
+use lacewing_sandbox::{
+    Spec,
+    capability::{CapabilitySettings, egress},
+};
 use lacewing_telemetry::{Origin, metrics::FunctionKey};
 use serde::{Deserialize, Serialize};
 
@@ -65,16 +68,18 @@ pub(super) struct SpecForm {
 
 impl SpecForm {
     fn of(spec: &Spec) -> SpecForm {
-        let (limits, env) = (spec.limits.clone(), spec.env.clone());
-        SpecForm { limits, env, grants: spec.policy.grants().clone() }
+        let (limits, env) = (spec.limits.clone(), spec.settings.env.clone());
+        SpecForm { limits, env, grants: spec.settings.policy.grants().clone() }
     }
 
     fn spec(&self, host: &Host) -> Arc<Spec> {
         Arc::new(Spec {
             limits: self.limits.clone(),
-            env: self.env.clone(),
-            egress: host.egress.clone(),
-            policy: egress::Policy::new(&self.grants),
+            settings: CapabilitySettings {
+                env: self.env.clone(),
+                egress: host.egress.clone(),
+                policy: egress::Policy::new(&self.grants),
+            },
         })
     }
 }

@@ -91,7 +91,7 @@ pub const ROUTE_HEADER: HeaderName = HeaderName::from_static("lacewing-route");
 
 impl HttpRequest<'_> {
     /// As wasi:http has it: an absolute URI, and the route in header fields of the host's.
-    pub fn portable(self, body: RequestStream) -> Request<RequestStream> {
+    pub(crate) fn portable(self, body: RequestStream) -> Request<RequestStream> {
         let mut parts = self.parts;
         let mut uri = std::mem::take(&mut parts.uri).into_parts();
         uri.scheme = Some(if self.scheme == "https" { Scheme::HTTPS } else { Scheme::HTTP });
@@ -114,7 +114,7 @@ impl HttpRequest<'_> {
     }
 }
 
-pub fn fields(headers: &HeaderMap) -> Vec<LeanField<'_>> {
+pub(crate) fn fields(headers: &HeaderMap) -> Vec<LeanField<'_>> {
     headers
         .iter()
         .map(|(name, value)| LeanField { name: name.as_str(), value: value.as_bytes() })

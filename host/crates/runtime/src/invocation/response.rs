@@ -25,7 +25,7 @@ const SHOWN_CHARS: usize = 64;
 
 /// Why a guest's answer is no response. For the author's log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadResponse {
+pub(crate) enum BadResponse {
     #[error("the response's status is {0}; a final status is 200 to 599")]
     Status(u16),
     #[error(
@@ -58,7 +58,7 @@ impl From<Excess> for BadResponse {
 }
 
 /// Makes the response of the lean path.
-pub fn from_lean(
+pub(crate) fn from_lean(
     lean: LeanResponse,
     limits: &Limits,
     limit_bytes: u64,
@@ -104,7 +104,7 @@ pub fn from_lean(
 }
 
 /// Checks and cleans the head of a response that streams. Gives the length that its body is to have, if it says so.
-pub fn check_head<B>(
+pub(crate) fn check_head<B>(
     response: &mut Response<B>,
     limits: &Limits,
 ) -> Result<Option<u64>, BadResponse> {

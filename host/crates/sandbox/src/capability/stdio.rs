@@ -34,6 +34,16 @@ pub(crate) enum Log {
     Shared(SharedLog),
 }
 
+impl Log {
+    /// The log of the invocation that is to have lines now.
+    pub(crate) fn now(&self) -> Arc<GuestLog> {
+        match self {
+            Log::Own(log) => log.clone(),
+            Log::Shared(log) => log.now().clone(),
+        }
+    }
+}
+
 impl From<Arc<GuestLog>> for Log {
     fn from(log: Arc<GuestLog>) -> Log {
         Log::Own(log)

@@ -27,7 +27,10 @@ use lacewing_base::{budget::Lease, event_loop, heap::HeapAccount};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::time::Sleep;
 
-use crate::engine::{Lane, TICK, Turn, ticks};
+use crate::{
+    capability::Payer,
+    engine::{Lane, TICK, Turn, ticks},
+};
 
 /// The limit that ended the guest. It travels through Wasmtime as an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -383,53 +386,36 @@ impl<F: Future> Future for Limited<'_, F> {
     }
 }
 
-/// Runs a part of the host's own work for a guest, in whichever task, and charges the guest's sandbox for its polls.
+/// The host's own work for a guest, in whichever task, which the guest's sandbox pays for.
 ///
 /// Work that takes the sandbox over its CPU budget is not polled again: the guest is stopped, and the work with it.
-pub(super) fn charged<F: Future>(
-    consumption: &Arc<Consumption>,
-    cpu_limit: Duration,
-    work: F,
-) -> Charged<F> {
-    Charged { work, consumption: consumption.clone(), cpu_limit }
+pub(super) struct Work {
+    pub(super) consumption: Arc<Consumption>,
+    pub(super) cpu_limit: Duration,
 }
 
-pin_project_lite::pin_project! {
-    /// See [`charged`].
-    pub(super) struct Charged<F> {
-        #[pin]
-        work: F,
-        consumption: Arc<Consumption>,
-        cpu_limit: Duration,
-    }
-}
-
-impl<F: Future> Future for Charged<F> {
-    type Output = Option<F::Output>;
-
-    /// `None`: the sandbox is over its CPU budget.
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let consumption = &**this.consumption;
+impl Payer for Work {
+    fn charge(&self, poll: &mut dyn FnMut() -> bool) -> bool {
+        let Work { consumption, cpu_limit } = self;
         if consumption.stopped().is_some() {
-            return Poll::Ready(None);
+            return false;
         }
         let scope = consumption.heap.as_ref().map(HeapAccount::enter);
         // Inside the guest's own poll the time is the guest's already.
         if SLICE.get().is_some() {
-            let poll = this.work.poll(cx).map(Some);
+            poll();
             drop(scope);
-            return poll;
+            return true;
         }
         let slice = Slice::begin(consumption, None);
-        let poll = this.work.poll(cx);
+        let is_done = poll();
         drop(scope);
         consumption.add(slice.elapsed());
-        if poll.is_pending() && consumption.spent() >= *this.cpu_limit {
+        if !is_done && consumption.spent() >= *cpu_limit {
             consumption.stop(Stop::Cpu);
-            return Poll::Ready(None);
+            return false;
         }
-        poll.map(Some)
+        true
     }
 }
 

@@ -116,8 +116,8 @@ impl Linkers {
         let linker = match cell.get() {
             Some(linker) => linker,
             None => {
-                let linker = capability::linker(loaded.component.engine(), loaded.profile.tasks)
-                    .map_err(mismatch)?;
+                let mut linker = Linker::new(loaded.component.engine());
+                capability::link(&mut linker, loaded.profile.tasks).map_err(mismatch)?;
                 cell.get_or_init(|| linker)
             }
         };
@@ -127,7 +127,7 @@ impl Linkers {
 
 fn check_imports(imports: &[Import]) -> Result<(), LinkError> {
     for import in imports {
-        if let Some(why) = capability::missing(import) {
+        if let Some(why) = capability::INTERFACES.missing(import) {
             let import = shortened(import.to_string(), SHOWN_BYTES);
             return Err(LinkError::NoImport { import, why });
         }

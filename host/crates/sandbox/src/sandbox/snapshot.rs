@@ -19,7 +19,7 @@ use wasmtime::{
         types::{ComponentFunc, ComponentInstance, ComponentItem},
     },
 };
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::{WasiCtxView, WasiView};
 use wasmtime_wasi_io::IoView;
 
 use super::{
@@ -30,7 +30,7 @@ use super::{
     limiter::Limiter,
 };
 use crate::{
-    capability::{self, stdio},
+    capability::{self, INTERFACES, InitData, Wasi},
     engine::{Engines, Instrumented, Loaded, ReadState, SnapshotError},
 };
 
@@ -92,16 +92,6 @@ pub enum InitError {
     NoRoom(String),
 }
 
-/// The fault that an import's result would have in every sandbox.
-fn why_denied(interface: &str) -> &'static str {
-    match interface.split(['/', '@']).next() {
-        Some("wasi:clocks") => "the time would stand still in every sandbox",
-        Some("wasi:random") => "every sandbox would have the same random numbers",
-        Some("wasi:http" | "wasi:sockets") => "nothing is sent before the function is invoked",
-        _ => "it means nothing before the function is invoked",
-    }
-}
-
 /// Travels through Wasmtime as an error.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{interface}#{function} is not for an init")]
@@ -123,7 +113,7 @@ struct State {
     limiter: Limiter,
     limits: Limits,
     deadline: Instant,
-    wasi: WasiCtx,
+    wasi: Wasi,
     table: ResourceTable,
     /// Whether the guest lost its handles because the CPU budget is spent.
     is_spent: bool,
@@ -137,9 +127,9 @@ impl WasiView for State {
             self.is_spent = true;
             self.table = ResourceTable::new();
             self.table.set_max_capacity(0);
-            self.wasi = WasiCtx::builder().max_random_size(0).build();
+            self.wasi = Wasi::closed();
         }
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        WasiCtxView { ctx: self.wasi.ctx(), table: &mut self.table }
     }
 }
 
@@ -149,7 +139,7 @@ impl IoView for State {
     }
 }
 
-impl capability::InitView for State {}
+impl InitData for State {}
 
 /// Calls the init of `loaded`, which is what `instrumented` was compiled to, and takes the snapshot. For a thread that does not
 /// serve.
@@ -196,7 +186,7 @@ fn classify(error: &wasmtime::Error, state: &State) -> InitError {
             interface => format!("{interface}#{function}"),
         };
         let import = shortened(import, SHOWN_BYTES);
-        return InitError::Denied { import, why: why_denied(interface) };
+        return InitError::Denied { import, why: INTERFACES.why_not_during_init(interface) };
     }
     if state.is_spent {
         return stopped(Stop::Cpu, state);
@@ -225,13 +215,7 @@ fn store(engine: &Engine, spec: InitSpec, log: &Arc<GuestLog>) -> Store<State> {
     let InitSpec { mut limits, env } = spec;
     // The instrumentation is one more.
     limits.instances = limits.instances.saturating_add(1);
-    let wasi = WasiCtx::builder()
-        .envs(&env)
-        .stdout(stdio::Output::stdout(log.clone()))
-        .stderr(stdio::Output::stderr(log.clone()))
-        .allow_tcp(false)
-        .allow_udp(false)
-        .build();
+    let wasi = Wasi::of_init(&env, &log.clone().into());
     let mut table = ResourceTable::new();
     table.set_max_capacity(limits.handles as usize);
     let deadline = Instant::now() + limits.init_cpu * PATIENCE;
@@ -268,7 +252,7 @@ fn linker(component: &Component, tasks: bool) -> wasmtime::Result<Linker<State>>
     let mut seen = Vec::new();
     for (name, item) in component.component_type().imports(engine) {
         match item.ty {
-            ComponentItem::ComponentInstance(instance) if capability::for_init(name) => {
+            ComponentItem::ComponentInstance(instance) if INTERFACES.is_for_init(name) => {
                 seen.extend(instance.exports(engine).filter_map(|(_, item)| resource(&item.ty)));
             }
             ComponentItem::ComponentInstance(instance) => {

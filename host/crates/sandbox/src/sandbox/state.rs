@@ -6,23 +6,22 @@ use std::{
 };
 
 use lacewing_base::{Limits, outcome::Outcome};
-use lacewing_telemetry::{Context, GuestLog};
+use lacewing_telemetry::GuestLog;
 use wasmtime::{Store, StoreContextMut, UpdateDeadline, component::ResourceTable};
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
-use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+use wasmtime_wasi::{WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
 use super::{
-    budget::{self, Consumption, Stop},
+    budget::{self, Consumption, Stop, Work},
     fault::Fault,
     limiter::Limiter,
-    outbound::Outbound,
     program::Program,
     reuse::Instance,
 };
 use crate::{
     capability::{
-        egress::{Egress, EgressLimits, Gate, Policy, Propagation},
-        stdio::{self, SharedLog},
+        Capability, CapabilitySettings, Opened, Opening, OutboundHttp, SharedLog, StoreData, Wasi,
+        egress::Propagation,
     },
     engine::Claim,
 };
@@ -31,12 +30,8 @@ use crate::{
 pub struct Spec {
     /// Its limits, with the caps of tenant and host applied.
     pub limits: Limits,
-    /// The environment that the guest sees, and nothing else.
-    pub env: Vec<(String, String)>,
-    /// The way out of this host.
-    pub egress: Arc<Egress>,
-    /// Where outbound HTTP may go.
-    pub policy: Policy,
+    /// The settings of its capabilities.
+    pub settings: CapabilitySettings,
 }
 
 /// Bytes that a guest may hand over in one call besides the body of a response: as arguments of a hostcall, or as the rest of its own
@@ -66,11 +61,9 @@ pub(crate) struct State {
     cpu: Arc<Consumption>,
     deadline: Instant,
     log: Arc<GuestLog>,
-    wasi: Option<Box<WasiCtx>>,
+    capabilities: Opened,
     table: ResourceTable,
-    http: WasiHttpCtx,
     propagation: Propagation,
-    outbound: Option<Box<Outbound>>,
     /// The size of a call's arguments and result.
     pub(super) hostcall_bytes: usize,
     /// The sandbox's part of the pool, over the part that every sandbox has.
@@ -93,7 +86,7 @@ struct Shared {
 impl State {
     /// Whether the guest has asked the host for nothing yet that is answered for an invocation.
     pub(super) fn is_untouched(&self) -> bool {
-        self.wasi.is_none() && self.outbound.is_none() && self.table.is_empty()
+        self.capabilities.is_empty() && self.table.is_empty()
     }
 
     /// Makes it the state of the invocation of `log`. Nothing was made for another one yet.
@@ -127,7 +120,7 @@ impl State {
         shared.log.switch(log);
         self.log = log.clone();
         self.propagation = if alone { propagation } else { Propagation::default() };
-        self.outbound = None;
+        self.capabilities.begin_invocation();
         self.goes_on();
     }
 
@@ -151,7 +144,7 @@ impl State {
             let mut empty = ResourceTable::new();
             empty.set_max_capacity(0);
             self.lost = Some(Box::new(std::mem::replace(&mut self.table, empty)));
-            self.wasi = Some(Box::new(WasiCtx::builder().max_random_size(0).build()));
+            self.capabilities.replace_all(Wasi::closed());
         }
     }
 
@@ -204,8 +197,6 @@ pub(super) fn store(
 ) -> Result<Store<State>, Fault> {
     let limits = &spec.limits;
     let hostcall_bytes = hostcall_bytes(limits, program.exports().returns_bytes());
-    let mut http = WasiHttpCtx::new();
-    http.set_field_size_limit(limits.header_bytes as usize * FIELD_OVERHEAD);
     let mut table = ResourceTable::new();
     table.set_max_capacity(limits.handles as usize);
     let state = State {
@@ -214,11 +205,9 @@ pub(super) fn store(
         cpu,
         deadline,
         log,
-        wasi: None,
+        capabilities: Opened::default(),
         table,
-        http,
         propagation,
-        outbound: None,
         hostcall_bytes,
         claim: Claim::default(),
         lost: None,
@@ -237,9 +226,6 @@ pub(super) fn store(
     }
     Ok(store)
 }
-
-/// A header map in memory is larger than its fields on the wire; this covers the difference.
-const FIELD_OVERHEAD: usize = 4;
 
 /// Epoch ticks from the start of a guest to its first interruption: the next one may be a moment away, and who is done within a
 /// tick is not to be interrupted.
@@ -260,60 +246,43 @@ fn on_tick(mut ctx: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadli
     Ok(UpdateDeadline::YieldCustom(1, state.cpu.at_tick(spent)))
 }
 
-impl WasiView for State {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
+impl StoreData for State {
+    fn capability<C: Capability>(&mut self) -> (&mut C, &mut ResourceTable) {
         self.check_limits();
-        let wasi = self.wasi.get_or_insert_with(|| {
-            let mut wasi = WasiCtx::builder();
-            match &self.shared {
-                // It would say what one of many is.
-                Some(shared) => wasi
-                    .envs(&about(&self.spec, &self.log)[1..])
-                    .stdout(stdio::Output::stdout(shared.log.clone()))
-                    .stderr(stdio::Output::stderr(shared.log.clone())),
-                None => wasi
-                    .envs(&about(&self.spec, &self.log))
-                    .stdout(stdio::Output::stdout(self.log.clone()))
-                    .stderr(stdio::Output::stderr(self.log.clone())),
-            };
-            wasi.envs(&self.spec.env)
-                .max_random_size(self.spec.limits.random_bytes)
-                .allow_tcp(false)
-                .allow_udp(false)
-                .allow_ip_name_lookup(false);
-            Box::new(wasi.build())
+        let State { capabilities, table, spec, log, cpu, shared, propagation, .. } = self;
+        let state = capabilities.get_or_open(|| {
+            let is_shared = shared.is_some();
+            // Of an instance that serves several, the budget is looked at where each one's part is known.
+            let cpu_limit = if is_shared { Duration::MAX } else { spec.limits.cpu };
+            C::open(Opening {
+                limits: &spec.limits,
+                settings: &spec.settings,
+                context: log.context(),
+                log: match shared {
+                    Some(shared) => shared.log.clone().into(),
+                    None => log.clone().into(),
+                },
+                is_shared,
+                propagation,
+                payer: Arc::new(Work { consumption: cpu.clone(), cpu_limit }),
+            })
         });
-        WasiCtxView { ctx: wasi, table: &mut self.table }
+        (state, table)
     }
 }
 
-/// The facts that a guest can know of its own invocation. First in the environment, so that the manifest's variables do not hide them.
-fn about(spec: &Spec, log: &GuestLog) -> [(&'static str, String); 6] {
-    let Context { origin, invocation, .. } = log.context();
-    [
-        ("LACEWING_INVOCATION", invocation.to_string()),
-        ("LACEWING_TENANT", origin.tenant.to_string()),
-        ("LACEWING_APP", origin.app.to_string()),
-        ("LACEWING_FUNCTION", origin.function.to_string()),
-        ("LACEWING_REVISION", origin.revision.to_string()),
-        ("LACEWING_DEADLINE_MS", spec.limits.deadline.as_millis().to_string()),
-    ]
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        let (wasi, table) = self.capability::<Wasi>();
+        WasiCtxView { ctx: wasi.ctx(), table }
+    }
 }
 
 impl WasiHttpView for State {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
         self.goes_on();
-        self.check_limits();
-        let (spec, log, propagation) = (&self.spec, &self.log, &mut self.propagation);
-        let (cpu, is_shared) = (&self.cpu, self.shared.is_some());
-        let outbound = self.outbound.get_or_insert_with(|| {
-            let limits = EgressLimits::from(&spec.limits);
-            let (egress, policy) = (spec.egress.clone(), spec.policy.clone());
-            let gate = Gate::new(egress, policy, limits, std::mem::take(propagation), log.clone());
-            // Of an instance that serves several, the budget is looked at where each one's part is known.
-            let cpu_limit = if is_shared { Duration::MAX } else { spec.limits.cpu };
-            Box::new(Outbound::new(gate, cpu.clone(), cpu_limit))
-        });
-        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut **outbound }
+        let (http, table) = self.capability::<OutboundHttp>();
+        let (ctx, hooks) = http.parts();
+        WasiHttpCtxView { ctx, table, hooks }
     }
 }
