@@ -28,7 +28,7 @@ use std::{
 
 pub use allocator::ChargingAllocator;
 use allocator::{Counter, Owner};
-pub use resident::{ResidentWatch, Watermarks};
+pub use resident::ResidentWatch;
 
 use crate::budget::Lease;
 

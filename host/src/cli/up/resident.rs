@@ -7,34 +7,37 @@ use std::{
     time::Duration,
 };
 
-use lacewing_base::{
-    event_loop::LoopsHandle,
-    heap::{ResidentWatch, Watermarks},
-};
+use lacewing_base::{event_loop::LoopsHandle, heap::ResidentWatch};
 use lacewing_manifest::config::Settings;
 use lacewing_telemetry::Metrics;
 
 use crate::cli::Error;
 
-/// Bytes over `memory_mib` that may be resident before the watch calls a sandbox or connection in, besides a twentieth. The promise
-/// allows a tenth and 64 MiB: the rest is for the program itself, and for growth between two looks.
+/// Bytes over `memory_mib` that may be resident before the watch acts, besides a twentieth. The promise allows a tenth and 64 MiB:
+/// the rest is for the program itself, and for growth between two looks.
 const SPARE_BYTES: u64 = 16 << 20;
 
 /// Time for which the watch waits until all threads have given pages back.
 const GIVING_BACK: Duration = Duration::from_millis(100);
 
+/// mimalloc's option for the time, in milliseconds, for which free pages stay resident: `mi_option_purge_delay` of `mimalloc.h`. The
+/// crate `libmimalloc-sys` has no name for the option.
+const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
+
 /// Starts the watch. The process has allocated nothing for tenants yet.
+///
+/// Free pages go back to the system at once. With the default of a second, tenants that take turns at using their shares of memory
+/// have several times these shares resident.
 pub(super) fn watch(
     settings: &Settings,
     metrics: &Metrics,
     loops: LoopsHandle,
 ) -> Result<ResidentWatch, Error> {
+    // SAFETY: the option is an integer that mimalloc reads when it frees a page.
+    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, 0) };
     let total_bytes = settings.total_memory_bytes();
-    let watermarks = Watermarks {
-        low_bytes: total_bytes - total_bytes / 16,
-        high_bytes: total_bytes.saturating_add(total_bytes / 20).saturating_add(SPARE_BYTES),
-    };
-    let watch = ResidentWatch::start(watermarks, Box::new(move || give_back(&loops)))
+    let limit_bytes = total_bytes.saturating_add(total_bytes / 20).saturating_add(SPARE_BYTES);
+    let watch = ResidentWatch::start(limit_bytes, Box::new(move || give_back(&loops)))
         .map_err(Error::System)?;
     let called_in = watch.counter();
     metrics.add_counter(

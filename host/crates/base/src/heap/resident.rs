@@ -5,15 +5,10 @@
 //! So the watch looks at the pages themselves:
 //!
 //! ```text
-//!   look --over the low watermark--> have all threads give free pages back
-//!    ^                                        │
-//!    │                              still over the high watermark
-//!    │                                        v
-//!    +---- once the account is closed --- call in the account with the most blocks
+//!   look --over the limit--> have all threads give free pages back --still over--> call in the account with the most blocks
+//!    ^                                                                                      |
+//!    +------------------------------------ once the account is closed ----------------------+
 //! ```
-//!
-//! Pages come back below the limit already, because that takes a tenth of a second on a busy machine. Linux has two watermarks for the
-//! same reason (`mm/vmscan.c`: pages are reclaimed in the background below the one, and by the allocating task below the other).
 //!
 //! One victim at a time, and the next one only when its memory is back, is how Linux treats a full machine (`mm/oom_kill.c`). The choice
 //! by blocks follows the longest queue drop of Suter et al., "Buffer management schemes for supporting TCP in gigabit routers with
@@ -43,9 +38,6 @@ const GIVE_BACK: Duration = Duration::from_secs(5);
 /// Bytes that may stay resident without being given back.
 const KEPT_BYTES: u64 = 64 << 20;
 
-/// Time between two times that the threads give pages back, while more than the low watermark is resident.
-const GIVE_BACK_ABOVE_LOW: Duration = Duration::from_millis(200);
-
 /// Has each thread give its free pages back to the system, and waits until all have.
 type GiveBack = Box<dyn Fn() + Send>;
 
@@ -53,15 +45,6 @@ type GiveBack = Box<dyn Fn() + Send>;
 const CLOSING: Duration = Duration::from_millis(100);
 /// Time between two looks at whether an account is closed.
 const CLOSING_LOOK: Duration = Duration::from_millis(1);
-
-/// Resident bytes, over those of the start and the host's own heap, at which the watch acts.
-#[derive(Clone, Copy, Debug)]
-pub struct Watermarks {
-    /// Above, all threads give free pages back.
-    pub low_bytes: u64,
-    /// Above, the account with the most blocks is called in.
-    pub high_bytes: u64,
-}
 
 /// Keeps the watch until dropped.
 #[derive(Debug)]
@@ -92,19 +75,19 @@ impl Stopped {
 }
 
 impl ResidentWatch {
-    /// Starts the watch: over what is resident now, and over the host's own heap, no more than the high watermark stays resident.
+    /// Starts the watch: over what is resident now, and over the host's own heap, no more than `limit_bytes` stay resident.
     ///
     /// `give_back` has each thread give its free pages back to the system: an allocator does so by itself only while the thread that
     /// owns the pages allocates.
     ///
     /// # Errors
     /// The system starts no thread.
-    pub fn start(watermarks: Watermarks, give_back: GiveBack) -> io::Result<ResidentWatch> {
+    pub fn start(limit_bytes: u64, give_back: GiveBack) -> io::Result<ResidentWatch> {
         let stopped = Arc::new(Stopped::default());
         let called_in = Arc::new(AtomicU64::new(0));
         let watch = Watch {
             base_bytes: own_bytes().unwrap_or(0),
-            watermarks,
+            limit_bytes,
             give_back,
             cores: thread::available_parallelism().map_or(1, usize::from) as u64,
             called_in: called_in.clone(),
@@ -137,7 +120,7 @@ impl Drop for ResidentWatch {
 struct Watch {
     /// Resident at the start, less the host's own heap then.
     base_bytes: u64,
-    watermarks: Watermarks,
+    limit_bytes: u64,
     give_back: GiveBack,
     cores: u64,
     called_in: Arc<AtomicU64>,
@@ -145,25 +128,20 @@ struct Watch {
 
 impl Watch {
     fn run(&self, stopped: &Stopped) {
-        let Watermarks { low_bytes, high_bytes } = self.watermarks;
         let mut given_back = Instant::now();
         loop {
             let mut resident = self.resident_bytes();
-            let pause = match resident {
-                bytes if bytes > high_bytes => Duration::ZERO,
-                bytes if bytes > low_bytes => GIVE_BACK_ABOVE_LOW,
-                _ => GIVE_BACK,
-            };
-            if resident > KEPT_BYTES && given_back.elapsed() >= pause {
+            let is_due = given_back.elapsed() >= GIVE_BACK && resident > KEPT_BYTES;
+            if is_due || resident > self.limit_bytes {
                 (self.give_back)();
                 given_back = Instant::now();
                 resident = self.resident_bytes();
             }
-            if resident > high_bytes
+            if resident > self.limit_bytes
                 && let Some(called_in) = call_in_largest()
             {
                 self.called_in.fetch_add(1, Relaxed);
-                report(&called_in, resident, high_bytes);
+                report(&called_in, resident, self.limit_bytes);
                 if closes(&called_in, stopped) {
                     continue;
                 }
@@ -180,7 +158,7 @@ impl Watch {
     }
 
     fn until_next_look(&self, resident: u64) -> Duration {
-        let room = self.watermarks.low_bytes.saturating_sub(resident);
+        let room = self.limit_bytes.saturating_sub(resident);
         let growth_per_ms = GROWTH_PER_CORE / 1000 * self.cores;
         Duration::from_millis(room / growth_per_ms).clamp(LOOKS.0, LOOKS.1)
     }
