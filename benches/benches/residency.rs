@@ -29,18 +29,11 @@ fn host(runtime: &Runtime, resident: usize) -> (Arc<Host>, tempfile::TempDir) {
 }
 
 async fn invoke(host: &Host, revision: &Arc<Revision>) {
-    let context = Arc::new(Context {
-        origin: revision.origin.clone(),
-        invocation: InvocationId(1),
-        request_id: None,
-        trace_id: None,
-        span_id: None,
-        client: None,
-    });
+    let context = Arc::new(Context::new(revision.origin.clone(), InvocationId(1)));
     let (parts, ()) = http::Request::new(()).into_parts();
     let request =
         HttpRequest { parts, scheme: "http", authority: "localhost", route: "/", params: &[] };
-    let response = host.invoker().buffered(revision, &context, request, Bytes::new()).await;
+    let response = host.invoker().begin(revision, &context).buffered(request, Bytes::new()).await;
     response.unwrap_or_else(|failure| panic!("{failure:?}"));
 }
 

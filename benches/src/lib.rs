@@ -117,14 +117,8 @@ impl Called {
     /// # Errors
     /// Whatever the invocation ends as, if that is not `ok`.
     pub async fn get(&self, body: Bytes) -> Result<Response<Body>, Failure> {
-        let context = Arc::new(Context {
-            origin: self.revision.origin.clone(),
-            invocation: InvocationId(self.count.fetch_add(1, Ordering::Relaxed).into()),
-            request_id: None,
-            trace_id: None,
-            span_id: None,
-            client: None,
-        });
+        let id = InvocationId(self.count.fetch_add(1, Ordering::Relaxed).into());
+        let context = Arc::new(Context::new(self.revision.origin.clone(), id));
         let mut parts = http::Request::new(()).into_parts().0;
         parts.uri = Uri::from_static(self.path);
         let request = HttpRequest {
@@ -134,7 +128,7 @@ impl Called {
             route: self.route,
             params: self.params,
         };
-        self.host.invoker().buffered(&self.revision, &context, request, body).await
+        self.host.invoker().begin(&self.revision, &context).buffered(request, body).await
     }
 }
 

@@ -96,14 +96,7 @@ async fn invoke(host: &Host, program: &Arc<Program>, limits: &Limits) -> Outcome
     let name = || "fuzz".parse().expect("a name");
     let app = "fuzz".parse().expect("a name");
     let function = "fuzz".parse().expect("a name");
-    let context = Arc::new(Context {
-        origin: Arc::new(Origin::new(name(), app, function, "1".into())),
-        invocation: InvocationId(1),
-        request_id: None,
-        trace_id: None,
-        span_id: None,
-        client: None,
-    });
+    let context = Arc::new(Context::new(Arc::new(Origin::new(name(), app, function, "1".into())), InvocationId(1)));
     let log = Arc::new(GuestLog::new(context, limits.log_bytes, Sink::nothing()));
     let deadline = Instant::now() + limits.deadline;
     let sandbox =

@@ -126,14 +126,7 @@ async fn invoke(
     });
     let (app, function) = ("fuzz".parse().expect("a name"), "fuzz".parse().expect("a name"));
     let origin = Origin::new("fuzz".parse().expect("a name"), app, function, "1".into());
-    let context = Arc::new(Context {
-        origin: Arc::new(origin),
-        invocation: InvocationId(1),
-        request_id: None,
-        trace_id: None,
-        span_id: None,
-        client: None,
-    });
+    let context = Arc::new(Context::new(Arc::new(origin), InvocationId(1)));
     let log = Arc::new(GuestLog::new(context, limits.log_bytes, Sink::nothing()));
     let deadline = Instant::now() + limits.deadline;
     let sandbox =

@@ -95,14 +95,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     let grant = text.parse::<HttpGrant>().expect("a valid grant");
     let (app, function) = ("fuzz".parse().expect("a name"), "fuzz".parse().expect("a name"));
     let origin = Origin::new("fuzz".parse().expect("a name"), app, function, "1".into());
-    let context = Arc::new(Invocation {
-        origin: Arc::new(origin),
-        invocation: InvocationId(1),
-        request_id: None,
-        trace_id: None,
-        span_id: None,
-        client: None,
-    });
+    let context = Arc::new(Invocation::new(Arc::new(origin), InvocationId(1)));
     World {
         egress: Arc::new(Egress::new(options).expect("a way out")),
         policy: Policy::new(&Grants { http: vec![grant], networks: Vec::new() }),

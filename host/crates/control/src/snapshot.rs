@@ -65,14 +65,7 @@ impl Host {
 impl Host {
     /// For what a guest prints before it is invoked.
     pub(super) fn deploy_log(&self, origin: &Arc<Origin>, limits: &Limits) -> Arc<GuestLog> {
-        let context = Arc::new(Context {
-            origin: origin.clone(),
-            invocation: InvocationId(0),
-            request_id: None,
-            trace_id: None,
-            span_id: None,
-            client: None,
-        });
+        let context = Arc::new(Context::new(origin.clone(), InvocationId(0)));
         Arc::new(GuestLog::new(context, limits.log_bytes, self.invoker().sink().clone()))
     }
 }

@@ -2,14 +2,16 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use http::Response;
+use http::{Response, request::Parts};
 use http_body_util::BodyExt;
 use lacewing_base::{Limits, body::Body};
 use lacewing_runtime::{
     function::Revision,
-    invocation::{Awaited, Excess, Failure, HttpRequest, Invoker, Seen},
+    invocation::{Excess, Failure, HttpRequest, Invoker, Pending},
 };
-use lacewing_telemetry::{Context, InvocationId, Metrics, SpanId, TraceId, UnroutedRecord};
+use lacewing_telemetry::{
+    Context, InvocationId, Metrics, Record, RequestHead, SpanId, Subject, TraceId, UnroutedRequest,
+};
 
 use super::{
     exchange::{Answered, Exchange, Handler},
@@ -33,13 +35,12 @@ impl Gateway {
         &self,
         mut exchange: Exchange<Arc<Revision>>,
         context: &Arc<Context>,
-        seen: &Seen,
     ) -> Result<Response<Body>, Problem> {
         let revision = exchange.target().clone();
         let limits = &revision.spec.limits;
-        let awaited = self.invoker.awaited(&revision, context, Some(seen));
+        let pending = self.invoker.begin(&revision, context);
         if let Some(excess) = Excess::of_headers(&exchange.parts.headers, limits) {
-            return Err(refuse(awaited, too_large(excess), context));
+            return Err(refuse(pending, too_large(excess), context));
         }
         exchange.introduce();
         let authority = exchange.authority().to_owned();
@@ -59,17 +60,15 @@ impl Gateway {
                 .await
             {
                 Ok(body) => body,
-                Err(error) => return Err(refuse(awaited, error.into(), context)),
+                Err(error) => return Err(refuse(pending, error.into(), context)),
             };
-            awaited.over();
-            self.invoker.buffered(&revision, context, request, body.bytes.clone()).await
+            pending.buffered(request, body.bytes.clone()).await
         } else {
             let limit_bytes = limits.request_body_bytes.unwrap_or(Limits::STREAMED_BODY_BYTES);
             if let Err(error) = body.limit(limit_bytes) {
-                return Err(refuse(awaited, error.into(), context));
+                return Err(refuse(pending, error.into(), context));
             }
-            awaited.over();
-            self.invoker.streaming(&revision, context, request, body.boxed_unsync()).await
+            pending.streaming(request, body.boxed_unsync()).await
         };
         answer.map_err(|failure| problem(failure, context))
     }
@@ -83,16 +82,16 @@ impl Handler for Gateway {
     }
 
     async fn handle(&self, exchange: Exchange<Arc<Revision>>) -> Result<Response<Body>, Problem> {
-        let context = Arc::new(Context {
-            origin: exchange.target().origin.clone(),
-            invocation: InvocationId(random::unique_u128()),
+        let Parts { method, uri, .. } = &exchange.parts;
+        let context = Context {
             request_id: Some(exchange.request_id.as_str().into()),
             trace_id: Some(TraceId(exchange.trace.trace_id())),
             span_id: Some(SpanId(exchange.trace.span_id())),
             client: Some(exchange.client),
-        });
-        let seen = Seen { method: exchange.parts.method.clone(), uri: exchange.parts.uri.clone() };
-        self.invoke(exchange, &context, &seen).await
+            head: Some(RequestHead { method: method.clone(), uri: uri.clone() }),
+            ..Context::new(exchange.target().origin.clone(), InvocationId(random::unique_u128()))
+        };
+        self.invoke(exchange, &Arc::new(context)).await
     }
 
     fn answered(&self, answered: &Answered<'_>) {
@@ -100,22 +99,24 @@ impl Handler for Gateway {
             return;
         }
         self.metrics.host().unrouted_requests.inc(answered.outcome);
-        self.invoker.log_unrouted(&UnroutedRecord {
-            time: SystemTime::now(),
+        let unrouted = UnroutedRequest {
             request_id: answered.request_id.as_str(),
             peer: answered.peer,
-            method: answered.request.map(|(method, _)| method.as_str()),
-            path: answered.request.map(|(_, uri)| uri.path()),
+            request: answered.request,
+            duration: answered.elapsed,
+        };
+        self.invoker.log_unrouted(&Record {
+            time: SystemTime::now(),
+            subject: Subject::Unrouted(unrouted),
             status: Some(answered.status.as_u16()),
             outcome: answered.outcome,
-            duration: answered.elapsed,
             detail: answered.detail,
         });
     }
 }
 
-fn refuse(awaited: Awaited<'_>, problem: Problem, context: &Context) -> Problem {
-    awaited.refuse(problem.sentence(), problem.outcome(), Some(problem.status().as_u16()));
+fn refuse(pending: Pending, problem: Problem, context: &Context) -> Problem {
+    pending.refuse(problem.sentence(), problem.outcome(), Some(problem.status().as_u16()));
     problem.invocation(context.invocation.to_string())
 }
 

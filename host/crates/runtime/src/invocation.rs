@@ -1,18 +1,17 @@
 //! One run of a function: admitted, run in a sandbox, recorded.
 //!
 //! ```text
-//!   Awaited (the body, admission) --refuse(outcome)--> record, metrics
-//!      |          |                                      ^
-//!      |          +-- dropped: canceled -----------------+
-//!      | permit, then a sandbox
-//!      v
-//!   Live (sandbox, permit, log) --end(outcome)-----------> record, metrics, usage
-//!      |                                                 ^
-//!      +-- dropped before its end: canceled -------------+
+//!   Pending (waits for its body, for admission) ──refuse(outcome)──┐
+//!      │            └── dropped: canceled ─────────────────────────┤
+//!      │ run: a permit, then a sandbox                             v
+//!      │                                                metrics, then one record
+//!      v                                                           ^
+//!   Running (sandbox, permit, log) ──end(result)───────────────────┤
+//!                   └── dropped: canceled ─────────────────────────┘
 //! ```
 //!
-//! Each invocation is recorded exactly once, in every case. That is done while the sandbox is still there,
-//! because its usage is read from it; the sandbox and the permit go a moment later.
+//! The gateway begins each invocation once, and each is recorded exactly once. A running one is recorded while the sandbox is still there,
+//! because the usage is read from the sandbox; the sandbox and the permit go a moment later.
 
 mod admission;
 mod call;
@@ -20,7 +19,8 @@ mod call;
 pub mod fuzzing;
 mod headers;
 mod http;
-mod live;
+mod lifecycle;
+mod making;
 mod response;
 mod stream;
 
@@ -28,7 +28,7 @@ pub use admission::{Admission, Permit, QueueOptions, Refused};
 pub use call::Called;
 pub use headers::Excess;
 pub use http::{HttpRequest, PARAMS_HEADER, ROUTE_HEADER};
-pub use live::{Awaited, Seen};
+pub use lifecycle::Pending;
 
 use std::{sync::Arc, time::Duration};
 

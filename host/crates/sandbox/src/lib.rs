@@ -17,5 +17,5 @@ mod sandbox;
 pub use sandbox::{
     CONCURRENT, CallError, DETAIL_BYTES, Event, EventFailure, Extension, Fault, IDLE, InitError,
     InitSpec, LeanField, LeanParam, LeanRequest, LeanResponse, LinkError, Linkers, Program,
-    Provisioned, Refusal, Retry, Reused, Sandbox, Seat, Snapshot, Spec, Usage, snapshot,
+    Provisioned, Refusal, Retry, Reused, Sandbox, Seat, Snapshot, Spec, snapshot,
 };

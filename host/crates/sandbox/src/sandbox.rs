@@ -39,7 +39,7 @@ use std::{
 };
 
 use lacewing_base::outcome::Outcome;
-use lacewing_telemetry::GuestLog;
+use lacewing_telemetry::{GuestLog, Usage};
 use wasmtime::{Store, component::Instance};
 
 use crate::{
@@ -65,21 +65,6 @@ pub struct Sandbox {
     instantiated: Option<Duration>,
     // Dropped last: the epoch ticks until the store is gone.
     _running: Running,
-}
-
-/// The usage of one invocation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Time spent running the guest.
-    pub cpu: Duration,
-    /// Fuel spent, where the revision has a fuel limit.
-    pub fuel: Option<u64>,
-    /// The most linear memory that the sandbox had, in bytes, over all its memories.
-    pub memory_peak_bytes: u64,
-    /// From the start of instantiation to the guest's first instruction.
-    pub instantiation: Option<Duration>,
-    /// The last growth that was refused. Unknown for an instance that others use as well.
-    pub refused: Option<Refusal>,
 }
 
 impl Sandbox {
@@ -128,20 +113,23 @@ impl Sandbox {
         self.cpu.charge_to(lane, turn);
     }
 
-    /// The usage so far.
+    /// The usage so far, as far as a sandbox knows it: the bytes of bodies and the duration are zero.
     pub fn usage(&self) -> Usage {
         let state = self.store.data();
+        let fuel_limit = state.spec.limits.fuel;
+        let fuel_left = || self.store.get_fuel().unwrap_or(0);
         Usage {
             cpu: self.cpu.spent(),
-            fuel: state
-                .spec
-                .limits
-                .fuel
-                .map(|limit| limit.saturating_sub(self.store.get_fuel().unwrap_or(0))),
+            fuel: fuel_limit.map(|limit| limit.saturating_sub(fuel_left())),
             memory_peak_bytes: state.limiter.peak_bytes(),
             instantiation: self.instantiated,
-            refused: state.limiter.ever_refused(),
+            ..Usage::default()
         }
+    }
+
+    /// The last growth that was refused to the guest.
+    pub fn refused(&self) -> Option<Refusal> {
+        self.store.data().limiter.ever_refused()
     }
 
     /// Whether it was in one step for long, which no tick could interrupt.

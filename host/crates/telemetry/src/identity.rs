@@ -1,29 +1,24 @@
 //! The subject of a log line, a record or a metric.
 
-use std::{
-    fmt::{self, Write as _},
-    net::IpAddr,
-    sync::{Arc, OnceLock},
-};
+use std::{fmt, net::IpAddr, sync::Arc};
 
+use http::{Method, Uri};
 use lacewing_base::name::{AppName, FunctionName, TenantName};
+use serde::{Serialize, Serializer};
 
 use crate::text;
 
-/// A revision of a function, with its place in a log line, which is rendered once, for the first line: a host may hold many
-/// that never say anything.
-#[derive(Debug)]
+/// A revision of a function.
+#[derive(Debug, Serialize)]
 pub struct Origin {
     /// The tenant that is charged.
     pub tenant: TenantName,
-    /// The revision of the function.
+    /// The app of the function.
     pub app: AppName,
     /// The function.
     pub function: FunctionName,
     /// The revision's identifier.
     pub revision: Arc<str>,
-    /// `"tenant":"…","app":"…","function":"…","revision":"…"`
-    json: OnceLock<Box<str>>,
 }
 
 impl Origin {
@@ -34,34 +29,14 @@ impl Origin {
         function: FunctionName,
         revision: Arc<str>,
     ) -> Origin {
-        Origin { tenant, app, function, revision, json: OnceLock::new() }
-    }
-
-    pub(super) fn json_fields(&self) -> &str {
-        self.json.get_or_init(|| self.to_json().into())
-    }
-
-    fn to_json(&self) -> String {
-        let mut json = String::new();
-        let pairs = [
-            ("tenant", self.tenant.as_str()),
-            ("app", self.app.as_str()),
-            ("function", self.function.as_str()),
-            ("revision", &self.revision),
-        ];
-        for (index, (key, value)) in pairs.into_iter().enumerate() {
-            let comma = if index == 0 { "" } else { "," };
-            let _ = write!(json, "{comma}\"{key}\":");
-            text::push_json_string(&mut json, value);
-        }
-        json
+        Origin { tenant, app, function, revision }
     }
 }
 
 impl fmt::Display for Origin {
     /// `tenant/app/function@revision`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Origin { tenant, app, function, revision, .. } = self;
+        let Origin { tenant, app, function, revision } = self;
         let mut escaped = String::new();
         text::push_escaped(&mut escaped, revision);
         write!(f, "{tenant}/{app}/{function}@{escaped}")
@@ -69,14 +44,20 @@ impl fmt::Display for Origin {
 }
 
 macro_rules! hex_ids {
-    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {$(
+    ($($(#[$doc:meta])* $name:ident($number:ty) as $format:literal),* $(,)?) => {$(
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub struct $name(pub u128);
+        pub struct $name(pub $number);
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{:032x}", self.0)
+                write!(f, $format, self.0)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
             }
         }
     )*};
@@ -84,19 +65,20 @@ macro_rules! hex_ids {
 
 hex_ids! {
     /// One invocation. Displays as 32 lower-case hexadecimal digits.
-    InvocationId,
+    InvocationId(u128) as "{:032x}",
     /// A W3C trace. Displays as 32 lower-case hexadecimal digits.
-    TraceId,
+    TraceId(u128) as "{:032x}",
+    /// A span of a W3C trace. Displays as 16 lower-case hexadecimal digits.
+    SpanId(u64) as "{:016x}",
 }
 
-/// A span of a W3C trace. Displays as 16 lower-case hexadecimal digits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SpanId(pub u64);
-
-impl fmt::Display for SpanId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
-    }
+/// The head of the request that started an invocation.
+#[derive(Clone, Debug)]
+pub struct RequestHead {
+    /// Its method.
+    pub method: Method,
+    /// Its target. Logs show the path only: queries hold secrets.
+    pub uri: Uri,
 }
 
 /// The identity that every line and record of one invocation carries.
@@ -114,23 +96,40 @@ pub struct Context {
     pub span_id: Option<SpanId>,
     /// The address of the client that asked, as far as proxies are trusted. None where no request started it.
     pub client: Option<IpAddr>,
+    /// The request. None where no request started it.
+    pub head: Option<RequestHead>,
+}
+
+impl Context {
+    /// The identity of an invocation that no client asked for.
+    pub fn new(origin: Arc<Origin>, invocation: InvocationId) -> Context {
+        Context {
+            origin,
+            invocation,
+            request_id: None,
+            trace_id: None,
+            span_id: None,
+            client: None,
+            head: None,
+        }
+    }
 }
 
 #[cfg(test)]
 pub(super) fn example_context() -> Context {
-    let origin = Origin::new(
-        "acme".parse().unwrap(),
-        "shop".parse().unwrap(),
-        "cart".parse().unwrap(),
-        "r7".into(),
-    );
+    let origin = Origin {
+        tenant: "acme".parse().unwrap(),
+        app: "shop".parse().unwrap(),
+        function: "cart".parse().unwrap(),
+        revision: "r7".into(),
+    };
     Context {
-        origin: Arc::new(origin),
-        invocation: InvocationId(0xabc),
         request_id: Some("req-1".into()),
         trace_id: Some(TraceId(0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736)),
         span_id: Some(SpanId(0x00f0_67aa_0ba9_02b7)),
         client: Some([192, 0, 2, 7].into()),
+        head: Some(RequestHead { method: Method::GET, uri: "/a?b".parse().unwrap() }),
+        ..Context::new(Arc::new(origin), InvocationId(0xabc))
     }
 }
 
@@ -139,13 +138,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_origin_is_rendered_once() {
-        let context = example_context();
-        assert_eq!(context.origin.to_string(), "acme/shop/cart@r7");
-        assert_eq!(
-            context.origin.json_fields(),
-            r#""tenant":"acme","app":"shop","function":"cart","revision":"r7""#
-        );
+    fn an_origin_is_a_path_with_a_revision() {
+        assert_eq!(example_context().origin.to_string(), "acme/shop/cart@r7");
     }
 
     #[test]

@@ -29,9 +29,9 @@ pub use self::text::{displayed, shortened};
 pub use self::{
     guest_log::{GuestLog, LogTotals, Stream},
     health::Health,
-    identity::{Context, InvocationId, Origin, SpanId, TraceId},
+    identity::{Context, InvocationId, Origin, RequestHead, SpanId, TraceId},
     messages::Messages,
     metrics::{FunctionMetrics, Metrics},
-    record::{InvocationLog, Record, UnroutedRecord, Usage},
+    record::{InvocationLog, Record, Subject, UnroutedRequest, Usage},
     sink::{Captured, GuestLine, Sink},
 };

@@ -2,16 +2,16 @@
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
-    fmt::Write as _,
+    collections::BTreeMap,
     panic::PanicHookInfo,
     time::SystemTime,
 };
 
+use serde::Serialize;
 use tracing::Level;
 
 use crate::{
     logs::LogFormat,
-    sink::push_json_head,
     text,
     writer::{LogWriter, Whose},
 };
@@ -78,15 +78,23 @@ impl Messages {
 /// An object with a message, and with those fields that are not empty, on one line. The newline is not part of it.
 pub fn json_line(level: Level, message: &str, fields: &[(&str, &str)]) -> String {
     let mut line = String::with_capacity(128 + message.len());
-    push_json_head(&mut line, SystemTime::now(), level, TARGET);
-    line.push_str(",\"message\":");
-    text::push_json_string(&mut line, message);
-    for (name, value) in fields.iter().filter(|(_, value)| !value.is_empty()) {
-        let _ = write!(line, ",\"{name}\":");
-        text::push_json_string(&mut line, value);
-    }
-    line.push('}');
+    let fields = fields.iter().copied().filter(|(_, value)| !value.is_empty()).collect();
+    let object =
+        MessageJson { timestamp: SystemTime::now(), level, target: TARGET, message, fields };
+    text::push_json(&mut line, &object);
     line
+}
+
+#[derive(Serialize)]
+struct MessageJson<'a> {
+    #[serde(serialize_with = "text::serialize_time")]
+    timestamp: SystemTime,
+    #[serde(serialize_with = "text::serialize_level")]
+    level: Level,
+    target: &'static str,
+    message: &'a str,
+    #[serde(flatten)]
+    fields: BTreeMap<&'a str, &'a str>,
 }
 
 #[cfg(test)]

@@ -4,20 +4,18 @@
 //! start of an invocation is that time less `duration_us`.
 
 use std::{
-    fmt::Write as _,
-    net::SocketAddr,
+    fmt::{self, Write as _},
+    net::{IpAddr, SocketAddr},
     str::FromStr,
     time::{Duration, SystemTime},
 };
 
-use lacewing_base::outcome::Outcome;
+use http::{Method, Uri};
+use lacewing_base::{name::TenantName, outcome::Outcome};
+use serde::Serialize;
 use tracing::Level;
 
-use crate::{
-    Context, Sink,
-    sink::{push_json_context, push_json_head, push_text_context, push_text_head},
-    text,
-};
+use crate::{Context, InvocationId, Origin, Sink, SpanId, TraceId, sink::push_text_head, text};
 
 /// The longest detail, in bytes: a trap's message with its backtrace. A longer one is cut.
 pub const MAX_DETAIL_BYTES: usize = 8 * 1024;
@@ -41,48 +39,41 @@ pub struct Usage {
     pub bytes_out: u64,
 }
 
-/// One invocation, for the invocation log.
+/// One line of the invocation log: an invocation, or a request that reached no function.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
     /// When it was recorded.
     pub time: SystemTime,
-    /// The origin of the invocation.
-    pub context: &'a Context,
-    /// The request's method. None where no request started it.
-    pub method: Option<&'a str>,
-    /// The request's path, without its query: queries hold secrets. None where no request started it.
-    pub path: Option<&'a str>,
+    /// The invocation or request.
+    pub subject: Subject<'a>,
     /// The status that was answered. None where nothing was answered.
     pub status: Option<u16>,
     /// How it ended.
     pub outcome: Outcome,
     /// The fault, for people: for a trap its message and backtrace. At most [`MAX_DETAIL_BYTES`] are kept.
     pub detail: Option<&'a str>,
-    /// The usage.
-    pub usage: &'a Usage,
 }
 
-/// One request that reached no function, for the invocation log.
+/// The subject of a [`Record`].
 #[derive(Clone, Copy, Debug)]
-pub struct UnroutedRecord<'a> {
-    /// When it was recorded.
-    pub time: SystemTime,
+pub enum Subject<'a> {
+    /// An invocation, with its usage.
+    Invocation(&'a Context, &'a Usage),
+    /// A request that reached no function.
+    Unrouted(UnroutedRequest<'a>),
+}
+
+/// A request that reached no function.
+#[derive(Clone, Copy, Debug)]
+pub struct UnroutedRequest<'a> {
     /// Its name in logs.
     pub request_id: &'a str,
     /// Where its connection comes from.
     pub peer: SocketAddr,
-    /// Its method, if it could be read that far.
-    pub method: Option<&'a str>,
-    /// Its path, without its query, if it could be read that far.
-    pub path: Option<&'a str>,
-    /// The status that was answered.
-    pub status: Option<u16>,
-    /// How it ended.
-    pub outcome: Outcome,
+    /// Its method and target, if it could be read that far.
+    pub request: Option<(&'a Method, &'a Uri)>,
     /// From its header to the response's.
     pub duration: Duration,
-    /// The fault. At most [`MAX_DETAIL_BYTES`] are kept.
-    pub detail: Option<&'a str>,
 }
 
 /// The invocations, and the requests that became none, that are logged.
@@ -132,57 +123,129 @@ impl Record<'_> {
         sink.record(self);
     }
 
-    fn level(&self) -> Level {
-        level(self.outcome, self.status)
+    /// The tenant whose line it is. None for a request that reached no function.
+    pub(super) fn tenant(&self) -> Option<&TenantName> {
+        match self.subject {
+            Subject::Invocation(context, _) => Some(&context.origin.tenant),
+            Subject::Unrouted(_) => None,
+        }
     }
 
-    fn detail(&self) -> Option<&str> {
-        self.detail.map(cut)
-    }
-
-    /// Numbers that both formats have, in one order.
-    fn numbers(&self) -> [(&'static str, Option<u64>); 6] {
-        [
-            ("duration_us", Some(micros(self.usage.duration))),
-            ("cpu_us", Some(micros(self.usage.cpu))),
-            ("memory_peak_bytes", Some(self.usage.memory_peak_bytes)),
-            ("fuel", self.usage.fuel),
-            ("bytes_in", Some(self.usage.bytes_in)),
-            ("bytes_out", Some(self.usage.bytes_out)),
-        ]
+    fn line(&self) -> Line<'_> {
+        let line = Line {
+            timestamp: self.time,
+            level: level(self.outcome, self.status),
+            status: self.status,
+            outcome: self.outcome.as_str(),
+            detail: self.detail.map(cut),
+            target: "",
+            origin: None,
+            invocation: None,
+            request_id: None,
+            trace_id: None,
+            span_id: None,
+            client: None,
+            peer: None,
+            method: None,
+            path: None,
+            duration_us: 0,
+            cpu_us: None,
+            memory_peak_bytes: None,
+            fuel: None,
+            bytes_in: None,
+            bytes_out: None,
+        };
+        match self.subject {
+            Subject::Invocation(context, usage) => Line {
+                target: "invocation",
+                origin: Some(&context.origin),
+                invocation: Some(context.invocation),
+                request_id: context.request_id.as_deref(),
+                trace_id: context.trace_id,
+                span_id: context.span_id,
+                client: context.client,
+                method: context.head.as_ref().map(|head| head.method.as_str()),
+                path: context.head.as_ref().map(|head| head.uri.path()),
+                duration_us: micros(usage.duration),
+                cpu_us: Some(micros(usage.cpu)),
+                memory_peak_bytes: Some(usage.memory_peak_bytes),
+                fuel: usage.fuel,
+                bytes_in: Some(usage.bytes_in),
+                bytes_out: Some(usage.bytes_out),
+                ..line
+            },
+            Subject::Unrouted(unrouted) => Line {
+                target: "request",
+                request_id: Some(unrouted.request_id),
+                peer: Some(unrouted.peer),
+                method: unrouted.request.map(|(method, _)| method.as_str()),
+                path: unrouted.request.map(|(_, uri)| uri.path()),
+                duration_us: micros(unrouted.duration),
+                ..line
+            },
+        }
     }
 
     pub(super) fn push_json(&self, out: &mut String) {
-        push_json_head(out, self.time, self.level(), "invocation");
-        push_json_context(out, self.context);
-        if let Some(client) = self.context.client {
-            let _ = write!(out, ",\"client\":\"{client}\"");
-        }
-        for (key, value) in [("method", self.method), ("path", self.path)] {
-            if let Some(value) = value {
-                let _ = write!(out, ",\"{key}\":");
-                text::push_json_string(out, value);
-            }
-        }
-        if let Some(status) = self.status {
-            let _ = write!(out, ",\"status\":{status}");
-        }
-        let _ = write!(out, ",\"outcome\":\"{}\"", self.outcome);
-        for (key, value) in self.numbers() {
-            if let Some(value) = value {
-                let _ = write!(out, ",\"{key}\":{value}");
-            }
-        }
-        if let Some(detail) = self.detail() {
-            out.push_str(",\"detail\":");
-            text::push_json_string(out, detail);
-        }
-        out.push('}');
+        text::push_json(out, &self.line());
     }
 
     pub(super) fn push_text(&self, out: &mut String, ansi: bool) {
-        push_text_head(out, ansi, self.time, self.level(), "invocation");
-        let _ = write!(out, "{} {}", self.context.origin, self.outcome);
+        self.line().push_text(out, ansi);
+    }
+}
+
+/// A record as the log shows it.
+#[derive(Serialize)]
+struct Line<'a> {
+    #[serde(serialize_with = "text::serialize_time")]
+    timestamp: SystemTime,
+    #[serde(serialize_with = "text::serialize_level")]
+    level: Level,
+    target: &'static str,
+    #[serde(flatten)]
+    origin: Option<&'a Origin>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    invocation: Option<InvocationId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<TraceId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    span_id: Option<SpanId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    method: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    outcome: &'static str,
+    duration_us: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cpu_us: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory_peak_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fuel: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes_in: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes_out: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+}
+
+impl Line<'_> {
+    fn push_text(&self, out: &mut String, ansi: bool) {
+        push_text_head(out, ansi, self.timestamp, self.level, self.target);
+        if let Some(origin) = self.origin {
+            let _ = write!(out, "{origin} ");
+        }
+        out.push_str(self.outcome);
         if let Some(status) = self.status {
             let _ = write!(out, " {status}");
         }
@@ -190,19 +253,36 @@ impl Record<'_> {
             out.push(' ');
             text::push_escaped(out, value);
         }
-        for (key, value) in self.numbers() {
-            if let Some(value) = value {
-                let _ = write!(out, " {key}={value}");
-            }
+        let numbers = [
+            ("duration_us", Some(self.duration_us)),
+            ("cpu_us", self.cpu_us),
+            ("memory_peak_bytes", self.memory_peak_bytes),
+            ("fuel", self.fuel),
+            ("bytes_in", self.bytes_in),
+            ("bytes_out", self.bytes_out),
+        ];
+        for (key, value) in numbers {
+            push_field(out, key, value);
         }
-        if let Some(client) = self.context.client {
-            let _ = write!(out, " client={client}");
+        push_field(out, "client", self.client);
+        push_field(out, "peer", self.peer);
+        push_field(out, "invocation", self.invocation);
+        if let Some(request_id) = self.request_id {
+            out.push_str(" request_id=");
+            text::push_escaped(out, request_id);
         }
-        push_text_context(out, self.context);
-        if let Some(detail) = self.detail() {
+        push_field(out, "trace_id", self.trace_id);
+        push_field(out, "span_id", self.span_id);
+        if let Some(detail) = self.detail {
             out.push_str(" detail=");
-            text::push_json_string(out, detail);
+            text::push_json(out, &detail);
         }
+    }
+}
+
+fn push_field(out: &mut String, key: &str, value: Option<impl fmt::Display>) {
+    if let Some(value) = value {
+        let _ = write!(out, " {key}={value}");
     }
 }
 
@@ -234,55 +314,6 @@ fn cut(detail: &str) -> &str {
     &detail[..detail.floor_char_boundary(MAX_DETAIL_BYTES)]
 }
 
-impl UnroutedRecord<'_> {
-    /// Emits the record into the log.
-    pub fn emit(&self, sink: &Sink) {
-        sink.unrouted(self);
-    }
-
-    pub(super) fn push_json(&self, out: &mut String) {
-        push_json_head(out, self.time, level(self.outcome, self.status), "request");
-        let _ = write!(out, ",\"request_id\":");
-        text::push_json_string(out, self.request_id);
-        let _ = write!(out, ",\"peer\":\"{}\"", self.peer);
-        for (key, value) in [("method", self.method), ("path", self.path)] {
-            if let Some(value) = value {
-                let _ = write!(out, ",\"{key}\":");
-                text::push_json_string(out, value);
-            }
-        }
-        if let Some(status) = self.status {
-            let _ = write!(out, ",\"status\":{status}");
-        }
-        let (outcome, us) = (self.outcome, micros(self.duration));
-        let _ = write!(out, ",\"outcome\":\"{outcome}\",\"duration_us\":{us}");
-        if let Some(detail) = self.detail.map(cut) {
-            out.push_str(",\"detail\":");
-            text::push_json_string(out, detail);
-        }
-        out.push('}');
-    }
-
-    pub(super) fn push_text(&self, out: &mut String, ansi: bool) {
-        push_text_head(out, ansi, self.time, level(self.outcome, self.status), "request");
-        let _ = write!(out, "{}", self.outcome);
-        if let Some(status) = self.status {
-            let _ = write!(out, " {status}");
-        }
-        for value in [self.method, self.path].into_iter().flatten() {
-            out.push(' ');
-            text::push_escaped(out, value);
-        }
-        let _ = write!(out, " duration_us={} peer={}", micros(self.duration), self.peer);
-        out.push_str(" request_id=");
-        text::push_escaped(out, self.request_id);
-        if let Some(detail) = self.detail.map(cut) {
-            out.push_str(" detail=");
-            text::push_json_string(out, detail);
-        }
-    }
-}
-
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
@@ -307,13 +338,10 @@ mod tests {
     fn record<'a>(context: &'a Context, outcome: Outcome, detail: Option<&'a str>) -> Record<'a> {
         Record {
             time: UNIX_EPOCH,
-            context,
-            method: Some("GET"),
-            path: Some("/a\x1b"),
+            subject: Subject::Invocation(context, &USAGE),
             status: Some(200),
             outcome,
             detail,
-            usage: &USAGE,
         }
     }
 
@@ -332,7 +360,7 @@ mod tests {
                 "invocation": "00000000000000000000000000000abc", "request_id": "req-1",
                 "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736", "span_id": "00f067aa0ba902b7",
                 "client": "192.0.2.7",
-                "method": "GET", "path": "/a\x1b", "status": 200, "outcome": "trap",
+                "method": "GET", "path": "/a", "status": 200, "outcome": "trap",
                 "duration_us": 1234, "cpu_us": 987, "memory_peak_bytes": 524_288, "fuel": 42,
                 "bytes_in": 3, "bytes_out": 13, "detail": "wasm trap: unreachable\n  0: f",
             })
@@ -346,7 +374,7 @@ mod tests {
         record(&context, Outcome::Ok, Some("a\nb")).push_text(&mut text, false);
         assert_eq!(
             text,
-            "1970-01-01T00:00:00.000000Z  INFO invocation: acme/shop/cart@r7 ok 200 GET /a\\u{1b} \
+            "1970-01-01T00:00:00.000000Z  INFO invocation: acme/shop/cart@r7 ok 200 GET /a \
              duration_us=1234 cpu_us=987 memory_peak_bytes=524288 fuel=42 bytes_in=3 bytes_out=13 \
              client=192.0.2.7 invocation=00000000000000000000000000000abc request_id=req-1 \
              trace_id=4bf92f3577b34da6a3ce929d0e0e4736 span_id=00f067aa0ba902b7 detail=\"a\\nb\""
@@ -355,15 +383,18 @@ mod tests {
 
     #[test]
     fn a_request_without_a_function_has_its_own_record() {
-        let unrouted = UnroutedRecord {
-            time: UNIX_EPOCH,
+        let uri = Uri::from_static("/a?secret");
+        let request = UnroutedRequest {
             request_id: "req-1",
             peer: ([127, 0, 0, 1], 4000).into(),
-            method: Some("GET"),
-            path: Some("/a\x1b"),
+            request: Some((&Method::GET, &uri)),
+            duration: Duration::from_micros(17),
+        };
+        let unrouted = Record {
+            time: UNIX_EPOCH,
+            subject: Subject::Unrouted(request),
             status: Some(404),
             outcome: Outcome::NoRoute,
-            duration: Duration::from_micros(17),
             detail: Some("no function is served at this address"),
         };
         let sink = Sink::memory();
@@ -374,7 +405,7 @@ mod tests {
             serde_json::from_str::<serde_json::Value>(json).unwrap(),
             serde_json::json!({
                 "timestamp": "1970-01-01T00:00:00.000000Z", "level": "INFO", "target": "request",
-                "request_id": "req-1", "peer": "127.0.0.1:4000", "method": "GET", "path": "/a\x1b",
+                "request_id": "req-1", "peer": "127.0.0.1:4000", "method": "GET", "path": "/a",
                 "status": 404, "outcome": "no_route", "duration_us": 17,
                 "detail": "no function is served at this address",
             })
@@ -383,7 +414,7 @@ mod tests {
         unrouted.push_text(&mut text, false);
         assert_eq!(
             text,
-            "1970-01-01T00:00:00.000000Z  INFO request: no_route 404 GET /a\\u{1b} duration_us=17 \
+            "1970-01-01T00:00:00.000000Z  INFO request: no_route 404 GET /a duration_us=17 \
              peer=127.0.0.1:4000 request_id=req-1 detail=\"no function is served at this address\""
         );
     }
@@ -393,7 +424,7 @@ mod tests {
         let context = example_context();
         let detail = format!("x{}", "é".repeat(MAX_DETAIL_BYTES));
         let record = record(&context, Outcome::Trap, Some(&detail));
-        assert_eq!(record.detail().map(str::len), Some(MAX_DETAIL_BYTES - 1));
+        assert_eq!(record.line().detail.map(str::len), Some(MAX_DETAIL_BYTES - 1));
     }
 
     #[test]

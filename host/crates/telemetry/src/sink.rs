@@ -8,11 +8,12 @@ use std::{
     time::SystemTime,
 };
 
+use serde::Serialize;
 use tokio::sync::Notify;
 use tracing::Level;
 
 use crate::{
-    Context, Record, Stream, UnroutedRecord,
+    Context, InvocationId, Origin, Record, SpanId, Stream, TraceId,
     logs::LogFormat,
     text,
     writer::{LogWriter, Whose},
@@ -159,41 +160,19 @@ impl Sink {
         }
     }
 
-    /// Emits one invocation record.
+    /// Emits one record of the invocation log.
     pub(super) fn record(&self, record: &Record<'_>) {
-        let whose = Whose::Record(&record.context.origin.tenant);
-        self.push_record(
-            whose,
-            |out| record.push_json(out),
-            |out, ansi| record.push_text(out, ansi),
-        );
-    }
-
-    /// Emits the record of a request that reached no function.
-    pub(super) fn unrouted(&self, record: &UnroutedRecord<'_>) {
-        self.push_record(
-            Whose::Unrouted,
-            |out| record.push_json(out),
-            |out, ansi| record.push_text(out, ansi),
-        );
-    }
-
-    fn push_record(
-        &self,
-        whose: Whose<'_>,
-        push_json: impl Fn(&mut String),
-        push_text: impl Fn(&mut String, bool),
-    ) {
         match &*self.0 {
             Destination::Log { writer, format, ansi, .. } => {
+                let whose = record.tenant().map_or(Whose::Unrouted, Whose::Record);
                 send(writer, whose, |out| match format {
-                    LogFormat::Json => push_json(out),
-                    LogFormat::Text => push_text(out, *ansi),
-                })
+                    LogFormat::Json => record.push_json(out),
+                    LogFormat::Text => record.push_text(out, *ansi),
+                });
             }
             Destination::Memory { captured, recorded } => {
                 let mut json = String::new();
-                push_json(&mut json);
+                record.push_json(&mut json);
                 locked(captured).push(Captured::Record(json));
                 recorded.notify_waiters();
             }
@@ -214,30 +193,6 @@ fn send(writer: &LogWriter, whose: Whose<'_>, fill: impl FnOnce(&mut String)) {
         writer.line(whose, line.as_bytes());
         line.shrink_to(SCRATCH_BYTES);
     });
-}
-
-/// Appends `"timestamp":…,"level":…,"target":…` with the opening brace.
-pub(super) fn push_json_head(out: &mut String, time: SystemTime, level: Level, target: &str) {
-    out.push_str("{\"timestamp\":\"");
-    text::push_time(out, time);
-    let _ = write!(out, "\",\"level\":\"{level}\",\"target\":\"{target}\"");
-}
-
-/// Appends the fields of the context, each with a leading comma.
-pub(super) fn push_json_context(out: &mut String, context: &Context) {
-    out.push(',');
-    out.push_str(context.origin.json_fields());
-    let _ = write!(out, ",\"invocation\":\"{}\"", context.invocation);
-    if let Some(request_id) = &context.request_id {
-        out.push_str(",\"request_id\":");
-        text::push_json_string(out, request_id);
-    }
-    if let Some(trace_id) = context.trace_id {
-        let _ = write!(out, ",\"trace_id\":\"{trace_id}\"");
-    }
-    if let Some(span_id) = context.span_id {
-        let _ = write!(out, ",\"span_id\":\"{span_id}\"");
-    }
 }
 
 /// Appends `time LEVEL target: ` as tracing-subscriber's text format does.
@@ -277,6 +232,27 @@ pub(super) fn push_text_context(out: &mut String, context: &Context) {
     }
 }
 
+/// A guest's line as the log shows it.
+#[derive(Serialize)]
+struct GuestJson<'a> {
+    #[serde(serialize_with = "text::serialize_time")]
+    timestamp: SystemTime,
+    #[serde(serialize_with = "text::serialize_level")]
+    level: Level,
+    target: &'static str,
+    message: &'a str,
+    #[serde(flatten)]
+    origin: &'a Origin,
+    invocation: InvocationId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<TraceId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    span_id: Option<SpanId>,
+    stream: &'static str,
+}
+
 fn guest_json(
     out: &mut String,
     time: SystemTime,
@@ -285,11 +261,19 @@ fn guest_json(
     stream: Stream,
     message: &str,
 ) {
-    push_json_head(out, time, level, "guest");
-    out.push_str(",\"message\":");
-    text::push_json_string(out, message);
-    push_json_context(out, context);
-    let _ = write!(out, ",\"stream\":\"{}\"}}", stream.as_str());
+    let line = GuestJson {
+        timestamp: time,
+        level,
+        target: "guest",
+        message,
+        origin: &context.origin,
+        invocation: context.invocation,
+        request_id: context.request_id.as_deref(),
+        trace_id: context.trace_id,
+        span_id: context.span_id,
+        stream: stream.as_str(),
+    };
+    text::push_json(out, &line);
 }
 
 fn guest_text(

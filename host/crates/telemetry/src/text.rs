@@ -3,8 +3,13 @@
 
 use std::{
     fmt::Write as _,
+    io,
     time::{SystemTime, UNIX_EPOCH},
 };
+
+use serde::{Serialize, Serializer};
+use serde_json::ser::Formatter;
+use tracing::Level;
 
 /// `text`, or as much of its beginning as fits with a mark that there was more: at most `max_bytes`, which are more than
 /// the mark's three.
@@ -51,30 +56,61 @@ pub fn displayed(text: &str) -> String {
     out
 }
 
-/// Appends `text` as a JSON string with its quotes. Acting characters are escaped too, so that a JSON log
-/// is safe to display; a parser gets the original text.
-pub(super) fn push_json_string(out: &mut String, text: &str) {
-    out.push('"');
-    let mut rest = text;
-    while let Some(at) = rest.find(|c| acts(c) || matches!(c, '"' | '\\' | '\t')) {
-        out.push_str(&rest[..at]);
-        let mut chars = rest[at..].chars();
-        match chars.next() {
-            Some('"') => out.push_str("\\\""),
-            Some('\\') => out.push_str("\\\\"),
-            Some('\t') => out.push_str("\\t"),
-            Some('\n') => out.push_str("\\n"),
-            Some('\r') => out.push_str("\\r"),
-            // Every acting character is in the basic plane: four digits suffice.
-            Some(c) => {
-                let _ = write!(out, "\\u{:04x}", u32::from(c));
+/// Appends `value` as JSON. Acting characters are escaped too, so that a JSON log is safe to display; a parser gets the original text.
+pub(super) fn push_json(out: &mut String, value: &impl Serialize) {
+    let mut serializer = serde_json::Serializer::with_formatter(Utf8(out), Displayable);
+    // A log line is a struct of texts and numbers, and a `String` takes all of them.
+    let _ = value.serialize(&mut serializer);
+}
+
+/// JSON in one line whose acting characters are escaped.
+struct Displayable;
+
+impl Formatter for Displayable {
+    fn write_string_fragment<W: io::Write + ?Sized>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        let mut rest = fragment;
+        while let Some(at) = rest.find(acts) {
+            writer.write_all(rest[..at].as_bytes())?;
+            let mut chars = rest[at..].chars();
+            if let Some(c) = chars.next() {
+                // Every acting character is in the basic plane: four digits suffice.
+                write!(writer, "\\u{:04x}", u32::from(c))?;
             }
-            None => {}
+            rest = chars.as_str();
         }
-        rest = chars.as_str();
+        writer.write_all(rest.as_bytes())
     }
-    out.push_str(rest);
-    out.push('"');
+}
+
+/// A text that takes whole characters in each write, as a JSON serializer writes.
+struct Utf8<'a>(&'a mut String);
+
+impl io::Write for Utf8<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = str::from_utf8(bytes).map_err(io::Error::other)?;
+        self.0.push_str(text);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Serialises a time as [`push_time`] writes it.
+pub(super) fn serialize_time<S: Serializer>(time: &SystemTime, to: S) -> Result<S::Ok, S::Error> {
+    let mut text = String::with_capacity(32);
+    push_time(&mut text, *time);
+    to.serialize_str(&text)
+}
+
+/// Serialises a level by its name in capitals.
+pub(super) fn serialize_level<S: Serializer>(level: &Level, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(level.as_str())
 }
 
 /// Appends a time as RFC 3339 in UTC with microseconds. A time before 1970 is shown as 1970.
@@ -121,7 +157,7 @@ mod tests {
 
     fn json(text: &str) -> String {
         let mut out = String::new();
-        push_json_string(&mut out, text);
+        push_json(&mut out, &text);
         out
     }
 

@@ -111,14 +111,7 @@ impl Template {
                 self.method, self.path
             ))
         };
-        let context = Arc::new(Context {
-            origin: revision.origin.clone(),
-            invocation: InvocationId(0),
-            request_id: None,
-            trace_id: None,
-            span_id: None,
-            client: None,
-        });
+        let context = Arc::new(Context::new(revision.origin.clone(), InvocationId(0)));
         let params: Vec<(&str, &str)> =
             routed.params.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let request = HttpRequest {
@@ -128,9 +121,9 @@ impl Template {
             route: &routed.pattern,
             params: &params,
         };
-        let invoker = host.invoker();
+        let pending = host.invoker().begin(revision, &context);
         let answered = if revision.exports().http {
-            invoker.buffered(revision, &context, request, self.body.clone()).await
+            pending.buffered(request, self.body.clone()).await
         } else {
             let body = match self.body.is_empty() {
                 true => empty_stream(),
@@ -138,7 +131,7 @@ impl Template {
                     Full::new(self.body.clone()).map_err(|never| match never {}).boxed_unsync()
                 }
             };
-            invoker.streaming(revision, &context, request, body).await
+            pending.streaming(request, body).await
         };
         let response = answered.map_err(|failure| failed(failure.outcome.to_string()))?;
         let (head, body) = response.into_parts();

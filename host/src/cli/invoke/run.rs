@@ -19,7 +19,7 @@ use lacewing_ingress::route::{Found, Params};
 use lacewing_manifest::config::HostFile;
 use lacewing_runtime::{function::Revision, invocation::HttpRequest};
 use lacewing_telemetry::{
-    Captured, Context, InvocationId, InvocationLog, Sink, displayed,
+    Captured, Context, InvocationId, InvocationLog, RequestHead, Sink, displayed,
     logs::{self, LogOptions},
 };
 use serde_json::{Value, json};
@@ -138,17 +138,10 @@ fn read(payload: &Payload) -> Result<Vec<u8>, Error> {
     payload.read().map_err(Error::Input)
 }
 
-fn context(revision: &Revision) -> Arc<Context> {
+fn context(revision: &Revision) -> Context {
     let nanoseconds =
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
-    Arc::new(Context {
-        origin: revision.origin.clone(),
-        invocation: InvocationId(nanoseconds),
-        request_id: None,
-        trace_id: None,
-        span_id: None,
-        client: None,
-    })
+    Context::new(revision.origin.clone(), InvocationId(nanoseconds))
 }
 
 async fn call(
@@ -156,7 +149,7 @@ async fn call(
     revision: &Arc<Revision>,
     payload: &[u8],
 ) -> Result<Outgoing, Error> {
-    let called = host.invoker().call(revision, &context(revision), payload).await;
+    let called = host.invoker().call(revision, &Arc::new(context(revision)), payload).await;
     Ok(match called.result {
         Ok(Ok(output)) => Outgoing { body: output, head: None, failed: false },
         Ok(Err(error)) => {
@@ -174,7 +167,7 @@ async fn events(
     payload: &[u8],
 ) -> Result<Outgoing, Error> {
     let batch = event::parse(payload).map_err(Error::NotThere)?;
-    let called = host.invoker().events(revision, &context(revision), &batch).await;
+    let called = host.invoker().events(revision, &Arc::new(context(revision)), &batch).await;
     Ok(match called.result {
         Ok(results) => {
             let failed = results.iter().any(Result::is_err);
@@ -221,9 +214,11 @@ async fn request(
         route: &route,
         params: &params,
     };
-    let context = context(revision);
+    let head = RequestHead { method: request.parts.method.clone(), uri: request.parts.uri.clone() };
+    let context = Context { head: Some(head), ..context(revision) };
+    let pending = host.invoker().begin(revision, &Arc::new(context));
     let answered = if revision.exports().http {
-        host.invoker().buffered(revision, &context, request, body.into()).await
+        pending.buffered(request, body.into()).await
     } else {
         let stream = match body.is_empty() {
             true => empty_stream(),
@@ -231,7 +226,7 @@ async fn request(
                 .map_err(|never| match never {})
                 .boxed_unsync(),
         };
-        host.invoker().streaming(revision, &context, request, stream).await
+        pending.streaming(request, stream).await
     };
     match answered {
         Ok(response) => Outgoing::response(response).await,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use lacewing_sandbox::{CallError, Event, EventFailure, Sandbox, capability::egress::Propagation};
 use lacewing_telemetry::{Context, Usage};
 
-use super::{Failure, Invoker, live::Live};
+use super::{Failure, Invoker};
 use crate::function::Revision;
 
 /// The result of a call, with its usage.
@@ -33,19 +33,17 @@ impl Invoker {
         context: &Arc<Context>,
         payload: &[u8],
     ) -> Called<Result<Vec<u8>, CallError>> {
-        let mut live =
-            match Live::<Sandbox>::begin(self, revision, context, None, Propagation::default())
-                .await
-            {
-                Ok(live) => live,
-                Err(failure) => return Called::refused(failure),
-            };
-        live.bytes_in = payload.len() as u64;
-        let result = live.sandbox.call(payload).await;
+        let pending = self.begin(revision, context);
+        let mut running = match pending.run::<Sandbox>(Propagation::default()).await {
+            Ok(running) => running,
+            Err(failure) => return Called::refused(failure),
+        };
+        running.bytes_in = payload.len() as u64;
+        let result = running.sandbox.call(payload).await;
         if let Ok(Ok(output)) = &result {
-            live.bytes_out = output.len() as u64;
+            running.bytes_out = output.len() as u64;
         }
-        let ended = live.end(result.as_ref().map(|_| ()));
+        let ended = running.end(result.as_ref().map(|_| ()));
         let result = result.map_err(|fault| Failure::of(fault.outcome));
         Called { result, detail: ended.detail, usage: ended.usage }
     }
@@ -57,20 +55,18 @@ impl Invoker {
         context: &Arc<Context>,
         batch: &[Event],
     ) -> Called<Vec<Result<(), EventFailure>>> {
-        let mut live =
-            match Live::<Sandbox>::begin(self, revision, context, None, Propagation::default())
-                .await
-            {
-                Ok(live) => live,
-                Err(failure) => return Called::refused(failure),
-            };
-        live.bytes_in = batch
+        let pending = self.begin(revision, context);
+        let mut running = match pending.run::<Sandbox>(Propagation::default()).await {
+            Ok(running) => running,
+            Err(failure) => return Called::refused(failure),
+        };
+        running.bytes_in = batch
             .iter()
             .filter_map(|event| event.data.as_ref())
             .map(|data| data.len() as u64)
             .sum();
-        let result = live.sandbox.events(batch).await;
-        let ended = live.end(result.as_ref().map(|_| ()));
+        let result = running.sandbox.events(batch).await;
+        let ended = running.end(result.as_ref().map(|_| ()));
         let result = result.map_err(|fault| Failure::of(fault.outcome));
         Called { result, detail: ended.detail, usage: ended.usage }
     }

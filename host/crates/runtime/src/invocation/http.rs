@@ -24,17 +24,16 @@ use lacewing_base::{
 use lacewing_sandbox::{
     Fault, LeanField, LeanParam, LeanRequest, Sandbox, capability::egress::Propagation,
 };
-use lacewing_telemetry::Context;
 use tokio::sync::oneshot;
 
 use super::{
-    Failure, Invoker,
+    Failure,
     headers::Excess,
-    live::{CLIENT_GONE, Live, Seen, Serving},
+    lifecycle::{CLIENT_GONE, Pending, Running},
+    making::Serving,
     response,
     stream::{GuestBody, Outlet, Progress, RequestBody, Stop},
 };
-use crate::function::Revision;
 
 /// A request, routed and clean: its hop-by-hop fields are gone.
 pub struct HttpRequest<'a> {
@@ -59,10 +58,6 @@ impl HttpRequest<'_> {
             tracestate: field("tracestate"),
             request_id: field("x-request-id"),
         }
-    }
-
-    fn seen(&self) -> Seen {
-        Seen { method: self.parts.method.clone(), uri: self.parts.uri.clone() }
     }
 
     fn lean<'a>(
@@ -121,28 +116,20 @@ pub(crate) fn fields(headers: &HeaderMap) -> Vec<LeanField<'_>> {
         .collect()
 }
 
-impl Invoker {
+impl Pending {
     /// The lean path: a body that is already here, an answer that is whole.
     pub async fn buffered(
-        self: &Arc<Self>,
-        revision: &Arc<Revision>,
-        context: &Arc<Context>,
+        self,
         request: HttpRequest<'_>,
         body: Bytes,
     ) -> Result<Response<Body>, Failure> {
-        let mut live = Live::<Sandbox>::begin(
-            self,
-            revision,
-            context,
-            Some(request.seen()),
-            request.propagation(),
-        )
-        .await?;
-        live.bytes_in = body.len() as u64;
+        let revision = self.revision().clone();
+        let mut running = self.run::<Sandbox>(request.propagation()).await?;
+        running.bytes_in = body.len() as u64;
         let headers = fields(&request.parts.headers);
         let params: Vec<LeanParam<'_>> =
             request.params.iter().map(|(name, value)| LeanParam { name, value }).collect();
-        let result = live.sandbox.http(request.lean(&headers, &params, &body)).await;
+        let result = running.sandbox.http(request.lean(&headers, &params, &body)).await;
         let limit_bytes =
             revision.spec.limits.response_body_bytes.unwrap_or(Limits::BUFFERED_BODY_BYTES);
         let result = result.and_then(|lean| {
@@ -151,30 +138,27 @@ impl Invoker {
         });
         let result = result.and_then(|response| charged(response, revision.tenant.bodies()));
         if let Ok(response) = &result {
-            live.status = Some(response.status().as_u16());
-            live.bytes_out = response.body().full_len().unwrap_or_default();
+            running.status = Some(response.status().as_u16());
+            running.bytes_out = response.body().full_len().unwrap_or_default();
         }
-        live.end(result.as_ref().map(|_| ()));
+        running.end(result.as_ref().map(|_| ()));
         result.map_err(|fault| Failure::of(fault.outcome))
     }
 
     /// The portable path: bodies that stream. Returns when the guest has sent the head of its response; the guest
     /// runs on in a task of its own, until it is done, its deadline has passed, or nobody reads its body any more.
     pub async fn streaming(
-        self: &Arc<Self>,
-        revision: &Arc<Revision>,
-        context: &Arc<Context>,
+        self,
         request: HttpRequest<'_>,
         body: RequestStream,
     ) -> Result<Response<Body>, Failure> {
-        let (seen, propagation) = (Some(request.seen()), request.propagation());
-        let live = Live::<Serving>::begin(self, revision, context, seen, propagation).await?;
+        let running = self.run::<Serving>(request.propagation()).await?;
         let method = request.parts.method.clone();
         let progress = Arc::new(Progress::default());
         let body = RequestBody::new(body, progress.clone()).boxed_unsync();
         let request = request.portable(body);
         let (respond, head) = oneshot::channel();
-        let task = event_loop::spawn(run(live, request, method, respond, progress.clone()));
+        let task = event_loop::spawn(run(running, request, method, respond, progress.clone()));
         // Until the head is here, dropping this future is the client's going away.
         let guest = AbortOnDrop(Some(task.abort_handle()));
         match head.await {
@@ -230,18 +214,18 @@ impl Head {
 
 /// Runs the guest to its end.
 async fn run(
-    mut live: Live<Serving>,
+    mut running: Running<Serving>,
     request: Request<RequestStream>,
     method: Method,
     respond: oneshot::Sender<Head>,
     progress: Arc<Progress>,
 ) -> Outcome {
-    live.progress = Some(progress.clone());
-    let (spec, bodies) = (live.spec(), live.bodies());
+    running.progress = Some(progress.clone());
+    let (spec, bodies) = (running.spec(), running.bodies());
     let limits = &spec.limits;
     let (send, mut head) = oneshot::channel();
     let result = {
-        let mut guest = pin!(live.sandbox.serve(request, send));
+        let mut guest = pin!(running.sandbox.serve(request, send));
         // A head is most often set in the same step in which the guest ends, or fails.
         let (response, ended) = tokio::select! {
             biased;
@@ -262,7 +246,7 @@ async fn run(
                         }
                         ended => ended,
                     };
-                    let answering = Answering { head, respond, status: &mut live.status };
+                    let answering = Answering { head, respond, status: &mut running.status };
                     match ended {
                         Some(ended) => answering.ended(ended, &progress, limits).await,
                         None => answering.runs_on(guest, &progress, limits).await,
@@ -271,7 +255,7 @@ async fn run(
             },
         }
     };
-    live.end(result.as_ref().copied()).outcome
+    running.end(result.as_ref().copied()).outcome
 }
 
 /// A head that is ready to be sent.

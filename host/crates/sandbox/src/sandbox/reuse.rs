@@ -42,14 +42,14 @@ use lacewing_base::{
     budget::Lease,
     event_loop,
 };
-use lacewing_telemetry::{FunctionMetrics, GuestLog, metrics::Tally};
+use lacewing_telemetry::{FunctionMetrics, GuestLog, Usage, metrics::Tally};
 use tokio::{
     sync::{SetOnce, oneshot},
     time::timeout_at,
 };
 
 use super::{
-    Fault, Sandbox, Spec, Usage,
+    Fault, Sandbox, Spec,
     budget::{Consumption, Stop},
     program::Program,
 };
@@ -480,7 +480,7 @@ impl Seat {
         self.instance.cpu.overran()
     }
 
-    /// The usage so far.
+    /// The usage so far, as [`Sandbox::usage`].
     pub fn usage(&self) -> Usage {
         let usage = self.done.unwrap_or_else(|| Usage { cpu: self.charged(), ..Usage::default() });
         Usage {

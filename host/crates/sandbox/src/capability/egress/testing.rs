@@ -117,14 +117,7 @@ impl Setup {
     ) -> Setup {
         let (app, function) = ("x".parse().unwrap(), "x".parse().unwrap());
         let origin = Origin::new(tenant.parse().unwrap(), app, function, "r1".into());
-        let context = Arc::new(Context {
-            origin: Arc::new(origin),
-            invocation: InvocationId(1),
-            request_id: None,
-            trace_id: None,
-            span_id: None,
-            client: None,
-        });
+        let context = Arc::new(Context::new(Arc::new(origin), InvocationId(1)));
         let sink = Sink::memory();
         let log = Arc::new(GuestLog::new(context, 64 * 1024, sink.clone()));
         let gate = Gate::new(egress.clone(), policy, limits, propagation, log);

@@ -1,0 +1,247 @@
+//! The states of an invocation: pending, running, ended.
+
+use std::{
+    borrow::Cow,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+use lacewing_base::{budget::Share, event_loop, outcome::Outcome};
+use lacewing_sandbox::{Fault, Refusal, Sandbox, Spec, capability::egress::Propagation};
+use lacewing_telemetry::{Context, GuestLog, Record, Subject, Usage};
+
+use super::{
+    Failure, Invoker, Permit,
+    making::{Making, Used},
+    stream::Progress,
+};
+use crate::function::Revision;
+
+/// Why a guest was stopped, or never started: its request ended with the connection, which the client or the host closed, or the
+/// client took the request back.
+pub(super) const CLIENT_GONE: &str = "the client went away, or the host closed its connection";
+
+/// An invocation whose end is not recorded yet. Each is recorded exactly once: by [`Unrecorded::record`], or when it is dropped.
+struct Unrecorded {
+    invoker: Arc<Invoker>,
+    revision: Arc<Revision>,
+    context: Arc<Context>,
+    is_recorded: bool,
+}
+
+impl Unrecorded {
+    /// Counts and logs the end of the invocation.
+    fn record(
+        &mut self,
+        outcome: Outcome,
+        detail: Option<&str>,
+        status: Option<u16>,
+        usage: &Usage,
+    ) {
+        self.is_recorded = true;
+        self.revision.metrics.observe(outcome, usage);
+        if let Some(status) = status {
+            self.revision.metrics.observe_status(status);
+        }
+        if self.invoker.log.wants(outcome, status) {
+            let subject = Subject::Invocation(&self.context, usage);
+            let record = Record { time: SystemTime::now(), subject, status, outcome, detail };
+            record.emit(&self.invoker.sink);
+        }
+    }
+
+    /// The status of an outcome, where a request waits for an answer.
+    fn status_of(&self, outcome: Outcome) -> Option<u16> {
+        self.context.head.as_ref().and_then(|_| outcome.http_status())
+    }
+
+    /// The outcome of an invocation that is dropped, and its detail.
+    fn dropped() -> (Outcome, &'static str) {
+        match std::thread::panicking() {
+            true => (Outcome::Internal, "the host panicked"),
+            false => (Outcome::Canceled, CLIENT_GONE),
+        }
+    }
+}
+
+impl Drop for Unrecorded {
+    fn drop(&mut self) {
+        if !self.is_recorded {
+            let (outcome, detail) = Unrecorded::dropped();
+            self.record(outcome, Some(detail), self.status_of(outcome), &Usage::default());
+        }
+    }
+}
+
+/// An invocation that has no sandbox yet: it waits for its body, or for admission. Dropping it is its end.
+pub struct Pending(Unrecorded);
+
+impl Pending {
+    /// Records that the invocation gets no sandbox. `status` is the answer, where a client waits for one.
+    pub fn refuse(mut self, detail: &str, outcome: Outcome, status: Option<u16>) {
+        let status = status.filter(|_| self.0.status_of(outcome).is_some());
+        self.0.record(outcome, Some(detail), status, &Usage::default());
+    }
+
+    fn refuse_as(self, detail: &str, outcome: Outcome) {
+        self.refuse(detail, outcome, outcome.http_status());
+    }
+
+    /// The revision that is to run.
+    pub(super) fn revision(&self) -> &Arc<Revision> {
+        &self.0.revision
+    }
+
+    /// Waits for admission, then makes the sandbox or seat.
+    pub(super) async fn run<S: Used>(
+        self,
+        propagation: Propagation,
+    ) -> Result<Running<S>, Failure> {
+        let (invoker, revision) = (self.0.invoker.clone(), self.0.revision.clone());
+        let limits = &revision.spec.limits;
+        let memory_mib = u32::try_from(limits.memory_bytes.div_ceil(1 << 20)).unwrap_or(u32::MAX);
+        let admitted = invoker.admission.admit(&revision.tenant, revision.quota(), memory_mib);
+        let mut permit = match admitted.await {
+            Ok(permit) => permit,
+            Err(refused) => {
+                self.refuse_as(refused.reason, refused.outcome);
+                return Err(Failure::from(refused));
+            }
+        };
+        if revision.begins_away() {
+            event_loop::compute().await;
+        }
+        let started = Instant::now();
+        let deadline = started + limits.deadline;
+        let log =
+            Arc::new(GuestLog::new(self.0.context.clone(), limits.log_bytes, invoker.sink.clone()));
+        let mut turn = permit.take_turn();
+        if revision.resident().is_none() {
+            // Nothing runs while it is loaded.
+            turn = None;
+        }
+        let engines = &invoker.engines;
+        let making = Making { engines, revision: &revision, log: &log, propagation, deadline };
+        let mut sandbox = match S::make(making).await {
+            Ok(sandbox) => sandbox,
+            Err(Fault { outcome, detail }) => {
+                self.refuse_as(&detail, outcome);
+                return Err(Failure::of(outcome));
+            }
+        };
+        sandbox.charge_to(revision.tenant.lane().clone(), turn);
+        Ok(Running {
+            sandbox,
+            bytes_in: 0,
+            bytes_out: 0,
+            status: None,
+            progress: None,
+            unrecorded: self.0,
+            log,
+            started,
+            _permit: permit,
+        })
+    }
+}
+
+/// An invocation that has its sandbox. Dropping it is its end: `canceled`, unless [`Running::end`] said otherwise.
+pub(super) struct Running<S: Used = Sandbox> {
+    pub(super) sandbox: S,
+    pub(super) bytes_in: u64,
+    pub(super) bytes_out: u64,
+    pub(super) status: Option<u16>,
+    pub(super) progress: Option<Arc<Progress>>,
+    unrecorded: Unrecorded,
+    log: Arc<GuestLog>,
+    started: Instant,
+    _permit: Permit,
+}
+
+/// The rest of an invocation that has ended.
+#[derive(Clone, Debug)]
+pub(super) struct Ended {
+    pub(super) outcome: Outcome,
+    pub(super) detail: Option<String>,
+    pub(super) usage: Usage,
+}
+
+impl<S: Used> Running<S> {
+    /// The way in which its sandbox was made.
+    pub(super) fn spec(&self) -> Arc<Spec> {
+        self.unrecorded.revision.spec.clone()
+    }
+
+    /// The account of its tenant's bodies.
+    pub(super) fn bodies(&self) -> Arc<Share> {
+        self.unrecorded.revision.tenant.bodies().clone()
+    }
+
+    /// Records the end. The sandbox goes with it.
+    pub(super) fn end(mut self, result: Result<(), &Fault>) -> Ended {
+        let (outcome, detail) = match result {
+            Ok(()) => (Outcome::Ok, None),
+            Err(fault) => (fault.outcome, Some(fault.detail.clone())),
+        };
+        let usage = self.record(outcome, detail.as_deref());
+        Ended { outcome, detail, usage }
+    }
+
+    fn record(&mut self, outcome: Outcome, detail: Option<&str>) -> Usage {
+        let logged = self.log.finish();
+        let revision = &self.unrecorded.revision;
+        if self.sandbox.overran() {
+            revision.overran();
+        }
+        revision.metrics.observe_log(logged);
+        let progress = self.progress.as_deref();
+        let usage = Usage {
+            duration: self.started.elapsed(),
+            bytes_in: progress.map_or(self.bytes_in, Progress::bytes_in),
+            bytes_out: progress.map_or(self.bytes_out, Progress::bytes_out),
+            ..self.sandbox.usage()
+        };
+        let status = self.status.or_else(|| self.unrecorded.status_of(outcome));
+        let refused = self.sandbox.refused().filter(|_| outcome != Outcome::MemoryExceeded);
+        let detail = refused.map(|refusal| with_refusal(detail, refusal)).or(detail.map(Cow::from));
+        self.unrecorded.record(outcome, detail.as_deref(), status, &usage);
+        usage
+    }
+}
+
+/// The detail of an invocation whose guest was refused a growth, and ended in another way: a runtime that gives an error to its handler
+/// for that does not say why.
+fn with_refusal<'a>(detail: Option<&'a str>, refusal: Refusal) -> Cow<'a, str> {
+    let Some(detail) = detail else {
+        return format!("the guest went on after a growth was refused: {refusal}").into();
+    };
+    let (sentence, frames) = detail.split_at(detail.find('\n').unwrap_or(detail.len()));
+    format!("{sentence}\n  after a growth was refused: {refusal}{frames}").into()
+}
+
+impl<S: Used> Drop for Running<S> {
+    fn drop(&mut self) {
+        if !self.unrecorded.is_recorded {
+            let (outcome, detail) = Unrecorded::dropped();
+            self.record(outcome, Some(detail));
+        }
+    }
+}
+
+impl Invoker {
+    /// Begins an invocation of `revision`, as `context` names it.
+    pub fn begin(self: &Arc<Self>, revision: &Arc<Revision>, context: &Arc<Context>) -> Pending {
+        Pending(Unrecorded {
+            invoker: self.clone(),
+            revision: revision.clone(),
+            context: context.clone(),
+            is_recorded: false,
+        })
+    }
+
+    /// Logs a request that reached no function.
+    pub fn log_unrouted(&self, record: &Record<'_>) {
+        if self.log.wants(record.outcome, record.status) {
+            record.emit(&self.sink);
+        }
+    }
+}
