@@ -56,9 +56,3 @@ pub use lacewing_manifest::{self as manifest, config};
 pub use lacewing_runtime::{function, invocation};
 pub use lacewing_sandbox::{self as sandbox, capability, engine};
 pub use lacewing_telemetry as telemetry;
-
-/// The program's own allocator, so that unit tests charge the heap too.
-#[cfg(test)]
-#[global_allocator]
-static ALLOCATOR: heap::ChargingAllocator<std::alloc::System> =
-    heap::ChargingAllocator(std::alloc::System);

@@ -34,19 +34,20 @@ pub(crate) fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-/// The source of a module of the host, by its path: `sandbox::fault`. The names of crates are modules too: `ingress::route`.
+/// The source of a module of the host, by its path: `ingress::route` in the crate of that name, or `engine::pool` in whichever crate has
+/// the module.
 pub(crate) fn module_file(module: &str) -> PathBuf {
+    const CRATES: [&str; 7] =
+        ["base", "manifest", "telemetry", "sandbox", "runtime", "ingress", "control"];
     let path = module.replace("::", "/");
-    let crates = std::fs::read_dir(root().join("host/crates")).unwrap();
-    let mut sources: Vec<_> =
-        crates.map(|entry| entry.unwrap().path().join("src")).filter(|src| src.exists()).collect();
-    sources.push(root().join("host/src"));
-    let in_crates = sources.iter().map(|src| src.join(&path).with_extension("rs"));
     let (top, rest) = path.split_once('/').unwrap_or((&path, "lib"));
-    let in_root = root().join("host/crates").join(top).join("src").join(rest).with_extension("rs");
-    let found: Vec<_> = in_crates.chain([in_root.clone()]).filter(|file| file.is_file()).collect();
-    assert!(found.len() < 2, "`{module}` is several files: {found:?}");
-    found.into_iter().next().unwrap_or(in_root)
+    let crates = root().join("host/crates");
+    let of_crate = crates.join(top).join("src").join(rest);
+    let anywhere = CRATES.iter().map(|name| crates.join(name).join("src").join(&path));
+    let of_program = root().join("host/src").join(&path);
+    let files = [of_crate].into_iter().chain(anywhere).chain([of_program]);
+    let mut files = files.map(|file| file.with_extension("rs"));
+    files.find(|file| file.is_file()).unwrap_or_else(|| PathBuf::from(module))
 }
 
 /// The component of an example, built once for each run of the tests.

@@ -56,3 +56,9 @@ pub use self::{
     target::read as read_target,
     unbound::{Held, Unbound},
 };
+
+/// The program's own allocator, so that unit tests charge the heap too.
+#[cfg(test)]
+#[global_allocator]
+static ALLOCATOR: lacewing_base::heap::ChargingAllocator<std::alloc::System> =
+    lacewing_base::heap::ChargingAllocator(std::alloc::System);

@@ -218,7 +218,7 @@ mod tests {
         let text = written(LogFormat::Text, "info");
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 2, "{text}");
-        assert!(lines[0].contains(" INFO lacewing::telemetry::logs::tests: listening"), "{text}");
+        assert!(lines[0].contains(" INFO lacewing_telemetry::logs::tests: listening"), "{text}");
         assert!(!lines[0].contains('\x1b'), "{text}");
         assert!(lines[1].contains(" WARN guest: careful origin=acme/shop/cart@r7"), "{text}");
     }

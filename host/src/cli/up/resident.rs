@@ -13,10 +13,6 @@ use lacewing_telemetry::Metrics;
 
 use crate::cli::Error;
 
-/// Bytes over `memory_mib` that may be resident before the watch acts, besides a twentieth. The promise allows a tenth and 64 MiB:
-/// the rest is for the program itself, and for growth between two looks.
-const SPARE_BYTES: u64 = 16 << 20;
-
 /// Time for which the watch waits until all threads have given pages back.
 const GIVING_BACK: Duration = Duration::from_millis(100);
 
@@ -35,8 +31,8 @@ pub(super) fn watch(
 ) -> Result<ResidentWatch, Error> {
     // SAFETY: the option is an integer that mimalloc reads when it frees a page.
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, 0) };
-    let total_bytes = settings.total_memory_bytes();
-    let limit_bytes = total_bytes.saturating_add(total_bytes / 20).saturating_add(SPARE_BYTES);
+    // The promise allows a tenth and 64 MiB over that: for the program itself, and for growth until the watch has acted.
+    let limit_bytes = settings.total_memory_bytes();
     let watch = ResidentWatch::start(limit_bytes, Box::new(move || give_back(&loops)))
         .map_err(Error::System)?;
     let called_in = watch.counter();

@@ -74,7 +74,7 @@ fn the_hosts_own_warnings_are_shown() {
         let output = run.output().unwrap();
         let stderr = text(&output.stderr);
         assert_eq!(output.status.code(), Some(0), "{stderr}");
-        let warning = stderr.lines().find(|line| line.contains(" WARN lacewing::")).unwrap();
+        let warning = stderr.lines().find(|line| line.contains(" WARN lacewing_")).unwrap();
         assert!(warning.contains("cannot use the artifact cache "), "{subcommand}: {warning}");
     }
 }

@@ -36,7 +36,7 @@ fn values_come_from_the_environment_and_from_files() {
     let function = &app.functions[0];
     let variables: Vec<String> =
         function.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    assert_eq!(variables, ["A=lacewing", "B=secret\nof two lines", "C=c"]);
+    assert_eq!(variables, [concat!("A=", env!("CARGO_PKG_NAME")), "B=secret\nof two lines", "C=c"]);
     assert!(function.outside.is_used);
     assert!(function.outside.files[0].ends_with("key"), "{:?}", function.outside);
     let (app, _) = read(dir.path(), "C = \"c\"", &Terms::free()).unwrap();
@@ -103,7 +103,7 @@ fn a_tenant_reads_only_what_the_operator_names() {
     };
     assert_eq!(value("A = { from_file = \"own\" }", &none), "own");
     for names in [SET, "CARGO_PKG_*"] {
-        assert_eq!(value(&from_env, &tenants(&[names], Vec::new())), "lacewing", "{names}");
+        assert_eq!(value(&from_env, &tenants(&[names], Vec::new())), env!("CARGO_PKG_NAME"), "{names}");
     }
     assert!(read(dir.path(), &from_env, &tenants(&["CARGO_PKG", "PKG_*"], Vec::new())).is_err());
     let some = tenants(&[], vec![elsewhere.path().canonicalize().unwrap()]);

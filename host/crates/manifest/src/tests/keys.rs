@@ -406,7 +406,7 @@ fn no_app_name() {
         findings,
         r#"error: the manifest does not say the app's name
  --> lacewing.toml
-  = help: add `app = "host"` as the first line"#
+  = help: add `app = "manifest"` as the first line"#
     );
 }
 

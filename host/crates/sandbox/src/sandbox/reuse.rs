@@ -127,14 +127,31 @@ struct Load {
     seats: u32,
     /// And that ever did.
     served: u32,
-    /// Whether it is in the pool's list.
-    free: bool,
-    /// Whether it takes no more.
-    retired: bool,
+    /// Whether it takes one more.
+    offer: Offer,
     /// Whether guest code of an invocation that has left may still be there.
     undone: bool,
     /// When the last seat was left.
     left: Option<Instant>,
+}
+
+/// Whether an instance takes one more invocation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Offer {
+    /// Yes: it is in the pool's list.
+    Listed,
+    /// Not now: it is full, or its guest computes.
+    #[default]
+    Withheld,
+    /// Never again. It ends with its last invocation.
+    Retired,
+}
+
+impl Offer {
+    /// The state after one that is not in the list any more. A retired instance stays retired.
+    fn or(self, next: Offer) -> Offer {
+        if self == Offer::Retired { self } else { next }
+    }
 }
 
 /// One invocation's request, for the instance.
@@ -216,7 +233,7 @@ impl Reused {
                 && load.seats < instance.concurrent
                 && load.served < self.spec.limits.reuse;
             if !has_room {
-                load.free = false;
+                load.offer = Offer::Withheld;
                 free.remove(at);
             }
             drop(load);
@@ -292,9 +309,7 @@ impl Reused {
         self.closed.store(true, Relaxed);
         let idle = std::mem::take(&mut *self.free());
         for instance in idle {
-            let mut load = instance.load();
-            (load.free, load.retired) = (false, true);
-            drop(load);
+            instance.load().offer = Offer::Retired;
             instance.waker.wake();
         }
     }
@@ -368,34 +383,49 @@ impl Instance {
         let mut free = pool.free();
         let mut load = self.load();
         if pool.closed.load(Relaxed) || load.served >= self.spec.limits.reuse {
-            load.retired = true;
+            if load.offer == Offer::Listed {
+                self.unlist(&mut free);
+            }
+            load.offer = Offer::Retired;
             if load.seats == 0 {
                 self.waker.wake();
             }
-        } else if !load.free && !load.retired && load.seats < self.concurrent {
-            load.free = true;
+        } else if load.offer == Offer::Withheld && load.seats < self.concurrent {
+            load.offer = Offer::Listed;
             free.push(self.clone());
         }
     }
 
     /// Takes no more.
     fn retire(&self) {
-        self.load().retired = true;
-        self.withdraw();
+        self.close_offer(Offer::Retired);
     }
 
     /// Takes no more for now.
     fn withdraw(&self) {
-        if !self.load().free {
-            return;
+        self.close_offer(Offer::Withheld);
+    }
+
+    fn close_offer(&self, next: Offer) {
+        // Most are not in the list, and need no lock of the pool.
+        {
+            let mut load = self.load();
+            if load.offer != Offer::Listed {
+                load.offer = load.offer.or(next);
+                return;
+            }
         }
         let pool = self.pool.upgrade();
         let mut free = pool.as_ref().map(|pool| pool.free());
         let mut load = self.load();
-        if let Some(free) = free.as_mut().filter(|_| load.free) {
-            free.retain(|other| !std::ptr::eq(&raw const **other, self));
+        if let Some(free) = free.as_mut().filter(|_| load.offer == Offer::Listed) {
+            self.unlist(free);
         }
-        load.free = false;
+        load.offer = load.offer.or(next);
+    }
+
+    fn unlist(&self, free: &mut Vec<Arc<Instance>>) {
+        free.retain(|other| !std::ptr::eq(&raw const **other, self));
     }
 
     /// For the epoch: which limit ends it, if one does.
@@ -510,7 +540,7 @@ impl Drop for Seat {
         if load.seats == 0 {
             load.left = Some(Instant::now());
         }
-        let last = load.seats == 0 && load.retired;
+        let last = load.seats == 0 && load.offer == Offer::Retired;
         drop(load);
         if last {
             self.instance.waker.wake();

@@ -19,7 +19,7 @@ use wasmtime::{
 };
 use wasmtime_wasi_http::{p2::bindings::Proxy, p3::bindings::Service};
 
-use super::{BRISK, Call, Done, Ended, IDLE, Instance, Kept};
+use super::{BRISK, Call, Done, Ended, IDLE, Instance, Kept, Offer};
 
 use crate::sandbox::{
     Fault,
@@ -194,7 +194,7 @@ impl Instance {
             return Poll::Ready(Some(call));
         }
         let load = self.load();
-        if load.retired && load.seats == 0 { Poll::Ready(None) } else { Poll::Pending }
+        if load.offer == Offer::Retired && load.seats == 0 { Poll::Ready(None) } else { Poll::Pending }
     }
 
     /// Resolves when no invocation has a seat any more.
@@ -309,7 +309,7 @@ impl Instance {
     fn look_at_clock(&self) -> Option<Duration> {
         let (seats, retired, left) = {
             let load = self.load();
-            (load.seats, load.retired, load.left)
+            (load.seats, load.offer == Offer::Retired, load.left)
         };
         let idle = left.map_or(Duration::ZERO, |left| left.elapsed());
         if seats > 0 {
