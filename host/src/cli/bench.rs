@@ -31,7 +31,7 @@ use http::Method;
 pub(super) use run::run;
 
 use super::invoke::{Header, Payload};
-use target::Target;
+use target::LoadTarget;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -57,7 +57,7 @@ pub struct BenchArgs {
 
     /// Put this URL under load instead, whatever serves it.
     #[arg(long, value_hint = ValueHint::Url)]
-    pub url: Option<Target>,
+    pub url: Option<LoadTarget>,
 
     /// The request's method [default: GET, or POST with --data]
     #[arg(short = 'X', long, value_name = "METHOD")]

@@ -35,12 +35,12 @@ const STATUS: Style = AnsiColor::Green.on_default().bold();
 pub struct Console {
     color: bool,
     terminal: bool,
-    output: Output,
+    output: MessageOutput,
 }
 
 /// The way of a message.
 #[derive(Clone, Debug)]
-enum Output {
+enum MessageOutput {
     /// Nowhere.
     Silent,
     /// Written at once, in this form; the writer waits for the reader.
@@ -59,28 +59,28 @@ impl Console {
             ColorChoice::Never => false,
             ColorChoice::Auto => terminal && !no_color,
         };
-        Console { color, terminal, output: Output::Stderr(LogFormat::Text) }
+        Console { color, terminal, output: MessageOutput::Stderr(LogFormat::Text) }
     }
 
     /// Says nothing at all.
     pub fn silent() -> Console {
-        Console { color: false, terminal: false, output: Output::Silent }
+        Console { color: false, terminal: false, output: MessageOutput::Silent }
     }
 
     /// The same console with each message in this form. JSON has neither colours nor progress.
     #[must_use]
     pub fn formatted(&self, format: LogFormat) -> Console {
-        self.through(Output::Stderr(format), format)
+        self.through(MessageOutput::Stderr(format), format)
     }
 
     /// The same console with its messages in the log, so that no message waits for the reader of standard error.
     #[must_use]
     pub fn logged(&self, messages: Messages) -> Console {
         let format = messages.format();
-        self.through(Output::Log(messages), format)
+        self.through(MessageOutput::Log(messages), format)
     }
 
-    fn through(&self, output: Output, format: LogFormat) -> Console {
+    fn through(&self, output: MessageOutput, format: LogFormat) -> Console {
         let text = format == LogFormat::Text;
         Console { color: self.color && text, terminal: self.terminal && text, output }
     }
@@ -133,8 +133,8 @@ impl Console {
     }
 
     /// A progress line that appears on a terminal once a second has passed, and goes away when dropped.
-    pub fn progress(&self, text: impl Into<String>) -> Progress {
-        Progress::start(self.clone(), text.into())
+    pub fn progress(&self, text: impl Into<String>) -> ProgressLine {
+        ProgressLine::start(self.clone(), text.into())
     }
 
     fn labelled(&self, (label, style): (&str, Style), level: Level, text: &dyn Display) {
@@ -149,17 +149,17 @@ impl Console {
 
     fn is_json(&self) -> bool {
         match &self.output {
-            Output::Silent => false,
-            Output::Stderr(format) => *format == LogFormat::Json,
-            Output::Log(messages) => messages.format() == LogFormat::Json,
+            MessageOutput::Silent => false,
+            MessageOutput::Stderr(format) => *format == LogFormat::Json,
+            MessageOutput::Log(messages) => messages.format() == LogFormat::Json,
         }
     }
 
     fn draw_target(&self) -> ProgressDrawTarget {
         match &self.output {
-            Output::Silent => ProgressDrawTarget::hidden(),
-            Output::Stderr(_) => ProgressDrawTarget::stderr(),
-            Output::Log(messages) => {
+            MessageOutput::Silent => ProgressDrawTarget::hidden(),
+            MessageOutput::Stderr(_) => ProgressDrawTarget::stderr(),
+            MessageOutput::Log(messages) => {
                 ProgressDrawTarget::term_like(Box::new(LogTerminal::new(messages.clone())))
             }
         }
@@ -169,18 +169,18 @@ impl Console {
     fn object(&self, level: Level, message: &str, fields: &[(&str, &str)]) -> bool {
         match &self.output {
             _ if !self.is_json() => return false,
-            Output::Silent => {}
-            Output::Stderr(_) => write_line(json_line(level, message, fields)),
-            Output::Log(messages) => messages.object(level, message, fields),
+            MessageOutput::Silent => {}
+            MessageOutput::Stderr(_) => write_line(json_line(level, message, fields)),
+            MessageOutput::Log(messages) => messages.object(level, message, fields),
         }
         true
     }
 
     fn text(&self, text: impl Display) {
         match &self.output {
-            Output::Silent => {}
-            Output::Stderr(_) => write_line(text),
-            Output::Log(messages) => messages.text(&format!("{text}\n")),
+            MessageOutput::Silent => {}
+            MessageOutput::Stderr(_) => write_line(text),
+            MessageOutput::Log(messages) => messages.text(&format!("{text}\n")),
         }
     }
 }
@@ -204,22 +204,22 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 
 /// One thing that takes a while.
 #[derive(Debug)]
-pub struct Progress {
+pub struct ProgressLine {
     console: Console,
     bar: ProgressBar,
     /// Dropping the sender ends the thread that would have shown the bar.
     shower: Option<(mpsc::Sender<()>, JoinHandle<()>)>,
 }
 
-impl Progress {
-    fn start(console: Console, text: String) -> Progress {
+impl ProgressLine {
+    fn start(console: Console, text: String) -> ProgressLine {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
         // A literal template; the fallback is indicatif's own spinner.
         let style = ProgressStyle::with_template("{spinner} {msg} ({elapsed})");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
         bar.set_message(text);
         let shower = console.terminal.then(|| show_later(bar.clone(), console.draw_target()));
-        Progress { console, bar, shower }
+        ProgressLine { console, bar, shower }
     }
 
     /// Whether anybody sees it.
@@ -238,7 +238,7 @@ impl Progress {
     }
 }
 
-impl Drop for Progress {
+impl Drop for ProgressLine {
     fn drop(&mut self) {
         if let Some((done, thread)) = self.shower.take() {
             drop(done);

@@ -12,7 +12,7 @@ use lacewing_base::name::AppName;
 
 use super::{Error, ExitCode, console::Console};
 
-pub use template::Template;
+pub use template::FunctionTemplate;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,8 +30,8 @@ pub struct NewArgs {
     pub name: AppName,
 
     /// The kind of the function.
-    #[arg(short, long, value_enum, default_value_t = Template::Http)]
-    pub template: Template,
+    #[arg(short, long, value_enum, default_value_t = FunctionTemplate::Http)]
+    pub template: FunctionTemplate,
 
     /// The new directory [default: the name]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]

@@ -33,7 +33,7 @@ pub(super) enum Project {
 }
 
 /// A project as its files say it is.
-pub(super) struct Loaded {
+pub(super) struct LoadedProject {
     pub(super) file: HostFile,
     pub(super) warnings: Vec<Diagnostic>,
 }
@@ -53,17 +53,17 @@ impl Project {
     }
 
     /// Reads and validates. `settings` are those of a host without a host file.
-    pub(super) fn load(&self, settings: Settings) -> Result<Loaded, Error> {
+    pub(super) fn load(&self, settings: Settings) -> Result<LoadedProject, Error> {
         let (app, mut warnings) = match self {
             Project::Host(path) => {
                 let (file, warnings) = HostFile::load(path).map_err(Error::Manifest)?;
-                return Ok(Loaded { file, warnings });
+                return Ok(LoadedProject { file, warnings });
             }
             Project::App(path) => App::load(path).map_err(Error::Manifest)?,
             Project::Component(path) => App::for_component(path).map_err(Error::Manifest)?,
         };
         match HostFile::local(app, settings) {
-            Ok(file) => Ok(Loaded { file, warnings }),
+            Ok(file) => Ok(LoadedProject { file, warnings }),
             Err(errors) => {
                 warnings.extend(errors);
                 Err(Error::Manifest(warnings))
@@ -81,7 +81,7 @@ impl Project {
         match self {
             Project::Host(path) => HostFile::outline(path).map_err(Error::Manifest),
             Project::App(_) | Project::Component(_) => {
-                let Loaded { mut file, warnings } = self.load(settings)?;
+                let LoadedProject { mut file, warnings } = self.load(settings)?;
                 let apps = file.tenants.iter_mut().flat_map(|tenant| &mut tenant.apps);
                 for function in apps.flat_map(|app| &mut app.functions) {
                     env.iter().for_each(|one| function.set_env(&one.name, &one.value));

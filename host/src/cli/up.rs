@@ -55,7 +55,7 @@ pub struct UpArgs {
 
     // For those who know it from elsewhere.
     #[arg(long, hide = true, value_name = "PORT", value_parser = no_port)]
-    port: Option<Never>,
+    port: Option<NoValue>,
 
     /// The address of metrics, health and readiness, or `off` [default: 127.0.0.1:9180]
     #[arg(long, value_name = "ADDRESS|off", env = "LACEWING_ADMIN")]
@@ -126,9 +126,9 @@ impl UpArgs {
 
 /// A value that there is none of.
 #[derive(Clone, Debug)]
-enum Never {}
+enum NoValue {}
 
-fn no_port(port: &str) -> Result<Never, String> {
+fn no_port(port: &str) -> Result<NoValue, String> {
     Err(format!("there is no such option: write `--listen 127.0.0.1:{port}`"))
 }
 

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! A change that the build itself has made is none (`outputs`), and neither is one of a file that git ignores (`ignored`), unless
-//! the build has read that file. Nothing queues up while a build runs: changes fall into one set, and the next call of [`Watch::changed`] takes it.
+//! the build has read that file. Nothing queues up while a build runs: changes fall into one set, and the next call of [`SourceWatch::changed`] takes it.
 
 mod ignored;
 mod outputs;
@@ -150,9 +150,9 @@ pub struct Changed {
 
 /// A watch over some [`Sources`].
 #[derive(Debug)]
-pub struct Watch {
+pub struct SourceWatch {
     debouncer: Debouncer<RecommendedWatcher, NoCache>,
-    shared: Arc<Shared>,
+    shared: Arc<WatchState>,
     watched: Directories,
 }
 
@@ -160,39 +160,39 @@ pub struct Watch {
 type Directories = BTreeMap<PathBuf, bool>;
 
 #[derive(Debug)]
-struct Shared {
-    watched: Mutex<Watched>,
+struct WatchState {
+    watched: Mutex<WatchedFolder>,
     changed: Mutex<BTreeSet<PathBuf>>,
     wake: Notify,
 }
 
 #[derive(Debug)]
-struct Watched {
+struct WatchedFolder {
     sources: Sources,
     ignored: Ignored,
     outputs: Outputs,
 }
 
-impl Watched {
+impl WatchedFolder {
     fn contains(&self, path: &Path) -> bool {
-        let Watched { sources, ignored, outputs } = self;
+        let WatchedFolder { sources, ignored, outputs } = self;
         sources.contains(path)
             && (sources.has_read(path) || !ignored.contains(path))
             && !outputs.contains(path)
     }
 }
 
-impl Watch {
+impl SourceWatch {
     /// Starts watching the sources of a first build.
     ///
     /// # Errors
     /// The system refuses, or has no room for as many directories.
-    pub fn new(sources: Sources, first: Window) -> Result<Watch, WatchError> {
+    pub fn new(sources: Sources, first: Window) -> Result<SourceWatch, WatchError> {
         let sources = sources.resolved();
         let mut outputs = Outputs::of_first(first);
         let ignored = Ignored::read(&sources.roots, &mut |path| outputs.learn(path));
-        let shared = Arc::new(Shared {
-            watched: Mutex::new(Watched { sources, ignored, outputs }),
+        let shared = Arc::new(WatchState {
+            watched: Mutex::new(WatchedFolder { sources, ignored, outputs }),
             changed: Mutex::default(),
             wake: Notify::new(),
         });
@@ -203,7 +203,7 @@ impl Watch {
         let config = notify::Config::default();
         let debouncer = new_debouncer_opt(QUIET, Some(QUIET), handler, NoCache, config)
             .map_err(WatchError::Start)?;
-        let mut watch = Watch { debouncer, shared, watched: Directories::new() };
+        let mut watch = SourceWatch { debouncer, shared, watched: Directories::new() };
         watch.add_all()?;
         Ok(watch)
     }
@@ -217,7 +217,7 @@ impl Watch {
     /// were watched before stay with them.
     ///
     /// # Errors
-    /// As [`Watch::new`].
+    /// As [`SourceWatch::new`].
     pub fn set(
         &mut self,
         mut sources: Sources,
@@ -291,7 +291,7 @@ impl Watch {
     }
 }
 
-impl Shared {
+impl WatchState {
     fn handle(&self, result: DebounceEventResult) {
         let watched = lock(&self.watched);
         let sources = &watched.sources;

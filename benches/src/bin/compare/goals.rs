@@ -1,6 +1,6 @@
 //! The goals of this host, and the results of a run beside them.
 
-use lacewing::cli::bench::series::Series;
+use lacewing::cli::bench::series::SeriesSummary;
 use serde::Serialize;
 
 use crate::{
@@ -59,20 +59,23 @@ impl Goal {
 }
 
 /// The ratio of the medians, and the range of the ratios of rounds.
-fn ratio(ours: Option<Series>, theirs: Option<Series>) -> Option<(f64, f64, f64)> {
+fn ratio(ours: Option<SeriesSummary>, theirs: Option<SeriesSummary>) -> Option<(f64, f64, f64)> {
     let (ours, theirs) = (ours?, theirs?);
     if theirs.median == 0.0 {
         return None;
     }
     let rounds = ours.values.iter().zip(&theirs.values).map(|(ours, theirs)| ours / theirs);
-    let rounds = Series::new(rounds.collect());
+    let rounds = SeriesSummary::new(rounds.collect());
     Some((ours.median / theirs.median, rounds.min, rounds.max))
 }
 
-fn difference(ours: Option<Series>, theirs: Option<Series>) -> Option<(f64, f64, f64)> {
+fn difference(
+    ours: Option<SeriesSummary>,
+    theirs: Option<SeriesSummary>,
+) -> Option<(f64, f64, f64)> {
     let (ours, theirs) = (ours?, theirs?);
     let rounds = ours.values.iter().zip(&theirs.values).map(|(ours, theirs)| ours - theirs);
-    let rounds = Series::new(rounds.collect());
+    let rounds = SeriesSummary::new(rounds.collect());
     Some((ours.median - theirs.median, rounds.min, rounds.max))
 }
 
@@ -129,7 +132,7 @@ fn of_throughput(results: &Results) -> Vec<Goal> {
 fn of_latency_and_starts(results: &Results) -> Vec<Goal> {
     let p99 = |row: &str| {
         let rounds = results.latency.get(row)?;
-        Some(Series::new(rounds.iter().map(|round| round.p99_us).collect()))
+        Some(SeriesSummary::new(rounds.iter().map(|round| round.p99_us).collect()))
     };
     let cached = |row: &str| Some(results.starts.get(row)?.cached_ms.clone());
     vec![
@@ -202,8 +205,8 @@ fn of_figures(results: &Results) -> Vec<Goal> {
     ]
 }
 
-fn figure(results: &Results, name: &str) -> Option<Series> {
-    Some(Series::new(results.figures.get(name)?.values.clone()))
+fn figure(results: &Results, name: &str) -> Option<SeriesSummary> {
+    Some(SeriesSummary::new(results.figures.get(name)?.values.clone()))
 }
 
 #[cfg(test)]
@@ -228,7 +231,7 @@ mod tests {
 
     #[test]
     fn a_ratio_is_of_medians_and_its_range_of_rounds() {
-        let series = |values: &[f64]| Some(Series::new(values.to_vec()));
+        let series = |values: &[f64]| Some(SeriesSummary::new(values.to_vec()));
         assert_eq!(
             ratio(series(&[10.0, 20.0, 30.0]), series(&[10.0, 10.0, 5.0])),
             Some((2.0, 1.0, 6.0))

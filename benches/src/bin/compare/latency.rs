@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use lacewing::cli::bench::{machine::Noise, probe::Probe, series::Series};
+use lacewing::cli::bench::{machine::Noise, probe::Probe, series::SeriesSummary};
 
 use crate::{
     options::Options,
@@ -41,7 +41,7 @@ pub(crate) fn measure(
             let rounds = (0..3).map(|_| server.load(Duration::from_secs(2), None));
             let rates =
                 rounds.map(|load| Ok(load?.per_second())).collect::<std::io::Result<_>>()?;
-            Series::new(rates).median
+            SeriesSummary::new(rates).median
         }
     };
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]

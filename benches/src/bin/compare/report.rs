@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::Context;
-use lacewing::cli::bench::series::Series;
+use lacewing::cli::bench::series::SeriesSummary;
 use lacewing_benches::guest::root;
 
 use crate::{
@@ -148,7 +148,7 @@ fn latency(out: &mut String, results: &Results) {
     );
     for (id, rounds) in &results.latency {
         let series = |value: fn(&crate::results::Latency) -> f64| {
-            range(&Series::new(rounds.iter().map(value).collect()))
+            range(&SeriesSummary::new(rounds.iter().map(value).collect()))
         };
         let _ = writeln!(
             out,
@@ -190,7 +190,7 @@ fn figures(out: &mut String, results: &Results) {
     }
     let _ = writeln!(out, "\n## Figures\n\n| figure | | |\n|---|---|---|");
     for figure in results.figures.values() {
-        let series = Series::new(figure.values.clone());
+        let series = SeriesSummary::new(figure.values.clone());
         let _ = writeln!(
             out,
             "| {} | {} {} | {} |",
@@ -224,7 +224,7 @@ fn title(results: &Results, id: &str) -> String {
 }
 
 /// `12.3 (11.9 to 12.8)`; a single value stands alone.
-fn range(series: &Series) -> String {
+fn range(series: &SeriesSummary) -> String {
     if series.count <= 1 {
         return short(series.median);
     }
@@ -273,7 +273,7 @@ mod tests {
             ["0.123", "1.23", "12.3", "1235"],
             [0.1234, 1.234, 12.34, 1234.6].map(short).each_ref().map(String::as_str)
         );
-        assert_eq!(range(&Series::new(vec![1.0, 3.0, 2.0])), "2.00 (1.00 to 3.00)");
-        assert_eq!(range(&Series::new(vec![5.0])), "5.00");
+        assert_eq!(range(&SeriesSummary::new(vec![1.0, 3.0, 2.0])), "2.00 (1.00 to 3.00)");
+        assert_eq!(range(&SeriesSummary::new(vec![5.0])), "5.00");
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lacewing::cli::bench::{
     machine::{Machine, Steadiness},
-    series::Series,
+    series::SeriesSummary,
 };
 use serde::Serialize;
 
@@ -75,8 +75,8 @@ pub(crate) struct Latency {
 /// Process start to first response, in milliseconds.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Starts {
-    pub(crate) empty_ms: Series,
-    pub(crate) cached_ms: Series,
+    pub(crate) empty_ms: SeriesSummary,
+    pub(crate) cached_ms: SeriesSummary,
 }
 
 /// A figure that has no row.
@@ -135,9 +135,13 @@ impl Results {
     }
 
     /// A figure of a row under full load, round by round.
-    pub(crate) fn rounds(&self, row: &str, value: impl Fn(&Throughput) -> f64) -> Option<Series> {
+    pub(crate) fn rounds(
+        &self,
+        row: &str,
+        value: impl Fn(&Throughput) -> f64,
+    ) -> Option<SeriesSummary> {
         let rounds = self.throughput.get(row)?;
-        Some(Series::new(rounds.iter().map(value).collect()))
+        Some(SeriesSummary::new(rounds.iter().map(value).collect()))
     }
 
     /// Everything that was answered wrongly.

@@ -15,10 +15,10 @@ use anyhow::{Context, bail};
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use lacewing::cli::bench::{
-    load::{Expect, Load, Measured},
+    load::{Expect, LoadPlan, Measured},
     probe::{Probe, free_address},
-    process::{Used, used},
-    target::Target,
+    process::{TreeUsage, used},
+    target::LoadTarget,
 };
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::signal::unix::{SignalKind, signal};
@@ -128,14 +128,14 @@ impl Row {
 
 impl Server {
     /// The CPU time that its processes have used so far.
-    pub(crate) fn used(&self) -> Used {
+    pub(crate) fn used(&self) -> TreeUsage {
         used(self.child.id()).unwrap_or_default()
     }
 
     /// A load whose every answer is looked at.
     pub(crate) fn load(&self, duration: Duration, rate: Option<u32>) -> io::Result<Measured> {
-        Load {
-            target: Target::local(self.address, http::uri::PathAndQuery::from_static("/")),
+        LoadPlan {
+            target: LoadTarget::local(self.address, http::uri::PathAndQuery::from_static("/")),
             method: Method::GET,
             headers: HeaderMap::new(),
             body: Bytes::new(),

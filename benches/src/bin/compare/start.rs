@@ -3,7 +3,7 @@
 //!
 //! Files are in the system's page cache in both cases.
 
-use lacewing::cli::bench::{machine::Noise, probe::Probe, series::Series};
+use lacewing::cli::bench::{machine::Noise, probe::Probe, series::SeriesSummary};
 
 use crate::{
     options::Options,
@@ -54,8 +54,10 @@ pub(crate) fn measure(
     }
     for ((row, empty_ms), cached_ms) in rows.iter().zip(empty).zip(cached) {
         if !cached_ms.is_empty() {
-            let starts =
-                Starts { empty_ms: Series::new(empty_ms), cached_ms: Series::new(cached_ms) };
+            let starts = Starts {
+                empty_ms: SeriesSummary::new(empty_ms),
+                cached_ms: SeriesSummary::new(cached_ms),
+            };
             eprintln!(
                 "start {:<24} {:>7.1} ms with an empty cache, {:>7.1} ms cached",
                 row.id, starts.empty_ms.median, starts.cached_ms.median

@@ -59,12 +59,12 @@ pub enum BodyError {
 pub struct CutShort(pub String);
 
 /// Bytes that are on an account.
-struct Held {
+struct HeldBytes {
     bytes: Bytes,
     _part: Lease,
 }
 
-impl AsRef<[u8]> for Held {
+impl AsRef<[u8]> for HeldBytes {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
@@ -90,7 +90,7 @@ impl Body {
 
     /// All of it, and what goes when the last of it was written or given up: its part of an account.
     pub fn held(bytes: Bytes, part: Lease) -> Body {
-        Body::Full(Bytes::from_owner(Held { bytes, _part: part }))
+        Body::Full(Bytes::from_owner(HeldBytes { bytes, _part: part }))
     }
 
     /// A stream of data and trailers.

@@ -118,22 +118,22 @@ impl Share {
     }
 
     #[inline]
-    fn room(&self) -> Room {
+    fn room(&self) -> ShareFacts {
         let is_shared = self.budget.shares.load(Relaxed) > 1;
         let factor = is_shared.then(|| THRESHOLD.saturating_mul(self.weight.get().into()));
-        Room { capacity: self.budget.capacity, held: self.used(), factor }
+        ShareFacts { capacity: self.budget.capacity, held: self.used(), factor }
     }
 }
 
 /// The facts that decide whether a share may hold more.
-struct Room {
+struct ShareFacts {
     capacity: u64,
     held: u64,
     /// The threshold for each unit that is free; `None` where the share is the only one.
     factor: Option<u64>,
 }
 
-impl Room {
+impl ShareFacts {
     /// Whether an amount may be taken unit by unit, each while the share holds less than its threshold, with so much of the budget in use.
     #[inline]
     fn fits(&self, used: u64, amount: u64) -> bool {

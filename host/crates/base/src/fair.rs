@@ -133,7 +133,7 @@ pub struct FairQueue<T> {
 #[derive(Debug)]
 struct Backlog<T> {
     flow: Arc<Flow>,
-    waiting: Line<T>,
+    waiting: ArrivalLine<T>,
 }
 
 /// The place of an entry in a [`FairQueue`].
@@ -168,7 +168,7 @@ impl<T> FairQueue<T> {
         let backlog = self.flows.entry(flow.id).or_insert_with(|| {
             flow.tag.fetch_max(self.now, Relaxed);
             self.order.insert((flow.tag(), flow.id));
-            Backlog { flow: flow.clone(), waiting: Line::default() }
+            Backlog { flow: flow.clone(), waiting: ArrivalLine::default() }
         });
         backlog.waiting.push(number, item);
         Ticket { flow: flow.id, number }
@@ -225,15 +225,15 @@ impl<T> FairQueue<T> {
 
 /// Entries in the order of their arrival, each with a number that is higher than the one before.
 #[derive(Debug)]
-struct Line<T>(VecDeque<(u64, T)>);
+struct ArrivalLine<T>(VecDeque<(u64, T)>);
 
-impl<T> Default for Line<T> {
-    fn default() -> Line<T> {
-        Line(VecDeque::new())
+impl<T> Default for ArrivalLine<T> {
+    fn default() -> ArrivalLine<T> {
+        ArrivalLine(VecDeque::new())
     }
 }
 
-impl<T> Line<T> {
+impl<T> ArrivalLine<T> {
     /// Adds something at the end.
     fn push(&mut self, number: u64, item: T) {
         self.0.push_back((number, item));

@@ -52,12 +52,12 @@ pub trait Resource: Sized + Send + Sync + 'static {
 /// Those that wait for permits of one resource.
 pub struct Waiters<R: Resource> {
     count: AtomicUsize,
-    queue: Mutex<Queue<R>>,
+    queue: Mutex<WaitQueue<R>>,
 }
 
-struct Queue<R: Resource> {
+struct WaitQueue<R: Resource> {
     waiting: FairQueue<Waiter<R>>,
-    pace: Pace,
+    pace: ServingPace,
 }
 
 struct Waiter<R: Resource> {
@@ -83,7 +83,7 @@ pub struct Wait<R: Resource> {
 
 impl<R: Resource> Default for Waiters<R> {
     fn default() -> Self {
-        let queue = Queue { waiting: FairQueue::default(), pace: Pace::new() };
+        let queue = WaitQueue { waiting: FairQueue::default(), pace: ServingPace::new() };
         Waiters { count: AtomicUsize::new(0), queue: Mutex::new(queue) }
     }
 }
@@ -115,7 +115,7 @@ impl<R: Resource> Waiters<R> {
         self.lock().waiting.pass(flow);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Queue<R>> {
+    fn lock(&self) -> MutexGuard<'_, WaitQueue<R>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -132,7 +132,7 @@ pub fn acquire<R: Resource>(resource: &Arc<R>, flow: &Arc<Flow>, demand: R::Dema
     let waiters = resource.waiters();
     let mut queue = waiters.lock();
     if waiters.count.fetch_add(1, SeqCst) == 0 {
-        queue.pace = Pace::new();
+        queue.pace = ServingPace::new();
     }
     let waiter = Waiter { resource: resource.clone(), demand, sender };
     let ticket = queue.waiting.push(flow, waiter);
@@ -146,7 +146,7 @@ pub fn regrant<R: Resource>(resource: &R) {
     grant(resource, &mut resource.waiters().lock());
 }
 
-fn grant<R: Resource>(resource: &R, queue: &mut Queue<R>) {
+fn grant<R: Resource>(resource: &R, queue: &mut WaitQueue<R>) {
     while let Some((flow, waiter)) = queue.waiting.next(|waiter| resource.take(&waiter.demand)) {
         resource.waiters().count.fetch_sub(1, SeqCst);
         queue.waiting.charge(&flow, resource.cost());
@@ -229,14 +229,14 @@ impl<R: Resource> fmt::Debug for Wait<R> {
 
 /// The pace at which waiters are served, to tell others how long they would wait.
 #[derive(Clone, Copy, Debug)]
-struct Pace {
+struct ServingPace {
     since: Instant,
     served: u32,
 }
 
-impl Pace {
-    fn new() -> Pace {
-        Pace { since: Instant::now(), served: 0 }
+impl ServingPace {
+    fn new() -> ServingPace {
+        ServingPace { since: Instant::now(), served: 0 }
     }
 
     fn served(&mut self) {
@@ -263,7 +263,7 @@ mod tests {
     #[test]
     fn the_time_until_one_is_served_follows_the_pace() {
         let ago = |s| Instant::now() - Duration::from_secs(s);
-        let until = |since, served, before| Pace { since, served }.until(before).as_secs();
+        let until = |since, served, before| ServingPace { since, served }.until(before).as_secs();
         assert_eq!(until(ago(0), 0, 0), 1, "at least a second");
         assert_eq!(until(ago(7), 0, 10), 7, "as long again");
         assert_eq!(until(ago(10), 100, 49), 5);

@@ -33,7 +33,7 @@ use lacewing_sandbox::{
 use lacewing_telemetry::Origin;
 
 pub(super) use self::loads::Loads;
-use self::{revise::Revise, rollout::Rollout};
+use self::{revise::Revise, rollout::DeployRollout};
 use super::{Deployed, Host, Ledger, snapshot::snapshot_of};
 
 /// Where the component of each function that is built lies: what building has made.
@@ -239,7 +239,7 @@ impl Host {
         let before = self.deployed();
         let revise = Revise::new(self, &before, ledger);
         let tenants = Tenants::of(self, &before);
-        let rollout = Rollout::new(self, &incoming, &before);
+        let rollout = DeployRollout::new(self, &incoming, &before);
         let deployment = rollout.run(&revise, tenants, incoming, report).await;
         self.trim_cache();
         deployment

@@ -56,7 +56,7 @@ const MAX_BYTES: u64 = 256 << 20;
 
 /// The program that wrote a ledger: another one may check more, or mean other things by the same manifest.
 #[derive(PartialEq, Eq, Serialize, Deserialize)]
-struct Program {
+struct LedgerProgram {
     format: u32,
     version: String,
     executable: Option<Stamp>,
@@ -69,19 +69,19 @@ impl Ledger {
     }
 }
 
-impl Program {
-    fn this() -> Program {
+impl LedgerProgram {
+    fn this() -> LedgerProgram {
         #[cfg(target_os = "linux")]
         let executable = Stamp::of_path(Path::new("/proc/self/exe")).ok();
         #[cfg(not(target_os = "linux"))]
         let executable = std::env::current_exe().and_then(|path| Stamp::of_path(&path)).ok();
-        Program { format: FORMAT, version: env!("CARGO_PKG_VERSION").to_owned(), executable }
+        LedgerProgram { format: FORMAT, version: env!("CARGO_PKG_VERSION").to_owned(), executable }
     }
 }
 
 /// The state that all functions of a ledger share. The functions follow it, one by one.
 #[derive(Serialize, Deserialize)]
-struct Head {
+struct LedgerHead {
     /// The host file and the manifests. Without one of their stamps they have to be read.
     inputs: Vec<(PathBuf, Option<Stamp>)>,
     /// Whether there is a function that has to be built.
@@ -125,7 +125,7 @@ impl ComponentForm {
 
 /// The deploy of a project by a process before this one.
 pub struct Ledger {
-    head: Box<Head>,
+    head: Box<LedgerHead>,
     bytes: Vec<u8>,
     // Where the functions begin.
     functions: usize,
@@ -166,11 +166,11 @@ impl Ledger {
     }
 
     fn read(bytes: Vec<u8>) -> Option<Ledger> {
-        let (program, rest) = postcard::take_from_bytes::<Program>(&bytes).ok()?;
-        if program != Program::this() {
+        let (program, rest) = postcard::take_from_bytes::<LedgerProgram>(&bytes).ok()?;
+        if program != LedgerProgram::this() {
             return None;
         }
-        let (head, rest) = postcard::take_from_bytes::<Head>(rest).ok()?;
+        let (head, rest) = postcard::take_from_bytes::<LedgerHead>(rest).ok()?;
         let functions = bytes.len() - rest.len();
         Some(Ledger { head: Box::new(head), bytes, functions })
     }
@@ -255,7 +255,7 @@ impl Host {
         let Some(cache) = self.residency().loader().cache() else {
             return Err(io::Error::other("there is no cache"));
         };
-        let head = Head::of(file, settings, warnings, began);
+        let head = LedgerHead::of(file, settings, warnings, began);
         let bytes = write(head, deployed).map_err(io::Error::other)?;
         cache.seal(&name(project), &bytes)
     }
@@ -267,10 +267,15 @@ fn name(project: &Path) -> String {
     format!("{}.ledger", blake3::hash(path.as_os_str().as_encoded_bytes()).to_hex())
 }
 
-impl Head {
+impl LedgerHead {
     /// Without what the functions bring.
-    fn of(file: &HostFile, settings: Settings, warnings: Vec<String>, began: SystemTime) -> Head {
-        Head {
+    fn of(
+        file: &HostFile,
+        settings: Settings,
+        warnings: Vec<String>,
+        began: SystemTime,
+    ) -> LedgerHead {
+        LedgerHead {
             inputs: inputs(file, began),
             builds: builds(file),
             settings,
@@ -287,7 +292,7 @@ impl Head {
     }
 }
 
-fn write(mut head: Head, deployed: &Deployed) -> postcard::Result<Vec<u8>> {
+fn write(mut head: LedgerHead, deployed: &Deployed) -> postcard::Result<Vec<u8>> {
     head.functions = u32::try_from(deployed.revisions.len()).unwrap_or(u32::MAX);
     head.complete = deployed.complete;
     head.homes = deployed.apps.clone();
@@ -297,7 +302,7 @@ fn write(mut head: Head, deployed: &Deployed) -> postcard::Result<Vec<u8>> {
         let function = tables.function(&mut head, revision);
         functions = postcard::to_extend(&function, functions)?;
     }
-    let bytes = postcard::to_extend(&Program::this(), Vec::new())?;
+    let bytes = postcard::to_extend(&LedgerProgram::this(), Vec::new())?;
     let mut bytes = postcard::to_extend(&head, bytes)?;
     bytes.append(&mut functions);
     Ok(bytes)

@@ -78,7 +78,7 @@ const WAITING_BYTES: u64 = 8 * 1024;
 
 /// The charge for a request while its body is collected. A request whose body is there takes no room, nor does the beginning of one. From
 /// the first wait on all of it is charged: the clients decide how long the wait is, and how many do it at once.
-struct Room<'a> {
+struct BodyRoom<'a> {
     account: &'a Arc<Share>,
     headers: &'a HeaderMap,
     /// Bytes of the header, once the body was waited for.
@@ -86,7 +86,7 @@ struct Room<'a> {
     held: Option<Lease>,
 }
 
-impl Room<'_> {
+impl BodyRoom<'_> {
     fn wait(&mut self, read: u64) -> Result<(), BodyError> {
         if self.waiting.is_some() {
             return Ok(());
@@ -151,11 +151,11 @@ impl RequestBody {
         }
         self.limit(limit)?;
         let after = self.connection.budget.read;
-        let room = Room { account, headers, waiting: None, held: None };
+        let room = BodyRoom { account, headers, waiting: None, held: None };
         timeout(after, self.collect_in_time(room)).await.map_err(|_| BodyError::Slow { after })?
     }
 
-    async fn collect_in_time(&mut self, mut room: Room<'_>) -> Result<Buffered, BodyError> {
+    async fn collect_in_time(&mut self, mut room: BodyRoom<'_>) -> Result<Buffered, BodyError> {
         let mut first = Bytes::new();
         let mut rest = BytesMut::new();
         while let Some(frame) = self.next(&mut room).await.transpose()? {
@@ -175,7 +175,7 @@ impl RequestBody {
         Ok(Buffered { bytes, _held: room.held })
     }
 
-    async fn next(&mut self, room: &mut Room<'_>) -> Option<Result<Frame<Bytes>, BodyError>> {
+    async fn next(&mut self, room: &mut BodyRoom<'_>) -> Option<Result<Frame<Bytes>, BodyError>> {
         poll_fn(|cx| match Pin::new(&mut *self).poll_frame(cx) {
             Poll::Pending => match room.wait(self.read) {
                 Ok(()) => Poll::Pending,

@@ -124,13 +124,13 @@ impl Crowd {
 
 /// A part of a resource.
 #[derive(Clone, Copy, Debug, Default)]
-struct Share {
+struct PartyShare {
     held: u64,
     /// Those that hold it together: the parties of a network, the connections of a party.
     holders: u64,
 }
 
-impl Share {
+impl PartyShare {
     /// Whether a holder of `held` has at least the mean of all holders. One that holds less is within its fair share.
     fn is_mean(self, held: u64) -> bool {
         held.saturating_mul(self.holders) >= self.held
@@ -139,22 +139,22 @@ impl Share {
 
 /// The parts of a resource that networks hold, and the parties within them.
 #[derive(Debug, Default)]
-struct Shares {
-    all: Share,
-    networks: HashMap<IpAddr, Share>,
-    parties: HashMap<Party, Share>,
+struct PartyShares {
+    all: PartyShare,
+    networks: HashMap<IpAddr, PartyShare>,
+    parties: HashMap<Party, PartyShare>,
 }
 
-impl Shares {
+impl PartyShares {
     /// Counts a connection.
     fn add(&mut self, party: Party, held: u64) {
         let network = self.networks.entry(party.network).or_insert_with(|| {
             self.all.holders += 1;
-            Share::default()
+            PartyShare::default()
         });
         let share = self.parties.entry(party).or_insert_with(|| {
             network.holders += 1;
-            Share::default()
+            PartyShare::default()
         });
         share.holders += 1;
         for part in [&mut self.all, network, share] {
@@ -162,11 +162,11 @@ impl Shares {
         }
     }
 
-    fn network(&self, party: &Party) -> Share {
+    fn network(&self, party: &Party) -> PartyShare {
         self.networks.get(&party.network).copied().unwrap_or_default()
     }
 
-    fn party(&self, party: &Party) -> Share {
+    fn party(&self, party: &Party) -> PartyShare {
         self.parties.get(party).copied().unwrap_or_default()
     }
 
@@ -193,7 +193,7 @@ impl Shares {
 
 /// A connection that could be closed.
 #[derive(Clone, Copy, Debug)]
-struct Candidate {
+struct ClosingCandidate {
     party: Party,
     number: u64,
     waits: bool,
@@ -226,8 +226,12 @@ fn choose(members: &mut BTreeMap<u64, Member>, need: Need, now: Instant) -> Vec<
 }
 
 /// Counts what each party holds, and notes how far each connection has come.
-fn look(members: &mut BTreeMap<u64, Member>, need: Need, now: Instant) -> (Shares, Vec<Candidate>) {
-    let mut shares = Shares::default();
+fn look(
+    members: &mut BTreeMap<u64, Member>,
+    need: Need,
+    now: Instant,
+) -> (PartyShares, Vec<ClosingCandidate>) {
+    let mut shares = PartyShares::default();
     if let Need::Place { client, .. } = need {
         shares.add(Party::new(client, None), 1);
     }
@@ -237,7 +241,7 @@ fn look(members: &mut BTreeMap<u64, Member>, need: Need, now: Instant) -> (Share
         let (party, held) = (connection.party(), need.held_by(connection));
         shares.add(party, held);
         let progress = connection.progress();
-        candidates.push(Candidate {
+        candidates.push(ClosingCandidate {
             party,
             number: *number,
             waits: connection.waits_for_client(),
@@ -251,14 +255,16 @@ fn look(members: &mut BTreeMap<u64, Member>, need: Need, now: Instant) -> (Share
 
 /// Chooses some connections of the party that holds the most.
 fn choose_some(
-    shares: &Shares,
-    mut candidates: Vec<Candidate>,
+    shares: &PartyShares,
+    mut candidates: Vec<ClosingCandidate>,
     members: usize,
     need: Need,
 ) -> Vec<u64> {
     // Of parties that hold the same, the one whose connection is the oldest without progress.
-    let rank = |candidate: &&Candidate| (shares.rank(&candidate.party), !candidate.progressed);
-    let Some(Candidate { party, .. }) = candidates.iter().rev().max_by_key(rank).copied() else {
+    let rank =
+        |candidate: &&ClosingCandidate| (shares.rank(&candidate.party), !candidate.progressed);
+    let Some(ClosingCandidate { party, .. }) = candidates.iter().rev().max_by_key(rank).copied()
+    else {
         return Vec::new();
     };
     // To close a connection that holds little makes little room.

@@ -355,17 +355,17 @@ async fn serve<H: Handler, S: AsyncRead + AsyncWrite + Unpin>(
         });
     }
     match ended {
-        Ended::ByItself(Ok(())) => {}
-        Ended::ByItself(Err(error)) => {
+        ConnectionEnd::ByItself(Ok(())) => {}
+        ConnectionEnd::ByItself(Err(error)) => {
             tracing::debug!(%peer, error = &error as &dyn std::error::Error, "connection failed");
         }
-        Ended::Cut { requests } => ingress.gate.note_cut(requests),
+        ConnectionEnd::Cut { requests } => ingress.gate.note_cut(requests),
     }
     drop(place);
 }
 
 /// How a connection ended.
-enum Ended {
+enum ConnectionEnd {
     ByItself(hyper::Result<()>),
     Cut { requests: u32 },
 }
@@ -420,7 +420,7 @@ impl<H: Handler> Ingress<H> {
         prefix: Prefix,
         first_head: Instant,
         connection: &Arc<Connection>,
-    ) -> Ended {
+    ) -> ConnectionEnd {
         let last = || self.gate.wants_places_back();
         let service = service_fn(|request: Request<Incoming>| {
             // At once, and not when it is first polled: the transport has to know that a request was read.
@@ -438,7 +438,7 @@ impl<H: Handler> Ingress<H> {
         socket: S,
         prefix: Prefix,
         connection: &Arc<Connection>,
-    ) -> Ended {
+    ) -> ConnectionEnd {
         let (dispatch, shared) = (Arc::clone(&self.dispatch), Arc::clone(connection));
         let service = service_fn(move |request: Request<Incoming>| {
             let (dispatch, in_flight) = (Arc::clone(&dispatch), shared.begin());
@@ -461,7 +461,7 @@ impl<H: Handler> Ingress<H> {
             }
             http.as_mut().graceful_shutdown();
         }
-        Ended::ByItself(Ok(()))
+        ConnectionEnd::ByItself(Ok(()))
     }
 
     fn transport<S>(
@@ -482,15 +482,15 @@ impl<H: Handler> Ingress<H> {
         connection: &Connection,
         close_at: Phase,
         close: impl Fn(Pin<&mut C>),
-    ) -> Ended {
+    ) -> ConnectionEnd {
         let mut seen = Phase::Serving;
         loop {
             if let Some(result) = self.gate.drive(seen, http.as_mut()).await {
-                return Ended::ByItself(result);
+                return ConnectionEnd::ByItself(result);
             }
             let phase = self.gate.phase();
             if phase == Phase::Cut {
-                return Ended::Cut { requests: connection.in_flight() };
+                return ConnectionEnd::Cut { requests: connection.in_flight() };
             }
             if seen < close_at && phase >= close_at {
                 close(http.as_mut());

@@ -21,17 +21,17 @@ const BEGINNING: usize = 4;
 
 /// Runs the streams of one connection.
 #[derive(Clone)]
-pub(super) struct Streams(Arc<Shared>);
+pub(super) struct Streams(Arc<StreamGate>);
 
-struct Shared {
+struct StreamGate {
     runtime: Handle,
     connection: Arc<Connection>,
     gate: Arc<Gate>,
-    queue: Mutex<Queue>,
+    queue: Mutex<StreamQueue>,
 }
 
 #[derive(Default)]
-struct Queue {
+struct StreamQueue {
     beginning: usize,
     waiting: VecDeque<Stream>,
 }
@@ -41,7 +41,7 @@ type Stream = Pin<Box<dyn Future<Output = ()> + Send>>;
 impl Streams {
     /// The streams of a connection, on a runtime.
     pub(super) fn new(runtime: Handle, connection: Arc<Connection>, gate: Arc<Gate>) -> Streams {
-        Streams(Arc::new(Shared { runtime, connection, gate, queue: Mutex::default() }))
+        Streams(Arc::new(StreamGate { runtime, connection, gate, queue: Mutex::default() }))
     }
 }
 
@@ -61,8 +61,8 @@ impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Streams {
     }
 }
 
-impl Shared {
-    fn spawn(self: &Arc<Shared>, stream: impl Future<Output = ()> + Send + 'static) {
+impl StreamGate {
+    fn spawn(self: &Arc<StreamGate>, stream: impl Future<Output = ()> + Send + 'static) {
         let beginning = Beginning(Some(Arc::downgrade(self)));
         let (connection, gate) = (Arc::clone(&self.connection), Arc::clone(&self.gate));
         let task = StreamTask { stream, beginning };
@@ -70,7 +70,7 @@ impl Shared {
     }
 
     /// One stream that had not been polled was polled, or is gone.
-    fn has_begun(self: &Arc<Shared>) {
+    fn has_begun(self: &Arc<StreamGate>) {
         let next = {
             let mut queue = self.queue();
             let next = queue.waiting.pop_front();
@@ -84,7 +84,7 @@ impl Shared {
         }
     }
 
-    fn queue(&self) -> MutexGuard<'_, Queue> {
+    fn queue(&self) -> MutexGuard<'_, StreamQueue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -110,7 +110,7 @@ impl<F: Future<Output = ()>> Future for StreamTask<F> {
 }
 
 /// A place among the streams that begin, until the first poll. `None` afterwards.
-struct Beginning(Option<Weak<Shared>>);
+struct Beginning(Option<Weak<StreamGate>>);
 
 impl Beginning {
     fn end(&mut self) {

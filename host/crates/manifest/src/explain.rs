@@ -130,7 +130,7 @@ fn wrong_type(path: &[Step], expected: &str, value: &DeValue<'_>) -> Diagnostic 
         Some(Step::Key(key)) => key.as_str(),
         _ => "",
     };
-    let unit = Unit::of_key(key);
+    let unit = KeyUnit::of_key(key);
     let expected = match (expected, unit) {
         ("a sequence", _) => "an array".to_owned(),
         ("a boolean", _) => "`true` or `false`".to_owned(),
@@ -219,7 +219,7 @@ fn words(words: &[&str], conjunction: &str) -> String {
 
 /// The unit that a key's name ends in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Unit {
+enum KeyUnit {
     Kib,
     Mib,
     Milliseconds,
@@ -227,42 +227,42 @@ enum Unit {
     PerSecond,
 }
 
-impl Unit {
-    fn of_key(key: &str) -> Option<Unit> {
+impl KeyUnit {
+    fn of_key(key: &str) -> Option<KeyUnit> {
         let suffixes = [
-            ("_kib", Unit::Kib),
-            ("_mib", Unit::Mib),
-            ("_ms", Unit::Milliseconds),
-            ("_per_s", Unit::PerSecond),
-            ("_s", Unit::Seconds),
+            ("_kib", KeyUnit::Kib),
+            ("_mib", KeyUnit::Mib),
+            ("_ms", KeyUnit::Milliseconds),
+            ("_per_s", KeyUnit::PerSecond),
+            ("_s", KeyUnit::Seconds),
         ];
         suffixes.into_iter().find(|(suffix, _)| key.ends_with(suffix)).map(|(_, unit)| unit)
     }
 
     fn phrase(self) -> &'static str {
         match self {
-            Unit::Kib => "of KiB",
-            Unit::Mib => "of MiB",
-            Unit::Milliseconds => "of milliseconds",
-            Unit::Seconds => "of seconds",
-            Unit::PerSecond => "per second",
+            KeyUnit::Kib => "of KiB",
+            KeyUnit::Mib => "of MiB",
+            KeyUnit::Milliseconds => "of milliseconds",
+            KeyUnit::Seconds => "of seconds",
+            KeyUnit::PerSecond => "per second",
         }
     }
 
     /// How many bytes, milliseconds or times a second one of it is.
     fn size(self) -> f64 {
         match self {
-            Unit::Kib => 1024.0,
-            Unit::Mib => 1024.0 * 1024.0,
-            Unit::Milliseconds | Unit::PerSecond => 1.0,
-            Unit::Seconds => 1000.0,
+            KeyUnit::Kib => 1024.0,
+            KeyUnit::Mib => 1024.0 * 1024.0,
+            KeyUnit::Milliseconds | KeyUnit::PerSecond => 1.0,
+            KeyUnit::Seconds => 1000.0,
         }
     }
 
     /// How many bytes, milliseconds or times a second one of a written unit is, if it measures the same thing.
     fn written(self, name: &str) -> Option<f64> {
-        let bytes = matches!(self, Unit::Kib | Unit::Mib);
-        let time = matches!(self, Unit::Milliseconds | Unit::Seconds);
+        let bytes = matches!(self, KeyUnit::Kib | KeyUnit::Mib);
+        let time = matches!(self, KeyUnit::Milliseconds | KeyUnit::Seconds);
         // People who write `64MB` of memory mean MiB.
         match name.to_ascii_lowercase().as_str() {
             "" => Some(self.size()),
@@ -274,14 +274,14 @@ impl Unit {
             "s" | "sec" | "second" | "seconds" if time => Some(1000.0),
             "m" | "min" | "minute" | "minutes" if time => Some(60_000.0),
             "h" | "hour" | "hours" if time => Some(3_600_000.0),
-            "/s" | "per second" | "rps" if self == Unit::PerSecond => Some(1.0),
+            "/s" | "per second" | "rps" if self == KeyUnit::PerSecond => Some(1.0),
             _ => None,
         }
     }
 }
 
 /// The whole number, in the key's unit, that was probably meant.
-fn whole_number(value: &DeValue<'_>, unit: Option<Unit>) -> Option<u64> {
+fn whole_number(value: &DeValue<'_>, unit: Option<KeyUnit>) -> Option<u64> {
     let text = match value {
         DeValue::String(text) => text.trim(),
         DeValue::Float(float) => float.as_str(),
@@ -306,8 +306,9 @@ mod tests {
 
     #[test]
     fn the_number_that_was_meant() {
-        let meant =
-            |text: &str, key: &str| whole_number(&DeValue::String(text.into()), Unit::of_key(key));
+        let meant = |text: &str, key: &str| {
+            whole_number(&DeValue::String(text.into()), KeyUnit::of_key(key))
+        };
         assert_eq!(meant("64MB", "memory_mib"), Some(64));
         assert_eq!(meant("64 MiB", "memory_mib"), Some(64));
         assert_eq!(meant("1.5GiB", "memory_mib"), Some(1536));

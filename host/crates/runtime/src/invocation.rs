@@ -24,7 +24,7 @@ mod making;
 mod response;
 mod stream;
 
-pub use admission::{Admission, Permit, QueueOptions, Refused};
+pub use admission::{Admission, AdmissionRefusal, InvocationPermit, QueueOptions};
 pub use call::Called;
 pub use headers::Excess;
 pub use http::{HttpRequest, PARAMS_HEADER, ROUTE_HEADER};
@@ -63,9 +63,9 @@ impl Failure {
     }
 }
 
-impl From<Refused> for Failure {
-    fn from(refused: Refused) -> Failure {
-        let Refused { outcome, reason, retry_after } = refused;
+impl From<AdmissionRefusal> for Failure {
+    fn from(refused: AdmissionRefusal) -> Failure {
+        let AdmissionRefusal { outcome, reason, retry_after } = refused;
         Failure { outcome, reason: Some(reason), retry_after: Some(retry_after), body: None }
     }
 }

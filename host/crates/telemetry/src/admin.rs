@@ -82,12 +82,12 @@ pub enum AdminError {
 pub struct Admin {
     listener: TcpListener,
     address: SocketAddr,
-    state: Arc<State>,
+    state: Arc<AdminState>,
     bounds: Bounds,
 }
 
 #[derive(Debug)]
-struct State {
+struct AdminState {
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     /// The names of the listener besides its addresses.
@@ -108,7 +108,7 @@ impl Admin {
         };
         let listener = TcpListener::bind(address).await.map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
-        let state = Arc::new(State { metrics, health, names });
+        let state = Arc::new(AdminState { metrics, health, names });
         Ok(Admin { listener, address, state, bounds: BOUNDS })
     }
 
@@ -139,7 +139,7 @@ impl Admin {
 /// Answers one request.
 async fn serve_connection(
     stream: TcpStream,
-    state: Arc<State>,
+    state: Arc<AdminState>,
     place: Arc<Place>,
     end: oneshot::Receiver<()>,
     bounds: Bounds,
@@ -183,7 +183,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 /// The body of an answer: a sentence, or a scrape that is made as it is read.
 type Answer = UnsyncBoxBody<Bytes, Box<dyn Error + Send + Sync>>;
 
-impl State {
+impl AdminState {
     fn answer(&self, request: &Request<Incoming>, place: &Arc<Place>) -> Response<Answer> {
         if let Err(Refusal { status, detail }) = door::admits(request, &self.names) {
             return problem(status, &detail);

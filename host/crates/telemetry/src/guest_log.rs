@@ -76,11 +76,11 @@ pub struct GuestLog {
     context: Arc<Context>,
     sink: Sink,
     limit_bytes: u64,
-    state: Mutex<State>,
+    state: Mutex<LogState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct LogState {
     stdout: Partial,
     stderr: Partial,
     /// The bytes that count towards the limit so far.
@@ -173,14 +173,14 @@ impl GuestLog {
         state.totals
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, LogState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes bytes up to the end of a line, of a piece, or of the chunk; returns what is left.
     fn step<'a>(
         &self,
-        state: &mut State,
+        state: &mut LogState,
         partial: &mut Partial,
         stream: Stream,
         rest: &'a [u8],
@@ -218,7 +218,7 @@ impl GuestLog {
     /// Emits a line, or a piece of one whose level is known. Blank lines say nothing and cost nothing.
     fn emit_line(
         &self,
-        state: &mut State,
+        state: &mut LogState,
         stream: Stream,
         split: Option<Level>,
         line: &[u8],
@@ -235,7 +235,7 @@ impl GuestLog {
 
     fn emit(
         &self,
-        state: &mut State,
+        state: &mut LogState,
         level: Level,
         stream: Stream,
         message: &[u8],
@@ -261,7 +261,7 @@ impl Drop for GuestLog {
     }
 }
 
-impl State {
+impl LogState {
     fn partial(&mut self, stream: Stream) -> &mut Partial {
         match stream {
             Stream::Stdout => &mut self.stdout,

@@ -188,16 +188,16 @@ pub struct HostMetrics {
 }
 
 /// A figure that is read when it is scraped.
-struct Source {
+struct FigureSource {
     name: &'static str,
     help: &'static str,
     kind: MetricType,
     read: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
-impl fmt::Debug for Source {
+impl fmt::Debug for FigureSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Source").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("FigureSource").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -214,7 +214,7 @@ pub struct Metrics {
 #[derive(Debug)]
 struct Collected {
     host: HostMetrics,
-    sources: Mutex<Vec<Source>>,
+    sources: Mutex<Vec<FigureSource>>,
 }
 
 impl Default for Metrics {
@@ -275,7 +275,7 @@ impl Metrics {
         help: &'static str,
         read: impl Fn() -> u64 + Send + Sync + 'static,
     ) {
-        self.add_source(Source { name, help, kind: MetricType::Gauge, read: Box::new(read) });
+        self.add_source(FigureSource { name, help, kind: MetricType::Gauge, read: Box::new(read) });
     }
 
     /// Adds a counter `lacewing_<name>_total` that is read at each scrape.
@@ -285,10 +285,15 @@ impl Metrics {
         help: &'static str,
         read: impl Fn() -> u64 + Send + Sync + 'static,
     ) {
-        self.add_source(Source { name, help, kind: MetricType::Counter, read: Box::new(read) });
+        self.add_source(FigureSource {
+            name,
+            help,
+            kind: MetricType::Counter,
+            read: Box::new(read),
+        });
     }
 
-    fn add_source(&self, source: Source) {
+    fn add_source(&self, source: FigureSource) {
         self.collected.sources.lock().unwrap_or_else(PoisonError::into_inner).push(source);
     }
 

@@ -131,8 +131,8 @@ impl Record<'_> {
         }
     }
 
-    fn line(&self) -> Line<'_> {
-        let line = Line {
+    fn line(&self) -> RecordLine<'_> {
+        let line = RecordLine {
             timestamp: self.time,
             level: level(self.outcome, self.status),
             status: self.status,
@@ -156,7 +156,7 @@ impl Record<'_> {
             bytes_out: None,
         };
         match self.subject {
-            Subject::Invocation(context, usage) => Line {
+            Subject::Invocation(context, usage) => RecordLine {
                 target: "invocation",
                 origin: Some(&context.origin),
                 invocation: Some(context.invocation),
@@ -174,7 +174,7 @@ impl Record<'_> {
                 bytes_out: Some(usage.bytes_out),
                 ..line
             },
-            Subject::Unrouted(unrouted) => Line {
+            Subject::Unrouted(unrouted) => RecordLine {
                 target: "request",
                 request_id: Some(unrouted.request_id),
                 peer: Some(unrouted.peer),
@@ -197,7 +197,7 @@ impl Record<'_> {
 
 /// A record as the log shows it.
 #[derive(Serialize)]
-struct Line<'a> {
+struct RecordLine<'a> {
     #[serde(serialize_with = "text::serialize_time")]
     timestamp: SystemTime,
     #[serde(serialize_with = "text::serialize_level")]
@@ -239,7 +239,7 @@ struct Line<'a> {
     detail: Option<&'a str>,
 }
 
-impl Line<'_> {
+impl RecordLine<'_> {
     fn push_text(&self, out: &mut String, ansi: bool) {
         push_text_head(out, ansi, self.timestamp, self.level, self.target);
         if let Some(origin) = self.origin {

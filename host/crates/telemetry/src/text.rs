@@ -74,7 +74,7 @@ impl Formatter for Displayable {
     ) -> io::Result<()> {
         let mut rest = fragment;
         while let Some(at) = rest.find(acts) {
-            writer.write_all(rest[..at].as_bytes())?;
+            writer.write_all(&rest.as_bytes()[..at])?;
             let mut chars = rest[at..].chars();
             if let Some(c) = chars.next() {
                 // Every acting character is in the basic plane: four digits suffice.

@@ -56,12 +56,12 @@ pub(super) enum Whose<'a> {
 /// A handle on the queue. Clones share it.
 #[derive(Clone, Debug)]
 pub(super) struct LogWriter {
-    sender: Sender<Message>,
-    queue: Arc<Queue>,
+    sender: Sender<WriterMessage>,
+    queue: Arc<LineQueue>,
 }
 
 #[derive(Debug)]
-struct Queue {
+struct LineQueue {
     guests: Arc<Budget>,
     records: Arc<Budget>,
     unrouted: Arc<Share>,
@@ -81,7 +81,7 @@ struct TenantLines {
 }
 
 #[derive(Debug)]
-enum Message {
+enum WriterMessage {
     Line { bytes: Box<[u8]>, waiting: Lease },
     End,
 }
@@ -89,18 +89,18 @@ enum Message {
 /// Dropping it waits, for [`LAST_WORDS`] at most, until what is queued is written.
 #[derive(Debug)]
 pub(super) struct Guard {
-    sender: Sender<Message>,
+    sender: Sender<WriterMessage>,
     ended: Receiver<()>,
 }
 
-impl Queue {
-    fn new() -> Queue {
+impl LineQueue {
+    fn new() -> LineQueue {
         let (guests, records) = (Budget::new(GUESTS_BYTES), Budget::new(RECORDS_BYTES));
         let one = Weight::new(1);
         let (unrouted, host) = (records.share(&one), records.share(&one));
         let _newcomer = guests.share(&one);
         let (tenants, dropped_lines) = (DashMap::new(), AtomicU64::new(0));
-        Queue { _newcomer, guests, records, unrouted, host, tenants, dropped_lines }
+        LineQueue { _newcomer, guests, records, unrouted, host, tenants, dropped_lines }
     }
 
     fn share(&self, tenant: &TenantName) -> TenantLines {
@@ -137,14 +137,14 @@ impl LogWriter {
             let _ = ending.send(());
         })?;
         let guard = Guard { sender: sender.clone(), ended };
-        Ok((LogWriter { sender, queue: Arc::new(Queue::new()) }, guard))
+        Ok((LogWriter { sender, queue: Arc::new(LineQueue::new()) }, guard))
     }
 
     /// Queues one line, its newline included, or drops it.
     pub(super) fn line(&self, whose: Whose<'_>, line: &[u8]) {
         let mut waiting = self.queue.account(whose).lease();
         let sent = waiting.grow(line.len() as u64 + LINE_BYTES).is_ok()
-            && self.sender.send(Message::Line { bytes: line.into(), waiting }).is_ok();
+            && self.sender.send(WriterMessage::Line { bytes: line.into(), waiting }).is_ok();
         if !sent {
             self.queue.dropped_lines.fetch_add(1, Ordering::Relaxed);
         }
@@ -158,9 +158,9 @@ impl LogWriter {
 
 /// Writes until the end is said, or all senders are gone: then lines are no longer taken. A line that cannot be written is lost, because no
 /// reader is left to tell.
-fn write(lines: Receiver<Message>, mut out: impl Write) {
+fn write(lines: Receiver<WriterMessage>, mut out: impl Write) {
     let mut next = lines.recv().ok();
-    while let Some(Message::Line { bytes, waiting }) = next.take() {
+    while let Some(WriterMessage::Line { bytes, waiting }) = next.take() {
         let _ = out.write_all(&bytes);
         drop(waiting);
         next = lines.try_recv().ok().or_else(|| {
@@ -170,7 +170,7 @@ fn write(lines: Receiver<Message>, mut out: impl Write) {
     }
     // A thread that logged while the end was said.
     for message in lines.try_iter() {
-        if let Message::Line { bytes, .. } = message {
+        if let WriterMessage::Line { bytes, .. } = message {
             let _ = out.write_all(&bytes);
         }
     }
@@ -179,7 +179,7 @@ fn write(lines: Receiver<Message>, mut out: impl Write) {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if self.sender.send(Message::End).is_ok() {
+        if self.sender.send(WriterMessage::End).is_ok() {
             let _ = self.ended.recv_timeout(LAST_WORDS);
         }
     }

@@ -13,13 +13,13 @@ use lacewing_manifest::config::HostFile;
 
 use super::{
     probe::{Probe, free_address},
-    process::{Used, used},
-    request::Template,
+    process::{TreeUsage, used},
+    request::RequestTemplate,
 };
 use crate::cli::project::{BuiltProject, Project};
 
 /// A host that serves the app. Killed when dropped, and when this process is.
-pub(super) struct Up {
+pub(super) struct HostChild {
     pub(super) address: SocketAddr,
     /// From the start of its process to the first answer.
     pub(super) started_in: Duration,
@@ -30,15 +30,15 @@ pub(super) struct Up {
 /// The longest that a start may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-impl Up {
+impl HostChild {
     /// Starts it on a free port and waits for its first answer.
     pub(super) fn start(
         project: &Project,
         file: &HostFile,
         built: &BuiltProject,
         cache_dir: &Path,
-        (template, probe): (&Template, &Probe),
-    ) -> io::Result<Up> {
+        (template, probe): (&RequestTemplate, &Probe),
+    ) -> io::Result<HostChild> {
         let dir = tempfile::tempdir()?;
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("up").arg(match project {
@@ -57,7 +57,7 @@ impl Up {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log)?);
         let began = Instant::now();
         let child = command.spawn()?;
-        let mut up = Up { address, started_in: Duration::ZERO, child, _dir: dir };
+        let mut up = HostChild { address, started_in: Duration::ZERO, child, _dir: dir };
         loop {
             match probe.ask(address, template) {
                 Ok(answer) if answer.status().as_u16() < 400 => break,
@@ -80,12 +80,12 @@ impl Up {
     }
 
     /// The CPU time that it has used so far.
-    pub(super) fn used(&self) -> Option<Used> {
+    pub(super) fn used(&self) -> Option<TreeUsage> {
         used(self.child.id())
     }
 }
 
-impl Drop for Up {
+impl Drop for HostChild {
     fn drop(&mut self) {
         // It has ended, or is ended here.
         let _ = self.child.kill();

@@ -16,13 +16,13 @@ use lacewing_telemetry::{InvocationLog, Sink, metrics::Exposition};
 use tokio::runtime::Runtime;
 
 use super::{
-    child::Up,
+    child::HostChild,
     load::histogram,
     machine::Noise,
     probe::Probe,
-    request::{Routed, Template},
+    request::{RequestTemplate, Routed},
     results::{ColdStarts, Quantiles},
-    series::Series,
+    series::SeriesSummary,
 };
 use crate::cli::{
     Error,
@@ -35,7 +35,7 @@ pub(super) struct Bench<'a> {
     pub(super) file: &'a HostFile,
     pub(super) built: &'a BuiltProject,
     pub(super) function: FunctionName,
-    pub(super) template: &'a Template,
+    pub(super) template: &'a RequestTemplate,
     pub(super) runtime: &'a Runtime,
     pub(super) probe: &'a Probe,
 }
@@ -77,18 +77,18 @@ impl Bench<'_> {
         noise.look();
         let (to_guest, fresh) = self.fresh(cache_dir)?;
         Ok(ColdStarts {
-            fresh_to_guest_us: Series::new(to_guest),
+            fresh_to_guest_us: SeriesSummary::new(to_guest),
             fresh_us: Quantiles::of(&fresh),
-            scaled_to_zero_ms: Series::new(scaled_to_zero),
-            host_start_ms: Series::new(host_start),
-            deploy_ms: Series::new(deploy),
+            scaled_to_zero_ms: SeriesSummary::new(scaled_to_zero),
+            host_start_ms: SeriesSummary::new(host_start),
+            deploy_ms: SeriesSummary::new(deploy),
         })
     }
 
     /// A host process that serves the app.
-    pub(super) fn up(&self, cache_dir: &Path) -> Result<Up, Error> {
+    pub(super) fn up(&self, cache_dir: &Path) -> Result<HostChild, Error> {
         let Bench { project, file, built, template, probe, .. } = self;
-        Up::start(project, file, built, cache_dir, (template, probe))
+        HostChild::start(project, file, built, cache_dir, (template, probe))
             .map_err(|error| Error::System(io::Error::other(format!("`lacewing up`: {error}"))))
     }
 

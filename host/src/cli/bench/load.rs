@@ -27,15 +27,15 @@ use lacewing_sandbox::capability::egress::Transport;
 use tokio::task::LocalSet;
 
 use super::{
-    pace::Pace,
-    target::{Connector, Target},
+    pace::PacedSlots,
+    target::{Connector, LoadTarget},
 };
 
 /// The request that is sent, how often, and the answer that is to come back.
 #[derive(Clone, Debug)]
-pub struct Load {
+pub struct LoadPlan {
     /// Where to.
-    pub target: Target,
+    pub target: LoadTarget,
     /// The request's method.
     pub method: Method,
     /// Its header fields besides `host`.
@@ -151,7 +151,7 @@ impl Measured {
     }
 }
 
-impl Load {
+impl LoadPlan {
     /// Puts the target under this load. Blocks until it is over.
     ///
     /// # Errors
@@ -191,10 +191,10 @@ impl Load {
         let start = Instant::now();
         let (from, end) = (start + self.warmup, start + self.warmup + self.duration);
         let pace = match self.rate {
-            None => Pace::closed(start, end),
+            None => PacedSlots::closed(start, end),
             Some(rate) => {
                 let interval = Duration::from_secs(1) * threads / rate.max(1);
-                Pace::open(start, end, interval)
+                PacedSlots::open(start, end, interval)
             }
         };
         let generator = Rc::new(Generator {
@@ -223,7 +223,7 @@ impl Load {
         generator.finish()
     }
 
-    async fn open(&self, connections: u32) -> io::Result<(Connector, Vec<Open>)> {
+    async fn open(&self, connections: u32) -> io::Result<(Connector, Vec<OpenConnection>)> {
         let connector = self.target.resolve().await?;
         let mut open = Vec::new();
         for _ in 0..connections {
@@ -237,23 +237,23 @@ impl Load {
 type Connection = http1::Connection<TokioIo<Transport>, Full<Bytes>>;
 
 /// An open connection: what requests go into, and what has to be polled for them to move.
-struct Open {
+struct OpenConnection {
     sender: SendRequest<Full<Bytes>>,
     connection: Connection,
 }
 
-async fn open_one(connector: &Connector) -> io::Result<Open> {
+async fn open_one(connector: &Connector) -> io::Result<OpenConnection> {
     let stream = connector.connect().await?;
     let (sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-    Ok(Open { sender, connection })
+    Ok(OpenConnection { sender, connection })
 }
 
 /// The state that the connections of one thread share.
 struct Generator {
-    load: Load,
+    load: LoadPlan,
     connector: Connector,
-    pace: Pace,
+    pace: PacedSlots,
     from: Instant,
     end: Instant,
     measured: std::cell::RefCell<Measured>,
@@ -261,7 +261,7 @@ struct Generator {
 
 /// `host` is the target's, unless it is among the header fields.
 pub(super) fn request(
-    target: &Target,
+    target: &LoadTarget,
     method: &Method,
     headers: &HeaderMap,
     body: &Bytes,
@@ -275,7 +275,7 @@ pub(super) fn request(
 }
 
 /// How one request went.
-enum Answer {
+enum RequestResult {
     Good,
     Bad(&'static str, String),
     /// The connection had closed before.
@@ -292,7 +292,7 @@ async fn until_closed(connection: &mut Option<Pin<Box<Connection>>>) {
 }
 
 /// The requests that one connection, or the one that takes its place, has before it.
-struct Turn {
+struct ConnectionTurn {
     /// Due, and not sent, because the connection had closed a moment before.
     pending: Option<Instant>,
     /// Requests.
@@ -304,9 +304,10 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 impl Generator {
     /// Sends on one connection until the end, and on a new one whenever it closes.
-    async fn drive(&self, first: Open) {
+    async fn drive(&self, first: OpenConnection) {
         let mut open = Some(first);
-        let mut turn = Turn { pending: None, left: self.load.requests_each.unwrap_or(u32::MAX) };
+        let mut turn =
+            ConnectionTurn { pending: None, left: self.load.requests_each.unwrap_or(u32::MAX) };
         while turn.pending.is_some() || (turn.left > 0 && !self.pace.is_over()) {
             let opened = match open.take() {
                 Some(opened) => Ok(opened),
@@ -318,7 +319,7 @@ impl Generator {
                 Ok(opened) => self.drive_one(opened, &mut turn).await,
                 Err(error) => {
                     let due = turn.pending.take().unwrap_or_else(Instant::now);
-                    self.count(due, Answer::Bad("connect", error.to_string()));
+                    self.count(due, RequestResult::Bad("connect", error.to_string()));
                     tokio::time::sleep(PAUSE).await;
                 }
             }
@@ -326,8 +327,8 @@ impl Generator {
     }
 
     /// Until the connection closes, or the end.
-    async fn drive_one(&self, open: Open, turn: &mut Turn) {
-        let Open { mut sender, connection } = open;
+    async fn drive_one(&self, open: OpenConnection, turn: &mut ConnectionTurn) {
+        let OpenConnection { mut sender, connection } = open;
         let mut connection = Some(Box::pin(connection));
         while let Some(due) = self.next(turn, &mut connection).await {
             let mut exchange =
@@ -338,12 +339,12 @@ impl Generator {
                 // The bytes that it had received are there all the same.
                 () = until_closed(&mut connection) => exchange.await,
             };
-            let answer = answer.unwrap_or_else(|_| Answer::Bad("timeout", self.too_slow()));
-            if matches!(answer, Answer::Unsent) {
+            let answer = answer.unwrap_or_else(|_| RequestResult::Bad("timeout", self.too_slow()));
+            if matches!(answer, RequestResult::Unsent) {
                 turn.pending = Some(due);
                 return;
             }
-            let broken = matches!(answer, Answer::Bad("timeout" | "transport", _));
+            let broken = matches!(answer, RequestResult::Bad("timeout" | "transport", _));
             self.count(due, answer);
             turn.left = turn.left.saturating_sub(1);
             if broken || connection.is_none() {
@@ -355,7 +356,7 @@ impl Generator {
     /// When the connection's next request is due. `None` where it has no more, or closes before.
     async fn next(
         &self,
-        turn: &mut Turn,
+        turn: &mut ConnectionTurn,
         connection: &mut Option<Pin<Box<Connection>>>,
     ) -> Option<Instant> {
         if let Some(due) = turn.pending.take() {
@@ -376,10 +377,10 @@ impl Generator {
         format!("no answer within {} ms", self.load.timeout.as_millis())
     }
 
-    async fn exchange(&self, sender: &mut SendRequest<Full<Bytes>>) -> Answer {
+    async fn exchange(&self, sender: &mut SendRequest<Full<Bytes>>) -> RequestResult {
         let transport = |error: hyper::Error| match error.is_canceled() || error.is_closed() {
-            true => Answer::Unsent,
-            false => Answer::Bad("transport", error.to_string()),
+            true => RequestResult::Unsent,
+            false => RequestResult::Bad("transport", error.to_string()),
         };
         if let Err(error) = sender.ready().await {
             return transport(error);
@@ -405,20 +406,20 @@ impl Generator {
         }
         let good = self.load.expect.status.map_or(status < 400, |expected| status == expected);
         if !good {
-            return Answer::Bad("status", format!("the status was {}", head.status));
+            return RequestResult::Bad("status", format!("the status was {}", head.status));
         }
         if !same || expected.is_some_and(|body| body.len() != read) {
-            return Answer::Bad("body", "the body was another than expected".to_owned());
+            return RequestResult::Bad("body", "the body was another than expected".to_owned());
         }
-        Answer::Good
+        RequestResult::Good
     }
 
     fn request(&self) -> Request<Full<Bytes>> {
-        let Load { target, method, headers, body, .. } = &self.load;
+        let LoadPlan { target, method, headers, body, .. } = &self.load;
         request(target, method, headers, body)
     }
 
-    fn count(&self, due: Instant, answer: Answer) {
+    fn count(&self, due: Instant, answer: RequestResult) {
         let now = Instant::now();
         // In a closed loop what ends inside counts, in an open one what was due inside.
         let at = if self.load.rate.is_some() { due } else { now };
@@ -427,9 +428,9 @@ impl Generator {
         }
         let mut measured = self.measured.borrow_mut();
         match answer {
-            Answer::Unsent => {}
-            Answer::Bad(what, detail) => measured.fail(what, || detail),
-            Answer::Good => {
+            RequestResult::Unsent => {}
+            RequestResult::Bad(what, detail) => measured.fail(what, || detail),
+            RequestResult::Good => {
                 measured.responses += 1;
                 measured.latency.saturating_record(nanos(now.saturating_duration_since(due)));
                 let step = (at - self.from).as_millis() / TIMELINE_STEP.as_millis();

@@ -8,7 +8,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::series::Series;
+use super::series::SeriesSummary;
 
 /// The machine.
 #[derive(Clone, Debug, Serialize)]
@@ -87,7 +87,7 @@ pub struct Noise {
 #[derive(Clone, Debug, Serialize)]
 pub struct Steadiness {
     /// Times of the loop, in milliseconds.
-    pub loop_ms: Series,
+    pub loop_ms: SeriesSummary,
     /// How much longer the loop's 90th percentile took than its fastest, as a fraction.
     pub spread: f64,
     /// Of all CPU time, the fraction that the hypervisor gave to others.
@@ -135,7 +135,7 @@ impl Noise {
     #[allow(clippy::cast_precision_loss)]
     pub fn end(mut self) -> Steadiness {
         self.look();
-        let series = Series::new(self.loops_ms.clone());
+        let series = SeriesSummary::new(self.loops_ms.clone());
         self.loops_ms.sort_by(f64::total_cmp);
         let slow = self.loops_ms[self.loops_ms.len() * 9 / 10];
         let now = Cpu::now();
@@ -205,14 +205,20 @@ mod tests {
 
     #[test]
     fn a_spread_is_shown_with_its_meaning() {
-        let quiet =
-            Steadiness { loop_ms: Series::new(vec![10.0, 10.1]), spread: 0.01, stolen: None };
+        let quiet = Steadiness {
+            loop_ms: SeriesSummary::new(vec![10.0, 10.1]),
+            spread: 0.01,
+            stolen: None,
+        };
         assert_eq!(
             quiet.describe(),
             "the same loop took 10.0 to 10.1 ms, and its slowest 10 % took 1 % longer than the fastest"
         );
-        let noisy =
-            Steadiness { loop_ms: Series::new(vec![10.0, 14.0]), spread: 0.4, stolen: Some(0.05) };
+        let noisy = Steadiness {
+            loop_ms: SeriesSummary::new(vec![10.0, 14.0]),
+            spread: 0.4,
+            stolen: Some(0.05),
+        };
         assert_eq!(
             noisy.describe(),
             "the same loop took 10.0 to 14.0 ms, and its slowest 10 % took 40 % longer than the fastest; 5.0 % of CPU time went to \

@@ -14,7 +14,7 @@ use std::{
 use tokio::sync::Semaphore;
 
 /// The slots of one thread's connections.
-pub(super) struct Pace {
+pub(super) struct PacedSlots {
     start: Instant,
     end: Instant,
     open: Option<Open>,
@@ -27,16 +27,16 @@ struct Open {
     taken: Cell<u64>,
 }
 
-impl Pace {
+impl PacedSlots {
     /// As fast as answers come, from `start` to `end`.
-    pub(super) fn closed(start: Instant, end: Instant) -> Pace {
-        Pace { start, end, open: None }
+    pub(super) fn closed(start: Instant, end: Instant) -> PacedSlots {
+        PacedSlots { start, end, open: None }
     }
 
     /// One each `interval`.
-    pub(super) fn open(start: Instant, end: Instant, interval: Duration) -> Pace {
+    pub(super) fn open(start: Instant, end: Instant, interval: Duration) -> PacedSlots {
         let open = Open { interval, due: Semaphore::new(0), taken: Cell::new(0) };
-        Pace { start, end, open: Some(open) }
+        PacedSlots { start, end, open: Some(open) }
     }
 
     /// Waits for the next slot that nobody has, and says when it was due. `None` after the end.
@@ -177,9 +177,9 @@ impl Ticks {
 mod tests {
     use super::*;
 
-    fn pace(slots: u32, interval: Duration) -> Pace {
+    fn pace(slots: u32, interval: Duration) -> PacedSlots {
         let start = Instant::now();
-        Pace::open(start, start + interval * slots, interval)
+        PacedSlots::open(start, start + interval * slots, interval)
     }
 
     #[tokio::test]
@@ -212,7 +212,7 @@ mod tests {
     #[tokio::test]
     async fn a_closed_loop_is_always_due_until_its_end() {
         let start = Instant::now();
-        assert!(Pace::closed(start, start + Duration::from_secs(60)).next().await.is_some());
-        assert_eq!(Pace::closed(start, start).next().await, None);
+        assert!(PacedSlots::closed(start, start + Duration::from_secs(60)).next().await.is_some());
+        assert_eq!(PacedSlots::closed(start, start).next().await, None);
     }
 }

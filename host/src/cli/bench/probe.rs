@@ -13,7 +13,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::runtime::Runtime;
 
-use super::{load, request::Template, target::Target};
+use super::{load, request::RequestTemplate, target::LoadTarget};
 
 /// Asks servers on this machine, one request at a time.
 pub struct Probe {
@@ -43,29 +43,33 @@ impl Probe {
     pub fn get(&self, address: SocketAddr, path: &str) -> io::Result<Response<Bytes>> {
         let request = Request::get(path).header(HOST, address.to_string());
         let request = request.body(Full::default()).map_err(io::Error::other)?;
-        self.send(&Target::local(address, PathAndQuery::from_static("/")), request)
+        self.send(&LoadTarget::local(address, PathAndQuery::from_static("/")), request)
     }
 
     /// One request on a connection of its own, to a server on this machine.
     pub(super) fn ask(
         &self,
         address: SocketAddr,
-        template: &Template,
+        template: &RequestTemplate,
     ) -> io::Result<Response<Bytes>> {
-        self.ask_target(&Target::local(address, template.path.clone()), template)
+        self.ask_target(&LoadTarget::local(address, template.path.clone()), template)
     }
 
     /// One request on a connection of its own.
     pub(super) fn ask_target(
         &self,
-        target: &Target,
-        template: &Template,
+        target: &LoadTarget,
+        template: &RequestTemplate,
     ) -> io::Result<Response<Bytes>> {
         let request = load::request(target, &template.method, &template.headers, &template.body);
         self.send(target, request)
     }
 
-    fn send(&self, target: &Target, request: Request<Full<Bytes>>) -> io::Result<Response<Bytes>> {
+    fn send(
+        &self,
+        target: &LoadTarget,
+        request: Request<Full<Bytes>>,
+    ) -> io::Result<Response<Bytes>> {
         self.runtime.block_on(async {
             tokio::time::timeout(PATIENCE, send(target, request))
                 .await
@@ -97,7 +101,7 @@ impl Probe {
     }
 }
 
-async fn send(target: &Target, request: Request<Full<Bytes>>) -> io::Result<Response<Bytes>> {
+async fn send(target: &LoadTarget, request: Request<Full<Bytes>>) -> io::Result<Response<Bytes>> {
     let stream = target.resolve().await?.connect().await?;
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;

@@ -4,7 +4,7 @@ use std::{collections::HashMap, fs, time::Duration};
 
 /// The CPU time and memory that a tree of processes has used so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Used {
+pub struct TreeUsage {
     /// CPU time, of user and kernel, to a hundredth of a second.
     pub cpu: Duration,
     /// Resident memory now, in bytes.
@@ -17,7 +17,7 @@ pub struct Used {
 const TICKS_PER_SECOND: u64 = 100;
 
 /// The CPU time and memory of the process `pid` and of everything that it started. `None` where that cannot be known.
-pub fn used(pid: u32) -> Option<Used> {
+pub fn used(pid: u32) -> Option<TreeUsage> {
     let mut sum = own(pid)?;
     for child in descendants(pid) {
         // It may be gone by now.
@@ -30,13 +30,13 @@ pub fn used(pid: u32) -> Option<Used> {
     Some(sum)
 }
 
-fn own(pid: u32) -> Option<Used> {
+fn own(pid: u32) -> Option<TreeUsage> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let fields = after_name(&stat)?;
     // utime and stime are the fields 14 and 15 of proc(5); the first one here is the third.
     let ticks = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
-    Some(Used {
+    Some(TreeUsage {
         cpu: Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND),
         resident_bytes: kibibytes(&status, "VmRSS:")? * 1024,
         peak_bytes: kibibytes(&status, "VmHWM:")? * 1024,

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     results::{ColdStarts, Results, Speed},
-    series::Series,
+    series::SeriesSummary,
     table::duration,
 };
 use plot::{curves, escape, strips, timeline};
@@ -100,7 +100,7 @@ fn tiles(out: &mut String, results: &Results) {
         ));
     }
     if let Some(full) = &results.full_speed {
-        let Series { min, median, max, .. } = full.per_second;
+        let SeriesSummary { min, median, max, .. } = full.per_second;
         tiles.push((
             format!("{}/s", thousands(median)),
             "requests at full speed",
@@ -132,14 +132,14 @@ fn tiles(out: &mut String, results: &Results) {
 }
 
 /// Names and times in microseconds, from the shortest to the longest.
-fn cold_starts(cold: &ColdStarts) -> Vec<(&'static str, Series)> {
-    let scaled = |series: &Series, factor: f64| {
-        Series::new(series.values.iter().map(|value| value * factor).collect())
+fn cold_starts(cold: &ColdStarts) -> Vec<(&'static str, SeriesSummary)> {
+    let scaled = |series: &SeriesSummary, factor: f64| {
+        SeriesSummary::new(series.values.iter().map(|value| value * factor).collect())
     };
     let quantiles = &cold.fresh_us;
     // A thousand dots would be a line: those of the curve stand for all.
     let fresh = quantiles.curve.iter().map(|(_, time)| *time).chain([quantiles.max]).collect();
-    let fresh = Series { median: quantiles.p50, ..Series::new(fresh) };
+    let fresh = SeriesSummary { median: quantiles.p50, ..SeriesSummary::new(fresh) };
     vec![
         ("fresh, to the guest", cold.fresh_to_guest_us.clone()),
         ("fresh, to the response", fresh),
@@ -212,7 +212,9 @@ fn about(out: &mut String, results: &Results) {
         results.time,
         strips(&[(
             "the same loop, again and again",
-            Series::new(results.steadiness.loop_ms.values.iter().map(|ms| ms * 1e3).collect()),
+            SeriesSummary::new(
+                results.steadiness.loop_ms.values.iter().map(|ms| ms * 1e3).collect()
+            ),
         )]),
     );
 }

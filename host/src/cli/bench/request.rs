@@ -16,7 +16,7 @@ use crate::cli::Error;
 
 /// Method, path, header fields, body.
 #[derive(Clone, Debug)]
-pub(super) struct Template {
+pub(super) struct RequestTemplate {
     pub(super) method: Method,
     pub(super) path: PathAndQuery,
     pub(super) headers: HeaderMap,
@@ -24,14 +24,14 @@ pub(super) struct Template {
 }
 
 /// How a request in this process went.
-pub(super) struct Answered {
+pub(super) struct BenchAnswer {
     pub(super) status: StatusCode,
     pub(super) body: Bytes,
 }
 
-impl Template {
+impl RequestTemplate {
     /// The options that the arguments say, for this path.
-    pub(super) fn new(args: &BenchArgs, path: PathAndQuery) -> Result<Template, Error> {
+    pub(super) fn new(args: &BenchArgs, path: PathAndQuery) -> Result<RequestTemplate, Error> {
         let body = args.data.as_ref().map(crate::cli::invoke::Payload::read).transpose();
         let body = body.map_err(Error::Input)?;
         let implied = if body.is_some() { Method::POST } else { Method::GET };
@@ -39,7 +39,7 @@ impl Template {
         for header in &args.headers {
             headers.append(&header.name, header.value.clone());
         }
-        Ok(Template {
+        Ok(RequestTemplate {
             method: args.method.clone().unwrap_or(implied),
             path,
             headers,
@@ -103,7 +103,7 @@ impl Template {
         host: &Host,
         revision: &Arc<Revision>,
         routed: &Routed,
-    ) -> Result<Answered, Error> {
+    ) -> Result<BenchAnswer, Error> {
         let failed = |why: String| {
             let function = &revision.origin.function;
             Error::NotThere(format!(
@@ -136,7 +136,7 @@ impl Template {
         let response = answered.map_err(|failure| failed(failure.outcome.to_string()))?;
         let (head, body) = response.into_parts();
         let body = body.collect().await.map_err(|error| failed(error.to_string()))?;
-        Ok(Answered { status: head.status, body: body.to_bytes() })
+        Ok(BenchAnswer { status: head.status, body: body.to_bytes() })
     }
 
     fn parts(&self) -> http::request::Parts {

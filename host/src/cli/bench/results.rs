@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{
     load::Measured,
     machine::{Machine, Steadiness},
-    series::Series,
+    series::SeriesSummary,
 };
 
 /// A run of `lacewing bench`.
@@ -22,7 +22,7 @@ pub(super) struct Results {
     pub(super) debug_build: bool,
     pub(super) machine: Machine,
     pub(super) steadiness: Steadiness,
-    pub(super) subject: Subject,
+    pub(super) subject: MeasuredProgram,
     pub(super) cold_starts: Option<ColdStarts>,
     pub(super) load: LoadSettings,
     /// As fast as answers come.
@@ -33,7 +33,7 @@ pub(super) struct Results {
 
 /// The program that was measured.
 #[derive(Debug, Serialize)]
-pub(super) struct Subject {
+pub(super) struct MeasuredProgram {
     /// The function's full name, or the URL.
     pub(super) name: String,
     pub(super) method: String,
@@ -47,16 +47,16 @@ pub(super) struct Subject {
 pub(super) struct ColdStarts {
     /// The function is resident: from admission to the guest's first instruction, in microseconds. Each value is the
     /// mean of a batch.
-    pub(super) fresh_to_guest_us: Series,
+    pub(super) fresh_to_guest_us: SeriesSummary,
     /// The same, to the whole response.
     pub(super) fresh_us: Quantiles,
     /// Registered and not resident: from admission, its artifact is checked, mapped from disk and linked, to the whole response.
     /// In process, without a socket.
-    pub(super) scaled_to_zero_ms: Series,
+    pub(super) scaled_to_zero_ms: SeriesSummary,
     /// Start of the process to the first response, artifacts cached.
-    pub(super) host_start_ms: Series,
+    pub(super) host_start_ms: SeriesSummary,
     /// The component is new: compiled, written to the cache, and answers.
-    pub(super) deploy_ms: Series,
+    pub(super) deploy_ms: SeriesSummary,
 }
 
 /// How load was made.
@@ -73,15 +73,15 @@ pub(super) struct LoadSettings {
 pub(super) struct Speed {
     /// Requests per second that were asked for, where the rate was fixed.
     pub(super) asked_per_second: Option<u32>,
-    pub(super) per_second: Series,
+    pub(super) per_second: SeriesSummary,
     /// Of each round.
-    pub(super) p50_us: Series,
+    pub(super) p50_us: SeriesSummary,
     /// Of each round.
-    pub(super) p99_us: Series,
+    pub(super) p99_us: SeriesSummary,
     /// Over all rounds together.
     pub(super) latency: Quantiles,
     /// CPU time of the server, of user and kernel, for each request. None where the server is not ours to look at.
-    pub(super) cpu_us: Option<Series>,
+    pub(super) cpu_us: Option<SeriesSummary>,
     /// Most resident memory of the server, in bytes.
     pub(super) peak_bytes: Option<u64>,
     pub(super) responses: u64,
@@ -149,7 +149,7 @@ impl Speed {
     /// Of at least one round.
     pub(super) fn of(asked_per_second: Option<u32>, rounds: &[Round]) -> Speed {
         let series = |value: &dyn Fn(&Measured) -> f64| {
-            Series::new(rounds.iter().map(|round| value(&round.measured)).collect())
+            SeriesSummary::new(rounds.iter().map(|round| value(&round.measured)).collect())
         };
         let mut latency: Option<Histogram<u64>> = None;
         let mut errors = BTreeMap::new();
@@ -170,7 +170,7 @@ impl Speed {
             p50_us: series(&|measured| measured.quantile_us(0.5)),
             p99_us: series(&|measured| measured.quantile_us(0.99)),
             latency: latency.map_or_else(Quantiles::none, |latency| Quantiles::of(&latency)),
-            cpu_us: cpu.map(Series::new),
+            cpu_us: cpu.map(SeriesSummary::new),
             peak_bytes: rounds.iter().filter_map(|round| round.peak_bytes).max(),
             responses: rounds.iter().map(|round| round.measured.responses).sum(),
             errors,

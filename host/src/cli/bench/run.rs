@@ -18,11 +18,11 @@ use super::{
     machine::{Machine, Noise},
     probe::Probe,
     report,
-    request::Template,
-    results::{ColdStarts, LoadSettings, Results, Speed, Subject},
+    request::RequestTemplate,
+    results::{ColdStarts, LoadSettings, MeasuredProgram, Results, Speed},
     table,
-    target::Target,
-    throughput::Loaded,
+    target::LoadTarget,
+    throughput::LoadedUrl,
 };
 use crate::cli::{
     Error, ExitCode,
@@ -32,8 +32,8 @@ use crate::cli::{
 };
 
 /// The results of a run, before they are put together.
-struct Found {
-    subject: Subject,
+struct RunResults {
+    subject: MeasuredProgram,
     cold_starts: Option<ColdStarts>,
     full_speed: Option<Speed>,
     fixed_rate: Option<Speed>,
@@ -108,11 +108,11 @@ fn unwritable(path: &Path, error: &std::io::Error) -> Error {
 
 fn of_url(
     args: &BenchArgs,
-    url: &Target,
+    url: &LoadTarget,
     console: &Console,
     noise: &mut Noise,
-) -> Result<Found, Error> {
-    let template = Template::new(args, url.path().clone())?;
+) -> Result<RunResults, Error> {
+    let template = RequestTemplate::new(args, url.path().clone())?;
     let probe = Probe::new().map_err(Error::System)?;
     let answer = probe.ask_target(url, &template).map_err(|source| Error::load(url, source))?;
     let subject = subject(
@@ -123,16 +123,16 @@ fn of_url(
         answer.body().len(),
     )?;
     let loaded =
-        Loaded { target: url.clone(), template: &template, status: subject.status, up: None };
+        LoadedUrl { target: url.clone(), template: &template, status: subject.status, up: None };
     let (full_speed, fixed_rate) = match args.rate {
         // Somebody who names a rate does not want to find out what the server takes.
         Some(rate) => (None, Some(loaded.measure(args, Some(rate), (console, noise))?)),
         None => both(&loaded, args, (console, noise))?,
     };
-    Ok(Found { subject, cold_starts: None, full_speed, fixed_rate })
+    Ok(RunResults { subject, cold_starts: None, full_speed, fixed_rate })
 }
 
-fn of_app(args: &BenchArgs, console: &Console, noise: &mut Noise) -> Result<Found, Error> {
+fn of_app(args: &BenchArgs, console: &Console, noise: &mut Noise) -> Result<RunResults, Error> {
     let project = Project::at(&args.path);
     let mut settings = Settings::new(default_cache_dir());
     // In this process one sandbox at a time is enough; the one that is put under load has the default.
@@ -153,7 +153,7 @@ fn of_app(args: &BenchArgs, console: &Console, noise: &mut Noise) -> Result<Foun
     let deploy = host.deploy(&loaded.file, &built.components);
     runtime.block_on(project::deploying_and_told(console, &sink, deploy))?;
     let revision = choose(args, &host)?;
-    let template = Template::new(args, Template::path(args, &revision)?)?;
+    let template = RequestTemplate::new(args, RequestTemplate::path(args, &revision)?)?;
     let routed = template.route(&host, &revision)?;
     let answer = runtime.block_on(template.invoke(&host, &revision, &routed))?;
     let subject = subject(
@@ -182,16 +182,16 @@ fn of_app(args: &BenchArgs, console: &Console, noise: &mut Noise) -> Result<Foun
         }
     };
     let up = bench.up(cache.path())?;
-    let target = Target::local(up.address, template.path.clone());
-    let loaded = Loaded { target, template: &template, status: subject.status, up: Some(&up) };
+    let target = LoadTarget::local(up.address, template.path.clone());
+    let loaded = LoadedUrl { target, template: &template, status: subject.status, up: Some(&up) };
     let (full_speed, fixed_rate) = both(&loaded, args, (console, noise))?;
-    Ok(Found { subject, cold_starts, full_speed, fixed_rate })
+    Ok(RunResults { subject, cold_starts, full_speed, fixed_rate })
 }
 
 /// Full speed, then the rate that was asked for, or half of what full speed has found.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn both(
-    loaded: &Loaded<'_>,
+    loaded: &LoadedUrl<'_>,
     args: &BenchArgs,
     (console, noise): (&Console, &mut Noise),
 ) -> Result<(Option<Speed>, Option<Speed>), Error> {
@@ -208,11 +208,11 @@ fn both(
 fn subject(
     name: String,
     other_path: &str,
-    template: &Template,
+    template: &RequestTemplate,
     status: http::StatusCode,
     response_bytes: usize,
-) -> Result<Subject, Error> {
-    let Template { method, path, .. } = template;
+) -> Result<MeasuredProgram, Error> {
+    let RequestTemplate { method, path, .. } = template;
     if status.as_u16() >= 400 {
         return Err(Error::NotThere(format!(
             "{name} answers {status} to {method} {path}, and bench measures good answers: choose the request with {other_path}, \
@@ -220,7 +220,13 @@ fn subject(
         )));
     }
     let path = PathAndQuery::to_string(path);
-    Ok(Subject { name, method: method.to_string(), path, status: status.as_u16(), response_bytes })
+    Ok(MeasuredProgram {
+        name,
+        method: method.to_string(),
+        path,
+        status: status.as_u16(),
+        response_bytes,
+    })
 }
 
 fn choose(args: &BenchArgs, host: &Host) -> Result<Arc<Revision>, Error> {

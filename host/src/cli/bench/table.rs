@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{
     results::{ColdStarts, Results, Speed},
-    series::Series,
+    series::SeriesSummary,
 };
 
 /// The whole text.
@@ -55,7 +55,7 @@ fn cold(out: &mut String, cold: &ColdStarts) {
         "\n{:<28}{:>12}{:>10}{:>10}{:>10}",
         "cold start", "median", "least", "most", "p99"
     );
-    let mut row = |name: &str, series: &Series, factor: f64, p99: Option<f64>| {
+    let mut row = |name: &str, series: &SeriesSummary, factor: f64, p99: Option<f64>| {
         let time = |value: f64| duration(value * factor);
         let _ = writeln!(
             out,
@@ -69,7 +69,8 @@ fn cold(out: &mut String, cold: &ColdStarts) {
     row("fresh, to the guest", &cold.fresh_to_guest_us, 1.0, None);
     let fresh = &cold.fresh_us;
     let least = fresh.curve.first().map_or(0.0, |(_, time)| *time);
-    let series = Series { median: fresh.p50, min: least, max: fresh.max, ..Series::default() };
+    let series =
+        SeriesSummary { median: fresh.p50, min: least, max: fresh.max, ..SeriesSummary::default() };
     row("fresh, to the response", &series, 1.0, Some(fresh.p99));
     row("scaled to zero, in process", &cold.scaled_to_zero_ms, 1e3, None);
     row("start of the host", &cold.host_start_ms, 1e3, None);

@@ -12,7 +12,7 @@ use tokio_rustls::{
 
 /// A URL that can be put under load.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
+pub struct LoadTarget {
     host: String,
     port: u16,
     tls: bool,
@@ -38,10 +38,10 @@ pub enum TargetError {
     UserInfo,
 }
 
-impl FromStr for Target {
+impl FromStr for LoadTarget {
     type Err = TargetError;
 
-    fn from_str(text: &str) -> Result<Target, TargetError> {
+    fn from_str(text: &str) -> Result<LoadTarget, TargetError> {
         let not_a_url = || TargetError::NotAUrl(text.to_owned());
         let uri: Uri = text.parse().map_err(|_| not_a_url())?;
         let tls = match uri.scheme_str() {
@@ -65,11 +65,11 @@ impl FromStr for Target {
         };
         let path = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         let authority = HeaderValue::from_str(authority.as_str()).map_err(|_| not_a_url())?;
-        Ok(Target { host, port, tls, path, authority })
+        Ok(LoadTarget { host, port, tls, path, authority })
     }
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for LoadTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.tls { "https" } else { "http" };
         let authority = self.authority.to_str().unwrap_or_default();
@@ -77,12 +77,18 @@ impl fmt::Display for Target {
     }
 }
 
-impl Target {
+impl LoadTarget {
     /// A path of a server on this machine, without TLS.
-    pub fn local(address: SocketAddr, path: PathAndQuery) -> Target {
+    pub fn local(address: SocketAddr, path: PathAndQuery) -> LoadTarget {
         let authority = HeaderValue::from_str(&address.to_string())
             .unwrap_or(HeaderValue::from_static("localhost"));
-        Target { host: address.ip().to_string(), port: address.port(), tls: false, path, authority }
+        LoadTarget {
+            host: address.ip().to_string(),
+            port: address.port(),
+            tls: false,
+            path,
+            authority,
+        }
     }
 
     /// The target that the request's first line names.
@@ -163,8 +169,8 @@ impl Connector {
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<Target, String> {
-        text.parse::<Target>().map_err(|error| error.to_string())
+    fn parse(text: &str) -> Result<LoadTarget, String> {
+        text.parse::<LoadTarget>().map_err(|error| error.to_string())
     }
 
     #[test]

@@ -4,23 +4,23 @@ use std::time::Duration;
 
 use super::{
     BenchArgs,
-    child::Up,
-    load::{Expect, Load},
+    child::HostChild,
+    load::{Expect, LoadPlan},
     machine::Noise,
-    request::Template,
+    request::RequestTemplate,
     results::{Round, Speed},
-    target::Target,
+    target::LoadTarget,
 };
 use crate::cli::{Error, console::Console};
 
 /// The URL that is put under load.
-pub(super) struct Loaded<'a> {
-    pub(super) target: Target,
-    pub(super) template: &'a Template,
+pub(super) struct LoadedUrl<'a> {
+    pub(super) target: LoadTarget,
+    pub(super) template: &'a RequestTemplate,
     /// The status of good answers.
     pub(super) status: u16,
     /// The server, where it is ours.
-    pub(super) up: Option<&'a Up>,
+    pub(super) up: Option<&'a HostChild>,
 }
 
 /// Before each round, uncounted.
@@ -28,15 +28,15 @@ const WARMUP: Duration = Duration::from_millis(500);
 /// The longest that one answer may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-impl Loaded<'_> {
-    /// All rounds of one kind; `rate` as in [`Load::rate`].
+impl LoadedUrl<'_> {
+    /// All rounds of one kind; `rate` as in [`LoadPlan::rate`].
     pub(super) fn measure(
         &self,
         args: &BenchArgs,
         rate: Option<u32>,
         (console, noise): (&Console, &mut Noise),
     ) -> Result<Speed, Error> {
-        let load = Load {
+        let load = LoadPlan {
             target: self.target.clone(),
             method: self.template.method.clone(),
             headers: self.template.headers.clone(),
@@ -61,10 +61,10 @@ impl Loaded<'_> {
     }
 
     #[allow(clippy::cast_precision_loss)]
-    fn round(&self, load: &Load) -> Result<Round, Error> {
-        let before = self.up.and_then(Up::used);
+    fn round(&self, load: &LoadPlan) -> Result<Round, Error> {
+        let before = self.up.and_then(HostChild::used);
         let measured = load.run().map_err(|source| Error::load(&self.target, source))?;
-        let after = self.up.and_then(Up::used);
+        let after = self.up.and_then(HostChild::used);
         let cpu = before.zip(after).map(|(before, after)| after.cpu.saturating_sub(before.cpu));
         // The warm-up's requests used CPU time as well: it is spread over the whole of the round.
         let warm = (load.warmup + load.duration).as_secs_f64() / load.duration.as_secs_f64();

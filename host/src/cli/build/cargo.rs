@@ -17,14 +17,14 @@ use std::{
 
 use super::{
     BuildError, Built,
-    messages::{Artifact, Message},
+    messages::{Artifact, CargoMessage},
     package::{FunctionTarget, Package},
     profile,
     toolchain::{self, Toolchain},
     wasm_target::{self, WASM_TARGET},
 };
 use crate::cli::{
-    console::{Console, Progress},
+    console::{Console, ProgressLine},
     watch::Sources,
 };
 
@@ -106,7 +106,7 @@ struct Run {
 fn run(
     cargo: &mut Command,
     count: impl FnOnce() -> Option<usize> + Send,
-    progress: &Progress,
+    progress: &ProgressLine,
 ) -> Result<Run, BuildError> {
     cargo.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = cargo.spawn().map_err(|error| toolchain::cannot_run(cargo, error))?;
@@ -126,7 +126,7 @@ fn run(
 /// `count_total` is called when cargo has compiled something: from then on its `Cargo.lock` is there.
 fn read_artifacts(
     stdout: Option<impl Read>,
-    progress: &Progress,
+    progress: &ProgressLine,
     count_total: impl FnOnce(Arc<OnceLock<Option<usize>>>),
 ) -> Vec<Artifact> {
     let total = Arc::new(OnceLock::new());
@@ -135,7 +135,7 @@ fn read_artifacts(
     let mut packages = BTreeSet::new();
     let lines = stdout.into_iter().flat_map(|pipe| BufReader::new(pipe).lines());
     for line in lines.map_while(Result::ok) {
-        let Message::CompilerArtifact(artifact) = Message::parse(&line) else { continue };
+        let CargoMessage::CompilerArtifact(artifact) = CargoMessage::parse(&line) else { continue };
         if let Some(count) = count_total.take_if(|_| progress.is_shown()) {
             count(total.clone());
         }
@@ -167,7 +167,7 @@ fn count_packages(package: &Package, toolchain: &Toolchain) -> Option<usize> {
 }
 
 /// Shows each line and returns the last of them, up to [`KEPT_OUTPUT_BYTES`].
-pub(super) fn pass_on(pipe: Option<impl Read>, progress: &Progress) -> String {
+pub(super) fn pass_on(pipe: Option<impl Read>, progress: &ProgressLine) -> String {
     let mut kept = String::new();
     let Some(pipe) = pipe else { return kept };
     for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {

@@ -13,7 +13,7 @@ use super::{
     toolchain::{self, command},
 };
 use crate::cli::{
-    console::{Console, Progress},
+    console::{Console, ProgressLine},
     watch::Sources,
 };
 
@@ -57,7 +57,10 @@ fn stamp(path: &Path) -> Option<(u64, Option<std::time::SystemTime>)> {
 }
 
 /// Both of its outputs are shown on standard error: standard output is the command's own.
-fn run(shell: &mut Command, progress: &Progress) -> Result<std::process::ExitStatus, BuildError> {
+fn run(
+    shell: &mut Command,
+    progress: &ProgressLine,
+) -> Result<std::process::ExitStatus, BuildError> {
     shell.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = shell.spawn().map_err(|error| toolchain::cannot_run(shell, error))?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());

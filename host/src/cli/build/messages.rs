@@ -7,7 +7,7 @@ use serde::Deserialize;
 /// A line that is acted upon.
 #[derive(Debug, Deserialize, PartialEq, Eq)]
 #[serde(tag = "reason", rename_all = "kebab-case")]
-pub(super) enum Message {
+pub(super) enum CargoMessage {
     /// One compiled target of one package; printed for those that were fresh too.
     CompilerArtifact(Artifact),
     /// Everything else: build scripts, the end.
@@ -30,10 +30,10 @@ struct ArtifactTarget {
     name: String,
 }
 
-impl Message {
+impl CargoMessage {
     /// Build scripts and wrappers of rustc may print anything: what is not a message is no error.
-    pub(super) fn parse(line: &str) -> Message {
-        serde_json::from_str(line).unwrap_or(Message::Other)
+    pub(super) fn parse(line: &str) -> CargoMessage {
+        serde_json::from_str(line).unwrap_or(CargoMessage::Other)
     }
 }
 
@@ -72,9 +72,9 @@ mod tests {
     const FINISHED: &str = r#"{"reason":"build-finished","success":true}"#;
 
     fn artifact(line: &str) -> Artifact {
-        match Message::parse(line) {
-            Message::CompilerArtifact(artifact) => artifact,
-            Message::Other => panic!("not an artifact: {line}"),
+        match CargoMessage::parse(line) {
+            CargoMessage::CompilerArtifact(artifact) => artifact,
+            CargoMessage::Other => panic!("not an artifact: {line}"),
         }
     }
 
@@ -99,7 +99,7 @@ mod tests {
     fn messages_without_an_artifact_are_passed_over() {
         for line in [FINISHED, "", "note: from a build script", r#"{"reason":"compiler-artifact"}"#]
         {
-            assert_eq!(Message::parse(line), Message::Other, "{line}");
+            assert_eq!(CargoMessage::parse(line), CargoMessage::Other, "{line}");
         }
     }
 }

@@ -30,7 +30,7 @@ pub(super) enum FunctionTarget {
 }
 
 #[derive(Deserialize)]
-struct Metadata {
+struct PackageMetadata {
     packages: Vec<RawPackage>,
     workspace_root: PathBuf,
     target_directory: PathBuf,
@@ -74,8 +74,8 @@ impl Package {
         }
     }
 
-    fn find(metadata: Metadata, manifest: &Path) -> Result<Package, BuildError> {
-        let Metadata { packages, workspace_root, target_directory } = metadata;
+    fn find(metadata: PackageMetadata, manifest: &Path) -> Result<Package, BuildError> {
+        let PackageMetadata { packages, workspace_root, target_directory } = metadata;
         let same = |path: &Path| same_file(path, manifest);
         let Some(found) = packages.iter().find(|package| same(&package.manifest_path)) else {
             let packages = packages.iter().map(|package| package.name.as_str()).collect::<Vec<_>>();
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_workspace_without_a_package_names_its_members() {
-        let metadata = Metadata {
+        let metadata = PackageMetadata {
             packages: vec![package(&[], None)],
             workspace_root: "/src".into(),
             target_directory: "/src/target".into(),

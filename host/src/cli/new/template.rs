@@ -9,7 +9,7 @@ use super::Sdk;
 
 /// The kind of a new function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Template {
+pub enum FunctionTemplate {
     /// Answers HTTP requests
     Http,
     /// Takes and returns JSON, typed and checked
@@ -42,7 +42,7 @@ macro_rules! files {
 const CARGO_TOML: &str = include_str!("../../../templates/Cargo.toml.in");
 const GITIGNORE: &str = include_str!("../../../templates/gitignore");
 
-impl Template {
+impl FunctionTemplate {
     /// The files of a new function: paths in its directory, and texts.
     pub(super) fn files(self, name: &AppName, sdk: &Sdk) -> Vec<(&'static str, String)> {
         let Files { manifest, handler, readme } = self.sources();
@@ -64,11 +64,11 @@ impl Template {
 
     fn sources(self) -> Files {
         match self {
-            Template::Http => files!("http"),
-            Template::Json => files!("json"),
-            Template::Streaming => files!("streaming"),
-            Template::Event => files!("event"),
-            Template::Call => files!("call"),
+            FunctionTemplate::Http => files!("http"),
+            FunctionTemplate::Json => files!("json"),
+            FunctionTemplate::Streaming => files!("streaming"),
+            FunctionTemplate::Event => files!("event"),
+            FunctionTemplate::Call => files!("call"),
         }
     }
 
@@ -76,8 +76,8 @@ impl Template {
     fn dependencies(self, sdk: &toml::Value) -> String {
         let serde = "serde = { version = \"1\", features = [\"derive\"] }\n";
         let others = match self {
-            Template::Http | Template::Streaming => "",
-            Template::Json | Template::Event | Template::Call => serde,
+            FunctionTemplate::Http | FunctionTemplate::Streaming => "",
+            FunctionTemplate::Json | FunctionTemplate::Event | FunctionTemplate::Call => serde,
         };
         format!("lacewing-sdk = {sdk}\n{others}")
     }
@@ -85,18 +85,20 @@ impl Template {
     /// The commands to type after `new`, in the function's directory.
     pub(super) fn next_commands(self) -> &'static [&'static str] {
         match self {
-            Template::Http | Template::Json | Template::Streaming => {
+            FunctionTemplate::Http | FunctionTemplate::Json | FunctionTemplate::Streaming => {
                 &["cargo test", "lacewing up --watch"]
             }
-            Template::Event => {
+            FunctionTemplate::Event => {
                 &["cargo test", r#"lacewing invoke --event '{"data":{"key":"a.png","bytes":7}}'"#]
             }
-            Template::Call => &["cargo test", r#"lacewing invoke --call '{"numbers":[1,2,6]}'"#],
+            FunctionTemplate::Call => {
+                &["cargo test", r#"lacewing invoke --call '{"numbers":[1,2,6]}'"#]
+            }
         }
     }
 }
 
-impl fmt::Display for Template {
+impl fmt::Display for FunctionTemplate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let value = self.to_possible_value();
         f.write_str(value.as_ref().map_or("", |value| value.get_name()))

@@ -3,7 +3,7 @@ use lacewing_manifest::App;
 
 use super::*;
 
-fn args(dir: &Path, name: &str, template: Template) -> NewArgs {
+fn args(dir: &Path, name: &str, template: FunctionTemplate) -> NewArgs {
     NewArgs { name: name.parse().unwrap(), template, dir: Some(dir.join(name)), sdk: None }
 }
 
@@ -14,7 +14,7 @@ fn read(dir: &Path, file: &str) -> String {
 #[test]
 fn every_template_has_a_manifest_that_reads_without_a_warning() {
     let root = tempfile::tempdir().unwrap();
-    for template in Template::value_variants() {
+    for template in FunctionTemplate::value_variants() {
         let name = format!("made-{template}");
         let dir = create(&args(root.path(), &name, *template)).unwrap();
         let (app, warnings) = App::load(&dir).unwrap();
@@ -26,7 +26,10 @@ fn every_template_has_a_manifest_that_reads_without_a_warning() {
             Vec::<String>::new()
         );
         let has_routes = !app.functions[0].routes.is_empty();
-        let serves_http = matches!(template, Template::Http | Template::Json | Template::Streaming);
+        let serves_http = matches!(
+            template,
+            FunctionTemplate::Http | FunctionTemplate::Json | FunctionTemplate::Streaming
+        );
         assert_eq!(has_routes, serves_http, "{template}");
     }
 }
@@ -34,7 +37,7 @@ fn every_template_has_a_manifest_that_reads_without_a_warning() {
 #[test]
 fn every_template_is_complete_and_has_a_test() {
     let root = tempfile::tempdir().unwrap();
-    for template in Template::value_variants() {
+    for template in FunctionTemplate::value_variants() {
         let dir = create(&args(root.path(), &format!("made-{template}"), *template)).unwrap();
         let mut files: Vec<_> =
             fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -90,7 +93,7 @@ fn the_sdk_is_the_source_trees_or_the_one_that_is_named() {
 #[test]
 fn existing_files_are_not_overwritten() {
     let root = tempfile::tempdir().unwrap();
-    let hello = args(root.path(), "hello", Template::Http);
+    let hello = args(root.path(), "hello", FunctionTemplate::Http);
     let dir = root.path().join("hello");
     fs::create_dir(&dir).unwrap();
     fs::write(dir.join("notes.txt"), "mine").unwrap();
@@ -118,7 +121,7 @@ fn existing_files_are_not_overwritten() {
 #[test]
 fn a_name_that_would_not_compile_is_refused() {
     let root = tempfile::tempdir().unwrap();
-    let error = create(&args(root.path(), "async", Template::Http)).unwrap_err();
+    let error = create(&args(root.path(), "async", FunctionTemplate::Http)).unwrap_err();
     assert_eq!(
         error.to_string(),
         "a Cargo package cannot be called `async`, which Rust or the template uses itself: choose another name"
@@ -130,10 +133,10 @@ fn a_name_that_would_not_compile_is_refused() {
 #[test]
 fn inside_a_workspace_it_stands_alone() {
     let root = tempfile::tempdir().unwrap();
-    let outside = create(&args(root.path(), "outside", Template::Http)).unwrap();
+    let outside = create(&args(root.path(), "outside", FunctionTemplate::Http)).unwrap();
     assert!(!read(&outside, "Cargo.toml").contains("[workspace]"));
     fs::write(root.path().join("Cargo.toml"), "[workspace]\nmembers = []").unwrap();
-    let inside = create(&args(root.path(), "inside", Template::Http)).unwrap();
+    let inside = create(&args(root.path(), "inside", FunctionTemplate::Http)).unwrap();
     let cargo_toml: toml::Table = read(&inside, "Cargo.toml").parse().unwrap();
     assert!(cargo_toml.contains_key("workspace"));
 }

@@ -92,7 +92,7 @@ struct Prepared {
 
 /// The state that all readings of a project share.
 #[derive(Clone)]
-pub(super) struct Target {
+pub(super) struct ReadingTarget {
     pub(super) host: Arc<Host>,
     pub(super) project: Arc<Project>,
     pub(super) console: Console,
@@ -137,7 +137,7 @@ fn taken(gathered: &Mutex<Gathered>) -> Gathered {
 }
 
 /// The result of a reading.
-pub(super) struct Ended {
+pub(super) struct ReadingResult {
     /// The files that building it was made of.
     pub(super) sources: Sources,
     /// Whether everything was built, so that these are all of them.
@@ -149,30 +149,30 @@ pub(super) struct Ended {
 }
 
 /// A reading on its way. The apps that were swapped in stay when this is dropped, and no more follow.
-pub(super) struct Rollout {
-    task: JoinHandle<Result<Ended, Error>>,
+pub(super) struct ProjectRollout {
+    task: JoinHandle<Result<ReadingResult, Error>>,
     /// Functions that are served.
     served: watch::Receiver<usize>,
 }
 
-impl Drop for Rollout {
+impl Drop for ProjectRollout {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-impl Target {
-    pub(super) fn new(host: Arc<Host>, project: Project, console: Console) -> Target {
+impl ReadingTarget {
+    pub(super) fn new(host: Arc<Host>, project: Project, console: Console) -> ReadingTarget {
         let (project, serves, building) = (Arc::new(project), Arc::default(), Arc::default());
-        Target { host, project, console, serves, building }
+        ReadingTarget { host, project, console, serves, building }
     }
 
     /// Builds and deploys what was read.
-    pub(super) fn roll_out(&self, read: Read, ledger: Option<Arc<Ledger>>) -> Rollout {
+    pub(super) fn roll_out(&self, read: Read, ledger: Option<Arc<Ledger>>) -> ProjectRollout {
         let (served, watched) = watch::channel(0);
         let target = self.clone();
         let task = tokio::spawn(async move { target.run(read, ledger, &served).await });
-        Rollout { task, served: watched }
+        ProjectRollout { task, served: watched }
     }
 
     async fn run(
@@ -180,7 +180,7 @@ impl Target {
         read: Read,
         ledger: Option<Arc<Ledger>>,
         served: &watch::Sender<usize>,
-    ) -> Result<Ended, Error> {
+    ) -> Result<ReadingResult, Error> {
         let started = Instant::now();
         let Read { outline: Outline { settings, tenants, path }, .. } = read;
         let sources = Sources { roots: path.iter().cloned().collect(), ..Sources::default() };
@@ -201,7 +201,12 @@ impl Target {
                     if !failed.is_empty() {
                         let outcome = Err(failed.swap_remove(0).1.into());
                         let Gathered { sources, .. } = taken(&gathered);
-                        return Ok(Ended { sources, is_whole: false, changed: false, outcome });
+                        return Ok(ReadingResult {
+                            sources,
+                            is_whole: false,
+                            changed: false,
+                            outcome,
+                        });
                     }
                     std::future::ready(ready).boxed()
                 }
@@ -229,7 +234,7 @@ impl Target {
         };
         let outcome = self.conclude(errors, remembered);
         let Gathered { sources, has_failed, .. } = gathered;
-        Ok(Ended { sources, is_whole: !has_failed, changed, outcome })
+        Ok(ReadingResult { sources, is_whole: !has_failed, changed, outcome })
     }
 
     /// Reads and builds what a tenant has. Says what is wrong with apps that are refused.
@@ -342,9 +347,9 @@ impl Target {
     }
 }
 
-impl Rollout {
+impl ProjectRollout {
     /// Waits for its end. May be dropped and called again before that.
-    pub(super) async fn ended(&mut self) -> Result<Ended, Error> {
+    pub(super) async fn ended(&mut self) -> Result<ReadingResult, Error> {
         match (&mut self.task).await {
             Ok(ended) => ended,
             Err(error) => Err(Error::System(std::io::Error::other(error))),
@@ -352,7 +357,7 @@ impl Rollout {
     }
 
     /// Waits until there is enough to begin with: all of it, or else what was ready when nothing more came for a while.
-    pub(super) async fn enough(&mut self) -> Result<Option<Ended>, Error> {
+    pub(super) async fn enough(&mut self) -> Result<Option<ReadingResult>, Error> {
         let mut served = self.served.clone();
         loop {
             let ready = *served.borrow_and_update();

@@ -39,14 +39,14 @@ use super::{
     UpArgs,
     announce::{self, Tenants},
     descriptors, resident,
-    rollout::{Ended, Read, Rollout, Target, read},
+    rollout::{ProjectRollout, Read, ReadingResult, ReadingTarget, read},
     what::What,
 };
 use crate::cli::{
     Error, ExitCode,
     console::Console,
     project::Project,
-    watch::{Changed, Watch, Window},
+    watch::{Changed, SourceWatch, Window},
 };
 
 /// Runs `up`. Its errors are reported here, in the form and in the queue of the log.
@@ -108,7 +108,7 @@ fn serve(
     let ended = runtime.block_on(async {
         let mut signals = Signals::new()?;
         let up = tokio::select! {
-            up = Up::start(args.clone(), threads, project, what, (descriptors, logs), console.clone()) => up?,
+            up = ServingHost::start(args.clone(), threads, project, what, (descriptors, logs), console.clone()) => up?,
             // No client was served yet.
             () = signals.stop() => return Ok(ExitCode::Success),
         };
@@ -127,9 +127,9 @@ fn end_with_parent() -> std::io::Result<()> {
 }
 
 /// A host that serves.
-struct Up {
+struct ServingHost {
     args: UpArgs,
-    target: Target,
+    target: ReadingTarget,
     console: Console,
     host: Arc<Host>,
     /// The time of the last build.
@@ -137,9 +137,9 @@ struct Up {
     /// The host file or manifest that is being read. A file system that does not answer holds up nothing else.
     reading: Option<JoinHandle<Result<Read, Error>>>,
     /// The reading that is on its way.
-    rollout: Option<Rollout>,
+    rollout: Option<ProjectRollout>,
     servers: Vec<Server>,
-    watch: Option<Watch>,
+    watch: Option<SourceWatch>,
     _loops: EventLoops,
     _resident: ResidentWatch,
 }
@@ -197,7 +197,7 @@ fn start_servers(
     listeners.into_iter().map(start).collect()
 }
 
-impl Up {
+impl ServingHost {
     async fn start(
         args: UpArgs,
         threads: NonZero<usize>,
@@ -205,7 +205,7 @@ impl Up {
         what: What,
         (descriptors, logs): (Option<u64>, &Logs),
         console: Console,
-    ) -> Result<Up, Error> {
+    ) -> Result<ServingHost, Error> {
         let settings = &what.settings().clone();
         let tenants = if args.host.is_some() { what.tenants() } else { Tenants::new() };
         let host = Host::new(settings.clone(), logs.sink(), request_log(&args, settings))?;
@@ -234,13 +234,14 @@ impl Up {
             host.egress().keep_from(admin.address());
             tokio::spawn(admin.serve());
         }
-        let target = Target::new(host.clone(), project, console.clone());
+        let target = ReadingTarget::new(host.clone(), project, console.clone());
         let building = Window::begin();
         let (rollout, ended) = begin(&target, what, &args).await?;
         let (mut watch, mut refused) = (None, None);
-        if let Some(Ended { sources, outcome, .. }) = ended {
+        if let Some(ReadingResult { sources, outcome, .. }) = ended {
             refused = outcome?;
-            watch = if args.watch { Some(Watch::new(sources, building.end())?) } else { None };
+            watch =
+                if args.watch { Some(SourceWatch::new(sources, building.end())?) } else { None };
         }
         if rollout.is_none() {
             host.metrics().host().config.note(refused.is_none());
@@ -252,7 +253,7 @@ impl Up {
         watch_use(&host, &servers, loops.handle().clone());
         host.health().set_ready();
         let (_loops, _resident) = (loops, resident);
-        let up = Up {
+        let up = ServingHost {
             args,
             target,
             console,
@@ -334,12 +335,12 @@ impl Up {
         }
     }
 
-    fn end_rollout(&mut self, ended: Result<Ended, Error>) -> Result<(), Error> {
+    fn end_rollout(&mut self, ended: Result<ReadingResult, Error>) -> Result<(), Error> {
         self.rollout = None;
-        let succeeded = matches!(ended, Ok(Ended { outcome: Ok(None), .. }));
+        let succeeded = matches!(ended, Ok(ReadingResult { outcome: Ok(None), .. }));
         self.host.metrics().host().config.note(succeeded);
         match ended {
-            Ok(Ended { sources, is_whole, changed, outcome }) => {
+            Ok(ReadingResult { sources, is_whole, changed, outcome }) => {
                 match outcome {
                     Ok(Some(refused)) => self.console.warning(refused),
                     Ok(None) if !changed => self.console.status("Unchanged", "nothing to swap"),
@@ -446,10 +447,10 @@ impl Up {
 
 /// Deploys what is to be served, or takes it as it was. Gives what is still on its way, and what became of what is not.
 async fn begin(
-    target: &Target,
+    target: &ReadingTarget,
     what: What,
     args: &UpArgs,
-) -> Result<(Option<Rollout>, Option<Ended>), Error> {
+) -> Result<(Option<ProjectRollout>, Option<ReadingResult>), Error> {
     let (host, console) = (&target.host, &target.console);
     let (read, ledger) = match what {
         What::AsBefore(_, ledger) => match host.restore(&ledger) {
@@ -480,7 +481,7 @@ async fn begin(
 }
 
 /// The end of what is on its way; never, where nothing is.
-async fn ended(rollout: &mut Option<Rollout>) -> Result<Ended, Error> {
+async fn ended(rollout: &mut Option<ProjectRollout>) -> Result<ReadingResult, Error> {
     match rollout {
         Some(rollout) => rollout.ended().await,
         None => std::future::pending().await,
@@ -525,7 +526,7 @@ fn invocations(count: u32) -> String {
     }
 }
 
-async fn changed(watch: &mut Option<Watch>) -> Result<Changed, Error> {
+async fn changed(watch: &mut Option<SourceWatch>) -> Result<Changed, Error> {
     match watch {
         Some(watch) => watch.changed().await.map_err(Error::Watch),
         None => std::future::pending().await,

@@ -37,8 +37,8 @@ impl Project {
         Sources { roots, ignored, ..Sources::default() }
     }
 
-    fn watch(&self) -> Watch {
-        Watch::new(self.sources(), built()).unwrap()
+    fn watch(&self) -> SourceWatch {
+        SourceWatch::new(self.sources(), built()).unwrap()
     }
 }
 
@@ -49,7 +49,7 @@ fn built() -> Window {
 }
 
 /// Everything that is reported until `last` is among it.
-async fn changes_until(watch: &mut Watch, last: &Path) -> BTreeSet<PathBuf> {
+async fn changes_until(watch: &mut SourceWatch, last: &Path) -> BTreeSet<PathBuf> {
     let mut all = BTreeSet::new();
     while !all.contains(last) {
         all.extend(timeout(PATIENCE, watch.changed()).await.unwrap().unwrap().sources);
@@ -137,7 +137,7 @@ async fn a_single_file_is_watched_through_replacement() {
     let project = Project::new();
     let manifest = project.path("lacewing.toml");
     project.write("lacewing.toml");
-    let mut watch = Watch::new(Sources::of(&manifest), built()).unwrap();
+    let mut watch = SourceWatch::new(Sources::of(&manifest), built()).unwrap();
     project.write("other.toml");
     project.write("new.toml");
     fs::rename(project.path("new.toml"), &manifest).unwrap();
@@ -179,7 +179,7 @@ async fn a_file_that_git_ignores_is_reported_only_if_the_build_reads_it() {
     let mut sources = project.sources();
     sources.files = vec![project.path("gen/read.rs"), project.path(".hidden/read.rs")];
     fs::create_dir(project.path(".hidden")).unwrap();
-    let mut watch = Watch::new(sources, built()).unwrap();
+    let mut watch = SourceWatch::new(sources, built()).unwrap();
     for name in ["gen/a.rs", "notes.txt", "src/inner/x.out", ".hidden/other.rs"] {
         project.write(name);
     }
@@ -208,7 +208,7 @@ async fn what_the_first_build_writes_is_its_output() {
     fs::create_dir(project.path("public")).unwrap();
     let window = Window::begin();
     project.write("public/page.js");
-    let mut watch = Watch::new(project.sources(), window.end()).unwrap();
+    let mut watch = SourceWatch::new(project.sources(), window.end()).unwrap();
     let window = Window::begin();
     watch.building(window);
     project.write("public/page.js");

@@ -12,9 +12,9 @@ use anyhow::Context;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use lacewing::cli::bench::{
-    load::{Expect, Load},
+    load::{Expect, LoadPlan},
     probe::{Probe, free_address},
-    target::Target,
+    target::LoadTarget,
 };
 use lacewing_benches::guest::{self, Layout};
 
@@ -35,8 +35,8 @@ pub(super) fn measure(options: &Options, peers: &Peers) -> anyhow::Result<Figure
     let idle = server.used().resident_bytes;
     let until = SystemTime::now() + PATIENCE;
     let until_ms = until.duration_since(UNIX_EPOCH)?.as_millis();
-    let load = Load {
-        target: Target::local(server.address, format!("/{until_ms}").parse()?),
+    let load = LoadPlan {
+        target: LoadTarget::local(server.address, format!("/{until_ms}").parse()?),
         method: Method::GET,
         headers: HeaderMap::new(),
         body: Bytes::new(),

@@ -78,14 +78,14 @@ const WORD: usize = size_of::<Owner>();
 
 /// Charges of one counter that a thread has not added to it yet. An atomic operation for each block would cost more than the
 /// block itself.
-struct Tally {
+struct PendingCharges {
     owner: Cell<Owner>,
     pending: Cell<Charge>,
 }
 
-impl Tally {
-    const fn new() -> Tally {
-        Tally { owner: Cell::new(&HOST), pending: Cell::new(0) }
+impl PendingCharges {
+    const fn new() -> PendingCharges {
+        PendingCharges { owner: Cell::new(&HOST), pending: Cell::new(0) }
     }
 
     #[inline]
@@ -127,23 +127,23 @@ const MOST_PENDING_UNITS: u64 = (64 << 10) / UNIT_BYTES as u64;
 thread_local! {
     // None is initialised or dropped, so that the allocator may use them at any time.
     /// The account in scope.
-    static SCOPE: Tally = const { Tally::new() };
+    static SCOPE: PendingCharges = const { PendingCharges::new() };
     /// The account, out of scope, whose block was freed last: blocks are mostly freed with others of their account.
-    static FREED: Tally = const { Tally::new() };
+    static FREED: PendingCharges = const { PendingCharges::new() };
     /// Charges of the host that this thread has not added to the host's counter yet.
     static HOST_PENDING: Cell<Charge> = const { Cell::new(0) };
 }
 
 /// Makes an account this thread's scope. Returns the one before.
 pub(super) fn enter(owner: Owner) -> Owner {
-    FREED.with(Tally::settle);
+    FREED.with(PendingCharges::settle);
     SCOPE.with(|scope| scope.switch(owner))
 }
 
 /// Adds the charges that this thread has pending to the counters.
 pub(super) fn settle() {
-    SCOPE.with(Tally::settle);
-    FREED.with(Tally::settle);
+    SCOPE.with(PendingCharges::settle);
+    FREED.with(PendingCharges::settle);
 }
 
 /// Changes the charges of the host. They may stay pending: all threads share its counter.

@@ -85,7 +85,7 @@ impl ResidentWatch {
     pub fn start(limit_bytes: u64, give_back: GiveBack) -> io::Result<ResidentWatch> {
         let stopped = Arc::new(Stopped::default());
         let called_in = Arc::new(AtomicU64::new(0));
-        let watch = Watch {
+        let watch = PageWatch {
             base_bytes: own_bytes().unwrap_or(0),
             limit_bytes,
             give_back,
@@ -117,7 +117,7 @@ impl Drop for ResidentWatch {
     }
 }
 
-struct Watch {
+struct PageWatch {
     /// Resident at the start, less the host's own heap then.
     base_bytes: u64,
     limit_bytes: u64,
@@ -126,7 +126,7 @@ struct Watch {
     called_in: Arc<AtomicU64>,
 }
 
-impl Watch {
+impl PageWatch {
     fn run(&self, stopped: &Stopped) {
         let mut given_back = Instant::now();
         loop {

@@ -20,12 +20,12 @@ use super::{Methods, RoutePath};
 pub struct Clashes<T> {
     by_shape: HashMap<String, Takers<T>>,
     /// The parameters after each prefix.
-    by_place: HashMap<String, Places<T>>,
+    by_place: HashMap<String, ParamPlaces<T>>,
 }
 
 /// Those with a parameter for one segment, and those with one for all the rest.
 #[derive(Debug)]
-struct Places<T> {
+struct ParamPlaces<T> {
     one: Takers<T>,
     rest: Takers<T>,
 }
@@ -41,7 +41,7 @@ pub struct Clash<T> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum SegmentKind {
     One,
     Rest,
 }
@@ -68,9 +68,9 @@ impl<T> Default for Takers<T> {
     }
 }
 
-impl<T> Default for Places<T> {
+impl<T> Default for ParamPlaces<T> {
     fn default() -> Self {
-        Places { one: Takers::default(), rest: Takers::default() }
+        ParamPlaces { one: Takers::default(), rest: Takers::default() }
     }
 }
 
@@ -165,8 +165,8 @@ impl<T: Copy + Ord> Clashes<T> {
         let other = parameters(shape).find_map(|(prefix, kind)| {
             let places = self.by_place.get(prefix)?;
             let others = match kind {
-                Kind::One => &places.rest,
-                Kind::Rest => &places.one,
+                SegmentKind::One => &places.rest,
+                SegmentKind::Rest => &places.one,
             };
             others.competing(methods)
         });
@@ -180,8 +180,8 @@ impl<T: Copy + Ord> Clashes<T> {
                 None => self.by_place.entry(prefix.to_owned()).or_default(),
             };
             let takers = match kind {
-                Kind::One => &mut places.one,
-                Kind::Rest => &mut places.rest,
+                SegmentKind::One => &mut places.one,
+                SegmentKind::Rest => &mut places.rest,
             };
             takers.add(methods, route);
         }
@@ -201,9 +201,10 @@ impl<T: Copy + Ord> Clashes<T> {
 }
 
 /// The parameters of a shape, each with what stands before it.
-fn parameters(shape: &str) -> impl Iterator<Item = (&str, Kind)> {
+fn parameters(shape: &str) -> impl Iterator<Item = (&str, SegmentKind)> {
     shape.match_indices("/{").map(|(at, _)| {
-        let kind = if shape[at + 2..].starts_with('*') { Kind::Rest } else { Kind::One };
+        let kind =
+            if shape[at + 2..].starts_with('*') { SegmentKind::Rest } else { SegmentKind::One };
         (&shape[..at], kind)
     })
 }

@@ -34,23 +34,23 @@ const LOADS: u32 = 16;
 pub(crate) struct Loads {
     places: Arc<Semaphore>,
     reads: Arc<Semaphore>,
-    loading: Turns,
-    reading: Turns,
+    loading: TenantTurns,
+    reading: TenantTurns,
     /// How long one that is read may keep others waiting.
     patience: Duration,
 }
 
 /// One turn at a time for each tenant, first come, first served.
 #[derive(Default)]
-struct Turns(Mutex<HashMap<TenantName, Weak<tokio::sync::Mutex<()>>>>);
+struct TenantTurns(Mutex<HashMap<TenantName, Weak<tokio::sync::Mutex<()>>>>);
 
 /// Leave to do something that only so many do at once. Given back when dropped.
-type Place = Option<Result<OwnedSemaphorePermit, AcquireError>>;
+type LoadPlace = Option<Result<OwnedSemaphorePermit, AcquireError>>;
 
 /// The leave to load one component. Given back when dropped.
 pub(super) struct Load {
     places: Arc<Semaphore>,
-    place: Place,
+    place: LoadPlace,
     patience: Duration,
     _tenant: OwnedMutexGuard<()>,
 }
@@ -62,8 +62,8 @@ impl Loads {
         Loads {
             places: Arc::new(Semaphore::new(places as usize)),
             reads: Arc::new(Semaphore::new(READS)),
-            loading: Turns::default(),
-            reading: Turns::default(),
+            loading: TenantTurns::default(),
+            reading: TenantTurns::default(),
             patience: PATIENCE,
         }
     }
@@ -107,12 +107,16 @@ impl Load {
     }
 }
 
-async fn enter(places: &Arc<Semaphore>) -> Place {
+async fn enter(places: &Arc<Semaphore>) -> LoadPlace {
     // It is never closed.
     Some(places.clone().acquire_owned().await)
 }
 
-async fn giving_way<T>(place: &mut Place, patience: Duration, work: impl Future<Output = T>) -> T {
+async fn giving_way<T>(
+    place: &mut LoadPlace,
+    patience: Duration,
+    work: impl Future<Output = T>,
+) -> T {
     let mut work = pin!(work);
     match tokio::time::timeout(patience, &mut work).await {
         Ok(done) => done,
@@ -123,7 +127,7 @@ async fn giving_way<T>(place: &mut Place, patience: Duration, work: impl Future<
     }
 }
 
-impl Turns {
+impl TenantTurns {
     async fn turn(&self, name: &TenantName) -> OwnedMutexGuard<()> {
         self.of(name).lock_owned().await
     }

@@ -47,11 +47,11 @@ pub(super) struct Revise<'a> {
     host: &'a Arc<Host>,
     current: HashMap<(&'a TenantName, &'a AppName, &'a FunctionName), &'a Arc<Revision>>,
     proven: Proven,
-    shared: Mutex<Shared>,
+    shared: Mutex<SharedByFunctions>,
 }
 
 /// The state that the functions of a deploy share.
-struct Shared {
+struct SharedByFunctions {
     /// The components whose files were looked at, in this deploy or before.
     components: HashMap<Arc<Located>, Arc<Component>>,
     /// The loaded program, as long as it is resident: others with the same component are checked and started with it.
@@ -71,7 +71,7 @@ struct Compiled {
 
 /// A component's file, as far as it had to be looked at.
 #[derive(Clone, Copy)]
-pub(super) struct Found {
+pub(super) struct ComponentFile {
     digest: blake3::Hash,
     stamp: Option<Stamp>,
 }
@@ -91,7 +91,7 @@ impl<'a> Revise<'a> {
         Revise {
             host,
             current: current.revisions.iter().map(key).collect(),
-            shared: Mutex::new(Shared {
+            shared: Mutex::new(SharedByFunctions {
                 components: components.map(|one| (one.file.clone(), one.clone())).collect(),
                 programs: HashMap::new(),
                 specs: HashMap::new(),
@@ -101,7 +101,7 @@ impl<'a> Revise<'a> {
     }
 
     /// The guarded state is valid after every statement, and no lock is held over an `await`.
-    fn shared(&self) -> MutexGuard<'_, Shared> {
+    fn shared(&self) -> MutexGuard<'_, SharedByFunctions> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -112,7 +112,7 @@ impl<'a> Revise<'a> {
         app: &App,
         function: &Function,
         file: &Arc<Located>,
-        found: Option<Found>,
+        found: Option<ComponentFile>,
     ) -> Result<Arc<Revision>, Refusal> {
         let mut found = match found {
             Some(found) => found,
@@ -172,7 +172,7 @@ impl<'a> Revise<'a> {
         &self,
         tenant: &TenantName,
         files: &[Arc<Located>],
-    ) -> Vec<Option<Found>> {
+    ) -> Vec<Option<ComponentFile>> {
         let known: Vec<_> = {
             let shared = self.shared();
             files.iter().map(|file| shared.components.get(file).cloned()).collect()
@@ -183,7 +183,7 @@ impl<'a> Revise<'a> {
         let look = move || {
             let found = |known: Arc<Component>| {
                 let stamp = Some(known.file.open().ok()?.stamp());
-                (stamp == known.stamp).then_some(Found { digest: known.digest, stamp })
+                (stamp == known.stamp).then_some(ComponentFile { digest: known.digest, stamp })
             };
             known.into_iter().map(|known| known.and_then(found)).collect()
         };
@@ -196,7 +196,7 @@ impl<'a> Revise<'a> {
         &self,
         tenant: &TenantName,
         file: &Arc<Located>,
-    ) -> Result<(Found, Vec<u8>), Refusal> {
+    ) -> Result<(ComponentFile, Vec<u8>), Refusal> {
         let (host, file) = (self.host.clone(), file.clone());
         let read = self.host.loads.read(tenant, move || read(&host, &file)).await;
         read.unwrap_or_else(|panic| Err(crashed(&panic)))
@@ -206,7 +206,7 @@ impl<'a> Revise<'a> {
     async fn program(
         &self,
         file: &Arc<Located>,
-        found: &mut Found,
+        found: &mut ComponentFile,
         origin: &Arc<Origin>,
         function: &Function,
     ) -> Result<(Arc<Program>, Compiled), Refusal> {
@@ -260,8 +260,13 @@ impl<'a> Revise<'a> {
     }
 
     /// The component of a revision: the same object for all that have it.
-    fn component(&self, file: &Arc<Located>, found: &Found, compiled: Compiled) -> Arc<Component> {
-        let Found { digest, stamp } = *found;
+    fn component(
+        &self,
+        file: &Arc<Located>,
+        found: &ComponentFile,
+        compiled: Compiled,
+    ) -> Arc<Component> {
+        let ComponentFile { digest, stamp } = *found;
         let mut shared = self.shared();
         let Compiled { digest: compiled, profile, exports } = compiled;
         if let Some(known) = shared.components.get(file)
@@ -318,11 +323,11 @@ impl<'a> Revise<'a> {
 }
 
 /// A component's bytes, with their digest. Blocks.
-fn read(host: &Host, file: &Located) -> Result<(Found, Vec<u8>), Refusal> {
+fn read(host: &Host, file: &Located) -> Result<(ComponentFile, Vec<u8>), Refusal> {
     let moment = SystemTime::now();
     let opened = file.open().map_err(LoadError::Read)?;
     let source = host.residency().loader().read(opened)?;
-    let found = Found {
+    let found = ComponentFile {
         digest: blake3::hash(&source.bytes),
         stamp: Some(source.stamp).filter(|stamp| stamp.is_settled(moment)),
     };

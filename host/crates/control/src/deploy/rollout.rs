@@ -43,7 +43,7 @@ const SPACING: u32 = 4;
 
 /// An app, and what of it is or will be served.
 #[derive(Clone)]
-struct Part {
+struct DeployPart {
     app: DeployedApp,
     revisions: Vec<Arc<Revision>>,
     /// Whether it is another than before.
@@ -51,7 +51,7 @@ struct Part {
 }
 
 /// The apps that were deployed before, by tenant.
-struct Before<'a>(HashMap<&'a TenantName, Vec<Part>>);
+struct Before<'a>(HashMap<&'a TenantName, Vec<DeployPart>>);
 
 impl<'a> Before<'a> {
     fn of(deployed: &'a Deployed) -> Before<'a> {
@@ -60,34 +60,34 @@ impl<'a> Before<'a> {
             let Origin { tenant, app, .. } = &*revision.origin;
             revisions.entry((tenant, app)).or_default().push(revision.clone());
         }
-        let mut tenants: HashMap<_, Vec<Part>> = HashMap::new();
+        let mut tenants: HashMap<_, Vec<DeployPart>> = HashMap::new();
         for app in &deployed.apps {
             let revisions = revisions.remove(&(&app.tenant, &app.name)).unwrap_or_default();
-            let part = Part { app: app.clone(), revisions, is_new: false };
+            let part = DeployPart { app: app.clone(), revisions, is_new: false };
             tenants.entry(&app.tenant).or_default().push(part);
         }
         Before(tenants)
     }
 
-    fn of_tenant(&self, tenant: &TenantName) -> &[Part] {
+    fn of_tenant(&self, tenant: &TenantName) -> &[DeployPart] {
         self.0.get(tenant).map_or(&[], Vec::as_slice)
     }
 }
 
 /// The result of a tenant.
 #[derive(Default)]
-struct Done {
-    parts: Vec<Part>,
+struct TenantResult {
+    parts: Vec<DeployPart>,
     errors: Vec<DeployError>,
 }
 
 /// One deploy on its way.
-pub(super) struct Rollout<'a> {
+pub(super) struct DeployRollout<'a> {
     host: &'a Arc<Host>,
     before: Arc<Before<'a>>,
     hosts: Hosts,
     /// Of each tenant, in the order of the file.
-    parts: Vec<Vec<Part>>,
+    parts: Vec<Vec<DeployPart>>,
     /// The same, once it is done with.
     tenants: Vec<Option<TenantConfig>>,
     errors: Vec<DeployError>,
@@ -95,7 +95,7 @@ pub(super) struct Rollout<'a> {
     reported: usize,
 }
 
-impl<'a> Rollout<'a> {
+impl<'a> DeployRollout<'a> {
     pub(super) fn new(
         host: &'a Arc<Host>,
         incoming: &[Incoming<'_>],
@@ -107,14 +107,14 @@ impl<'a> Rollout<'a> {
         let before = Arc::new(Before::of(before));
         let had = |tenant: &Incoming<'_>| {
             let before = before.of_tenant(&tenant.config.name);
-            let mut done = Done { parts: before.to_vec(), errors: Vec::new() };
+            let mut done = TenantResult { parts: before.to_vec(), errors: Vec::new() };
             // The tenant's host names may be others by now.
             done.settle(&hosts, before);
             done.parts
         };
         let parts = incoming.iter().map(had).collect();
         let tenants = vec![None; incoming.len()];
-        Rollout { host, before, hosts, parts, tenants, errors: Vec::new(), reported: 0 }
+        DeployRollout { host, before, hosts, parts, tenants, errors: Vec::new(), reported: 0 }
     }
 
     /// Swaps tenants in as they are ready.
@@ -194,12 +194,12 @@ impl<'a> Rollout<'a> {
 
 async fn deploy_tenant(
     revise: &Revise<'_>,
-    before: &[Part],
+    before: &[DeployPart],
     ready: &Ready,
     tenant: &Arc<Tenant>,
-) -> Done {
+) -> TenantResult {
     let Ready { config, components } = ready;
-    let mut done = Done::default();
+    let mut done = TenantResult::default();
     for app in &config.apps {
         let (mut revisions, had) = (Vec::new(), done.errors.len());
         let (mut functions, mut files) = (Vec::new(), Vec::new());
@@ -226,7 +226,7 @@ async fn deploy_tenant(
             }
         }
         if done.errors.len() == had {
-            done.parts.push(Part::new(before, &config.name, app, revisions));
+            done.parts.push(DeployPart::new(before, &config.name, app, revisions));
         } else {
             done.keep(before, app.home(), Some(&app.name));
         }
@@ -237,21 +237,26 @@ async fn deploy_tenant(
     done
 }
 
-impl Part {
-    fn new(before: &[Part], tenant: &TenantName, app: &App, revisions: Vec<Arc<Revision>>) -> Part {
+impl DeployPart {
+    fn new(
+        before: &[DeployPart],
+        tenant: &TenantName,
+        app: &App,
+        revisions: Vec<Arc<Revision>>,
+    ) -> DeployPart {
         let home = app.home().map(Path::to_owned);
         let app = DeployedApp { tenant: tenant.clone(), name: app.name.clone(), home };
         let known = before.iter().find(|part| part.app.name == app.name);
         let known = known.map_or(&[][..], |part| &part.revisions);
         let is_new = !revisions.iter().map(Arc::as_ptr).eq(known.iter().map(Arc::as_ptr));
-        Part { app, revisions, is_new }
+        DeployPart { app, revisions, is_new }
     }
 }
 
-impl Done {
+impl TenantResult {
     /// Goes on with what there was of an app that is refused, if there was anything.
-    fn keep(&mut self, before: &[Part], home: Option<&Path>, name: Option<&AppName>) {
-        let is_it = |part: &&Part| match (&part.app.home, home) {
+    fn keep(&mut self, before: &[DeployPart], home: Option<&Path>, name: Option<&AppName>) {
+        let is_it = |part: &&DeployPart| match (&part.app.home, home) {
             (Some(known), Some(home)) => known == home,
             (None, None) => Some(&part.app.name) == name,
             (Some(_), None) | (None, Some(_)) => false,
@@ -266,14 +271,14 @@ impl Done {
     /// Takes out what cannot stand side by side: of two apps whose routes clash the later one if it is new, or else the other
     /// if that is, which goes on with what it had. Only where neither is new, because the tenant's host names have changed,
     /// the later one is gone.
-    fn settle(&mut self, hosts: &Hosts, before: &[Part]) {
+    fn settle(&mut self, hosts: &Hosts, before: &[DeployPart]) {
         loop {
             let losers = self.losers(hosts);
             if losers.is_empty() {
                 return;
             }
             for index in losers.into_iter().rev() {
-                let Part { app, is_new, .. } = self.parts.remove(index);
+                let DeployPart { app, is_new, .. } = self.parts.remove(index);
                 if is_new {
                     self.keep(before, app.home.as_deref(), Some(&app.name));
                 }

@@ -16,7 +16,7 @@ use lacewing_sandbox::{
 use lacewing_telemetry::{Origin, metrics::FunctionKey};
 use serde::{Deserialize, Serialize};
 
-use super::{ComponentForm, Head};
+use super::{ComponentForm, LedgerHead};
 use crate::{
     Deployed, Host,
     deploy::Tenants,
@@ -84,7 +84,7 @@ impl SpecForm {
     }
 }
 
-/// One function. Numbers are places in the lists of the [`Head`].
+/// One function. Numbers are places in the lists of the [`LedgerHead`].
 #[derive(Serialize, Deserialize)]
 pub(super) struct FunctionForm {
     tenant: u32,
@@ -120,7 +120,7 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    pub(super) fn function(&mut self, head: &mut Head, revision: &Revision) -> FunctionForm {
+    pub(super) fn function(&mut self, head: &mut LedgerHead, revision: &Revision) -> FunctionForm {
         let Origin { tenant, app, function, revision: id, .. } = &*revision.origin;
         if self.tenants.is_empty() {
             let names = (0_u32..).zip(&head.tenants);
@@ -173,7 +173,7 @@ pub(super) struct Restored {
 
 pub(super) fn restore(
     host: &Arc<Host>,
-    head: &Head,
+    head: &LedgerHead,
     functions: impl Iterator<Item = Result<FunctionForm, Malformed>>,
 ) -> Result<Restored, Malformed> {
     let current = host.deployed();

@@ -103,7 +103,11 @@ fn a_tenant_reads_only_what_the_operator_names() {
     };
     assert_eq!(value("A = { from_file = \"own\" }", &none), "own");
     for names in [SET, "CARGO_PKG_*"] {
-        assert_eq!(value(&from_env, &tenants(&[names], Vec::new())), env!("CARGO_PKG_NAME"), "{names}");
+        assert_eq!(
+            value(&from_env, &tenants(&[names], Vec::new())),
+            env!("CARGO_PKG_NAME"),
+            "{names}"
+        );
     }
     assert!(read(dir.path(), &from_env, &tenants(&["CARGO_PKG", "PKG_*"], Vec::new())).is_err());
     let some = tenants(&[], vec![elsewhere.path().canonicalize().unwrap()]);

@@ -104,7 +104,7 @@ pub struct Residency {
     resident_bytes: AtomicU64,
     /// By the revision's address, which stays its own as long as it is being loaded.
     loading: Mutex<HashMap<usize, Loading>>,
-    order: Mutex<Order<Loaded>>,
+    order: Mutex<Order<RevisionLoad>>,
     loads: Arc<Loads>,
     /// One at a time: a second thread that waits for the compiler would only be one less for others' loads.
     recompilations: Arc<Loads>,
@@ -270,7 +270,7 @@ impl Residency {
         if let Some(before) = &before {
             self.leave(place, before);
         }
-        order.add(&place.stake, Loaded { revision: Arc::downgrade(revision), loaded });
+        order.add(&place.stake, RevisionLoad { revision: Arc::downgrade(revision), loaded });
         // With no lock held: unmapping takes its time.
         drop(order);
         drop(before);
@@ -315,7 +315,7 @@ impl Residency {
         self.loading.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn order(&self) -> MutexGuard<'_, Order<Loaded>> {
+    fn order(&self) -> MutexGuard<'_, Order<RevisionLoad>> {
         self.order.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -346,12 +346,12 @@ impl Drop for Place {
 
 /// A load of a revision, which is resident until it is evicted, replaced or gone.
 #[derive(Clone)]
-struct Loaded {
+struct RevisionLoad {
     revision: Weak<Revision>,
     loaded: u64,
 }
 
-impl Entry for Loaded {
+impl Entry for RevisionLoad {
     fn used(&self) -> Option<u64> {
         let revision = self.revision.upgrade()?;
         let place = &revision.place;

@@ -56,14 +56,14 @@ pub struct Admission {
 
 /// The resources that one invocation holds. Dropping the permit gives them back.
 #[derive(Debug)]
-pub struct Permit {
+pub struct InvocationPermit {
     turn: Option<Turn>,
     _slot: Slot,
     _tenant: QuotaPermit,
     _function: QuotaPermit,
 }
 
-impl Permit {
+impl InvocationPermit {
     /// The turn on a core that the invocation begins with, if it needs one. An invocation that does not begin at once drops it.
     pub fn take_turn(&mut self) -> Option<Turn> {
         self.turn.take()
@@ -72,7 +72,7 @@ impl Permit {
 
 /// A refusal of an invocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
+pub struct AdmissionRefusal {
     /// `throttled` or `load_shed`.
     pub outcome: Outcome,
     /// The limit, in words for the client.
@@ -139,7 +139,7 @@ impl Admission {
         tenant: &Arc<Tenant>,
         function: &Arc<Quota>,
         memory_mib: u32,
-    ) -> Result<Permit, Refused> {
+    ) -> Result<InvocationPermit, AdmissionRefusal> {
         // Each invocation needs some memory, and would begin in vain.
         if !tenant.lane().memory().has_room(0) {
             return Err(load_shed(MEMORY_FULL)(RETRY_AFTER));
@@ -165,7 +165,7 @@ impl Admission {
         tenant: &Tenant,
         function: &Quota,
         patience: Duration,
-    ) -> Result<Duration, Refused> {
+    ) -> Result<Duration, AdmissionRefusal> {
         let mut pause = function.take_rate(patience).map_err(throttled(FUNCTION_RATE))?;
         match tenant.quota().take_rate(patience) {
             Ok(wait) => pause = pause.max(wait),
@@ -196,14 +196,14 @@ impl Admission {
         tenant: &Arc<Tenant>,
         function: &Arc<Quota>,
         memory_mib: u32,
-    ) -> Option<Permit> {
+    ) -> Option<InvocationPermit> {
         if !tenant.lane().has_credit() {
             return None;
         }
         let _function = function.try_enter(memory_mib)?;
         let _tenant = tenant.quota().try_enter(memory_mib)?;
         let _slot = self.slots.try_enter(tenant)?;
-        Some(Permit { turn: None, _slot, _tenant, _function })
+        Some(InvocationPermit { turn: None, _slot, _tenant, _function })
     }
 
     async fn wait(
@@ -213,7 +213,7 @@ impl Admission {
         tenant: &Arc<Tenant>,
         function: &Arc<Quota>,
         memory_mib: u32,
-    ) -> Result<Permit, Refused> {
+    ) -> Result<InvocationPermit, AdmissionRefusal> {
         let mut queued = Queued { admission: self, tenant, until, place: None };
         if !pause.is_zero() {
             queued.take_place(|| throttled(QUEUE_FULL)(pause))?;
@@ -239,7 +239,7 @@ impl Admission {
             .enter(self.slots.try_enter(tenant), || self.slots.enter(tenant), of_host)
             .await?;
         let turn = queued.turn(tenant.lane()).await?;
-        Ok(Permit { turn, _slot, _tenant, _function })
+        Ok(InvocationPermit { turn, _slot, _tenant, _function })
     }
 }
 
@@ -248,7 +248,7 @@ struct Queued<'a> {
     admission: &'a Admission,
     tenant: &'a Tenant,
     until: Instant,
-    place: Option<Place<'a>>,
+    place: Option<QueuePlace<'a>>,
 }
 
 impl Queued<'_> {
@@ -257,18 +257,18 @@ impl Queued<'_> {
         &mut self,
         at_once: Option<T>,
         wait: impl FnOnce() -> F,
-        refused: impl Fn() -> Refused,
-    ) -> Result<T, Refused> {
+        refused: impl Fn() -> AdmissionRefusal,
+    ) -> Result<T, AdmissionRefusal> {
         if let Some(entered) = at_once {
             return Ok(entered);
         }
-        self.take_place(|| Refused { reason: QUEUE_FULL, ..refused() })?;
+        self.take_place(|| AdmissionRefusal { reason: QUEUE_FULL, ..refused() })?;
         let entry = wait();
         timeout_at(self.until, entry).await.map_err(|_| refused())
     }
 
     /// A turn on a core, for a tenant that has taken more than its share of them.
-    async fn turn(&mut self, lane: &Arc<Lane>) -> Result<Option<Turn>, Refused> {
+    async fn turn(&mut self, lane: &Arc<Lane>) -> Result<Option<Turn>, AdmissionRefusal> {
         if lane.has_credit() {
             return Ok(None);
         }
@@ -279,36 +279,39 @@ impl Queued<'_> {
         Ok(Some(turn))
     }
 
-    fn take_place(&mut self, refused: impl FnOnce() -> Refused) -> Result<(), Refused> {
+    fn take_place(
+        &mut self,
+        refused: impl FnOnce() -> AdmissionRefusal,
+    ) -> Result<(), AdmissionRefusal> {
         if self.place.is_some() {
             return Ok(());
         }
         let Admission { waiting, queue, .. } = self.admission;
         let place = self.tenant.wait(queue.length).ok_or_else(refused)?;
         waiting.fetch_add(1, Relaxed);
-        self.place = Some(Place { waiting, _of_tenant: place });
+        self.place = Some(QueuePlace { waiting, _of_tenant: place });
         Ok(())
     }
 }
 
 /// A place among the waiting requests of the host and of the tenant.
-struct Place<'a> {
+struct QueuePlace<'a> {
     waiting: &'a AtomicU32,
     _of_tenant: WaitingPlace<'a>,
 }
 
-impl Drop for Place<'_> {
+impl Drop for QueuePlace<'_> {
     fn drop(&mut self) {
         self.waiting.fetch_sub(1, Relaxed);
     }
 }
 
-fn throttled(reason: &'static str) -> impl Fn(Duration) -> Refused {
-    move |retry_after| Refused { outcome: Outcome::Throttled, reason, retry_after }
+fn throttled(reason: &'static str) -> impl Fn(Duration) -> AdmissionRefusal {
+    move |retry_after| AdmissionRefusal { outcome: Outcome::Throttled, reason, retry_after }
 }
 
-fn load_shed(reason: &'static str) -> impl Fn(Duration) -> Refused {
-    move |retry_after| Refused { outcome: Outcome::LoadShed, reason, retry_after }
+fn load_shed(reason: &'static str) -> impl Fn(Duration) -> AdmissionRefusal {
+    move |retry_after| AdmissionRefusal { outcome: Outcome::LoadShed, reason, retry_after }
 }
 
 #[cfg(test)]

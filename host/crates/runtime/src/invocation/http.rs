@@ -194,7 +194,7 @@ fn charged(response: Response<Body>, account: &Arc<Share>) -> Result<Response<Bo
 }
 
 /// The head of a response, and where its body comes out.
-struct Head {
+struct ResponseHead {
     response: Response<()>,
     /// Bytes of the body, where the guest has said so.
     declared: Option<u64>,
@@ -205,7 +205,7 @@ struct Head {
     failed: Option<Outcome>,
 }
 
-impl Head {
+impl ResponseHead {
     /// Whether its status alone tells the client that there is no answer.
     fn is_failure(&self) -> bool {
         self.response.status().is_server_error()
@@ -217,7 +217,7 @@ async fn run(
     mut running: Running<Serving>,
     request: Request<RequestStream>,
     method: Method,
-    respond: oneshot::Sender<Head>,
+    respond: oneshot::Sender<ResponseHead>,
     progress: Arc<Progress>,
 ) -> Outcome {
     running.progress = Some(progress.clone());
@@ -260,8 +260,8 @@ async fn run(
 
 /// A head that is ready to be sent.
 struct Answering<'a> {
-    head: Head,
-    respond: oneshot::Sender<Head>,
+    head: ResponseHead,
+    respond: oneshot::Sender<ResponseHead>,
     /// Set to what was sent.
     status: &'a mut Option<u16>,
 }
@@ -386,7 +386,7 @@ fn open(
     progress: &Arc<Progress>,
     limits: &Limits,
     bodies: Arc<Share>,
-) -> Result<Head, Fault> {
+) -> Result<ResponseHead, Fault> {
     let declared = response::check_head(&mut response, limits)
         .map_err(|error| bad_response(error.to_string()))?;
     let (parts, body) = response.into_parts();
@@ -395,7 +395,7 @@ fn open(
     let promised = declared.filter(|_| !unread);
     let outlet = Outlet::new(body, progress.clone(), promised, limit_bytes, limits, bodies);
     let response = Response::from_parts(parts, ());
-    Ok(Head { response, declared, outlet: Arc::new(outlet), unread, failed: None })
+    Ok(ResponseHead { response, declared, outlet: Arc::new(outlet), unread, failed: None })
 }
 
 /// How a guest that had sent a head ended.
@@ -453,8 +453,8 @@ fn streamed_limit(limit_bytes: Option<u64>) -> u64 {
 }
 
 /// Attaches the guest to its body. Where nobody gets that, it runs on by itself.
-fn deliver(head: Head, mut guard: AbortOnDrop) -> Response<Body> {
-    let Head { mut response, mut declared, outlet, unread, failed } = head;
+fn deliver(head: ResponseHead, mut guard: AbortOnDrop) -> Response<Body> {
+    let ResponseHead { mut response, mut declared, outlet, unread, failed } = head;
     let guest = guard.0.take();
     if let Some(outcome) = failed {
         // As much of the body as there is.

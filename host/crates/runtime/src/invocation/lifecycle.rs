@@ -11,7 +11,7 @@ use lacewing_sandbox::{Fault, Refusal, Sandbox, Spec, capability::egress::Propag
 use lacewing_telemetry::{Context, GuestLog, Record, Subject, Usage};
 
 use super::{
-    Failure, Invoker, Permit,
+    Failure, InvocationPermit, Invoker,
     making::{Making, Used},
     stream::Progress,
 };
@@ -154,12 +154,12 @@ pub(super) struct Running<S: Used = Sandbox> {
     unrecorded: Unrecorded,
     log: Arc<GuestLog>,
     started: Instant,
-    _permit: Permit,
+    _permit: InvocationPermit,
 }
 
 /// The rest of an invocation that has ended.
 #[derive(Clone, Debug)]
-pub(super) struct Ended {
+pub(super) struct EndedInvocation {
     pub(super) outcome: Outcome,
     pub(super) detail: Option<String>,
     pub(super) usage: Usage,
@@ -177,13 +177,13 @@ impl<S: Used> Running<S> {
     }
 
     /// Records the end. The sandbox goes with it.
-    pub(super) fn end(mut self, result: Result<(), &Fault>) -> Ended {
+    pub(super) fn end(mut self, result: Result<(), &Fault>) -> EndedInvocation {
         let (outcome, detail) = match result {
             Ok(()) => (Outcome::Ok, None),
             Err(fault) => (fault.outcome, Some(fault.detail.clone())),
         };
         let usage = self.record(outcome, detail.as_deref());
-        Ended { outcome, detail, usage }
+        EndedInvocation { outcome, detail, usage }
     }
 
     fn record(&mut self, outcome: Outcome, detail: Option<&str>) -> Usage {

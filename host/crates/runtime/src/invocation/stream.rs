@@ -158,7 +158,7 @@ impl http_body::Body for RequestBody {
 /// The body of a response, where the guest's end and the connection's meet.
 #[derive(Debug)]
 pub(super) struct Outlet {
-    state: Mutex<State>,
+    state: Mutex<OutletState>,
     progress: Arc<Progress>,
     /// The bytes that the body is to have, where the guest has said so.
     declared: Option<u64>,
@@ -170,7 +170,7 @@ pub(super) struct Outlet {
 }
 
 #[derive(Debug)]
-enum State {
+enum OutletState {
     /// The guest may still write. The first pieces were taken out if the head was held back for that.
     Open { body: ResponseStream, ahead: VecDeque<Frame<Bytes>>, reader: Option<Waker> },
     /// The guest is gone; this is what it left.
@@ -179,10 +179,10 @@ enum State {
     Closed,
 }
 
-impl State {
+impl OutletState {
     /// The body has ended, or broke off. The reader is still to get `rest`, and to be told of `failed`.
-    fn ended(rest: VecDeque<Frame<Bytes>>, failed: Option<CutShort>) -> State {
-        State::Settled { rest, failed, _charged: None }
+    fn ended(rest: VecDeque<Frame<Bytes>>, failed: Option<CutShort>) -> OutletState {
+        OutletState::Settled { rest, failed, _charged: None }
     }
 }
 
@@ -196,7 +196,7 @@ impl Outlet {
         bodies: Arc<Share>,
     ) -> Outlet {
         Outlet {
-            state: Mutex::new(State::Open { body, ahead: VecDeque::new(), reader: None }),
+            state: Mutex::new(OutletState::Open { body, ahead: VecDeque::new(), reader: None }),
             progress,
             declared,
             limit_bytes,
@@ -220,7 +220,9 @@ impl Outlet {
         poll_fn(|cx| {
             let mut state = self.lock();
             loop {
-                let State::Open { body, ahead, .. } = &mut *state else { return Poll::Ready(()) };
+                let OutletState::Open { body, ahead, .. } = &mut *state else {
+                    return Poll::Ready(());
+                };
                 let failed = match ready!(self.poll_next(body, cx)) {
                     Some(Ok(frame)) => {
                         ahead.push_back(frame);
@@ -233,7 +235,7 @@ impl Outlet {
                     None => None,
                 };
                 let breaks_off = failed.is_some();
-                *state = State::ended(std::mem::take(ahead), failed);
+                *state = OutletState::ended(std::mem::take(ahead), failed);
                 return if breaks_off { Poll::Pending } else { Poll::Ready(()) };
             }
         })
@@ -242,7 +244,7 @@ impl Outlet {
 
     /// Makes the pieces that are left all of the body, although its guest has not finished it. To be asked once it is settled.
     pub(super) fn end_here(&self) {
-        if let State::Settled { failed, .. } = &mut *self.lock() {
+        if let OutletState::Settled { failed, .. } = &mut *self.lock() {
             *failed = None;
         }
     }
@@ -278,7 +280,7 @@ impl Outlet {
 
     fn settle_now(&self, cx: &mut Context<'_>) -> bool {
         let mut state = self.lock();
-        let State::Open { body, ahead, reader } = &mut *state else { return true };
+        let OutletState::Open { body, ahead, reader } = &mut *state else { return true };
         let (mut rest, reader) = (std::mem::take(ahead), reader.take());
         let failed = loop {
             match self.poll_next(body, cx) {
@@ -290,7 +292,7 @@ impl Outlet {
         };
         let (rest, failed, charged) = self.charged(rest, failed);
         let complete = failed.is_none();
-        *state = State::Settled { rest, failed, _charged: charged };
+        *state = OutletState::Settled { rest, failed, _charged: charged };
         drop(state);
         if let Some(reader) = reader {
             reader.wake();
@@ -325,19 +327,19 @@ impl Outlet {
         poll_fn(|cx| {
             let mut state = self.lock();
             loop {
-                let State::Open { body, .. } = &mut *state else { return Poll::Pending };
+                let OutletState::Open { body, .. } = &mut *state else { return Poll::Pending };
                 match ready!(Pin::new(&mut *body).poll_frame(cx)) {
                     Some(Ok(frame)) => {
                         left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
                         if left == 0 {
-                            *state = State::Closed;
+                            *state = OutletState::Closed;
                             return Poll::Ready(());
                         }
                     }
                     Some(Err(error)) => {
-                        *state = State::ended(VecDeque::new(), Some(error));
+                        *state = OutletState::ended(VecDeque::new(), Some(error));
                     }
-                    None => *state = State::Closed,
+                    None => *state = OutletState::Closed,
                 }
             }
         })
@@ -347,10 +349,10 @@ impl Outlet {
     fn poll_frame(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutShort>>> {
         let mut state = self.lock();
         match &mut *state {
-            State::Open { ahead, .. } if !ahead.is_empty() => {
+            OutletState::Open { ahead, .. } if !ahead.is_empty() => {
                 Poll::Ready(ahead.pop_front().map(Ok))
             }
-            State::Open { body, reader, .. } => {
+            OutletState::Open { body, reader, .. } => {
                 let piece = self.poll_next(body, cx);
                 if piece.is_pending()
                     && reader.as_ref().is_none_or(|reader| !reader.will_wake(cx.waker()))
@@ -358,14 +360,14 @@ impl Outlet {
                     *reader = Some(cx.waker().clone());
                 }
                 if let Poll::Ready(Some(Err(_))) = piece {
-                    *state = State::ended(VecDeque::new(), None);
+                    *state = OutletState::ended(VecDeque::new(), None);
                 }
                 piece
             }
-            State::Settled { rest, failed, .. } => {
+            OutletState::Settled { rest, failed, .. } => {
                 Poll::Ready(rest.pop_front().map(Ok).or_else(|| failed.take().map(Err)))
             }
-            State::Closed => Poll::Ready(None),
+            OutletState::Closed => Poll::Ready(None),
         }
     }
 
@@ -394,7 +396,7 @@ impl Outlet {
     }
 
     /// The guarded state is valid after every statement.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, OutletState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -458,18 +460,20 @@ impl http_body::Body for GuestBody {
 
     fn is_end_stream(&self) -> bool {
         match &*self.outlet.lock() {
-            State::Open { body, ahead, .. } => {
+            OutletState::Open { body, ahead, .. } => {
                 ahead.is_empty() && body.is_end_stream() && self.outlet.check_length().is_ok()
             }
-            State::Settled { rest, failed, .. } => rest.is_empty() && failed.is_none(),
-            State::Closed => true,
+            OutletState::Settled { rest, failed, .. } => rest.is_empty() && failed.is_none(),
+            OutletState::Closed => true,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &*self.outlet.lock() {
-            State::Open { body, ahead, .. } if ahead.is_empty() => body.size_hint(),
-            State::Open { .. } | State::Settled { .. } | State::Closed => SizeHint::default(),
+            OutletState::Open { body, ahead, .. } if ahead.is_empty() => body.size_hint(),
+            OutletState::Open { .. } | OutletState::Settled { .. } | OutletState::Closed => {
+                SizeHint::default()
+            }
         }
     }
 }
@@ -481,7 +485,7 @@ impl Drop for GuestBody {
             self.outlet.progress.stop(Stop::ReaderGone);
             guest.abort();
         }
-        *self.outlet.lock() = State::Closed;
+        *self.outlet.lock() = OutletState::Closed;
     }
 }
 

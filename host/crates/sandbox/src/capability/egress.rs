@@ -322,7 +322,7 @@ impl Gate {
         }
     }
 
-    /// As [`Gate::send`], but on a connection that is there already: for a fuzz target.
+    /// As a request of the guest, but on a connection that is there already: for a fuzz target.
     pub async fn send_over(
         &mut self,
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,

@@ -47,12 +47,12 @@ const STACK_BYTES: u64 = 512 << 10;
 /// The memories that the core modules of a component define, in their order. Of bytes that cannot be parsed, those before the
 /// error.
 pub fn memory_layouts(component: &[u8]) -> Vec<MemoryLayout> {
-    let mut modules = vec![Module::default()];
+    let mut modules = vec![LayoutModule::default()];
     let mut found = Vec::new();
     for payload in Parser::new(0).parse_all(component).map_while(Result::ok) {
         match payload {
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => {
-                modules.push(Module::default());
+                modules.push(LayoutModule::default());
             }
             Payload::End(_) => found.extend(modules.pop().and_then(|module| module.layout())),
             payload => {
@@ -82,7 +82,7 @@ fn bytes_of(memory: MemoryType) -> Option<u64> {
 
 /// The parts of a core module from which the layout is read.
 #[derive(Default)]
-struct Module {
+struct LayoutModule {
     memory: Option<MemoryType>,
     imported_globals: u32,
     /// The constants that mutable globals of 32 bits begin with, by the globals' indices.
@@ -92,7 +92,7 @@ struct Module {
     grows: bool,
 }
 
-impl Module {
+impl LayoutModule {
     fn section(&mut self, payload: Payload<'_>) -> wasmparser::Result<()> {
         match payload {
             Payload::MemorySection(memories) => {

@@ -111,7 +111,7 @@ impl<'a> Instrumented<'a> {
 /// The parts that the instrumentation does not look for by itself.
 fn check(bytes: &[u8]) -> Result<(), SnapshotError> {
     let invalid = |error: wasmparser::BinaryReaderError| unsupported(error.to_string());
-    let mut module = Module::default();
+    let mut module = SnapshotModule::default();
     for payload in Parser::new(0).parse_all(bytes) {
         let payload = payload.map_err(invalid)?;
         match &payload {
@@ -122,7 +122,7 @@ fn check(bytes: &[u8]) -> Result<(), SnapshotError> {
                     }
                 }
             }
-            Payload::ModuleSection { .. } => module = Module::default(),
+            Payload::ModuleSection { .. } => module = SnapshotModule::default(),
             _ => module.section(&payload).map_err(invalid)?,
         }
         if let Payload::End(_) = payload
@@ -136,7 +136,7 @@ fn check(bytes: &[u8]) -> Result<(), SnapshotError> {
 
 /// The relevant parts of a core module.
 #[derive(Default)]
-struct Module {
+struct SnapshotModule {
     memories: u32,
     wide: bool,
     shared: bool,
@@ -145,7 +145,7 @@ struct Module {
     reserved: bool,
 }
 
-impl Module {
+impl SnapshotModule {
     fn section(&mut self, payload: &Payload<'_>) -> wasmparser::Result<()> {
         match payload {
             Payload::MemorySection(memories) => {

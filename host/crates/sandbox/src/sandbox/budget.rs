@@ -70,7 +70,7 @@ pub(super) struct Consumption {
     /// The lane that pays. None: no tenant pays, and the guest takes no turns.
     lane: OnceLock<Arc<Lane>>,
     has_turn: AtomicBool,
-    turn: Mutex<Option<Held>>,
+    turn: Mutex<Option<HeldTurn>>,
     /// The code of the limit for which the guest is to be stopped; 0 for none.
     stop: AtomicU8,
     /// Whether one poll took longer than ticks let it.
@@ -86,7 +86,7 @@ const LONGEST_STEP: Duration = TICK.saturating_mul(20);
 
 /// A turn, and the CPU time that had been spent when it began.
 #[derive(Debug)]
-struct Held {
+struct HeldTurn {
     turn: Turn,
     since: Duration,
 }
@@ -189,12 +189,12 @@ impl Consumption {
         }
     }
 
-    fn turn(&self) -> MutexGuard<'_, Option<Held>> {
+    fn turn(&self) -> MutexGuard<'_, Option<HeldTurn>> {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn hold(&self, turn: Turn, since: Duration) {
-        *self.turn() = Some(Held { turn, since });
+        *self.turn() = Some(HeldTurn { turn, since });
         self.has_turn.store(true, Ordering::Relaxed);
     }
 
@@ -204,7 +204,7 @@ impl Consumption {
             return None;
         }
         self.has_turn.store(false, Ordering::Relaxed);
-        let Held { mut turn, since } = self.turn().take()?;
+        let HeldTurn { mut turn, since } = self.turn().take()?;
         turn.set_used(spent.saturating_sub(since));
         Some(turn)
     }

@@ -200,7 +200,7 @@ pub(super) async fn exchange_03(
     };
     let response = accessor.with(|access| response.into_http(access, io))?;
     let (body_done, read) = oneshot::channel();
-    let response = response.map(|body| from_wasi(Watched { body, _done: body_done }));
+    let response = response.map(|body| from_wasi(WatchedBody { body, _done: body_done }));
     let _ = respond.send(response);
     sent.store(true, Relaxed);
     // The guest's tasks write the body, and the store's event loop moves it: both until the reader is done.
@@ -245,12 +245,12 @@ fn cut_short(error: WasiHttpError) -> CutShort {
 }
 
 /// A body whose end, or whose reader's, is seen by the other half of `_done`.
-struct Watched {
+struct WatchedBody {
     body: WasiBody,
     _done: oneshot::Sender<()>,
 }
 
-impl http_body::Body for Watched {
+impl http_body::Body for WatchedBody {
     type Data = Bytes;
     type Error = WasiHttpError;
 

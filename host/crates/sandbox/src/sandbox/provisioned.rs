@@ -43,7 +43,7 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// The sandboxes that are ready for one revision. Dropping it drops them.
 pub struct Provisioned {
-    ready: Mutex<Vec<Ready>>,
+    ready: Mutex<Vec<ReadySandbox>>,
     wake: Arc<Notify>,
     started: AtomicBool,
     closed: AtomicBool,
@@ -53,7 +53,7 @@ pub struct Provisioned {
     metrics: Arc<FunctionMetrics>,
 }
 
-struct Ready {
+struct ReadySandbox {
     store: Store<State>,
     made: Made,
     program: Arc<Program>,
@@ -135,7 +135,7 @@ impl Provisioned {
     ) -> Option<Sandbox> {
         let taken = self.ready().pop();
         self.wake.notify_one();
-        let Some(Ready { mut store, made, program, _slot }) = taken else {
+        let Some(ReadySandbox { mut store, made, program, _slot }) = taken else {
             self.metrics.tally(Tally::ProvisionedMissed);
             return None;
         };
@@ -155,7 +155,7 @@ impl Provisioned {
         })
     }
 
-    fn ready(&self) -> MutexGuard<'_, Vec<Ready>> {
+    fn ready(&self) -> MutexGuard<'_, Vec<ReadySandbox>> {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -192,7 +192,7 @@ impl Provisioned {
         program: &Arc<Program>,
         log: &Arc<GuestLog>,
         slot: Lease,
-    ) -> Result<Ready, Obstacle> {
+    ) -> Result<ReadySandbox, Obstacle> {
         let deadline = Instant::now() + self.spec.limits.deadline;
         let mut sandbox = Sandbox::new(
             &self.engines,
@@ -211,7 +211,7 @@ impl Provisioned {
         }
         let http = program.exports().http.then(|| HttpFunction::new(&mut store, &instance));
         let made = Made { instance, http: http.and_then(Result::ok) };
-        Ok(Ready { store, made, program: program.clone(), _slot: slot })
+        Ok(ReadySandbox { store, made, program: program.clone(), _slot: slot })
     }
 }
 

@@ -91,7 +91,7 @@ pub(super) struct Instance {
     /// The event loop that its task is on.
     home: Option<usize>,
     /// Locked after the pool's list.
-    load: Mutex<Load>,
+    load: Mutex<InstanceLoad>,
     /// Calls that its task has not begun. `None` once it begins no more.
     inbox: Mutex<Option<VecDeque<Call>>>,
     /// Invocations that it serves at the same time, at the most.
@@ -122,7 +122,7 @@ struct Ended {
 }
 
 #[derive(Debug, Default)]
-struct Load {
+struct InstanceLoad {
     /// Invocations that hold a seat.
     seats: u32,
     /// And that ever did.
@@ -276,7 +276,7 @@ impl Reused {
             spec: self.spec.clone(),
             engines: self.engines.clone(),
             home: event_loop::here(),
-            load: Mutex::new(Load { seats: 1, served: 1, ..Load::default() }),
+            load: Mutex::new(InstanceLoad { seats: 1, served: 1, ..InstanceLoad::default() }),
             inbox: Mutex::new(Some(VecDeque::new())),
             // One call of wasi:http 0.2 has the store for itself, and fuel is counted by store.
             concurrent: match program.wasi_03.is_some() && self.spec.limits.fuel.is_none() {
@@ -357,7 +357,7 @@ impl Drop for Kept {
 }
 
 impl Instance {
-    fn load(&self) -> MutexGuard<'_, Load> {
+    fn load(&self) -> MutexGuard<'_, InstanceLoad> {
         self.load.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

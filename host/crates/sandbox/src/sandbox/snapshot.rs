@@ -109,7 +109,7 @@ const SHOWN_BYTES: usize = 1024;
 /// The growth of a memory by being read.
 const READ_BYTES: usize = 64 << 10;
 
-struct State {
+struct InitState {
     limiter: Limiter,
     limits: Limits,
     deadline: Instant,
@@ -119,7 +119,7 @@ struct State {
     is_spent: bool,
 }
 
-impl WasiView for State {
+impl WasiView for InitState {
     /// A guest that calls the host without end meets no tick. It loses its handles once its CPU budget is spent.
     fn ctx(&mut self) -> WasiCtxView<'_> {
         let spent = budget::spent_at_call().map(|(spent, _)| spent);
@@ -133,13 +133,13 @@ impl WasiView for State {
     }
 }
 
-impl IoView for State {
+impl IoView for InitState {
     fn table(&mut self) -> &mut ResourceTable {
         &mut self.table
     }
 }
 
-impl InitData for State {}
+impl InitData for InitState {}
 
 /// Calls the init of `loaded`, which is what `instrumented` was compiled to, and takes the snapshot. For a thread that does not
 /// serve.
@@ -179,7 +179,7 @@ fn mismatch(error: wasmtime::Error) -> InitError {
     InitError::Snapshot(SnapshotError::Unsupported(shortened(format!("{error:#}"), SHOWN_BYTES)))
 }
 
-fn classify(error: &wasmtime::Error, state: &State) -> InitError {
+fn classify(error: &wasmtime::Error, state: &InitState) -> InitError {
     if let Some(Denied { interface, function }) = error.downcast_ref::<Denied>() {
         let import = match interface.as_str() {
             "" => function.clone(),
@@ -202,7 +202,7 @@ fn classify(error: &wasmtime::Error, state: &State) -> InitError {
     ))
 }
 
-fn stopped(stop: Stop, state: &State) -> InitError {
+fn stopped(stop: Stop, state: &InitState) -> InitError {
     match stop {
         Stop::Cpu => InitError::TooSlow { limit_ms: state.limits.init_cpu.as_millis() },
         Stop::Step | Stop::Deadline | Stop::Held | Stop::CalledIn => {
@@ -211,7 +211,7 @@ fn stopped(stop: Stop, state: &State) -> InitError {
     }
 }
 
-fn store(engine: &Engine, spec: InitSpec, log: &Arc<GuestLog>) -> Store<State> {
+fn store(engine: &Engine, spec: InitSpec, log: &Arc<GuestLog>) -> Store<InitState> {
     let InitSpec { mut limits, env } = spec;
     // The instrumentation is one more.
     limits.instances = limits.instances.saturating_add(1);
@@ -222,7 +222,7 @@ fn store(engine: &Engine, spec: InitSpec, log: &Arc<GuestLog>) -> Store<State> {
     let limiter = Limiter::new(&limits);
     let handles = limits.handles as usize;
     let mut store =
-        Store::new(engine, State { limiter, limits, deadline, wasi, table, is_spent: false });
+        Store::new(engine, InitState { limiter, limits, deadline, wasi, table, is_spent: false });
     store.limiter(|state| &mut state.limiter);
     store.set_hostcall_fuel(HOSTCALL_BYTES);
     store.set_max_component_handles(handles);
@@ -232,7 +232,7 @@ fn store(engine: &Engine, spec: InitSpec, log: &Arc<GuestLog>) -> Store<State> {
 }
 
 #[allow(clippy::needless_pass_by_value)]
-fn on_tick(ctx: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {
+fn on_tick(ctx: StoreContextMut<'_, InitState>) -> wasmtime::Result<UpdateDeadline> {
     let state = ctx.data();
     if budget::spent_at_tick() >= state.limits.init_cpu {
         return Err(Stop::Cpu.into());
@@ -244,7 +244,7 @@ fn on_tick(ctx: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> 
 }
 
 /// The imports that an init may use, and for everything else that `component` imports a function that refuses.
-fn linker(component: &Component, tasks: bool) -> wasmtime::Result<Linker<State>> {
+fn linker(component: &Component, tasks: bool) -> wasmtime::Result<Linker<InitState>> {
     let engine = component.engine();
     let mut linker = Linker::new(engine);
     capability::link_for_init(&mut linker, tasks)?;
@@ -280,10 +280,10 @@ fn resource(item: &ComponentItem) -> Option<ResourceType> {
 }
 
 /// Every resource that no guest can ever have.
-enum Never {}
+enum NoResource {}
 
 fn deny(
-    linker: &mut Linker<State>,
+    linker: &mut Linker<InitState>,
     interface: &str,
     ty: &ComponentInstance,
     seen: &mut Vec<ResourceType>,
@@ -298,14 +298,14 @@ fn deny(
             && !seen.contains(&ty)
         {
             seen.push(ty);
-            instance.resource(name, ResourceType::host::<Never>(), |_, _| Ok(()))?;
+            instance.resource(name, ResourceType::host::<NoResource>(), |_, _| Ok(()))?;
         }
     }
     Ok(())
 }
 
 fn deny_function(
-    linker: &mut LinkerInstance<'_, State>,
+    linker: &mut LinkerInstance<'_, InitState>,
     interface: &str,
     name: &str,
     ty: &ComponentFunc,
@@ -322,7 +322,7 @@ fn deny_function(
 
 async fn read(
     instrumented: &Instrumented<'_>,
-    store: &mut Store<State>,
+    store: &mut Store<InitState>,
     instance: Instance,
 ) -> Result<Vec<u8>, InitError> {
     store.set_hostcall_fuel(usize::MAX);
@@ -338,7 +338,7 @@ async fn read(
 
 /// Reads the exports of the instrumentation. Parts that could not be read are empty, and `error` says why.
 struct Reader<'a> {
-    store: &'a mut Store<State>,
+    store: &'a mut Store<InitState>,
     instance: Instance,
     // Each is asked for twice, and reading one makes it a page larger.
     memories: HashMap<String, Vec<u8>>,
@@ -350,7 +350,7 @@ impl Reader<'_> {
         &mut self,
         instance: &str,
         function: &str,
-        take: impl FnOnce(&Store<State>, R) -> U,
+        take: impl FnOnce(&Store<InitState>, R) -> U,
     ) -> Option<U> {
         let result = self.try_call::<R>(instance, function).await;
         match result {
@@ -387,7 +387,8 @@ impl ReadState for Reader<'_> {
         contents: impl FnOnce(&[u8]) + Send,
     ) {
         if !self.memories.contains_key(func) {
-            let copy = |store: &Store<State>, list: WasmList<u8>| list.as_le_slice(store).to_vec();
+            let copy =
+                |store: &Store<InitState>, list: WasmList<u8>| list.as_le_slice(store).to_vec();
             let bytes = self.call(instance, func, copy).await.unwrap_or_default();
             self.memories.insert(func.to_owned(), bytes);
         }

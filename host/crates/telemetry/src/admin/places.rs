@@ -40,11 +40,11 @@ pub(super) struct Places {
 struct Taken {
     next: u64,
     /// By number: the connection that came first is the first.
-    connections: BTreeMap<u64, Connection>,
+    connections: BTreeMap<u64, AdminConnection>,
 }
 
 #[derive(Debug)]
-struct Connection {
+struct AdminConnection {
     /// Whether its request is whole and its response, or the next piece of it, is not there yet.
     served: bool,
     /// Since when its client is waited for. None: it is served, or was not looked at yet.
@@ -57,7 +57,7 @@ struct Connection {
 
 impl Taken {
     /// Ends the connection that has waited longest, of those that are meant. False: none of them waits.
-    fn push_out(&mut self, meant: impl Fn(&Connection) -> bool) -> bool {
+    fn push_out(&mut self, meant: impl Fn(&AdminConnection) -> bool) -> bool {
         let waiting = self.connections.values_mut().filter(|one| one.end.is_some() && meant(one));
         let waiting = waiting.filter(|one| one.waits_since.is_some());
         let Some(longest) = waiting.min_by_key(|one| one.waits_since) else { return false };
@@ -103,7 +103,7 @@ impl Places {
         taken.next += 1;
         let (end, ended) = oneshot::channel();
         let (waits_since, end) = (None, Some(end));
-        let connection = Connection { served: false, waits_since, scrapes: false, end };
+        let connection = AdminConnection { served: false, waits_since, scrapes: false, end };
         taken.connections.insert(number, connection);
         Some((Arc::new(Place { places: self.clone(), number }), ended))
     }
@@ -149,7 +149,7 @@ impl Place {
     /// client.
     pub(super) fn scrapes(&self) -> bool {
         let mut taken = self.places.lock();
-        let scraping = |one: &Connection| one.scrapes && one.end.is_some();
+        let scraping = |one: &AdminConnection| one.scrapes && one.end.is_some();
         let full =
             taken.connections.values().filter(|one| scraping(one)).count() >= self.places.scrapes;
         if full && !taken.push_out(|one| one.scrapes) {

@@ -15,7 +15,7 @@ use crate::{
     LogTotals, Origin, Usage,
     metrics::{
         figures::{Figure, Figures, Tally},
-        series::{Series, SeriesSet},
+        series::{FunctionSeries, SeriesSet},
         tenant::TenantFigures,
     },
 };
@@ -50,7 +50,7 @@ impl FunctionKey {
 pub struct FunctionMetrics {
     pub(super) key: FunctionKey,
     /// The series that count its invocations. Nothing before the first one, and where it is to ask again.
-    pub(super) series: ArcSwapOption<Series>,
+    pub(super) series: ArcSwapOption<FunctionSeries>,
     pub(super) tenant: Arc<TenantFigures>,
     /// Sandboxes that are ready, made ahead.
     ready: OnceLock<AtomicU64>,

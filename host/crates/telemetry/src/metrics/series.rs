@@ -49,7 +49,7 @@ type Key = (AppName, FunctionName);
 
 /// The series of one function, or of those of a tenant that are counted together.
 #[derive(Debug)]
-pub(super) struct Series {
+pub(super) struct FunctionSeries {
     pub(super) tenant: TenantName,
     /// The function; none where several are counted together.
     pub(super) key: Option<Key>,
@@ -65,12 +65,12 @@ pub(super) struct Series {
 #[derive(Debug)]
 pub(super) struct SeriesSet {
     most: usize,
-    state: Mutex<State>,
+    state: Mutex<SeriesState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    tenants: BTreeMap<TenantName, Tenant>,
+struct SeriesState {
+    tenants: BTreeMap<TenantName, TenantSeries>,
     /// Functions that have series of their own.
     own: usize,
     /// Series that have ended.
@@ -78,20 +78,20 @@ struct State {
 }
 
 #[derive(Debug)]
-struct Tenant {
+struct TenantSeries {
     share: Weight,
     figures: Arc<TenantFigures>,
     functions: HashMap<Key, Weak<FunctionMetrics>>,
     /// The series of single functions, the youngest last.
-    own: Vec<Arc<Series>>,
-    merged: Option<Arc<Series>>,
+    own: Vec<Arc<FunctionSeries>>,
+    merged: Option<Arc<FunctionSeries>>,
     /// The one that ended first at the front.
-    ended: VecDeque<Ended>,
+    ended: VecDeque<EndedSeries>,
 }
 
 #[derive(Debug)]
-struct Ended {
-    series: Arc<Series>,
+struct EndedSeries {
+    series: Arc<FunctionSeries>,
     /// Whether no thread can be counting in them any more.
     is_still: bool,
 }
@@ -115,7 +115,7 @@ pub(super) struct ShownTenant {
 
 #[derive(Debug)]
 pub(super) struct ShownSeries {
-    pub(super) series: Arc<Series>,
+    pub(super) series: Arc<FunctionSeries>,
     /// Sandboxes that are ready, made ahead, where there may be some.
     pub(super) ready: Option<u64>,
     /// Instances that are used again, where there may be some.
@@ -125,9 +125,9 @@ pub(super) struct ShownSeries {
     is_last: bool,
 }
 
-impl Series {
-    fn new(tenant: &TenantName, key: Option<Key>) -> Arc<Series> {
-        Arc::new(Series {
+impl FunctionSeries {
+    fn new(tenant: &TenantName, key: Option<Key>) -> Arc<FunctionSeries> {
+        Arc::new(FunctionSeries {
             tenant: tenant.clone(),
             key,
             figures: Figures::default(),
@@ -151,7 +151,8 @@ impl SeriesSet {
         share: &Weight,
     ) -> Arc<FunctionMetrics> {
         let mut state = self.state();
-        let tenant = state.tenants.entry(key.tenant.clone()).or_insert_with(|| Tenant::new(share));
+        let tenant =
+            state.tenants.entry(key.tenant.clone()).or_insert_with(|| TenantSeries::new(share));
         // Another one, if the tenant was gone for a while.
         tenant.share = share.clone();
         let name = (key.app.clone(), key.function.clone());
@@ -169,7 +170,7 @@ impl SeriesSet {
     }
 
     /// Gives a function series to be counted in.
-    pub(super) fn seat(&self, function: &FunctionMetrics) -> Arc<Series> {
+    pub(super) fn seat(&self, function: &FunctionMetrics) -> Arc<FunctionSeries> {
         let mut state = self.state();
         // Another thread may have been first.
         if let Some(series) = function.series.load_full() {
@@ -231,7 +232,7 @@ impl SeriesSet {
             if *is_last && let Some(tenant) = state.tenants.get_mut(&series.tenant) {
                 let before = tenant.ended.len();
                 // It may have gone on, and ended once more, since.
-                let is_it = |one: &Ended| one.is_still && Arc::ptr_eq(&one.series, series);
+                let is_it = |one: &EndedSeries| one.is_still && Arc::ptr_eq(&one.series, series);
                 tenant.ended.retain(|ended| !is_it(ended));
                 let gone = before - tenant.ended.len();
                 state.ended -= gone;
@@ -240,7 +241,7 @@ impl SeriesSet {
         state.forget_tenants();
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, SeriesState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -252,13 +253,13 @@ impl SeriesSet {
     }
 }
 
-impl State {
+impl SeriesState {
     /// Series for a function, and the function that was pushed out for it.
     fn seat(
         &mut self,
         key: &FunctionKey,
         most: usize,
-    ) -> (Arc<Series>, Option<Arc<FunctionMetrics>>) {
+    ) -> (Arc<FunctionSeries>, Option<Arc<FunctionMetrics>>) {
         let name = (key.app.clone(), key.function.clone());
         let mut pushed = None;
         if self.own >= most {
@@ -277,7 +278,7 @@ impl State {
 
     /// The tenant that has to give up series for one more of `newcomer`'s, if one has to.
     fn largest(&self, newcomer: &TenantName) -> Option<TenantName> {
-        let portion = |(name, tenant): (&TenantName, &Tenant)| {
+        let portion = |(name, tenant): (&TenantName, &TenantSeries)| {
             let more = u64::from(name == newcomer);
             Portion { held: tenant.own.len() as u64 + more, weight: tenant.share.get() }
         };
@@ -302,7 +303,7 @@ impl State {
     }
 
     /// The series in which a tenant's functions are counted together.
-    fn merged(&mut self, name: &TenantName) -> Arc<Series> {
+    fn merged(&mut self, name: &TenantName) -> Arc<FunctionSeries> {
         if let Some(merged) = self.tenants.get(name).and_then(|tenant| tenant.merged.clone()) {
             return merged;
         }
@@ -314,7 +315,7 @@ impl State {
     }
 
     /// Series that ended and are not dropped yet, or new ones: no two with the same labels are shown.
-    fn resume(&mut self, name: &TenantName, key: Option<&Key>) -> Arc<Series> {
+    fn resume(&mut self, name: &TenantName, key: Option<&Key>) -> Arc<FunctionSeries> {
         let resumed = self.tenants.get_mut(name).and_then(|tenant| {
             let at = tenant.ended.iter().position(|ended| ended.series.key.as_ref() == key)?;
             tenant.ended.remove(at)
@@ -324,7 +325,7 @@ impl State {
                 self.ended -= 1;
                 ended.series
             }
-            None => Series::new(name, key.cloned()),
+            None => FunctionSeries::new(name, key.cloned()),
         }
     }
 
@@ -340,14 +341,15 @@ impl State {
     /// Drops series that have ended and were not scraped: no more are kept than may be had at once.
     fn bound_ended(&mut self, most: usize) {
         while self.ended > most.max(1) {
-            let portion = |tenant: &Tenant| Portion {
+            let portion = |tenant: &TenantSeries| Portion {
                 held: tenant.ended.len() as u64,
                 weight: tenant.share.get(),
             };
             let largest = self.tenants.iter().max_by_key(|(_, tenant)| portion(tenant));
             let Some(name) = largest.map(|(name, _)| name.clone()) else { return };
             let tenant = self.tenants.get_mut(&name);
-            let Some(Ended { series, .. }) = tenant.and_then(|tenant| tenant.ended.pop_front())
+            let Some(EndedSeries { series, .. }) =
+                tenant.and_then(|tenant| tenant.ended.pop_front())
             else {
                 return;
             };
@@ -365,9 +367,9 @@ impl State {
     }
 }
 
-impl Tenant {
-    fn new(share: &Weight) -> Tenant {
-        Tenant {
+impl TenantSeries {
+    fn new(share: &Weight) -> TenantSeries {
+        TenantSeries {
             share: share.clone(),
             figures: Arc::default(),
             functions: HashMap::new(),
@@ -377,8 +379,8 @@ impl Tenant {
         }
     }
 
-    fn end(&mut self, series: Arc<Series>) {
-        self.ended.push_back(Ended { series, is_still: false });
+    fn end(&mut self, series: Arc<FunctionSeries>) {
+        self.ended.push_back(EndedSeries { series, is_still: false });
     }
 
     fn show(&mut self, name: &TenantName, shown: &mut Shown, held: &mut Vec<Arc<FunctionMetrics>>) {
@@ -425,7 +427,7 @@ impl Tenant {
 }
 
 impl ShownSeries {
-    fn bare(series: &Arc<Series>, is_last: bool) -> ShownSeries {
+    fn bare(series: &Arc<FunctionSeries>, is_last: bool) -> ShownSeries {
         let (series, revisions) = (series.clone(), Box::default());
         ShownSeries { series, ready: None, instances: None, revisions, is_last }
     }

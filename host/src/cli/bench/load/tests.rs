@@ -35,9 +35,9 @@ async fn server(answer: &'static [u8], stall: Duration) -> (SocketAddr, JoinHand
     (address, serving)
 }
 
-fn load(address: SocketAddr) -> Load {
-    Load {
-        target: Target::local(address, PathAndQuery::from_static("/")),
+fn load(address: SocketAddr) -> LoadPlan {
+    LoadPlan {
+        target: LoadTarget::local(address, PathAndQuery::from_static("/")),
         method: Method::GET,
         headers: HeaderMap::new(),
         body: Bytes::new(),
@@ -52,14 +52,14 @@ fn load(address: SocketAddr) -> Load {
     }
 }
 
-async fn run(load: Load) -> Measured {
+async fn run(load: LoadPlan) -> Measured {
     tokio::task::spawn_blocking(move || load.run()).await.unwrap().unwrap()
 }
 
 #[tokio::test]
 async fn every_good_answer_is_counted_once() {
     let (address, _server) = server(ANSWER, Duration::ZERO).await;
-    let measured = run(Load { connections: 5, threads: 2, ..load(address) }).await;
+    let measured = run(LoadPlan { connections: 5, threads: 2, ..load(address) }).await;
     assert_eq!((measured.error_count(), measured.first_error.as_ref()), (0, None));
     assert!(measured.responses > 0);
     assert_eq!(measured.latency.len(), measured.responses);
@@ -74,7 +74,7 @@ async fn every_good_answer_is_counted_once() {
 async fn a_stall_is_charged_with_all_that_it_held_up() {
     let stall = Duration::from_millis(300);
     let (address, _server) = server(ANSWER, stall).await;
-    let measured = run(Load { rate: Some(100), ..load(address) }).await;
+    let measured = run(LoadPlan { rate: Some(100), ..load(address) }).await;
     assert_eq!(measured.responses + measured.unsent, 50, "every slot is accounted for");
     // Ten slots a tenth of a second: those of the first two waited for at least the third.
     let late = measured.latency.len() - measured.latency.count_between(0, 99_000_000);
@@ -112,7 +112,7 @@ async fn wrong_answers_are_counted_by_their_kind() {
 async fn a_server_that_closes_after_each_answer_is_asked_again() {
     let answer = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok";
     let (address, _server) = server(answer, Duration::ZERO).await;
-    let measured = run(Load { rate: Some(50), ..load(address) }).await;
+    let measured = run(LoadPlan { rate: Some(50), ..load(address) }).await;
     assert_eq!((measured.error_count(), measured.first_error.as_ref()), (0, None));
     assert_eq!(measured.responses + measured.unsent, 25);
 }
@@ -120,8 +120,8 @@ async fn a_server_that_closes_after_each_answer_is_asked_again() {
 #[tokio::test]
 async fn each_connection_sends_its_number_of_requests_and_no_more() {
     let (address, _server) = server(ANSWER, Duration::ZERO).await;
-    let bounded = Load { connections: 3, requests_each: Some(2), ..load(address) };
-    let measured = run(Load { duration: Duration::from_secs(60), ..bounded }).await;
+    let bounded = LoadPlan { connections: 3, requests_each: Some(2), ..load(address) };
+    let measured = run(LoadPlan { duration: Duration::from_secs(60), ..bounded }).await;
     assert_eq!((measured.responses, measured.error_count()), (6, 0));
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::super::{load::TIMELINE_STEP, results::Speed, series::Series, table::duration};
+use super::super::{load::TIMELINE_STEP, results::Speed, series::SeriesSummary, table::duration};
 
 /// Of every plot, in the units of its view box; the page scales it.
 const WIDTH: f64 = 900.0;
@@ -66,7 +66,7 @@ fn begin(height: f64, label: &str) -> String {
 
 /// A row of dots for each name, along one logarithmic axis of time. Values are microseconds.
 // Writing into a `String` does not fail, here and below.
-pub(super) fn strips(rows: &[(&str, Series)]) -> String {
+pub(super) fn strips(rows: &[(&str, SeriesSummary)]) -> String {
     const ROW: f64 = 44.0;
     const AXIS: f64 = 26.0;
     #[allow(clippy::cast_precision_loss)]
@@ -278,7 +278,7 @@ mod tests {
 
     #[test]
     fn names_are_text() {
-        let text = strips(&[("<b>\"&", Series::new(vec![1.0]))]);
+        let text = strips(&[("<b>\"&", SeriesSummary::new(vec![1.0]))]);
         assert!(text.contains("&lt;b&gt;&quot;&amp;") && !text.contains("<b>"), "{text}");
     }
 }

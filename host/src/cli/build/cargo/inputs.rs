@@ -79,7 +79,7 @@ fn names(inputs: &str) -> Vec<String> {
 }
 
 #[derive(Deserialize)]
-struct Metadata {
+struct InputMetadata {
     packages: Vec<AnyPackage>,
 }
 
@@ -95,7 +95,7 @@ fn local_packages(package: &Package, toolchain: &Toolchain) -> Option<Vec<PathBu
     let mut command = toolchain.cargo(package.manifest.parent()?);
     command.args(["metadata", "--offline", "--format-version=1", "--manifest-path"]);
     let output = command.arg(&package.manifest).output().ok()?;
-    let Metadata { packages } = serde_json::from_slice(&output.stdout).ok()?;
+    let InputMetadata { packages } = serde_json::from_slice(&output.stdout).ok()?;
     let local = packages.into_iter().filter(|package| package.source.is_none());
     Some(local.filter_map(|package| package.manifest_path.parent().map(Path::to_owned)).collect())
 }

@@ -25,11 +25,11 @@ pub(super) struct Loads {
     places: u32,
     /// Of these, one tenant's.
     each: u32,
-    state: Mutex<State>,
+    state: Mutex<LoadsState>,
 }
 
 #[derive(Default)]
-struct State {
+struct LoadsState {
     running: u32,
     /// The same by tenant: none is 0.
     by_tenant: HashMap<u64, u32>,
@@ -37,7 +37,7 @@ struct State {
 }
 
 /// A load that runs.
-struct Running {
+struct RunningLoad {
     loads: Arc<Loads>,
     share: Arc<Flow>,
     began: Instant,
@@ -66,18 +66,18 @@ impl Loads {
         while let Some((share, work)) = self.state().next(self.places, self.each) {
             let loads = self.clone();
             tokio::task::spawn_blocking(move || {
-                let _running = Running { loads, share, began: Instant::now() };
+                let _running = RunningLoad { loads, share, began: Instant::now() };
                 work();
             });
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, LoadsState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl LoadsState {
     fn next(&mut self, places: u32, each: u32) -> Option<(Arc<Flow>, Work)> {
         if self.running >= places {
             return None;
@@ -91,7 +91,7 @@ impl State {
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningLoad {
     fn drop(&mut self) {
         let tenant = self.share.id();
         let mut state = self.loads.state();

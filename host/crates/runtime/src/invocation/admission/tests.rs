@@ -47,7 +47,7 @@ fn function(concurrency: u32) -> Arc<Quota> {
     Quota::new(at_once(concurrency))
 }
 
-fn why(refused: &Refused) -> (Outcome, &'static str) {
+fn why(refused: &AdmissionRefusal) -> (Outcome, &'static str) {
     (refused.outcome, refused.reason)
 }
 

@@ -188,13 +188,13 @@ pub(super) fn request(method: &str, uri: &str, body: &'static str) -> Request<Wa
 }
 
 /// A server on loopback that handles each connection in its own way, until it is dropped.
-pub(super) struct Server {
+pub(super) struct LoopbackServer {
     pub(super) address: SocketAddr,
     task: JoinHandle<()>,
 }
 
-impl Server {
-    pub(super) async fn start<H, F>(handle: H) -> Server
+impl LoopbackServer {
+    pub(super) async fn start<H, F>(handle: H) -> LoopbackServer
     where
         H: Fn(TcpStream) -> F + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
@@ -206,15 +206,15 @@ impl Server {
                 tokio::spawn(handle(stream));
             }
         });
-        Server { address, task }
+        LoopbackServer { address, task }
     }
 
     /// A server that reads a request's head, hands it out, and answers with these bytes.
     pub(super) async fn answering(
         answer: &'static str,
-    ) -> (Server, mpsc::UnboundedReceiver<String>) {
+    ) -> (LoopbackServer, mpsc::UnboundedReceiver<String>) {
         let (heads, received) = mpsc::unbounded_channel();
-        let server = Server::start(move |mut stream| {
+        let server = LoopbackServer::start(move |mut stream| {
             let heads = heads.clone();
             async move {
                 let head = read_head(&mut stream).await;
@@ -231,7 +231,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for LoopbackServer {
     fn drop(&mut self) {
         self.task.abort();
     }

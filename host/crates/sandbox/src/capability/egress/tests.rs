@@ -35,7 +35,7 @@ use wasmtime_wasi_http::{Error as Code, RequestOptions};
 
 use super::{
     EgressLimits, EgressOptions, Propagation,
-    testing::{Server, Setup, get, impatient, limits, options, policy, read_head, request},
+    testing::{LoopbackServer, Setup, get, impatient, limits, options, policy, read_head, request},
 };
 
 const HELLO: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\nx-a: b\r\n\r\nhello";
@@ -51,7 +51,7 @@ fn api() -> EgressOptions {
 
 #[tokio::test]
 async fn a_granted_request_goes_out_in_origin_form() {
-    let (server, mut heads) = Server::answering(HELLO).await;
+    let (server, mut heads) = LoopbackServer::answering(HELLO).await;
     let mut setup = loopback_setup(api(), limits());
     let uri = format!("http://api.test:{}/a%20b?c=d", server.port());
     let (parts, body) = setup.fetch(request("POST", &uri, "body")).await.unwrap();
@@ -72,7 +72,7 @@ async fn a_granted_request_goes_out_in_origin_form() {
 
 #[tokio::test]
 async fn the_guest_cannot_choose_another_host_header() {
-    let (server, mut heads) = Server::answering(HELLO).await;
+    let (server, mut heads) = LoopbackServer::answering(HELLO).await;
     let mut setup = loopback_setup(api(), limits());
     let mut request = get(&format!("http://api.test:{}", server.port()));
     request.headers_mut().append("host", HeaderValue::from_static("other.test"));
@@ -126,7 +126,7 @@ async fn a_granted_name_does_not_reach_forbidden_addresses() {
 #[tokio::test]
 async fn of_several_addresses_only_the_allowed_are_used() {
     // A server on each of two loopback addresses, on one port; the policy grants the second only.
-    let (server, _heads) = Server::answering(HELLO).await;
+    let (server, _heads) = LoopbackServer::answering(HELLO).await;
     let other = tokio::net::TcpListener::bind(("127.0.0.2", server.port())).await.unwrap();
     let names: &[(&str, &[&str])] = &[("api.test", &["127.0.0.2", "10.0.0.1", "127.0.0.1"])];
     let policy = policy(&["http://api.test:*"], &["127.0.0.1/32"]);
@@ -139,7 +139,7 @@ async fn of_several_addresses_only_the_allowed_are_used() {
 
 #[tokio::test]
 async fn addresses_are_tried_in_turn() {
-    let (server, _heads) = Server::answering(HELLO).await;
+    let (server, _heads) = LoopbackServer::answering(HELLO).await;
     // Nothing listens at the first two.
     let names: &[(&str, &[&str])] = &[("api.test", &["127.0.0.3", "127.0.0.2", "127.0.0.1"])];
     let mut setup = loopback_setup(options(names), limits());
@@ -149,7 +149,7 @@ async fn addresses_are_tried_in_turn() {
 
 #[tokio::test]
 async fn an_address_that_a_grant_names_is_reached_without_a_network() {
-    let (server, _heads) = Server::answering(HELLO).await;
+    let (server, _heads) = LoopbackServer::answering(HELLO).await;
     let grant = format!("http://{}", server.address);
     let mut setup = Setup::new(options(&[]), policy(&[&grant], &[]), limits());
     let uri = format!("{grant}/");
@@ -163,7 +163,7 @@ async fn names_and_connections_that_fail_have_codes_of_their_own() {
     let mut setup = loopback_setup(options(&[]), limits());
     assert_code!(setup.fetch(get("http://api.test:80/")).await, Code::DnsError { .. });
     // A port that was just free: nothing listens.
-    let port = Server::answering(HELLO).await.0.port();
+    let port = LoopbackServer::answering(HELLO).await.0.port();
     let mut setup = loopback_setup(options(&[("api.test", &["127.0.0.9"])]), limits());
     let uri = format!("http://api.test:{port}/");
     assert_code!(setup.fetch(get(&uri)).await, Code::ConnectionRefused);
@@ -179,7 +179,7 @@ async fn names_and_connections_that_fail_have_codes_of_their_own() {
 
 #[tokio::test]
 async fn a_server_that_says_nothing_is_not_waited_for() {
-    let server = Server::start(|mut stream| async move {
+    let server = LoopbackServer::start(|mut stream| async move {
         let _ = stream.read_to_end(&mut Vec::new()).await;
     })
     .await;
@@ -198,7 +198,7 @@ async fn a_server_that_says_nothing_is_not_waited_for() {
 
 #[tokio::test]
 async fn a_body_that_stops_is_not_waited_for() {
-    let server = Server::start(|mut stream| async move {
+    let server = LoopbackServer::start(|mut stream| async move {
         read_head(&mut stream).await;
         let head = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf";
         stream.write_all(head).await.unwrap();
@@ -221,14 +221,14 @@ async fn responses_that_are_no_http_have_codes() {
         ("", "HttpResponseIncomplete"),
         ("SSH-2.0-x\r\n\r\n", "HttpProtocolError"),
     ] {
-        let (server, _heads) = Server::answering(answer).await;
+        let (server, _heads) = LoopbackServer::answering(answer).await;
         let mut setup = loopback_setup(api(), limits());
         let uri = format!("http://api.test:{}/", server.port());
         let result = setup.fetch(get(&uri)).await.and_then(|(_, body)| body);
         assert_eq!(format!("{:?}", result.unwrap_err()), expected, "{answer}");
     }
     let long = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "x".repeat(65 * 1024));
-    let (server, _heads) = Server::answering(long.leak()).await;
+    let (server, _heads) = LoopbackServer::answering(long.leak()).await;
     let mut setup = loopback_setup(api(), limits());
     let uri = format!("http://api.test:{}/", server.port());
     assert_code!(setup.fetch(get(&uri)).await, Code::HttpResponseHeaderSectionSize(None));
@@ -240,7 +240,7 @@ async fn interim_responses_without_end_are_an_error() {
     for interim in
         ["HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n"]
     {
-        let server = Server::start(move |mut stream| async move {
+        let server = LoopbackServer::start(move |mut stream| async move {
             read_head(&mut stream).await;
             let many = interim.repeat(100);
             while stream.write_all(many.as_bytes()).await.is_ok() {}
@@ -264,7 +264,7 @@ async fn interim_responses_before_a_long_body_pass() {
         "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
-    let (server, _heads) = Server::answering(answer.leak()).await;
+    let (server, _heads) = LoopbackServer::answering(answer.leak()).await;
     let mut setup = loopback_setup(api(), EgressLimits { bytes: 2 << 20, ..limits() });
     let uri = format!("http://api.test:{}/", server.port());
     assert_eq!(setup.fetch(get(&uri)).await.unwrap().1.unwrap(), body);
@@ -272,7 +272,7 @@ async fn interim_responses_before_a_long_body_pass() {
 
 #[tokio::test]
 async fn bytes_are_limited_over_the_invocation_in_both_directions() {
-    let (server, _heads) = Server::answering(HELLO).await;
+    let (server, _heads) = LoopbackServer::answering(HELLO).await;
     let uri = format!("http://api.test:{}/", server.port());
     let mut setup = loopback_setup(api(), EgressLimits { bytes: 12, ..limits() });
     assert_eq!(setup.fetch(get(&uri)).await.unwrap().1.unwrap(), "hello");
@@ -294,7 +294,7 @@ async fn bytes_are_limited_over_the_invocation_in_both_directions() {
 
 #[tokio::test]
 async fn an_endless_upload_is_stopped() {
-    let server = Server::start(|mut stream| async move {
+    let server = LoopbackServer::start(|mut stream| async move {
         let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
     })
     .await;
@@ -322,7 +322,7 @@ async fn requests_are_counted_refused_ones_included() {
 #[tokio::test]
 async fn open_requests_wait_for_each_other() {
     let (arrived, mut arrivals) = mpsc::unbounded_channel();
-    let server = Server::start(move |mut stream| {
+    let server = LoopbackServer::start(move |mut stream| {
         let arrived = arrived.clone();
         async move {
             arrived.send(read_head(&mut stream).await).unwrap();
@@ -345,7 +345,7 @@ async fn open_requests_wait_for_each_other() {
 
 #[tokio::test]
 async fn a_host_without_free_connections_says_so() {
-    let (server, _heads) = Server::answering(HELLO).await;
+    let (server, _heads) = LoopbackServer::answering(HELLO).await;
     let uri = format!("http://api.test:{}/", server.port());
     let options = EgressOptions { connections: 1, ..impatient(&[("api.test", &["127.0.0.1"])]) };
     let mut setup = loopback_setup(options, limits());
@@ -357,7 +357,7 @@ async fn a_host_without_free_connections_says_so() {
 
 #[tokio::test]
 async fn a_tenant_that_holds_all_it_may_leaves_the_others_theirs() {
-    let (server, _heads) = Server::answering(HELLO).await;
+    let (server, _heads) = LoopbackServer::answering(HELLO).await;
     let uri = format!("http://api.test:{}/", server.port());
     let options = EgressOptions { connections: 4, ..impatient(&[("api.test", &["127.0.0.1"])]) };
     let mut setup = loopback_setup(options, limits());
@@ -380,7 +380,7 @@ async fn a_tenant_that_holds_all_it_may_leaves_the_others_theirs() {
 /// A name server that never answers keeps a thread of the system's resolver for as long as that waits.
 #[tokio::test]
 async fn a_tenant_whose_names_are_never_resolved_leaves_the_others_theirs() {
-    let (server, _heads) = Server::answering(HELLO).await;
+    let (server, _heads) = LoopbackServer::answering(HELLO).await;
     let names: [(&str, &[&str]); 2] = [("api.test", &["127.0.0.1"]), ("slow.test", &[])];
     let granted = policy(&["http://slow.test"], &[]);
     let mut setup = Setup::new(impatient(&names), granted, limits());
@@ -396,7 +396,7 @@ async fn a_tenant_whose_names_are_never_resolved_leaves_the_others_theirs() {
 #[tokio::test]
 async fn dropping_everything_closes_the_connection() {
     let (closed, mut was_closed) = mpsc::unbounded_channel();
-    let server = Server::start(move |mut stream| {
+    let server = LoopbackServer::start(move |mut stream| {
         let closed = closed.clone();
         async move {
             let head = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf";
@@ -417,7 +417,7 @@ async fn dropping_everything_closes_the_connection() {
 
 #[tokio::test]
 async fn the_trace_goes_along_unless_the_guest_has_its_own() {
-    let (server, mut heads) = Server::answering(HELLO).await;
+    let (server, mut heads) = LoopbackServer::answering(HELLO).await;
     let value = |text| Some(HeaderValue::from_static(text));
     let propagation = Propagation {
         traceparent: value("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
@@ -447,7 +447,7 @@ async fn the_trace_goes_along_unless_the_guest_has_its_own() {
 }
 
 /// A server with a certificate for `api.test`, and options that trust its issuer.
-async fn tls_server(names: &[(&str, &[&str])]) -> (Server, EgressOptions) {
+async fn tls_server(names: &[(&str, &[&str])]) -> (LoopbackServer, EgressOptions) {
     let issued = rcgen::generate_simple_self_signed(["api.test".to_owned()]).unwrap();
     let key = PrivateKeyDer::try_from(issued.signing_key.serialize_der()).unwrap();
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -457,7 +457,7 @@ async fn tls_server(names: &[(&str, &[&str])]) -> (Server, EgressOptions) {
         .with_single_cert(vec![issued.cert.der().clone()], key)
         .unwrap();
     let acceptor = TlsAcceptor::from(Arc::new(config));
-    let server = Server::start(move |stream| {
+    let server = LoopbackServer::start(move |stream| {
         let acceptor = acceptor.clone();
         async move {
             let Ok(mut stream) = acceptor.accept(stream).await else { return };
@@ -490,7 +490,7 @@ async fn tls_is_checked_against_the_name_in_the_url() {
 
 #[tokio::test]
 async fn a_server_without_tls_is_a_protocol_error() {
-    let server = Server::start(|mut stream| async move {
+    let server = LoopbackServer::start(|mut stream| async move {
         let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
         let _ = stream.read_to_end(&mut Vec::new()).await;
     })
@@ -502,7 +502,7 @@ async fn a_server_without_tls_is_a_protocol_error() {
 
 #[tokio::test]
 async fn trailers_pass() {
-    let (server, _heads) = Server::answering(
+    let (server, _heads) = LoopbackServer::answering(
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nx-t: 1\r\n\r\n",
     )
     .await;
@@ -516,7 +516,7 @@ async fn trailers_pass() {
 
 #[tokio::test]
 async fn many_requests_leave_nothing_behind() {
-    let (server, _heads) = Server::answering(HELLO).await;
+    let (server, _heads) = LoopbackServer::answering(HELLO).await;
     let setup = loopback_setup(api(), EgressLimits { requests: 100, concurrency: 4, ..limits() });
     let setup = Arc::new(Mutex::new(setup));
     let uri = format!("http://api.test:{}/", server.port());

@@ -26,9 +26,9 @@ use crate::engine::Profile;
 const SAID_BYTES: usize = 4096;
 
 /// A compiler's process. Killed and reaped when dropped.
-struct Process(Child);
+struct CompilerChild(Child);
 
-impl Process {
+impl CompilerChild {
     /// Ends the process, if it has not ended. Returns the status with which it ended.
     fn end(&mut self) -> io::Result<ExitStatus> {
         // Until it is reaped no other process has its number.
@@ -60,14 +60,14 @@ impl Process {
     }
 }
 
-impl Drop for Process {
+impl Drop for CompilerChild {
     fn drop(&mut self) {
         let _ = self.end();
     }
 }
 
 /// How reading the answer ended.
-enum Answer {
+enum ReadAnswer {
     Whole(Reply, Vec<u8>),
     TooLarge {
         bytes: u64,
@@ -99,8 +99,8 @@ pub(super) fn run(
         cpu_s: settings.cpu.as_secs(),
         threads: settings.threads(),
     };
-    let mut process = Process(start(program, &request).map_err(cannot_start)?);
-    let Process(child) = &mut process;
+    let mut process = CompilerChild(start(program, &request).map_err(cannot_start)?);
+    let CompilerChild(child) = &mut process;
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let (Some(mut stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
         return Err(cannot_start(io::Error::other("it has no pipes")));
@@ -147,24 +147,24 @@ fn start(program: &Path, request: &Request) -> io::Result<Child> {
         .spawn()
 }
 
-fn read_answer(stdout: ChildStdout, limit_bytes: u64) -> Answer {
+fn read_answer(stdout: ChildStdout, limit_bytes: u64) -> ReadAnswer {
     let mut stdout = BufReader::new(stdout);
     let reply: Reply = match read_line(&mut stdout) {
         Ok(reply) => reply,
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-            return Answer::Other { answered: format!("answered {:?}", error.to_string()) };
+            return ReadAnswer::Other { answered: format!("answered {:?}", error.to_string()) };
         }
-        Err(_) => return Answer::Cut,
+        Err(_) => return ReadAnswer::Cut,
     };
     if reply.lacewing != env!("CARGO_PKG_VERSION") {
-        return Answer::Other { answered: format!("is of version {}", reply.lacewing) };
+        return ReadAnswer::Other { answered: format!("is of version {}", reply.lacewing) };
     }
     if reply.bytes > limit_bytes {
-        return Answer::TooLarge { bytes: reply.bytes };
+        return ReadAnswer::TooLarge { bytes: reply.bytes };
     }
     match read_bytes(&mut stdout, reply.bytes) {
-        Ok(bytes) => Answer::Whole(reply, bytes),
-        Err(_) => Answer::Cut,
+        Ok(bytes) => ReadAnswer::Whole(reply, bytes),
+        Err(_) => ReadAnswer::Cut,
     }
 }
 
@@ -181,24 +181,24 @@ fn end_of(mut stderr: ChildStderr) -> String {
 fn conclude(
     program: &Path,
     settings: &Compilation,
-    answer: Answer,
+    answer: ReadAnswer,
     status: io::Result<ExitStatus>,
     said: &str,
 ) -> Result<Vec<u8>, CompileError> {
     let memory = CompileError::Memory { limit_mib: settings.memory_bytes >> 20 };
     let program = || program.display().to_string();
     let (reply, bytes) = match answer {
-        Answer::Whole(reply, bytes) => (reply, bytes),
-        Answer::TooLarge { bytes } => {
+        ReadAnswer::Whole(reply, bytes) => (reply, bytes),
+        ReadAnswer::TooLarge { bytes } => {
             return Err(CompileError::Artifact {
                 mib: bytes.div_ceil(1 << 20),
                 limit_mib: settings.artifact_bytes >> 20,
             });
         }
-        Answer::Other { answered } => {
+        ReadAnswer::Other { answered } => {
             return Err(CompileError::Stranger { program: program(), answered: shown(answered) });
         }
-        Answer::Cut => return Err(ended(settings, memory, &program(), status, said)),
+        ReadAnswer::Cut => return Err(ended(settings, memory, &program(), status, said)),
     };
     if reply.result != ReplyKind::Unlimited {
         tell_of(reply.jail);

@@ -50,7 +50,7 @@ pub(super) async fn drive(
     let ended = {
         let run = run(&instance, &mut store, &made, &program);
         let run = pin!(budget::limited(&instance.cpu, Instant::now() + NEVER, run));
-        Watch { instance: &instance, run, timer: Box::pin(sleep(IDLE)) }.await
+        InstanceWatch { instance: &instance, run, timer: Box::pin(sleep(IDLE)) }.await
     };
     instance.peak_bytes.store(store.data().peak_bytes(), Relaxed);
     let failed = match ended {
@@ -194,7 +194,11 @@ impl Instance {
             return Poll::Ready(Some(call));
         }
         let load = self.load();
-        if load.offer == Offer::Retired && load.seats == 0 { Poll::Ready(None) } else { Poll::Pending }
+        if load.offer == Offer::Retired && load.seats == 0 {
+            Poll::Ready(None)
+        } else {
+            Poll::Pending
+        }
     }
 
     /// Resolves when no invocation has a seat any more.
@@ -267,13 +271,13 @@ impl Instance {
 }
 
 /// Polls an instance, offers it when it has come to rest, and ends it when it is to end. `None` if it was ended.
-struct Watch<'a, F> {
+struct InstanceWatch<'a, F> {
     instance: &'a Arc<Instance>,
     run: Pin<&'a mut F>,
     timer: Pin<Box<Sleep>>,
 }
 
-impl<F: Future<Output = Result<wasmtime::Result<()>, Stop>>> Future for Watch<'_, F> {
+impl<F: Future<Output = Result<wasmtime::Result<()>, Stop>>> Future for InstanceWatch<'_, F> {
     type Output = Option<F::Output>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {

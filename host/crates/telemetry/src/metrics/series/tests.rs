@@ -20,7 +20,7 @@ fn key(tenant: usize, function: usize) -> FunctionKey {
     }
 }
 
-fn invoked(series: &Series) -> u64 {
+fn invoked(series: &FunctionSeries) -> u64 {
     Outcome::ALL.iter().map(|outcome| series.figures.outcome(*outcome)).sum()
 }
 

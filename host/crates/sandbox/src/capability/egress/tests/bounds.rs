@@ -18,7 +18,7 @@ fn everywhere(names: &[(&str, &[&str])]) -> Setup {
 
 #[tokio::test]
 async fn a_granted_target_is_reached_as_far_as_the_operator_allows() {
-    let (server, _heads) = Server::answering(HELLO).await;
+    let (server, _heads) = LoopbackServer::answering(HELLO).await;
     let mut setup = everywhere(&[("api.test", &["127.0.0.1"])]);
     let by_address = format!("http://127.0.0.1:{}/", server.port());
     let by_name = format!("http://api.test:{}/", server.port());
@@ -42,7 +42,7 @@ async fn a_granted_target_is_reached_as_far_as_the_operator_allows() {
 
 #[tokio::test]
 async fn a_network_of_one_tenant_is_not_allowed_to_another() {
-    let (server, _heads) = Server::answering(HELLO).await;
+    let (server, _heads) = LoopbackServer::answering(HELLO).await;
     let uri = format!("http://127.0.0.1:{}/", server.port());
     let mut setup = everywhere(&[]);
     let mut neighbour = setup.neighbour(policy(&["*://*:*"], LOOPBACK));
@@ -80,7 +80,7 @@ async fn every_special_address_takes_the_operators_leave() {
 
 #[tokio::test]
 async fn a_host_that_the_operator_does_not_name_is_not_looked_up() {
-    let (server, _heads) = Server::answering(HELLO).await;
+    let (server, _heads) = LoopbackServer::answering(HELLO).await;
     let mut setup = everywhere(&[("api.test", &["127.0.0.1"]), ("b.test", &["127.0.0.1"])]);
     set_bounds(&setup.egress, [("x", bounds(LOOPBACK, Some(&["api.test", "*.b.test"])))]);
     let uri = |host: &str| format!("http://{host}:{}/", server.port());
@@ -97,8 +97,8 @@ async fn a_host_that_the_operator_does_not_name_is_not_looked_up() {
 
 #[tokio::test]
 async fn the_admin_listener_is_out_of_reach_whatever_is_granted() {
-    let (server, _heads) = Server::answering(HELLO).await;
-    let (other, _heads) = Server::answering(HELLO).await;
+    let (server, _heads) = LoopbackServer::answering(HELLO).await;
+    let (other, _heads) = LoopbackServer::answering(HELLO).await;
     let mut setup = everywhere(&[("api.test", &["127.0.0.1"]), ("any.test", &["0.0.0.0"])]);
     setup.egress.keep_from(server.address);
     for host in [

@@ -33,7 +33,7 @@ fn pieces(bytes: usize) -> impl stream::Stream<Item = Frame<Bytes>> + Send + 'st
 }
 
 /// Sends an upload to a server that answers when it has read the head. The status and the body of the answer.
-async fn answered_early(server: &Server, bytes: usize) -> (u16, Bytes) {
+async fn answered_early(server: &LoopbackServer, bytes: usize) -> (u16, Bytes) {
     let limits = EgressLimits { bytes: 1 << 30, ..limits() };
     let mut setup = loopback_setup(api(), limits);
     let uri = format!("http://api.test:{}/", server.port());
@@ -43,14 +43,14 @@ async fn answered_early(server: &Server, bytes: usize) -> (u16, Bytes) {
 
 #[tokio::test]
 async fn an_early_answer_to_an_upload_arrives() {
-    let ends_its_side = Server::start(|mut stream| async move {
+    let ends_its_side = LoopbackServer::start(|mut stream| async move {
         read_head(&mut stream).await;
         stream.write_all(TOO_LARGE.as_bytes()).await.unwrap();
         stream.shutdown().await.unwrap();
         let _ = stream.read_to_end(&mut Vec::new()).await;
     })
     .await;
-    let resets = Server::start(|mut stream| async move {
+    let resets = LoopbackServer::start(|mut stream| async move {
         read_head(&mut stream).await;
         // The part that was not read makes the close a reset.
         let _ = stream.read_u8().await;
@@ -67,7 +67,7 @@ async fn an_early_answer_to_an_upload_arrives() {
 
 #[tokio::test]
 async fn an_upload_that_is_not_answered_fails() {
-    let server = Server::start(|mut stream| async move {
+    let server = LoopbackServer::start(|mut stream| async move {
         read_head(&mut stream).await;
     })
     .await;
@@ -83,7 +83,7 @@ async fn an_upload_that_is_not_answered_fails() {
 
 /// The fields of a request that say how long its body is.
 async fn framing(request: impl FnOnce(&str) -> Request<WasiBody>) -> String {
-    let (server, mut heads) = Server::answering(HELLO).await;
+    let (server, mut heads) = LoopbackServer::answering(HELLO).await;
     let mut setup = loopback_setup(api(), limits());
     let uri = format!("http://api.test:{}/", server.port());
     setup.fetch(request(&uri)).await.unwrap().1.unwrap();
@@ -132,7 +132,7 @@ async fn a_body_that_is_there_has_a_length_and_one_that_is_not_is_chunked() {
 
 #[tokio::test]
 async fn fields_of_one_connection_or_of_the_host_are_not_passed_on() {
-    let (server, mut heads) = Server::answering(
+    let (server, mut heads) = LoopbackServer::answering(
         "HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: x-hop\r\nx-hop: 1\r\nx-a: b\r\n\
          keep-alive: timeout=5\r\nlacewing-outcome: ok\r\n\r\nhello",
     )
