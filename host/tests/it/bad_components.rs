@@ -417,7 +417,7 @@ fn warnings(cache: &Path, limit: &str) -> Vec<String> {
     let [stdout, stderr] = [&output.stdout, &output.stderr].map(|out| String::from_utf8_lossy(out));
     assert!(output.status.success(), "{stdout}{stderr}");
     assert!(stdout.contains("fine"), "{stdout}{stderr}");
-    let warnings = stderr.lines().filter_map(|line| line.split_once(" WARN lacewing_sandbox::"));
+    let warnings = stderr.lines().filter_map(|line| line.split_once(" WARN lacewing_"));
     let mut warnings: Vec<String> =
         warnings.map(|(_, warning)| warning.split_once(": ").unwrap().1.to_owned()).collect();
     // The cache is looked into once more when it is this component's turn to be compiled.

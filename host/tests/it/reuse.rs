@@ -5,13 +5,14 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 use http::Request;
+use hyper::body::Incoming;
 use lacewing::{
     control::Components,
     telemetry::metrics::{Exposition, Tally},
 };
 
 use crate::{
-    client::{drain, exactly, piece, upload},
+    client::{Sender, drain, exactly, piece, upload},
     harness::{Reply, Served, component, eventually, guest},
     tenants::Tenants,
 };
@@ -197,16 +198,28 @@ fn get(path: &str) -> Request<http_body_util::Empty<Bytes>> {
     request.body(http_body_util::Empty::new()).unwrap()
 }
 
+/// A host, and a request that waits in an instance which has served another one meanwhile.
+///
+/// On a busy machine a tick may interrupt the guest just then, and the other request begins an instance of its own. Then it is tried again.
+async fn an_echo_beside_which_others_are_served() -> (Served, Sender, Incoming) {
+    for _ in 0..10 {
+        let host = serve("portable-03", "reuse = 100").await;
+        let (send, body) = upload();
+        let request = Request::post("/echo").header("host", "localhost").body(body).unwrap();
+        let mut echo = host.exchange(request).await.into_body();
+        send.send("one").await;
+        assert_eq!(exactly(&mut echo, 3).await, b"one");
+        if served(&host).await == 2 {
+            return (host, send, echo);
+        }
+    }
+    panic!("no instance served two invocations at once");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn several_are_served_at_once_and_a_trap_is_all_of_theirs() {
-    let host = serve("portable-03", "reuse = 100").await;
-    let (send, body) = upload();
-    let request = Request::post("/echo").header("host", "localhost").body(body).unwrap();
-    let mut echo = host.exchange(request).await.into_body();
-    send.send("one").await;
-    assert_eq!(exactly(&mut echo, 3).await, b"one");
-    // It waits, and others are served meanwhile, by the same instance.
-    assert_eq!([served(&host).await, served(&host).await], [2, 3]);
+    let (host, _send, mut echo) = an_echo_beside_which_others_are_served().await;
+    assert_eq!(served(&host).await, 3);
     host.lines();
     let reply = host.get("/trap").await;
     assert_eq!((reply.status, reply.outcome()), (502, "trap"));
