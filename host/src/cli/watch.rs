@@ -13,7 +13,7 @@ mod outputs;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
@@ -24,6 +24,7 @@ use notify::{
 use notify_debouncer_full::{
     DebounceEventResult, DebouncedEvent, Debouncer, NoCache, new_debouncer_opt,
 };
+use parking_lot::Mutex;
 use tokio::{sync::Notify, time};
 
 pub use outputs::Window;
@@ -210,7 +211,7 @@ impl SourceWatch {
 
     /// Says that a build begins.
     pub fn building(&mut self, window: Window) {
-        lock(&self.shared.watched).outputs.set_window(window);
+        self.shared.watched.lock().outputs.set_window(window);
     }
 
     /// Watches these sources from now on: those that a build has reported. Where not everything was built, the sources that
@@ -225,12 +226,12 @@ impl SourceWatch {
         is_whole: bool,
     ) -> Result<(), WatchError> {
         if !is_whole {
-            sources.extend(lock(&self.shared.watched).sources.clone());
+            sources.extend(self.shared.watched.lock().sources.clone());
         }
         let sources = sources.resolved();
         let ignored = Ignored::read(&sources.roots, &mut |_| {});
         {
-            let mut watched = lock(&self.shared.watched);
+            let mut watched = self.shared.watched.lock();
             watched.outputs.set_window(window);
             (watched.sources, watched.ignored) = (sources, ignored);
         }
@@ -240,7 +241,7 @@ impl SourceWatch {
     /// Watches what is not watched yet. Events of paths that are no longer sources are filtered out: taking a watch away could
     /// take a part of another's tree.
     fn add_all(&mut self) -> Result<(), WatchError> {
-        let wanted = directories(&lock(&self.shared.watched).sources);
+        let wanted = directories(&self.shared.watched.lock().sources);
         wanted.into_iter().try_for_each(|(path, tree)| self.add(path, tree))
     }
 
@@ -272,18 +273,18 @@ impl SourceWatch {
     pub async fn changed(&mut self) -> Result<Changed, WatchError> {
         let shared = self.shared.clone();
         loop {
-            while lock(&shared.changed).is_empty() {
+            while shared.changed.lock().is_empty() {
                 shared.wake.notified().await;
             }
             // It is the timeout that is waited for: each further change starts another.
             let quiet =
                 async { while time::timeout(2 * QUIET, shared.wake.notified()).await.is_ok() {} };
             let _ = time::timeout(QUIET_AT_MOST, quiet).await;
-            let mut changed = std::mem::take(&mut *lock(&shared.changed));
+            let mut changed = std::mem::take(&mut *shared.changed.lock());
             // A directory that is new in a root, or is there again, has no watch.
             self.watched.retain(|path, _| !changed.contains(path));
             self.add_all()?;
-            let outputs = lock(&shared.watched).outputs.take_new(&mut changed);
+            let outputs = shared.watched.lock().outputs.take_new(&mut changed);
             if !(changed.is_empty() && outputs.is_empty()) {
                 return Ok(Changed { sources: changed.into_iter().collect(), outputs });
             }
@@ -293,9 +294,9 @@ impl SourceWatch {
 
 impl WatchState {
     fn handle(&self, result: DebounceEventResult) {
-        let watched = lock(&self.watched);
+        let watched = self.watched.lock();
         let sources = &watched.sources;
-        let mut changed = lock(&self.changed);
+        let mut changed = self.changed.lock();
         let before = changed.len();
         match result {
             Ok(events) => {
@@ -357,11 +358,6 @@ fn directories(sources: &Sources) -> Directories {
         }
     }
     found
-}
-
-/// The guarded state is valid after every statement.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll, Waker},
@@ -17,6 +17,7 @@ use lacewing_base::{
     body::{Body, CutShort},
     heap::HeapAccount,
 };
+use parking_lot::{Mutex, MutexGuard};
 
 use futures_util::future::AbortHandle;
 
@@ -123,12 +124,12 @@ impl Connection {
     }
 
     fn taken_back(&self) -> Option<MutexGuard<'_, TakenBack>> {
-        Some(self.taken_back.get()?.lock().unwrap_or_else(PoisonError::into_inner))
+        Some(self.taken_back.get()?.lock())
     }
 
     fn note_taken_back(&self) {
         let taken_back = self.taken_back.get_or_init(|| Mutex::new(TakenBack::new(Instant::now())));
-        taken_back.lock().unwrap_or_else(PoisonError::into_inner).taken_back(Instant::now);
+        taken_back.lock().taken_back(Instant::now);
     }
 
     pub(super) fn in_flight(&self) -> u32 {

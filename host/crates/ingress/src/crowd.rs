@@ -23,9 +23,11 @@ use std::{
     cmp::Reverse,
     collections::{BTreeMap, HashMap},
     net::{IpAddr, Ipv6Addr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::connection::{Connection, Progress};
 
@@ -118,7 +120,7 @@ impl Crowd {
     }
 
     fn members(&self) -> MutexGuard<'_, BTreeMap<u64, Member>> {
-        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+        self.members.lock()
     }
 }
 

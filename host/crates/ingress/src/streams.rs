@@ -7,11 +7,12 @@
 use std::{
     collections::VecDeque,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Weak},
     task::{Context, Poll},
 };
 
 use hyper::rt::Executor;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
 
 use super::{connection::Connection, drain::Gate, heap::OfConnection};
@@ -85,7 +86,7 @@ impl StreamGate {
     }
 
     fn queue(&self) -> MutexGuard<'_, StreamQueue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock()
     }
 }
 
@@ -129,8 +130,6 @@ impl Drop for Beginning {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use futures_util::future::AbortHandle;
 
     use super::*;
@@ -149,18 +148,18 @@ mod tests {
         let order = Arc::new(Mutex::new(Vec::new()));
         let note = |number: usize| {
             let order = Arc::clone(&order);
-            async move { order.lock().unwrap().push(number) }
+            async move { order.lock().push(number) }
         };
         for number in 0..100 {
             streams.execute(note(number));
         }
         tokio::spawn(note(usize::MAX)).await.unwrap();
-        let others = order.lock().unwrap().iter().position(|number| *number == usize::MAX);
+        let others = order.lock().iter().position(|number| *number == usize::MAX);
         assert_eq!(others, Some(BEGINNING));
-        while order.lock().unwrap().len() < 101 {
+        while order.lock().len() < 101 {
             tokio::task::yield_now().await;
         }
-        let mut own = order.lock().unwrap().clone();
+        let mut own = order.lock().clone();
         own.retain(|number| *number != usize::MAX);
         assert!(own.is_sorted(), "{own:?}");
     }

@@ -48,10 +48,11 @@ pub(crate) use stocks::Claim;
 pub use stocks::Holdings;
 pub use turns::{Lane, Turn, Turns, Waiting};
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use epoch::Ticker;
 use lacewing_base::{budget::Budget, fair::Weight};
+use parking_lot::Mutex;
 use pool::Pools;
 use stocks::Stocks;
 
@@ -129,7 +130,7 @@ impl Engines {
         if let Some(engine) = cell.get() {
             return Ok(engine);
         }
-        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        let _making = self.making.lock();
         if let Some(engine) = cell.get() {
             return Ok(engine);
         }

@@ -11,8 +11,9 @@
 //!   until the first byte)                                               finish: one last line
 //! ```
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use tracing::Level;
 
 use crate::{Context, Sink};
@@ -174,7 +175,7 @@ impl GuestLog {
     }
 
     fn state(&self) -> MutexGuard<'_, LogState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Takes bytes up to the end of a line, of a piece, or of the chunk; returns what is left.

@@ -23,7 +23,7 @@ use std::{
     error::Error,
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{SystemTime, UNIX_EPOCH},
@@ -32,6 +32,7 @@ use std::{
 use bytes::Bytes;
 use http_body::Body;
 use lacewing_base::{fair::Weight, outcome::Outcome};
+use parking_lot::Mutex;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet},
@@ -294,7 +295,7 @@ impl Metrics {
     }
 
     fn add_source(&self, source: FigureSource) {
-        self.collected.sources.lock().unwrap_or_else(PoisonError::into_inner).push(source);
+        self.collected.sources.lock().push(source);
     }
 
     /// The text of a scrape, all at once.
@@ -378,7 +379,7 @@ impl Collected {
     }
 
     fn encode_sources(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        for source in self.sources.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for source in self.sources.lock().iter() {
             let value = (source.read)();
             let mut metric =
                 encoder.encode_descriptor(source.name, source.help, None, source.kind)?;

@@ -1,13 +1,9 @@
 //! The sink of guests' lines and invocation records. They are formatted straight into the log's queue, without the cost of
 //! a tracing event, or into memory for `lacewing invoke` and for tests.
 
-use std::{
-    cell::RefCell,
-    fmt::Write as _,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::SystemTime,
-};
+use std::{cell::RefCell, fmt::Write as _, sync::Arc, time::SystemTime};
 
+use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::Notify;
 use tracing::Level;
@@ -105,7 +101,7 @@ impl Sink {
     /// Removes and returns what a sink in memory has taken so far. Empty for the other kinds.
     pub fn take(&self) -> Vec<Captured> {
         match &*self.0 {
-            Destination::Memory { captured, .. } => std::mem::take(&mut *locked(captured)),
+            Destination::Memory { captured, .. } => std::mem::take(&mut *captured.lock()),
             Destination::Log { .. } | Destination::Nothing => Vec::new(),
         }
     }
@@ -119,7 +115,7 @@ impl Sink {
             // Made before the look: it is woken by what is recorded from here on.
             let more = recorded.notified();
             {
-                let mut captured = locked(captured);
+                let mut captured = captured.lock();
                 if captured.iter().any(|one| matches!(one, Captured::Record(_))) {
                     return std::mem::take(&mut *captured);
                 }
@@ -148,7 +144,7 @@ impl Sink {
                 });
             }
             Destination::Memory { captured, .. } => {
-                locked(captured).push(Captured::Line(GuestLine {
+                captured.lock().push(Captured::Line(GuestLine {
                     time,
                     context: context.clone(),
                     level,
@@ -173,16 +169,12 @@ impl Sink {
             Destination::Memory { captured, recorded } => {
                 let mut json = String::new();
                 record.push_json(&mut json);
-                locked(captured).push(Captured::Record(json));
+                captured.lock().push(Captured::Record(json));
                 recorded.notify_waiters();
             }
             Destination::Nothing => {}
         }
     }
-}
-
-fn locked(captured: &Mutex<Vec<Captured>>) -> MutexGuard<'_, Vec<Captured>> {
-    captured.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn send(writer: &LogWriter, whose: Whose<'_>, fill: impl FnOnce(&mut String)) {

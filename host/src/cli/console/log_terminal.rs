@@ -1,13 +1,11 @@
 //! A terminal for the progress line whose output takes its turn in the log's queue: drawing waits for no reader.
 
-use std::{
-    io,
-    sync::{Mutex, PoisonError},
-};
+use std::io;
 
 use console::Term;
 use indicatif::TermLike;
 use lacewing_telemetry::Messages;
+use parking_lot::Mutex;
 
 /// The terminal behind standard error, written to through the log.
 #[derive(Debug)]
@@ -24,7 +22,7 @@ impl LogTerminal {
     }
 
     fn draw(&self, text: &str) -> io::Result<()> {
-        self.drawn.lock().unwrap_or_else(PoisonError::into_inner).push_str(text);
+        self.drawn.lock().push_str(text);
         Ok(())
     }
 
@@ -72,7 +70,7 @@ impl TermLike for LogTerminal {
     }
 
     fn flush(&self) -> io::Result<()> {
-        let drawn = std::mem::take(&mut *self.drawn.lock().unwrap_or_else(PoisonError::into_inner));
+        let drawn = std::mem::take(&mut *self.drawn.lock());
         if !drawn.is_empty() {
             self.messages.text(&drawn);
         }

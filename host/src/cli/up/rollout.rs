@@ -19,7 +19,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::{Duration, Instant, SystemTime},
@@ -33,6 +33,7 @@ use lacewing_manifest::{
     config::{self, HostFile, Outline, Settings, Tenant, Unread},
 };
 use lacewing_telemetry::Origin;
+use parking_lot::Mutex;
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::cli::{
@@ -133,7 +134,7 @@ impl Gathered {
 }
 
 fn taken(gathered: &Mutex<Gathered>) -> Gathered {
-    std::mem::take(&mut *gathered.lock().unwrap_or_else(PoisonError::into_inner))
+    std::mem::take(&mut *gathered.lock())
 }
 
 /// The result of a reading.
@@ -191,7 +192,7 @@ impl ReadingTarget {
             let (target, shared) = (self.clone(), gathered.clone());
             let preparing = async move {
                 let prepared = target.prepare(unread).await;
-                shared.lock().unwrap_or_else(PoisonError::into_inner).ready(index, prepared)
+                shared.lock().ready(index, prepared)
             };
             let ready = match self.is_of_many() {
                 true => preparing.map(|(ready, _)| ready).boxed(),

@@ -104,7 +104,7 @@ async fn changes_between_two_waits_are_kept() {
     let mut watch = project.watch();
     project.write("src/lib.rs");
     let seen = async {
-        while lock(&watch.shared.changed).is_empty() {
+        while watch.shared.changed.lock().is_empty() {
             tokio::task::yield_now().await
         }
     };

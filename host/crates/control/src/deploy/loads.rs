@@ -10,12 +10,13 @@
 use std::{
     collections::HashMap,
     pin::pin,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Weak},
     time::Duration,
 };
 
 use lacewing_base::name::TenantName;
 use lacewing_manifest::config::Compilation;
+use parking_lot::Mutex;
 use tokio::{
     sync::{AcquireError, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore},
     task::JoinError,
@@ -133,7 +134,7 @@ impl TenantTurns {
     }
 
     fn of(&self, name: &TenantName) -> Arc<tokio::sync::Mutex<()>> {
-        let mut tenants = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tenants = self.0.lock();
         if let Some(tenant) = tenants.get(name).and_then(Weak::upgrade) {
             return tenant;
         }

@@ -10,7 +10,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Weak},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -30,6 +30,7 @@ use lacewing_sandbox::{
     engine::{CompileError, Exports, LoadError, Profile},
 };
 use lacewing_telemetry::{Origin, metrics::FunctionKey};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::task::JoinError;
 
 use super::{
@@ -100,9 +101,9 @@ impl<'a> Revise<'a> {
         }
     }
 
-    /// The guarded state is valid after every statement, and no lock is held over an `await`.
+    /// No lock is held over an `await`.
     fn shared(&self) -> MutexGuard<'_, SharedByFunctions> {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.lock()
     }
 
     pub(super) async fn function(

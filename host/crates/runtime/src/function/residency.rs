@@ -31,7 +31,7 @@ mod order;
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
+        Arc, OnceLock, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Instant,
@@ -47,6 +47,7 @@ use lacewing_sandbox::{
     engine::{self, ArtifactOrigin, EngineError, Loader},
 };
 use lacewing_telemetry::Metrics;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
 pub use self::order::Stake;
@@ -312,11 +313,11 @@ impl Residency {
     }
 
     fn loading(&self) -> MutexGuard<'_, HashMap<usize, Loading>> {
-        self.loading.lock().unwrap_or_else(PoisonError::into_inner)
+        self.loading.lock()
     }
 
     fn order(&self) -> MutexGuard<'_, Order<RevisionLoad>> {
-        self.order.lock().unwrap_or_else(PoisonError::into_inner)
+        self.order.lock()
     }
 }
 

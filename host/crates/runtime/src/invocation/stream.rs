@@ -14,7 +14,7 @@ use std::{
     future::poll_fn,
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker, ready},
@@ -30,6 +30,7 @@ use lacewing_base::{
     budget::{Lease, Share},
     fields::{Direction, strip},
 };
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{sync::Notify, task::unconstrained};
 
 use super::headers::Excess;
@@ -395,9 +396,8 @@ impl Outlet {
         Err(CutShort(format!("it has more than {} bytes", self.limit_bytes)))
     }
 
-    /// The guarded state is valid after every statement.
     fn lock(&self) -> MutexGuard<'_, OutletState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

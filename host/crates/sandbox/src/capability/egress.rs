@@ -34,7 +34,7 @@ use std::{
     collections::HashMap,
     fmt,
     net::SocketAddr,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -43,6 +43,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use lacewing_base::name::TenantName;
 use lacewing_manifest::config::EgressBounds;
 use lacewing_telemetry::GuestLog;
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::Semaphore,
@@ -368,7 +369,7 @@ fn report_to(log: Arc<GuestLog>) -> Report {
             return;
         }
         let sentence = error.to_string();
-        let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut said = said.lock();
         if said.len() < MAX_SENTENCES && !said.contains(&sentence) {
             log.note(&sentence);
             said.push(sentence);

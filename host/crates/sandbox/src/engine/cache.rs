@@ -30,10 +30,10 @@ use std::{
     io::{self, Read, Seek, Write},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
-    sync::Mutex,
 };
 
 use lacewing_base::file::Stamp;
+use parking_lot::Mutex;
 
 pub use trim::{Owner, Trimmed};
 pub use trust::Untrusted;

@@ -10,12 +10,14 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread::{self, Thread},
     time::{Duration, Instant},
 };
+
+use parking_lot::Mutex;
 
 use super::turns::Turns;
 
@@ -77,19 +79,18 @@ impl Ticker {
                 }
             }
         });
-        *ticker.thread.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(spawned?.thread().clone());
+        *ticker.thread.lock() = Some(spawned?.thread().clone());
         Ok(ticker)
     }
 
     pub(super) fn tick(&self, engine: wasmtime::Engine) {
-        self.engines.lock().unwrap_or_else(PoisonError::into_inner).push(engine);
+        self.engines.lock().push(engine);
     }
 
     pub(super) fn running(self: &Arc<Ticker>) -> Running {
         if self.running.fetch_add(1, Ordering::SeqCst) == 0
             && self.parked.swap(false, Ordering::SeqCst)
-            && let Some(thread) = &*self.thread.lock().unwrap_or_else(PoisonError::into_inner)
+            && let Some(thread) = &*self.thread.lock()
         {
             thread.unpark();
         }
@@ -100,7 +101,7 @@ impl Ticker {
     fn turn(&self, idle: u32) -> u32 {
         if self.running.load(Ordering::SeqCst) > 0 {
             self.parked.store(false, Ordering::SeqCst);
-            for engine in self.engines.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            for engine in self.engines.lock().iter() {
                 engine.increment_epoch();
             }
             TICKS.fetch_add(1, Ordering::Relaxed);
@@ -121,7 +122,7 @@ impl Ticker {
 impl Drop for Ticker {
     fn drop(&mut self) {
         self.stopped.store(true, Ordering::Relaxed);
-        if let Ok(Some(thread)) = self.thread.get_mut().map(|thread| thread.take()) {
+        if let Some(thread) = self.thread.get_mut().take() {
             thread.unpark();
         }
     }

@@ -24,7 +24,7 @@ use std::{
     num::NonZero,
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Weak,
         atomic::{
             AtomicBool, AtomicI64, AtomicU32,
             Ordering::{Relaxed, SeqCst},
@@ -35,12 +35,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Holdings;
 use lacewing_base::{
     budget::Share,
     fair::{Flow, Weight},
     permits::{self, Permit, Resource, Wait, Waiters},
 };
+use parking_lot::Mutex;
+
+use super::Holdings;
 
 /// The CPU time that a lane may save up, in nanoseconds: how long the guests of one that did nothing for a while run before they
 /// have to take turns. Over all cores; so much longer may others wait for the first time.
@@ -162,7 +164,7 @@ impl Turns {
 
     /// Gives the lanes the credit that they have earned since the last refill. The ticking thread calls this.
     pub(super) fn refill(&self, now: Instant) {
-        let mut active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut active = self.active.lock();
         let passed = now.saturating_duration_since(active.refilled).min(LONGEST_REFILL);
         active.refilled = now;
         if active.lanes.is_empty() {
@@ -188,7 +190,7 @@ impl Turns {
 
     /// Adds a lane that had not run anything of late.
     fn activate(&self, lane: &Arc<Lane>) {
-        let mut active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut active = self.active.lock();
         active.lanes.push(Arc::downgrade(lane));
     }
 }
@@ -331,7 +333,7 @@ mod tests {
         let turns = Turns::of(1);
         let (first, second) = (lane(&turns, 1), lane(&turns, 1));
         let refill = || {
-            let before = turns.active.lock().unwrap().refilled;
+            let before = turns.active.lock().refilled;
             turns.refill(before + MS);
         };
         for _ in 0..100 {
@@ -351,11 +353,11 @@ mod tests {
             refill();
         }
         assert!(first.has_credit());
-        assert_eq!(turns.active.lock().unwrap().lanes.len(), 1);
+        assert_eq!(turns.active.lock().lanes.len(), 1);
         // And each is there once, however often it was idle.
         second.charge(MS / 10);
         second.charge(MS / 10);
-        assert_eq!(turns.active.lock().unwrap().lanes.len(), 2);
+        assert_eq!(turns.active.lock().lanes.len(), 2);
     }
 
     #[test]
@@ -370,7 +372,7 @@ mod tests {
         assert!(lane.try_turn().is_none());
         // A second of debt is forgotten, but for what may be owed: 100 ms, earned by half of three quarters of the time.
         lane.charge(Duration::from_secs(1));
-        let start = turns.active.lock().unwrap().refilled;
+        let start = turns.active.lock().refilled;
         let refill = |ms: std::ops::RangeInclusive<u32>| {
             ms.step_by(20).for_each(|ms| turns.refill(start + ms * MS));
             lane.has_credit()
@@ -386,7 +388,7 @@ mod tests {
         let turns = Turns::of(1);
         let lane = lane(&turns, 1);
         lane.charge(Duration::from_secs(1));
-        let start = turns.active.lock().unwrap().refilled;
+        let start = turns.active.lock().refilled;
         turns.refill(start + MS);
         assert!(lane.has_credit());
     }
@@ -395,7 +397,7 @@ mod tests {
     fn under_pressure_lanes_share_the_cores() {
         let turns = Turns::of(2);
         let (greedy, modest) = (lane(&turns, 1), lane(&turns, 1));
-        let mut now = turns.active.lock().unwrap().refilled;
+        let mut now = turns.active.lock().refilled;
         // No guest waits: each has half of three quarters of two cores, and that is more than both take.
         let mut run = |greedy_ran: Duration, modest_ran: Duration| {
             for _ in 0..100 {
@@ -421,7 +423,7 @@ mod tests {
         let (busy, idle) = (lane(&turns, 1), lane(&turns, 1));
         busy.charge(MS);
         idle.charge(MS);
-        let mut now = turns.active.lock().unwrap().refilled;
+        let mut now = turns.active.lock().refilled;
         for _ in 0..=2 * IDLE_REFILLS {
             busy.charge(8 * MS);
             now += 4 * MS;
@@ -432,7 +434,7 @@ mod tests {
         assert!(busy.has_credit());
         idle.charge(MS);
         assert!(idle.is_active());
-        assert_eq!(turns.active.lock().unwrap().lanes.len(), 2);
+        assert_eq!(turns.active.lock().lanes.len(), 2);
     }
 
     #[test]

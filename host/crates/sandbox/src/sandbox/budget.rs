@@ -16,7 +16,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker},
@@ -24,6 +24,7 @@ use std::{
 };
 
 use lacewing_base::{budget::Lease, event_loop, heap::HeapAccount};
+use parking_lot::{Mutex, MutexGuard};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::time::Sleep;
 
@@ -190,7 +191,7 @@ impl Consumption {
     }
 
     fn turn(&self) -> MutexGuard<'_, Option<HeldTurn>> {
-        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+        self.turn.lock()
     }
 
     fn hold(&self, turn: Turn, since: Duration) {

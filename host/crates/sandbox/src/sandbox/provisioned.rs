@@ -16,7 +16,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -24,6 +24,7 @@ use std::{
 
 use lacewing_base::budget::{Exhausted, Lease};
 use lacewing_telemetry::{FunctionMetrics, GuestLog, metrics::Tally};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use wasmtime::{Store, component::Instance};
 
@@ -156,7 +157,7 @@ impl Provisioned {
     }
 
     fn ready(&self) -> MutexGuard<'_, Vec<ReadySandbox>> {
-        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ready.lock()
     }
 
     fn drop_ready(&self) {

@@ -30,7 +30,7 @@ mod meter;
 use std::{
     collections::VecDeque,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Weak,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -43,6 +43,7 @@ use lacewing_base::{
     event_loop,
 };
 use lacewing_telemetry::{FunctionMetrics, GuestLog, Usage, metrics::Tally};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{
     sync::{SetOnce, oneshot},
     time::timeout_at,
@@ -333,7 +334,7 @@ impl Reused {
     }
 
     fn free(&self) -> MutexGuard<'_, Vec<Arc<Instance>>> {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+        self.free.lock()
     }
 }
 
@@ -358,15 +359,15 @@ impl Drop for Kept {
 
 impl Instance {
     fn load(&self) -> MutexGuard<'_, InstanceLoad> {
-        self.load.lock().unwrap_or_else(PoisonError::into_inner)
+        self.load.lock()
     }
 
     fn meter(&self) -> MutexGuard<'_, Meter> {
-        self.meter.lock().unwrap_or_else(PoisonError::into_inner)
+        self.meter.lock()
     }
 
     fn inbox(&self) -> MutexGuard<'_, Option<VecDeque<Call>>> {
-        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inbox.lock()
     }
 
     /// Takes one more, if it has room for it now and that is not one too many; or none, until it comes to rest. Asked whenever that

@@ -1,7 +1,7 @@
 //! The figures of one function.
 
 use std::sync::{
-    Arc, Mutex, OnceLock, PoisonError,
+    Arc, OnceLock,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -10,6 +10,7 @@ use lacewing_base::{
     name::{AppName, FunctionName, TenantName},
     outcome::Outcome,
 };
+use parking_lot::Mutex;
 
 use crate::{
     LogTotals, Origin, Usage,
@@ -128,7 +129,7 @@ impl FunctionMetrics {
     /// Says which revisions the function serves now: the series of `lacewing_function_info`. Where it has no series of its own,
     /// there may be some by now: it asks again.
     pub fn set_revisions(&self, revisions: Vec<Arc<str>>) {
-        *self.revisions.lock().unwrap_or_else(PoisonError::into_inner) = revisions.into();
+        *self.revisions.lock() = revisions.into();
         if self.series.load().as_ref().is_some_and(|series| series.key.is_none()) {
             self.series.store(None);
         }
@@ -140,7 +141,7 @@ impl FunctionMetrics {
     }
 
     pub(super) fn revisions(&self) -> Box<[Arc<str>]> {
-        self.revisions.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.revisions.lock().clone()
     }
 
     pub(super) fn ready(&self) -> Option<u64> {

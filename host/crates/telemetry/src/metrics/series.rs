@@ -29,7 +29,7 @@
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Weak,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
 };
@@ -38,6 +38,7 @@ use lacewing_base::{
     fair::{Portion, Weight},
     name::{AppName, FunctionName, TenantName},
 };
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::metrics::{FunctionKey, FunctionMetrics, figures::Figures, tenant::TenantFigures};
 
@@ -242,7 +243,7 @@ impl SeriesSet {
     }
 
     fn state(&self) -> MutexGuard<'_, SeriesState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Functions with series of their own, and series that have ended.

@@ -7,15 +7,10 @@
 //! A tenant with hundreds of functions that are all asked for at once has them loaded one after the other, and another one's
 //! single load waits for no more than one of these. Each tenant is charged for the time that its loads take ([`FairQueue`]).
 
-use std::{
-    collections::HashMap,
-    num::NonZero,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    thread,
-    time::Instant,
-};
+use std::{collections::HashMap, num::NonZero, sync::Arc, thread, time::Instant};
 
 use lacewing_base::fair::{FairQueue, Flow};
+use parking_lot::{Mutex, MutexGuard};
 
 type Work = Box<dyn FnOnce() + Send>;
 
@@ -73,7 +68,7 @@ impl Loads {
     }
 
     fn state(&self) -> MutexGuard<'_, LoadsState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -13,7 +13,6 @@ use std::{
     io,
     os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
-    sync::PoisonError,
     time::{Duration, SystemTime},
 };
 
@@ -156,7 +155,7 @@ impl ArtifactCache {
     /// The artifacts; what was left behind is removed on the way. Owners are remembered of what is there.
     fn contents(&self, registered: HashMap<String, Owner>) -> io::Result<Contents> {
         let now = SystemTime::now();
-        let mut known = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.owners.lock();
         let mut contents = Contents::default();
         let mut owners = HashMap::new();
         for entry in fs::read_dir(&self.dir)? {
