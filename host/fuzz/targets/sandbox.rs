@@ -18,7 +18,7 @@ use lacewing::{
     sandbox::{LeanRequest, Linkers, Program, Sandbox, Spec},
     telemetry::{Context, GuestLog, InvocationId, Origin, Sink},
 };
-use lacewing_base::{Grants, Limits, outcome::Outcome};
+use lacewing_base::{Grants, Limits, fair::Weight, outcome::Outcome};
 use wasm_encoder::{Component, ComponentSectionId, RawSection};
 use wasmparser::{Parser, Payload};
 
@@ -40,7 +40,7 @@ static HOST: LazyLock<Host> = LazyLock::new(|| {
     let compilation = Compilation { program: CompilerProgram::InProcess, ..Compilation::default() };
     Host {
         loader: Loader::new(engines.clone(), None, 1 << 20, Compiler::new(compilation)),
-        lane: engines.lane(1),
+        lane: engines.lane(&Weight::new(1)),
         engines,
         linkers: Linkers::default(),
         egress: Arc::new(Egress::new(EgressOptions::default()).expect("a way out")),
