@@ -1,12 +1,9 @@
 //! The escaping of text of unknown origin in a log line, so that the text can neither forge a second line nor
 //! drive a terminal.
 
-use std::{
-    fmt::Write as _,
-    io,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{fmt::Write as _, io, time::SystemTime};
 
+use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use serde_json::ser::Formatter;
 use tracing::Level;
@@ -113,37 +110,15 @@ pub(super) fn serialize_level<S: Serializer>(level: &Level, to: S) -> Result<S::
     to.serialize_str(level.as_str())
 }
 
-/// Appends a time as RFC 3339 in UTC with microseconds. A time before 1970 is shown as 1970.
+/// Appends a time as RFC 3339 in UTC with microseconds. A time that no calendar has is shown as 1970.
 pub(super) fn push_time(out: &mut String, time: SystemTime) {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
-    let (year, month, day) = civil_from_days(days);
-    let _ = write!(
-        out,
-        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:06}Z",
-        second / 3_600,
-        second / 60 % 60,
-        second % 60,
-        since.subsec_micros(),
-    );
-}
-
-/// Year, month and day of a day since 1970-01-01: Howard Hinnant's `civil_from_days`, without its negative half.
-fn civil_from_days(days: u64) -> (u64, u64, u64) {
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
+    let time = Timestamp::try_from(time).unwrap_or_default();
+    let _ = write!(out, "{time:.6}");
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, UNIX_EPOCH};
 
     use proptest::prelude::*;
 
@@ -203,11 +178,6 @@ mod tests {
         #[test]
         fn escaped_text_never_acts(text in any::<String>()) {
             prop_assert!(!escaped(&text).contains(acts));
-        }
-
-        #[test]
-        fn days_are_consecutive(day in 0u64..100_000) {
-            prop_assert!(civil_from_days(day) < civil_from_days(day + 1));
         }
     }
 }

@@ -22,14 +22,11 @@ mod patience;
 mod process;
 mod protocol;
 
-use std::{
-    collections::VecDeque,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 
 use lacewing_manifest::config::{Compilation, CompilerProgram};
 use lacewing_telemetry::shortened;
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 pub use child::{ARGUMENT, child};
 
@@ -163,7 +160,7 @@ pub(super) struct Place<'a>(&'a Compiler);
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.lock().running -= 1;
+        self.0.in_use.lock().running -= 1;
         self.0.freed.notify_all();
     }
 }
@@ -172,7 +169,7 @@ impl Place<'_> {
     /// Lets those that wait have a turn, if there are any. `stop` is called first, and `resume` when it is this one's turn again.
     /// Blocks in between.
     fn rest(&self, stop: impl FnOnce(), resume: impl FnOnce()) {
-        let (Place(compiler), mut in_use) = (self, self.0.lock());
+        let (Place(compiler), mut in_use) = (self, self.0.in_use.lock());
         let places = compiler.settings.places();
         if in_use.line.is_empty() || in_use.resting >= places.saturating_mul(RESTING) {
             return;
@@ -195,17 +192,17 @@ impl Compiler {
 
     /// Compilations that run.
     pub fn running(&self) -> u32 {
-        self.lock().running
+        self.in_use.lock().running
     }
 
     /// Compilations that wait.
     pub fn waiting(&self) -> u32 {
-        self.lock().waiting()
+        self.in_use.lock().waiting()
     }
 
     /// Waits for a place. Blocks.
     pub(super) fn enter(&self) -> Result<Place<'_>, CompileError> {
-        let mut in_use = self.lock();
+        let mut in_use = self.in_use.lock();
         if in_use.running < self.settings.places() && in_use.line.is_empty() {
             in_use.running += 1;
             return Ok(Place(self));
@@ -222,10 +219,9 @@ impl Compiler {
         let (number, places) = (in_use.next, self.settings.places());
         in_use.next += 1;
         in_use.line.push_back(number);
-        let waited = self.freed.wait_while(in_use, |in_use| {
+        self.freed.wait_while(&mut in_use, |in_use| {
             in_use.running >= places || in_use.line.front() != Some(&number)
         });
-        let mut in_use = waited.unwrap_or_else(PoisonError::into_inner);
         in_use.line.pop_front();
         in_use.running += 1;
         // There may be a place for the next one too.
@@ -253,11 +249,6 @@ impl Compiler {
                 process::run(path, &self.settings, profile, component, place)
             }
         }
-    }
-
-    /// The guarded state is valid after every statement.
-    fn lock(&self) -> MutexGuard<'_, InUse> {
-        self.in_use.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
