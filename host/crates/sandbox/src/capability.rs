@@ -25,9 +25,8 @@ mod payer;
 mod stdio;
 mod wasi;
 
-pub(crate) use extension::Capability;
 pub use extension::CapabilitySettings;
-pub(crate) use extension::{InitData, Opening, StoreData};
+pub(crate) use extension::{Capability, InitData, Opening, StoreData};
 pub(crate) use interfaces::candidate;
 pub(crate) use opened::Opened;
 pub(crate) use outbound_http::OutboundHttp;

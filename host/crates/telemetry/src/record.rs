@@ -132,57 +132,42 @@ impl Record<'_> {
     }
 
     fn line(&self) -> RecordLine<'_> {
-        let line = RecordLine {
+        let (target, context, usage, unrouted) = match &self.subject {
+            Subject::Invocation(context, usage) => {
+                ("invocation", Some(*context), Some(*usage), None)
+            }
+            Subject::Unrouted(unrouted) => ("request", None, None, Some(unrouted)),
+        };
+        let head = context.and_then(|context| context.head.as_ref());
+        let head = head.map(|head| (&head.method, &head.uri));
+        let head = head.or_else(|| unrouted.and_then(|unrouted| unrouted.request));
+        let duration = usage.map(|usage| usage.duration);
+        let duration = duration.or_else(|| unrouted.map(|unrouted| unrouted.duration));
+        RecordLine {
             timestamp: self.time,
             level: level(self.outcome, self.status),
+            target,
+            origin: context.map(|context| &*context.origin),
+            invocation: context.map(|context| context.invocation),
+            request_id: match unrouted {
+                Some(unrouted) => Some(unrouted.request_id),
+                None => context.and_then(|context| context.request_id.as_deref()),
+            },
+            trace_id: context.and_then(|context| context.trace_id),
+            span_id: context.and_then(|context| context.span_id),
+            client: context.and_then(|context| context.client),
+            peer: unrouted.map(|unrouted| unrouted.peer),
+            method: head.map(|(method, _)| method.as_str()),
+            path: head.map(|(_, uri)| uri.path()),
             status: self.status,
             outcome: self.outcome.as_str(),
+            duration_us: micros(duration.unwrap_or_default()),
+            cpu_us: usage.map(|usage| micros(usage.cpu)),
+            memory_peak_bytes: usage.map(|usage| usage.memory_peak_bytes),
+            fuel: usage.and_then(|usage| usage.fuel),
+            bytes_in: usage.map(|usage| usage.bytes_in),
+            bytes_out: usage.map(|usage| usage.bytes_out),
             detail: self.detail.map(cut),
-            target: "",
-            origin: None,
-            invocation: None,
-            request_id: None,
-            trace_id: None,
-            span_id: None,
-            client: None,
-            peer: None,
-            method: None,
-            path: None,
-            duration_us: 0,
-            cpu_us: None,
-            memory_peak_bytes: None,
-            fuel: None,
-            bytes_in: None,
-            bytes_out: None,
-        };
-        match self.subject {
-            Subject::Invocation(context, usage) => RecordLine {
-                target: "invocation",
-                origin: Some(&context.origin),
-                invocation: Some(context.invocation),
-                request_id: context.request_id.as_deref(),
-                trace_id: context.trace_id,
-                span_id: context.span_id,
-                client: context.client,
-                method: context.head.as_ref().map(|head| head.method.as_str()),
-                path: context.head.as_ref().map(|head| head.uri.path()),
-                duration_us: micros(usage.duration),
-                cpu_us: Some(micros(usage.cpu)),
-                memory_peak_bytes: Some(usage.memory_peak_bytes),
-                fuel: usage.fuel,
-                bytes_in: Some(usage.bytes_in),
-                bytes_out: Some(usage.bytes_out),
-                ..line
-            },
-            Subject::Unrouted(unrouted) => RecordLine {
-                target: "request",
-                request_id: Some(unrouted.request_id),
-                peer: Some(unrouted.peer),
-                method: unrouted.request.map(|(method, _)| method.as_str()),
-                path: unrouted.request.map(|(_, uri)| uri.path()),
-                duration_us: micros(unrouted.duration),
-                ..line
-            },
         }
     }
 

@@ -32,7 +32,8 @@ pub struct CapabilitySettings {
 /// A group of imports, with the state that one store has for them.
 ///
 /// What a guest has the host keep is a resource in the store's table. The limit `handles` bounds their number, and the sandbox's
-/// account pays for their heap: it is open during every call of the guest. Work outside of those calls goes through [`Charged`](super::payer::Charged).
+/// account pays for their heap: it is open during every call of the guest. Work outside of those calls goes through
+/// [`Charged`](super::payer::Charged).
 pub(crate) trait Capability: Send + Sized + 'static {
     /// The packages, each with the versions that this host has.
     const PACKAGES: &'static [Versions];
