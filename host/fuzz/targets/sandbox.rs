@@ -18,7 +18,7 @@ use lacewing::{
     sandbox::{LeanRequest, Linkers, Program, Sandbox, Spec},
     telemetry::{Context, GuestLog, InvocationId, Origin, Sink},
 };
-use lacewing_base::{Grants, Limits, fair::Weight, outcome::Outcome};
+use lacewing_base::{Grants, Limits, TenantAccount, fair::Weight, outcome::Outcome};
 use wasm_encoder::{Component, ComponentSectionId, RawSection};
 use wasmparser::{Parser, Payload};
 
@@ -96,7 +96,7 @@ async fn invoke(host: &Host, program: &Arc<Program>, limits: &Limits) -> Outcome
     let name = || "fuzz".parse().expect("a name");
     let app = "fuzz".parse().expect("a name");
     let function = "fuzz".parse().expect("a name");
-    let context = Arc::new(Context::new(Arc::new(Origin::new(name(), app, function, "1".into())), InvocationId(1)));
+    let context = Arc::new(Context::new(Arc::new(Origin::new(TenantAccount::alone("fuzz"), app, function, "1".into())), InvocationId(1)));
     let log = Arc::new(GuestLog::new(context, limits.log_bytes, Sink::nothing()));
     let deadline = Instant::now() + limits.deadline;
     let sandbox =

@@ -23,7 +23,7 @@ use lacewing::{
     sandbox::{LeanRequest, Linkers, Program, Sandbox, Spec},
     telemetry::{Context, GuestLog, InvocationId, Origin, Sink},
 };
-use lacewing_base::{Grants, Limits, fair::Weight, outcome::Outcome};
+use lacewing_base::{Grants, Limits, TenantAccount, fair::Weight, outcome::Outcome};
 
 /// Bytes of linear memory, and of the heap, that the guest may have.
 const MEMORY_BYTES: u64 = 4 << 20;
@@ -125,7 +125,7 @@ async fn invoke(
         },
     });
     let (app, function) = ("fuzz".parse().expect("a name"), "fuzz".parse().expect("a name"));
-    let origin = Origin::new("fuzz".parse().expect("a name"), app, function, "1".into());
+    let origin = Origin::new(TenantAccount::alone("fuzz"), app, function, "1".into());
     let context = Arc::new(Context::new(Arc::new(origin), InvocationId(1)));
     let log = Arc::new(GuestLog::new(context, limits.log_bytes, Sink::nothing()));
     let deadline = Instant::now() + limits.deadline;

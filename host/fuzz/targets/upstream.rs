@@ -28,7 +28,7 @@ use lacewing::{
     heap::{self, HeapAccount},
     telemetry::{Context as Invocation, GuestLog, InvocationId, Origin, Sink},
 };
-use lacewing_base::{Grants, HttpGrant};
+use lacewing_base::{Grants, HttpGrant, TenantAccount};
 use tokio::time::{sleep, timeout};
 
 use super::{
@@ -94,7 +94,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     let text = "http://upstream.test";
     let grant = text.parse::<HttpGrant>().expect("a valid grant");
     let (app, function) = ("fuzz".parse().expect("a name"), "fuzz".parse().expect("a name"));
-    let origin = Origin::new("fuzz".parse().expect("a name"), app, function, "1".into());
+    let origin = Origin::new(TenantAccount::alone("fuzz"), app, function, "1".into());
     let context = Arc::new(Invocation::new(Arc::new(origin), InvocationId(1)));
     World {
         egress: Arc::new(Egress::new(options).expect("a way out")),

@@ -302,7 +302,7 @@ async fn a_tenant_whose_manifest_is_never_read_delays_no_other() {
     let mut report = |swap: Swap<'_>| {
         for (before, after) in swap.before.revisions.iter().zip(&swap.after.revisions) {
             if before.origin.revision != after.origin.revision {
-                order.push(after.origin.tenant.to_string());
+                order.push(after.origin.tenant().to_string());
                 if let Some(swapped) = swapped.take() {
                     swapped.send(()).unwrap();
                 }

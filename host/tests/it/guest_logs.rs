@@ -24,7 +24,7 @@ fn assert_tagged(ended: &Ended) {
     for line in &ended.lines {
         let context = &line.context;
         let tags = [
-            ("tenant", context.origin.tenant.to_string()),
+            ("tenant", context.origin.tenant().to_string()),
             ("app", context.origin.app.to_string()),
             ("function", context.origin.function.to_string()),
             ("revision", context.origin.revision.to_string()),

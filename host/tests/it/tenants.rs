@@ -205,7 +205,7 @@ impl Tenants {
             let mut found = None;
             for one in self.served.sink.take() {
                 match one {
-                    Captured::Line(line) if line.context.origin.tenant.as_str() == "suspect" => {
+                    Captured::Line(line) if line.context.origin.tenant().as_str() == "suspect" => {
                         lines.push(line);
                     }
                     Captured::Line(_) => {}

@@ -10,10 +10,12 @@
 //!
 //! Nothing here names Wasmtime or hyper.
 
+pub mod account;
 pub mod address;
 pub mod body;
 pub mod budget;
 pub mod cors;
+pub mod egress_bounds;
 pub mod event_loop;
 pub mod fair;
 pub mod fields;
@@ -29,7 +31,9 @@ pub mod route;
 mod sync;
 mod text_form;
 
+pub use account::TenantAccount;
 pub use cors::Cors;
+pub use egress_bounds::EgressBounds;
 pub use grants::{GrantHost, Grants, HttpGrant};
 pub use host_pattern::{HostPattern, InvalidHost};
 pub use limits::{LimitKey, Limits};

@@ -10,25 +10,27 @@ mod loads;
 mod revise;
 mod rollout;
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use lacewing_base::{
-    HostPattern, LimitKey,
-    budget::Budget,
+    EgressBounds, HostPattern, LimitKey,
     file::{self, Located, OpenError},
     name::{AppName, FunctionName, TenantName},
     outcome::Outcome,
 };
 use lacewing_manifest::{
     App, Function, Source,
-    config::{EgressBounds, HostFile, Quota as TenantQuota, Tenant as TenantConfig},
+    config::{HostFile, Quota as TenantQuota, Tenant as TenantConfig},
 };
 use lacewing_runtime::function::{Allotment, QuotaLimits, Revision, Tenant};
 use lacewing_sandbox::{
     InitError, LinkError,
-    capability::egress::Egress,
-    engine::{Engines, LoadError, Owner, Registered},
+    engine::{LoadError, Owner, Registered},
 };
 use lacewing_telemetry::Origin;
 
@@ -158,7 +160,7 @@ pub enum Refusal {
     /// Two routes that would answer the same requests.
     #[error(
         "its route `{route}` and the route `{other_route}` of function {} of app {} of tenant {} match the same requests on {}: {}",
-        other.function, other.app, other.tenant, host_text(host), conflict_help(*same)
+        other.function, other.app, other.tenant(), host_text(host), conflict_help(*same)
     )]
     Conflict {
         /// The function's own route.
@@ -269,24 +271,19 @@ impl Host {
 
 /// The tenants of what is deployed, and of what is being.
 pub(super) struct Tenants {
-    engines: Arc<Engines>,
-    slots: Arc<Budget>,
+    host: Arc<Host>,
     current: HashMap<TenantName, Arc<Tenant>>,
-    /// The tenants' allotments once they are deployed.
-    next: Vec<(Arc<Tenant>, Allotment)>,
-    /// How far their outbound HTTP leads then.
-    bounds: HashMap<TenantName, Arc<EgressBounds>>,
+    /// The tenants, each with its allotment and the bounds of its outbound HTTP once they are deployed.
+    next: Vec<(Arc<Tenant>, Allotment, Arc<EgressBounds>)>,
 }
 
 impl Tenants {
-    pub(super) fn of(host: &Host, current: &Deployed) -> Tenants {
+    pub(super) fn of(host: &Arc<Host>, current: &Deployed) -> Tenants {
         let tenants = current.revisions.iter().map(|revision| &revision.tenant);
         Tenants {
-            engines: host.invoker().engines().clone(),
-            slots: host.invoker().admission().slots().clone(),
+            host: host.clone(),
             current: tenants.map(|tenant| (tenant.name().clone(), tenant.clone())).collect(),
             next: Vec::new(),
-            bounds: HashMap::new(),
         }
     }
 
@@ -300,18 +297,22 @@ impl Tenants {
         let allotment = allotment(quota);
         let tenant = match self.current.get(name) {
             Some(tenant) => tenant.clone(),
-            None => Tenant::new(name.clone(), allotment, &self.engines, &self.slots),
+            None => self.host.tenant(name.clone(), allotment),
         };
-        self.next.push((tenant.clone(), allotment));
-        self.bounds.insert(name.clone(), Arc::new(bounds.clone()));
+        self.next.push((tenant.clone(), allotment, Arc::new(bounds.clone())));
         tenant
     }
 
-    /// Makes it so.
-    pub(super) fn enforce(&self, egress: &Egress) {
-        egress.set_bounds(self.bounds.clone());
-        for (tenant, allotment) in &self.next {
+    /// Makes it so. What still runs for a tenant that is gone reaches the public internet only.
+    pub(super) fn enforce(&self) {
+        for (tenant, allotment, bounds) in &self.next {
             tenant.set(*allotment);
+            tenant.account().outbound.set_bounds(bounds.clone());
+        }
+        let kept: HashSet<&TenantName> =
+            self.next.iter().map(|(tenant, ..)| tenant.name()).collect();
+        for (_, gone) in self.current.iter().filter(|(name, _)| !kept.contains(name)) {
+            gone.account().outbound.set_bounds(Arc::default());
         }
     }
 }
@@ -369,6 +370,8 @@ fn error(
 
 #[cfg(test)]
 mod tests {
+    use lacewing_base::TenantAccount;
+
     use super::*;
 
     #[test]
@@ -376,7 +379,7 @@ mod tests {
         let text = |same: bool, host: &str| {
             let name = |text: &str| text.parse().unwrap();
             let other = Origin::new(
-                "acme".parse().unwrap(),
+                TenantAccount::alone("acme"),
                 name("shop"),
                 "list".parse().unwrap(),
                 "1".into(),

@@ -4,13 +4,15 @@ use std::{path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
 use lacewing_base::{
-    LimitKey, heap,
+    LimitKey, TenantAccount,
+    fair::Weight,
+    heap,
     name::{AppName, TenantName},
 };
 use lacewing_ingress::{Endpoint, Routes, route::Router};
 use lacewing_manifest::config::Settings;
 use lacewing_runtime::{
-    function::{Residency, ResidencyOptions, Revision},
+    function::{Allotment, Residency, ResidencyOptions, Revision, Tenant},
     invocation::{Admission, Invoker, QueueOptions},
 };
 use lacewing_sandbox::{
@@ -188,6 +190,15 @@ impl Host {
         &self.egress
     }
 
+    /// A tenant of which nothing runs yet.
+    pub(super) fn tenant(&self, name: TenantName, allotment: Allotment) -> Arc<Tenant> {
+        let weight = Weight::new(allotment.weight);
+        let (lines, outbound) = (self.invoker.sink().shares(&weight), self.egress.share());
+        let account = TenantAccount::new(name, weight, lines, outbound);
+        let (engines, slots) = (self.invoker.engines(), self.invoker.admission().slots());
+        Tenant::new(account, allotment.quota, engines, slots)
+    }
+
     /// The apps that are deployed now.
     pub fn deployed(&self) -> Arc<Deployed> {
         self.deployed.load_full()
@@ -217,7 +228,7 @@ impl Host {
         router: Router<Endpoint<Arc<Revision>>>,
         tenants: &Tenants,
     ) {
-        tenants.enforce(&self.egress);
+        tenants.enforce();
         for revision in &deployed.revisions {
             revision.enforce();
             revision.metrics.set_revisions(vec![revision.origin.revision.clone()]);

@@ -107,7 +107,7 @@ impl Clash {
             same: self.same,
         };
         DeployError {
-            tenant: revision.origin.tenant.clone(),
+            tenant: revision.origin.tenant().clone(),
             app: revision.origin.app.clone(),
             function: revision.origin.function.clone(),
             path: revision.component.file.path().to_owned(),

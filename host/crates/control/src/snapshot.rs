@@ -89,5 +89,5 @@ fn name(
 /// All that the result of an init can depend on, beside the component. Tenants have nothing in common, not even the seed of
 /// their hash maps.
 fn seen(origin: &Origin, limits: &Limits, env: &[(String, String)]) -> String {
-    format!("{:?}", (&origin.tenant, env, limits.memory_bytes, limits.table_elements))
+    format!("{:?}", (origin.tenant(), env, limits.memory_bytes, limits.table_elements))
 }

@@ -9,7 +9,7 @@
 //!    that owner serves there.
 //! 2. **Method.** Only routes that take the method are looked at. A route for `GET` serves `HEAD` as well, unless a
 //!    route of the same shape names it.
-//! 3. **Path.** Which patterns fit a path, and which of them wins, is said in `lacewing_manifest`, in `route.rs`.
+//! 3. **Path.** Which patterns fit a path, and which of them wins, is said in [`lacewing_base::route`].
 
 mod host;
 mod table;

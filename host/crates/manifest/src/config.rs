@@ -32,7 +32,6 @@ mod tenant;
 pub use caps::{AppCap, AppKey, CapViolation, Caps};
 pub use compilation::{Compilation, CompilerProgram};
 pub use counting::Counting;
-pub use egress::{EgressBounds, OutOfBounds};
 pub use host_file::{HostFile, cache_dir_of, is_host_file, json_schema, log_format_of};
 pub use memory::MemoryPlan;
 pub use outline::{Manifest, Outline, ReadApp, Unread};

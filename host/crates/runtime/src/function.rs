@@ -6,6 +6,6 @@ mod revision;
 mod tenant;
 
 pub use quota::{Quota, QuotaLimits, QuotaPermit, Rate};
-pub use residency::{Place, Prepare, ProgramError, Residency, ResidencyOptions, Stake};
+pub use residency::{Place, Prepare, ProgramError, Residency, ResidencyOptions, ResidencyShare};
 pub use revision::{Component, Revision, RevisionParts};
 pub use tenant::{Allotment, Tenant, WaitingPlace};

@@ -3,7 +3,10 @@
 use std::{fmt, net::IpAddr, sync::Arc};
 
 use http::{Method, Uri};
-use lacewing_base::name::{AppName, FunctionName, TenantName};
+use lacewing_base::{
+    TenantAccount,
+    name::{AppName, FunctionName, TenantName},
+};
 use serde::{Serialize, Serializer};
 
 use crate::text;
@@ -11,8 +14,9 @@ use crate::text;
 /// A revision of a function.
 #[derive(Debug, Serialize)]
 pub struct Origin {
-    /// The tenant that is charged.
-    pub tenant: TenantName,
+    /// The account of the tenant.
+    #[serde(rename = "tenant", serialize_with = "serialize_name")]
+    pub account: Arc<TenantAccount>,
     /// The app of the function.
     pub app: AppName,
     /// The function.
@@ -24,19 +28,31 @@ pub struct Origin {
 impl Origin {
     /// The origin of everything that this revision says.
     pub fn new(
-        tenant: TenantName,
+        account: Arc<TenantAccount>,
         app: AppName,
         function: FunctionName,
         revision: Arc<str>,
     ) -> Origin {
-        Origin { tenant, app, function, revision }
+        Origin { account, app, function, revision }
     }
+
+    /// The tenant that is charged.
+    pub fn tenant(&self) -> &TenantName {
+        self.account.name()
+    }
+}
+
+fn serialize_name<S: Serializer>(
+    account: &TenantAccount,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    account.name().serialize(serializer)
 }
 
 impl fmt::Display for Origin {
     /// `tenant/app/function@revision`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Origin { tenant, app, function, revision } = self;
+        let (tenant, Origin { app, function, revision, .. }) = (self.tenant(), self);
         let mut escaped = String::new();
         text::push_escaped(&mut escaped, revision);
         write!(f, "{tenant}/{app}/{function}@{escaped}")
@@ -118,7 +134,7 @@ impl Context {
 #[cfg(test)]
 pub(super) fn example_context() -> Context {
     let origin = Origin {
-        tenant: "acme".parse().unwrap(),
+        account: TenantAccount::alone("acme"),
         app: "shop".parse().unwrap(),
         function: "cart".parse().unwrap(),
         revision: "r7".into(),

@@ -13,7 +13,7 @@ use tracing::Level;
 use crate::{
     logs::LogFormat,
     text,
-    writer::{LogWriter, Whose},
+    writer::{LineOwner, LogWriter},
 };
 
 /// The target of messages in a JSON log.
@@ -38,7 +38,7 @@ impl Messages {
 
     /// Adds text as it is, its newline included. For a log of text.
     pub fn text(&self, text: &str) {
-        self.writer.line(Whose::Host, text.as_bytes());
+        self.writer.line(LineOwner::Host, text.as_bytes());
     }
 
     /// Adds an object with a message and further fields. For a log of JSON.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use http::{Method, Uri};
-use lacewing_base::{name::TenantName, outcome::Outcome};
+use lacewing_base::{TenantAccount, outcome::Outcome};
 use serde::Serialize;
 use tracing::Level;
 
@@ -123,10 +123,10 @@ impl Record<'_> {
         sink.record(self);
     }
 
-    /// The tenant whose line it is. None for a request that reached no function.
-    pub(super) fn tenant(&self) -> Option<&TenantName> {
+    /// The account that the line is charged to. None for a request that reached no function.
+    pub(super) fn account(&self) -> Option<&TenantAccount> {
         match self.subject {
-            Subject::Invocation(context, _) => Some(&context.origin.tenant),
+            Subject::Invocation(context, _) => Some(&context.origin.account),
             Subject::Unrouted(_) => None,
         }
     }

@@ -8,16 +8,21 @@ use serde::Serialize;
 use tokio::sync::Notify;
 use tracing::Level;
 
+use lacewing_base::{account::LineShares, fair::Weight};
+
 use crate::{
     Context, InvocationId, Origin, Record, SpanId, Stream, TraceId,
     logs::LogFormat,
     text,
-    writer::{LogWriter, Whose},
+    writer::{LineBudgets, LineOwner, LogWriter},
 };
 
 /// Something that takes guests' lines and invocation records. Clones share the destination.
 #[derive(Clone, Debug)]
-pub struct Sink(Arc<Destination>);
+pub struct Sink {
+    destination: Arc<Destination>,
+    budgets: LineBudgets,
+}
 
 #[derive(Debug)]
 enum Destination {
@@ -85,22 +90,33 @@ impl Sink {
         ansi: bool,
         guest_levels: GuestLevels,
     ) -> Sink {
-        Sink(Arc::new(Destination::Log { writer, format, ansi, guest_levels }))
+        let budgets = writer.budgets().clone();
+        Sink::to(Destination::Log { writer, format, ansi, guest_levels }, budgets)
     }
 
     /// A sink that keeps everything until [`Sink::take`].
     pub fn memory() -> Sink {
-        Sink(Arc::new(Destination::Memory { captured: Mutex::default(), recorded: Notify::new() }))
+        let memory = Destination::Memory { captured: Mutex::default(), recorded: Notify::new() };
+        Sink::to(memory, LineBudgets::default())
     }
 
     /// A sink that drops everything.
     pub fn nothing() -> Sink {
-        Sink(Arc::new(Destination::Nothing))
+        Sink::to(Destination::Nothing, LineBudgets::default())
+    }
+
+    fn to(destination: Destination, budgets: LineBudgets) -> Sink {
+        Sink { destination: Arc::new(destination), budgets }
+    }
+
+    /// The shares of the log for one more tenant.
+    pub fn shares(&self, weight: &Weight) -> LineShares {
+        self.budgets.shares(weight)
     }
 
     /// Removes and returns what a sink in memory has taken so far. Empty for the other kinds.
     pub fn take(&self) -> Vec<Captured> {
-        match &*self.0 {
+        match &*self.destination {
             Destination::Memory { captured, .. } => std::mem::take(&mut *captured.lock()),
             Destination::Log { .. } | Destination::Nothing => Vec::new(),
         }
@@ -108,7 +124,7 @@ impl Sink {
 
     /// As [`Sink::take`], once an invocation record is among it. Never comes for the other kinds.
     pub async fn recorded(&self) -> Vec<Captured> {
-        let Destination::Memory { captured, recorded } = &*self.0 else {
+        let Destination::Memory { captured, recorded } = &*self.destination else {
             return std::future::pending().await;
         };
         loop {
@@ -133,10 +149,10 @@ impl Sink {
         message: &str,
     ) {
         let time = SystemTime::now();
-        match &*self.0 {
+        match &*self.destination {
             Destination::Log { guest_levels, .. } if !guest_levels.contain(level) => {}
             Destination::Log { writer, format, ansi, .. } => {
-                send(writer, Whose::Guest(&context.origin.tenant), |out| match format {
+                send(writer, LineOwner::Guest(&context.origin.account.lines), |out| match format {
                     LogFormat::Json => guest_json(out, time, context, level, stream, message),
                     LogFormat::Text => {
                         guest_text(out, *ansi, time, context, level, stream, message);
@@ -158,10 +174,12 @@ impl Sink {
 
     /// Emits one record of the invocation log.
     pub(super) fn record(&self, record: &Record<'_>) {
-        match &*self.0 {
+        match &*self.destination {
             Destination::Log { writer, format, ansi, .. } => {
-                let whose = record.tenant().map_or(Whose::Unrouted, Whose::Record);
-                send(writer, whose, |out| match format {
+                let owner = record
+                    .account()
+                    .map_or(LineOwner::Unrouted, |account| LineOwner::Record(&account.lines));
+                send(writer, owner, |out| match format {
                     LogFormat::Json => record.push_json(out),
                     LogFormat::Text => record.push_text(out, *ansi),
                 });
@@ -177,12 +195,12 @@ impl Sink {
     }
 }
 
-fn send(writer: &LogWriter, whose: Whose<'_>, fill: impl FnOnce(&mut String)) {
+fn send(writer: &LogWriter, owner: LineOwner<'_>, fill: impl FnOnce(&mut String)) {
     SCRATCH.with_borrow_mut(|line| {
         line.clear();
         fill(line);
         line.push('\n');
-        writer.line(whose, line.as_bytes());
+        writer.line(owner, line.as_bytes());
         line.shrink_to(SCRATCH_BYTES);
     });
 }

@@ -21,11 +21,10 @@ use std::{
     time::Duration,
 };
 
-use dashmap::DashMap;
 use lacewing_base::{
+    account::LineShares,
     budget::{Budget, Lease, Share},
     fair::Weight,
-    name::TenantName,
 };
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -42,15 +41,34 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// The owner of a line.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Whose<'a> {
-    /// The output of a tenant's guest.
-    Guest(&'a TenantName),
-    /// The record of an invocation of a tenant's.
-    Record(&'a TenantName),
-    /// The record of a request that reached no function: clients can make any number.
+pub(super) enum LineOwner<'a> {
+    /// A tenant, for the output of a guest.
+    Guest(&'a LineShares),
+    /// A tenant, for the record of an invocation.
+    Record(&'a LineShares),
+    /// The client of a request that reached no function: clients can make any number.
     Unrouted,
-    /// The host's.
+    /// The host.
     Host,
+}
+
+/// The bytes of lines that may wait, which all tenants share.
+#[derive(Clone, Debug)]
+pub(super) struct LineBudgets {
+    guests: Arc<Budget>,
+    records: Arc<Budget>,
+}
+
+impl Default for LineBudgets {
+    fn default() -> LineBudgets {
+        LineBudgets { guests: Budget::new(GUESTS_BYTES), records: Budget::new(RECORDS_BYTES) }
+    }
+}
+
+impl LineBudgets {
+    pub(super) fn shares(&self, weight: &Weight) -> LineShares {
+        LineShares::of(&self.guests, &self.records, weight)
+    }
 }
 
 /// A handle on the queue. Clones share it.
@@ -62,22 +80,12 @@ pub(super) struct LogWriter {
 
 #[derive(Debug)]
 struct LineQueue {
-    guests: Arc<Budget>,
-    records: Arc<Budget>,
+    budgets: LineBudgets,
     unrouted: Arc<Share>,
     host: Arc<Share>,
     /// A share of the guests' part for a tenant that has not logged yet, so that a first tenant leaves room.
     _newcomer: Arc<Share>,
-    /// The tenants that have logged something.
-    tenants: DashMap<TenantName, TenantLines>,
     dropped_lines: AtomicU64,
-}
-
-/// The lines of one tenant that wait.
-#[derive(Clone, Debug)]
-struct TenantLines {
-    guests: Arc<Share>,
-    records: Arc<Share>,
 }
 
 #[derive(Debug)]
@@ -95,30 +103,18 @@ pub(super) struct Guard {
 
 impl LineQueue {
     fn new() -> LineQueue {
-        let (guests, records) = (Budget::new(GUESTS_BYTES), Budget::new(RECORDS_BYTES));
-        let one = Weight::new(1);
-        let (unrouted, host) = (records.share(&one), records.share(&one));
-        let _newcomer = guests.share(&one);
-        let (tenants, dropped_lines) = (DashMap::new(), AtomicU64::new(0));
-        LineQueue { _newcomer, guests, records, unrouted, host, tenants, dropped_lines }
+        let (budgets, one) = (LineBudgets::default(), Weight::new(1));
+        let (unrouted, host) = (budgets.records.share(&one), budgets.records.share(&one));
+        let _newcomer = budgets.guests.share(&one);
+        LineQueue { budgets, unrouted, host, _newcomer, dropped_lines: AtomicU64::new(0) }
     }
 
-    fn share(&self, tenant: &TenantName) -> TenantLines {
-        if let Some(share) = self.tenants.get(tenant) {
-            return share.clone();
-        }
-        let one = Weight::new(1);
-        let new =
-            || TenantLines { guests: self.guests.share(&one), records: self.records.share(&one) };
-        self.tenants.entry(tenant.clone()).or_insert_with(new).clone()
-    }
-
-    fn account(&self, whose: Whose<'_>) -> Arc<Share> {
-        match whose {
-            Whose::Guest(tenant) => self.share(tenant).guests,
-            Whose::Record(tenant) => self.share(tenant).records,
-            Whose::Unrouted => self.unrouted.clone(),
-            Whose::Host => self.host.clone(),
+    fn share<'a>(&'a self, owner: LineOwner<'a>) -> &'a Arc<Share> {
+        match owner {
+            LineOwner::Guest(tenant) => &tenant.guests,
+            LineOwner::Record(tenant) => &tenant.records,
+            LineOwner::Unrouted => &self.unrouted,
+            LineOwner::Host => &self.host,
         }
     }
 }
@@ -141,13 +137,18 @@ impl LogWriter {
     }
 
     /// Queues one line, its newline included, or drops it.
-    pub(super) fn line(&self, whose: Whose<'_>, line: &[u8]) {
-        let mut waiting = self.queue.account(whose).lease();
+    pub(super) fn line(&self, owner: LineOwner<'_>, line: &[u8]) {
+        let mut waiting = self.queue.share(owner).lease();
         let sent = waiting.grow(line.len() as u64 + LINE_BYTES).is_ok()
             && self.sender.send(WriterMessage::Line { bytes: line.into(), waiting }).is_ok();
         if !sent {
             self.queue.dropped_lines.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// The budgets of the lines that wait.
+    pub(super) fn budgets(&self) -> &LineBudgets {
+        &self.queue.budgets
     }
 
     /// Lines that were dropped since the start.
@@ -187,7 +188,7 @@ impl Drop for Guard {
 
 impl Write for LogWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.line(Whose::Host, line);
+        self.line(LineOwner::Host, line);
         Ok(line.len())
     }
 

@@ -97,7 +97,7 @@ fn ways(revision: &Revision, home: &str) -> Vec<String> {
 fn home(revision: &Revision, deployed: &Deployed, project: &Project) -> String {
     let origin = &revision.origin;
     let mut apps = deployed.apps.iter();
-    let app = apps.find(|app| app.tenant == origin.tenant && app.name == origin.app);
+    let app = apps.find(|app| app.tenant == *origin.tenant() && app.name == origin.app);
     let home = app.and_then(|app| app.home.as_deref()).unwrap_or(project.path());
     let home = if home.ends_with(lacewing_manifest::FILE_NAME) {
         home.parent().unwrap_or(home)

@@ -316,7 +316,7 @@ impl ReadingTarget {
             for (verb, is_gone) in [("Swapped", false), ("Removed", true)] {
                 let named = changed.iter().filter(|one| one.is_gone == is_gone);
                 let named = named.map(|Change { origin, .. }| {
-                    ((&origin.tenant, &origin.app), origin.to_string())
+                    ((origin.tenant(), &origin.app), origin.to_string())
                 });
                 let (mut said, more) = first_of_each(named);
                 said.extend(more.into_iter().map(|((tenant, app), count)| {
@@ -443,7 +443,7 @@ fn changed_revisions(before: &Deployed, after: &Deployed) -> Vec<Change> {
     let names = |deployed: &Deployed| {
         let origins = deployed.revisions.iter().map(|revision| revision.origin.clone());
         let named = origins.map(|origin| {
-            let name = (origin.tenant.clone(), origin.app.clone(), origin.function.clone());
+            let name = (origin.tenant().clone(), origin.app.clone(), origin.function.clone());
             (name, origin)
         });
         named.collect::<BTreeMap<_, _>>()

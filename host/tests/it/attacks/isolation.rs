@@ -266,7 +266,7 @@ async fn environment_and_log_of_another() {
     ask(NEIGHBOUR, "/flood/10").await;
     for one in tenants.served.sink.take() {
         if let lacewing::telemetry::Captured::Line(line) = one {
-            assert_eq!(line.context.origin.tenant.as_str(), "neighbour", "{}", line.message);
+            assert_eq!(line.context.origin.tenant().as_str(), "neighbour", "{}", line.message);
         }
     }
     tenants.served.assert_idle().await;

@@ -84,7 +84,7 @@ impl<'a> Revise<'a> {
         ledger: Option<&Ledger>,
     ) -> Revise<'a> {
         let key = |one: &'a Arc<Revision>| {
-            ((&one.origin.tenant, &one.origin.app, &one.origin.function), one)
+            ((one.origin.tenant(), &one.origin.app, &one.origin.function), one)
         };
         let proven = ledger.and_then(Ledger::proven).unwrap_or_default();
         let components = current.revisions.iter().map(|revision| &revision.component);
@@ -130,8 +130,8 @@ impl<'a> Revise<'a> {
         }
         let limits = &function.limits;
         let origin = |id: &str| {
-            let (tenant, app, function) = (tenant.name(), &app.name, &function.name);
-            Arc::new(Origin::new(tenant.clone(), app.clone(), function.clone(), id.into()))
+            let (account, app, function) = (tenant.account(), &app.name, &function.name);
+            Arc::new(Origin::new(account.clone(), app.clone(), function.clone(), id.into()))
         };
         let proven = self.proven.component(&origin(&id), &found.digest);
         let (compiled, program) = match proven.map(|component| Compiled::of(component)) {
@@ -155,7 +155,7 @@ impl<'a> Revise<'a> {
             origin,
             routes: function.routes.iter().map(|route| route.value.clone()).collect(),
             cors: function.cors.clone().map(Arc::new),
-            place: self.host.residency().place(tenant.stake()),
+            place: self.host.residency().place(tenant.resident()),
         }));
         if let Some(known) = known {
             revision.continues(known);
@@ -212,14 +212,14 @@ impl<'a> Revise<'a> {
         function: &Function,
     ) -> Result<(Arc<Program>, Compiled), Refusal> {
         let metered = function.limits.fuel.is_some();
-        let mut load = self.host.loads.enter(&origin.tenant).await;
+        let mut load = self.host.loads.enter(origin.tenant()).await;
         if let Some((program, compiled)) = self.shared().programs.get(&(found.digest, metered))
             && let Some(program) = program.upgrade()
         {
             return Ok((program, *compiled));
         }
         // Nothing large is held by those that wait for their turn: it is read now, a second time.
-        let (now, bytes) = load.giving_way(self.read(&origin.tenant, file)).await?;
+        let (now, bytes) = load.giving_way(self.read(origin.tenant(), file)).await?;
         let host = self.host.clone();
         let (origin, limits, env) = (origin.clone(), function.limits.clone(), function.env.clone());
         let work = move || -> Result<_, Refusal> {

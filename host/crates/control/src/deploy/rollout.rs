@@ -28,7 +28,6 @@ use lacewing_base::name::{AppName, TenantName};
 use lacewing_manifest::{App, config::Tenant as TenantConfig};
 use lacewing_runtime::function::{Revision, Tenant};
 use lacewing_sandbox::engine::LoadError;
-use lacewing_telemetry::Origin;
 
 use super::{
     DeployError, Deployment, Incoming, Ready, Swap, Tenants, component_file, error, revise::Revise,
@@ -57,8 +56,8 @@ impl<'a> Before<'a> {
     fn of(deployed: &'a Deployed) -> Before<'a> {
         let mut revisions: HashMap<_, Vec<Arc<Revision>>> = HashMap::new();
         for revision in &deployed.revisions {
-            let Origin { tenant, app, .. } = &*revision.origin;
-            revisions.entry((tenant, app)).or_default().push(revision.clone());
+            let origin = &*revision.origin;
+            revisions.entry((origin.tenant(), &origin.app)).or_default().push(revision.clone());
         }
         let mut tenants: HashMap<_, Vec<DeployPart>> = HashMap::new();
         for app in &deployed.apps {

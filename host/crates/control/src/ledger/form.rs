@@ -3,11 +3,11 @@
 use std::{collections::HashMap, sync::Arc};
 
 use lacewing_base::{
-    Cors, Grants, HostPattern, Limits, Route,
+    Cors, EgressBounds, Grants, HostPattern, Limits, Route,
     name::{AppName, FunctionName, TenantName},
 };
 use lacewing_ingress::{Endpoint, route::Router};
-use lacewing_manifest::config::{EgressBounds, Quota, Tenant as TenantConfig};
+use lacewing_manifest::config::{Quota, Tenant as TenantConfig};
 use lacewing_runtime::function::{Revision, RevisionParts, Tenant};
 use lacewing_sandbox::{
     Spec,
@@ -121,7 +121,7 @@ pub(super) struct Tables {
 
 impl Tables {
     pub(super) fn function(&mut self, head: &mut LedgerHead, revision: &Revision) -> FunctionForm {
-        let Origin { tenant, app, function, revision: id, .. } = &*revision.origin;
+        let Origin { app, function, revision: id, .. } = &*revision.origin;
         if self.tenants.is_empty() {
             let names = (0_u32..).zip(&head.tenants);
             self.tenants = names.map(|(index, tenant)| (tenant.name.clone(), index)).collect();
@@ -130,7 +130,7 @@ impl Tables {
         let spec = Arc::as_ptr(&revision.spec).addr();
         let cors = revision.cors.as_ref();
         FunctionForm {
-            tenant: self.tenants.get(tenant).copied().unwrap_or(u32::MAX),
+            tenant: self.tenants.get(revision.origin.tenant()).copied().unwrap_or(u32::MAX),
             app: place(&mut self.apps, app.clone(), &mut head.apps, || app.clone()),
             name: function.clone(),
             revision: id.clone(),
@@ -217,7 +217,7 @@ impl Make<'_> {
     fn revision(&self, form: FunctionForm) -> Result<Revision, Malformed> {
         let tenant = get(&self.tenants, form.tenant)?.clone();
         let origin = Arc::new(Origin::new(
-            tenant.name().clone(),
+            tenant.account().clone(),
             get(self.apps, form.app)?.clone(),
             form.name,
             form.revision,
@@ -230,7 +230,7 @@ impl Make<'_> {
             spec: get(&self.specs, form.spec)?.clone(),
             routes: form.routes,
             cors: cors.transpose()?,
-            place: self.host.residency().place(tenant.stake()),
+            place: self.host.residency().place(tenant.resident()),
             tenant,
         }))
     }

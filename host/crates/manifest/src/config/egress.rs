@@ -1,100 +1,44 @@
-//! The operator's bounds on outbound HTTP: how far a manifest's grants may lead.
-
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+//! The bounds on outbound HTTP in a host file, and the grants of manifests that lead beyond them.
 
 use ipnet::IpNet;
 use lacewing_base::{
-    GrantHost, HttpGrant,
-    address::{Special, translated},
+    EgressBounds, GrantHost, HttpGrant, address::Special, egress_bounds::OutOfBounds,
     name::TenantName,
 };
 
 use super::raw::RawTenantEgress;
 use crate::{Diagnostic, Findings, Function, Written, raw::At, read_network};
 
-/// How far the grants of a tenant's manifests may lead. An app that asks for more is refused, and each connection is
-/// looked at again when it is made.
-///
-/// The default is that of a host file that says nothing: every host on the public internet, and no
-/// [special](Special) address.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct EgressBounds {
-    /// The special addresses that may be reached: loopback, private, link-local and so on. Keys: `egress.networks`, and the
-    /// tenant's own on top of it. Default none.
-    pub networks: Vec<IpNet>,
-    /// The hosts that grants may name. Key: `egress.hosts` of the tenant. `None`, the default, is every host.
-    pub hosts: Option<Vec<GrantHost>>,
+/// The bounds of a tenant in a host file, on top of the networks that every tenant may reach.
+pub(super) fn read_bounds(
+    raw: &RawTenantEgress,
+    everyones: &[IpNet],
+    findings: &mut Findings,
+) -> EgressBounds {
+    let networks = [everyones, &read_networks(&raw.networks, findings)].concat();
+    let hosts = raw.hosts.as_ref().map(|hosts| read_hosts(&hosts.value, findings));
+    EgressBounds { networks: IpNet::aggregate(&networks), hosts }
 }
 
-/// An address that must not be reached, and its class.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OutOfBounds {
-    /// The address itself, or the IPv4 address that lies behind it.
-    pub address: IpAddr,
-    /// Its class.
-    pub special: Special,
+/// The grants of a function that ask for more than these bounds.
+pub(super) fn beyond<'a>(
+    bounds: &'a EgressBounds,
+    function: &'a Function,
+) -> impl Iterator<Item = Beyond<'a>> {
+    let http = function.grants.http.iter();
+    let http = http.filter_map(|grant| check_grant(bounds, grant));
+    let networks = function.grants.networks.iter().filter_map(|network| {
+        Some(Beyond::Network { network, special: bounds.refuses_within(network)? })
+    });
+    http.chain(networks)
 }
 
-impl EgressBounds {
-    /// No bounds: where the developer is the operator.
-    pub fn none() -> EgressBounds {
-        let networks = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
-        // A prefix of no bits fits every address.
-        let networks = networks.into_iter().filter_map(|address| IpNet::new(address, 0).ok());
-        EgressBounds { networks: networks.collect(), hosts: None }
+fn check_grant<'a>(bounds: &EgressBounds, grant: &'a Written<HttpGrant>) -> Option<Beyond<'a>> {
+    if !bounds.allows(&grant.host) {
+        return Some(Beyond::Host { grant });
     }
-
-    /// The bounds of a tenant in a host file, on top of the networks that every tenant may reach.
-    pub(super) fn read(
-        raw: &RawTenantEgress,
-        everyones: &[IpNet],
-        findings: &mut Findings,
-    ) -> EgressBounds {
-        let networks = [everyones, &read_networks(&raw.networks, findings)].concat();
-        let hosts = raw.hosts.as_ref().map(|hosts| read_hosts(&hosts.value, findings));
-        EgressBounds { networks: IpNet::aggregate(&networks), hosts }
-    }
-
-    /// Why an address must not be reached; none if it may be. An address that a translator leads elsewhere has to be allowed at
-    /// both ends.
-    pub fn refuses(&self, address: IpAddr) -> Option<OutOfBounds> {
-        let refused = |address: IpAddr| {
-            let address = address.to_canonical();
-            let special = Special::of(address)?;
-            let is_allowed = self.networks.iter().any(|network| network.contains(&address));
-            (!is_allowed).then_some(OutOfBounds { address, special })
-        };
-        refused(address).or_else(|| refused(IpAddr::V4(translated(address)?)))
-    }
-
-    /// The class of some address of a network that must not be reached; none if all of it may be.
-    pub fn refuses_within(&self, network: &IpNet) -> Option<Special> {
-        let is_allowed = self.networks.iter().any(|allowed| allowed.contains(network));
-        Special::within(network).filter(|_| !is_allowed)
-    }
-
-    /// Whether a host may be called, as far as its name tells.
-    pub fn allows(&self, host: &GrantHost) -> bool {
-        self.hosts.as_ref().is_none_or(|hosts| hosts.iter().any(|allowed| allowed.covers(host)))
-    }
-
-    /// The grants of a function that ask for more than these bounds.
-    pub(super) fn check<'a>(&'a self, function: &'a Function) -> impl Iterator<Item = Beyond<'a>> {
-        let http = function.grants.http.iter();
-        let http = http.filter_map(|grant| self.check_grant(grant));
-        let networks = function.grants.networks.iter().filter_map(|network| {
-            Some(Beyond::Network { network, special: self.refuses_within(network)? })
-        });
-        http.chain(networks)
-    }
-
-    fn check_grant<'a>(&self, grant: &'a Written<HttpGrant>) -> Option<Beyond<'a>> {
-        if !self.allows(&grant.host) {
-            return Some(Beyond::Host { grant });
-        }
-        let GrantHost::Address(address) = grant.host else { return None };
-        Some(Beyond::Address { grant, refused: self.refuses(address)? })
-    }
+    let GrantHost::Address(address) = grant.host else { return None };
+    Some(Beyond::Address { grant, refused: bounds.refuses(address)? })
 }
 
 /// A grant that asks for more than the bounds of its tenant.

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 use lacewing_base::{
-    HostPattern, Route,
+    EgressBounds, HostPattern, Route,
     name::{AppName, TenantName},
 };
 
+use super::egress::{beyond, read_bounds};
 use super::raw::{RawQuota, RawTenant};
 use super::settings::small;
-use super::{CapViolation, Caps, EgressBounds, HostOwners, Settings};
+use super::{CapViolation, Caps, HostOwners, Settings};
 use crate::{
     App, Diagnostic, Findings, FirstFindings, Function, Place, Routes, Written,
     raw::{At, RawCaps, Whole},
@@ -121,7 +122,7 @@ impl Tenant {
         let hosts = read_hosts(&raw.hosts, findings);
         let quota = Quota::read(&raw.quota, findings);
         let caps = read_caps(&raw.caps, settings, findings);
-        let egress = EgressBounds::read(&raw.egress, networks, findings);
+        let egress = read_bounds(&raw.egress, networks, findings);
         let (name, place) = (findings.name(name)?, Some(place));
         let (apps, refused) = (Vec::new(), Vec::new());
         Some(Tenant { name, hosts, apps, refused, quota, caps, egress, place })
@@ -175,7 +176,7 @@ impl Tenant {
     /// Adds what an app's grants ask for beyond the bounds on outbound HTTP.
     fn check_egress(&self, app: &App, findings: &mut FirstFindings) {
         for function in &app.functions {
-            for beyond in self.egress.check(function) {
+            for beyond in beyond(&self.egress, function) {
                 findings.push_error(|| self.related(beyond.finding(&self.name, function)));
             }
         }

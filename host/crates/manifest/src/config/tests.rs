@@ -9,6 +9,8 @@ use std::{path::Path, time::Duration};
 use lacewing_base::{HostPattern, LimitKey};
 
 use super::testing::Hosts;
+use lacewing_base::EgressBounds;
+
 use super::*;
 use crate::{App, testing::print};
 

@@ -50,7 +50,7 @@ use lacewing_telemetry::Metrics;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
-pub use self::order::Stake;
+pub use self::order::ResidencyShare;
 use self::{
     loads::Loads,
     order::{Entry, Order},
@@ -115,7 +115,7 @@ pub struct Residency {
 pub struct Place {
     residency: Arc<Residency>,
     /// The tenant's count.
-    stake: Arc<Stake>,
+    share: Arc<ResidencyShare>,
     program: ArcSwapOption<Program>,
     used: AtomicU64,
     /// The number of its last load: the name of its entry in [`Order`].
@@ -172,10 +172,10 @@ impl Residency {
     }
 
     /// A place for a new revision of a tenant, empty.
-    pub fn place(self: &Arc<Self>, stake: &Arc<Stake>) -> Place {
+    pub fn place(self: &Arc<Self>, share: &Arc<ResidencyShare>) -> Place {
         Place {
             residency: self.clone(),
-            stake: stake.clone(),
+            share: share.clone(),
             program: ArcSwapOption::empty(),
             used: AtomicU64::new(0),
             loaded: AtomicU64::new(0),
@@ -222,7 +222,7 @@ impl Residency {
     fn start(self: &Arc<Self>, revision: &Arc<Revision>) -> Loading {
         let (done, loaded) = oneshot::channel();
         let flight = Flight { residency: self.clone(), revision: revision.clone(), done };
-        self.loads.start(&revision.place.stake.loads, move || flight.load());
+        self.loads.start(&revision.place.share.loads, move || flight.load());
         loaded.map(|result| result.unwrap_or(Err(ProgramError::Failed))).boxed().shared()
     }
 
@@ -264,14 +264,14 @@ impl Residency {
         let loaded = self.installed.fetch_add(1, Ordering::Relaxed) + 1;
         place.used.store(clock(), Ordering::Relaxed);
         place.loaded.store(loaded, Ordering::Relaxed);
-        place.stake.enter(bytes);
+        place.share.enter(bytes);
         self.resident.fetch_add(1, Ordering::Relaxed);
         self.resident_bytes.fetch_add(bytes, Ordering::Relaxed);
         let before = place.program.swap(Some(program));
         if let Some(before) = &before {
             self.leave(place, before);
         }
-        order.add(&place.stake, RevisionLoad { revision: Arc::downgrade(revision), loaded });
+        order.add(&place.share, RevisionLoad { revision: Arc::downgrade(revision), loaded });
         // With no lock held: unmapping takes its time.
         drop(order);
         drop(before);
@@ -307,7 +307,7 @@ impl Residency {
 
     fn leave(&self, place: &Place, program: &Program) {
         let bytes = bytes(program);
-        place.stake.leave(bytes);
+        place.share.leave(bytes);
         self.resident.fetch_sub(1, Ordering::Relaxed);
         self.resident_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
@@ -402,7 +402,7 @@ impl Flight {
 
     fn recompile(self, landing: Landing, started: Instant) {
         let (residency, share) =
-            (self.residency.clone(), self.revision.place.stake.recompilations.clone());
+            (self.residency.clone(), self.revision.place.share.recompilations.clone());
         // A panic ends the channel, which tells the requests that wait.
         residency.recompilations.start(&share, move || {
             tracing::warn!(

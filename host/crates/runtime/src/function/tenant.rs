@@ -6,27 +6,27 @@ use std::sync::{
 };
 
 use lacewing_base::{
+    TenantAccount,
     budget::{Budget, Share},
     fair::{Flow, Weight},
     name::TenantName,
 };
 use lacewing_sandbox::engine::{Engines, Lane};
 
-use super::{Quota, QuotaLimits, Stake};
+use super::{Quota, QuotaLimits, ResidencyShare};
 
 /// The party that is isolated and charged. There is one object for a tenant as long as it is deployed: its invocations stay counted,
 /// whatever a deploy changes.
 #[derive(Debug)]
 pub struct Tenant {
-    name: TenantName,
-    /// Its part of everything below.
-    weight: Weight,
+    /// Its name, its weight, and its shares of the log and of outbound HTTP.
+    account: Arc<TenantAccount>,
     quota: Arc<Quota>,
     slots: Arc<Share>,
     slot_flow: Arc<Flow>,
     lane: Arc<Lane>,
     bodies: Arc<Share>,
-    stake: Arc<Stake>,
+    resident: Arc<ResidencyShare>,
     waiting: AtomicU32,
 }
 
@@ -43,23 +43,21 @@ pub struct Allotment {
 impl Tenant {
     /// A tenant of which nothing runs, on a host with so many slots for sandboxes.
     pub fn new(
-        name: TenantName,
-        allotment: Allotment,
+        account: Arc<TenantAccount>,
+        quota: QuotaLimits,
         engines: &Engines,
         slots: &Arc<Budget>,
     ) -> Arc<Tenant> {
-        let Allotment { quota, weight } = allotment;
-        let weight = Weight::new(weight);
+        let weight = account.weight();
         Arc::new(Tenant {
-            name,
             quota: Quota::new(quota),
-            slots: slots.share(&weight),
-            slot_flow: Flow::new(&weight),
-            lane: engines.lane(&weight),
-            bodies: engines.bodies().share(&weight),
-            stake: Stake::new(&weight),
+            slots: slots.share(weight),
+            slot_flow: Flow::new(weight),
+            lane: engines.lane(weight),
+            bodies: engines.bodies().share(weight),
+            resident: ResidencyShare::new(weight),
             waiting: AtomicU32::new(0),
-            weight,
+            account,
         })
     }
 
@@ -67,12 +65,17 @@ impl Tenant {
     pub fn set(&self, allotment: Allotment) {
         let Allotment { quota, weight } = allotment;
         self.quota.set(quota);
-        self.weight.set(weight);
+        self.account.weight().set(weight);
+    }
+
+    /// Its name, its weight, and its shares of the log and of outbound HTTP.
+    pub fn account(&self) -> &Arc<TenantAccount> {
+        &self.account
     }
 
     /// Its name.
     pub fn name(&self) -> &TenantName {
-        &self.name
+        self.account.name()
     }
 
     /// Over all its functions.
@@ -82,7 +85,7 @@ impl Tenant {
 
     /// Its part of each resource when there is not enough for all, in proportion to the others' weights.
     pub fn weight(&self) -> &Weight {
-        &self.weight
+        self.account.weight()
     }
 
     /// Its share of the host's slots, one for each invocation that is admitted.
@@ -106,8 +109,8 @@ impl Tenant {
     }
 
     /// The count of its resident programs.
-    pub fn stake(&self) -> &Arc<Stake> {
-        &self.stake
+    pub fn resident(&self) -> &Arc<ResidencyShare> {
+        &self.resident
     }
 
     /// Its requests that wait to be admitted.

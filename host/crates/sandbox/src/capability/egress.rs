@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Three judge each address: the manifest's grants ([`Policy`]), the operator's bounds on the tenant
-//! ([`Egress::set_bounds`]), and the host, whose admin listener is out of reach whatever is granted
+//! ([`OutboundShare::set_bounds`]), and the host, whose admin listener is out of reach whatever is granted
 //! ([`Egress::keep_from`]). Bounds are looked up for each connection, so that a reload which narrows them holds for
 //! revisions and invocations that were there before.
 //!
@@ -24,24 +24,20 @@ mod head_bound;
 mod policy;
 mod reads_on;
 mod resolve;
-mod share;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    collections::HashMap,
     fmt,
     net::SocketAddr,
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
-use lacewing_base::name::TenantName;
-use lacewing_manifest::config::EgressBounds;
+use lacewing_base::account::OutboundShare;
 use lacewing_telemetry::GuestLog;
 use parking_lot::Mutex;
 use tokio::{
@@ -58,7 +54,6 @@ use self::{
     body::{Budget, Report},
     error::EgressError,
     exchange::{Driver, Shared},
-    share::Shares,
 };
 pub use self::{
     connect::Transport,
@@ -130,12 +125,15 @@ impl fmt::Debug for EgressOptions {
 #[error("outbound TLS could not be set up")]
 pub struct EgressSetupError(#[from] rustls::Error);
 
+/// A tenant's look-ups of names at once. A quarter of the look-ups that the system's resolver does at once.
+const TENANT_LOOKUPS: usize = 16;
+
 /// Outbound HTTP of this host: what all its invocations share.
 pub struct Egress {
     timeouts: Timeouts,
+    /// Connections of the host, used or free.
+    capacity: usize,
     connections: Arc<Semaphore>,
-    shares: Shares,
-    bounds: ArcSwap<HashMap<TenantName, Arc<EgressBounds>>>,
     admin: OnceLock<SocketAddr>,
     resolver: Arc<dyn Resolve>,
     tls: TlsConnector,
@@ -167,22 +165,17 @@ impl Egress {
         let connections = options.connections.clamp(1, Semaphore::MAX_PERMITS);
         Ok(Egress {
             timeouts: options.timeouts,
+            capacity: connections,
             connections: Arc::new(Semaphore::new(connections)),
-            shares: Shares::of(connections),
-            bounds: ArcSwap::default(),
             admin: OnceLock::new(),
             resolver: options.resolver,
             tls: TlsConnector::from(Arc::new(config)),
         })
     }
 
-    /// Says how far each tenant's grants lead from now on. A tenant that is not among them reaches the public internet only.
-    pub fn set_bounds(&self, bounds: HashMap<TenantName, Arc<EgressBounds>>) {
-        self.bounds.store(Arc::new(bounds));
-    }
-
-    fn bounds(&self, tenant: &TenantName) -> Arc<EgressBounds> {
-        self.bounds.load().get(tenant).cloned().unwrap_or_default()
+    /// The share of one more tenant: half of the host's connections, and [`TENANT_LOOKUPS`].
+    pub fn share(&self) -> OutboundShare {
+        OutboundShare::new(self.capacity.div_ceil(2), TENANT_LOOKUPS)
     }
 
     /// Keeps guests from the admin listener, which is at this address, in any way that leads to it: its port is out of
@@ -215,6 +208,11 @@ pub struct EgressLimits {
     pub requests: u32,
     /// Bytes of bodies, sent and received; the body that goes over it fails.
     pub bytes: u64,
+}
+
+impl EgressLimits {
+    /// The bounds of an invocation that may send nothing.
+    pub(crate) const NONE: EgressLimits = EgressLimits { concurrency: 0, requests: 0, bytes: 0 };
 }
 
 impl From<&lacewing_base::Limits> for EgressLimits {
@@ -346,8 +344,7 @@ impl Gate {
         self.shared.get_or_insert_with(|| {
             Arc::new(Shared {
                 egress: egress.clone(),
-                share: egress.shares.get(&log.context().origin.tenant),
-                tenant: log.context().origin.tenant.clone(),
+                account: log.context().origin.account.clone(),
                 policy: policy.clone(),
                 propagation: propagation.clone(),
                 // Of none, the first would wait for ever.

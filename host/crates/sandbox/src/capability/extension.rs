@@ -44,6 +44,10 @@ pub(crate) trait Capability: Send + Sized + 'static {
     /// Whether the state belongs to one invocation. An instance that serves several opens it anew for each.
     const PER_INVOCATION: bool;
 
+    /// Whether a call shows that the guest lives with a growth of its memory that it was refused. Output does not: a guest prints
+    /// before it gives up.
+    const SHOWS_PROGRESS: bool;
+
     /// The reason for which an init may not call the other interfaces of `package`.
     fn why_not_during_init(package: &str) -> &'static str;
 
@@ -71,6 +75,9 @@ pub(crate) struct Opening<'a> {
     pub(crate) log: Log,
     /// Whether the store serves several invocations.
     pub(crate) is_shared: bool,
+    /// Whether the guest is over a limit, and will be stopped at its next tick. The handles of the guest are gone, and calls may come
+    /// all the same: the state has to refuse each at next to no cost.
+    pub(crate) is_over: bool,
     /// The trace that outbound requests carry on, for the capability that sends them to take.
     pub(crate) propagation: &'a mut Propagation,
     /// The account that pays for the host's work outside of the guest's calls.

@@ -33,9 +33,8 @@ impl Opened {
         self.0.retain(|one| !one.per_invocation);
     }
 
-    /// Puts `state` in the place of all others.
-    pub(crate) fn replace_all<C: Capability>(&mut self, state: C) {
+    /// Drops all states.
+    pub(crate) fn close(&mut self) {
         self.0.clear();
-        self.0.push(One { state: Box::new(state), per_invocation: C::PER_INVOCATION });
     }
 }

@@ -41,17 +41,20 @@ impl Capability for OutboundHttp {
     /// request belongs: the one that began last has its bound counted from there.
     const PER_INVOCATION: bool = true;
 
+    const SHOWS_PROGRESS: bool = true;
+
     fn why_not_during_init(_package: &str) -> &'static str {
         "nothing is sent before the function is invoked"
     }
 
     fn open(opening: Opening<'_>) -> OutboundHttp {
-        let Opening { limits, settings, log, propagation, payer, .. } = opening;
+        let Opening { limits, settings, log, propagation, payer, is_over, .. } = opening;
         let mut ctx = WasiHttpCtx::new();
         ctx.set_field_size_limit(limits.header_bytes as usize * FIELD_OVERHEAD);
         let (egress, policy) = (settings.egress.clone(), settings.policy.clone());
         let propagation = std::mem::take(propagation);
-        let gate = Gate::new(egress, policy, EgressLimits::from(limits), propagation, log.now());
+        let limits = if is_over { EgressLimits::NONE } else { EgressLimits::from(limits) };
+        let gate = Gate::new(egress, policy, limits, propagation, log.now());
         OutboundHttp { ctx, hooks: Hooks { gate, payer } }
     }
 

@@ -21,7 +21,7 @@ use super::{
 pub(crate) struct Wasi(WasiCtx);
 
 impl Wasi {
-    /// The state of a guest that is to be stopped: it has nothing, and calls cost next to nothing.
+    /// The state of a guest that is over a limit: the guest has nothing, and calls cost next to nothing.
     pub(crate) fn closed() -> Wasi {
         Wasi(WasiCtx::builder().max_random_size(0).build())
     }
@@ -84,7 +84,12 @@ impl Capability for Wasi {
         }
     }
 
+    const SHOWS_PROGRESS: bool = false;
+
     fn open(opening: Opening<'_>) -> Wasi {
+        if opening.is_over {
+            return Wasi::closed();
+        }
         let about = about(&opening);
         // Of an instance that serves several, the first would say what one of many is.
         let about = if opening.is_shared { &about[1..] } else { &about[..] };
@@ -139,7 +144,7 @@ fn about(opening: &Opening<'_>) -> [(&'static str, String); 6] {
     let Context { origin, invocation, .. } = opening.context;
     [
         ("LACEWING_INVOCATION", invocation.to_string()),
-        ("LACEWING_TENANT", origin.tenant.to_string()),
+        ("LACEWING_TENANT", origin.tenant().to_string()),
         ("LACEWING_APP", origin.app.to_string()),
         ("LACEWING_FUNCTION", origin.function.to_string()),
         ("LACEWING_REVISION", origin.revision.to_string()),

@@ -1,5 +1,7 @@
 //! The pooling allocator: where sandboxes get their memories, tables and stacks.
 //!
+//! Wasmtime owns the pool. It resets a slot when the store of a sandbox is dropped, as this module configures it.
+//!
 //! A pool reserves address space for as many sandboxes as the host may hold at once; a slot costs real memory
 //! only once it was used. Where the address space does not fit (small boards, containers with a limit on virtual
 //! memory), the pool is made smaller until it does, and the log says so. Where no pool fits, sandboxes are allocated on demand, as

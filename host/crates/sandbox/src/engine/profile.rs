@@ -14,7 +14,7 @@ pub struct Profile {
     /// a function is then a task with its bookkeeping, which costs as much again as a small function's call.
     pub tasks: bool,
     /// Whether more memory is there from the start than is worth writing again after each invocation, as where an init left
-    /// a table: the slot then forgets what was written, and the next sandbox finds the artifact's own pages again.
+    /// a table: the reset then gives the written pages back, and the next sandbox maps the pages of the artifact.
     pub large: bool,
 }
 

@@ -144,7 +144,7 @@ impl State {
             let mut empty = ResourceTable::new();
             empty.set_max_capacity(0);
             self.lost = Some(Box::new(std::mem::replace(&mut self.table, empty)));
-            self.capabilities.replace_all(Wasi::closed());
+            self.capabilities.close();
         }
     }
 
@@ -248,8 +248,11 @@ fn on_tick(mut ctx: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadli
 
 impl StoreData for State {
     fn capability<C: Capability>(&mut self) -> (&mut C, &mut ResourceTable) {
+        if C::SHOWS_PROGRESS {
+            self.goes_on();
+        }
         self.check_limits();
-        let State { capabilities, table, spec, log, cpu, shared, propagation, .. } = self;
+        let State { capabilities, table, spec, log, cpu, shared, propagation, lost, .. } = self;
         let state = capabilities.get_or_open(|| {
             let is_shared = shared.is_some();
             // Of an instance that serves several, the budget is looked at where each one's part is known.
@@ -263,6 +266,7 @@ impl StoreData for State {
                     None => log.clone().into(),
                 },
                 is_shared,
+                is_over: lost.is_some(),
                 propagation,
                 payer: Arc::new(Work { consumption: cpu.clone(), cpu_limit }),
             })
@@ -280,7 +284,6 @@ impl WasiView for State {
 
 impl WasiHttpView for State {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        self.goes_on();
         let (http, table) = self.capability::<OutboundHttp>();
         let (ctx, hooks) = http.parts();
         WasiHttpCtxView { ctx, table, hooks }

@@ -36,7 +36,7 @@ impl FunctionKey {
     /// The function of an origin.
     pub fn of(origin: &Origin) -> FunctionKey {
         FunctionKey {
-            tenant: origin.tenant.clone(),
+            tenant: origin.tenant().clone(),
             app: origin.app.clone(),
             function: origin.function.clone(),
         }

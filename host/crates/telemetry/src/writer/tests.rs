@@ -27,21 +27,20 @@ fn a_tenant_that_fills_the_queue_takes_no_line_from_others() {
     let (open, permits) = mpsc::channel();
     let written = Arc::new(Mutex::new(Vec::new()));
     let (writer, guard) = LogWriter::start(Gated { permits, written: written.clone() }).unwrap();
-    let (noisy, quiet): (TenantName, TenantName) =
-        ("noisy".parse().unwrap(), "quiet".parse().unwrap());
+    let [noisy, quiet] = [(); 2].map(|()| writer.budgets().shares(&Weight::new(1)));
     let long = [&[b'x'; 256 * 1024 - 1][..], b"\n"].concat();
     for _ in 0..100 {
-        writer.line(Whose::Guest(&noisy), &long);
+        writer.line(LineOwner::Guest(&noisy), &long);
     }
     for _ in 0..30_000 {
-        writer.line(Whose::Record(&noisy), b"a record\n");
+        writer.line(LineOwner::Record(&noisy), b"a record\n");
     }
     let dropped = writer.dropped_lines();
     assert!(dropped > 50 + 15_000, "{dropped}");
     for _ in 0..100 {
-        writer.line(Whose::Guest(&quiet), b"quiet\n");
-        writer.line(Whose::Record(&quiet), b"quiet too\n");
-        writer.line(Whose::Host, b"the host\n");
+        writer.line(LineOwner::Guest(&quiet), b"quiet\n");
+        writer.line(LineOwner::Record(&quiet), b"quiet too\n");
+        writer.line(LineOwner::Host, b"the host\n");
     }
     assert_eq!(writer.dropped_lines(), dropped);
     drop(open);
@@ -51,8 +50,8 @@ fn a_tenant_that_fills_the_queue_takes_no_line_from_others() {
         assert_eq!(text.lines().filter(|have| *have == line).count(), 100, "{line}");
     }
     assert_eq!(text.lines().count() as u64 + dropped, 100 + 30_000 + 300);
-    let queue = &writer.queue;
-    assert_eq!((queue.guests.used(), queue.records.used()), (0, 0));
+    let budgets = writer.budgets();
+    assert_eq!((budgets.guests.used(), budgets.records.used()), (0, 0));
 }
 
 #[test]
@@ -61,9 +60,9 @@ fn lines_after_the_end_are_dropped_and_counted() {
     let (open, permits) = mpsc::channel();
     drop(open);
     let (writer, guard) = LogWriter::start(Gated { permits, written: written.clone() }).unwrap();
-    writer.line(Whose::Host, b"first\n");
+    writer.line(LineOwner::Host, b"first\n");
     drop(guard);
-    writer.line(Whose::Host, b"second\n");
+    writer.line(LineOwner::Host, b"second\n");
     assert_eq!(written.lock().unwrap().as_slice(), b"first\n");
     assert_eq!(writer.dropped_lines(), 1);
 }
@@ -73,14 +72,14 @@ fn requests_without_a_route_take_no_line_from_the_host() {
     let (open, permits) = mpsc::channel();
     let (writer, guard) = LogWriter::start(Gated { permits, written: Arc::default() }).unwrap();
     for _ in 0..60_000 {
-        writer.line(Whose::Unrouted, b"404\n");
+        writer.line(LineOwner::Unrouted, b"404\n");
     }
     let dropped = writer.dropped_lines();
     assert!(dropped > 15_000, "{dropped}");
-    let tenant: TenantName = "quiet".parse().unwrap();
+    let tenant = writer.budgets().shares(&Weight::new(1));
     for _ in 0..100 {
-        writer.line(Whose::Host, b"the host\n");
-        writer.line(Whose::Record(&tenant), b"a record\n");
+        writer.line(LineOwner::Host, b"the host\n");
+        writer.line(LineOwner::Record(&tenant), b"a record\n");
     }
     assert_eq!(writer.dropped_lines(), dropped);
     drop((open, guard));

@@ -19,7 +19,7 @@ use super::ResidencyOptions;
 
 /// The resident programs of one tenant, and its places in the queues for loads.
 #[derive(Debug)]
-pub struct Stake {
+pub struct ResidencyShare {
     /// Its place in the queue for loads.
     pub(super) loads: Arc<Flow>,
     /// Its place in the queue for loads whose artifact was lost.
@@ -28,12 +28,12 @@ pub struct Stake {
     bytes: AtomicU64,
 }
 
-impl Stake {
+impl ResidencyShare {
     /// A tenant's that has nothing resident yet.
-    pub fn new(weight: &Weight) -> Arc<Stake> {
+    pub fn new(weight: &Weight) -> Arc<ResidencyShare> {
         let (functions, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
         let (loads, recompilations) = (Flow::new(weight), Flow::new(weight));
-        Arc::new(Stake { loads, recompilations, functions, bytes })
+        Arc::new(ResidencyShare { loads, recompilations, functions, bytes })
     }
 
     /// Its programs that are resident.
@@ -72,7 +72,7 @@ pub(super) struct Order<E> {
 
 /// The programs of one tenant.
 struct Programs<E> {
-    stake: Arc<Stake>,
+    share: Arc<ResidencyShare>,
     entries: Vec<E>,
     /// With the moment of their last use, the next one last.
     victims: Vec<(u64, E)>,
@@ -99,16 +99,16 @@ impl<E> Default for Order<E> {
 }
 
 impl<E: Entry> Order<E> {
-    /// Adds a program that its stake counts already.
-    pub(super) fn add(&mut self, stake: &Arc<Stake>, entry: E) {
+    /// Adds a program that its share counts already.
+    pub(super) fn add(&mut self, share: &Arc<ResidencyShare>, entry: E) {
         // Those of tenants that have nothing any more.
-        self.tenants.retain(|one| one.stake.functions() > 0);
-        let known = self.tenants.iter_mut().find(|one| Arc::ptr_eq(&one.stake, stake));
+        self.tenants.retain(|one| one.share.functions() > 0);
+        let known = self.tenants.iter_mut().find(|one| Arc::ptr_eq(&one.share, share));
         if let Some(known) = known {
             return known.add(entry);
         }
-        let (stake, entries) = (stake.clone(), vec![entry]);
-        self.tenants.push(Programs { stake, entries, victims: Vec::new() });
+        let (share, entries) = (share.clone(), vec![entry]);
+        self.tenants.push(Programs { share, entries, victims: Vec::new() });
     }
 
     /// The program that has to go, if there are more than may be: of the tenant with the largest portion of what there is too much
@@ -140,7 +140,7 @@ impl<E: Entry> Order<E> {
 
 impl<E: Entry> Programs<E> {
     fn holding(&self) -> Holding {
-        let Stake { loads, functions, bytes, .. } = &*self.stake;
+        let ResidencyShare { loads, functions, bytes, .. } = &*self.share;
         Holding {
             functions: functions.load(Relaxed),
             bytes: bytes.load(Relaxed),
@@ -149,7 +149,7 @@ impl<E: Entry> Programs<E> {
     }
 
     fn add(&mut self, entry: E) {
-        let live = usize::try_from(self.stake.functions()).unwrap_or(usize::MAX);
+        let live = usize::try_from(self.share.functions()).unwrap_or(usize::MAX);
         if self.entries.len() > live.saturating_mul(2).saturating_add(FEW) {
             self.entries.retain(|entry| entry.used().is_some());
         }

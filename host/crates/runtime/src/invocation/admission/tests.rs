@@ -1,3 +1,4 @@
+use lacewing_base::TenantAccount;
 use lacewing_sandbox::engine::{Engines, PoolOptions};
 
 use super::*;
@@ -30,8 +31,9 @@ fn host(capacity: u32, queue: QueueOptions) -> Arc<SmallHost> {
 
 impl SmallHost {
     fn tenant_with(&self, quota: QuotaLimits, weight: u32) -> Arc<Tenant> {
-        let name = "acme".parse().unwrap();
-        Tenant::new(name, Allotment { quota, weight }, engines(), self.slots())
+        let tenant = Tenant::new(TenantAccount::alone("acme"), quota, engines(), self.slots());
+        tenant.set(Allotment { quota, weight });
+        tenant
     }
 
     fn tenant(&self, concurrency: u32) -> Arc<Tenant> {
@@ -238,9 +240,9 @@ async fn the_hosts_rate_sheds_and_costs_the_others_no_token() {
 fn two_tenants(admission: &Admission) -> (Arc<Engines>, Arc<Tenant>, Arc<Tenant>) {
     let pool = PoolOptions { sandboxes: 1, ..PoolOptions::default() };
     let engines = Engines::new(pool).unwrap();
-    let allotment = Allotment { quota: QuotaLimits::NONE, weight: 1 };
+    let quota = QuotaLimits::NONE;
     let [busy, other] = ["busy", "other"]
-        .map(|name| Tenant::new(name.parse().unwrap(), allotment, &engines, admission.slots()));
+        .map(|name| Tenant::new(TenantAccount::alone(name), quota, &engines, admission.slots()));
     (engines, busy, other)
 }
 

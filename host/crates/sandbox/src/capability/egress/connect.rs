@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use lacewing_base::account::OutboundShare;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -25,7 +26,6 @@ use super::{
     error::{EgressError, Prohibition},
     exchange::Shared,
     policy::{Target, TargetHost, TargetScheme},
-    share::Share,
 };
 
 /// Addresses of one name that are tried, at most.
@@ -73,9 +73,10 @@ pub(super) async fn allowed_addresses(
     shared: &Shared,
     target: &Target,
 ) -> Result<Vec<SocketAddr>, EgressError> {
-    let Shared { egress, share, tenant, policy, .. } = shared;
+    let Shared { egress, account, policy, .. } = shared;
+    let share = &account.outbound;
     let grant = policy.grant(target)?;
-    let bounds = egress.bounds(tenant);
+    let bounds = share.bounds();
     if !bounds.allows(&target.host.as_granted()) {
         return Err(EgressError::HostNotAllowed { target: target.clone() });
     }
@@ -118,7 +119,7 @@ pub(super) fn is_local(address: IpAddr) -> bool {
 /// A look-up that takes too long is not waited for, and still counts as one of its tenant's until it ends.
 async fn resolve(
     egress: &Egress,
-    share: &Share,
+    share: &OutboundShare,
     target: &Target,
     name: &str,
 ) -> Result<Vec<IpAddr>, EgressError> {

@@ -8,7 +8,7 @@ use std::{
 
 use ipnet::IpNet;
 use lacewing_base::address::Special;
-use lacewing_manifest::config::OutOfBounds;
+use lacewing_base::egress_bounds::OutOfBounds;
 use tokio_rustls::rustls;
 use wasmtime_wasi_http::Error as Code;
 

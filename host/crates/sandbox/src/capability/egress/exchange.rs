@@ -14,8 +14,8 @@ use http_body_util::BodyExt;
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use lacewing_base::{
+    TenantAccount,
     fields::{Direction, strip},
-    name::TenantName,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -33,7 +33,6 @@ use super::{
     head_bound::{HeadArrived, HeadBound},
     policy::{Policy, Target},
     reads_on::ReadsOn,
-    share::Share,
 };
 
 /// Header fields of a response, and of its trailers.
@@ -52,8 +51,7 @@ pub(super) type Driver = Box<dyn Future<Output = Result<(), Code>> + Send>;
 /// The state that all requests of one invocation share.
 pub(super) struct Shared {
     pub(super) egress: Arc<Egress>,
-    pub(super) share: Share,
-    pub(super) tenant: TenantName,
+    pub(super) account: Arc<TenantAccount>,
     pub(super) policy: Policy,
     pub(super) propagation: Propagation,
     pub(super) open_requests: Arc<Semaphore>,
@@ -101,7 +99,7 @@ pub(super) async fn admit(
     let place = async |places: &Arc<Semaphore>| {
         timeout_at(until, places.clone().acquire_owned()).await.ok().and_then(Result::ok)
     };
-    let tenants = place(&shared.share.connections).await;
+    let tenants = place(&shared.account.outbound.connections).await;
     let tenants = tenants.ok_or_else(|| EgressError::TenantBusy { target: target.clone() })?;
     let hosts = place(&shared.egress.connections).await.ok_or_else(busy)?;
     Ok(Admitted { target, timeouts, places: Places::new([own, tenants, hosts]) })

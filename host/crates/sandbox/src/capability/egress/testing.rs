@@ -11,8 +11,7 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response, response::Parts};
 use http_body_util::{BodyExt, Full};
-use lacewing_base::{Grants, Limits};
-use lacewing_manifest::config::EgressBounds;
+use lacewing_base::{EgressBounds, Grants, Limits, TenantAccount, fair::Weight};
 use lacewing_telemetry::{Captured, Context, GuestLog, InvocationId, Origin, Sink};
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
@@ -65,6 +64,7 @@ impl Resolve for FakeResolver {
 /// A gate with its log.
 pub(super) struct Setup {
     pub(super) egress: Arc<Egress>,
+    account: Arc<TenantAccount>,
     pub(super) gate: Gate,
     sink: Sink,
 }
@@ -97,8 +97,6 @@ impl Setup {
         propagation: Propagation,
     ) -> Setup {
         let egress = Arc::new(Egress::new(options).unwrap());
-        let unbounded = ["x", "neighbour"].map(|tenant| (tenant, EgressBounds::none()));
-        set_bounds(&egress, unbounded);
         Setup::of_tenant("x", egress, policy, limits, propagation)
     }
 
@@ -116,12 +114,20 @@ impl Setup {
         propagation: Propagation,
     ) -> Setup {
         let (app, function) = ("x".parse().unwrap(), "x".parse().unwrap());
-        let origin = Origin::new(tenant.parse().unwrap(), app, function, "r1".into());
+        let (sink, weight) = (Sink::memory(), Weight::new(1));
+        let (lines, outbound) = (sink.shares(&weight), egress.share());
+        outbound.set_bounds(Arc::new(EgressBounds::none()));
+        let account = TenantAccount::new(tenant.parse().unwrap(), weight, lines, outbound);
+        let origin = Origin::new(account.clone(), app, function, "r1".into());
         let context = Arc::new(Context::new(Arc::new(origin), InvocationId(1)));
-        let sink = Sink::memory();
         let log = Arc::new(GuestLog::new(context, 64 * 1024, sink.clone()));
         let gate = Gate::new(egress.clone(), policy, limits, propagation, log);
-        Setup { egress, gate, sink }
+        Setup { egress, account, gate, sink }
+    }
+
+    /// Sets the bounds of the gate's tenant.
+    pub(super) fn set_bounds(&self, bounds: EgressBounds) {
+        self.account.outbound.set_bounds(Arc::new(bounds));
     }
 
     /// The gate's lines in the log.
@@ -161,16 +167,6 @@ impl Setup {
         driver.abort();
         Ok((parts, body))
     }
-}
-
-/// Sets the bounds of some tenants, and of no other.
-pub(super) fn set_bounds<'a>(
-    egress: &Egress,
-    bounds: impl IntoIterator<Item = (&'a str, EgressBounds)>,
-) {
-    let bounds = bounds.into_iter();
-    let bounds = bounds.map(|(tenant, bounds)| (tenant.parse().unwrap(), Arc::new(bounds)));
-    egress.set_bounds(bounds.collect());
 }
 
 fn drive(driver: Driver) -> JoinHandle<Result<(), Code>> {

@@ -31,7 +31,7 @@ impl Entry for Function {
 struct Model {
     options: ResidencyOptions,
     order: Order<Function>,
-    tenants: Vec<(Arc<Stake>, Vec<Function>)>,
+    tenants: Vec<(Arc<ResidencyShare>, Vec<Function>)>,
     now: u64,
     loads: u64,
     /// How often each tenant's programs went.
@@ -42,7 +42,7 @@ impl Model {
     fn new(options: ResidencyOptions, tenants: &[(u32, &[u64])]) -> Model {
         let function = |bytes: &u64| Function { bytes: *bytes, resident: Rc::default(), loaded: 0 };
         let of = |(weight, sizes): &(u32, &[u64])| {
-            (Stake::new(&Weight::new(*weight)), sizes.iter().map(function).collect())
+            (ResidencyShare::new(&Weight::new(*weight)), sizes.iter().map(function).collect())
         };
         let evicted = vec![0; tenants.len()];
         let tenants = tenants.iter().map(of).collect();
@@ -52,7 +52,7 @@ impl Model {
     /// Asks for a function. Gives whether it had to be loaded.
     fn ask(&mut self, tenant: usize, function: usize) -> bool {
         self.now += 1;
-        let (stake, functions) = &self.tenants[tenant];
+        let (share, functions) = &self.tenants[tenant];
         let mut entry = functions[function].clone();
         if let Some((used, _)) = &mut *entry.resident.borrow_mut() {
             *used = self.now;
@@ -61,8 +61,8 @@ impl Model {
         self.loads += 1;
         entry.loaded = self.loads;
         *entry.resident.borrow_mut() = Some((self.now, self.loads));
-        stake.enter(entry.bytes);
-        self.order.add(stake, entry);
+        share.enter(entry.bytes);
+        self.order.add(share, entry);
         while let Some(victim) = self.order.victim(&self.options, self.loads) {
             assert!(victim.resident.borrow_mut().take().is_some(), "it goes once");
             let is_its = |(_, functions): &(_, Vec<Function>)| {
@@ -76,8 +76,8 @@ impl Model {
     }
 
     fn resident(&self) -> (u64, u64) {
-        let stakes = || self.tenants.iter().map(|(stake, _)| stake);
-        (stakes().map(|one| one.functions()).sum(), stakes().map(|one| one.bytes()).sum())
+        let shares = || self.tenants.iter().map(|(share, _)| share);
+        (shares().map(|one| one.functions()).sum(), shares().map(|one| one.bytes()).sum())
     }
 }
 
@@ -116,7 +116,7 @@ fn a_newcomer_gets_its_part_from_a_tenant_that_had_all() {
     for tenant in [0, 1] {
         assert!((0..60).all(|function| model.ask(tenant, function)), "none was asked for before");
     }
-    let functions: Vec<u64> = model.tenants.iter().map(|(stake, _)| stake.functions()).collect();
+    let functions: Vec<u64> = model.tenants.iter().map(|(share, _)| share.functions()).collect();
     assert_eq!(functions, [5, 15]);
 }
 
@@ -148,9 +148,9 @@ fn entries_of_removed_programs_do_not_pile_up() {
     for _ in 0..1000 {
         model.ask(0, 0);
         // A deploy takes it out of memory without an eviction.
-        let (stake, functions) = &model.tenants[0];
+        let (share, functions) = &model.tenants[0];
         assert!(functions[0].resident.borrow_mut().take().is_some());
-        stake.leave(1);
+        share.leave(1);
     }
     model.ask(1, 0);
     model.ask(0, 1);

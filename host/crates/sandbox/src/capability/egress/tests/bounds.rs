@@ -1,9 +1,8 @@
 //! The operator's bounds, and the admin listener that is out of reach.
 
-use lacewing_manifest::config::EgressBounds;
+use lacewing_base::EgressBounds;
 
 use super::*;
-use crate::capability::egress::testing::set_bounds;
 
 fn bounds(networks: &[&str], hosts: Option<&[&str]>) -> EgressBounds {
     let hosts = hosts.map(|hosts| hosts.iter().map(|host| host.parse().unwrap()).collect());
@@ -22,7 +21,7 @@ async fn a_granted_target_is_reached_as_far_as_the_operator_allows() {
     let mut setup = everywhere(&[("api.test", &["127.0.0.1"])]);
     let by_address = format!("http://127.0.0.1:{}/", server.port());
     let by_name = format!("http://api.test:{}/", server.port());
-    set_bounds(&setup.egress, [("x", EgressBounds::default())]);
+    setup.set_bounds(EgressBounds::default());
     for uri in [&by_address, &by_name] {
         assert_code!(setup.fetch(get(uri)).await, Code::DestinationIpProhibited);
     }
@@ -30,11 +29,11 @@ async fn a_granted_target_is_reached_as_far_as_the_operator_allows() {
     let sentence = "is refused: 127.0.0.1 is a loopback address, and the operator of this host does not allow it; egress.networks = [\"127.0.0.1/32\"] in the host file allows it";
     assert!(said.iter().all(|line| line.ends_with(sentence)), "{said:?}");
     // A reload holds for invocations that were there before, whether it allows more or less.
-    set_bounds(&setup.egress, [("x", bounds(&["127.0.0.0/8"], None))]);
+    setup.set_bounds(bounds(&["127.0.0.0/8"], None));
     for uri in [&by_address, &by_name] {
         assert_eq!(setup.fetch(get(uri)).await.unwrap().1.unwrap(), "hello");
     }
-    set_bounds(&setup.egress, [("x", bounds(&["10.0.0.0/8"], None))]);
+    setup.set_bounds(bounds(&["10.0.0.0/8"], None));
     for uri in [&by_address, &by_name] {
         assert_code!(setup.fetch(get(uri)).await, Code::DestinationIpProhibited);
     }
@@ -46,19 +45,17 @@ async fn a_network_of_one_tenant_is_not_allowed_to_another() {
     let uri = format!("http://127.0.0.1:{}/", server.port());
     let mut setup = everywhere(&[]);
     let mut neighbour = setup.neighbour(policy(&["*://*:*"], LOOPBACK));
-    set_bounds(&setup.egress, [("neighbour", bounds(LOOPBACK, None))]);
+    setup.set_bounds(EgressBounds::default());
+    neighbour.set_bounds(bounds(LOOPBACK, None));
     assert_code!(setup.fetch(get(&uri)).await, Code::DestinationIpProhibited);
     assert_eq!(neighbour.fetch(get(&uri)).await.unwrap().1.unwrap(), "hello");
-    // Of a tenant that is gone nothing is known.
-    set_bounds(&setup.egress, []);
-    assert_code!(neighbour.fetch(get(&uri)).await, Code::DestinationIpProhibited);
 }
 
 #[tokio::test]
 async fn every_special_address_takes_the_operators_leave() {
     let mut setup = everywhere(&[("meta.test", &["169.254.169.254", "::ffff:10.0.0.1"])]);
     // The translator is allowed, and what lies behind it is not.
-    set_bounds(&setup.egress, [("x", bounds(&["64:ff9b::/96"], None))]);
+    setup.set_bounds(bounds(&["64:ff9b::/96"], None));
     for host in [
         "127.0.0.1",
         "[::ffff:127.0.0.1]",
@@ -82,7 +79,7 @@ async fn every_special_address_takes_the_operators_leave() {
 async fn a_host_that_the_operator_does_not_name_is_not_looked_up() {
     let (server, _heads) = LoopbackServer::answering(HELLO).await;
     let mut setup = everywhere(&[("api.test", &["127.0.0.1"]), ("b.test", &["127.0.0.1"])]);
-    set_bounds(&setup.egress, [("x", bounds(LOOPBACK, Some(&["api.test", "*.b.test"])))]);
+    setup.set_bounds(bounds(LOOPBACK, Some(&["api.test", "*.b.test"])));
     let uri = |host: &str| format!("http://{host}:{}/", server.port());
     assert_eq!(setup.fetch(get(&uri("API.test"))).await.unwrap().1.unwrap(), "hello");
     for host in ["b.test", "127.0.0.1", "api.test.b", "unknown.test"] {
