@@ -1,8 +1,9 @@
 //! The cost of interruption to a guest that computes.
 //!
-//! Method: five programs, the same code natively and as one guest, which is instantiated once for each profile: without
-//! instrumentation, with epochs (the host's default; the epoch ticks every millisecond, and the guest yields), and with fuel on top.
-//! One iteration is one call, which makes its data and then ten rounds of the program, so that making it does not count for
+//! Method: five programs, the same code natively and as one guest, which is instantiated once for
+//! each profile: without instrumentation, with epochs (the host's default; the epoch ticks every
+//! millisecond, and the guest yields), and with fuel on top. One iteration is one call, which makes
+//! its data and then ten rounds of the program, so that making it does not count for
 //! much. The guest's result is compared with the program's native result. Baseline: uninstrumented.
 //!
 //! Command: `cargo bench -p lacewing-benches --bench compute`

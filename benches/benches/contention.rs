@@ -1,8 +1,9 @@
 //! The speed of fresh invocations while other threads make some as well.
 //!
-//! Method: the example `hello` on the lean path in one host; as many threads as the name says, each with a runtime of its own, share the
-//! iterations evenly. The time is the wall's: with perfect scaling two threads take half of what one takes. Baseline: one
-//! thread; where two CPUs are one core, nothing scales to two (see `compare`, part `threads`).
+//! Method: the example `hello` on the lean path in one host; as many threads as the name says, each
+//! with a runtime of its own, share the iterations evenly. The time is the wall's: with perfect
+//! scaling two threads take half of what one takes. Baseline: one thread; where two CPUs are one
+//! core, nothing scales to two (see `compare`, part `threads`).
 //!
 //! Command: `cargo bench -p lacewing-benches --bench contention`
 

@@ -1,8 +1,10 @@
-//! The cost of one invocation of a hello in process: from admission to the recorded end, each in a fresh sandbox.
+//! The cost of one invocation of a hello in process: from admission to the recorded end, each in a
+//! fresh sandbox.
 //!
-//! Method: the example `hello` on the lean path through `Invoker::buffered`, one after the other on one thread, every
-//! default limit on, metrics on, nothing logged. Baseline: 4.9 us for instantiation, call and drop alone, without routing,
-//! admission, limits and metrics, on the kind of machine that the project is built on.
+//! Method: the example `hello` on the lean path through `Invoker::buffered`, one after the other on
+//! one thread, every default limit on, metrics on, nothing logged. Baseline: 4.9 us for
+//! instantiation, call and drop alone, without routing, admission, limits and metrics, on the kind
+//! of machine that the project is built on.
 //!
 //! Command: `cargo bench -p lacewing-benches --bench fresh_call`
 

@@ -1,8 +1,9 @@
 //! The cost of instantiating a hello, with the reset of its slot, without a call.
 //!
-//! Method: raw Wasmtime with the pooling allocator on one thread: a store, an instance, drop. Nothing of the host is in
-//! it. Baseline: 3.7 us for a guest without imports and 6.7 us for one of Rust's std, which imports 13 interfaces of WASI; on the kind of
-//! machine that the project is built on.
+//! Method: raw Wasmtime with the pooling allocator on one thread: a store, an instance, drop.
+//! Nothing of the host is in it. Baseline: 3.7 us for a guest without imports and 6.7 us for one of
+//! Rust's std, which imports 13 interfaces of WASI; on the kind of machine that the project is
+//! built on.
 //!
 //! Command: `cargo bench -p lacewing-benches --bench instantiate`
 

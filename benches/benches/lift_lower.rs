@@ -1,8 +1,9 @@
 //! The cost of a body by its size: lowered into the guest, echoed there, and lifted out.
 //!
-//! Method: the guest `echo` on the lean path through `Invoker::buffered`, one after the other on one thread, each in a fresh sandbox, every
-//! default limit on. The size 0 is everything but the body: what the others cost beyond it is the body's. Baseline:
-//! two copies in memory, some 10 GB/s each. Above some 100 KiB the guest's heap grows, which is system calls and page faults.
+//! Method: the guest `echo` on the lean path through `Invoker::buffered`, one after the other on
+//! one thread, each in a fresh sandbox, every default limit on. The size 0 is everything but the
+//! body: what the others cost beyond it is the body's. Baseline: two copies in memory, some 10 GB/s
+//! each. Above some 100 KiB the guest's heap grows, which is system calls and page faults.
 //!
 //! Command: `cargo bench -p lacewing-benches --bench lift_lower`
 

@@ -1,9 +1,9 @@
 //! The cost of taking a used sandbox away, so that its slot is as good as new.
 //!
-//! Method: raw Wasmtime with the pooling allocator on one thread; a hello is instantiated and called, and only the drop of its store
-//! is timed. Its whole memory fits into what stays resident, so that the reset writes zeros and makes no system call.
-//! Baseline: what fresh calls cost beyond instantiating and a warm call, 0.2 to 1 us, on the kind of machine that the project is built
-//! on.
+//! Method: raw Wasmtime with the pooling allocator on one thread; a hello is instantiated and
+//! called, and only the drop of its store is timed. Its whole memory fits into what stays resident,
+//! so that the reset writes zeros and makes no system call. Baseline: what fresh calls cost beyond
+//! instantiating and a warm call, 0.2 to 1 us, on the kind of machine that the project is built on.
 //!
 //! Command: `cargo bench -p lacewing-benches --bench reset`
 

@@ -1,8 +1,9 @@
 //! The cost of a function that is not resident: loading its program, and invoking it, in process.
 //!
-//! Method: two functions with a component each, of which one may be resident, asked for in turn, so that every time it is the
-//! other one. `load` is `Revision::program`: the artifact of the example `hello` is read, hashed, mapped, decoded and linked, and
-//! the one before is evicted; `invoke` is a whole invocation on top of that. Baseline: `resident`, the same invocation where
+//! Method: two functions with a component each, of which one may be resident, asked for in turn, so
+//! that every time it is the other one. `load` is `Revision::program`: the artifact of the example
+//! `hello` is read, hashed, mapped, decoded and linked, and the one before is evicted; `invoke` is
+//! a whole invocation on top of that. Baseline: `resident`, the same invocation where
 //! both may stay. The artifacts are in the system's page cache.
 //!
 //! Command: `cargo bench -p lacewing-benches --bench residency`

@@ -1,8 +1,9 @@
 //! The cost of a fresh sandbox of a snapshotted function, over a hello's.
 //!
-//! Method: as `fresh_call`, in one process: the example `hello`, and the example `dictionary`, whose init makes a table of
-//! 100,000 names in a tenth of a second and leaves it in a memory of some 14 MiB. Each is called one after the other on one
-//! thread, from admission to the recorded end and the slot's reset. Baseline: hello; at most 1.5 times its time.
+//! Method: as `fresh_call`, in one process: the example `hello`, and the example `dictionary`,
+//! whose init makes a table of 100,000 names in a tenth of a second and leaves it in a memory of
+//! some 14 MiB. Each is called one after the other on one thread, from admission to the recorded
+//! end and the slot's reset. Baseline: hello; at most 1.5 times its time.
 //!
 //! Command: `cargo bench -p lacewing-benches --bench snapshot`
 

@@ -1,7 +1,8 @@
 //! The cost of one call of a hello in an instance that exists: lowering, the guest itself, lifting.
 //!
-//! Method: raw Wasmtime on one thread, one instance for all calls. The host never does this: it is what is left of a fresh call
-//! once everything that makes it fresh is taken away. Baseline: 1.0 us, on the kind of machine that the project is built on.
+//! Method: raw Wasmtime on one thread, one instance for all calls. The host never does this: it is
+//! what is left of a fresh call once everything that makes it fresh is taken away. Baseline: 1.0
+//! us, on the kind of machine that the project is built on.
 //!
 //! Command: `cargo bench -p lacewing-benches --bench warm_call`
 

@@ -1,4 +1,5 @@
-//! Clients for measuring: each keeps one connection, and says how each request was answered and after how long.
+//! Clients for measuring: each keeps one connection, and says how each request was answered and
+//! after how long.
 
 use std::{
     collections::BTreeMap,
@@ -15,8 +16,8 @@ use tokio::{
     sync::mpsc,
 };
 
-/// One connection, made again when the server closes it. It shares the cores with the server, so it costs little: a system call to
-/// ask, and one to hear.
+/// One connection, made again when the server closes it. It shares the cores with the server, so it
+/// costs little: a system call to ask, and one to hear.
 pub struct Client {
     address: SocketAddr,
     socket: Option<TcpStream>,
@@ -54,8 +55,9 @@ impl Client {
         Ok(())
     }
 
-    /// One request; gives the status of its answer. A connection that fails is made again for the next. One that the server has
-    /// closed while it was idle is no failure: the request is made again on a new one, as HTTP's clients do (RFC 9112, section 9.3.1).
+    /// One request; gives the status of its answer. A connection that fails is made again for the
+    /// next. One that the server has closed while it was idle is no failure: the request is
+    /// made again on a new one, as HTTP's clients do (RFC 9112, section 9.3.1).
     ///
     /// # Errors
     /// No whole answer came.
@@ -277,8 +279,8 @@ pub async fn ask_until(mut client: Client, until: Instant) -> Answers {
     answers
 }
 
-/// Asks for `/` of a host on a schedule, until the time is over: each request has a connection to itself while it is under way, and
-/// counts from when it was due.
+/// Asks for `/` of a host on a schedule, until the time is over: each request has a connection to
+/// itself while it is under way, and counts from when it was due.
 ///
 /// # Errors
 /// The server does not accept at the beginning.

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use crate::guest::root;
 
-/// Adds to a result what it is a result of, prints it, and where that is asked for writes it to `benches/results/DATE-NAME.json`.
+/// Adds to a result what it is a result of, prints it, and where that is asked for writes it to
+/// `benches/results/DATE-NAME.json`.
 ///
 /// # Errors
 /// It cannot be written.

@@ -10,7 +10,8 @@ use lacewing::cli::{
 /// Where a guest's stack and first heap lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
-    /// As rustc links for the target when nobody says otherwise: what other people's components look like.
+    /// As rustc links for the target when nobody says otherwise: what other people's components
+    /// look like.
     Default,
     /// As `lacewing build` links: a small stack, and a first heap that needs no growth.
     Lean,
@@ -52,7 +53,8 @@ pub fn example(name: &str) -> PathBuf {
     built.unwrap_or_else(|error| panic!("{error}")).component
 }
 
-/// The component of a guest of `benches/guests`. Both layouts are compiled alike, with what `lacewing build` sets.
+/// The component of a guest of `benches/guests`. Both layouts are compiled alike, with what
+/// `lacewing build` sets.
 ///
 /// # Panics
 /// If it does not build.
@@ -69,7 +71,8 @@ pub fn hostile(name: &str) -> PathBuf {
 }
 
 fn build_guest(package: &str, name: &str, layout: Layout) -> PathBuf {
-    // The build of an example adds the Wasm target where it is missing, and knows the target directory.
+    // The build of an example adds the Wasm target where it is missing, and knows the target
+    // directory.
     let hello = example("hello");
     let target_dir = hello
         .ancestors()

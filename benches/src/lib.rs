@@ -1,4 +1,5 @@
-//! The parts that benches share: guests, a host of this process with one component deployed, and Wasmtime without any host.
+//! The parts that benches share: guests, a host of this process with one component deployed, and
+//! Wasmtime without any host.
 
 pub mod client;
 pub mod dated;
@@ -31,7 +32,8 @@ use raw::Raw;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-/// Builds an example and deploys it as `lacewing up` does, with every default limit on and nothing logged.
+/// Builds an example and deploys it as `lacewing up` does, with every default limit on and nothing
+/// logged.
 ///
 /// # Panics
 /// If it cannot be built or deployed: there is nothing to measure then.
@@ -112,7 +114,8 @@ impl Called {
         Called { route, path, params, ..self }
     }
 
-    /// One request on the lean path, from admission to the response; each has a context of its own, as on a socket.
+    /// One request on the lean path, from admission to the response; each has a context of its own,
+    /// as on a socket.
     ///
     /// # Errors
     /// Whatever the invocation ends as, if that is not `ok`.

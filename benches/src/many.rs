@@ -1,7 +1,7 @@
 //! A host file with many functions, which have one of some components each.
 //!
-//! All components are the example `hello` with a few bytes that make each another one: another artifact, which is compiled,
-//! hashed and mapped for itself.
+//! All components are the example `hello` with a few bytes that make each another one: another
+//! artifact, which is compiled, hashed and mapped for itself.
 
 use std::{
     fmt::Write as _,
@@ -75,7 +75,8 @@ impl Many {
     }
 }
 
-/// A custom section, which may follow any component: its id, its size, its name `n`, and its contents.
+/// A custom section, which may follow any component: its id, its size, its name `n`, and its
+/// contents.
 fn custom_section(contents: &[u8]) -> Vec<u8> {
     // Sizes below 128 take one byte in LEB128.
     let size = u8::try_from(contents.len() + 2).unwrap_or(u8::MAX);

@@ -59,7 +59,8 @@ pub struct Compute {
 }
 
 impl Compute {
-    /// Compiles and instantiates. The engines are the host's own, but for the one without instrumentation.
+    /// Compiles and instantiates. The engines are the host's own, but for the one without
+    /// instrumentation.
     ///
     /// # Errors
     /// Wasmtime refuses.

@@ -1,8 +1,10 @@
-//! Wasmtime with nothing around it: the least that a fresh sandbox per request can cost on the lean path.
+//! Wasmtime with nothing around it: the least that a fresh sandbox per request can cost on the lean
+//! path.
 //!
-//! The pooling allocator; memories reset by writing zeros, without a system call; a plain synchronous call without a
-//! fiber; exports looked up once; no limits, no epochs, no fuel, no metrics, no log. The WASI imports of a guest are there, and
-//! are made when the guest first asks for them.
+//! The pooling allocator; memories reset by writing zeros, without a system call; a plain
+//! synchronous call without a fiber; exports looked up once; no limits, no epochs, no fuel, no
+//! metrics, no log. The WASI imports of a guest are there, and are made when the guest first asks
+//! for them.
 
 mod bindings {
     #![allow(unsafe_code, missing_docs, clippy::all, clippy::pedantic, unreachable_pub)]

@@ -1,7 +1,7 @@
 //! The body of a request or a response: nothing, bytes in memory, or a stream of chunks.
 //!
-//! One type serves both kinds of handler. In a handler that is not `async` a request's body is always in
-//! memory; in an `async` one it is a stream that is read as it arrives.
+//! One type serves both kinds of handler. In a handler that is not `async` a request's body is
+//! always in memory; in an `async` one it is a stream that is read as it arrives.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -33,11 +33,12 @@ type Next = Result<Frame<Bytes>, Error>;
 /// assert_eq!(body.as_bytes(), Some(&b"Hello, world!\n"[..]));
 /// ```
 ///
-/// It is a [`Stream`] of [`Bytes`] and an [`http_body::Body`], so the adapters of `futures` work on it.
+/// It is a [`Stream`] of [`Bytes`] and an [`http_body::Body`], so the adapters of `futures` work on
+/// it.
 ///
 /// # Trailers
-/// Header fields that follow a body that is a stream: see [`trailers`](Body::trailers) for those that arrive, and
-/// [`Sender::finish`] for those that are sent.
+/// Header fields that follow a body that is a stream: see [`trailers`](Body::trailers) for those
+/// that arrive, and [`Sender::finish`] for those that are sent.
 #[derive(Default)]
 pub struct Body {
     content: Inner,
@@ -64,8 +65,9 @@ impl Body {
 
     /// A body whose chunks come from a stream.
     ///
-    /// Each item is sent as soon as it is yielded. An error ends the body, and the client sees a response that
-    /// broke off. Only an `async` handler can send a body that waits: see [`http`](macro@crate::http).
+    /// Each item is sent as soon as it is yielded. An error ends the body, and the client sees a
+    /// response that broke off. Only an `async` handler can send a body that waits: see
+    /// [`http`](macro@crate::http).
     ///
     /// ```
     /// use futures_util::stream;
@@ -108,8 +110,8 @@ impl Body {
     /// The whole body, without waiting: what a handler that is not `async` uses.
     ///
     /// # Errors
-    /// For a stream that has not ended and has nothing ready, or that failed. The body of a request to a handler
-    /// that is not `async` is never one.
+    /// For a stream that has not ended and has nothing ready, or that failed. The body of a request
+    /// to a handler that is not `async` is never one.
     pub fn into_bytes(self) -> Result<Bytes, Error> {
         self.into_vec().map(Bytes::from)
     }
@@ -165,8 +167,8 @@ impl Body {
         std::future::poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
     }
 
-    /// The trailers: header fields that the other side sent after the last chunk. There are none before
-    /// [`chunk`](Body::chunk) has returned `None`, and most bodies have none at all.
+    /// The trailers: header fields that the other side sent after the last chunk. There are none
+    /// before [`chunk`](Body::chunk) has returned `None`, and most bodies have none at all.
     ///
     /// ```
     /// use lacewing_sdk::{Body, test};

@@ -25,7 +25,8 @@ impl From<Error> for Failure {
     }
 }
 
-/// The return value of a call handler: a [`Result`](crate::Result) of a value that is written as JSON.
+/// The return value of a call handler: a [`Result`](crate::Result) of a value that is written as
+/// JSON.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not the outcome of a call",
     label = "a call handler cannot return this",

@@ -1,11 +1,11 @@
 //! Requests to other servers.
 //!
-//! A function may only speak to hosts that its manifest grants: `grants.http`. In native tests the other server is
-//! `test::upstream`.
+//! A function may only speak to hosts that its manifest grants: `grants.http`. In native tests the
+//! other server is `test::upstream`.
 //!
-//! [`fetch`] is for handlers that are not `async` and has the whole body in memory; [`send`] is for those that
-//! are, and streams. Neither follows redirects. A failure on the way is a 502, or a 504 if it took too long;
-//! the log has the reason. A status is not an error, whatever it is.
+//! [`fetch`] is for handlers that are not `async` and has the whole body in memory; [`send`] is for
+//! those that are, and streams. Neither follows redirects. A failure on the way is a 502, or a 504
+//! if it took too long; the log has the reason. A status is not an error, whatever it is.
 
 use http::{Method, Uri};
 

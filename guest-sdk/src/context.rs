@@ -4,8 +4,9 @@ use std::time::Duration;
 
 /// The invocation that a handler runs in, and what it belongs to.
 ///
-/// An argument of any handler, before its input. Each part is read from the environment when it is asked for, so
-/// that an invocation which does not ask does not pay; each is absent where the host does not say.
+/// An argument of any handler, before its input. Each part is read from the environment when it is
+/// asked for, so that an invocation which does not ask does not pay; each is absent where the host
+/// does not say.
 ///
 /// ```
 /// use lacewing_sdk::{Context, Result};

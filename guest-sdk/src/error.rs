@@ -1,7 +1,7 @@
 //! The error that a handler returns.
 //!
-//! One type for all three kinds of handler. Over HTTP it becomes a problem document (RFC 9457), for a call it
-//! becomes a name and a message, for an event a message and what to do about the retry.
+//! One type for all three kinds of handler. Over HTTP it becomes a problem document (RFC 9457), for
+//! a call it becomes a name and a message, for an event a message and what to do about the retry.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -19,8 +19,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a handler failed.
 ///
-/// `?` makes one of any error of the standard kind. Over HTTP that is a 500 whose text says nothing of the
-/// cause; the cause, and the causes of that, go to the function's log.
+/// `?` makes one of any error of the standard kind. Over HTTP that is a 500 whose text says nothing
+/// of the cause; the cause, and the causes of that, go to the function's log.
 ///
 /// ```
 /// use lacewing_sdk::{Error, Result};
@@ -37,7 +37,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// assert_eq!(order("0").unwrap_err().status(), 404);
 /// ```
 ///
-/// It does not implement [`std::error::Error`] itself: that is what lets `?` take every type that does.
+/// It does not implement [`std::error::Error`] itself: that is what lets `?` take every type that
+/// does.
 pub struct Error(Box<Repr>);
 
 struct Repr {
@@ -172,7 +173,8 @@ impl Error {
         self
     }
 
-    /// The same error with an instruction about the retry: for events, and as `retry-after` over HTTP.
+    /// The same error with an instruction about the retry: for events, and as `retry-after` over
+    /// HTTP.
     ///
     /// ```
     /// use std::time::Duration;
@@ -187,7 +189,8 @@ impl Error {
         self
     }
 
-    /// The same error with a `type` in its problem document: a URI that identifies the kind of problem.
+    /// The same error with a `type` in its problem document: a URI that identifies the kind of
+    /// problem.
     #[must_use]
     pub fn with_type(mut self, uri: impl Into<Cow<'static, str>>) -> Error {
         self.0.type_uri = Some(uri.into());
@@ -235,7 +238,8 @@ impl Error {
 
     /// The name that callers match on.
     ///
-    /// For an error that `?` made it is the name of that error's type, without path: `ParseIntError`.
+    /// For an error that `?` made it is the name of that error's type, without path:
+    /// `ParseIntError`.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0.name
@@ -253,7 +257,8 @@ impl Error {
         self.0.retry
     }
 
-    /// The part that only the log may have: the cause, the cause of the cause and so on, joined by `: `.
+    /// The part that only the log may have: the cause, the cause of the cause and so on, joined by
+    /// `: `.
     #[must_use]
     pub fn cause(&self) -> Option<String> {
         match self.0.cause.as_ref()? {

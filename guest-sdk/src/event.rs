@@ -1,7 +1,7 @@
 //! Events: what queues, schedules, buckets, streams and topics deliver.
 //!
-//! An event is a [CloudEvent](https://cloudevents.io). Delivery is at least once: a handler may see the same `id`
-//! from the same `source` again.
+//! An event is a [CloudEvent](https://cloudevents.io). Delivery is at least once: a handler may see
+//! the same `id` from the same `source` again.
 
 use std::any::Any;
 
@@ -13,9 +13,9 @@ use crate::{Context, codec};
 
 /// A CloudEvents 1.0 event whose data is a `T`.
 ///
-/// The data is read as JSON. An `Event<Bytes>` or `Event<Vec<u8>>` has it as it came, and an `Event<String>` has
-/// it as text if its content type says that it is not JSON. An event without data fits `Event<()>` and
-/// `Event<Option<T>>`.
+/// The data is read as JSON. An `Event<Bytes>` or `Event<Vec<u8>>` has it as it came, and an
+/// `Event<String>` has it as text if its content type says that it is not JSON. An event without
+/// data fits `Event<()>` and `Event<Option<T>>`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Event<T = Bytes> {
     /// The event's identifier: unique within its source.
@@ -159,7 +159,8 @@ impl<E: Into<Error>> EventOutcome for Result<(), E> {
     }
 }
 
-/// The return value of a handler of a batch: a result for each event in order, or one for all of them.
+/// The return value of a handler of a batch: a result for each event in order, or one for all of
+/// them.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not the outcome of a batch of events",
     label = "a handler of a batch cannot return this",

@@ -27,8 +27,9 @@ pub use stream::async_http;
 #[cfg(all(target_family = "wasm", feature = "stream"))]
 pub use wasip3;
 
-/// Sends what a `print!` left behind that no line feed ended: nobody else would, as the sandbox is gone after the
-/// invocation. A line that cannot be sent is lost, because no reader is left to tell.
+/// Sends what a `print!` left behind that no line feed ended: nobody else would, as the sandbox is
+/// gone after the invocation. A line that cannot be sent is lost, because no reader is left to
+/// tell.
 #[cfg(target_family = "wasm")]
 pub(crate) fn flush() {
     let _ = std::io::Write::flush(&mut std::io::stdout());

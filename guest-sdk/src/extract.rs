@@ -13,8 +13,8 @@
 //! | [`Request`], [`Body`] | all of it; the body in a form that can be streamed |
 //! | `Result<T>` | any of the above, where the handler itself decides what to do about a request that does not fit |
 //!
-//! Only the last argument may take the body. A request that does not fit is answered before the handler runs,
-//! with a problem document that says what was wrong and where.
+//! Only the last argument may take the body. A request that does not fit is answered before the
+//! handler runs, with a problem document that says what was wrong and where.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
@@ -115,8 +115,8 @@ impl Route {
 
 /// A request that is being taken apart.
 ///
-/// Fields that no argument asks for are never converted: the head of a request arrives as plain strings, and becomes the
-/// types of the `http` crate one by one.
+/// Fields that no argument asks for are never converted: the head of a request arrives as plain
+/// strings, and becomes the types of the `http` crate one by one.
 #[derive(Debug, Default)]
 pub struct Incoming {
     pub(crate) raw: Raw,
@@ -223,7 +223,8 @@ impl Incoming {
         &self.extensions
     }
 
-    /// Takes the body and leaves an empty one. A type that calls this says so in [`FromRequest::BODY`].
+    /// Takes the body and leaves an empty one. A type that calls this says so in
+    /// [`FromRequest::BODY`].
     pub fn take_body(&mut self) -> Body {
         std::mem::take(&mut self.body)
     }

@@ -1,7 +1,8 @@
 //! Calls a handler with what its arguments ask for.
 //!
-//! The traits here are implemented for functions. They are not for users: an attribute checks a handler's
-//! signature argument by argument, which gives better messages than a bound on the whole function does.
+//! The traits here are implemented for functions. They are not for users: an attribute checks a
+//! handler's signature argument by argument, which gives better messages than a bound on the whole
+//! function does.
 
 use std::future::Future;
 use std::marker::PhantomData;

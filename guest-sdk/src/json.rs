@@ -1,4 +1,5 @@
-//! The little JSON that the SDK writes itself, so that a function without JSON carries no JSON library.
+//! The little JSON that the SDK writes itself, so that a function without JSON carries no JSON
+//! library.
 
 /// Adds `"name":"value"`, with a comma before it unless it is the first.
 pub(crate) fn member(text: &mut String, name: &str, value: &str) {

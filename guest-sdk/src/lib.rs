@@ -71,8 +71,9 @@ pub use task::{sleep, spawn};
 
 /// Makes a function the component's HTTP handler.
 ///
-/// Its arguments say what it needs of the request ([`extract`] has the list), its result becomes the response
-/// ([`respond`] has the list). It stays an ordinary function, which a native test can call.
+/// Its arguments say what it needs of the request ([`extract`] has the list), its result
+/// becomes the response ([`respond`] has the list). It stays an ordinary function, which a
+/// native test can call.
 ///
 /// ```
 /// use lacewing_sdk::{Error, Json, Path, Query, Result};
@@ -99,13 +100,14 @@ pub use task::{sleep, spawn};
 /// assert_eq!(response.text(), r#"{"id":1,"name":"ADA"}"#);
 /// ```
 ///
-/// A component has one handler of each kind, and a second does not compile; [`Routes`] and [`AsyncRoutes`] pass a request on to one of
-/// several functions.
+/// A component has one handler of each kind, and a second does not compile; [`Routes`] and
+/// [`AsyncRoutes`] pass a request on to one of several functions.
 ///
 /// # Streaming
-/// An `async fn` exports `wasi:http/handler@0.3` instead of `lacewing:function/http`: the body of the request can be
-/// read as it arrives, that of the response written while it is sent, and meanwhile other servers can be asked. It
-/// costs more to start, so a handler whose bodies are small and in memory is better off without.
+/// An `async fn` exports `wasi:http/handler@0.3` instead of `lacewing:function/http`: the body
+/// of the request can be read as it arrives, that of the response written while it is sent,
+/// and meanwhile other servers can be asked. It costs more to start, so a handler whose bodies
+/// are small and in memory is better off without.
 ///
 /// ```
 /// use lacewing_sdk::{Body, Result, test};
@@ -126,11 +128,12 @@ pub use task::{sleep, spawn};
 /// assert_eq!(test::post("/").body("is anyone there?").call_async(shout).text(), "IS ANYONE THERE?");
 /// ```
 ///
-/// An argument that needs the whole body ([`Json`], [`Bytes`], `String`) is awaited before the handler is called.
+/// An argument that needs the whole body ([`Json`], [`Bytes`], `String`) is awaited before the
+/// handler is called.
 ///
 /// # Errors at compile time
-/// An argument or a result of a type that does not fit is an error at its place. So is an argument that takes the
-/// body and is not the last:
+/// An argument or a result of a type that does not fit is an error at its place. So is an
+/// argument that takes the body and is not the last:
 ///
 /// ```compile_fail
 /// #[lacewing_sdk::http]
@@ -138,10 +141,12 @@ pub use task::{sleep, spawn};
 /// ```
 pub use lacewing_sdk_macros::http;
 
-/// Makes a function the component's call handler: for direct and asynchronous invocations, and for the tasks of workflows.
+/// Makes a function the component's call handler: for direct and asynchronous invocations, and
+/// for the tasks of workflows.
 ///
-/// It takes what [`serde::Deserialize`] can read and returns a [`Result`] of what [`serde::Serialize`] can write;
-/// payloads are JSON. `Bytes` and `Vec<u8>` are payloads as they are. A [`Context`] may come first.
+/// It takes what [`serde::Deserialize`] can read and returns a [`Result`] of what
+/// [`serde::Serialize`] can write; payloads are JSON. `Bytes` and `Vec<u8>` are payloads as
+/// they are. A [`Context`] may come first.
 ///
 /// ```
 /// use lacewing_sdk::{Error, Result, test};
@@ -171,14 +176,15 @@ pub use lacewing_sdk_macros::http;
 /// assert_eq!(failure.name, "InvalidInput");
 /// ```
 ///
-/// The name is what a workflow's `ErrorEquals` matches. An error that `?` made has the name of its type.
+/// The name is what a workflow's `ErrorEquals` matches. An error that `?` made has the name of
+/// its type.
 pub use lacewing_sdk_macros::call;
 
 /// Makes a function the component's handler of events, one at a time.
 ///
-/// It takes an [`Event<T>`](Event), whose data is read as JSON, and returns a [`Result`] of nothing. Where the host
-/// delivers a batch, each event fails on its own; one whose data does not fit fails without a retry. A [`Context`]
-/// may come first.
+/// It takes an [`Event<T>`](Event), whose data is read as JSON, and returns a [`Result`] of
+/// nothing. Where the host delivers a batch, each event fails on its own; one whose data does
+/// not fit fails without a retry. A [`Context`] may come first.
 ///
 /// ```
 /// use std::time::Duration;
@@ -207,9 +213,10 @@ pub use lacewing_sdk_macros::event;
 
 /// Makes a function the component's handler of events, a batch at a time.
 ///
-/// It takes a vector of [events](Event) and returns a vector with a [`Result`] for each, in the same order, or one
-/// [`Result`] for all of them. Events whose data does not fit fail without a retry, and are not in the batch. A
-/// [`Context`] may come first. For one event at a time there is [`event`](macro@event).
+/// It takes a vector of [events](Event) and returns a vector with a [`Result`] for each, in
+/// the same order, or one [`Result`] for all of them. Events whose data does not fit fail
+/// without a retry, and are not in the batch. A [`Context`] may come first. For one event at a
+/// time there is [`event`](macro@event).
 ///
 /// ```
 /// use lacewing_sdk::{Error, Event, Result, test};
@@ -228,12 +235,15 @@ pub use lacewing_sdk_macros::event;
 /// ```
 pub use lacewing_sdk_macros::events;
 
-/// Makes a function the component's init: what is run once when a revision is deployed, and by no invocation.
+/// Makes a function the component's init: what is run once when a revision is deployed, and by
+/// no invocation.
 ///
-/// Every request starts the component anew, so what is slow to prepare, such as a dictionary that is parsed or patterns that are
-/// compiled, would be prepared for each. With an init, the host prepares it once, takes a snapshot of the component's memory, and
-/// every sandbox of the revision starts as a copy of that. It takes no arguments, and returns nothing or a [`Result<()>`](Result),
-/// whose error refuses the deployment. The state that it prepares stays in a `static`:
+/// Every request starts the component anew, so what is slow to prepare, such as a dictionary
+/// that is parsed or patterns that are compiled, would be prepared for each. With an init, the
+/// host prepares it once, takes a snapshot of the component's memory, and every sandbox of the
+/// revision starts as a copy of that. It takes no arguments, and returns nothing or a
+/// [`Result<()>`](Result), whose error refuses the deployment. The state that it prepares
+/// stays in a `static`:
 ///
 /// ```
 /// use std::{collections::HashMap, sync::OnceLock};
@@ -265,25 +275,30 @@ pub use lacewing_sdk_macros::events;
 /// assert_eq!(test::get("/Japan").param("country", "Japan").call(capital).text(), "Tokyo");
 /// ```
 ///
-/// As above, let the handler prepare what is missing: then a host without snapshots, and a native test, need no init.
+/// As above, let the handler prepare what is missing: then a host without snapshots, and a
+/// native test, need no init.
 ///
 /// # What an init can do
-/// What has the same result wherever and whenever it is done: compute, read the variables that the manifest sets
-/// (`LACEWING_*`, which describe an invocation, are not there), and print. It is refused, with the reason, if it
+/// What has the same result wherever and whenever it is done: compute, read the variables that
+/// the manifest sets (`LACEWING_*`, which describe an invocation, are not there), and print.
+/// It is refused, with the reason, if it
 ///
 /// - reads a clock: the time would stand still in every sandbox;
-/// - asks for random numbers, for a token or a key: they would be the same in every sandbox. The seed that [`HashMap`]
-///   asks for is given: it is another for each snapshot, and the same in all sandboxes of it, as it is in all requests to an
-///   ordinary server;
+/// - asks for random numbers, for a token or a key: they would be the same in every sandbox.
+///   The seed that [`HashMap`] asks for is given: it is another for each snapshot, and the
+///   same in all sandboxes of it, as it is in all requests to an ordinary server;
 /// - sends a request, or asks the host for anything else;
-/// - keeps a handle of the host's open, panics, or takes more time (`init_cpu_ms` in the manifest) or memory than its limits.
+/// - keeps a handle of the host's open, panics, or takes more time (`init_cpu_ms` in the
+///   manifest) or memory than its limits.
 ///
-/// Memory that it frees is not used again, unless it is more than half of all: an invocation allocates from memory beside the statics
-/// first, which is cheapest for the host to reset, and then from beyond all that the init has had. The most that the init had at once counts
+/// Memory that it frees is not used again, unless it is more than half of all: an invocation
+/// allocates from memory beside the statics first, which is cheapest for the host to reset,
+/// and then from beyond all that the init has had. The most that the init had at once counts
 /// against `memory_mib`.
 ///
-/// The environment that it has seen is in the snapshot, and so in the host's cache directory, secrets included: a function with
-/// another environment is another revision, with an init and a snapshot of its own.
+/// The environment that it has seen is in the snapshot, and so in the host's cache directory,
+/// secrets included: a function with another environment is another revision, with an init and
+/// a snapshot of its own.
 ///
 /// [`HashMap`]: std::collections::HashMap
 pub use lacewing_sdk_macros::init;

@@ -1,8 +1,8 @@
 //! Lines for the host's log.
 //!
-//! All output of a function on standard output or standard error reaches the host, which stores it with the
-//! invocation it belongs to. A line of standard error may start with a level in angle brackets, as the journal of
-//! systemd reads them; any language can write that:
+//! All output of a function on standard output or standard error reaches the host, which stores it
+//! with the invocation it belongs to. A line of standard error may start with a level in angle
+//! brackets, as the journal of systemd reads them; any language can write that:
 //!
 //! ```text
 //! <3>shop::orders: the bank did not answer order=7 waited="2 s"
@@ -15,16 +15,15 @@
 //! | `<6>` | info |
 //! | `<7>` | debug and trace |
 //!
-//! After it come the target, `: `, the message, and then `key=value` pairs; a value that is empty or contains a
-//! space, a quote or `=` stands in quotes, with `\"` and `\\` inside. A line feed is written as `\n` and a carriage
-//! return as `\r`, so that one record is one line.
+//! After it come the target, `: `, the message, and then `key=value` pairs; a value that is empty
+//! or contains a space, a quote or `=` stands in quotes, with `\"` and `\\` inside. A line feed is
+//! written as `\n` and a carriage return as `\r`, so that one record is one line.
 //!
-//! With the feature `log` (on by default) the macros of the [`log`](https://docs.rs/log) crate write such lines,
-//! with the feature `tracing` those of [`tracing`](https://docs.rs/tracing); nothing has to be set up. `trace` is off until
-//! [`set_max_level`] turns it on. A panic is
-//! an `error` record with the place it happened at. A `print!` that no line feed ends arrives when the handler returns, or at
-//! the end of a body that streams.
-//!
+//! With the feature `log` (on by default) the macros of the [`log`](https://docs.rs/log) crate
+//! write such lines, with the feature `tracing` those of [`tracing`](https://docs.rs/tracing);
+//! nothing has to be set up. `trace` is off until [`set_max_level`] turns it on. A panic is an
+//! `error` record with the place it happened at. A `print!` that no line feed ends arrives when the
+//! handler returns, or at the end of a body that streams.
 #![cfg_attr(feature = "log", doc = "```")]
 #![cfg_attr(not(feature = "log"), doc = "```ignore")]
 //! use lacewing_sdk::log;
@@ -58,7 +57,8 @@ pub(crate) const INFO: u8 = 6;
 #[cfg(any(feature = "log", feature = "tracing"))]
 pub(crate) const DEBUG: u8 = 7;
 
-/// Makes panics and the loggers of the enabled features write records. Done before a handler's first run.
+/// Makes panics and the loggers of the enabled features write records. Done before a handler's
+/// first run.
 #[cfg_attr(not(target_family = "wasm"), allow(dead_code))]
 pub(crate) fn install() {
     std::panic::set_hook(Box::new(panicked));

@@ -19,10 +19,11 @@ use crate::{Error, Result, Route};
 
 /// Passes a request on to the handler of its route: for a function that has several.
 ///
-/// Each of them is a plain function with the arguments and results of a handler. The host has matched the request
-/// against the manifest's routes already, so where the patterns here are the same ones, this only compares them.
-/// Others are matched against the path: `{name}` captures a segment, `{*rest}` all that is left. The first that
-/// fits is taken; a GET handler answers HEAD too. Without one the answer is 404, or 405 where only the method is wrong.
+/// Each of them is a plain function with the arguments and results of a handler. The host has
+/// matched the request against the manifest's routes already, so where the patterns here are the
+/// same ones, this only compares them. Others are matched against the path: `{name}` captures a
+/// segment, `{*rest}` all that is left. The first that fits is taken; a GET handler answers HEAD
+/// too. Without one the answer is 404, or 405 where only the method is wrong.
 ///
 /// ```
 /// use lacewing_sdk::{Json, Path, Routes, test};
@@ -116,10 +117,11 @@ impl IntoResponse for Routes {
     }
 }
 
-/// Passes a request on to the handler of its route, `async` or not: [`Routes`] for an `async` function, which awaits it.
+/// Passes a request on to the handler of its route, `async` or not: [`Routes`] for an `async`
+/// function, which awaits it.
 ///
-/// The body is a stream, as in other `async` handlers; for a handler that is not `async`, or takes the whole body, it is
-/// awaited first, once the route is found.
+/// The body is a stream, as in other `async` handlers; for a handler that is not `async`, or takes
+/// the whole body, it is awaited first, once the route is found.
 ///
 /// ```
 /// use lacewing_sdk::{AsyncRoutes, Body, Path, Response, Sse, sse, test};
@@ -252,7 +254,8 @@ impl Search {
         Ok(Search { request: std::mem::take(request), allowed: Vec::new() })
     }
 
-    /// Whether the request is for this method and pattern; if so, what the pattern captures is in the request's route.
+    /// Whether the request is for this method and pattern; if so, what the pattern captures is in
+    /// the request's route.
     fn finds(&mut self, method: Method, pattern: &str) -> bool {
         if !self.fits(pattern) {
             return false;
@@ -267,7 +270,8 @@ impl Search {
         right
     }
 
-    /// Whether the request's path is of this pattern; if so, what it captures is in the request's route.
+    /// Whether the request's path is of this pattern; if so, what it captures is in the request's
+    /// route.
     fn fits(&mut self, pattern: &str) -> bool {
         if self.request.route().pattern == pattern {
             return true;

@@ -162,7 +162,8 @@ impl Sse {
         Sse { body: Body::from_stream(Events(Box::pin(events))), keep_alive: None }
     }
 
-    /// Sends a comment whenever nothing was sent for this long, so that nothing on the way gives up.
+    /// Sends a comment whenever nothing was sent for this long, so that nothing on the way gives
+    /// up.
     #[must_use]
     pub fn keep_alive(mut self, every: Duration) -> Sse {
         self.keep_alive = Some(every);

@@ -1,8 +1,9 @@
 //! Standard output and standard error, straight to the host.
 //!
-//! The target's C library keeps a table of files, asks of each whether it is a terminal, and so makes every component
-//! import the terminals, standard input and polling. A function has no files: its `write` is the one here. That is
-//! half of the imports of a small component, and 0.7 us of the 5.5 us that its instantiation takes in a pool.
+//! The target's C library keeps a table of files, asks of each whether it is a terminal, and so
+//! makes every component import the terminals, standard input and polling. A function has no files:
+//! its `write` is the one here. That is half of the imports of a small component, and 0.7 us of the
+//! 5.5 us that its instantiation takes in a pool.
 
 use std::cell::RefCell;
 

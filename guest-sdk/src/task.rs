@@ -12,7 +12,8 @@ pub(crate) mod scope;
 /// Runs a future beside the handler, and after it: until the future ends, the invocation goes on.
 ///
 /// This is how a body is written after the head of its response was returned: see
-/// [`Body::channel`](crate::Body::channel). In tests it works within `test::block_on` and what is built on it.
+/// [`Body::channel`](crate::Body::channel). In tests it works within `test::block_on` and what is
+/// built on it.
 ///
 /// # Panics
 /// In a handler that is not `async`: its invocation is over when it returns.

@@ -1,7 +1,7 @@
 //! For the tests of a function: requests, and calls through the same machinery as on the host.
 //!
-//! A handler stays an ordinary function, so a test can simply call it. To go through extractors and responses as a
-//! request does, build one here:
+//! A handler stays an ordinary function, so a test can simply call it. To go through extractors and
+//! responses as a request does, build one here:
 //!
 //! ```
 //! use lacewing_sdk::{Path, test};
@@ -101,7 +101,8 @@ pub fn call_http<Args>(handler: impl HttpHandler<Args>, request: Request) -> Tes
     TestResponse::of(handler.reply(Incoming::from(request)).into_response())
 }
 
-/// Calls an `async` handler with a request, through its extractors, and waits for the whole response.
+/// Calls an `async` handler with a request, through its extractors, and waits for the whole
+/// response.
 ///
 /// ```
 /// use lacewing_sdk::{Bytes, Request, test};

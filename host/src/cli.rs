@@ -1,7 +1,7 @@
 //! The command line: arguments -> command -> exit code.
 //!
-//! One file per command. A command returns [`Result<ExitCode, Error>`]; what it was asked for goes to standard
-//! output, everything else (progress, warnings, the error) to standard error.
+//! One file per command. A command returns [`Result<ExitCode, Error>`]; what it was asked for goes
+//! to standard output, everything else (progress, warnings, the error) to standard error.
 
 pub mod bench;
 pub mod build;

@@ -1,4 +1,5 @@
-//! The parts of the inside that fuzz targets reach. No interface: other users have to reckon with its going away.
+//! The parts of the inside that fuzz targets reach. No interface: other users have to reckon with
+//! its going away.
 
 use std::{pin::Pin, sync::Arc};
 
@@ -38,7 +39,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
 /// Work of the host's.
 pub type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// A listener that is handed its connections. The streams of HTTP/2 connections run on the runtime that makes the listener.
+/// A listener that is handed its connections. The streams of HTTP/2 connections run on the runtime
+/// that makes the listener.
 pub struct Listener<H: Handler>(lacewing_ingress::Unbound<H>);
 
 /// The heap of one connection of a [`Listener`], also after the connection's end.

@@ -1,7 +1,7 @@
 //! Lacewing: a WebAssembly-sandboxed edge function runtime.
 //!
-//! The program `lacewing` calls [`cli::main`]. This library has the command line, and shows the other
-//! crates of the host under one name. The map of the project is in `docs/architecture.md`.
+//! The program `lacewing` calls [`cli::main`]. This library has the command line, and shows the
+//! other crates of the host under one name. The map of the project is in `docs/architecture.md`.
 //!
 //! # The path of a request
 //!
@@ -23,7 +23,8 @@
 //!
 //! # The modules, from the top down
 //!
-//! A module names only modules below it. Each row but the first is a crate of its own, or a part of one.
+//! A module names only modules below it. Each row but the first is a crate of its own, or a part of
+//! one.
 //!
 //! | module | crate | contents |
 //! |---|---|---|
@@ -42,8 +43,8 @@
 //! | [`mod@file`], [`body`] | `lacewing-base` | files of strangers, opened safely; bodies between connection and sandbox |
 //! | [`heap`] | `lacewing-base` | accounts of the heap, charged by the global allocator |
 //!
-//! The crate [`lacewing_base`] has the domain types as well: names, limits, grants, routes, outcomes,
-//! fair queues and budgets.
+//! The crate [`lacewing_base`] has the domain types as well: names, limits, grants, routes,
+//! outcomes, fair queues and budgets.
 
 pub mod cli;
 #[doc(hidden)]

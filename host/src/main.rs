@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use lacewing::heap::ChargingAllocator;
 use mimalloc::MiMalloc;
 
-/// A sandbox is some forty small allocations that one thread makes and frees: mimalloc is best at that.
+/// A sandbox is some forty small allocations that one thread makes and frees: mimalloc is best at
+/// that.
 #[global_allocator]
 static ALLOCATOR: ChargingAllocator<MiMalloc> = ChargingAllocator(MiMalloc);
 

@@ -1,7 +1,7 @@
 //! Programs that compute, for what instrumentation costs: the same code in a guest and native.
 //!
-//! Each does one round of work that takes about a millisecond natively, on data that it makes itself, and returns a number that
-//! depends on all of it.
+//! Each does one round of work that takes about a millisecond natively, on data that it makes
+//! itself, and returns a number that depends on all of it.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,5 @@
-//! Waits for as many milliseconds as its path names, as a function does that asks another service: `/20`.
+//! Waits for as many milliseconds as its path names, as a function does that asks another service:
+//! `/20`.
 
 #![cfg(target_os = "wasi")]
 

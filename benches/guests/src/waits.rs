@@ -1,5 +1,5 @@
-//! Answers at the moment that its path names, in milliseconds since 1970: `/1790000000000`. Until then it is suspended in
-//! one hostcall.
+//! Answers at the moment that its path names, in milliseconds since 1970: `/1790000000000`. Until
+//! then it is suspended in one hostcall.
 
 #![cfg(target_os = "wasi")]
 

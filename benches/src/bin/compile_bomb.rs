@@ -1,16 +1,18 @@
 //! The effect on requests of a deploy that compiles a bomb.
 //!
-//! Method: one host of two tenants, with every default on. The *neighbour*'s function is the example `hello`, asked 200 times a second
-//! on a schedule; latency counts from when a request was due. First alone; then while the other tenant's app is a component that
-//! takes the compiler all the CPU time that it may have, and is deployed again, as another one, as soon as the host has refused the
-//! last.
+//! Method: one host of two tenants, with every default on. The *neighbour*'s function is the
+//! example `hello`, asked 200 times a second on a schedule; latency counts from when a request was
+//! due. First alone; then while the other tenant's app is a component that takes the compiler all
+//! the CPU time that it may have, and is deployed again, as another one, as soon as the host has
+//! refused the last.
 //!
 //! ```text
 //! cargo build --release -p lacewing -p lacewing-benches
 //! target/release/compile_bomb [--seconds 30] [--write] [--lacewing PATH]
 //! ```
 //!
-//! Prints one JSON object. The goals: no request is lost, and the p99 stays under three times its value alone.
+//! Prints one JSON object. The goals: no request is lost, and the p99 stays under three times its
+//! value alone.
 
 use std::{
     fs, io,
@@ -53,7 +55,8 @@ const COMPILER_CPU_S: u32 = 3;
 /// Operations of the one function that the bomb is.
 const OPERATIONS: usize = 700_000;
 
-/// The `number`th bomb: the example `hello` with one more module in it, of one function that is huge.
+/// The `number`th bomb: the example `hello` with one more module in it, of one function that is
+/// huge.
 fn bomb(number: u32) -> io::Result<Vec<u8>> {
     let (mut types, mut functions) = (TypeSection::new(), FunctionSection::new());
     types.ty().function([ValType::I32], [ValType::I32]);
@@ -80,7 +83,8 @@ fn bomb(number: u32) -> io::Result<Vec<u8>> {
     Ok(component)
 }
 
-/// Writes the host file; of the tenant that deploys bombs, there is an app with a component that is fine.
+/// Writes the host file; of the tenant that deploys bombs, there is an app with a component that is
+/// fine.
 fn write_host(dir: &Path) -> io::Result<PathBuf> {
     let hello = guest::example("hello");
     fs::copy(&hello, dir.join("app.wasm"))?;
@@ -101,7 +105,8 @@ fn write_host(dir: &Path) -> io::Result<PathBuf> {
     Ok(path)
 }
 
-/// Deploys one bomb after the other until it is told to end. Gives the errors that the host has said.
+/// Deploys one bomb after the other until it is told to end. Gives the errors that the host has
+/// said.
 fn deploy_bombs(dir: &Path, host: &Host, over: &AtomicBool) -> anyhow::Result<Vec<String>> {
     for number in 0.. {
         // Whole from one moment to the next.

@@ -1,8 +1,10 @@
-//! The cost of many registered functions: at the start of a host, in memory, and at the first request to one of them.
+//! The cost of many registered functions: at the start of a host, in memory, and at the first
+//! request to one of them.
 //!
-//! Method: writes a host file of N functions (in manifests of 100), each with one of C components, all of them the example `hello`;
-//! starts `lacewing up` on it once, so that everything is compiled and the ledger is written, then some times more. Measured
-//! are, from outside the process, the time from its start to the end of its first response; the memory that is resident then;
+//! Method: writes a host file of N functions (in manifests of 100), each with one of C components,
+//! all of them the example `hello`; starts `lacewing up` on it once, so that everything is compiled
+//! and the ledger is written, then some times more. Measured are, from outside the process, the
+//! time from its start to the end of its first response; the memory that is resident then;
 //! and whole HTTP requests, one after the other on one connection, to functions in random order.
 //!
 //! ```text
@@ -10,8 +12,8 @@
 //! target/release/many_functions 10000 100 256 [LACEWING]
 //! ```
 //!
-//! Prints one JSON object. Times are medians unless their names say otherwise. `miss_*` are requests to functions of which 1 in
-//! N / resident happens to be resident.
+//! Prints one JSON object. Times are medians unless their names say otherwise. `miss_*` are
+//! requests to functions of which 1 in N / resident happens to be resident.
 
 use std::{
     env, fs,
@@ -95,7 +97,8 @@ fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-/// Starts some times, asks each time for another function, and gives the times with the memory of the last one.
+/// Starts some times, asks each time for another function, and gives the times with the memory of
+/// the last one.
 fn starts(lacewing: &Path, file: &Path, functions: usize) -> io::Result<(Vec<Duration>, f64)> {
     let (mut times, mut kib) = (Vec::new(), 0.0);
     for turn in 0..STARTS {

@@ -1,18 +1,20 @@
 //! The promise of `memory_mib`, under everything that guests and clients do at once.
 //!
-//! Method: one host with `memory_mib = 512`. Four hostile tenants' functions are asked on 8 connections each to make the host hold what
-//! they can: memories, tables and handles of their own, requests that are never sent, header maps, bodies on their way out, timers,
-//! streams of WASI 0.3, responses as large as they may be. Clients besides ask for responses on HTTP/2 streams whose windows are shut,
-//! pipeline requests and read nothing, begin bodies and do not go on, and open idle connections. A good tenant's `hello` is asked on a
-//! schedule all the while. Ten times a second the host's resident memory is looked at.
+//! Method: one host with `memory_mib = 512`. Four hostile tenants' functions are asked on 8
+//! connections each to make the host hold what they can: memories, tables and handles of their own,
+//! requests that are never sent, header maps, bodies on their way out, timers, streams of WASI 0.3,
+//! responses as large as they may be. Clients besides ask for responses on HTTP/2 streams whose
+//! windows are shut, pipeline requests and read nothing, begin bodies and do not go on, and open
+//! idle connections. A good tenant's `hello` is asked on a schedule all the while. Ten times a
+//! second the host's resident memory is looked at.
 //!
 //! ```text
 //! cargo build --release -p lacewing -p lacewing-benches
 //! target/release/memory_promise [--minutes 10] [--write] [--lacewing PATH]
 //! ```
 //!
-//! Prints one JSON object, and fails if the resident memory is ever over 1.1 times 512 MiB and 64 MiB, or if a request of the good tenant
-//! is lost.
+//! Prints one JSON object, and fails if the resident memory is ever over 1.1 times 512 MiB and 64
+//! MiB, or if a request of the good tenant is lost.
 
 use std::{
     fs, io,
@@ -146,7 +148,8 @@ fn shut_windows(path: &str) -> Vec<u8> {
     bytes
 }
 
-/// Opens connections that read nothing, and opens them again whenever they have all been there for a while.
+/// Opens connections that read nothing, and opens them again whenever they have all been there for
+/// a while.
 fn read_nothing(address: SocketAddr, time: Duration, opened: &AtomicU64) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {

@@ -1,17 +1,19 @@
 //! The effect on a tenant of another tenant that takes all it can get.
 //!
-//! Method: one host of two tenants, with every default limit on. The *neighbour*'s function is the example `hello`, asked 200 times a
-//! second on a schedule, whatever becomes of the answers before; latency counts from when a request was due. First alone; then
-//! while the *noisy* tenant's function, the example `misbehave`, is asked on 256 connections, each as soon as the last answer is
-//! there, to spin until it is stopped, to take memory until it is refused, and to log until it is cut off, in turns.
+//! Method: one host of two tenants, with every default limit on. The *neighbour*'s function is the
+//! example `hello`, asked 200 times a second on a schedule, whatever becomes of the answers before;
+//! latency counts from when a request was due. First alone; then while the *noisy* tenant's
+//! function, the example `misbehave`, is asked on 256 connections, each as soon as the last answer
+//! is there, to spin until it is stopped, to take memory until it is refused, and to log until it
+//! is cut off, in turns.
 //!
 //! ```text
 //! cargo build --release -p lacewing -p lacewing-benches
 //! target/release/noisy_neighbour [--seconds 30] [--write] [--lacewing PATH]
 //! ```
 //!
-//! Prints one JSON object. The goals: no request of the neighbour's is lost, its p99 stays under five times its value
-//! alone, and under 25 ms. The clients share the cores with the host.
+//! Prints one JSON object. The goals: no request of the neighbour's is lost, its p99 stays under
+//! five times its value alone, and under 25 ms. The clients share the cores with the host.
 
 use std::{
     fs, io,

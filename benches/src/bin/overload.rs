@@ -1,19 +1,22 @@
 //! The work of a host that is asked for more than it can do.
 //!
-//! Method: one host of one tenant, with every default limit on; its function is the example `picture`, which computes some
-//! milliseconds (`--function hello` takes `hello`; `--function pauses` one that waits for 20 ms, as if it asked another service, so that
-//! its concurrency is what there is too little of). Each client asks as soon as its last answer is there. First one client,
-//! for the latency of an idle host; then some numbers of clients, of which the one that gets the most answers is the host's best;
-//! then 2,000 clients for a minute; then one client again.
+//! Method: one host of one tenant, with every default limit on; its function is the example
+//! `picture`, which computes some milliseconds (`--function hello` takes `hello`; `--function
+//! pauses` one that waits for 20 ms, as if it asked another service, so that its concurrency is
+//! what there is too little of). Each client asks as soon as its last answer is there. First one
+//! client, for the latency of an idle host; then some numbers of clients, of which the one that
+//! gets the most answers is the host's best; then 2,000 clients for a minute; then one client
+//! again.
 //!
 //! ```text
 //! cargo build --release -p lacewing -p lacewing-benches
 //! target/release/overload [--seconds 60] [--function picture|hello|pauses] [--write] [--lacewing PATH]
 //! ```
 //!
-//! Prints one JSON object. The goals: memory stays bounded, nothing crashes, a refused request is answered with 429 or
-//! 503 within a second, the admitted work is within a tenth of the best, and afterwards the latency is as before. The clients share
-//! the cores with the host: where they are starved themselves, they see answers late that were there.
+//! Prints one JSON object. The goals: memory stays bounded, nothing crashes, a refused request is
+//! answered with 429 or 503 within a second, the admitted work is within a tenth of the best, and
+//! afterwards the latency is as before. The clients share the cores with the host: where they are
+//! starved themselves, they see answers late that were there.
 
 use std::{
     fs, io,

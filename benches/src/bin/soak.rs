@@ -1,20 +1,23 @@
 //! The resources of a host after a long run, beside those at its beginning.
 //!
-//! Method: one host with every default limit on. Three *good* tenants (the example `hello` on the lean path, and the same as components of
-//! wasi:http 0.2 and 0.3) are each asked on a schedule. A *bad* tenant's function, the example `misbehave`, is asked on 16 connections, each
-//! as soon as the last answer is there, to do all that it knows in turns, and clients of it go away in the middle. A fourth good
-//! tenant's app is deployed again every ten seconds, as another revision; each sixth time it is one that has to be refused. Every
-//! five seconds the host's memory, descriptors and threads are looked at. All that is done for a minute before the time begins, with
-//! four deploys a second: a new revision's first slot is one that nobody had, as long as there are fewer than stay warm, so a host
-//! has all that it keeps after a hundred of them.
+//! Method: one host with every default limit on. Three *good* tenants (the example `hello` on the
+//! lean path, and the same as components of wasi:http 0.2 and 0.3) are each asked on a schedule. A
+//! *bad* tenant's function, the example `misbehave`, is asked on 16 connections, each as soon as
+//! the last answer is there, to do all that it knows in turns, and clients of it go away in the
+//! middle. A fourth good tenant's app is deployed again every ten seconds, as another revision;
+//! each sixth time it is one that has to be refused. Every five seconds the host's memory,
+//! descriptors and threads are looked at. All that is done for a minute before the time begins,
+//! with four deploys a second: a new revision's first slot is one that nobody had, as long as there
+//! are fewer than stay warm, so a host has all that it keeps after a hundred of them.
 //!
 //! ```text
 //! cargo build --release -p lacewing -p lacewing-benches
 //! target/release/soak [--minutes 30] [--write] [--lacewing PATH]
 //! ```
 //!
-//! Prints one JSON object, and fails where something that was set out for is missed: no request of a good tenant is lost, each deploy
-//! is taken or refused as it should be, and memory, descriptors, threads and slots are at the end what they were after the first tenth.
+//! Prints one JSON object, and fails where something that was set out for is missed: no request of
+//! a good tenant is lost, each deploy is taken or refused as it should be, and memory, descriptors,
+//! threads and slots are at the end what they were after the first tenth.
 
 use std::{
     collections::BTreeMap,
@@ -128,7 +131,8 @@ struct Deploys {
     refused: u32,
 }
 
-/// Deploys until the time is over, and waits each time until the host has reported the result. `before` counts the deploys so far.
+/// Deploys until the time is over, and waits each time until the host has reported the result.
+/// `before` counts the deploys so far.
 fn deploy(
     host: &Host,
     dir: &Path,
@@ -265,7 +269,8 @@ struct Run {
 }
 
 impl Run {
-    /// Does all of it at once, with a deploy after each `every`. `before` counts the deploys so far.
+    /// Does all of it at once, with a deploy after each `every`. `before` counts the deploys so
+    /// far.
     fn new(
         host: &Host,
         dir: &Path,

@@ -1,9 +1,10 @@
 //! The time from a guest's limit until the guest is gone, and its slot free.
 //!
-//! Method: a host with every default limit on, whose one function is the example `misbehave`, asked for one misdeed at a time on a connection
-//! of its own. *answered* is the time from the request to the answer; *free* is the time until the host's figures say that nothing of
-//! the sandbox is left, which are asked for again and again from then on, and *late* is what of that is over the limit that ended it. A
-//! client that leaves has no limit: its time counts from when it left.
+//! Method: a host with every default limit on, whose one function is the example `misbehave`, asked
+//! for one misdeed at a time on a connection of its own. *answered* is the time from the request to
+//! the answer; *free* is the time until the host's figures say that nothing of the sandbox is left,
+//! which are asked for again and again from then on, and *late* is what of that is over the limit
+//! that ended it. A client that leaves has no limit: its time counts from when it left.
 //!
 //! ```text
 //! cargo build --release -p lacewing -p lacewing-benches

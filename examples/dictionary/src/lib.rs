@@ -1,6 +1,7 @@
 //! A dictionary that takes a tenth of a second to make, and is there when a request comes.
 //!
-//! `prepare` runs once, when the function is deployed; every sandbox starts from the memory that it left.
+//! `prepare` runs once, when the function is deployed; every sandbox starts from the memory that it
+//! left.
 
 use std::{collections::HashMap, sync::OnceLock};
 

@@ -1,6 +1,7 @@
 //! A typed JSON API with path parameters and validation.
 //!
-//! A sandbox lives for one request, so the users are constants; a real function would keep them in a store.
+//! A sandbox lives for one request, so the users are constants; a real function would keep them in
+//! a store.
 
 use lacewing_sdk::http::StatusCode;
 use lacewing_sdk::{Error, Json, Path, Query, Result, Routes};

@@ -89,7 +89,8 @@ fn bad_status() -> Response {
 
 fn bad_header() -> Response {
     let mut response = "split\n".into_response();
-    // SAFETY: the value breaks the type's rule on purpose; nothing in the guest relies on it, and the host checks.
+    // SAFETY: the value breaks the type's rule on purpose; nothing in the guest relies on it, and
+    // the host checks.
     #[allow(unsafe_code)]
     let value = unsafe { HeaderValue::from_maybe_shared_unchecked("x\r\nset-cookie: stolen=1") };
     response.headers_mut().insert(header::SERVER, value);

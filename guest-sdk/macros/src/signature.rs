@@ -90,9 +90,10 @@ pub(crate) fn checked(
     quote!(#item #rest)
 }
 
-/// A name, and a symbol, that may be there only once. Where a second handler of a kind stands beside the first, the name says what
-/// is wrong and where both are; elsewhere in the crate, the symbol does, which sorts before those of the exports themselves. A handler
-/// that is `async` and one that is not are two exports, of which a host would ask one.
+/// A name, and a symbol, that may be there only once. Where a second handler of a kind stands
+/// beside the first, the name says what is wrong and where both are; elsewhere in the crate, the
+/// symbol does, which sorts before those of the exports themselves. A handler that is `async` and
+/// one that is not are two exports, of which a host would ask one.
 ///
 /// Not on other targets: nothing is exported there, and tests have as many handlers as they like.
 pub(crate) fn only(kind: &str) -> TokenStream {

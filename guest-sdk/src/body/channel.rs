@@ -112,10 +112,11 @@ impl Sender {
         .await
     }
 
-    /// Ends the body with trailers: header fields that follow the last chunk, such as a checksum of all of them.
+    /// Ends the body with trailers: header fields that follow the last chunk, such as a checksum of
+    /// all of them.
     ///
-    /// Over HTTP/1.1 a client gets only those that the response's `trailer` header names, and only if its request said
-    /// `te: trailers`; over HTTP/2 all of them.
+    /// Over HTTP/1.1 a client gets only those that the response's `trailer` header names, and only
+    /// if its request said `te: trailers`; over HTTP/2 all of them.
     ///
     /// ```
     /// use lacewing_sdk::{Body, HeaderMap, http::HeaderValue, test};

@@ -25,7 +25,8 @@ pub(super) fn send(request: Request) -> Result<Response> {
     };
     let pending = outgoing_handler::handle(request, None).map_err(no_response)?;
     if let Some(outgoing_body) = outgoing_body {
-        // The part that the other side did not take is not needed: the other side answers or fails anyway.
+        // The part that the other side did not take is not needed: the other side answers or fails
+        // anyway.
         write(outgoing_body, &body);
     }
     let response = loop {

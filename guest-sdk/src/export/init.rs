@@ -17,8 +17,9 @@ pub fn init<O: InitOutcome>(init: impl FnOnce() -> O) -> Result<(), String> {
     // A handle is nothing outside of the sandbox that it was given to.
     #[cfg(feature = "stdio")]
     crate::stdio::close();
-    // The C library keeps a copy of the environment, in which what only an invocation has is missing.
-    // SAFETY: it takes nothing and frees that copy; a component has one thread, and nobody holds a part of it now.
+    // The C library keeps a copy of the environment, in which what only an invocation has is
+    // missing. SAFETY: it takes nothing and frees that copy; a component has one thread, and
+    // nobody holds a part of it now.
     #[allow(unsafe_code)]
     unsafe {
         __wasilibc_deinitialize_environ();

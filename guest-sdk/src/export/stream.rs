@@ -11,7 +11,8 @@ use crate::respond::Response;
 use crate::task::scope;
 use crate::wasi3::{fields, incoming, outgoing};
 
-/// The request header in which the host says what the route captured: form-urlencoded pairs, in order.
+/// The request header in which the host says what the route captured: form-urlencoded pairs, in
+/// order.
 const PARAMS: &str = "lacewing-params";
 /// The request header in which the host says which pattern matched.
 const ROUTE: &str = "lacewing-route";

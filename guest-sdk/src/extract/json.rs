@@ -33,7 +33,8 @@ use crate::{Error, Result};
 /// A request is refused with
 /// - 415 if its `content-type` is not JSON,
 /// - 400 if its body is not well-formed,
-/// - 422 if the body is JSON of another shape; the problem document has the path to it and the line.
+/// - 422 if the body is JSON of another shape; the problem document has the path to it and the
+///   line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Json<T>(pub T);
 

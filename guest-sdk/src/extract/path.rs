@@ -7,8 +7,9 @@ use crate::{Error, Result};
 
 /// The parameters of the route: `{id}` in `/users/{id}`.
 ///
-/// A pattern with one parameter fits a single value; a tuple takes them in the order of the pattern; a struct or a
-/// map takes them by name. A value that does not fit is a 400 that names the parameter.
+/// A pattern with one parameter fits a single value; a tuple takes them in the order of the
+/// pattern; a struct or a map takes them by name. A value that does not fit is a 400 that names the
+/// parameter.
 ///
 /// ```
 /// use lacewing_sdk::{Path, test};

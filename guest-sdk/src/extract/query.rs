@@ -7,8 +7,8 @@ use crate::{Error, Result};
 
 /// The query string, as a struct or a map.
 ///
-/// A field that is an `Option`, or has a `#[serde(default)]`, may be absent; one that is a `Vec` takes every
-/// occurrence of its key. A value that does not fit is a 400 that names the key.
+/// A field that is an `Option`, or has a `#[serde(default)]`, may be absent; one that is a `Vec`
+/// takes every occurrence of its key. A value that does not fit is a 400 that names the key.
 ///
 /// ```
 /// use lacewing_sdk::{Query, test};

@@ -1,6 +1,7 @@
 //! Events of the `tracing` crate.
 //!
-//! Spans are known by number only, so that `#[instrument]` works; their fields are not part of a record.
+//! Spans are known by number only, so that `#[instrument]` works; their fields are not part of a
+//! record.
 
 use std::fmt::{self, Debug, Display};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -37,7 +37,8 @@ impl Wake for Alarm {
     }
 }
 
-/// Runs a future to its end, and meanwhile what it spawns; what is left of that afterwards is dropped.
+/// Runs a future to its end, and meanwhile what it spawns; what is left of that afterwards is
+/// dropped.
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     let outer = EXECUTOR.replace(Executor { running: true, ..Executor::default() });
     assert!(!outer.running, "`block_on` within `block_on`: use `.await`");

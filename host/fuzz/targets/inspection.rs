@@ -1,5 +1,5 @@
-//! The inspection of a component's bytes in the host's process, before they are compiled: no panic. A folded component is as valid as
-//! it was, and hardly larger.
+//! The inspection of a component's bytes in the host's process, before they are compiled: no panic.
+//! A folded component is as valid as it was, and hardly larger.
 
 use lacewing::{
     engine::{Instrumented, has_init, inspect_bytes, memory_layouts},
@@ -22,7 +22,8 @@ pub(crate) fn run(data: &[u8]) {
         assert!(error.to_string().len() < 4096, "{error}");
     }
     if let Some(folded) = fuzzing::folded(data) {
-        // Each trampoline is a few bytes: folding is no way to make the compiler work on much more than was uploaded.
+        // Each trampoline is a few bytes: folding is no way to make the compiler work on much more
+        // than was uploaded.
         assert!(folded.len() <= data.len() * 2 + 4096, "{} of {}", folded.len(), data.len());
         if is_valid() {
             let validated = Validator::new_with_features(WasmFeatures::all()).validate_all(&folded);

@@ -1,12 +1,15 @@
-//! A client's bytes, before hyper, through the listener: sniffing, transport, hyper, dispatch and a small handler.
+//! A client's bytes, before hyper, through the listener: sniffing, transport, hyper, dispatch and a
+//! small handler.
 //!
-//! Input: a byte of flags, then steps, each an operation with its arguments. Time is virtual: only waiting takes any.
+//! Input: a byte of flags, then steps, each an operation with its arguments. Time is virtual: only
+//! waiting takes any.
 //!
-//! - The connection ends, whatever bytes the client sends: soon after the client has closed it, or within the listener's own limits of
-//!   time where the client falls silent.
+//! - The connection ends, whatever bytes the client sends: soon after the client has closed it, or
+//!   within the listener's own limits of time where the client falls silent.
 //! - The connection's heap is bounded at each step, and gone afterwards.
 //! - The host's work is bounded by the bytes and the steps.
-//! - Each response belongs to a request, and one parser of responses finds the responses that the handler gave.
+//! - Each response belongs to a request, and one parser of responses finds the responses that the
+//!   handler gave.
 
 use std::{
     collections::HashSet,
@@ -54,14 +57,16 @@ const AFTER_CLOSE: Duration = Duration::from_secs(5);
 const AFTER_SILENCE: Duration = Duration::from_secs(120);
 /// The signal that the handler waits for where the path says so.
 const HANDLER_WAITS: Duration = Duration::from_secs(1);
-/// Polls of the connection, and reads and writes that the host tries, for each input and for each step. Each 2 bytes allow one more: a chunk of a body takes 6.
+/// Polls of the connection, and reads and writes that the host tries, for each input and for each
+/// step. Each 2 bytes allow one more: a chunk of a body takes 6.
 const WORK: (u64, u64) = (2_000, 100);
 /// Of the sentence that says why a client's bytes are no request.
 const REFUSAL_BYTES: usize = 1024;
 /// Of a body that the handler collects, in bytes.
 const BODY_BYTES: u64 = 64 * 1024;
 
-/// hyper keeps the date for each thread, as bytes that are shared, and renews the date each second in whichever account is in scope.
+/// hyper keeps the date for each thread, as bytes that are shared, and renews the date each second
+/// in whichever account is in scope.
 const DATE_BYTES: usize = 144;
 /// Times that an input is played at the most, to tell a leak from other memory.
 const TIMES: usize = 4;
@@ -296,12 +301,14 @@ async fn watched(mut work: Work<()>, held: Arc<Held>, peer: PeerEnd) {
     .await;
 }
 
-/// Set when h2 has panicked: h2 asserts, in builds with debug assertions, that a connection which is dropped has no streams. The host
-/// drops connections whose clients fall silent. The memory that h2 does not free then is a matter of the assertion.
+/// Set when h2 has panicked: h2 asserts, in builds with debug assertions, that a connection which
+/// is dropped has no streams. The host drops connections whose clients fall silent. The memory that
+/// h2 does not free then is a matter of the assertion.
 pub(crate) static EXCUSED: AtomicBool = AtomicBool::new(false);
 
 pub(crate) fn run(data: &[u8]) {
-    // Memory that is allocated once, or renewed by the clock, is no connection's. A leak is left each time.
+    // Memory that is allocated once, or renewed by the clock, is no connection's. A leak is left
+    // each time.
     let left: Vec<usize> = (0..TIMES)
         .map(|_| attack(data).left_bytes)
         .take_while(|left| *left > DATE_BYTES && !EXCUSED.swap(false, Relaxed))
@@ -394,7 +401,8 @@ fn requests_reach_the_handler() {
     assert_eq!(statuses(b"\x00"), [] as [u16; 0]);
 }
 
-/// Bytes that a connection may keep as long as there is an `Arc` of it: why the client's bytes were refused.
+/// Bytes that a connection may keep as long as there is an `Arc` of it: why the client's bytes were
+/// refused.
 fn remembered(doer: &Doer) -> usize {
     let answered = doer.answered.lock().expect("no panic");
     if answered.iter().any(|answer| !answer.has_request) { REFUSAL_BYTES } else { 0 }

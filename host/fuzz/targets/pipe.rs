@@ -10,7 +10,8 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Bytes that either direction holds. They are allocated with the pipe, so that no account of the host's is charged for them.
+/// Bytes that either direction holds. They are allocated with the pipe, so that no account of the
+/// host's is charged for them.
 const CAPACITY: usize = 64 * 1024;
 
 /// The host's end, as a socket.
@@ -23,7 +24,8 @@ pub(crate) struct PeerEnd(Arc<Mutex<Wires>>);
 struct Wires {
     to_host: Wire,
     to_peer: Wire,
-    /// Reads, writes and flushes that the host tried, polls of its task, and how many of all of these there may be.
+    /// Reads, writes and flushes that the host tried, polls of its task, and how many of all of
+    /// these there may be.
     work: u64,
     most_work: u64,
 }

@@ -1,4 +1,5 @@
-//! A request's way to a guest: which host and path it is for, what of its header goes on, and what the guest is handed.
+//! A request's way to a guest: which host and path it is for, what of its header goes on, and what
+//! the guest is handed.
 //!
 //! Input: the request as text, `METHOD TARGET VERSION`, then a line for each field.
 

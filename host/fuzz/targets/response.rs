@@ -1,4 +1,5 @@
-//! A guest's answer on its way to a client: a response that says one thing to every reader, or a reason.
+//! A guest's answer on its way to a client: a response that says one thing to every reader, or a
+//! reason.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header::CONTENT_LENGTH};
@@ -22,8 +23,9 @@ const USUAL: [&str; 12] = [
 
 const STATUSES: [u16; 8] = [200, 204, 205, 206, 304, 101, 103, 500];
 
-/// Input: whether it answers HEAD; a status, which is a usual one where the first of its two bytes is small; fields, each a
-/// name and a value, which is one of the usual names where its length is over 200; and the body, behind a length of 0.
+/// Input: whether it answers HEAD; a status, which is a usual one where the first of its two bytes
+/// is small; fields, each a name and a value, which is one of the usual names where its length is
+/// over 200; and the body, behind a length of 0.
 struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {

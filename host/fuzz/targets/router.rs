@@ -1,6 +1,8 @@
-//! Routes of anybody's, and requests for them: what is found serves the request, and what is not is not.
+//! Routes of anybody's, and requests for them: what is found serves the request, and what is not is
+//! not.
 //!
-//! Input: a line for each route, `METHODS HOST PATH OWNER`, then an empty one, then `METHOD HOST PATH` for each request.
+//! Input: a line for each route, `METHODS HOST PATH OWNER`, then an empty one, then `METHOD HOST
+//! PATH` for each request.
 
 use http::Method;
 use lacewing::ingress::route::{Found, RouteKey, Router};

@@ -1,5 +1,6 @@
-//! Generated modules, as functions of a host, through the whole sandbox under tiny limits: whatever they do, they end, with an
-//! outcome that is not the host's fault, and the pool has back what it gave.
+//! Generated modules, as functions of a host, through the whole sandbox under tiny limits: whatever
+//! they do, they end, with an outcome that is not the host's fault, and the pool has back what it
+//! gave.
 
 use std::{
     sync::{Arc, LazyLock, OnceLock},

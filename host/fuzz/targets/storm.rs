@@ -1,10 +1,11 @@
-//! Storms of host calls: a component that calls the host as the input says, through the whole sandbox under tiny limits.
+//! Storms of host calls: a component that calls the host as the input says, through the whole
+//! sandbox under tiny limits.
 //!
 //! Input: a byte of flags, then instructions of four bytes for `storm.wat`.
 //!
 //! - The invocation ends within its CPU budget, with an outcome that is not the host's fault.
-//! - The heap that the host has for the guest stays within the guest's limit, but for the bytes of one call. The linear memory has the
-//!   same limit of its own.
+//! - The heap that the host has for the guest stays within the guest's limit, but for the bytes of
+//!   one call. The linear memory has the same limit of its own.
 //! - Nothing is charged to the tenant afterwards, and the pool is idle.
 
 use std::{
@@ -27,12 +28,15 @@ use lacewing_base::{Grants, Limits, TenantAccount, fair::Weight, outcome::Outcom
 
 /// Bytes of linear memory, and of the heap, that the guest may have.
 const MEMORY_BYTES: u64 = 4 << 20;
-/// Bytes that a guest may hand over in one call under [`limits`]: see `hostcall_bytes` in the host's `sandbox/state.rs`.
+/// Bytes that a guest may hand over in one call under [`limits`]: see `hostcall_bytes` in the
+/// host's `sandbox/state.rs`.
 const CALL_BYTES: u64 = (1 << 20) + (96 << 10) + (8 << 10);
-/// The memory that one call may make of them: copies that are checked and converted, before the next call counts them.
+/// The memory that one call may make of them: copies that are checked and converted, before the
+/// next call counts them.
 const CALL_COPIES: u64 = 2;
 
-/// Bytes of the heap at once, for one input. A table of many handles may double in one call, from all that the guest may have.
+/// Bytes of the heap at once, for one input. A table of many handles may double in one call, from
+/// all that the guest may have.
 pub(crate) fn heap_bytes(data: &[u8]) -> u64 {
     let table_bytes = if has_many_handles(data) { MEMORY_BYTES } else { 0 };
     MEMORY_BYTES + CALL_COPIES * CALL_BYTES + table_bytes
@@ -42,7 +46,8 @@ fn has_many_handles(data: &[u8]) -> bool {
     data.first().is_some_and(|flags| flags & 1 == 1)
 }
 
-/// CPU time that the guest may take, and the most that it may be charged: a call of the host is not interrupted.
+/// CPU time that the guest may take, and the most that it may be charged: a call of the host is not
+/// interrupted.
 const CPU: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
 struct Host {
@@ -87,7 +92,8 @@ fn limits(has_many_handles: bool) -> Limits {
 }
 
 pub(crate) fn run(data: &[u8]) {
-    // Memory that is allocated once, and for good, is no invocation's. A limit of time may end each time elsewhere, so several times tell.
+    // Memory that is allocated once, and for good, is no invocation's. A limit of time may end each
+    // time elsewhere, so several times tell.
     let left: Vec<u64> = (0..4).map(|_| attack(data)).take_while(|left| *left > 0).collect();
     assert!(left.len() < 4, "{left:?} bytes are charged to the tenant afterwards");
 }

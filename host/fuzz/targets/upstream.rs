@@ -1,10 +1,14 @@
-//! A server's bytes, given to a guest's outbound request: interim responses, heads, bodies, trailers, early ends, garbage.
+//! A server's bytes, given to a guest's outbound request: interim responses, heads, bodies,
+//! trailers, early ends, garbage.
 //!
-//! Input: a byte of flags, then steps of the server, each an operation with its arguments. Time is virtual: only waiting takes any.
+//! Input: a byte of flags, then steps of the server, each an operation with its arguments. Time is
+//! virtual: only waiting takes any.
 //!
-//! - The request ends within its limits of time, whatever the server does and however the guest reads.
+//! - The request ends within its limits of time, whatever the server does and however the guest
+//!   reads.
 //! - Bytes that are read before the head of the response are bounded, and so are those of the body.
-//! - The guest's heap is bounded at each step, and gone afterwards with the request's places and tasks.
+//! - The guest's heap is bounded at each step, and gone afterwards with the request's places and
+//!   tasks.
 //! - The host's work is bounded by the bytes and the steps.
 
 use std::{
@@ -38,7 +42,8 @@ use super::{
 
 /// Bytes of the heap that one outbound request may hold.
 const HEAP_BYTES: usize = 1 << 20;
-/// Bytes of a connection that the host may read before the head of the response: the egress's bound, and one read over it.
+/// Bytes of a connection that the host may read before the head of the response: the egress's
+/// bound, and one read over it.
 const BYTES_TO_HEAD: usize = (64 + 128 + 128) << 10;
 /// Bytes that a server sends at the most.
 const SERVER_BYTES: usize = 1 << 20;
@@ -52,10 +57,12 @@ const WAIT: Duration = Duration::from_secs(10);
 const GUEST_KEEPS: Duration = Duration::from_secs(30);
 /// From the server's last byte to the end of everything.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Polls, and reads and writes that the host tries, for each input and for each step. Each 2 bytes allow one more: a chunk of a body takes 6.
+/// Polls, and reads and writes that the host tries, for each input and for each step. Each 2 bytes
+/// allow one more: a chunk of a body takes 6.
 const WORK: (u64, u64) = (1_000, 100);
 
-/// hyper keeps the date for each thread, as bytes that are shared, and renews the date each second in whichever account is in scope.
+/// hyper keeps the date for each thread, as bytes that are shared, and renews the date each second
+/// in whichever account is in scope.
 const DATE_BYTES: usize = 128;
 /// Bytes that are sent one by one at the most.
 const BYTE_BY_BYTE: usize = 512;
@@ -360,7 +367,8 @@ fn attack(data: &[u8]) -> Played {
         let task = tokio::spawn(task);
         let mut server = Server { peer, account: &account, seen: &seen, sent_bytes: 0 };
         let mut last = Vec::new();
-        // Bytes that a server sends before the request is there are no response. Only a few inputs do that.
+        // Bytes that a server sends before the request is there are no response. Only a few inputs
+        // do that.
         if flags < 240 {
             server.settle().await;
         }

@@ -1,4 +1,5 @@
-//! Bytes of HTTP/1.1 and HTTP/2: a small grammar to write them, and readers that know nothing of the host's own.
+//! Bytes of HTTP/1.1 and HTTP/2: a small grammar to write them, and readers that know nothing of
+//! the host's own.
 
 use super::script::Script;
 
@@ -152,8 +153,8 @@ pub(crate) fn count_heads(bytes: &[u8]) -> usize {
     ends(b"\n\r\n") + ends(b"\n\n")
 }
 
-/// Reads responses of HTTP/1 as a client does, and finds those that were answered, in their order, and nothing else. The last may be
-/// cut short.
+/// Reads responses of HTTP/1 as a client does, and finds those that were answered, in their order,
+/// and nothing else. The last may be cut short.
 pub(crate) fn check_http1(mut bytes: &[u8], answered: &[Answer]) {
     let mut answers = answered.iter();
     while !bytes.is_empty() {
@@ -164,7 +165,8 @@ pub(crate) fn check_http1(mut bytes: &[u8], answered: &[Answer]) {
             continue;
         }
         let Some(answer) = answers.next() else {
-            // hyper's own answer to bytes that are no request, behind responses that were not sent yet.
+            // hyper's own answer to bytes that are no request, behind responses that were not sent
+            // yet.
             assert!((400..500).contains(&status), "nothing was asked that {head:?} answers");
             assert_eq!(field(head, "connection"), Some("close"), "{head:?}");
             assert_eq!((field(head, "content-length"), bytes), (Some("0"), &b""[..]), "{head:?}");

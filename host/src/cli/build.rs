@@ -1,4 +1,5 @@
-//! `lacewing build`: from a function's source to its component. `up` and the tests that need guests come here too.
+//! `lacewing build`: from a function's source to its component. `up` and the tests that need guests
+//! come here too.
 //!
 //! Blocking: it runs compilers. Call it from a thread that may wait.
 
@@ -99,8 +100,8 @@ fn as_json(app: &App, built: &[Built]) -> serde_json::Value {
     json!({ "app": app.name.as_str(), "functions": functions })
 }
 
-/// Builds every function of an app, in its order; a source that several functions share is built once. Says for each
-/// one where its component is.
+/// Builds every function of an app, in its order; a source that several functions share is built
+/// once. Says for each one where its component is.
 ///
 /// # Errors
 /// That of the first function that is not built.
@@ -125,8 +126,8 @@ pub fn build_app(
     Ok(all)
 }
 
-/// The files of an app, for a watch: its manifest, and the files that its builds have reported. Before a first build that
-/// succeeded, pass no builds.
+/// The files of an app, for a watch: its manifest, and the files that its builds have reported.
+/// Before a first build that succeeded, pass no builds.
 pub fn app_sources(app: &App, built: &[Built], toolchain: &Toolchain) -> Sources {
     let mut sources = Sources::default();
     sources.roots.extend(app.manifest.clone());
@@ -168,10 +169,11 @@ pub fn build_source(
     }
 }
 
-/// Builds the function whose Cargo package is in `dir`, for [`WASM_TARGET`], adding the target where it is missing.
+/// Builds the function whose Cargo package is in `dir`, for [`WASM_TARGET`], adding the target
+/// where it is missing.
 ///
-/// The component is below `lacewing` in cargo's target directory. The compiler's messages go to `console` as they
-/// come.
+/// The component is below `lacewing` in cargo's target directory. The compiler's messages go to
+/// `console` as they come.
 ///
 /// # Errors
 /// Every [`BuildError`] but those of a command.
@@ -183,8 +185,8 @@ pub fn build_crate(
     cargo::build(dir, toolchain, console)
 }
 
-/// Builds a function with the user's own command, run by `sh` in `dir`; `output` is the component's path,
-/// from `dir` unless absolute.
+/// Builds a function with the user's own command, run by `sh` in `dir`; `output` is the component's
+/// path, from `dir` unless absolute.
 ///
 /// # Errors
 /// The command does not start, fails, or leaves no output.

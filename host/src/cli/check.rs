@@ -1,4 +1,5 @@
-//! `lacewing check`: manifests and components against each other, of an app or of all tenants, without a server.
+//! `lacewing check`: manifests and components against each other, of an app or of all tenants,
+//! without a server.
 
 use std::{path::PathBuf, sync::Arc};
 

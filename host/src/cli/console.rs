@@ -50,7 +50,8 @@ enum MessageOutput {
 }
 
 impl Console {
-    /// Colours as asked for; left to itself, on a terminal unless `NO_COLOR` is set. Progress on a terminal.
+    /// Colours as asked for; left to itself, on a terminal unless `NO_COLOR` is set. Progress on a
+    /// terminal.
     pub fn for_stderr(color: ColorChoice) -> Console {
         let terminal = std::io::stderr().is_terminal();
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
@@ -73,7 +74,8 @@ impl Console {
         self.through(MessageOutput::Stderr(format), format)
     }
 
-    /// The same console with its messages in the log, so that no message waits for the reader of standard error.
+    /// The same console with its messages in the log, so that no message waits for the reader of
+    /// standard error.
     #[must_use]
     pub fn logged(&self, messages: Messages) -> Console {
         let format = messages.format();
@@ -132,7 +134,8 @@ impl Console {
         }
     }
 
-    /// A progress line that appears on a terminal once a second has passed, and goes away when dropped.
+    /// A progress line that appears on a terminal once a second has passed, and goes away when
+    /// dropped.
     pub fn progress(&self, text: impl Into<String>) -> ProgressLine {
         ProgressLine::start(self.clone(), text.into())
     }

@@ -1,4 +1,5 @@
-//! The environment variables of the command line: an empty one is unset, and an error about the value of one names it.
+//! The environment variables of the command line: an empty one is unset, and an error about the
+//! value of one names it.
 
 use std::{ffi::OsString, path::PathBuf};
 
@@ -35,7 +36,8 @@ pub(super) fn without_empty(command: Command) -> Command {
     })
 }
 
-/// Has an error about a value name the variable that it came from, instead of an option that was not given.
+/// Has an error about a value name the variable that it came from, instead of an option that was
+/// not given.
 pub(super) fn naming_variable(
     mut error: clap::Error,
     command: &Command,

@@ -55,8 +55,8 @@ pub struct InvokeArgs {
     #[arg(short, long, value_name = "DATA", conflicts_with_all = ["event", "call"])]
     pub data: Option<Payload>,
 
-    /// Send a CloudEvent instead, or a JSON array of them: JSON, @FILE, or -. Missing attributes are
-    /// filled in.
+    /// Send a CloudEvent instead, or a JSON array of them: JSON, @FILE, or -. Missing attributes
+    /// are filled in.
     #[arg(long, value_name = "JSON", conflicts_with = "call")]
     pub event: Option<Payload>,
 
@@ -68,8 +68,8 @@ pub struct InvokeArgs {
     #[arg(long, value_name = "NAME=VALUE")]
     pub env: Vec<EnvVar>,
 
-    /// Print result, outcome, time, fuel and memory as one JSON object. Its `body_encoding` is json, text, or base64 for a body of
-    /// other bytes.
+    /// Print result, outcome, time, fuel and memory as one JSON object. Its `body_encoding` is
+    /// json, text, or base64 for a body of other bytes.
     #[arg(long)]
     pub json: bool,
 

@@ -37,7 +37,8 @@ pub struct NewArgs {
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub dir: Option<PathBuf>,
 
-    /// The directory of the lacewing-sdk that this machine uses, instead of the one in the repository.
+    /// The directory of the lacewing-sdk that this machine uses, instead of the one in the
+    /// repository.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub sdk: Option<PathBuf>,
 }
@@ -195,7 +196,8 @@ fn write(path: &Path, text: &str) -> Result<(), NewError> {
         .map_err(|source| NewError::Write { path: path.to_owned(), source })
 }
 
-/// The lacewing-sdk of a new function. What the function's author commits names no path of a machine.
+/// The lacewing-sdk of a new function. What the function's author commits names no path of a
+/// machine.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Sdk {
     /// The repository's.
@@ -205,8 +207,8 @@ pub(super) enum Sdk {
 }
 
 impl Sdk {
-    /// The one that was named, else the one in the source tree that this program was built in, while it is there, else the
-    /// repository's.
+    /// The one that was named, else the one in the source tree that this program was built in,
+    /// while it is there, else the repository's.
     fn find(named: Option<&Path>) -> Result<Sdk, NewError> {
         let in_source_tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guest-sdk");
         let path = match named {
@@ -218,8 +220,8 @@ impl Sdk {
         Ok(Sdk::Local(path.canonicalize().unwrap_or(path)))
     }
 
-    /// The dependency in `Cargo.toml`. A local one has the version that `.cargo/config.toml` then gives a path to: cargo would
-    /// fetch a repository, even one that it does not use.
+    /// The dependency in `Cargo.toml`. A local one has the version that `.cargo/config.toml` then
+    /// gives a path to: cargo would fetch a repository, even one that it does not use.
     fn requirement(&self) -> toml::Value {
         match self {
             Sdk::Repository => {

@@ -146,8 +146,8 @@ impl BuiltProject {
     }
 }
 
-/// Deploys to a host whose sink is that one. Where a function is refused, the lines that functions printed meanwhile are shown: a panic
-/// in an init is there.
+/// Deploys to a host whose sink is that one. Where a function is refused, the lines that functions
+/// printed meanwhile are shown: a panic in an init is there.
 pub(super) async fn deploying_and_told(
     console: &Console,
     sink: &Sink,
@@ -170,7 +170,8 @@ pub(super) fn printed(console: &Console, captured: &[Captured]) {
     }
 }
 
-/// Waits for a deploy. Somebody at a terminal sees that: a large component takes many seconds to compile.
+/// Waits for a deploy. Somebody at a terminal sees that: a large component takes many seconds to
+/// compile.
 pub(super) async fn deploying(
     console: &Console,
     deploy: impl Future<Output = Result<(), Vec<DeployError>>>,

@@ -4,8 +4,9 @@
 //! file system -> debouncer's thread -> [set of paths, at most 64] -> changed()
 //! ```
 //!
-//! A change that the build itself has made is none (`outputs`), and neither is one of a file that git ignores (`ignored`), unless
-//! the build has read that file. Nothing queues up while a build runs: changes fall into one set, and the next call of [`SourceWatch::changed`] takes it.
+//! A change that the build itself has made is none (`outputs`), and neither is one of a file that
+//! git ignores (`ignored`), unless the build has read that file. Nothing queues up while a build
+//! runs: changes fall into one set, and the next call of [`SourceWatch::changed`] takes it.
 
 mod ignored;
 mod outputs;
@@ -31,7 +32,8 @@ pub use outputs::Window;
 
 use self::{ignored::Ignored, outputs::Outputs};
 
-/// How long the file system must be quiet before a change is reported: an editor's save is several events.
+/// How long the file system must be quiet before a change is reported: an editor's save is several
+/// events.
 const QUIET: Duration = Duration::from_millis(50);
 /// How long it may be kept waiting for that quiet.
 const QUIET_AT_MOST: Duration = Duration::from_secs(2);
@@ -41,10 +43,12 @@ const PATHS: usize = 64;
 /// The sources of a component.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sources {
-    /// Files, and directories with everything in them that may be a source: no directory called `target` or `node_modules` in a
-    /// root, no file that git ignores, no log, and no name that begins with a dot (but for `.cargo`).
+    /// Files, and directories with everything in them that may be a source: no directory called
+    /// `target` or `node_modules` in a root, no file that git ignores, no log, and no name
+    /// that begins with a dot (but for `.cargo`).
     pub roots: Vec<PathBuf>,
-    /// Files that the build has read, or would read if they were there, and directories of such files, whatever their names.
+    /// Files that the build has read, or would read if they were there, and directories of such
+    /// files, whatever their names.
     pub files: Vec<PathBuf>,
     /// Files and directories that building writes to.
     pub ignored: Vec<PathBuf>,
@@ -63,7 +67,8 @@ impl Sources {
         self.ignored.extend(others.ignored);
     }
 
-    /// Absolute paths, links resolved: as the file system reports them. A root that does not exist cannot be watched.
+    /// Absolute paths, links resolved: as the file system reports them. A root that does not exist
+    /// cannot be watched.
     fn resolved(self) -> Sources {
         let ignored: Vec<PathBuf> = self.ignored.iter().map(|path| resolved(path)).collect();
         let roots = self.roots.iter().filter_map(|path| path.canonicalize().ok());
@@ -111,7 +116,8 @@ fn is_source(below_root: &Path) -> bool {
         names.clone().next().is_some_and(|n| n == "target" || n == "node_modules");
     let hidden =
         |name: &str| name.starts_with('.') && !matches!(name, ".cargo" | ".gitignore" | ".ignore");
-    // Editors' backups, the file that vim makes to see whether it can, and logs, this host's own among them.
+    // Editors' backups, the file that vim makes to see whether it can, and logs, this host's own
+    // among them.
     let scratch =
         |name: &str| name == "4913" || [".log", ".swp", "~"].iter().any(|end| name.ends_with(end));
     !first_is_output && !names.any(|name| hidden(&name) || scratch(&name))
@@ -214,8 +220,8 @@ impl SourceWatch {
         self.shared.watched.lock().outputs.set_window(window);
     }
 
-    /// Watches these sources from now on: those that a build has reported. Where not everything was built, the sources that
-    /// were watched before stay with them.
+    /// Watches these sources from now on: those that a build has reported. Where not everything was
+    /// built, the sources that were watched before stay with them.
     ///
     /// # Errors
     /// As [`SourceWatch::new`].
@@ -238,8 +244,8 @@ impl SourceWatch {
         self.add_all()
     }
 
-    /// Watches what is not watched yet. Events of paths that are no longer sources are filtered out: taking a watch away could
-    /// take a part of another's tree.
+    /// Watches what is not watched yet. Events of paths that are no longer sources are filtered
+    /// out: taking a watch away could take a part of another's tree.
     fn add_all(&mut self) -> Result<(), WatchError> {
         let wanted = directories(&self.shared.watched.lock().sources);
         wanted.into_iter().try_for_each(|(path, tree)| self.add(path, tree))
@@ -265,8 +271,9 @@ impl SourceWatch {
         }
     }
 
-    /// Waits until sources have changed and the file system is quiet again; returns what changed, 64 paths at the
-    /// most, and what building has written. May be dropped and called again without losing a change.
+    /// Waits until sources have changed and the file system is quiet again; returns what changed,
+    /// 64 paths at the most, and what building has written. May be dropped and called again
+    /// without losing a change.
     ///
     /// # Errors
     /// A directory that is new cannot be watched.
@@ -331,8 +338,8 @@ fn is_change(event: &DebouncedEvent) -> bool {
     }
 }
 
-/// The directories to watch: a root itself, and whole trees for those of its directories that hold sources. A build's
-/// output, thousands of directories of it, often lies beside them.
+/// The directories to watch: a root itself, and whole trees for those of its directories that hold
+/// sources. A build's output, thousands of directories of it, often lies beside them.
 fn directories(sources: &Sources) -> Directories {
     let mut found = Directories::new();
     for root in &sources.roots {

@@ -9,7 +9,8 @@ struct Upload {
     bytes: u64,
 }
 
-/// Delivery is at least once: the same event may come again, with the same `id` from the same `source`.
+/// Delivery is at least once: the same event may come again, with the same `id` from the same
+/// `source`.
 #[lacewing_sdk::event]
 fn on_upload(event: Event<Upload>) -> Result<()> {
     if event.data.bytes == 0 {

@@ -1,8 +1,9 @@
-//! The adversary's suite: whatever a tenant, a client or a stranger's component does to a host, it ends within its limit, a
-//! neighbour is served meanwhile, and afterwards the host holds what it held before.
+//! The adversary's suite: whatever a tenant, a client or a stranger's component does to a host, it
+//! ends within its limit, a neighbour is served meanwhile, and afterwards the host holds what it
+//! held before.
 //!
-//! Each test is an attack on a host in a process of its own, whose descriptors, tasks and memory are therefore nobody else's.
-//! `SECURITY.md` lists them all; `table` keeps that true.
+//! Each test is an attack on a host in a process of its own, whose descriptors, tasks and memory
+//! are therefore nobody else's. `SECURITY.md` lists them all; `table` keeps that true.
 
 mod admin;
 mod artifacts;
@@ -51,7 +52,8 @@ use crate::{
 /// Far longer than anything takes: only a failing test waits for it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How much more memory a process may have after an attack: what stays warm in the pool, and what its allocator keeps.
+/// How much more memory a process may have after an attack: what stays warm in the pool, and what
+/// its allocator keeps.
 const WARM_BYTES: u64 = 96 << 20;
 
 /// The figures of the admin address that have to be as before.
@@ -152,8 +154,8 @@ impl Target {
         Target { cache: Some(cache.to_owned()), ..self }
     }
 
-    /// Runs an attack, and asks a neighbour all the while, once at the least. Then waits until the host holds what it held
-    /// before.
+    /// Runs an attack, and asks a neighbour all the while, once at the least. Then waits until the
+    /// host holds what it held before.
     pub(super) async fn attacked<T>(self, attack: impl AsyncFnOnce(&Host) -> T) -> T {
         self.attacked_after(async |_| (), attack).await
     }
@@ -273,7 +275,8 @@ impl Host {
         let cache = target.cache.clone().unwrap_or_else(cache_dir);
         let arguments = ["--host", path.to_str().unwrap(), "--log-format=json", "--cache-dir"];
         let up = Up::start(&[&arguments[..], &[cache.to_str().unwrap()]].concat());
-        // Where compiling takes long, one is served before the other. Of many functions not all are listed.
+        // Where compiling takes long, one is served before the other. Of many functions not all are
+        // listed.
         let is_listed = target.more == [0, 0];
         for name in ["suspect", "neighbour"].into_iter().filter(|_| is_listed) {
             up.line(&format!("{name}/{name}/{name}@"));
@@ -281,7 +284,8 @@ impl Host {
         Host { up, dir }
     }
 
-    /// Deploys other functions as the suspect's, each at the path of its name, and waits until they are swapped in.
+    /// Deploys other functions as the suspect's, each at the path of its name, and waits until they
+    /// are swapped in.
     pub(super) async fn redeploy(&self, suspect: &Path, prefix: &str, functions: usize) {
         let manifest =
             format!("app = \"suspect\"\n{}", self::functions(suspect, prefix, functions));
@@ -333,8 +337,8 @@ impl Host {
         self.dir.path().join(name)
     }
 
-    /// Has the host read its files again, in which the neighbour has changed, and waits until the neighbour is swapped in and the host
-    /// has said something new of the suspect.
+    /// Has the host read its files again, in which the neighbour has changed, and waits until the
+    /// neighbour is swapped in and the host has said something new of the suspect.
     pub(super) fn reads_again(&self, of_suspect: &str) {
         let count = |part: &str| self.said().lines().filter(|line| line.contains(part)).count();
         let (swapped, said) = (count("Swapped neighbour/"), count(of_suspect));
@@ -444,8 +448,8 @@ impl Host {
         socket
     }
 
-    /// All figures of the admin address, which may say to come back while it makes other scrapes. Each line is whole: what frames a
-    /// piece stands between lines.
+    /// All figures of the admin address, which may say to come back while it makes other scrapes.
+    /// Each line is whole: what frames a piece stands between lines.
     pub(super) async fn figures(&self) -> BTreeMap<String, u64> {
         let until = Instant::now() + PATIENCE;
         let text = loop {
@@ -460,7 +464,8 @@ impl Host {
         lines.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect()
     }
 
-    /// Waits until the process has hardly more memory than before. Its allocator gives back what it has when it is asked for some.
+    /// Waits until the process has hardly more memory than before. Its allocator gives back what it
+    /// has when it is asked for some.
     async fn memory_is_given_back(&self, before: u64) {
         let until = Instant::now() + PATIENCE;
         loop {
@@ -473,7 +478,8 @@ impl Host {
         }
     }
 
-    /// Waits until two looks in a row show the same, and no more of anything than before. Gives what is held.
+    /// Waits until two looks in a row show the same, and no more of anything than before. Gives
+    /// what is held.
     async fn at_rest(&self, before: &BTreeMap<&'static str, u64>) -> BTreeMap<&'static str, u64> {
         let until = Instant::now() + PATIENCE;
         let mut last = BTreeMap::new();

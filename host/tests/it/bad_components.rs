@@ -1,5 +1,5 @@
-//! Components that cannot be functions of this host, and artifact caches that cannot be trusted or used: each is refused with its
-//! own sentence, or got over, while what was served goes on.
+//! Components that cannot be functions of this host, and artifact caches that cannot be trusted or
+//! used: each is refused with its own sentence, or got over, while what was served goes on.
 
 use std::{
     fs,
@@ -16,7 +16,8 @@ use crate::{
     tenants::Tenants,
 };
 
-/// Deploys a component in the place of one that is served, and returns why it was refused: the old one goes on.
+/// Deploys a component in the place of one that is served, and returns why it was refused: the old
+/// one goes on.
 struct Refusals {
     tenants: Tenants,
     dir: tempfile::TempDir,
@@ -406,7 +407,8 @@ async fn a_cache_that_cannot_be_used_costs_a_compilation_and_no_more() {
     assert_eq!(artifacts(&cache), [artifact]);
 }
 
-/// Deploys a component in a process with this cache, which is limited as the shell's `limit` says; gives what it warned of.
+/// Deploys a component in a process with this cache, which is limited as the shell's `limit` says;
+/// gives what it warned of.
 fn warnings(cache: &Path, limit: &str) -> Vec<String> {
     let output = Command::new("sh")
         .args(["-c", &format!("{limit} exec \"$0\" invoke \"$1\"")])

@@ -1,4 +1,5 @@
-//! Requests that are no requests, or not the ones that a route is for: what each is answered, and that the next one is served.
+//! Requests that are no requests, or not the ones that a route is for: what each is answered, and
+//! that the next one is served.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Answers of guests that are no responses: the client gets a whole answer of the host's, or a connection that is cut, and no
-//! answer that it could take for the function's.
+//! Answers of guests that are no responses: the client gets a whole answer of the host's, or a
+//! connection that is cut, and no answer that it could take for the function's.
 
 use http::{HeaderMap, Method, Request};
 use http_body_util::{BodyExt, Empty};
@@ -174,7 +174,8 @@ async fn fields_without_number() {
     assert_eq!(ended.detail().lines().next(), Some("too many fields in the field map"));
 }
 
-/// Asks for something whose head is well and whose body is not: returns what came of the body before it was cut.
+/// Asks for something whose head is well and whose body is not: returns what came of the body
+/// before it was cut.
 async fn cut(tenants: &Tenants, path: &str) -> (String, Ended) {
     tenants.served.sink.take();
     let request = Request::builder().method(Method::GET).uri(path).header("host", SUSPECT);
@@ -259,7 +260,8 @@ async fn a_body_that_its_guest_gives_up_is_no_clients_fault() {
     );
 }
 
-/// A runtime that catches what its handler throws answers with a status, prints why, and finishes nothing.
+/// A runtime that catches what its handler throws answers with a status, prints why, and finishes
+/// nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_that_fails_after_a_head_that_says_so_has_a_whole_answer() {
     let tenants = Tenants::with(&guest("hostile-02"), "", |_| {}).await;
@@ -363,7 +365,8 @@ async fn a_streaming_guest_within_its_limits_and_over_them() {
     );
 }
 
-/// Stores of 32 bits into the response that the guest returns: a status, then pairs of pointer and length.
+/// Stores of 32 bits into the response that the guest returns: a status, then pairs of pointer and
+/// length.
 fn returning(stores: &[(u32, u32)]) -> String {
     let store =
         |(at, value): &(u32, u32)| format!("(i32.store (i32.const {at}) (i32.const {value}))");
@@ -423,7 +426,8 @@ async fn a_guest_that_spins_or_traps_beside_its_handler() {
     }
 }
 
-/// A list's elements may all be the same bytes: what they become in the host is bounded all the same.
+/// A list's elements may all be the same bytes: what they become in the host is bounded all the
+/// same.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_small_memory_that_would_be_a_large_response() {
     // 60,000 fields whose name and value are one and the same KiB each.

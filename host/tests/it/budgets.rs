@@ -39,7 +39,8 @@ async fn neighbour_is_served_with_a_body(tenants: &Tenants) {
     assert_eq!((reply.status, reply.outcome()), (200, "ok"), "{}", reply.text());
 }
 
-/// Clients of one tenant begin to send bodies and never end: that tenant's share is full, and nobody else's.
+/// Clients of one tenant begin to send bodies and never end: that tenant's share is full, and
+/// nobody else's.
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_that_are_never_complete_fill_their_tenants_share_only() {
     let tenants = with_body_memory(8).await;

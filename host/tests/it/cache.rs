@@ -1,4 +1,5 @@
-//! Cache folders that are not the host's alone: no host starts with one, and each error says what repairs it.
+//! Cache folders that are not the host's alone: no host starts with one, and each error says what
+//! repairs it.
 
 use std::{
     fs,

@@ -1,4 +1,5 @@
-//! Clients that stream: bodies sent piece by piece, HTTP/2 from its first byte, and sockets that are written to by hand.
+//! Clients that stream: bodies sent piece by piece, HTTP/2 from its first byte, and sockets that
+//! are written to by hand.
 
 use std::{convert::Infallible, net::SocketAddr};
 
@@ -53,7 +54,8 @@ impl Sender {
     }
 }
 
-/// Sends a request on a connection of its own, and returns as soon as the head of its response is there.
+/// Sends a request on a connection of its own, and returns as soon as the head of its response is
+/// there.
 pub(crate) async fn exchange<B>(address: SocketAddr, request: Request<B>) -> Response<Incoming>
 where
     B: http_body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
@@ -88,7 +90,8 @@ pub(crate) async fn exactly(body: &mut Incoming, bytes: usize) -> Vec<u8> {
     all
 }
 
-/// Reads a body to its end, keeps nothing of it, and says how many bytes it had. None if it was cut.
+/// Reads a body to its end, keeps nothing of it, and says how many bytes it had. None if it was
+/// cut.
 pub(crate) async fn drain(body: &mut Incoming) -> Option<u64> {
     let mut bytes = 0;
     while let Some(frame) = body.frame().await {
@@ -144,7 +147,8 @@ impl Raw {
         }
     }
 
-    /// Sends the rest of `bytes` while it reads everything until the connection's end; gives the length of what it read.
+    /// Sends the rest of `bytes` while it reads everything until the connection's end; gives the
+    /// length of what it read.
     pub(crate) async fn finish(mut self, bytes: u64) -> u64 {
         let (mut read, mut write) = self.socket.split();
         let sending = async {

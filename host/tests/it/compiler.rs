@@ -1,4 +1,5 @@
-//! Compilation in a process of its own: what bombs, crashes, hangs and strangers make of a deploy, and that nobody else notices.
+//! Compilation in a process of its own: what bombs, crashes, hangs and strangers make of a deploy,
+//! and that nobody else notices.
 
 use std::{
     fs,
@@ -44,7 +45,8 @@ impl Compiling {
         .await
     }
 
-    /// Why a component is refused, while a neighbour is asked all the time; what was served is served on.
+    /// Why a component is refused, while a neighbour is asked all the time; what was served is
+    /// served on.
     async fn refusal(&self, component: &Path) -> String {
         let over = AtomicBool::new(false);
         let deploy = async {
@@ -81,8 +83,8 @@ impl Compiling {
     }
 }
 
-/// A component around a module of these functions, each `(param i32) (result i32)`. Its exports, as far as their names tell, are a
-/// function's: otherwise it would not be compiled.
+/// A component around a module of these functions, each `(param i32) (result i32)`. Its exports, as
+/// far as their names tell, are a function's: otherwise it would not be compiled.
 fn bomb(dir: &Path, functions: &[&str]) -> PathBuf {
     let functions: String = functions
         .iter()
@@ -174,7 +176,8 @@ async fn a_bomb_of_time_is_a_deploy_error() {
     assert_eq!(compiling.tenants.get("/").await.text(), "fine");
 }
 
-/// A table of so many targets for each of so many branches: a compiler takes many times its size in memory.
+/// A table of so many targets for each of so many branches: a compiler takes many times its size in
+/// memory.
 fn bomb_of_memory(dir: &Path) -> PathBuf {
     let targets = "0 ".repeat(65_000);
     let branch = format!("(block (br_table {targets} (local.get 0)))");
@@ -346,7 +349,8 @@ fn command_line(pid: u32) -> String {
     fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default()
 }
 
-/// A process that serves one component and is then told to deploy a bomb; with the compiler's number.
+/// A process that serves one component and is then told to deploy a bomb; with the compiler's
+/// number.
 async fn up_with_a_bomb(dir: &Path) -> (Up, u32) {
     let fine = Core { body: "fine", ..Core::default() };
     let path = write_component(dir, "it.wasm", &fine.lean());
@@ -464,7 +468,8 @@ async fn a_bomb_does_not_keep_others_from_being_swapped_in() {
     up.line("Swapped honest/honest/it@");
     assert_eq!(asked("honest.test").await, "first");
     let compiler = compiler_of(up.pid()).await;
-    // The next one does not wait for the bomb, which the one compiler that may run at once has begun.
+    // The next one does not wait for the bomb, which the one compiler that may run at once has
+    // begun.
     unheard_of(&honest, "second");
     up.signal("HUP");
     up.nth_line("Swapped honest/honest/it@", 1);

@@ -1,4 +1,5 @@
-//! Components written by hand, in the text format: what no toolchain makes, and what has to be known to the byte.
+//! Components written by hand, in the text format: what no toolchain makes, and what has to be
+//! known to the byte.
 
 use std::path::{Path, PathBuf};
 
@@ -71,7 +72,8 @@ const INIT: &str = r#"(func $init (result (result (error string)))
 impl Core {
     fn module(&self) -> String {
         let Core { memory, imports, fields, handle, body, realloc, post_return, init, .. } = self;
-        // At 0 the response: status, no headers, and the body, which lies at 1024. Arguments go behind it.
+        // At 0 the response: status, no headers, and the body, which lies at 1024. Arguments go
+        // behind it.
         format!(
             r#"(core module $core
                 {imports}
@@ -108,7 +110,8 @@ impl Core {
         let init = if self.init.is_empty() { "" } else { INIT };
         let types =
             RECORDS.map(|(name, fields)| format!("(type ${name} (record {fields}))\n")).concat();
-        // Records can be exported by name only, which takes a component that gives them their names.
+        // Records can be exported by name only, which takes a component that gives them their
+        // names.
         let imports = RECORDS.map(|(name, fields)| {
             format!(
                 "(type ${name}-record (record {fields}))

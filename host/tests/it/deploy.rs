@@ -73,7 +73,8 @@ async fn alternate(tenants: Tenants, revisions: &[PathBuf; 2], deploys: usize) {
     for turn in 1..=deploys {
         let (revision, body) = (&revisions[turn % 2], BODIES[turn % 2]);
         tenants.deploy("suspect", revision, "").await.unwrap();
-        // From here on only the new one is asked; and some of the clients have been by before the next.
+        // From here on only the new one is asked; and some of the clients have been by before the
+        // next.
         assert_eq!(tenants.get("/").await.text(), body);
         let enough = |answers: &BTreeMap<String, u64>| {
             answers.get(body).is_some_and(|count| *count >= 8 * turn as u64 / 2)
@@ -236,7 +237,8 @@ async fn a_route_is_taken_from_no_app_by_another() {
     let before = bodies().await;
     assert_eq!(before, ("revision A".to_owned(), "revision B".to_owned()));
     let file = two_apps(&root, &revisions, ["\"/one\", \"/two\"", "\"/two\""]);
-    // In the order of the file the second is in the wrong; it goes on, and so the first cannot have its route.
+    // In the order of the file the second is in the wrong; it goes on, and so the first cannot have
+    // its route.
     let [refused] = &file.tenants[0].refused[..] else { panic!("{file:?}") };
     assert!(
         refused.findings[0]
@@ -277,7 +279,8 @@ async fn a_change_of_limits_is_a_revision_that_counts_for_the_next() {
     tenants.served.assert_idle().await;
 }
 
-/// The suspect's manifest is read only after the neighbour was swapped in: if anything waited for it, nothing would ever come.
+/// The suspect's manifest is read only after the neighbour was swapped in: if anything waited for
+/// it, nothing would ever come.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_whose_manifest_is_never_read_delays_no_other() {
     let dir = tempfile::tempdir().unwrap();

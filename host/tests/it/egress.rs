@@ -167,7 +167,8 @@ async fn a_granted_name_does_not_lead_into_the_machine() {
     }
 }
 
-/// The developer of a single app is its operator: the manifest's grants are enough, but for the admin listener.
+/// The developer of a single app is its operator: the manifest's grants are enough, but for the
+/// admin listener.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_single_app_reaches_the_machine_and_not_the_admin_listener() {
     for name in GUESTS {

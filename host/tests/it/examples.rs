@@ -120,7 +120,8 @@ async fn sse_ticks() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fetch_returns_the_answer_of_another_server() {
-    // As the README does it: the other server is the hello example. Its port is another, because tests run side by side.
+    // As the README does it: the other server is the hello example. Its port is another, because
+    // tests run side by side.
     let hello = Served::example("hello").await;
     let upstream = hello.address.to_string();
     let here = |text: &str| text.replace("127.0.0.1:9000", &upstream);

@@ -26,7 +26,8 @@ async fn spinning(tenants: &Tenants, host: &str, many: usize) -> Vec<TcpStream> 
     clients
 }
 
-/// The CPU time of all invocations of a tenant that have ended, in microseconds, and how many they are, by outcome.
+/// The CPU time of all invocations of a tenant that have ended, in microseconds, and how many they
+/// are, by outcome.
 async fn ended(tenants: &Tenants, many: usize) -> HashMap<String, (u64, HashMap<String, usize>)> {
     let (mut found, mut all) = (0, HashMap::<String, (u64, HashMap<String, usize>)>::new());
     eventually("every invocation is recorded", || {
@@ -48,8 +49,8 @@ async fn ended(tenants: &Tenants, many: usize) -> HashMap<String, (u64, HashMap<
     all
 }
 
-/// Guests of one tenant compute on many connections. Between two answers to a neighbour not each of them has had its turn: the
-/// neighbour is not behind them all.
+/// Guests of one tenant compute on many connections. Between two answers to a neighbour not each of
+/// them has had its turn: the neighbour is not behind them all.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_neighbour_is_not_behind_all_guests_of_a_tenant_that_computes() {
     const GUESTS: usize = 96;
@@ -73,7 +74,8 @@ async fn a_neighbour_is_not_behind_all_guests_of_a_tenant_that_computes() {
     let (cpu_us, outcomes) = &ended["suspect"];
     assert_eq!(outcomes["canceled"], GUESTS);
     assert_eq!(ended["neighbour"].1["ok"], REQUESTS, "none was shed");
-    // Behind all of them it would be more than one and a half rounds: a request is looked at more than once.
+    // Behind all of them it would be more than one and a half rounds: a request is looked at more
+    // than once.
     let round_us = GUESTS as u64 * 1000;
     assert!(*cpu_us < REQUESTS as u64 * round_us * 5 / 4, "{cpu_us} us");
     tenants.served.assert_idle().await;

@@ -1,4 +1,5 @@
-//! The seeds of the fuzz targets in `fuzz/`, through their targets. Only those that take generated modules are left to the fuzzer.
+//! The seeds of the fuzz targets in `fuzz/`, through their targets. Only those that take generated
+//! modules are left to the fuzzer.
 
 #[path = "../../fuzz/targets/inspection.rs"]
 mod inspection;

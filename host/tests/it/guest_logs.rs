@@ -1,4 +1,5 @@
-//! The log lines of the SDK's functions: they arrive with level, target and text, tagged with their invocation.
+//! The log lines of the SDK's functions: they arrive with level, target and text, tagged with their
+//! invocation.
 
 use std::collections::BTreeMap;
 

@@ -34,8 +34,8 @@ pub(crate) fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-/// The source of a module of the host, by its path: `ingress::route` in the crate of that name, or `engine::pool` in whichever crate has
-/// the module.
+/// The source of a module of the host, by its path: `ingress::route` in the crate of that name, or
+/// `engine::pool` in whichever crate has the module.
 pub(crate) fn module_file(module: &str) -> PathBuf {
     const CRATES: [&str; 7] =
         ["base", "manifest", "telemetry", "sandbox", "runtime", "ingress", "control"];
@@ -66,7 +66,8 @@ fn built(dir: &Path) -> PathBuf {
     entry.clone()
 }
 
-/// The component of a test guest: an example of the package in `tests/guests`, written without the SDK.
+/// The component of a test guest: an example of the package in `tests/guests`, written without the
+/// SDK.
 pub(crate) fn guest(name: &str) -> PathBuf {
     static DIR: OnceLock<PathBuf> = OnceLock::new();
     let dir = DIR.get_or_init(|| {
@@ -202,7 +203,8 @@ impl Served {
         client.send_request(request).await.unwrap()
     }
 
-    /// Waits until no invocation is in flight and no slot of the pools is taken; fails where that does not come.
+    /// Waits until no invocation is in flight and no slot of the pools is taken; fails where that
+    /// does not come.
     pub(crate) async fn assert_idle(&self) {
         let invoker = self.host.invoker();
         eventually("every slot is free", || {
@@ -261,7 +263,8 @@ fn components(file: &HostFile) -> Components {
     components
 }
 
-/// Between two looks at a condition: tests run side by side, and one that looks without a pause takes the others' time.
+/// Between two looks at a condition: tests run side by side, and one that looks without a pause
+/// takes the others' time.
 pub(crate) async fn pause() {
     let soon = Instant::now() + Duration::from_millis(1);
     tokio::time::interval_at(soon.into(), Duration::from_secs(1)).tick().await;

@@ -1,4 +1,5 @@
-//! `lacewing up --log-format json`: every line on standard error is one JSON object, from the first to the last.
+//! `lacewing up --log-format json`: every line on standard error is one JSON object, from the first
+//! to the last.
 
 use std::{fs, path::Path};
 
@@ -10,7 +11,8 @@ use crate::{
     process::{Up, command},
 };
 
-/// The lines of a process, each of which has what a line of the log has. Records have fields in place of a message.
+/// The lines of a process, each of which has what a line of the log has. Records have fields in
+/// place of a message.
 fn objects(said: &str) -> Vec<Value> {
     let object = |line: &str| {
         let value: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));

@@ -1,4 +1,5 @@
-//! Every limit that a running function can meet: what its client is told, what is recorded, and that nobody else notices.
+//! Every limit that a running function can meet: what its client is told, what is recorded, and
+//! that nobody else notices.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
@@ -130,7 +131,8 @@ async fn a_guest_that_takes_no_for_an_answer_goes_on() {
     assert!(ended.detail().ends_with("the limit is 8 MiB (`memory_mib`)"), "{}", ended.record);
 }
 
-/// A growth that a module refuses itself is nothing that the limit refused, and nothing that the module was given.
+/// A growth that a module refuses itself is nothing that the limit refused, and nothing that the
+/// module was given.
 #[tokio::test(flavor = "multi_thread")]
 async fn growth_over_a_modules_own_maximum_costs_nothing_of_its_limit() {
     let core = Core {
@@ -197,7 +199,8 @@ async fn recursion_ends_at_the_stacks_end() {
     served.assert_idle().await;
 }
 
-/// The stack that is left for the host's own code is enough, however deep the guest is when it calls.
+/// The stack that is left for the host's own code is enough, however deep the guest is when it
+/// calls.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recursion_that_calls_the_host_ends_the_same() {
     let tenants = Tenants::hostile("").await;
@@ -213,7 +216,8 @@ async fn a_guest_reaches_nothing_that_it_was_not_granted() {
     let nothing = "read a file: false\nlist a folder: false\nwrite a file: false\nconnect: false\nlisten: false\nsend: false\nresolve: false\narguments: false\n";
     let (tried, env) = reply.text().split_at(nothing.len());
     assert_eq!(tried, nothing);
-    // The host's facts about the invocation, the manifest's variables, and nothing of the host's own.
+    // The host's facts about the invocation, the manifest's variables, and nothing of the host's
+    // own.
     let names = env.lines().map(|line| line.split('=').next().unwrap());
     let (own, granted): (Vec<_>, Vec<_>) = names.partition(|name| name.starts_with("LACEWING_"));
     assert_eq!(granted, ["GREETING"]);

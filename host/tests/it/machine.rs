@@ -1,5 +1,5 @@
-//! Machines that have less than a host wants: address space, memory, descriptors. A shortage is the host's, and no
-//! function's fault.
+//! Machines that have less than a host wants: address space, memory, descriptors. A shortage is the
+//! host's, and no function's fault.
 
 use std::path::Path;
 
@@ -18,7 +18,8 @@ fn up(limits: &str, component: &Path) -> Up {
     Up::limited(limits, &[component.to_str().unwrap()])
 }
 
-/// The outcomes of many answers at once: how many are `ok`, how many `load_shed`. There are no others.
+/// The outcomes of many answers at once: how many are `ok`, how many `load_shed`. There are no
+/// others.
 async fn at_once(up: &Up, count: usize) -> (usize, usize) {
     let replies = join_all((0..count).map(|_| get(up.address, "localhost", "/"))).await;
     let outcomes: Vec<&str> = replies.iter().map(|reply| reply.outcome()).collect();
@@ -81,7 +82,8 @@ async fn memories_that_the_address_space_does_not_hold_are_no_trap() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_growth_that_the_system_refuses_is_no_trap() {
-    // An allocator that gives up: 200 MiB of private memory, and the process may have less. The host itself has the rest of the limit.
+    // An allocator that gives up: 200 MiB of private memory, and the process may have less. The
+    // host itself has the rest of the limit.
     let core = Core {
         handle: "(if (i32.eq (memory.grow (i32.const 3200)) (i32.const -1)) (then unreachable))",
         ..Core::default()

@@ -1,4 +1,5 @@
-//! The ends of invocations that ran into others, whose clients went away, or that came in great numbers.
+//! The ends of invocations that ran into others, whose clients went away, or that came in great
+//! numbers.
 
 use std::{
     path::Path,
@@ -60,7 +61,8 @@ async fn more_at_once_than_the_function_may_be_called_is_throttled() {
     tenants.served.assert_idle().await;
 }
 
-/// The first reply that is not the function's. Where a rate is used up it is the next one, unless a second lies between.
+/// The first reply that is not the function's. Where a rate is used up it is the next one, unless a
+/// second lies between.
 async fn throttled(tenants: &Tenants) -> Reply {
     loop {
         let reply = tenants.get("/ok").await;
@@ -214,7 +216,8 @@ async fn a_function_of_many_instances_does_not_use_up_its_neighbours() {
 #[tokio::test(flavor = "multi_thread")]
 async fn when_the_memories_for_functions_with_several_are_used_up_their_next_is_shed() {
     let (_dir, path) = component_file(&greedy(7, "(memory (export \"m\") 1)").lean());
-    // Sixteen memories, and 24 more for those that have several, of which one tenant leaves some for another.
+    // Sixteen memories, and 24 more for those that have several, of which one tenant leaves some
+    // for another.
     let tenants = waiting(&path, "cpu_ms = 60000", 16, Duration::from_secs(60)).await;
     let running = [tenants.begin("/").await, tenants.begin("/").await];
     tenants.served.sink.take();
@@ -310,7 +313,8 @@ async fn a_connection_goes_on_after_a_function_failed() {
     tenants.served.assert_idle().await;
 }
 
-/// The example that misbehaves shows each outcome, and 32 connections to another function see no error of it.
+/// The example that misbehaves shows each outcome, and 32 connections to another function see no
+/// error of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_example_that_misbehaves_shows_each_outcome_beside_an_undisturbed_hello() {
     let manifest = format!(

@@ -1,4 +1,5 @@
-//! The portable path: components that were written for another host, without the SDK, for wasi:http 0.2 and 0.3.
+//! The portable path: components that were written for another host, without the SDK, for wasi:http
+//! 0.2 and 0.3.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request};
@@ -12,7 +13,8 @@ use crate::{
 
 const MIB: u64 = 1 << 20;
 
-/// Each of these functions is a test twice: with the guest for wasi:http 0.2, and with the one for 0.3.
+/// Each of these functions is a test twice: with the guest for wasi:http 0.2, and with the one for
+/// 0.3.
 macro_rules! for_both {
     ($($test:ident)*) => {
         mod wasi_02 {
@@ -90,7 +92,8 @@ fn get(path: &str) -> Request<http_body_util::Empty<Bytes>> {
     request(Method::GET, path).body(http_body_util::Empty::new()).unwrap()
 }
 
-/// That the next request is answered as if nothing had happened, and that nothing is left of the last.
+/// That the next request is answered as if nothing had happened, and that nothing is left of the
+/// last.
 async fn assert_well(served: &Served, name: &str) {
     let reply = served.get("/").await;
     assert_eq!((reply.outcome(), reply.text()), ("ok", greeting(name)));
@@ -273,7 +276,8 @@ async fn a_client_that_does_not_read_is_not_read_from(name: &str) {
         ))
         .await;
     client.push(bytes, &served).await;
-    // The kernel's buffers, which grow to several MiB for each direction, and a little of the host's.
+    // The kernel's buffers, which grow to several MiB for each direction, and a little of the
+    // host's.
     assert!(client.sent < 32 * MIB, "{} bytes were taken", client.sent);
     // Once it reads, everything moves again.
     let read = client.finish(bytes).await;

@@ -68,7 +68,8 @@ fn readable(line: &str) -> Option<String> {
     })
 }
 
-/// Artifacts that the tests' processes share: compiled once in a run of all tests, and kept for the next.
+/// Artifacts that the tests' processes share: compiled once in a run of all tests, and kept for the
+/// next.
 pub(crate) fn cache_dir() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache")
 }
@@ -113,7 +114,8 @@ impl Up {
         Up { address: nowhere, admin: nowhere, child, stderr, _unread: None }
     }
 
-    /// As [`Up::start`], but its standard error is a pipe that is read no further than until it serves, and is full then.
+    /// As [`Up::start`], but its standard error is a pipe that is read no further than until it
+    /// serves, and is full then.
     pub(crate) fn unread(args: &[&str]) -> Up {
         let (reader, writer) = std::io::pipe().unwrap();
         // A description of its own: that of the process keeps its mode.
@@ -208,7 +210,8 @@ impl Up {
 
     /// Waits for its end, and gives its exit status.
     pub(crate) fn exit(mut self) -> ExitStatus {
-        // A process that it has started may hold its standard error, so that this has no end to wait for.
+        // A process that it has started may hold its standard error, so that this has no end to
+        // wait for.
         let until = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {

@@ -69,7 +69,8 @@ fn sentences(source: &str) -> Vec<String> {
     sentences_of(source.lines().map(comment))
 }
 
-/// The sentences of lines, without code, headings and tables. A line that is none of a text ends a paragraph.
+/// The sentences of lines, without code, headings and tables. A line that is none of a text ends a
+/// paragraph.
 fn sentences_of<'a>(lines: impl Iterator<Item = Option<&'a str>>) -> Vec<String> {
     let (mut blocks, mut block, mut is_code) = (Vec::new(), String::new(), false);
     for text in lines {
@@ -196,6 +197,27 @@ fn lines_of_pages_have_one_width() {
             is_code ^= text.starts_with("```");
             let may_be_wide = is_code || text.starts_with(['|', '`', '#']) || !text.contains(' ');
             if !may_be_wide && line.chars().count() > WIDTH && !path.ends_with("CHANGELOG.md") {
+                wide.push(format!("{}:{}: {line}", path.display(), index + 1));
+            }
+        }
+    }
+    assert!(wide.is_empty(), "over {WIDTH} columns:\n{}", wide.join("\n"));
+}
+
+/// Drawings, tables, examples and single words keep their width. Bindings are made from WIT.
+#[test]
+fn lines_of_comments_have_the_same_width() {
+    let mut wide = Vec::new();
+    for path in all_sources() {
+        let source = fs::read_to_string(&path).unwrap();
+        let mut is_code = false;
+        for (index, line) in source.lines().enumerate() {
+            let comment = line.trim_start();
+            let Some(text) = comment.strip_prefix("//") else { continue };
+            let text = text.trim_start_matches(['/', '!']).trim_start();
+            is_code ^= text.starts_with("```");
+            let may_be_wide = is_code || text.starts_with('|') || !text.contains(' ');
+            if !may_be_wide && line.chars().count() > WIDTH {
                 wide.push(format!("{}:{}: {line}", path.display(), index + 1));
             }
         }

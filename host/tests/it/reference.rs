@@ -1,4 +1,5 @@
-//! The reference pages of `docs`, generated from the types that read `lacewing.toml` and `host.toml`.
+//! The reference pages of `docs`, generated from the types that read `lacewing.toml` and
+//! `host.toml`.
 
 use std::{env, fmt::Write, fs};
 
@@ -288,7 +289,8 @@ fn unknown_keys(root: &Value, schema: &Value, value: &Value, place: &str) -> Vec
     unknown
 }
 
-/// The pages show parts of manifests and host files. A part belongs to the file that has its first key.
+/// The pages show parts of manifests and host files. A part belongs to the file that has its first
+/// key.
 #[test]
 fn examples_of_pages_have_keys_that_exist() {
     let schemas = [manifest::json_schema(), config::json_schema()];

@@ -29,8 +29,8 @@ const CLOCK: Duration = Duration::from_millis(20);
 
 const HOST_NAME: &str = "many.test";
 
-/// A host of one tenant, whose functions have one of a few components each: function `f<n>` answers `/f<n>` with what the
-/// component `n` modulo their number says.
+/// A host of one tenant, whose functions have one of a few components each: function `f<n>` answers
+/// `/f<n>` with what the component `n` modulo their number says.
 pub(crate) struct Many {
     pub(crate) served: Served,
     pub(crate) root: PathBuf,
@@ -39,7 +39,8 @@ pub(crate) struct Many {
 
 const BODIES: [&str; 3] = ["first", "second", "third"];
 
-/// The files of [`Many`]: `host.toml`, `app.toml`, a cache of its own, and the components `0.wasm` to `2.wasm`.
+/// The files of [`Many`]: `host.toml`, `app.toml`, a cache of its own, and the components `0.wasm`
+/// to `2.wasm`.
 pub(crate) fn write_many(root: &Path, functions: usize, limits: &str) {
     for (index, body) in BODIES.into_iter().enumerate() {
         let core = Core { body, ..Core::default() };

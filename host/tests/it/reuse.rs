@@ -1,5 +1,5 @@
-//! Instances that serve more than one invocation: only where it was asked for, never across a revision, and all that they serve
-//! is told how they end.
+//! Instances that serve more than one invocation: only where it was asked for, never across a
+//! revision, and all that they serve is told how they end.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -200,7 +200,8 @@ fn get(path: &str) -> Request<http_body_util::Empty<Bytes>> {
 
 /// A host, and a request that waits in an instance which has served another one meanwhile.
 ///
-/// On a busy machine a tick may interrupt the guest just then, and the other request begins an instance of its own. Then it is tried again.
+/// On a busy machine a tick may interrupt the guest just then, and the other request begins an
+/// instance of its own. Then it is tried again.
 async fn an_echo_beside_which_others_are_served() -> (Served, Sender, Incoming) {
     for _ in 0..10 {
         let host = serve("portable-03", "reuse = 100").await;

@@ -1,4 +1,5 @@
-//! Inits: run once when a revision is made, under limits, with what each sandbox then starts from; and refused with the reason.
+//! Inits: run once when a revision is made, under limits, with what each sandbox then starts from;
+//! and refused with the reason.
 
 use std::{fs, path::PathBuf, sync::Arc};
 
@@ -81,7 +82,8 @@ async fn an_init_has_the_same_in_a_revision_that_counts_fuel() {
     assert!(record["fuel"].as_u64().unwrap() < 1_000_000, "{record}");
 }
 
-/// Deploys to a host with this cache, and returns what was printed meanwhile and the hash that its sandboxes make.
+/// Deploys to a host with this cache, and returns what was printed meanwhile and the hash that its
+/// sandboxes make.
 async fn deploy(dir: &tempfile::TempDir, init: &str, variable: &str) -> (Vec<String>, PathBuf) {
     let path = dir.path().join("lacewing.toml");
     let text = manifest(init, "").replace("\"yes\"", &format!("{variable:?}"));

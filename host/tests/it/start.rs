@@ -74,7 +74,8 @@ fn a_host_file_is_checked_as_one() {
     let (code, said) = check();
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("Checked red/shop/it@"), "{said}");
-    // What is wrong in an app refuses that app alone when it is served, and is an error of the check.
+    // What is wrong in an app refuses that app alone when it is served, and is an error of the
+    // check.
     let manifest = dir.path("red/app/lacewing.toml");
     let text = fs::read_to_string(&manifest).unwrap() + "colour = 1\n";
     fs::write(&manifest, text).unwrap();

@@ -9,8 +9,9 @@ use std::{
 
 use crate::harness::root;
 
-/// The crates of the host, from the top down, each with its modules from the top down. A crate may depend on those below it. A module
-/// may name modules below it in its crate, never one beside or above; modules that are not listed are parts of the crate's root.
+/// The crates of the host, from the top down, each with its modules from the top down. A crate may
+/// depend on those below it. A module may name modules below it in its crate, never one beside or
+/// above; modules that are not listed are parts of the crate's root.
 const CRATES: &[(&str, &[&[&str]])] = &[
     ("lacewing", &[&["cli", "fuzzing"]]),
     ("lacewing-control", &[]),
@@ -27,7 +28,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("wasmtime", &["lacewing-sandbox"]),
     ("wasmtime-wasi", &["lacewing-sandbox"]),
     ("wasmtime-wasi-http", &["lacewing-sandbox"]),
-    // Telemetry has the admin listener, the sandbox outbound HTTP, and `bench` of the command line is a client.
+    // Telemetry has the admin listener, the sandbox outbound HTTP, and `bench` of the command line
+    // is a client.
     ("hyper", &["lacewing", "lacewing-ingress", "lacewing-telemetry", "lacewing-sandbox"]),
     ("clap", &["lacewing"]),
     ("postcard", &["lacewing-control"]),
@@ -83,7 +85,8 @@ fn code(path: &Path) -> String {
         .join("\n")
 }
 
-/// The modules that `code` takes from the crate's root: `crate::x` and the heads of `use crate::{x, y::z}`.
+/// The modules that `code` takes from the crate's root: `crate::x` and the heads of `use crate::{x,
+/// y::z}`.
 fn uses(code: &str) -> Vec<String> {
     let mut found = Vec::new();
     for (at, _) in code.match_indices("crate::") {

@@ -26,7 +26,8 @@ use crate::harness::{Reply, Served, component, eventually, guest};
 pub(crate) const SUSPECT: &str = "suspect.test";
 pub(crate) const NEIGHBOUR: &str = "neighbour.test";
 
-/// Two tenants, each with one app of one function. The suspect's has the path that it is asked for as `{*path}`.
+/// Two tenants, each with one app of one function. The suspect's has the path that it is asked for
+/// as `{*path}`.
 pub(crate) struct Tenants {
     pub(crate) served: Served,
     root: PathBuf,
@@ -52,7 +53,8 @@ impl Ended {
     }
 }
 
-/// A folder of artifacts that all tests share, so that each guest is compiled once and not once for each test.
+/// A folder of artifacts that all tests share, so that each guest is compiled once and not once for
+/// each test.
 pub(crate) fn shared_cache() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("artifacts")
 }
@@ -159,8 +161,8 @@ impl Tenants {
         Reply::read(self.served.exchange(request).await).await
     }
 
-    /// Sends bytes on a connection of their own. The test reads the answer as it likes, and dropping it is the client's
-    /// going away.
+    /// Sends bytes on a connection of their own. The test reads the answer as it likes, and
+    /// dropping it is the client's going away.
     pub(crate) async fn raw(&self, bytes: &[u8]) -> TcpStream {
         let mut socket = TcpStream::connect(self.served.address).await.unwrap();
         socket.write_all(bytes).await.unwrap();
@@ -175,7 +177,8 @@ impl Tenants {
         String::from_utf8(reply).unwrap()
     }
 
-    /// Begins a request of the suspect's that will not be answered, and returns when its guest runs.
+    /// Begins a request of the suspect's that will not be answered, and returns when its guest
+    /// runs.
     pub(crate) async fn begin(&self, path: &str) -> TcpStream {
         let before = self.in_flight();
         let head = format!("GET {path} HTTP/1.1\r\nhost: {SUSPECT}\r\n\r\n");
@@ -236,8 +239,9 @@ impl Tenants {
         value.map_or(0, |value| value.parse().unwrap())
     }
 
-    /// Asks the suspect for something that ends badly: checks what the client is told against the outcome, that a neighbour is
-    /// served meanwhile and afterwards, and that nothing is held in the end. Returns the record.
+    /// Asks the suspect for something that ends badly: checks what the client is told against the
+    /// outcome, that a neighbour is served meanwhile and afterwards, and that nothing is held
+    /// in the end. Returns the record.
     pub(crate) async fn fails(
         &self,
         path: &str,

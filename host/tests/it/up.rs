@@ -26,7 +26,8 @@ pub(crate) fn arg(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// Starts an upload that the guest echoes, and waits until the first bytes are back: it is in flight.
+/// Starts an upload that the guest echoes, and waits until the first bytes are back: it is in
+/// flight.
 async fn in_flight(up: &Up) -> (crate::client::Sender, hyper::body::Incoming) {
     let (sender, body) = upload();
     let request = Request::builder().method(Method::POST).uri("/echo").header("host", "localhost");
@@ -332,7 +333,8 @@ async fn a_changed_source_is_built_and_swapped() {
         "app = \"watched\"\n[functions.it]\nroutes = [\"/\"]\n",
     )
     .unwrap();
-    // Where the templates are built: the SDK is compiled once for all of them, and not again by the next run.
+    // Where the templates are built: the SDK is compiled once for all of them, and not again by the
+    // next run.
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("templates/target");
     fs::create_dir_all(&target).unwrap();
     std::os::unix::fs::symlink(&target, dir.path().join("target")).unwrap();
@@ -450,7 +452,8 @@ async fn tenants_have_their_host_names_and_a_file_that_is_read_again() {
     assert!(!swapped(" red/red/it@"), "{}", up.said());
     assert_eq!(all().await, [red, red, red, red]);
 
-    // A host file that is wrong is refused whole: the change of the other tenant is not taken either.
+    // A host file that is wrong is refused whole: the change of the other tenant is not taken
+    // either.
     replace(&guest("portable-03"), &hosts.app("blue").join("x.wasm"));
     hosts.write(&TENANTS.replace("apps = [\"red\"]", "apps = [\"red\"]\nquotas = {}"));
     up.signal("HUP");
@@ -482,7 +485,8 @@ async fn tenants_have_their_host_names_and_a_file_that_is_read_again() {
     assert_eq!(up.exit().code(), Some(0));
 }
 
-/// The mistakes of a tenant's developer: each takes the app's directory, which is fine, and gives its error's text.
+/// The mistakes of a tenant's developer: each takes the app's directory, which is fine, and gives
+/// its error's text.
 type Mistake = (&'static str, fn(&Path), &'static str);
 
 const MISTAKES: [Mistake; 5] = [

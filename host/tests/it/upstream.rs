@@ -10,7 +10,8 @@ use tokio::{
     net::TcpListener,
 };
 
-/// A server on loopback that answers every request with the same text. Ends with the test's runtime.
+/// A server on loopback that answers every request with the same text. Ends with the test's
+/// runtime.
 pub(crate) struct Upstream {
     pub(crate) address: SocketAddr,
     heads: Arc<Mutex<Vec<String>>>,

@@ -12,7 +12,8 @@ use crate::{
 async fn files_that_the_build_itself_writes_start_no_build() {
     let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let runs = elsewhere.path().join("runs");
-    // Output of each kind: beside the component, anew in each build, ignored by git, and the log of the host.
+    // Output of each kind: beside the component, anew in each build, ignored by git, and the log of
+    // the host.
     let command = format!(
         "echo run >> {}; mkdir -p dist gen out; cp source.wasm out/x.wasm; date +%N > dist/page.js; date +%N > gen/page.ts; date +%N > top.js",
         runs.display()

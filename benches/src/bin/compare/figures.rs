@@ -1,4 +1,5 @@
-//! Figures that are no row. Each is measured in a process of its own, which prints what it found as JSON; one file for each.
+//! Figures that are no row. Each is measured in a process of its own, which prints what it found as
+//! JSON; one file for each.
 
 mod compute;
 mod in_process;

@@ -1,7 +1,8 @@
-//! Latency where a server is not full: each row, and native beside it, at half of the row's highest rate.
+//! Latency where a server is not full: each row, and native beside it, at half of the row's highest
+//! rate.
 //!
-//! Open loop, by this repository's own generator: wrk sends the next request when the last one was answered, and so
-//! does not see what a stall holds up.
+//! Open loop, by this repository's own generator: wrk sends the next request when the last one was
+//! answered, and so does not see what a stall holds up.
 
 use std::time::Duration;
 

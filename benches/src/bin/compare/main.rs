@@ -1,7 +1,8 @@
 //! A comparison of this host with its peers, side by side on one machine.
 //!
-//! Command: `cargo build --release && cargo run --release -p lacewing-benches --bin compare`. Needs `wrk` for throughput (else its
-//! own load generator); finds peers on PATH or where the options say; leaves out those that are not there, and says so.
+//! Command: `cargo build --release && cargo run --release -p lacewing-benches --bin compare`. Needs
+//! `wrk` for throughput (else its own load generator); finds peers on PATH or where the options
+//! say; leaves out those that are not there, and says so.
 //!
 //! ```text
 //!   rows (peers.rs)  --> throughput, each round all rows, each server started anew, in turning order
@@ -11,10 +12,11 @@
 //!        all         --> goals (what was set out for), a table, results/DATE-MACHINE.{md,json}
 //! ```
 //!
-//! These rules favour no row: the same component bytes for every host that can run them; every host at its
-//! own defaults, and once more with the settings that its own documentation recommends for speed; every answer checked
-//! for status and body before and after each measurement; servers measured one at a time, with nothing else of this
-//! program running; medians over rounds, with the whole range beside them.
+//! These rules favour no row: the same component bytes for every host that can run them; every host
+//! at its own defaults, and once more with the settings that its own documentation recommends for
+//! speed; every answer checked for status and body before and after each measurement; servers
+//! measured one at a time, with nothing else of this program running; medians over rounds, with the
+//! whole range beside them.
 
 mod figures;
 mod goals;

@@ -46,7 +46,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE")]
     pub(crate) lacewing: Option<PathBuf>,
 
-    /// Where wasmtime is (`cargo install wasmtime-cli --version 48.0.8 --locked`) [default: on PATH]
+    /// Where wasmtime is (`cargo install wasmtime-cli --version 48.0.8 --locked`) [default: on
+    /// PATH]
     #[arg(long, value_name = "FILE")]
     pub(crate) wasmtime: Option<PathBuf>,
 

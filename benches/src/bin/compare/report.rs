@@ -12,7 +12,8 @@ use crate::{
     results::{Results, Throughput},
 };
 
-/// Writes `DATE-MACHINE.md` and `.json`; another run of the same day on the same machine takes their place.
+/// Writes `DATE-MACHINE.md` and `.json`; another run of the same day on the same machine takes
+/// their place.
 pub(crate) fn write(options: &Options, results: &Results, text: &str) -> anyhow::Result<()> {
     let dir = options.output.clone().unwrap_or_else(|| root().join("benches/results"));
     std::fs::create_dir_all(&dir)?;

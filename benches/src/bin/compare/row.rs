@@ -69,7 +69,8 @@ pub(crate) struct Server {
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Place {
-    /// Writes a file of configuration. One that says the same already is left as it is, as between two starts of a user's.
+    /// Writes a file of configuration. One that says the same already is left as it is, as between
+    /// two starts of a user's.
     pub(crate) fn configure(&self, name: &str, text: &str) -> io::Result<PathBuf> {
         let path = self.dir.join(name);
         if !std::fs::read(&path).is_ok_and(|there| there == text.as_bytes()) {
@@ -180,7 +181,8 @@ fn end_running() {
     }
 }
 
-/// A server has a process group of its own, which the terminal's Ctrl-C does not reach: it ends with this process.
+/// A server has a process group of its own, which the terminal's Ctrl-C does not reach: it ends
+/// with this process.
 pub(crate) fn end_with_this_process() -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (mut terminate, mut interrupt) = {

@@ -76,7 +76,8 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, raw: Option<Arc<Raw>
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
 }
 
-/// Writes once the other connections of its thread that are ready have been served, as the host does.
+/// Writes once the other connections of its thread that are ready have been served, as the host
+/// does.
 struct Gathering {
     stream: TcpStream,
     gathered: bool,

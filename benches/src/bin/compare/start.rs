@@ -1,5 +1,5 @@
-//! From the start of a process to its first right answer, with an empty cache and with what an earlier start of the same project has
-//! left.
+//! From the start of a process to its first right answer, with an empty cache and with what an
+//! earlier start of the same project has left.
 //!
 //! Files are in the system's page cache in both cases.
 

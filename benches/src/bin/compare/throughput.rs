@@ -25,7 +25,8 @@ struct Seen {
     errors: u64,
 }
 
-/// Measures each row once in each round. The first row turns from round to round, so that no row always follows the same one.
+/// Measures each row once in each round. The first row turns from round to round, so that no row
+/// always follows the same one.
 pub(crate) fn measure(
     options: &Options,
     rows: &[Row],

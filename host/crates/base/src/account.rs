@@ -1,7 +1,7 @@
 //! A tenant's account: its name, its weight, and its shares of the host's log and outbound HTTP.
 //!
-//! The account goes with each invocation, so that every layer charges the same shares. The layer that owns a
-//! budget makes the tenant's share of it.
+//! The account goes with each invocation, so that every layer charges the same shares. The layer
+//! that owns a budget makes the tenant's share of it.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -39,8 +39,8 @@ pub struct LineShares {
 pub struct OutboundShare {
     /// Connections at once.
     pub connections: Arc<Semaphore>,
-    /// Look-ups of names at once, including those that are no longer waited for: the system's resolver goes on
-    /// until it gives up.
+    /// Look-ups of names at once, including those that are no longer waited for: the system's
+    /// resolver goes on until it gives up.
     pub lookups: Arc<Semaphore>,
     bounds: RwLock<Arc<EgressBounds>>,
 }
@@ -56,7 +56,8 @@ impl TenantAccount {
         Arc::new(TenantAccount { name, weight, lines, outbound })
     }
 
-    /// The account of a tenant that is alone on a host without limits, and may reach the public internet only.
+    /// The account of a tenant that is alone on a host without limits, and may reach the public
+    /// internet only.
     #[cfg(any(test, feature = "testing"))]
     pub fn alone(name: &str) -> Arc<TenantAccount> {
         let (name, weight) = (name.parse().expect("a tenant's name"), Weight::new(1));
@@ -71,7 +72,8 @@ impl TenantAccount {
         &self.name
     }
 
-    /// The tenant's part of each resource that there is not enough of, in proportion to the weights of others.
+    /// The tenant's part of each resource that there is not enough of, in proportion to the weights
+    /// of others.
     pub fn weight(&self) -> &Weight {
         &self.weight
     }
@@ -85,7 +87,8 @@ impl LineShares {
 }
 
 impl OutboundShare {
-    /// So many connections and look-ups at once, and the bounds of a tenant that the host file says nothing of.
+    /// So many connections and look-ups at once, and the bounds of a tenant that the host file says
+    /// nothing of.
     pub fn new(connections: usize, lookups: usize) -> OutboundShare {
         OutboundShare {
             connections: Arc::new(Semaphore::new(connections)),

@@ -1,9 +1,9 @@
 //! Addresses that are not on the public internet.
 //!
-//! A name that a manifest grants may resolve to any address that its owner, or the poisoner of a cache, wants: the
-//! host's own loopback services, its neighbours, the cloud's metadata service. So what counts is the address, in
-//! whichever of IPv6's notations an IPv4 address hides. The ranges are those of the IANA special-purpose address
-//! registries (RFC 6890 and its updates).
+//! A name that a manifest grants may resolve to any address that its owner, or the poisoner of a
+//! cache, wants: the host's own loopback services, its neighbours, the cloud's metadata service. So
+//! what counts is the address, in whichever of IPv6's notations an IPv4 address hides. The ranges
+//! are those of the IANA special-purpose address registries (RFC 6890 and its updates).
 
 use std::{
     fmt,
@@ -35,7 +35,8 @@ pub enum Special {
     Unspecified,
     /// For documents: 192.0.2.0/24, 2001:db8::/32 and others.
     Documentation,
-    /// An IPv4 address inside an IPv6 one, to be translated on the way: NAT64, 6to4, Teredo, IPv4-compatible.
+    /// An IPv4 address inside an IPv6 one, to be translated on the way: NAT64, 6to4, Teredo,
+    /// IPv4-compatible.
     Translated,
     /// Everything else that is not meant to be reached over the internet.
     Reserved,
@@ -50,7 +51,8 @@ impl Special {
         }
     }
 
-    /// The class of some address of a network that is not on the public internet; none if all of its addresses are.
+    /// The class of some address of a network that is not on the public internet; none if all of
+    /// its addresses are.
     pub fn within(network: &IpNet) -> Option<Special> {
         match network {
             IpNet::V4(network) => within_v4(network),
@@ -78,7 +80,8 @@ impl fmt::Display for Special {
     }
 }
 
-/// The metadata services that are not found by their range alone: EC2 and most others, Azure's, Alibaba's, Oracle's.
+/// The metadata services that are not found by their range alone: EC2 and most others, Azure's,
+/// Alibaba's, Oracle's.
 const METADATA_V4: [Ipv4Addr; 4] = [
     Ipv4Addr::new(169, 254, 169, 254),
     Ipv4Addr::new(168, 63, 129, 16),
@@ -189,8 +192,8 @@ fn within_v6(network: &Ipv6Net) -> Option<Special> {
     }
 }
 
-/// The IPv4 address that a translator would take out of an IPv6 one. A grant of the translator's prefix alone does
-/// not reach what lies behind it.
+/// The IPv4 address that a translator would take out of an IPv6 one. A grant of the translator's
+/// prefix alone does not reach what lies behind it.
 pub fn translated(address: IpAddr) -> Option<Ipv4Addr> {
     let IpAddr::V6(address) = address.to_canonical() else { return None };
     let s = address.segments();

@@ -11,7 +11,8 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 
-/// Bodies up to this many bytes are charged to no account: their senders and readers are bounded in number.
+/// Bodies up to this many bytes are charged to no account: their senders and readers are bounded in
+/// number.
 pub const FREE_BYTES: u64 = 16 * 1024;
 
 /// A request's body that streams, trailers included.
@@ -52,8 +53,8 @@ pub enum BodyError {
     Gone,
 }
 
-/// Why a response's body ended before its end. The connection, or the HTTP/2 stream, is then cut, so that the client
-/// does not take what it has for the whole.
+/// Why a response's body ended before its end. The connection, or the HTTP/2 stream, is then cut,
+/// so that the client does not take what it has for the whole.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the function's response was cut short: {0}")]
 pub struct CutShort(pub String);
@@ -88,7 +89,8 @@ impl Body {
         Body::Full(bytes.into())
     }
 
-    /// All of it, and what goes when the last of it was written or given up: its part of an account.
+    /// All of it, and what goes when the last of it was written or given up: its part of an
+    /// account.
     pub fn held(bytes: Bytes, part: Lease) -> Body {
         Body::Full(Bytes::from_owner(HeldBytes { bytes, _part: part }))
     }

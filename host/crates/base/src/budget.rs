@@ -6,8 +6,9 @@
 //!     +-- Share              -- Lease
 //! ```
 //!
-//! Where a budget has more than one share, a share may take another unit while it holds less than [`THRESHOLD`] times the amount that is
-//! free, times its weight. The first tenant gets four fifths at most, the next one four fifths of the rest, and some is always left for another
+//! Where a budget has more than one share, a share may take another unit while it holds less than
+//! [`THRESHOLD`] times the amount that is free, times its weight. The first tenant gets four fifths
+//! at most, the next one four fifths of the rest, and some is always left for another
 //! (dynamic thresholds: Choudhury and Hahne, IEEE/ACM Transactions on Networking, 1998).
 
 use crate::{
@@ -102,7 +103,8 @@ impl Share {
     /// There is no room: nothing changes.
     #[inline]
     pub fn take(&self, amount: u64) -> Result<(), Exhausted> {
-        // Read once: threads of one tenant that take at the same moment may bring its share over the threshold by what they take.
+        // Read once: threads of one tenant that take at the same moment may bring its share over
+        // the threshold by what they take.
         let room = self.room();
         let more = |used: u64| room.fits(used, amount).then(|| used + amount);
         self.budget.used.fetch_update(SeqCst, SeqCst, more).map_err(|_| Exhausted)?;
@@ -134,7 +136,8 @@ struct ShareFacts {
 }
 
 impl ShareFacts {
-    /// Whether an amount may be taken unit by unit, each while the share holds less than its threshold, with so much of the budget in use.
+    /// Whether an amount may be taken unit by unit, each while the share holds less than its
+    /// threshold, with so much of the budget in use.
     #[inline]
     fn fits(&self, used: u64, amount: u64) -> bool {
         let Some(free) = self.capacity.checked_sub(used) else { return false };
@@ -235,8 +238,8 @@ mod tests {
     }
 
     proptest! {
-        /// Any order of taking and giving back: never more than there is, always something for a share that has nothing, and in
-        /// the end nothing is held.
+        /// Any order of taking and giving back: never more than there is, always something for a
+        /// share that has nothing, and in the end nothing is held.
         #[test]
         fn there_is_always_something_left(steps in vec((0_usize..4, 0_u64..5000, any::<bool>()), 1..300)) {
             let budget = Budget::new(10_000);

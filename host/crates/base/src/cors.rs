@@ -6,14 +6,15 @@ use http::{HeaderName, Method};
 
 use crate::{HostPattern, InvalidHost};
 
-/// Cross-origin resource sharing of one function. The host answers preflight requests by it, and the function sees
-/// none of them.
+/// Cross-origin resource sharing of one function. The host answers preflight requests by it, and
+/// the function sees none of them.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Cors {
     /// The origins whose pages may call.
     pub origins: Origins,
-    /// The methods that they may use. `GET`, `HEAD` and `POST` where the manifest names none: those that browsers allow
-    /// without asking, as long as nothing else about the request has to be asked for.
+    /// The methods that they may use. `GET`, `HEAD` and `POST` where the manifest names none:
+    /// those that browsers allow without asking, as long as nothing else about the request has
+    /// to be asked for.
     #[serde(with = "crate::text_form::list")]
     pub methods: Vec<Method>,
     /// The request headers that they may send, beyond those that browsers allow without asking.
@@ -22,7 +23,8 @@ pub struct Cors {
     pub expose: Headers,
     /// Whether browsers send cookies and authorization along. Never true for [`Origins::Any`].
     pub credentials: bool,
-    /// How long a browser may remember the answer to a preflight request, in seconds; `None` leaves it to the browser.
+    /// How long a browser may remember the answer to a preflight request, in seconds; `None`
+    /// leaves it to the browser.
     pub max_age: Option<Duration>,
 }
 
@@ -91,8 +93,8 @@ impl OriginScheme {
 }
 
 impl Origin {
-    /// Whether an `origin` header's value is this one. Browsers write it in lower case and leave out the scheme's
-    /// own port.
+    /// Whether an `origin` header's value is this one. Browsers write it in lower case and leave
+    /// out the scheme's own port.
     pub fn matches(&self, origin: &str) -> bool {
         let Some(rest) =
             origin.strip_prefix(self.scheme.as_str()).and_then(|rest| rest.strip_prefix("://"))

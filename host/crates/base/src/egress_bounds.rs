@@ -9,17 +9,18 @@ use crate::{
     address::{Special, translated},
 };
 
-/// How far the grants of a tenant's manifests may lead. An app that asks for more is refused, and each connection is
-/// looked at again when it is made.
+/// How far the grants of a tenant's manifests may lead. An app that asks for more is refused, and
+/// each connection is looked at again when it is made.
 ///
 /// The default is that of a host file that says nothing: every host on the public internet, and no
 /// [special](Special) address.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct EgressBounds {
-    /// The special addresses that may be reached: loopback, private, link-local and so on. Keys: `egress.networks`, and the
-    /// tenant's own on top of it. Default none.
+    /// The special addresses that may be reached: loopback, private, link-local and so on. Keys:
+    /// `egress.networks`, and the tenant's own on top of it. Default none.
     pub networks: Vec<IpNet>,
-    /// The hosts that grants may name. Key: `egress.hosts` of the tenant. `None`, the default, is every host.
+    /// The hosts that grants may name. Key: `egress.hosts` of the tenant. `None`, the default, is
+    /// every host.
     pub hosts: Option<Vec<GrantHost>>,
 }
 
@@ -41,8 +42,8 @@ impl EgressBounds {
         EgressBounds { networks: networks.collect(), hosts: None }
     }
 
-    /// Why an address must not be reached; none if it may be. An address that a translator leads elsewhere has to be allowed at
-    /// both ends.
+    /// Why an address must not be reached; none if it may be. An address that a translator leads
+    /// elsewhere has to be allowed at both ends.
     pub fn refuses(&self, address: IpAddr) -> Option<OutOfBounds> {
         let refused = |address: IpAddr| {
             let address = address.to_canonical();

@@ -1,4 +1,5 @@
-//! The event loops: threads that each run the connections they were given, and nothing that takes long.
+//! The event loops: threads that each run the connections they were given, and nothing that takes
+//! long.
 //!
 //! ```text
 //!   connection ──> event loop, one per core: reads, runs the guest, writes; nothing is handed between threads
@@ -8,9 +9,11 @@
 //!                  compute threads, which take work from each other
 //! ```
 //!
-//! An invocation that is over within a tick, as nearly all are, wakes no other thread. A longer one is in the way of no other: its task
-//! moves to the compute threads in the middle of its computation, and moves back when it waits. A guest that had just begun when the
-//! tick came has another tick before it moves. A guest calls [`computing`] from inside a poll to say that it computes.
+//! An invocation that is over within a tick, as nearly all are, wakes no other thread. A longer one
+//! is in the way of no other: its task moves to the compute threads in the middle of its
+//! computation, and moves back when it waits. A guest that had just begun when the tick came has
+//! another tick before it moves. A guest calls [`computing`] from inside a poll to say that it
+//! computes.
 
 use std::{
     cell::{Cell, RefCell},
@@ -69,15 +72,18 @@ thread_local! {
     static COMPUTING: Cell<Option<Duration>> = const { Cell::new(None) };
 }
 
-/// The time after which a computing task is moved: half of a tick, which is the time between two moments at which it can be moved.
+/// The time after which a computing task is moved: half of a tick, which is the time between two
+/// moments at which it can be moved.
 pub const LONG: Duration = Duration::from_micros(500);
 
-/// Notes that the polled task is in the middle of a computation, and has used the thread for `time`.
+/// Notes that the polled task is in the middle of a computation, and has used the thread for
+/// `time`.
 pub fn computing(time: Duration) {
     COMPUTING.set(Some(time));
 }
 
-/// The event loop that this thread is, if it is one. To wake a task on another loop costs a system call.
+/// The event loop that this thread is, if it is one. To wake a task on another loop costs a system
+/// call.
 pub fn here() -> Option<usize> {
     HOME.with_borrow(|home| home.as_ref().map(|home| home.index))
 }
@@ -190,18 +196,20 @@ impl EventLoop {
     }
 }
 
-/// Tasks between two looks at sockets and timers. Each may run a guest for a tick and more, and no new request is seen meanwhile.
+/// Tasks between two looks at sockets and timers. Each may run a guest for a tick and more, and no
+/// new request is seen meanwhile.
 const EVENT_INTERVAL: u32 = 16;
 
-/// Tasks for each one that another thread has woken. A task that comes back from where it computed has done most of its work; with
-/// tokio's default it would stand behind 30 tasks that begin.
+/// Tasks for each one that another thread has woken. A task that comes back from where it computed
+/// has done most of its work; with tokio's default it would stand behind 30 tasks that begin.
 const REMOTE_INTERVAL: u32 = 2;
 
-/// The time after which an event loop wakes up in any case. A deadline after that time costs no system call.
+/// The time after which an event loop wakes up in any case. A deadline after that time costs no
+/// system call.
 const BEAT: Duration = Duration::from_millis(500);
 
-/// Tokio writes to a descriptor to wake a loop for each timer that ends before all other timers. Without a timer that is every new one;
-/// beside this timer, it is those that end soon.
+/// Tokio writes to a descriptor to wake a loop for each timer that ends before all other timers.
+/// Without a timer that is every new one; beside this timer, it is those that end soon.
 pub async fn beat() -> Infallible {
     loop {
         tokio::time::sleep(BEAT).await;
@@ -224,7 +232,8 @@ impl Drop for Counted {
     }
 }
 
-/// A task that moves to where it computes, and back. It is polled at once where it arrives, so that it misses no event.
+/// A task that moves to where it computes, and back. It is polled at once where it arrives, so that
+/// it misses no event.
 struct Roaming {
     /// None: it was moved.
     task: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
@@ -279,8 +288,8 @@ impl<T> Task<T> {
     }
 }
 
-/// Spawns a task beside the calling task: on its event loop, or where the calling task computes. Elsewhere the task goes to the
-/// caller's runtime.
+/// Spawns a task beside the calling task: on its event loop, or where the calling task computes.
+/// Elsewhere the task goes to the caller's runtime.
 pub fn spawn<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> Task<T> {
     let (send, result) = oneshot::channel();
     let (abort, registration) = AbortHandle::new_pair();
@@ -353,7 +362,8 @@ mod tests {
         let threads: Vec<String> = threads.iter().collect();
         let at_home: Vec<bool> =
             threads.iter().map(|name| name.starts_with("lacewing-io")).collect();
-        // The first tick, the second, the end of the computation, and what came after it had waited.
+        // The first tick, the second, the end of the computation, and what came after it had
+        // waited.
         assert_eq!(at_home, [true, false, false, true], "{threads:?}");
     }
 

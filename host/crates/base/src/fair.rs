@@ -1,9 +1,10 @@
-//! Fair queues: waiting entries are grouped in *flows*, and flows are served in proportion to their weights, whatever the number of
-//! entries in each.
+//! Fair queues: waiting entries are grouped in *flows*, and flows are served in proportion to their
+//! weights, whatever the number of entries in each.
 //!
-//! Start-time fair queueing (Goyal, Vin, Cheng: "Start-time Fair Queueing", SIGCOMM 1996) with costs that are known only
-//! afterwards, as in stride scheduling: a flow's *tag* is what it was given so far, divided by its weight; the flow with the
-//! lowest tag is served next, and its tag goes up by the cost of that service. A flow that had nothing waiting begins at the tag of the
+//! Start-time fair queueing (Goyal, Vin, Cheng: "Start-time Fair Queueing", SIGCOMM 1996) with
+//! costs that are known only afterwards, as in stride scheduling: a flow's *tag* is what it was
+//! given so far, divided by its weight; the flow with the lowest tag is served next, and its tag
+//! goes up by the cost of that service. A flow that had nothing waiting begins at the tag of the
 //! flow that was served last, so that no flow saves up for later.
 //!
 //! ```text
@@ -21,12 +22,12 @@ use crate::sync::{
     atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
 };
 
-/// The addition of one unit of cost to the tag of a flow of weight 1: enough to tell weights up to a thousand apart, and little enough
-/// that centuries of microseconds fit.
+/// The addition of one unit of cost to the tag of a flow of weight 1: enough to tell weights up to
+/// a thousand apart, and little enough that centuries of microseconds fit.
 const SCALE: u64 = 1 << 10;
 
-/// A tenant's part of each resource that there is not enough of, in proportion to the weights of others. Clones share it, so that one
-/// change holds for all budgets and queues.
+/// A tenant's part of each resource that there is not enough of, in proportion to the weights of
+/// others. Clones share it, so that one change holds for all budgets and queues.
 #[derive(Clone, Debug)]
 pub struct Weight(Arc<AtomicU32>);
 
@@ -48,11 +49,13 @@ impl Weight {
     }
 }
 
-/// The part that one holder has of something, in proportion to its weight. The holder of the largest gives up first.
+/// The part that one holder has of something, in proportion to its weight. The holder of the
+/// largest gives up first.
 ///
-/// Where the holder of the largest portion gives up one whenever there are more than `all`, no holder loses anything that has
-/// no more than `all` times its part of the weights: while all are too many, some other portion is larger than that. That is
-/// the rule of longest queue drop (Suter, Lakshman, Stiliadis, Choudhury: "Design Considerations for Supporting TCP with
+/// Where the holder of the largest portion gives up one whenever there are more than `all`, no
+/// holder loses anything that has no more than `all` times its part of the weights: while all are
+/// too many, some other portion is larger than that. That is the rule of longest queue drop (Suter,
+/// Lakshman, Stiliadis, Choudhury: "Design Considerations for Supporting TCP with
 /// Per-flow Queueing", INFOCOM 1998), with weights.
 #[derive(Clone, Copy, Debug)]
 pub struct Portion {
@@ -129,7 +132,8 @@ pub struct FairQueue<T> {
     len: usize,
 }
 
-/// The waiting entries of one flow, in the order of their arrival. Never empty while the flow is in the queue.
+/// The waiting entries of one flow, in the order of their arrival. Never empty while the flow is in
+/// the queue.
 #[derive(Debug)]
 struct Backlog<T> {
     flow: Arc<Flow>,
@@ -183,7 +187,8 @@ impl<T> FairQueue<T> {
         Some(item)
     }
 
-    /// Takes out the next entry: of the flows in the order of their tags, the first one whose first entry `may` be served.
+    /// Takes out the next entry: of the flows in the order of their tags, the first one whose first
+    /// entry `may` be served.
     pub fn next(&mut self, mut may: impl FnMut(&T) -> bool) -> Option<(Arc<Flow>, T)> {
         let mut first_may = |id: u64| self.flows[&id].waiting.first().is_some_and(&mut may);
         let (tag, id) = self.order.iter().copied().find(|(_, id)| first_may(*id))?;
@@ -195,7 +200,8 @@ impl<T> FairQueue<T> {
         Some((flow, item))
     }
 
-    /// Notes that a flow was served without a wait: as if an entry had waited, and been served at once.
+    /// Notes that a flow was served without a wait: as if an entry had waited, and been served at
+    /// once.
     pub fn pass(&mut self, flow: &Flow) {
         if !self.flows.contains_key(&flow.id) {
             flow.tag.fetch_max(self.now, Relaxed);
@@ -342,7 +348,8 @@ mod tests {
     }
 
     proptest! {
-        /// Flows that always have somebody waiting get shares that stand as their weights do, whatever one serving costs.
+        /// Flows that always have somebody waiting get shares that stand as their weights do,
+        /// whatever one serving costs.
         #[test]
         fn shares_converge_to_weights(
             weights in vec(1_u32..8, 2..6),
@@ -373,7 +380,8 @@ mod tests {
             }
         }
 
-        /// No flow starves: an entry that waits is served before the others have had more than their share and one serving each.
+        /// No flow starves: an entry that waits is served before the others have had more than
+        /// their share and one serving each.
         #[test]
         fn no_flow_starves(weights in vec(1_u32..100, 1..10), cost in 1_u64..1000) {
             let mut queue = FairQueue::default();
@@ -398,7 +406,8 @@ mod tests {
             prop_assert!(turns <= most, "{turns} turns, at most {most}");
         }
 
-        /// An entry that was pushed comes out once, by being served or by being removed; and the queue knows how many there are.
+        /// An entry that was pushed comes out once, by being served or by being removed; and the
+        /// queue knows how many there are.
         #[test]
         fn nothing_is_lost(steps in vec(step(4), 1..200)) {
             let shares: Vec<_> = (1..5).map(flow).collect();
@@ -430,7 +439,8 @@ mod tests {
             prop_assert_eq!(queue.order.len(), queue.flows.len());
         }
 
-        /// An entry that leaves without having been served costs the others nothing: they are served as if it had never come.
+        /// An entry that leaves without having been served costs the others nothing: they are
+        /// served as if it had never come.
         #[test]
         fn a_removed_entry_leaves_the_queue_intact(
             weights in vec(1_u32..8, 2..5),

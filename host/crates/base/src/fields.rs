@@ -23,7 +23,8 @@ impl Direction {
     fn keeps(self, name: &HeaderName, headers: &HeaderMap) -> bool {
         match (self, name) {
             (Direction::Request, &header::TE) => asks_for_trailers(headers),
-            // A response needs the name for its trailers to be sent; in a request it promises what a guest sees anyway.
+            // A response needs the name for its trailers to be sent; in a request it promises what
+            // a guest sees anyway.
             (Direction::Response | Direction::OutboundResponse, &header::TRAILER) => true,
             // Another host may speak of itself.
             (Direction::OutboundResponse, name) => is_own(name),
@@ -32,8 +33,9 @@ impl Direction {
     }
 }
 
-/// Removes what concerns one connection only (RFC 9110, section 7.6.1, and what older clients use), and what begins
-/// with our prefix. Looks at each name once, and allocates only where there is something unusual to remove.
+/// Removes what concerns one connection only (RFC 9110, section 7.6.1, and what older clients use),
+/// and what begins with our prefix. Looks at each name once, and allocates only where there is
+/// something unusual to remove.
 pub fn strip(headers: &mut HeaderMap, direction: Direction) {
     let mut unwanted: Vec<HeaderName> = Vec::new();
     let mut has_connection = false;

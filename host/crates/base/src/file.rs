@@ -8,11 +8,12 @@ use serde::{Deserialize, Serialize};
 
 pub use open::{Located, OpenError, Opened, Reach, plain};
 
-/// The identity of a file's contents, as far as the system tells without reading them: where they are, how long they are,
-/// and when they were last written or renamed.
+/// The identity of a file's contents, as far as the system tells without reading them: where they
+/// are, how long they are, and when they were last written or renamed.
 ///
-/// Two equal stamps mean the same contents if the stamp [is settled](Stamp::is_settled): a file that is written into twice within
-/// one tick of the file system's clock has the same stamp both times.
+/// Two equal stamps mean the same contents if the stamp [is settled](Stamp::is_settled): a file
+/// that is written into twice within one tick of the file system's clock has the same stamp both
+/// times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Stamp {
     device: u64,
@@ -61,12 +62,14 @@ impl Stamp {
         self.bytes
     }
 
-    /// Whether nothing was written into the file between this stamp and another one of it. Renaming it is no writing.
+    /// Whether nothing was written into the file between this stamp and another one of it. Renaming
+    /// it is no writing.
     pub fn has_contents_of(&self, other: &Stamp) -> bool {
         (self.bytes, self.modified_ns) == (other.bytes, other.modified_ns)
     }
 
-    /// Whether the file had this stamp for long enough before `moment` that a change at or after it gives another one.
+    /// Whether the file had this stamp for long enough before `moment` that a change at or after it
+    /// gives another one.
     pub fn is_settled(&self, moment: SystemTime) -> bool {
         self.modified_ns.max(self.changed_ns).saturating_add(TICK_NS) < since_epoch_ns(moment)
     }

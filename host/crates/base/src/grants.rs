@@ -11,15 +11,15 @@ use crate::{HostPattern, InvalidHost};
 pub struct Grants {
     /// Where outbound HTTP may go.
     pub http: Vec<HttpGrant>,
-    /// The private, loopback, link-local and otherwise special addresses that a granted *name* may resolve to, as far as the
-    /// operator lets the tenant reach them.
+    /// The private, loopback, link-local and otherwise special addresses that a granted *name* may
+    /// resolve to, as far as the operator lets the tenant reach them.
     /// Without bits after the prefix.
     pub networks: Vec<IpNet>,
 }
 
 impl Grants {
-    /// The grant, if any, for a request to a scheme (`http` or `https`), a host (in lower case, IPv6 addresses in
-    /// brackets) and a port.
+    /// The grant, if any, for a request to a scheme (`http` or `https`), a host (in lower case,
+    /// IPv6 addresses in brackets) and a port.
     pub fn http_grant(&self, scheme: &str, host: &str, port: u16) -> Option<&HttpGrant> {
         // One that names the address comes first, because it reaches what the others may not.
         let allows = |grant: &&HttpGrant| grant.allows(scheme, host, port);
@@ -31,8 +31,8 @@ impl Grants {
         by_address.or_else(|| self.http.iter().find(allows))
     }
 
-    /// Whether a special address, one that is not on the public internet, may be connected to under `grant`: if a
-    /// granted network holds it, or the grant names that very address.
+    /// Whether a special address, one that is not on the public internet, may be connected to under
+    /// `grant`: if a granted network holds it, or the grant names that very address.
     pub fn reaches(&self, grant: &HttpGrant, address: IpAddr) -> bool {
         let address = address.to_canonical();
         grant.host == GrantHost::Address(address)
@@ -40,8 +40,8 @@ impl Grants {
     }
 }
 
-/// One allowed destination of outbound HTTP, as in `https://api.example.com`, `https://*.example.com`,
-/// `*://example.com`, `http://127.0.0.1:9000`, `http://example.com:*`.
+/// One allowed destination of outbound HTTP, as in `https://api.example.com`,
+/// `https://*.example.com`, `*://example.com`, `http://127.0.0.1:9000`, `http://example.com:*`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HttpGrant {
     /// The scheme.
@@ -53,7 +53,8 @@ pub struct HttpGrant {
 }
 
 impl HttpGrant {
-    /// Whether it is for a scheme (`http` or `https`), a host (in lower case, IPv6 addresses in brackets) and a port.
+    /// Whether it is for a scheme (`http` or `https`), a host (in lower case, IPv6 addresses in
+    /// brackets) and a port.
     pub fn allows(&self, scheme: &str, host: &str, port: u16) -> bool {
         let scheme_allowed = match self.scheme {
             GrantScheme::Http => scheme == "http",
@@ -103,10 +104,11 @@ pub enum GrantScheme {
 /// The host of an [`HttpGrant`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum GrantHost {
-    /// An address, which is reached even if it is private or loopback, as far as the operator lets the tenant. In canonical form:
-    /// no IPv4 in IPv6.
+    /// An address, which is reached even if it is private or loopback, as far as the operator lets
+    /// the tenant. In canonical form: no IPv4 in IPv6.
     Address(IpAddr),
-    /// A name or a pattern of names; where it resolves to a special address, [`Grants::networks`] decides.
+    /// A name or a pattern of names; where it resolves to a special address, [`Grants::networks`]
+    /// decides.
     Name(HostPattern),
 }
 

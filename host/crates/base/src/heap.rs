@@ -1,4 +1,5 @@
-//! Heap accounts: every block of the heap is charged to the account in whose scope it was allocated.
+//! Heap accounts: every block of the heap is charged to the account in whose scope it was
+//! allocated.
 //!
 //! ```text
 //!   HeapAccount (a sandbox's, a connection's)
@@ -8,12 +9,13 @@
 //!   free  ->   counter - size        on any thread, in any scope, after the account was closed
 //! ```
 //!
-//! A list of the types that a stranger can make the host hold is never complete. The allocator sees all of them. A block is
-//! credited to the account that paid for it, wherever it is freed, so that a body which one task makes and another one drops
-//! leaves no trace in either account.
+//! A list of the types that a stranger can make the host hold is never complete. The allocator sees
+//! all of them. A block is credited to the account that paid for it, wherever it is freed, so that
+//! a body which one task makes and another one drops leaves no trace in either account.
 //!
-//! A closed account may still have blocks: a response that its client has not read, a line that the log has not written. They
-//! stay charged to the account's tenant. [`HeapAccount::open`] looks at a few closed accounts each time, and settles them.
+//! A closed account may still have blocks: a response that its client has not read, a line that the
+//! log has not written. They stay charged to the account's tenant. [`HeapAccount::open`] looks at a
+//! few closed accounts each time, and settles them.
 //!
 //! The program has to install [`ChargingAllocator`]; [`is_charged`] tells whether it has.
 
@@ -72,7 +74,8 @@ impl CalledIn {
     }
 }
 
-/// All counters, and those that no account uses. They are never freed: a block may point at its counter for as long as the block lives.
+/// All counters, and those that no account uses. They are never freed: a block may point at its
+/// counter for as long as the block lives.
 #[derive(Debug)]
 struct Counters {
     all: Vec<&'static Counter>,
@@ -83,7 +86,8 @@ struct Counters {
 static COUNTERS: Mutex<Counters> =
     Mutex::new(Counters { all: Vec::new(), free: Vec::new(), closed: VecDeque::new() });
 
-/// Closed accounts that each opening looks at. Two per opening are more than one account that closes per opening.
+/// Closed accounts that each opening looks at. Two per opening are more than one account that
+/// closes per opening.
 const SETTLED_PER_OPENING: usize = 2;
 
 fn counters() -> MutexGuard<'static, Counters> {
@@ -110,8 +114,8 @@ impl HeapAccount {
         Entered { outer, _not_send: std::marker::PhantomData }
     }
 
-    /// Bytes in use, with the allocator's own word for each block, each block rounded up to 16 bytes. Bytes that other threads
-    /// count at this moment may be missing.
+    /// Bytes in use, with the allocator's own word for each block, each block rounded up to 16
+    /// bytes. Bytes that other threads count at this moment may be missing.
     pub fn bytes(&self) -> usize {
         allocator::settle();
         self.counter.bytes()
@@ -122,13 +126,15 @@ impl HeapAccount {
         self.counter.is_called_in.load(Relaxed)
     }
 
-    /// The same, for an owner that waits: the task is woken once that changes. Only the last task that asks is woken.
+    /// The same, for an owner that waits: the task is woken once that changes. Only the last task
+    /// that asks is woken.
     pub fn is_called_in_or_wakes(&self, task: &Waker) -> bool {
         self.counter.closer.register(task);
         self.is_called_in()
     }
 
-    /// Closes the account. Blocks that are still in use are charged to `charged` until they are freed.
+    /// Closes the account. Blocks that are still in use are charged to `charged` until they are
+    /// freed.
     pub fn close(self, charged: impl FnOnce(u64) -> Option<Lease>) {
         let counter = self.counter;
         // A waker that is dropped may free blocks, and run any code: not under the lock.
@@ -170,7 +176,8 @@ impl Counters {
         }
     }
 
-    /// Looks at some closed accounts: charges for what is still in use, and frees those without blocks.
+    /// Looks at some closed accounts: charges for what is still in use, and frees those without
+    /// blocks.
     fn settle(&mut self, count: usize) {
         for _ in 0..count.min(self.closed.len()) {
             let Some(mut closed) = self.closed.pop_front() else { return };
@@ -187,7 +194,8 @@ impl Counters {
     }
 }
 
-/// Settles up to `count` closed accounts. For a tenant that is about to be refused: what they are charged may be free by now.
+/// Settles up to `count` closed accounts. For a tenant that is about to be refused: what they are
+/// charged may be free by now.
 pub fn settle(count: usize) {
     allocator::settle();
     counters().settle(count);
@@ -199,10 +207,12 @@ pub fn host_bytes() -> usize {
     allocator::host_bytes()
 }
 
-/// Calls in the open account with the most blocks, of those that are not called in yet, and gives it.
+/// Calls in the open account with the most blocks, of those that are not called in yet, and gives
+/// it.
 ///
-/// Each block that is left may keep a page of the allocator from being given back, however small the block is. The owner of the
-/// account has to close it: [`HeapAccount::is_called_in`] tells, and [`HeapAccount::is_called_in_or_wakes`] wakes the owner.
+/// Each block that is left may keep a page of the allocator from being given back, however small
+/// the block is. The owner of the account has to close it: [`HeapAccount::is_called_in`] tells, and
+/// [`HeapAccount::is_called_in_or_wakes`] wakes the owner.
 pub fn call_in_largest() -> Option<CalledIn> {
     let counters = counters();
     let open = counters
@@ -359,7 +369,8 @@ mod tests {
     }
 
     proptest! {
-        /// Blocks that are made, grown and freed in any scope: each account has exactly what its own blocks take.
+        /// Blocks that are made, grown and freed in any scope: each account has exactly what its
+        /// own blocks take.
         #[test]
         fn accounts_are_exact(steps in vec((0_usize..3, 0_usize..3, 0_usize..8, 0_usize..3000), 1..200)) {
             let accounts = [HeapAccount::open(), HeapAccount::open(), HeapAccount::open()];

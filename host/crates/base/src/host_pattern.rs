@@ -14,10 +14,11 @@ pub const MAX_HOST_BYTES: usize = 253;
 /// The host names of a pattern. Host names are in lower case and without a port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum HostPattern {
-    /// `api.example.com`, or an address: `127.0.0.1`, `[::1]`. An IPv6 address is in its shortest form (RFC 5952).
+    /// `api.example.com`, or an address: `127.0.0.1`, `[::1]`. An IPv6 address is in its shortest
+    /// form (RFC 5952).
     Exact(Arc<str>),
-    /// `*.example.com`: every name below `example.com` at any depth, but not `example.com` itself. Holds what
-    /// follows the star: `.example.com`.
+    /// `*.example.com`: every name below `example.com` at any depth, but not `example.com` itself.
+    /// Holds what follows the star: `.example.com`.
     Below(Arc<str>),
     /// `*`: every name.
     Any,
@@ -124,8 +125,8 @@ fn check_host(host: &str) -> Result<Cow<'_, str>, &'static str> {
     check_name(host).map(|()| host.into())
 }
 
-/// An IPv6 address in brackets, in its shortest form: two spellings of an address are one host. `None` if it is none.
-/// Allocates only where it is written in another form.
+/// An IPv6 address in brackets, in its shortest form: two spellings of an address are one host.
+/// `None` if it is none. Allocates only where it is written in another form.
 pub fn canonical_literal(host: &str) -> Option<Cow<'_, str>> {
     let inner = host.strip_prefix('[')?.strip_suffix(']')?;
     let address = inner.parse::<Ipv6Addr>().ok()?;

@@ -1,7 +1,8 @@
 //! The limits of an invocation.
 //!
-//! Every limit has a default, is set per function in the manifest, and is capped by the tenant's and the
-//! host's caps. Each field has its unit, its default, the party that is charged, and the outcome.
+//! Every limit has a default, is set per function in the manifest, and is capped by the tenant's
+//! and the host's caps. Each field has its unit, its default, the party that is charged, and the
+//! outcome.
 
 use std::{fmt, ops::RangeInclusive, time::Duration};
 
@@ -11,19 +12,20 @@ const MIB: u64 = 1024 * KIB;
 /// The limits of one revision.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Limits {
-    /// Bytes of linear memory of one sandbox, over all its memories. Manifest: `memory_mib`. Default 64 MiB.
-    /// A growth over it is refused to the guest; a guest that does not survive that ends as `memory_exceeded`.
+    /// Bytes of linear memory of one sandbox, over all its memories. Manifest: `memory_mib`.
+    /// Default 64 MiB. A growth over it is refused to the guest; a guest that does not survive
+    /// that ends as `memory_exceeded`.
     pub memory_bytes: u64,
     /// Time spent running the guest. Manifest: `cpu_ms`. Default 1 s. `cpu_exceeded`.
     pub cpu: Duration,
     /// Wall time from admission to the end of the response. Manifest: `deadline_ms`. Default 30 s.
     /// `deadline_exceeded`.
     pub deadline: Duration,
-    /// Time spent running the function's init, if it has one, when a revision is made. Manifest: `init_cpu_ms`. Default
-    /// 10 s, and ten times that of wall time. The deploy is refused.
+    /// Time spent running the function's init, if it has one, when a revision is made. Manifest:
+    /// `init_cpu_ms`. Default 10 s, and ten times that of wall time. The deploy is refused.
     pub init_cpu: Duration,
-    /// Deterministic fuel units; `Some` compiles the revision in the metered profile. Manifest: `fuel`.
-    /// Default none. `fuel_exhausted`.
+    /// Deterministic fuel units; `Some` compiles the revision in the metered profile. Manifest:
+    /// `fuel`. Default none. `fuel_exhausted`.
     pub fuel: Option<u64>,
     /// Elements of one table. Manifest: `table_elements`. Default 20,000. `memory_exceeded`.
     pub table_elements: u64,
@@ -31,44 +33,49 @@ pub struct Limits {
     pub instances: u32,
     /// Linear memories in one sandbox. Manifest: `memories`. Default 8. Refused at deploy.
     pub memories: u32,
-    /// Bytes of a request's body. Manifest: `request_body_kib`. Default 6 MiB where the body is buffered
-    /// (lean path), 4 GiB where it streams. `bad_request` (413).
+    /// Bytes of a request's body. Manifest: `request_body_kib`. Default 6 MiB where the body is
+    /// buffered (lean path), 4 GiB where it streams. `bad_request` (413).
     pub request_body_bytes: Option<u64>,
-    /// Bytes of a response's body. Manifest: `response_body_kib`. Default as for requests. `bad_response`.
+    /// Bytes of a response's body. Manifest: `response_body_kib`. Default as for requests.
+    /// `bad_response`.
     pub response_body_bytes: Option<u64>,
     /// Header fields of a request, and of a response. Manifest: `headers`. Default 100.
     /// `bad_request` (431), `bad_response`.
     pub headers: u32,
-    /// Bytes of names and values of a request's header fields, and of a response's. Manifest: `header_kib`.
-    /// Default 32 KiB. `bad_request` (431), `bad_response`.
+    /// Bytes of names and values of a request's header fields, and of a response's. Manifest:
+    /// `header_kib`. Default 32 KiB. `bad_request` (431), `bad_response`.
     pub header_bytes: u32,
-    /// Bytes of log lines that one invocation may emit. Manifest: `log_kib`. Default 64 KiB. Lines over it are
-    /// dropped, and the last line says so; the invocation goes on.
+    /// Bytes of log lines that one invocation may emit. Manifest: `log_kib`. Default 64 KiB. Lines
+    /// over it are dropped, and the last line says so; the invocation goes on.
     pub log_bytes: u64,
     /// Invocations of this function at once. Manifest: `concurrency`. Default 256. `throttled`.
     pub concurrency: u32,
-    /// Invocations of this function in a second, with a burst of the same size. Manifest: `rate_per_s`.
-    /// Default none. `throttled`.
+    /// Invocations of this function in a second, with a burst of the same size. Manifest:
+    /// `rate_per_s`. Default none. `throttled`.
     pub rate_per_s: Option<u32>,
-    /// Sandboxes that are kept instantiated and unused, for the next invocations. Manifest: `provisioned`. Default 0. They take
-    /// the host's slots for these, a quarter of `max_sandboxes` for all functions together; where none is left there are fewer.
+    /// Sandboxes that are kept instantiated and unused, for the next invocations. Manifest:
+    /// `provisioned`. Default 0. They take the host's slots for these, a quarter of
+    /// `max_sandboxes` for all functions together; where none is left there are fewer.
     pub provisioned: u32,
-    /// Invocations that one instance may serve, several of them at once where its component can. Manifest: `reuse`. Default 1: each has
-    /// a sandbox of its own. For components of wasi:http only; refused at deploy for others.
+    /// Invocations that one instance may serve, several of them at once where its component can.
+    /// Manifest: `reuse`. Default 1: each has a sandbox of its own. For components of
+    /// wasi:http only; refused at deploy for others.
     pub reuse: u32,
-    /// Resource handles (requests, bodies, timers, ...) that one sandbox holds at once. Manifest: `handles`.
-    /// Default 100,000: some runtimes keep one for each piece of a body that they read. The memory behind handles counts
-    /// as the guest's. The hostcall that goes over it traps.
+    /// Resource handles (requests, bodies, timers, ...) that one sandbox holds at once. Manifest:
+    /// `handles`. Default 100,000: some runtimes keep one for each piece of a body that they
+    /// read. The memory behind handles counts as the guest's. The hostcall that goes over it
+    /// traps.
     pub handles: u32,
     /// Random bytes in one hostcall. Manifest: `random_kib`. Default 64 KiB. The hostcall traps.
     pub random_bytes: u64,
-    /// Outbound requests open at once in one invocation. Manifest: `outbound_concurrency`. Default 16. The
-    /// next one waits.
+    /// Outbound requests open at once in one invocation. Manifest: `outbound_concurrency`. Default
+    /// 16. The next one waits.
     pub outbound_concurrency: u32,
-    /// Outbound requests in one invocation. Manifest: `outbound_requests`. Default 64. The hostcall fails.
+    /// Outbound requests in one invocation. Manifest: `outbound_requests`. Default 64. The
+    /// hostcall fails.
     pub outbound_requests: u32,
-    /// Bytes sent and received by outbound requests in one invocation. Manifest: `egress_kib`. Default 64 MiB. The
-    /// stream fails.
+    /// Bytes sent and received by outbound requests in one invocation. Manifest: `egress_kib`.
+    /// Default 64 MiB. The stream fails.
     pub egress_bytes: u64,
 }
 
@@ -140,8 +147,8 @@ macro_rules! limit_keys {
                 }
             }
 
-            /// The value where none is written; `None` where there is no limit, or where the default depends on how the
-            /// function is called.
+            /// The value where none is written; `None` where there is no limit, or where the
+            /// default depends on how the function is called.
             pub const fn default_value(self) -> Option<u64> {
                 match self {
                     $(LimitKey::$variant => limit_keys!(@default $($default)?),)*
@@ -233,8 +240,8 @@ impl fmt::Display for LimitKey {
 }
 
 impl Limits {
-    /// A limit in the unit of its key, rounded up; `None` where there is none, or where the default depends on how
-    /// the function is called (bodies).
+    /// A limit in the unit of its key, rounded up; `None` where there is none, or where the default
+    /// depends on how the function is called (bodies).
     pub fn get(&self, key: LimitKey) -> Option<u64> {
         let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         Some(match key {

@@ -1,8 +1,9 @@
 //! The outcome of an invocation, and of a request that never became one.
 //!
-//! The word is the same everywhere: in the `lacewing-outcome` header, in the metric's label, in the log's
-//! field and in the problem document's type. The sandbox classifies faults. The HTTP status of each
-//! outcome is chosen here, in [`Outcome::http_status`]; the ingress refines it where a request is at fault (413, 431, ...).
+//! The word is the same everywhere: in the `lacewing-outcome` header, in the metric's label, in the
+//! log's field and in the problem document's type. The sandbox classifies faults. The HTTP status
+//! of each outcome is chosen here, in [`Outcome::http_status`]; the ingress refines it where a
+//! request is at fault (413, 431, ...).
 
 use std::fmt;
 
@@ -54,7 +55,8 @@ outcomes! {
     MemoryExceeded = "memory_exceeded",
     /// The guest trapped.
     Trap = "trap",
-    /// The guest answered with something that is no HTTP response, with one over its limits, or with one that it did not finish.
+    /// The guest answered with something that is no HTTP response, with one over its limits, or
+    /// with one that it did not finish.
     BadResponse = "bad_response",
     /// The guest returned without a response.
     NoResponse = "no_response",
@@ -68,9 +70,9 @@ impl Outcome {
     /// How many outcomes there are.
     pub const COUNT: usize = Outcome::ALL.len();
 
-    /// The HTTP status that answers it, in the one place where one is chosen. `None` where the function's own is
-    /// answered, or no client is there to read an answer. `no_route` and `bad_request` have finer ones for what exactly was
-    /// wrong with the request.
+    /// The HTTP status that answers it, in the one place where one is chosen. `None` where the
+    /// function's own is answered, or no client is there to read an answer. `no_route` and
+    /// `bad_request` have finer ones for what exactly was wrong with the request.
     pub const fn http_status(self) -> Option<u16> {
         match self {
             Outcome::Ok | Outcome::Canceled => None,

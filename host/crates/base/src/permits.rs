@@ -8,8 +8,9 @@
 //!                    +-----------------------------------------------+
 //! ```
 //!
-//! Acquiring without a wait, and giving back while none waits, take no lock. A waiter counts itself before it looks for room, and a permit
-//! is given back before the count is read, both sequentially consistent: so one of the two sees the other, and no waiter is forgotten.
+//! Acquiring without a wait, and giving back while none waits, take no lock. A waiter counts itself
+//! before it looks for room, and a permit is given back before the count is read, both sequentially
+//! consistent: so one of the two sees the other, and no waiter is forgotten.
 
 use std::{
     fmt,
@@ -42,8 +43,8 @@ pub trait Resource: Sized + Send + Sync + 'static {
     /// Gives a part back. Sequentially consistent.
     fn give_back(&self, demand: &Self::Demand);
 
-    /// The charge to the flow of a waiter that is granted a permit. 0 where the cost is known only afterwards
-    /// ([`Waiters::charge`]).
+    /// The charge to the flow of a waiter that is granted a permit. 0 where the cost is known only
+    /// afterwards ([`Waiters::charge`]).
     fn cost(&self) -> u64 {
         1
     }
@@ -110,7 +111,8 @@ impl<R: Resource> Waiters<R> {
         self.lock().waiting.charge(flow, cost);
     }
 
-    /// Notes that a flow got a permit without a wait, where such permits are [charged](Waiters::charge).
+    /// Notes that a flow got a permit without a wait, where such permits are
+    /// [charged](Waiters::charge).
     pub fn pass(&self, flow: &Flow) {
         self.lock().waiting.pass(flow);
     }
@@ -243,7 +245,8 @@ impl ServingPace {
         self.served = self.served.saturating_add(1);
     }
 
-    /// The time until one more is served, with so many before it. Where none was served so far, as long again as none was.
+    /// The time until one more is served, with so many before it. Where none was served so far, as
+    /// long again as none was.
     fn until(&self, before: usize) -> Duration {
         const BOUNDS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
         let passed = self.since.elapsed();

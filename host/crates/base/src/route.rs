@@ -1,25 +1,27 @@
 //! Routes: which requests a function answers.
 //!
 //! # Patterns
-//! A pattern begins with a slash. Each of its segments is a literal, or a parameter: `{name}` takes one segment, which is
-//! not empty, and `{*name}`, at the end only, takes all the rest of the path, which may be empty. So `/files/{*rest}`
-//! answers `/files/`, with an empty `rest`, and everything below it, but not `/files`. Nothing is guessed about slashes
-//! at the end: `/users` and `/users/` are two paths, and `/users/{id}` answers neither.
+//! A pattern begins with a slash. Each of its segments is a literal, or a parameter: `{name}` takes
+//! one segment, which is not empty, and `{*name}`, at the end only, takes all the rest of the path,
+//! which may be empty. So `/files/{*rest}` answers `/files/`, with an empty `rest`, and everything
+//! below it, but not `/files`. Nothing is guessed about slashes at the end: `/users` and `/users/`
+//! are two paths, and `/users/{id}` answers neither.
 //!
-//! Where several patterns fit a path, the first segment in which they differ decides: a literal is taken before a
-//! parameter. `/files/` is thus taken before `/files/{*rest}`.
+//! Where several patterns fit a path, the first segment in which they differ decides: a literal is
+//! taken before a parameter. `/files/` is thus taken before `/files/{*rest}`.
 //!
 //! # Paths
-//! Patterns and the paths of requests are brought to one form, the *canonical* one, before they are compared,
-//! byte by byte: each byte that may stand in a path (RFC 3986's `pchar`) stands for itself, and every other is `%XX` with
-//! upper-case digits. So `/caf%C3%A9`, `/caf%c3%a9` and a manifest's `/café` are the same, and so are `/%40me` and `/@me`,
-//! while an encoded slash, `%2F`, is part of a segment and never divides two. Parameters are decoded after matching, once,
-//! so that one of them may hold a slash.
+//! Patterns and the paths of requests are brought to one form, the *canonical* one, before they are
+//! compared, byte by byte: each byte that may stand in a path (RFC 3986's `pchar`) stands for
+//! itself, and every other is `%XX` with upper-case digits. So `/caf%C3%A9`, `/caf%c3%a9` and a
+//! manifest's `/café` are the same, and so are `/%40me` and `/@me`, while an encoded slash, `%2F`,
+//! is part of a segment and never divides two. Parameters are decoded after matching, once, so that
+//! one of them may hold a slash.
 //!
-//! A request whose path has a segment `.` or `..`, even encoded, is refused, because two readers of such a path can take it
-//! for two places; so is one whose `{*rest}` decodes to such a path, and one whose parameters are no UTF-8. Repeated
-//! slashes are not merged: an empty segment of a request's path fits only within `{*rest}`, or at the end of a pattern
-//! that ends in a slash.
+//! A request whose path has a segment `.` or `..`, even encoded, is refused, because two readers of
+//! such a path can take it for two places; so is one whose `{*rest}` decodes to such a path, and
+//! one whose parameters are no UTF-8. Repeated slashes are not merged: an empty segment of a
+//! request's path fits only within `{*rest}`, or at the end of a pattern that ends in a slash.
 
 mod canonical;
 mod clash;
@@ -99,8 +101,9 @@ impl RoutePath {
         })
     }
 
-    /// The pattern with its parameters named by their number, as in `/users/{0}/{*1}`, which is `matchit`'s syntax:
-    /// equal for patterns that fit the same paths. [`RoutePath::parameters`] has the names, in the same order.
+    /// The pattern with its parameters named by their number, as in `/users/{0}/{*1}`, which is
+    /// `matchit`'s syntax: equal for patterns that fit the same paths.
+    /// [`RoutePath::parameters`] has the names, in the same order.
     pub fn shape(&self) -> String {
         let mut shape = String::with_capacity(self.pattern.len());
         let mut numbers = 0..;
@@ -221,7 +224,8 @@ fn parse(text: &str) -> Result<RoutePath, Refusal> {
     Ok(RoutePath { pattern: pattern.into() })
 }
 
-/// The right form of text that does not begin with a slash. Other routers have methods before the path: `GET /hello`.
+/// The right form of text that does not begin with a slash. Other routers have methods before the
+/// path: `GET /hello`.
 fn begun(text: &str) -> Option<String> {
     let is_method = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_uppercase());
     match text.split_once(char::is_whitespace) {

@@ -1,6 +1,7 @@
 //! Serialisation of types as the text that they display as and are parsed from.
 
-/// Implements serde for types with `Display` and `FromStr`, so that a stored value is checked as a written one is.
+/// Implements serde for types with `Display` and `FromStr`, so that a stored value is checked as a
+/// written one is.
 macro_rules! serde_as_text {
     ($($type:ty),* $(,)?) => {$(
         impl serde::Serialize for $type {

@@ -1,9 +1,11 @@
-//! Deploying: every component of an app is loaded, linked, checked against its limits and triggers, and started once, before
-//! any of it is served. Either all of the app becomes current, in one swap, or nothing of it changes. No other app's deploy
-//! depends on that: the other apps of the host file are swapped in when they are ready.
+//! Deploying: every component of an app is loaded, linked, checked against its limits and triggers,
+//! and started once, before any of it is served. Either all of the app becomes current, in one
+//! swap, or nothing of it changes. No other app's deploy depends on that: the other apps of the
+//! host file are swapped in when they are ready.
 //!
-//! A revision that was deployed before is not looked at again: a component whose file is the one that it was is not read, and a revision
-//! that passed is not started, in this process or, as far as its [`Ledger`] says so, in one before it.
+//! A revision that was deployed before is not looked at again: a component whose file is the one
+//! that it was is not read, and a revision that passed is not started, in this process or, as far
+//! as its [`Ledger`] says so, in one before it.
 
 mod identity;
 mod loads;
@@ -117,7 +119,8 @@ pub enum Refusal {
         /// The tenant's quota.
         quota_mib: u32,
     },
-    /// More than the pool's slots hold, which were made when the host started: the caps have been raised since.
+    /// More than the pool's slots hold, which were made when the host started: the caps have been
+    /// raised since.
     #[error(
         "its limit `{key}` is {limit}, and the sandboxes of this host were made for {slot}: start the host again"
     )]
@@ -171,8 +174,8 @@ pub enum Refusal {
         other: Arc<Origin>,
         /// The other route.
         other_route: String,
-        /// Whether both fit the same paths. Otherwise one has a parameter for a segment where the other has one for all
-        /// the rest.
+        /// Whether both fit the same paths. Otherwise one has a parameter for a segment where the
+        /// other has one for all the rest.
         same: bool,
     },
 }
@@ -195,11 +198,13 @@ fn conflict_help(same: bool) -> &'static str {
 impl Host {
     /// Makes `file` what is deployed. Functions that did not change keep their revision.
     ///
-    /// `components` has the file of each function whose component is built; those that name a component are read from there.
+    /// `components` has the file of each function whose component is built; those that name a
+    /// component are read from there.
     ///
     /// # Errors
-    /// What is wrong with components and routes. An app with any of that, like one that `file` has among its refused, goes on as
-    /// it was before, or is not there if it was not; all others are deployed.
+    /// What is wrong with components and routes. An app with any of that, like one that `file` has
+    /// among its refused, goes on as it was before, or is not there if it was not; all others
+    /// are deployed.
     pub async fn deploy(
         self: &Arc<Self>,
         file: &HostFile,
@@ -208,8 +213,9 @@ impl Host {
         self.deploy_after(file, components, None, &mut |_| {}).await
     }
 
-    /// As [`Host::deploy`], after a process that has left a ledger of what it had deployed. `report` hears of each swap.
-    /// Dropped before it is done, it leaves what was swapped in; a component that is being compiled is compiled to its end.
+    /// As [`Host::deploy`], after a process that has left a ledger of what it had deployed.
+    /// `report` hears of each swap. Dropped before it is done, it leaves what was swapped in; a
+    /// component that is being compiled is compiled to its end.
     ///
     /// # Errors
     /// As [`Host::deploy`].
@@ -230,7 +236,8 @@ impl Host {
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 
-    /// As [`Host::deploy_after`], where tenants are read and built meanwhile: each is deployed when it is ready.
+    /// As [`Host::deploy_after`], where tenants are read and built meanwhile: each is deployed when
+    /// it is ready.
     pub async fn deploy_tenants(
         self: &Arc<Self>,
         incoming: Vec<Incoming<'_>>,
@@ -273,7 +280,8 @@ impl Host {
 pub(super) struct Tenants {
     host: Arc<Host>,
     current: HashMap<TenantName, Arc<Tenant>>,
-    /// The tenants, each with its allotment and the bounds of its outbound HTTP once they are deployed.
+    /// The tenants, each with its allotment and the bounds of its outbound HTTP once they are
+    /// deployed.
     next: Vec<(Arc<Tenant>, Allotment, Arc<EgressBounds>)>,
 }
 
@@ -287,7 +295,8 @@ impl Tenants {
         }
     }
 
-    /// The tenant of a name: the one that is there, so that what its invocations hold stays counted.
+    /// The tenant of a name: the one that is there, so that what its invocations hold stays
+    /// counted.
     pub(super) fn get(
         &mut self,
         name: &TenantName,
@@ -331,7 +340,8 @@ fn registered(revision: &Revision) -> Registered {
 fn allotment(quota: &TenantQuota) -> Allotment {
     let TenantQuota { concurrency, rate_per_s, memory_bytes, weight } = *quota;
     let memory_mib = memory_bytes.map(|bytes| u32::try_from(bytes >> 20).unwrap_or(u32::MAX));
-    // Without a quota nothing is the tenant's own: what it cannot have is what the host does not have.
+    // Without a quota nothing is the tenant's own: what it cannot have is what the host does not
+    // have.
     let most = QuotaLimits::NONE;
     let quota = QuotaLimits {
         concurrency: concurrency.unwrap_or(most.concurrency),

@@ -51,7 +51,8 @@ pub struct Deployed {
     pub revisions: Vec<Arc<Revision>>,
     /// The apps that they are of.
     pub apps: Vec<DeployedApp>,
-    /// Whether this is everything that the host file says: no app was refused, and none is still on its way.
+    /// Whether this is everything that the host file says: no app was refused, and none is still
+    /// on its way.
     pub complete: bool,
 }
 
@@ -62,7 +63,8 @@ pub struct DeployedApp {
     pub tenant: TenantName,
     /// Its name.
     pub name: AppName,
-    /// The path that tells the app from others while its manifest cannot be read: see [`App::home`](lacewing_manifest::App::home).
+    /// The path that tells the app from others while its manifest cannot be read: see
+    /// [`App::home`](lacewing_manifest::App::home).
     pub home: Option<PathBuf>,
 }
 
@@ -84,10 +86,11 @@ pub enum HostError {
 pub(super) const MAX_COMPONENT_BYTES: u64 = 128 << 20;
 
 impl Host {
-    /// Sets up the artifact cache and what the engines are made of. Nothing is deployed yet, and no port is bound.
+    /// Sets up the artifact cache and what the engines are made of. Nothing is deployed yet, and no
+    /// port is bound.
     ///
-    /// A cache folder that cannot be written to is no error: artifacts are then kept in memory. One that another user could write to
-    /// is.
+    /// A cache folder that cannot be written to is no error: artifacts are then kept in memory. One
+    /// that another user could write to is.
     pub fn new(settings: Settings, sink: Sink, log: InvocationLog) -> Result<Arc<Host>, HostError> {
         let metrics = Arc::new(Metrics::with_series(settings.metrics.max_functions));
         let cap = |key: LimitKey| {
@@ -204,8 +207,9 @@ impl Host {
         self.deployed.load_full()
     }
 
-    /// Has something of a tenant's files read, on a thread that may wait for its file system. Each tenant has one such thread at a
-    /// time, and few tenants read at once. A file system that does not answer keeps that thread, and delays no other tenant.
+    /// Has something of a tenant's files read, on a thread that may wait for its file system. Each
+    /// tenant has one such thread at a time, and few tenants read at once. A file system that
+    /// does not answer keeps that thread, and delays no other tenant.
     ///
     /// # Errors
     /// `work` has panicked.

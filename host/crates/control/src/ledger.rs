@@ -1,7 +1,8 @@
 //! The record of the last deploy, kept for the next start.
 //!
-//! A deploy reads, hashes, compiles and starts every component. None of that has to be done again while the files that it
-//! came from, and this program, are what they were: a ledger says what was deployed, and what to look at to know so.
+//! A deploy reads, hashes, compiles and starts every component. None of that has to be done again
+//! while the files that it came from, and this program, are what they were: a ledger says what was
+//! deployed, and what to look at to know so.
 //!
 //! ```text
 //!   deployed --after a deploy--> <cache>/<project>.ledger, under the cache's keyed hash
@@ -15,9 +16,10 @@
 //!                  restore: registry and routes, and nothing else
 //! ```
 //!
-//! The ledger is trusted because this host has written it: everything that a deploy checks was checked when the ledger was
-//! written, and files are told apart by device, inode, size and both times. A file that was written within a tick of the
-//! file system's clock before it was read counts as changed.
+//! The ledger is trusted because this host has written it: everything that a deploy checks was
+//! checked when the ledger was written, and files are told apart by device, inode, size and both
+//! times. A file that was written within a tick of the file system's clock before it was read
+//! counts as changed.
 
 mod form;
 
@@ -54,7 +56,8 @@ const FORMAT: u32 = 5;
 /// The largest ledger that is read, in bytes: a million functions.
 const MAX_BYTES: u64 = 256 << 20;
 
-/// The program that wrote a ledger: another one may check more, or mean other things by the same manifest.
+/// The program that wrote a ledger: another one may check more, or mean other things by the same
+/// manifest.
 #[derive(PartialEq, Eq, Serialize, Deserialize)]
 struct LedgerProgram {
     format: u32,
@@ -158,8 +161,8 @@ impl Proven {
 }
 
 impl Ledger {
-    /// The ledger of a project, the host file, manifest or component that a host was started with, in a cache folder. `None`
-    /// if there is none of this very program.
+    /// The ledger of a project, the host file, manifest or component that a host was started with,
+    /// in a cache folder. `None` if there is none of this very program.
     pub fn find(cache_dir: &Path, project: &Path) -> Option<Ledger> {
         let cache = ArtifactCache::open(cache_dir).ok()?;
         Ledger::read(cache.unseal(&name(project), MAX_BYTES)?)
@@ -175,8 +178,8 @@ impl Ledger {
         Some(Ledger { head: Box::new(head), bytes, functions })
     }
 
-    /// Whether every file that it was made from is what it was, so that [`Host::restore`] can be done. Opens none of them. Blocks for
-    /// as long as their file systems do.
+    /// Whether every file that it was made from is what it was, so that [`Host::restore`] can be
+    /// done. Opens none of them. Blocks for as long as their file systems do.
     pub fn is_current(&self) -> bool {
         let components = self.head.components.iter().map(|one| (one.file.path(), &one.stamp));
         let inputs = self.head.inputs.iter().map(|(path, stamp)| (path.as_path(), stamp));
@@ -229,8 +232,8 @@ impl Host {
     /// A ledger that cannot be understood, which changes nothing.
     pub fn restore(self: &Arc<Self>, ledger: &Ledger) -> Result<(), Malformed> {
         let restored = form::restore(self, &ledger.head, ledger.functions())?;
-        // A pool takes some milliseconds to make: better now than at somebody's first request. One that cannot be made is
-        // that request's error.
+        // A pool takes some milliseconds to make: better now than at somebody's first request. One
+        // that cannot be made is that request's error.
         for revision in &restored.deployed.revisions {
             let _ = self.invoker().engines().get(revision.profile());
         }
@@ -238,8 +241,9 @@ impl Host {
         Ok(())
     }
 
-    /// Writes down what is `deployed`, for the next start with `project`. `file` is what was deployed, and was read after
-    /// `began`; `settings` are those that the next start shall begin with. Blocks.
+    /// Writes down what is `deployed`, for the next start with `project`. `file` is what was
+    /// deployed, and was read after `began`; `settings` are those that the next start shall
+    /// begin with. Blocks.
     ///
     /// # Errors
     /// The cache cannot be written to, or there is none.

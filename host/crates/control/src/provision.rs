@@ -8,7 +8,8 @@ use lacewing_telemetry::GuestLog;
 use super::{Deployed, Host};
 
 impl Host {
-    /// Those of what is deployed now are made; those of what was deployed `before` and is no more are dropped.
+    /// Those of what is deployed now are made; those of what was deployed `before` and is no more
+    /// are dropped.
     pub(super) fn provision(&self, before: &Deployed) {
         let now = self.deployed();
         for revision in now.revisions.iter().filter(|revision| revision.provisioned.is_some()) {

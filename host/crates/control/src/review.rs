@@ -8,7 +8,8 @@ use super::Deployed;
 /// Interfaces through which outbound HTTP goes: of wasi:http 0.2 and 0.3.
 const OUTBOUND_HTTP: [&str; 2] = ["wasi:http/outgoing-handler", "wasi:http/client"];
 
-/// Warnings for each function of `file`: grants that its component never uses, and imports that nothing is granted to.
+/// Warnings for each function of `file`: grants that its component never uses, and imports that
+/// nothing is granted to.
 pub async fn review(file: &HostFile, deployed: &Deployed) -> Vec<Diagnostic> {
     let mut warnings = Vec::new();
     for tenant in &file.tenants {
@@ -20,7 +21,8 @@ pub async fn review(file: &HostFile, deployed: &Deployed) -> Vec<Diagnostic> {
                         && revision.origin.function == function.name
                 });
                 let Some(revision) = revision else { continue };
-                // An artifact that cannot be loaded a moment after its deploy is found by its first request.
+                // An artifact that cannot be loaded a moment after its deploy is found by its first
+                // request.
                 let Ok(program) = revision.program().await else { continue };
                 let bare = app.manifest.is_none();
                 warnings.extend(review_function(function, &program.imports(), bare));

@@ -28,8 +28,8 @@ impl Hosts {
         Hosts { of: Arc::new(of), owners }
     }
 
-    /// Under which of them a route is served: the one that it names, or all of its tenant's. One that is not the tenant's any
-    /// more, since the route was deployed, is served no longer.
+    /// Under which of them a route is served: the one that it names, or all of its tenant's. One
+    /// that is not the tenant's any more, since the route was deployed, is served no longer.
     fn of_route<'a>(
         &'a self,
         revision: &'a Revision,
@@ -46,7 +46,8 @@ impl Hosts {
     }
 }
 
-/// The routes of revisions that do not [clash](clashes), under host names of which each is answered by its owner only.
+/// The routes of revisions that do not [clash](clashes), under host names of which each is answered
+/// by its owner only.
 pub(super) fn known(hosts: &Hosts, revisions: &[Arc<Revision>]) -> Router<Endpoint<Arc<Revision>>> {
     let mut builder = Router::builder();
     builder.owned_by(hosts.owners.clone());
@@ -116,7 +117,8 @@ impl Clash {
     }
 }
 
-/// Adds the routes of revisions. Gives those that were added, with the place of each one's revision.
+/// Adds the routes of revisions. Gives those that were added, with the place of each one's
+/// revision.
 fn add<'a, T>(
     builder: &mut RouterBuilder<T>,
     hosts: &Hosts,

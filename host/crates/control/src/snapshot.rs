@@ -1,4 +1,5 @@
-//! Between a component's file and its compilation: the init, and the snapshot in which every sandbox of the revision starts.
+//! Between a component's file and its compilation: the init, and the snapshot in which every
+//! sandbox of the revision starts.
 
 use std::sync::Arc;
 
@@ -15,8 +16,9 @@ use tokio::runtime::Handle;
 use super::{Host, deploy::Refusal};
 
 impl Host {
-    /// The component as its init leaves it; as it is, where it has none. An init that was run before, by this process or an
-    /// earlier one, is not run again. Blocks: for a thread that does not serve.
+    /// The component as its init leaves it; as it is, where it has none. An init that was run
+    /// before, by this process or an earlier one, is not run again. Blocks: for a thread that
+    /// does not serve.
     pub(super) fn snapshot(
         &self,
         bytes: Vec<u8>,
@@ -70,7 +72,8 @@ impl Host {
     }
 }
 
-/// Under which name the snapshot of a revision is kept, if it has one: what was compiled is not the component itself.
+/// Under which name the snapshot of a revision is kept, if it has one: what was compiled is not the
+/// component itself.
 pub(super) fn snapshot_of(revision: &Revision) -> Option<SnapshotName> {
     let (component, spec) = (&revision.component, &revision.spec);
     let is_snapshot = component.compiled != component.digest;
@@ -86,8 +89,8 @@ fn name(
     SnapshotName::new(digest, seen(origin, limits, env).as_bytes())
 }
 
-/// All that the result of an init can depend on, beside the component. Tenants have nothing in common, not even the seed of
-/// their hash maps.
+/// All that the result of an init can depend on, beside the component. Tenants have nothing in
+/// common, not even the seed of their hash maps.
 fn seen(origin: &Origin, limits: &Limits, env: &[(String, String)]) -> String {
     format!("{:?}", (origin.tenant(), env, limits.memory_bytes, limits.table_elements))
 }

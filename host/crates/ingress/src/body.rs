@@ -56,7 +56,8 @@ impl BodyBudget {
     }
 }
 
-/// The body of a request: collected within a limit, or read piece by piece as an [`http_body::Body`].
+/// The body of a request: collected within a limit, or read piece by piece as an
+/// [`http_body::Body`].
 ///
 /// Without [`RequestBody::limit`] it is as long as the client makes it.
 pub struct RequestBody {
@@ -76,8 +77,9 @@ pub struct RequestBody {
 /// The size of a request whose body is waited for, in bytes: its task, its timers, its stream.
 const WAITING_BYTES: u64 = 8 * 1024;
 
-/// The charge for a request while its body is collected. A request whose body is there takes no room, nor does the beginning of one. From
-/// the first wait on all of it is charged: the clients decide how long the wait is, and how many do it at once.
+/// The charge for a request while its body is collected. A request whose body is there takes no
+/// room, nor does the beginning of one. From the first wait on all of it is charged: the clients
+/// decide how long the wait is, and how many do it at once.
 struct BodyRoom<'a> {
     account: &'a Arc<Share>,
     headers: &'a HeaderMap,
@@ -129,7 +131,8 @@ impl RequestBody {
         }
     }
 
-    /// Sets how many bytes the body may have. A body that says beforehand that it is larger is refused now.
+    /// Sets how many bytes the body may have. A body that says beforehand that it is larger is
+    /// refused now.
     pub fn limit(&mut self, bytes: u64) -> Result<(), BodyError> {
         self.limit = bytes;
         if self.incoming.size_hint().lower() > bytes {
@@ -138,8 +141,8 @@ impl RequestBody {
         Ok(())
     }
 
-    /// Reads all of it, up to `limit` bytes. They go on `account` if they are many, and with the request's `headers` if they have to be
-    /// waited for. Trailers are dropped.
+    /// Reads all of it, up to `limit` bytes. They go on `account` if they are many, and with the
+    /// request's `headers` if they have to be waited for. Trailers are dropped.
     pub async fn collect(
         mut self,
         limit: u64,
@@ -186,7 +189,8 @@ impl RequestBody {
         .await
     }
 
-    /// How many bytes to make room for: what the client announced, as far as it has shown that it means it.
+    /// How many bytes to make room for: what the client announced, as far as it has shown that it
+    /// means it.
     fn expected_bytes(&self, have: usize) -> usize {
         let announced = self.read.saturating_add(self.incoming.size_hint().lower());
         usize::try_from(announced).unwrap_or(usize::MAX).clamp(have, have.saturating_mul(8))
@@ -198,8 +202,9 @@ impl RequestBody {
         piece: Option<Result<Frame<Bytes>, hyper::Error>>,
     ) -> Option<Result<Frame<Bytes>, BodyError>> {
         let Some(piece) = piece else {
-            // hyper shows a stream that the client resets with NO_ERROR as one that ends. Of bodies in HTTP/1, it shows no
-            // other end than theirs, and does not tell the end of a chunked one in advance.
+            // hyper shows a stream that the client resets with NO_ERROR as one that ends. Of bodies
+            // in HTTP/1, it shows no other end than theirs, and does not tell the end
+            // of a chunked one in advance.
             if self.is_http2 && !self.incoming.is_end_stream() {
                 return Some(Err(BodyError::Gone));
             }

@@ -1,7 +1,8 @@
 //! A token bucket: a burst at once, and a rate after it.
 //!
-//! The clock is asked only while the bucket is empty, so that what costs no more than it earns costs no look at the clock.
-//! Turner, "New directions in communications (or which way to the information age?)", IEEE Communications Magazine 24(10), 1986.
+//! The clock is asked only while the bucket is empty, so that what costs no more than it earns
+//! costs no look at the clock. Turner, "New directions in communications (or which way to the
+//! information age?)", IEEE Communications Magazine 24(10), 1986.
 
 use std::time::Instant;
 

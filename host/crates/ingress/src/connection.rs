@@ -31,12 +31,12 @@ use super::{
     taken_back::TakenBack,
 };
 
-/// Bytes that a client which lets the host wait has to take in each [`Options::write_idle`](super::options::Options::write_idle),
-/// unless it takes all.
+/// Bytes that a client which lets the host wait has to take in each
+/// [`Options::write_idle`](super::options::Options::write_idle), unless it takes all.
 pub(super) const PACE_BYTES: u64 = 16 * 1024;
 
-/// The state of one connection that its requests, its transport and its task share. All of it is advisory, so that
-/// no ordering is needed.
+/// The state of one connection that its requests, its transport and its task share. All of it is
+/// advisory, so that no ordering is needed.
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) peer: SocketAddr,
@@ -105,8 +105,8 @@ impl Connection {
         })
     }
 
-    /// Whether nothing is asked and nothing is left to send: the client's next request is waited for. `flushed` is
-    /// [`Connection::handed`] when hyper last had nothing left to send.
+    /// Whether nothing is asked and nothing is left to send: the client's next request is waited
+    /// for. `flushed` is [`Connection::handed`] when hyper last had nothing left to send.
     pub(super) fn awaits_request(&self, flushed: u32) -> bool {
         self.in_flight() == 0 && self.handed() == flushed
     }
@@ -155,7 +155,8 @@ impl Connection {
         }
     }
 
-    /// Notes how many bytes the client has taken so far. A client that takes less than [`PACE_BYTES`] makes no progress by that.
+    /// Notes how many bytes the client has taken so far. A client that takes less than
+    /// [`PACE_BYTES`] makes no progress by that.
     pub(super) fn note_sent(&self, bytes: u64) {
         self.paces.store(bytes / PACE_BYTES, Relaxed);
     }
@@ -165,8 +166,8 @@ impl Connection {
         self.in_flight() == self.unasked.load(Relaxed)
     }
 
-    /// Whether nothing can happen unless the client makes it happen: each request that is answered waits for the client to
-    /// send, or to read.
+    /// Whether nothing can happen unless the client makes it happen: each request that is answered
+    /// waits for the client to send, or to read.
     pub(super) fn waits_for_client(&self) -> bool {
         let waits = self.unasked.load(Relaxed) + self.body_waits.load(Relaxed);
         self.in_flight() <= waits
@@ -198,7 +199,8 @@ impl Connection {
         self.heap_share.note(self.heap.bytes())
     }
 
-    /// Whether the host needs the connection's memory back. A connection of more than a few KiB has the task woken once that changes.
+    /// Whether the host needs the connection's memory back. A connection of more than a few KiB has
+    /// the task woken once that changes.
     pub(super) fn is_called_in_or_wakes(&self, task: &Waker) -> bool {
         match self.heap_share.is_noted() {
             true => self.heap.is_called_in_or_wakes(task),
@@ -234,7 +236,8 @@ impl Connection {
         self.breaks_off.load(Relaxed)
     }
 
-    /// Notes what was sent for bytes that are no request. A connection ends with the first such answer.
+    /// Notes what was sent for bytes that are no request. A connection ends with the first such
+    /// answer.
     pub(super) fn refuse(&self, problem: Problem, request_id: RequestId) {
         self.refused.get_or_init(|| (problem, request_id));
     }
@@ -336,8 +339,8 @@ impl http_body::Body for Sending {
         }
         let frame = match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(Some(Err(error))) => {
-                // An error cuts the connection, and with it what hyper holds back: the response's header, if all
-                // happens at once. Asked again, it has been sent.
+                // An error cuts the connection, and with it what hyper holds back: the response's
+                // header, if all happens at once. Asked again, it has been sent.
                 self.failed = Some(error);
                 self.in_flight.connection.breaks_off.store(true, Relaxed);
                 cx.waker().wake_by_ref();

@@ -1,7 +1,8 @@
-//! Cross-origin resource sharing as configuration (<https://fetch.spec.whatwg.org/#http-cors-protocol>).
+//! Cross-origin resource sharing as configuration
+//! (<https://fetch.spec.whatwg.org/#http-cors-protocol>).
 //!
-//! A route with a [`Cors`] has its preflights answered and its responses decorated here; its function never
-//! sees a preflight, and what it says itself about sharing is replaced.
+//! A route with a [`Cors`] has its preflights answered and its responses decorated here; its
+//! function never sees a preflight, and what it says itself about sharing is replaced.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use lacewing_base::cors::{Headers, Origins};
@@ -23,7 +24,8 @@ pub struct Cors {
 /// The value of `Access-Control-Allow-Headers`.
 #[derive(Clone, Debug)]
 enum Allowed {
-    /// The headers that the preflight asks for: to browsers, `*` would not be `authorization` as well.
+    /// The headers that the preflight asks for: to browsers, `*` would not be `authorization` as
+    /// well.
     Asked,
     These(Option<HeaderValue>),
 }
@@ -70,7 +72,8 @@ impl Cors {
         }
     }
 
-    /// Writes the headers of an answer to a request that is no preflight, in the place of the function's own.
+    /// Writes the headers of an answer to a request that is no preflight, in the place of the
+    /// function's own.
     pub(super) fn decorate(&self, origin: Option<&HeaderValue>, response: &mut HeaderMap) {
         response.remove(header::ACCESS_CONTROL_ALLOW_ORIGIN);
         response.remove(header::ACCESS_CONTROL_ALLOW_CREDENTIALS);

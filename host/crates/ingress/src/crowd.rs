@@ -1,23 +1,27 @@
 //! The open connections of a listener, and the choice of those that make room for others.
 //!
-//! Connections cost a client little. When all places are taken, or the heap that connections may hold is used up, some of them
-//! are closed. The *network* of clients that holds the most pays, and within that network the *tenant* that holds the most.
-//! A network that asks for many tenants therefore has one share, and each of its tenants has a part of that share. A network, or a
+//! Connections cost a client little. When all places are taken, or the heap that connections may
+//! hold is used up, some of them are closed. The *network* of clients that holds the most pays, and
+//! within that network the *tenant* that holds the most. A network that asks for many tenants
+//! therefore has one share, and each of its tenants has a part of that share. A network, or a
 //! tenant within its network, that holds less than its fair share keeps its connections.
 //!
-//! - A newcomer counts as if it had its place already: a place goes to the network and tenant that hold the least.
-//! - For a *place*, of connections that wait for their client the one without progress for longest is closed first, but none that is
-//!   so new that its client may just be sending.
-//! - Where all of those that hold too much work, and no place comes free by itself, one that works is closed: the
-//!   newest, which has the least to lose. A party that holds as little as the newcomer loses none, and the newcomer waits.
-//! - For *heap*, of those that hold at least the mean of their party, the connections that wait for their client are closed first,
-//!   and of these the one with the most.
+//! - A newcomer counts as if it had its place already: a place goes to the network and tenant that
+//!   hold the least.
+//! - For a *place*, of connections that wait for their client the one without progress for longest
+//!   is closed first, but none that is so new that its client may just be sending.
+//! - Where all of those that hold too much work, and no place comes free by itself, one that works
+//!   is closed: the newest, which has the least to lose. A party that holds as little as the
+//!   newcomer loses none, and the newcomer waits.
+//! - For *heap*, of those that hold at least the mean of their party, the connections that wait for
+//!   their client are closed first, and of these the one with the most.
 //!
-//! - A *party* is a client's network before its first request has a route, and the network with the request's tenant after that.
-//! - The longest queue pays: Suter, Lakshman, Stiliadis, Choudhury, "Design considerations for supporting TCP with per-flow
-//!   queueing", INFOCOM 1998 (longest queue drop).
-//! - Progress is seen from one look to the next, as pages are by the CLOCK algorithm: Corbató, "A paging experiment with the
-//!   Multics system", 1968.
+//! - A *party* is a client's network before its first request has a route, and the network with the
+//!   request's tenant after that.
+//! - The longest queue pays: Suter, Lakshman, Stiliadis, Choudhury, "Design considerations for
+//!   supporting TCP with per-flow queueing", INFOCOM 1998 (longest queue drop).
+//! - Progress is seen from one look to the next, as pages are by the CLOCK algorithm: Corbató, "A
+//!   paging experiment with the Multics system", 1968.
 
 use std::{
     cmp::Reverse,
@@ -31,10 +35,12 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::connection::{Connection, Progress};
 
-/// Of the open connections, the part that one look closes. A look costs as much as there are connections.
+/// Of the open connections, the part that one look closes. A look costs as much as there are
+/// connections.
 const CLOSED_PER_LOOK: usize = 64;
 
-/// The time that a new connection has for its first request before it may have to make room: a round trip and more.
+/// The time that a new connection has for its first request before it may have to make room: a
+/// round trip and more.
 const TIME_TO_ASK: Duration = Duration::from_millis(100);
 
 /// The open connections, oldest first.
@@ -106,7 +112,8 @@ impl Crowd {
         self.members().remove(&number);
     }
 
-    /// Closes some connections of the network and tenant that hold the most of what is needed. Returns how many.
+    /// Closes some connections of the network and tenant that hold the most of what is needed.
+    /// Returns how many.
     pub(super) fn make_room(&self, need: Need, now: Instant) -> usize {
         let mut members = self.members();
         let chosen = choose(&mut members, need, now);
@@ -133,7 +140,8 @@ struct PartyShare {
 }
 
 impl PartyShare {
-    /// Whether a holder of `held` has at least the mean of all holders. One that holds less is within its fair share.
+    /// Whether a holder of `held` has at least the mean of all holders. One that holds less is
+    /// within its fair share.
     fn is_mean(self, held: u64) -> bool {
         held.saturating_mul(self.holders) >= self.held
     }
@@ -172,13 +180,15 @@ impl PartyShares {
         self.parties.get(party).copied().unwrap_or_default()
     }
 
-    /// Whether a party has its fair share or more: its network of all, and the party of its network.
+    /// Whether a party has its fair share or more: its network of all, and the party of its
+    /// network.
     fn may_pay(&self, party: &Party) -> bool {
         let network = self.network(party);
         self.all.is_mean(network.held) && network.is_mean(self.party(party).held)
     }
 
-    /// Whether to close what works for a newcomer leaves its party with no less than the newcomer's has then.
+    /// Whether to close what works for a newcomer leaves its party with no less than the newcomer's
+    /// has then.
     fn is_ahead_of(&self, party: &Party, newcomer: &Party) -> bool {
         if party.network == newcomer.network {
             self.party(party).held > self.party(newcomer).held

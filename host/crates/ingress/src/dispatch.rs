@@ -1,7 +1,7 @@
 //! The path of one request through the ingress.
 //!
-//! target -> route -> (answered here: no route, wrong method, OPTIONS, preflight) -> the function's view of the
-//! request -> handler -> the client's view of the response
+//! target -> route -> (answered here: no route, wrong method, OPTIONS, preflight) -> the function's
+//! view of the request -> handler -> the client's view of the response
 
 use std::{borrow::Cow, panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
@@ -100,7 +100,8 @@ impl<H: Handler> Dispatch<H> {
                     trace,
                     received,
                 };
-                // A panic is a bug of ours; it ends this request and neither the connection nor the others on it.
+                // A panic is a bug of ours; it ends this request and neither the connection nor the
+                // others on it.
                 let answer = AssertUnwindSafe(self.handler.handle(exchange)).catch_unwind().await;
                 answer.unwrap_or_else(|_| Err(Problem::new(Outcome::Internal)))
             }
@@ -125,7 +126,8 @@ impl<H: Handler> Dispatch<H> {
         response.map(|body| Sending::new(body, in_flight.answered()))
     }
 
-    /// The sharing of a request that is refused before its route is known, so that a page of another origin can read why.
+    /// The sharing of a request that is refused before its route is known, so that a page of
+    /// another origin can read why.
     fn sharing_at(&self, parts: &Parts) -> Option<Sharing> {
         // The answer is stored nowhere, and a client that names no origin does not ask.
         parts.headers.get(header::ORIGIN)?;
@@ -188,7 +190,8 @@ impl Sharing {
 const CODED: &str =
     "the request's transfer-encoding is not `chunked` alone, which is all that this server decodes";
 
-/// Whether its body is coded in more ways than one. Others might not decode the same, or not see its end where this server does.
+/// Whether its body is coded in more ways than one. Others might not decode the same, or not see
+/// its end where this server does.
 fn is_ambiguous(headers: &HeaderMap) -> bool {
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     let first = codings.next();
@@ -213,7 +216,8 @@ fn preflight<T>(
     Some(response)
 }
 
-/// Takes out of the request's header what concerns the connection. The rest says the same in both versions of HTTP.
+/// Takes out of the request's header what concerns the connection. The rest says the same in both
+/// versions of HTTP.
 fn cleaned(mut parts: Parts) -> Parts {
     strip(&mut parts.headers, Direction::Request);
     if parts.version >= Version::HTTP_2 {
@@ -223,7 +227,8 @@ fn cleaned(mut parts: Parts) -> Parts {
     parts
 }
 
-/// Names the authority of an HTTP/2 request in `Host`, where a function of HTTP/1.1 looks for it (RFC 9113, section 8.3.1).
+/// Names the authority of an HTTP/2 request in `Host`, where a function of HTTP/1.1 looks for it
+/// (RFC 9113, section 8.3.1).
 fn name_host(parts: &mut Parts) {
     if let Some(authority) = parts.uri.authority()
         && let Ok(host) = HeaderValue::from_str(authority.as_str())
@@ -243,7 +248,8 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Makes an answer the response that the client is to see; gives the outcome, and a problem's sentence.
+/// Makes an answer the response that the client is to see; gives the outcome, and a problem's
+/// sentence.
 fn finish(
     answer: Result<Response<Body>, Problem>,
     method: &Method,

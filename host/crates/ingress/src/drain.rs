@@ -8,7 +8,8 @@
 //!                    HTTP/2 says GOAWAY
 //! ```
 //!
-//! A connection whose last answer has been sent ends at any of these, and with the last connection the drain does.
+//! A connection whose last answer has been sent ends at any of these, and with the last connection
+//! the drain does.
 
 use std::{
     future::{Future, poll_fn},
@@ -80,7 +81,8 @@ pub(super) struct Gate {
     /// The number of the next connection.
     next: AtomicU64,
     phase: AtomicU8,
-    /// One for each phase, so that who waits for one is woken by it and by nothing else: see [`Gate::drive`].
+    /// One for each phase, so that who waits for one is woken by it and by nothing else: see
+    /// [`Gate::drive`].
     begun: [Notify; Phase::ALL.len()],
     connections_cut: AtomicU32,
     requests_cut: AtomicU32,
@@ -126,14 +128,15 @@ impl Gate {
         Phase::ALL[usize::from(self.phase.load(Relaxed)).min(Phase::ALL.len() - 1)]
     }
 
-    /// Whether a connection should end after the answer that is being made: at the end, and when others wait for
-    /// its place.
+    /// Whether a connection should end after the answer that is being made: at the end, and when
+    /// others wait for its place.
     pub(super) fn wants_places_back(&self) -> bool {
         self.full.load(Relaxed) || self.phase() != Phase::Serving
     }
 
-    /// Waits for a place for a client. Where all are taken, connections that wait for their client make room at once. Connections
-    /// that work make room once no place has come free by itself for [`LOOK_AGAIN`].
+    /// Waits for a place for a client. Where all are taken, connections that wait for their client
+    /// make room at once. Connections that work make room once no place has come free by itself
+    /// for [`LOOK_AGAIN`].
     pub(super) async fn reserve(&self, client: IpAddr) -> Option<OwnedSemaphorePermit> {
         if let Some(permit) = self.try_reserve() {
             return Some(permit);
@@ -199,8 +202,8 @@ impl Gate {
         self.begun[phase as usize].notify_waiters();
     }
 
-    /// Ends all connections: see the module's drawing. `accepting` ends once nothing is accepted any more; `linger`
-    /// is part of `grace`.
+    /// Ends all connections: see the module's drawing. `accepting` ends once nothing is accepted
+    /// any more; `linger` is part of `grace`.
     pub(super) async fn drain(
         &self,
         accepting: impl Future,
@@ -231,9 +234,9 @@ impl Gate {
 
     /// Drives a connection until it ends, or until the phase is another than `seen`.
     ///
-    /// The connection is polled at every wake-up; the phase's beginning, which takes a lock that connections share, only
-    /// when it has come. So it has to be what wakes: were it woken by anything else, and not polled then, nothing would
-    /// wake it again.
+    /// The connection is polled at every wake-up; the phase's beginning, which takes a lock that
+    /// connections share, only when it has come. So it has to be what wakes: were it woken by
+    /// anything else, and not polled then, nothing would wake it again.
     pub(super) async fn drive<C: Future>(
         &self,
         seen: Phase,

@@ -34,8 +34,8 @@ pub type Routes<T> = arc_swap::ArcSwap<Router<Endpoint<T>>>;
 
 /// One request on its way to a function, and its response on the way back.
 ///
-/// The request's header has been cleaned of what concerns the connection; [`Exchange::introduce`] adds what the host
-/// says of the request.
+/// The request's header has been cleaned of what concerns the connection; [`Exchange::introduce`]
+/// adds what the host says of the request.
 #[derive(Debug)]
 pub struct Exchange<T> {
     /// The route that matched.
@@ -61,8 +61,9 @@ pub struct Exchange<T> {
 }
 
 impl<T> Exchange<T> {
-    /// Adds to the request's header what the function is to be told of it: `x-request-id`, `traceparent`, `forwarded` and
-    /// `x-forwarded-for`. Limits on what the client may send are looked at before.
+    /// Adds to the request's header what the function is to be told of it: `x-request-id`,
+    /// `traceparent`, `forwarded` and `x-forwarded-for`. Limits on what the client may send are
+    /// looked at before.
     pub fn introduce(&mut self) {
         let headers = &mut self.parts.headers;
         self.from.write_to(headers);
@@ -75,7 +76,8 @@ impl<T> Exchange<T> {
         &self.route.value().target
     }
 
-    /// Host name or address, with the port if the client named one. Empty in HTTP/1.0 without `Host`.
+    /// Host name or address, with the port if the client named one. Empty in HTTP/1.0 without
+    /// `Host`.
     pub fn authority(&self) -> &str {
         let host = || self.parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
         self.parts.uri.authority().map(http::uri::Authority::as_str).or_else(host).unwrap_or("")
@@ -118,14 +120,16 @@ pub trait Handler: Send + Sync + 'static {
 
     /// Answers one request, or says why not. The future is dropped when the client goes away.
     ///
-    /// A response is sent as it is, but for the headers that only the host sets: what a guest made was checked where it
-    /// was invoked. Its outcome is `ok`, unless an [`Outcome`] among its extensions says otherwise.
+    /// A response is sent as it is, but for the headers that only the host sets: what a guest made
+    /// was checked where it was invoked. Its outcome is `ok`, unless an [`Outcome`] among its
+    /// extensions says otherwise.
     fn handle(
         &self,
         exchange: Exchange<Self::Target>,
     ) -> impl Future<Output = Result<Response<Body>, Problem>> + Send;
 
-    /// Is told of each answer when its header is about to be sent, also of those that no function was asked for.
+    /// Is told of each answer when its header is about to be sent, also of those that no function
+    /// was asked for.
     fn answered(&self, answered: &Answered<'_>) {
         let _ = answered;
     }

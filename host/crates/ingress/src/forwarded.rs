@@ -1,7 +1,8 @@
 //! The client that asked, where proxies stand between, and the fields that tell a function of it.
 //!
-//! The fields are `Forwarded` (RFC 7239) and the older `X-Forwarded-*`. A proxy that the operator trusts is believed, and the connection
-//! that it comes by is added to its list. Of any other client these fields are dropped: a function can rely on what it finds.
+//! The fields are `Forwarded` (RFC 7239) and the older `X-Forwarded-*`. A proxy that the operator
+//! trusts is believed, and the connection that it comes by is added to its list. Of any other
+//! client these fields are dropped: a function can rely on what it finds.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -94,7 +95,8 @@ fn drop_claims(headers: &mut HeaderMap) {
     }
 }
 
-/// The addresses of `X-Forwarded-For`, or else of `Forwarded`, the client's first. None for what is no address.
+/// The addresses of `X-Forwarded-For`, or else of `Forwarded`, the client's first. None for what is
+/// no address.
 fn listed(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
     let items = |name: &HeaderName| {
         let lines = headers.get_all(name).into_iter();

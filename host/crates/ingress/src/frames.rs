@@ -1,9 +1,11 @@
 //! A bound on the frames of an HTTP/2 connection that ask for nothing.
 //!
-//! PING, SETTINGS, PRIORITY, WINDOW_UPDATE, RST_STREAM, frames of unknown types and DATA without data cost the host time and
-//! the client nothing, and no request pays for them. A connection may send some at any time, and more with each request and each
-//! piece of a body, in either direction: a client that uses the connection answers with a few frames for each. A token bucket
-//! counts them (compare `max_inbound_window_update_frames_per_data_frame_sent` and its neighbours in Envoy's HTTP/2 codec).
+//! PING, SETTINGS, PRIORITY, WINDOW_UPDATE, RST_STREAM, frames of unknown types and DATA without
+//! data cost the host time and the client nothing, and no request pays for them. A connection may
+//! send some at any time, and more with each request and each piece of a body, in either direction:
+//! a client that uses the connection answers with a few frames for each. A token bucket counts them
+//! (compare `max_inbound_window_update_frames_per_data_frame_sent` and its neighbours in Envoy's
+//! HTTP/2 codec).
 
 use std::time::Instant;
 
@@ -15,13 +17,16 @@ const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const CONTINUATION: u8 = 9;
 
-/// Frames that a connection may send at once beyond those that it has earned: a browser opens with some ten.
+/// Frames that a connection may send at once beyond those that it has earned: a browser opens with
+/// some ten.
 const BURST: f64 = 1_000.0;
-/// Frames a second that a connection may send in any case: it may ask for life signs as often as that.
+/// Frames a second that a connection may send in any case: it may ask for life signs as often as
+/// that.
 const PER_SECOND: f64 = 10.0;
 /// Frames that a request, or a piece of a body, earns: two window updates, a priority, a reset.
 const PER_USEFUL: f64 = 4.0;
-/// Frames that a byte which the client takes earns: a client may update two windows for each 512 bytes.
+/// Frames that a byte which the client takes earns: a client may update two windows for each 512
+/// bytes.
 const PER_BYTE: f64 = 2.0 / 512.0;
 
 /// More frames that ask for nothing than a connection may send.

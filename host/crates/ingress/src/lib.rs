@@ -6,10 +6,10 @@
 //! drain                       target  route, cors, respond
 //! ```
 //!
-//! `serve` accepts connections within a bound and drives them; `transport` is the socket as hyper sees it.
-//! `dispatch` finds the route of a request and answers what needs no function; the rest it hands to a
-//! [`Handler`], which knows nothing of connections, while nothing here knows what a function is. `respond`
-//! makes the host's own answers, with the status that their outcome has.
+//! `serve` accepts connections within a bound and drives them; `transport` is the socket as hyper
+//! sees it. `dispatch` finds the route of a request and answers what needs no function; the rest it
+//! hands to a [`Handler`], which knows nothing of connections, while nothing here knows what a
+//! function is. `respond` makes the host's own answers, with the status that their outcome has.
 
 mod body;
 mod bucket;

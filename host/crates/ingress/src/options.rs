@@ -9,52 +9,62 @@ use lacewing_manifest::config::{Connections, Settings};
 
 const KIB: usize = 1024;
 
-/// Limits of one listener. They protect the host; what a function may be sent is among its own limits.
+/// Limits of one listener. They protect the host; what a function may be sent is among its own
+/// limits.
 ///
 /// Those that a host file can set are said to be so, and have their defaults in [`Connections`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Connections open at once: [`Connections::max`]. When all are taken, those of the network and tenant with the most make room: idle
-    /// ones first, then the newest whose function works (`canceled`). Where no one has more than the newcomer, new clients wait in the
-    /// kernel's queue, which is bounded. Meanwhile each response asks its client to leave, so that places come free.
+    /// Connections open at once: [`Connections::max`]. When all are taken, those of the network
+    /// and tenant with the most make room: idle ones first, then the newest whose function
+    /// works (`canceled`). Where no one has more than the newcomer, new clients wait in the
+    /// kernel's queue, which is bounded. Meanwhile each response asks its client to leave, so that
+    /// places come free.
     pub connections: u32,
-    /// Bytes of the heap that all connections of the listener may have together: a part of [`MemoryPlan`]. Connections of the network and
-    /// tenant that have the most are closed, those that wait for their client first.
+    /// Bytes of the heap that all connections of the listener may have together: a part of
+    /// [`MemoryPlan`]. Connections of the network and tenant that have the most are closed,
+    /// those that wait for their client first.
     pub heap_bytes: u64,
-    /// From a connection's opening, or from the first byte of a later request, to the end of that request's head:
-    /// [`Connections::header_timeout`]. The connection is closed.
+    /// From a connection's opening, or from the first byte of a later request, to the end of that
+    /// request's head: [`Connections::header_timeout`]. The connection is closed.
     pub header_timeout: Duration,
-    /// From the end of a response to the first byte of the next request: [`Connections::keep_alive`]. The connection is
-    /// closed; at zero, by the response. An HTTP/2 connection on which nothing happens, and nothing could unless its
-    /// client sends or reads something, is asked to end after between once and twice this time (at zero: a second), and
-    /// closed after as long again.
+    /// From the end of a response to the first byte of the next request:
+    /// [`Connections::keep_alive`]. The connection is closed; at zero, by the response. An
+    /// HTTP/2 connection on which nothing happens, and nothing could unless its client sends
+    /// or reads something, is asked to end after between once and twice this time (at zero: a
+    /// second), and closed after as long again.
     pub keep_alive: Duration,
-    /// Between two pieces of a request's body: [`Connections::body_idle_timeout`]. `bad_request` (408).
+    /// Between two pieces of a request's body: [`Connections::body_idle_timeout`]. `bad_request`
+    /// (408).
     pub body_idle: Duration,
-    /// From the beginning to the end of a request's body where it is buffered. Default 120 s. `bad_request` (408).
+    /// From the beginning to the end of a request's body where it is buffered. Default 120 s.
+    /// `bad_request` (408).
     pub body_read: Duration,
-    /// While a client that did not take all that was sent to it takes less than 16 KiB more: [`Connections::body_idle_timeout`]. The
-    /// connection is closed.
+    /// While a client that did not take all that was sent to it takes less than 16 KiB more:
+    /// [`Connections::body_idle_timeout`]. The connection is closed.
     pub write_idle: Duration,
     /// Header fields of a request: [`Connections::max_headers`]. `bad_request` (431).
     pub headers: usize,
-    /// Bytes of a request's head: [`Connections::max_header_bytes`], at least 8 KiB. `bad_request` (431).
+    /// Bytes of a request's head: [`Connections::max_header_bytes`], at least 8 KiB. `bad_request`
+    /// (431).
     pub header_bytes: usize,
     /// Bytes of a request's path and query. Default 8 KiB. `bad_request` (414).
     pub target_bytes: usize,
-    /// Requests at once on one HTTP/2 connection: [`Connections::max_streams`]. The client waits; if it does not, the
-    /// stream is refused.
+    /// Requests at once on one HTTP/2 connection: [`Connections::max_streams`]. The client waits;
+    /// if it does not, the stream is refused.
     pub streams: u32,
-    /// Streams on one HTTP/2 connection that the client has reset and that were not yet looked at. Default 32.
-    /// One more, and the connection is closed: nobody who means well resets faster than we look.
+    /// Streams on one HTTP/2 connection that the client has reset and that were not yet looked at.
+    /// Default 32. One more, and the connection is closed: nobody who means well resets faster
+    /// than we look.
     pub reset_streams: usize,
     /// The networks of proxies that say who asked: [`Settings::trusted_proxies`].
     pub trusted_proxies: Arc<[IpNet]>,
-    /// From the beginning of a drain to the closing of idle connections. Default 100 ms. In it a client that had
-    /// already sent its next request gets its answer, which asks it to leave.
+    /// From the beginning of a drain to the closing of idle connections. Default 100 ms. In it a
+    /// client that had already sent its next request gets its answer, which asks it to leave.
     pub drain_linger: Duration,
-    /// While a client whose request was refused goes on sending it. Default 1 s, and 16 MiB at the most. Were the
-    /// connection closed at once, the client's system would throw the refusal away.
+    /// While a client whose request was refused goes on sending it. Default 1 s, and 16 MiB at the
+    /// most. Were the connection closed at once, the client's system would throw the refusal
+    /// away.
     pub close_linger: Duration,
 }
 

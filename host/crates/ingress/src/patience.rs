@@ -63,8 +63,8 @@ impl AwaitedRequest {
 
     /// Waits on for the client, which has said nothing more: ready when it has taken too long.
     ///
-    /// Should the beginning of a request have been read together with the end of the one before, it is waited for as if
-    /// nothing of it had been.
+    /// Should the beginning of a request have been read together with the end of the one before, it
+    /// is waited for as if nothing of it had been.
     pub(super) fn poll_over(&mut self, cx: &mut Context<'_>, requests: u32) -> Poll<Awaited> {
         self.note(requests);
         let awaited = if self.begun { Awaited::Head } else { Awaited::Idle };

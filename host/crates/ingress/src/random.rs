@@ -1,8 +1,8 @@
 //! Unique numbers for ids: cheap, and no secrets.
 //!
-//! Each thread has a key that the operating system's randomness made, and counts; the count is spread by a
-//! permutation (the finalizer of SplitMix64, Steele et al. 2014). Two numbers of one thread differ for 2^64 draws, and
-//! numbers of two threads, or of two hosts, carry different keys.
+//! Each thread has a key that the operating system's randomness made, and counts; the count is
+//! spread by a permutation (the finalizer of SplitMix64, Steele et al. 2014). Two numbers of one
+//! thread differ for 2^64 draws, and numbers of two threads, or of two hosts, carry different keys.
 
 use std::{
     cell::Cell,

@@ -12,12 +12,14 @@ pub const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id"
 /// The longest id that is taken from a client, in bytes.
 const MAX_ID_BYTES: usize = 128;
 
-/// 1 to 128 visible ASCII characters that name one request in logs, in the function's request and in the response.
+/// 1 to 128 visible ASCII characters that name one request in logs, in the function's request and
+/// in the response.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RequestId(HeaderValue);
 
 impl RequestId {
-    /// The client's id if it sent exactly one that is 1 to 128 visible ASCII characters; else a new one.
+    /// The client's id if it sent exactly one that is 1 to 128 visible ASCII characters; else a new
+    /// one.
     pub fn of(headers: &HeaderMap) -> RequestId {
         let mut values = headers.get_all(REQUEST_ID_HEADER).iter();
         match (values.next(), values.next()) {

@@ -1,7 +1,9 @@
-//! The answers that the host makes itself: which status an outcome has, and the problem document (RFC 9457).
+//! The answers that the host makes itself: which status an outcome has, and the problem document
+//! (RFC 9457).
 //!
-//! The status of an outcome is chosen in [`Outcome::http_status`]; a fault of the request refines it here. The part that finds a
-//! failure describes it as a [`Problem`]; nothing of the host is told to the client beyond the outcome and one sentence.
+//! The status of an outcome is chosen in [`Outcome::http_status`]; a fault of the request refines
+//! it here. The part that finds a failure describes it as a [`Problem`]; nothing of the host is
+//! told to the client beyond the outcome and one sentence.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -193,7 +195,8 @@ impl Problem {
         self
     }
 
-    /// When the client may try again. Without it, `throttled` and `load_shed` say one second, and others nothing.
+    /// When the client may try again. Without it, `throttled` and `load_shed` say one second, and
+    /// others nothing.
     pub fn retry_after(mut self, after: Duration) -> Problem {
         self.retry_after = Some(after);
         self
@@ -261,7 +264,8 @@ impl Problem {
             invocation: self.invocation.as_deref(),
             request_id: self.invocation.is_none().then_some(request_id),
         };
-        // Texts and a number: this cannot fail, and an empty body would still have the status and the outcome.
+        // Texts and a number: this cannot fail, and an empty body would still have the status and
+        // the outcome.
         serde_json::to_vec(&document).unwrap_or_default().into()
     }
 }
@@ -291,8 +295,9 @@ pub(super) fn options(allow: &str) -> Response<Body> {
     response
 }
 
-/// The answer that is sent in the place of `bare`, hyper's own answer to bytes that are no HTTP/1 request: a header
-/// without any body. hyper has chosen the status and written the date; both are kept.
+/// The answer that is sent in the place of `bare`, hyper's own answer to bytes that are no HTTP/1
+/// request: a header without any body. hyper has chosen the status and written the date; both are
+/// kept.
 pub(super) fn refusal(
     bare: &str,
     status: u16,

@@ -1,15 +1,18 @@
 //! Routes: from a request's host name, method and path to what serves it.
 //!
-//! A [`Router`] is built whole, never changed, and swapped whole by its owner. The winning route is decided in this order:
+//! A [`Router`] is built whole, never changed, and swapped whole by its owner. The winning route is
+//! decided in this order:
 //!
-//! 1. **Host.** The narrowest pattern that covers the name: the exact name, then `*.` wildcards from the longest
-//!    to the shortest, then any host. Patterns are those of routes and those that were [given](RouterBuilder::owned_by) to
-//!    an owner, routes or not. Where nothing there matches the path and method, the next wider pattern is asked, but
-//!    only for routes of the narrowest pattern's owner: a wildcard never answers for a name of another owner, whatever
-//!    that owner serves there.
-//! 2. **Method.** Only routes that take the method are looked at. A route for `GET` serves `HEAD` as well, unless a
-//!    route of the same shape names it.
-//! 3. **Path.** Which patterns fit a path, and which of them wins, is said in [`lacewing_base::route`].
+//! 1. **Host.** The narrowest pattern that covers the name: the exact name, then `*.` wildcards
+//!    from the longest to the shortest, then any host. Patterns are those of routes and those that
+//!    were [given](RouterBuilder::owned_by) to an owner, routes or not. Where nothing there matches
+//!    the path and method, the next wider pattern is asked, but only for routes of the narrowest
+//!    pattern's owner: a wildcard never answers for a name of another owner, whatever that owner
+//!    serves there.
+//! 2. **Method.** Only routes that take the method are looked at. A route for `GET` serves `HEAD`
+//!    as well, unless a route of the same shape names it.
+//! 3. **Path.** Which patterns fit a path, and which of them wins, is said in
+//!    [`lacewing_base::route`].
 
 mod host;
 mod table;
@@ -34,8 +37,8 @@ use self::table::Table;
 /// The key of a route.
 #[derive(Clone, Debug)]
 pub struct RouteKey {
-    /// The owner of the route. Routes of one owner are alternatives of each other under a host name; those of another
-    /// owner never are.
+    /// The owner of the route. Routes of one owner are alternatives of each other under a host
+    /// name; those of another owner never are.
     pub owner: Arc<str>,
     /// The host names that it is served under. None is the same as any host.
     pub hosts: Vec<HostPattern>,
@@ -72,7 +75,8 @@ impl<T> Route<T> {
     }
 }
 
-/// The values that a route captured, percent-decoded, in the order of the pattern. Empty ones take no allocation.
+/// The values that a route captured, percent-decoded, in the order of the pattern. Empty ones take
+/// no allocation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Params(pub Vec<String>);
 
@@ -110,7 +114,8 @@ pub struct Router<T> {
     any: Option<Chain<T>>,
 }
 
-/// The tables that are asked for one host pattern, the narrowest first. None where its owner serves nothing.
+/// The tables that are asked for one host pattern, the narrowest first. None where its owner serves
+/// nothing.
 type Chain<T> = Box<[Arc<Table<T>>]>;
 
 impl<T> Router<T> {
@@ -124,9 +129,9 @@ impl<T> Router<T> {
         RouterBuilder { routes: Vec::new(), owners: Arc::default() }
     }
 
-    /// The route for a request. `host` may have a port, which is ignored; a host that is none matches the routes
-    /// of any host. Takes no lock, and allocates only for parameters and for a path or host that is
-    /// not in canonical form.
+    /// The route for a request. `host` may have a port, which is ignored; a host that is none
+    /// matches the routes of any host. Takes no lock, and allocates only for parameters and for
+    /// a path or host that is not in canonical form.
     pub fn find(&self, host: &str, method: &Method, path: &str) -> Found<'_, T> {
         let path = match canonical_path(path) {
             Ok(path) => path,
@@ -146,8 +151,9 @@ impl<T> Router<T> {
         }
     }
 
-    /// The route that an address without a route for its request is closest to: one that serves the path with another method, or
-    /// that would serve the path if the path were well formed. Says whose answer a refusal is, and never what is run.
+    /// The route that an address without a route for its request is closest to: one that serves the
+    /// path with another method, or that would serve the path if the path were well formed.
+    /// Says whose answer a refusal is, and never what is run.
     pub fn nearest(&self, host: &str, method: &Method, path: &str) -> Option<&Arc<Route<T>>> {
         let escaped;
         let path = match canonical_path(path) {
@@ -161,7 +167,8 @@ impl<T> Router<T> {
         self.chain(host)?.iter().find_map(|table| table.nearest(method, &path))
     }
 
-    /// The methods that are served at a path, as the value of `Allow`. None if it is not served at all.
+    /// The methods that are served at a path, as the value of `Allow`. None if it is not served at
+    /// all.
     pub fn allow(&self, host: &str, path: &str) -> Option<String> {
         allow(self.chain(host)?, &canonical_path(path).ok()?)
     }
@@ -197,8 +204,8 @@ fn with_signs_escaped(path: &str) -> String {
     escaped
 }
 
-/// The value of `Allow` for a path in canonical form, if anything is served there. `OPTIONS` is always allowed, because
-/// it is answered from the routes.
+/// The value of `Allow` for a path in canonical form, if anything is served there. `OPTIONS` is
+/// always allowed, because it is answered from the routes.
 fn allow<T>(chain: &Chain<T>, path: &str) -> Option<String> {
     let mut methods = BTreeSet::new();
     for table in chain {
@@ -217,14 +224,15 @@ fn allow<T>(chain: &Chain<T>, path: &str) -> Option<String> {
 /// Two routes that cannot both be there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conflict {
-    /// The route that was added second: its place in the order of [`RouterBuilder::route`], from 0.
+    /// The route that was added second: its place in the order of [`RouterBuilder::route`], from
+    /// 0.
     pub route: usize,
     /// The route that was there before.
     pub with: usize,
     /// Under which host both are served.
     pub host: HostPattern,
-    /// Whether both fit exactly the same paths. Otherwise one has a parameter for a segment where the other has one
-    /// for all the rest.
+    /// Whether both fit exactly the same paths. Otherwise one has a parameter for a segment where
+    /// the other has one for all the rest.
     pub same: bool,
 }
 
@@ -244,8 +252,8 @@ pub struct RouterBuilder<T> {
 type Places = Vec<usize>;
 
 impl<T> RouterBuilder<T> {
-    /// Gives host names to owners. A name is answered by its owner's routes, or by none; a name without an owner is answered
-    /// by whoever has routes at its narrowest pattern.
+    /// Gives host names to owners. A name is answered by its owner's routes, or by none; a name
+    /// without an owner is answered by whoever has routes at its narrowest pattern.
     pub fn owned_by(&mut self, owners: Arc<HostOwners>) -> &mut Self {
         self.owners = owners;
         self
@@ -276,9 +284,11 @@ impl<T> RouterBuilder<T> {
         if conflicts.is_empty() { Ok(self.assemble()) } else { Err(conflicts) }
     }
 
-    /// Makes the router of routes that have been together in one before: that they do not clash is known.
+    /// Makes the router of routes that have been together in one before: that they do not clash is
+    /// known.
     pub fn assemble(&self) -> Router<T> {
-        // By host and owner. A name whose owner serves nothing there has a place too, so that no wildcard answers for it.
+        // By host and owner. A name whose owner serves nothing there has a place too, so that no
+        // wildcard answers for it.
         let mut places: BTreeMap<&HostPattern, BTreeMap<&str, Places>> = BTreeMap::new();
         for host in self.owners.patterns() {
             places.entry(host).or_default();
@@ -321,8 +331,8 @@ impl<T> RouterBuilder<T> {
         places.into_iter().flat_map(under).collect()
     }
 
-    /// The tables for one host pattern: the routes that its owner has there, then those that the owner has at wider ones.
-    /// Patterns with the same routes share a table.
+    /// The tables for one host pattern: the routes that its owner has there, then those that the
+    /// owner has at wider ones. Patterns with the same routes share a table.
     fn chain(
         &self,
         host: &HostPattern,

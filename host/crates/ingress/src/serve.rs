@@ -43,17 +43,21 @@ use super::{
     transport::{Prefix, Speaks, Spoken, Transport, listen_in},
 };
 
-/// hyper's own limit of header fields, which it keeps on the stack. Another costs an allocation for each request.
+/// hyper's own limit of header fields, which it keeps on the stack. Another costs an allocation for
+/// each request.
 const HYPER_HEADERS: usize = 100;
 /// The least that hyper reads into, and what is read of a body at once at the most, in bytes.
 const READ_BUFFER_BYTES: usize = 128 * 1024;
-/// How long an HTTP/2 connection may idle where connections are not kept: it is made for many requests.
+/// How long an HTTP/2 connection may idle where connections are not kept: it is made for many
+/// requests.
 const LEAST_HTTP2_IDLE: Duration = Duration::from_secs(1);
 /// How often an HTTP/2 connection is looked at while it waits for its client as long as it may.
 const LOOKS_PER_WAIT: u32 = 4;
-/// The count of HTTP/2 for a header field besides name and value (RFC 9113, section 6.5.2), in bytes.
+/// The count of HTTP/2 for a header field besides name and value (RFC 9113, section 6.5.2), in
+/// bytes.
 const HTTP2_FIELD_BYTES: usize = 32;
-/// The bytes that an HTTP/2 client may send ahead of the reader, for one stream and for one connection.
+/// The bytes that an HTTP/2 client may send ahead of the reader, for one stream and for one
+/// connection.
 const HTTP2_WINDOWS: (u32, u32) = (256 * 1024, 1024 * 1024);
 /// The bytes that one HTTP/2 stream buffers of its response.
 const HTTP2_SEND_BYTES: usize = 128 * 1024;
@@ -85,14 +89,16 @@ fn reason(error: &io::Error, flag: &str) -> String {
     }
 }
 
-/// Connections that wait in the kernel's queue, at most; the kernel has a limit of its own (`net.core.somaxconn`). A burst of more is
-/// sent again after a second, that of every client.
+/// Connections that wait in the kernel's queue, at most; the kernel has a limit of its own
+/// (`net.core.somaxconn`). A burst of more is sent again after a second, that of every client.
 const BACKLOG: u32 = 4096;
 
-/// Bytes of a response that the kernel holds besides those on their way, before the connection may write more; half of them have to
-/// leave first. A socket's buffer grows to megabytes, and takes more only once a third is free: of a client that reads slowly the host
-/// would see nothing for so long. Bytes that are on their way are not bounded by this, so that a long way takes no throughput. At 10 Gbit/s,
-/// half of this lasts 26 us: long enough for the connection's thread to write again.
+/// Bytes of a response that the kernel holds besides those on their way, before the connection may
+/// write more; half of them have to leave first. A socket's buffer grows to megabytes, and takes
+/// more only once a third is free: of a client that reads slowly the host would see nothing for so
+/// long. Bytes that are on their way are not bounded by this, so that a long way takes no
+/// throughput. At 10 Gbit/s, half of this lasts 26 us: long enough for the connection's thread to
+/// write again.
 #[cfg(target_os = "linux")]
 const UNSENT_BYTES: u32 = 64 * 1024;
 
@@ -103,7 +109,8 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     }?;
     // An address whose last connections have just ended may be bound again.
     socket.set_reuseaddr(true)?;
-    // Its connections inherit the bound. Where the system has none, a client that reads slowly is given up sooner.
+    // Its connections inherit the bound. Where the system has none, a client that reads slowly is
+    // given up sooner.
     #[cfg(target_os = "linux")]
     let _ = socket2::SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT_BYTES);
     socket.bind(address)?;
@@ -142,7 +149,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Begins to serve, connections on `loops` and the streams of HTTP/2 connections on the current runtime.
+    /// Begins to serve, connections on `loops` and the streams of HTTP/2 connections on the current
+    /// runtime.
     pub fn start<H: Handler>(
         listener: Listener,
         options: Options,
@@ -239,8 +247,9 @@ pub(super) struct Ingress<H: Handler> {
 
 /// Accepts until the drain begins, and then what is already waiting.
 ///
-/// One connection at most waits for a place here, and others make room for it: see [`super::crowd`]. The rest wait in the kernel's
-/// queue, which is bounded: to accept and to refuse them would cost as much as to answer.
+/// One connection at most waits for a place here, and others make room for it: see
+/// [`super::crowd`]. The rest wait in the kernel's queue, which is bounded: to accept and to refuse
+/// them would cost as much as to answer.
 async fn accept<H: Handler>(listener: TcpListener, ingress: Arc<Ingress<H>>, loops: LoopsHandle) {
     let gate = Arc::clone(&ingress.gate);
     let mut draining = pin!(gate.reached(Phase::Draining));
@@ -268,8 +277,8 @@ async fn accept<H: Handler>(listener: TcpListener, ingress: Arc<Ingress<H>>, loo
             }
         }
     }
-    // A client that had connected before the drain began was accepted, as far as the client can know. The runtime may not have
-    // been told of it yet, so the system is asked.
+    // A client that had connected before the drain began was accepted, as far as the client can
+    // know. The runtime may not have been told of it yet, so the system is asked.
     let Ok(listener) = listener.into_std() else { return };
     while let Some(permit) = gate.try_reserve()
         && let Ok((socket, peer)) = listener.accept()
@@ -308,7 +317,8 @@ async fn accept_one(
     Ok((socket.into_std()?, peer, permit))
 }
 
-/// Whether accepting failed for the one client that was being accepted, which has gone, and not for all.
+/// Whether accepting failed for the one client that was being accepted, which has gone, and not for
+/// all.
 fn concerns_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -388,7 +398,8 @@ impl<H: Handler> Ingress<H> {
         })
     }
 
-    /// Takes a place for a connection, and serves the connection until the connection ends or has to make room for others.
+    /// Takes a place for a connection, and serves the connection until the connection ends or has
+    /// to make room for others.
     pub(super) fn connection<S, O>(
         self: &Arc<Ingress<H>>,
         open: O,
@@ -423,7 +434,8 @@ impl<H: Handler> Ingress<H> {
     ) -> ConnectionEnd {
         let last = || self.gate.wants_places_back();
         let service = service_fn(|request: Request<Incoming>| {
-            // At once, and not when it is first polled: the transport has to know that a request was read.
+            // At once, and not when it is first polled: the transport has to know that a request
+            // was read.
             let in_flight = connection.begin();
             async move { Ok::<_, Infallible>(self.dispatch.answer(request, in_flight, last).await) }
         });
@@ -450,8 +462,8 @@ impl<H: Handler> Ingress<H> {
         let streams = Streams::new(runtime, Arc::clone(connection), gate);
         let builder = http2_builder(&self.options, streams);
         let mut http = pin!(builder.serve_connection(io, service));
-        // hyper has no limits of time for HTTP/2. First the client is asked to leave, then it is left: a client that
-        // reads nothing of its responses is one that idles.
+        // hyper has no limits of time for HTTP/2. First the client is asked to leave, then it is
+        // left: a client that reads nothing of its responses is one that idles.
         for _ in 0..2 {
             let graceful = |http: Pin<&mut http2::Connection<_, _, _>>| http.graceful_shutdown();
             select! {
@@ -500,9 +512,10 @@ impl<H: Handler> Ingress<H> {
     }
 }
 
-/// Ready when an HTTP/2 connection has waited for its client for too long: between requests for [`Options::keep_alive`], with a
-/// response that the client does not read, or a request that the client does not go on with, for [`Options::write_idle`]. A client that
-/// takes what it was sent before makes progress.
+/// Ready when an HTTP/2 connection has waited for its client for too long: between requests for
+/// [`Options::keep_alive`], with a response that the client does not read, or a request that the
+/// client does not go on with, for [`Options::write_idle`]. A client that takes what it was sent
+/// before makes progress.
 async fn idle(connection: &Connection, options: &Options) {
     let keep_alive = match options.keep_alive {
         Duration::ZERO => LEAST_HTTP2_IDLE,

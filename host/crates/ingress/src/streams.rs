@@ -1,8 +1,9 @@
 //! The tasks of an HTTP/2 connection's streams, of which few begin at once.
 //!
-//! A client may send any number of requests in one write. Each is a task of its own, because one may compute for long. Were all of them
-//! in the runtime's queue, they would stand in front of other clients' requests. So a connection has at most [`BEGINNING`] streams that
-//! were not polled yet; the rest wait here, in the order of their arrival.
+//! A client may send any number of requests in one write. Each is a task of its own, because one
+//! may compute for long. Were all of them in the runtime's queue, they would stand in front of
+//! other clients' requests. So a connection has at most [`BEGINNING`] streams that were not polled
+//! yet; the rest wait here, in the order of their arrival.
 
 use std::{
     collections::VecDeque,
@@ -17,7 +18,8 @@ use tokio::runtime::Handle;
 
 use super::{connection::Connection, drain::Gate, heap::OfConnection};
 
-/// Streams of one connection that are in the runtime's queue before their first poll. Enough to keep the threads of a small host busy.
+/// Streams of one connection that are in the runtime's queue before their first poll. Enough to
+/// keep the threads of a small host busy.
 const BEGINNING: usize = 4;
 
 /// Runs the streams of one connection.
@@ -135,7 +137,8 @@ mod tests {
     use super::*;
     use crate::{Options, body::BodyBudget, forwarded::Peer};
 
-    /// Tasks of one thread run in the order in which they are spawned. Another client's stream comes after those that begin.
+    /// Tasks of one thread run in the order in which they are spawned. Another client's stream
+    /// comes after those that begin.
     #[tokio::test(flavor = "current_thread")]
     async fn another_clients_stream_waits_for_few_of_a_hundred() {
         let gate = Gate::new(1, 1 << 20);

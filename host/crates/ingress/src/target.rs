@@ -1,4 +1,5 @@
-//! The request's target: which host and path a request is for (RFC 9112, section 3; RFC 9113, section 8.3.1).
+//! The request's target: which host and path a request is for (RFC 9112, section 3; RFC 9113,
+//! section 8.3.1).
 
 use http::{
     HeaderMap, Method, Uri, Version, header,
@@ -45,7 +46,8 @@ pub fn read(parts: &Parts, max_bytes: usize) -> Result<Target<'_>, Problem> {
     Ok(Target { authority, path })
 }
 
-/// The authority of the target or, where it has none, of `Host`. Where both are there they have to agree.
+/// The authority of the target or, where it has none, of `Host`. Where both are there they have to
+/// agree.
 pub(super) fn authority(parts: &Parts) -> Result<&str, Problem> {
     let host = host_header(&parts.headers)?;
     let named = parts.uri.authority().map(Authority::as_str);

@@ -1,4 +1,5 @@
-//! The ingress over real sockets: bytes in, bytes out, with a handler that does what its route's name says.
+//! The ingress over real sockets: bytes in, bytes out, with a handler that does what its route's
+//! name says.
 
 mod bodies;
 mod clients;

@@ -11,12 +11,13 @@ const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// The most members that a `tracestate` may have.
 const MAX_STATE_MEMBERS: usize = 32;
-/// The longest `tracestate` that is passed on, in bytes over all its lines. The standard asks for at least 512.
+/// The longest `tracestate` that is passed on, in bytes over all its lines. The standard asks for
+/// at least 512.
 const MAX_STATE_BYTES: usize = 1024;
 /// The flags that are known: sampled, and random trace id.
 const KNOWN_FLAGS: u8 = 0b11;
-/// The flags of a trace that begins here: its id was made at random, and it is sampled, because the invocation's record has the
-/// span. Services further on do not record a trace that is not sampled.
+/// The flags of a trace that begins here: its id was made at random, and it is sampled, because the
+/// invocation's record has the span. Services further on do not record a trace that is not sampled.
 const BEGUN: u8 = 0b11;
 
 /// Where a request stands in a trace.
@@ -29,8 +30,8 @@ pub struct TraceContext {
 }
 
 impl TraceContext {
-    /// The trace that the client names in one valid `traceparent`, with a new span below the client's; else a
-    /// new trace.
+    /// The trace that the client names in one valid `traceparent`, with a new span below the
+    /// client's; else a new trace.
     pub fn of(headers: &HeaderMap) -> TraceContext {
         let mut values = headers.get_all(TRACEPARENT).iter();
         let named = match (values.next(), values.next()) {
@@ -66,8 +67,8 @@ impl TraceContext {
         self.flags & 1 == 1
     }
 
-    /// Writes `traceparent` into the function's request, with this request's span as the parent, and drops a
-    /// `tracestate` that does not belong to it or is malformed.
+    /// Writes `traceparent` into the function's request, with this request's span as the parent,
+    /// and drops a `tracestate` that does not belong to it or is malformed.
     pub fn write_to(&self, headers: &mut HeaderMap) {
         if headers.contains_key(&TRACESTATE) && !(self.parent.is_some() && is_state(headers)) {
             headers.remove(TRACESTATE);
@@ -104,7 +105,8 @@ fn parse(value: &[u8]) -> Option<(u128, u64, u8)> {
     let (known, rest) = value.split_at_checked(55)?;
     let version = hex(&known[..2])?;
     let separated = [2, 35, 52].iter().all(|&at| known[at] == b'-');
-    // Version ff is invalid, version 0 ends here, and later ones may only go on after another hyphen.
+    // Version ff is invalid, version 0 ends here, and later ones may only go on after another
+    // hyphen.
     let ends = rest.is_empty() || (version > 0 && rest[0] == b'-');
     if version == 0xff || !separated || !ends {
         return None;

@@ -1,12 +1,14 @@
 //! The bytes of one connection, between the socket and hyper.
 //!
-//! Here is done what hyper leaves open: a client that does not read, or that does not go on with its next request, is
-//! given up, a client that is still sending is waited for before the connection is closed, and hyper's bare answer to bytes
-//! that are no request is replaced by a problem document.
+//! Here is done what hyper leaves open: a client that does not read, or that does not go on with
+//! its next request, is given up, a client that is still sending is waited for before the
+//! connection is closed, and hyper's bare answer to bytes that are no request is replaced by a
+//! problem document.
 //!
-//! An HTTP/1 connection sends its output once the other connections of its thread that have something to do have done
-//! it: then all of it leaves together. A client, or a proxy, with many connections is woken once and finds many responses,
-//! where each would have woken it, and its next requests come together too.
+//! An HTTP/1 connection sends its output once the other connections of its thread that have
+//! something to do have done it: then all of it leaves together. A client, or a proxy, with many
+//! connections is woken once and finds many responses, where each would have woken it, and its next
+//! requests come together too.
 
 use std::{
     future::Future,
@@ -52,8 +54,8 @@ pub(super) struct Prefix {
     len: usize,
 }
 
-/// Reads as much as is needed to tell HTTP/2 from HTTP/1. No method of HTTP/1 begins as the preface does, so that a
-/// client is never kept waiting.
+/// Reads as much as is needed to tell HTTP/2 from HTTP/1. No method of HTTP/1 begins as the preface
+/// does, so that a client is never kept waiting.
 pub(super) async fn listen_in(socket: &mut (impl AsyncRead + Unpin)) -> io::Result<Spoken> {
     let mut prefix = Prefix { bytes: [0; PREFACE.len()], given: 0, len: 0 };
     while prefix.len < PREFACE.len() {
@@ -66,7 +68,8 @@ pub(super) async fn listen_in(socket: &mut (impl AsyncRead + Unpin)) -> io::Resu
     Ok(Spoken::Http2(prefix))
 }
 
-/// Bytes that one connection may read before others on its thread have a turn. A client may send what costs much for each byte.
+/// Bytes that one connection may read before others on its thread have a turn. A client may send
+/// what costs much for each byte.
 const QUANTUM_BYTES: usize = 64 * 1024;
 
 /// The HTTP that a connection speaks, and the state of its transport that goes with it.
@@ -140,11 +143,12 @@ impl<S> Transport<S> {
         }
     }
 
-    /// Turns a write that does not end, or not in a reasonable time, into an error. `bytes` says how many of a write were taken; a
-    /// flush takes none.
+    /// Turns a write that does not end, or not in a reasonable time, into an error. `bytes` says
+    /// how many of a write were taken; a flush takes none.
     ///
-    /// A client that has once let us wait has to take [`PACE_BYTES`], or all there is, in each [`Options::write_idle`]: one that reads
-    /// a byte now and then holds a response as long as one that reads nothing.
+    /// A client that has once let us wait has to take [`PACE_BYTES`], or all there is, in each
+    /// [`Options::write_idle`]: one that reads a byte now and then holds a response as long as
+    /// one that reads nothing.
     fn watch<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -172,10 +176,11 @@ impl<S> Transport<S> {
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, text)))
     }
 
-    /// The answer instead of `bytes`, if those are hyper's own answer to something that is no request.
+    /// The answer instead of `bytes`, if those are hyper's own answer to something that is no
+    /// request.
     ///
-    /// They are its own if it was handed nothing since it last had nothing left to send; else they are, or might
-    /// be, a function's.
+    /// They are its own if it was handed nothing since it last had nothing left to send; else they
+    /// are, or might be, a function's.
     fn replace(&mut self, bytes: &[u8]) -> Option<Bytes> {
         if self.connection.handed() != self.flushed
             || !bytes.starts_with(b"HTTP/1.")
@@ -301,8 +306,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Transport<S> {
         this.flushed = this.connection.handed();
         this.gathered = false;
         let flushed = Pin::new(&mut this.socket).poll_flush(cx);
-        // hyper does not always read once it has sent a response: the wait for the next request begins here. A connection that
-        // is being closed has no next request, and reads nothing: to be woken would have it flush again, without end.
+        // hyper does not always read once it has sent a response: the wait for the next request
+        // begins here. A connection that is being closed has no next request, and reads
+        // nothing: to be woken would have it flush again, without end.
         if flushed.is_ready()
             && matches!(this.closing, Closing::No)
             && this.connection.awaits_request(this.flushed)

@@ -12,7 +12,8 @@
 //! caps = { memory_mib = 128, cpu_ms = 500 }
 //! ```
 //!
-//! `up` on a single app is the same with one tenant, `local`, and the default settings: [`HostFile::local`].
+//! `up` on a single app is the same with one tenant, `local`, and the default settings:
+//! [`HostFile::local`].
 
 mod admin;
 mod caps;

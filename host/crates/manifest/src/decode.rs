@@ -1,9 +1,9 @@
 //! The decoding of a TOML tree into the raw types, past its errors.
 //!
-//! serde stops at the first error. To find them all, what caused the error is taken out of the tree and the rest is
-//! decoded again, until nothing is wrong or there is enough to report. The deserializer here differs from the `toml`
-//! crate's own in one thing: its error is not a text but says what happened and at which keys, so that
-//! [`super::explain`] can say what would be right.
+//! serde stops at the first error. To find them all, what caused the error is taken out of the tree
+//! and the rest is decoded again, until nothing is wrong or there is enough to report. The
+//! deserializer here differs from the `toml` crate's own in one thing: its error is not a text but
+//! says what happened and at which keys, so that [`super::explain`] can say what would be right.
 
 use std::fmt;
 use std::ops::Range;
@@ -20,7 +20,8 @@ type Spanned<T> = toml::Spanned<T>;
 /// The most values of one file that are taken out.
 const MAX_REMOVED: usize = 64;
 
-/// The most that is decoded for one file, in bytes of its text: each value that is taken out costs another look at all of it.
+/// The most that is decoded for one file, in bytes of its text: each value that is taken out costs
+/// another look at all of it.
 const MAX_DECODED_BYTES: usize = 4 * 1024 * 1024;
 
 /// As many values may be taken out of a large file all the same.
@@ -82,7 +83,8 @@ pub(crate) enum DecodeErrorKind {
     Other(String),
 }
 
-/// Decodes a tree, calling `report` with each error and the value it is about before that is taken out.
+/// Decodes a tree, calling `report` with each error and the value it is about before that is taken
+/// out.
 ///
 /// `bytes` is the length of its text, which says how many values that are wrong are looked for.
 pub(crate) fn decode<T: DeserializeOwned>(

@@ -41,9 +41,9 @@ impl Severity {
 
 /// One finding.
 ///
-/// Displays as text of several lines, without a newline at the end. Serialises as an object with `severity`,
-/// `message`, `help`, `file`, `line`, `column`, `end_line`, `end_column` and `related`, where what is not known is
-/// null; lines and columns count from 1.
+/// Displays as text of several lines, without a newline at the end. Serialises as an object with
+/// `severity`, `message`, `help`, `file`, `line`, `column`, `end_line`, `end_column` and `related`,
+/// where what is not known is null; lines and columns count from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
     /// How bad it is.
@@ -281,8 +281,8 @@ impl Rendered<'_> {
     }
 }
 
-/// The parts of a line before, in and after a span, printable, each cut to what is worth showing. The rest is not looked at: a line
-/// may be as long as its file.
+/// The parts of a line before, in and after a span, printable, each cut to what is worth showing.
+/// The rest is not looked at: a line may be as long as its file.
 fn excerpt(line: &str, span: Range<usize>) -> (String, String, String) {
     /// As many characters show as more than are shown.
     const ENOUGH: usize = CONTEXT_CHARS + 4;

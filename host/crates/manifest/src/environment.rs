@@ -6,8 +6,9 @@
 //!   KEY = { from_file = "secrets/key" }       a file, without the line feed at its end
 //! ```
 //!
-//! Where the developer of an app is the operator, every variable and file may be named. In a host of many tenants, a tenant reads the
-//! variables and folders that the operator has named for that tenant, and the files of its app's own folder.
+//! Where the developer of an app is the operator, every variable and file may be named. In a host
+//! of many tenants, a tenant reads the variables and folders that the operator has named for that
+//! tenant, and the files of its app's own folder.
 
 use std::{
     collections::HashMap,
@@ -23,11 +24,12 @@ use super::{
     spanned::{At, Entries},
 };
 
-/// The most that the environment of one function may have, in bytes of names and values: it is copied into every
-/// sandbox.
+/// The most that the environment of one function may have, in bytes of names and values: it is
+/// copied into every sandbox.
 pub(crate) const MAX_ENV_BYTES: usize = 64 * 1024;
 
-/// The prefix of the names of the variables that the host sets in every sandbox: a function can believe them.
+/// The prefix of the names of the variables that the host sets in every sandbox: a function can
+/// believe them.
 pub const RESERVED_ENV: &str = "LACEWING_";
 
 /// The part of a function's environment that its manifest does not say.
@@ -222,7 +224,8 @@ fn reserved(name: &str) -> Diagnostic {
     .help(format!("call the variable {own}"))
 }
 
-/// The warning about `${NAME}` in a value, which means the value of a variable to a shell, and is plain text here.
+/// The warning about `${NAME}` in a value, which means the value of a variable to a shell, and is
+/// plain text here.
 fn placeholder(key: &str, text: &str) -> Option<Diagnostic> {
     let (_, rest) = text.split_once("${")?;
     let (inner, _) = rest.split_once('}')?;

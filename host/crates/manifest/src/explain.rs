@@ -259,7 +259,8 @@ impl KeyUnit {
         }
     }
 
-    /// How many bytes, milliseconds or times a second one of a written unit is, if it measures the same thing.
+    /// How many bytes, milliseconds or times a second one of a written unit is, if it measures the
+    /// same thing.
     fn written(self, name: &str) -> Option<f64> {
         let bytes = matches!(self, KeyUnit::Kib | KeyUnit::Mib);
         let time = matches!(self, KeyUnit::Milliseconds | KeyUnit::Seconds);

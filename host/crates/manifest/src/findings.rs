@@ -16,7 +16,8 @@ use super::{Diagnostic, ManifestText, Place, Severity};
 /// The most items of one array: a bound on the work that one file can make.
 const MAX_ITEMS: usize = 1000;
 
-/// The most findings of one file that are kept and shown. A person reads no more, and a file can have a hundred thousand.
+/// The most findings of one file that are kept and shown. A person reads no more, and a file can
+/// have a hundred thousand.
 pub(crate) const MAX_FINDINGS: usize = 100;
 
 /// As many findings as are shown, errors rather than warnings, and the number of those over that.
@@ -56,7 +57,8 @@ impl FirstFindings {
         !self.errors.is_empty()
     }
 
-    /// The findings about a file, its own before those about others, each in the order of the text; and how many more there are.
+    /// The findings about a file, its own before those about others, each in the order of the text;
+    /// and how many more there are.
     pub(crate) fn into_list(mut self, file: &Path) -> Vec<Diagnostic> {
         let room = MAX_FINDINGS - self.errors.len();
         self.more_warnings += self.warnings.len().saturating_sub(room);
@@ -135,8 +137,8 @@ impl Findings {
         self.text.place(span.clone())
     }
 
-    /// Parses and decodes the text. Text that is no TOML is not decoded, because the parser's reading of it may be far
-    /// from its meaning.
+    /// Parses and decodes the text. Text that is no TOML is not decoded, because the parser's
+    /// reading of it may be far from its meaning.
     pub(crate) fn decode<T: DeserializeOwned>(&mut self) -> Option<Decoded<T>> {
         let text = Arc::clone(&self.text);
         let (table, errors) = DeTable::parse_recoverable(text.text());
@@ -201,7 +203,8 @@ impl Findings {
         None
     }
 
-    /// The findings, this text's before other files', with what was read, or without it if one of them refuses it.
+    /// The findings, this text's before other files', with what was read, or without it if one of
+    /// them refuses it.
     pub(crate) fn conclude<T>(
         self,
         value: Option<T>,

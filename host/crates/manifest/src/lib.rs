@@ -6,7 +6,8 @@
 //!                                 +----- Diagnostics ----+-----> all that is wrong, each with its place
 //! ```
 //!
-//! Nothing stops at the first finding: what cannot be decoded is taken out, and the rest is looked at all the same.
+//! Nothing stops at the first finding: what cannot be decoded is taken out, and the rest is looked
+//! at all the same.
 
 pub mod config;
 mod decode;
@@ -81,9 +82,11 @@ pub struct Function {
     pub routes: Vec<Written<Route>>,
     /// The limits of an invocation: those of the manifest, on the defaults, before any cap.
     pub limits: Limits,
-    /// The limits that the manifest says itself, each with its place, in the order of [`LimitKey::ALL`].
+    /// The limits that the manifest says itself, each with its place, in the order of
+    /// [`LimitKey::ALL`].
     pub written_limits: Vec<(LimitKey, Place)>,
-    /// Environment variables, each name once, in the order of the manifest, the app's before the function's.
+    /// Environment variables, each name once, in the order of the manifest, the app's before the
+    /// function's.
     pub env: Vec<(String, String)>,
     /// The part of its environment that the manifest does not say.
     pub outside: Outside,
@@ -124,8 +127,8 @@ impl WrittenGrants {
 }
 
 impl App {
-    /// Reads a manifest: `path` is the file, or a directory that holds a `lacewing.toml`. Its developer is the operator: paths in it
-    /// lead anywhere.
+    /// Reads a manifest: `path` is the file, or a directory that holds a `lacewing.toml`. Its
+    /// developer is the operator: paths in it lead anywhere.
     ///
     /// Gives the app with the warnings, in the order of the file.
     ///
@@ -150,7 +153,8 @@ impl App {
         validate::app(&text, terms)
     }
 
-    /// Reads a manifest's text. Its path, which need not exist, says what the paths in it are relative to.
+    /// Reads a manifest's text. Its path, which need not exist, says what the paths in it are
+    /// relative to.
     ///
     /// # Errors
     /// As [`App::load`].
@@ -158,8 +162,8 @@ impl App {
         validate::app(text, &Terms::free())
     }
 
-    /// The app of a bare component: one function, named after the file, that answers every request under the default
-    /// limits.
+    /// The app of a bare component: one function, named after the file, that answers every request
+    /// under the default limits.
     ///
     /// # Errors
     /// What is not a file.
@@ -167,8 +171,9 @@ impl App {
         source::app_of_component(path).map(|app| (app, Vec::new())).map_err(|error| vec![error])
     }
 
-    /// The path that tells an app from others while its manifest cannot be read: the directory that a manifest of the usual name is in,
-    /// and otherwise the manifest itself. `path` is what names the app: any of these.
+    /// The path that tells an app from others while its manifest cannot be read: the directory that
+    /// a manifest of the usual name is in, and otherwise the manifest itself. `path` is what
+    /// names the app: any of these.
     pub fn home_of(path: &Path) -> &Path {
         match path.parent() {
             Some(parent) if path.ends_with(FILE_NAME) => parent,

@@ -81,10 +81,12 @@ pub(crate) enum RawEnv {
 #[serde(deny_unknown_fields, default, expecting = "a table")]
 #[schemars(rename = "EnvSource")]
 pub(crate) struct RawEnvSource {
-    /// A variable of the host's own environment. In a host of many tenants the operator names those that a tenant may read.
+    /// A variable of the host's own environment. In a host of many tenants the operator names
+    /// those that a tenant may read.
     pub(crate) from_env: Option<At<String>>,
-    /// A file of UTF-8, relative to the manifest; one line feed at its end is no part of the value. In a host of many tenants
-    /// the file is in the app's folder, or in one that the operator names.
+    /// A file of UTF-8, relative to the manifest; one line feed at its end is no part of the
+    /// value. In a host of many tenants the file is in the app's folder, or in one that the
+    /// operator names.
     pub(crate) from_file: Option<At<String>>,
 }
 
@@ -133,14 +135,14 @@ struct RawRouteTable {
 #[serde(deny_unknown_fields, default, expecting = "a table")]
 #[schemars(rename = "Grants")]
 pub(crate) struct RawGrants {
-    /// The targets of outbound HTTP, each as `SCHEME://HOST` or `SCHEME://HOST:PORT`. The scheme is
-    /// `http`, `https`, or `*` for both. The host is an address, a name, `*.example.com` for every
-    /// name below it, or `*` for all. The port is the scheme's own by default, and `*` means every
-    /// port.
+    /// The targets of outbound HTTP, each as `SCHEME://HOST` or `SCHEME://HOST:PORT`. The scheme
+    /// is `http`, `https`, or `*` for both. The host is an address, a name, `*.example.com`
+    /// for every name below it, or `*` for all. The port is the scheme's own by default, and
+    /// `*` means every port.
     pub(crate) http: Vec<At<String>>,
     /// Private networks, such as `10.1.0.0/16`, that a name in `http` may resolve to. An address
-    /// that `http` names needs no entry here. Under a host file the operator must allow the address
-    /// as well.
+    /// that `http` names needs no entry here. Under a host file the operator must allow the
+    /// address as well.
     pub(crate) networks: Vec<At<String>>,
 }
 

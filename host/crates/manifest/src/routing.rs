@@ -66,7 +66,8 @@ fn duplicate(route: &Written<Route>, owner: &str, other: &Written<Route>) -> Dia
     }
 }
 
-/// A parameter for one segment and one for all the rest cannot stand at the same place: no route is preferred.
+/// A parameter for one segment and one for all the rest cannot stand at the same place: no route is
+/// preferred.
 fn ambiguous(route: &Written<Route>, owner: &str, other: &Written<Route>) -> Diagnostic {
     let message =
         format!("route `{}` and `{}` of {owner} match the same paths", route.path, other.path);

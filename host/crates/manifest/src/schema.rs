@@ -19,8 +19,8 @@ pub(crate) fn schema_of<T: JsonSchema>() -> serde_json::Value {
     settings.into_generator().into_root_schema_for::<T>().to_value()
 }
 
-/// Takes out `null`, which stands for what is not written (TOML has no other way to write nothing), and the line ends
-/// of the descriptions.
+/// Takes out `null`, which stands for what is not written (TOML has no other way to write nothing),
+/// and the line ends of the descriptions.
 #[derive(Clone)]
 struct Tidy;
 

@@ -9,14 +9,17 @@ use super::{EnvNames, MANIFEST_BYTES, ReadError};
 /// The operator's limits on a manifest's size and on the files that it names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Terms {
-    /// A manifest's size, in bytes. Default 256 KiB, some thousands of functions. The app of a larger one is refused.
+    /// A manifest's size, in bytes. Default 256 KiB, some thousands of functions. The app of a
+    /// larger one is refused.
     pub most_bytes: u32,
-    /// The folders besides the app's own that components may lie in. `None` for an app whose developer is the operator: they may lie
-    /// anywhere.
+    /// The folders besides the app's own that components may lie in. `None` for an app whose
+    /// developer is the operator: they may lie anywhere.
     pub component_dirs: Option<Vec<PathBuf>>,
-    /// The variables of the host's environment that the app may read. `None` for an app whose developer is the operator: all.
+    /// The variables of the host's environment that the app may read. `None` for an app whose
+    /// developer is the operator: all.
     pub env_names: Option<EnvNames>,
-    /// The folders besides the app's own that values of its variables may come from. `None` as for the names.
+    /// The folders besides the app's own that values of its variables may come from. `None` as for
+    /// the names.
     pub env_dirs: Option<Vec<PathBuf>>,
 }
 

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::{App, Diagnostic, ManifestText};
 
-/// The findings about a manifest's text, as they are printed, with `ROOT` for the directory that it is in.
+/// The findings about a manifest's text, as they are printed, with `ROOT` for the directory that it
+/// is in.
 pub(crate) fn report(text: &str) -> String {
     match App::parse(&ManifestText::new("lacewing.toml", text)) {
         Ok((_, findings)) | Err(findings) => print(&findings, &std::env::current_dir().unwrap()),

@@ -264,8 +264,8 @@ fn findings_stop_at_their_bound() {
     );
 }
 
-/// Reads a file of some content, or what else is made at the path, and gives the findings with `ROOT` for the
-/// directory.
+/// Reads a file of some content, or what else is made at the path, and gives the findings with
+/// `ROOT` for the directory.
 fn load(make: impl FnOnce(&Path), name: &str) -> String {
     let dir = tempfile::tempdir().unwrap();
     make(dir.path());
@@ -314,7 +314,8 @@ fn a_pipe_is_neither_a_manifest_nor_a_component() {
     assert!(print(&bare, dir.path()).starts_with(special));
 }
 
-/// In a host of tenants a component lies below its app's folder, or in a folder that the operator allows.
+/// In a host of tenants a component lies below its app's folder, or in a folder that the operator
+/// allows.
 #[test]
 fn a_component_lies_where_the_operator_allows() {
     let dir = tempfile::tempdir().unwrap();

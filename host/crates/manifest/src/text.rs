@@ -11,8 +11,8 @@ use std::{
 
 use lacewing_base::file::{Located, OpenError, Stamp};
 
-/// The longest manifest, in bytes, where no host file says otherwise: a bound on what one file makes the host hold and read, for
-/// some thousands of functions.
+/// The longest manifest, in bytes, where no host file says otherwise: a bound on what one file
+/// makes the host hold and read, for some thousands of functions.
 pub const MANIFEST_BYTES: u32 = 256 * 1024;
 
 /// The longest host file, in bytes: some hundred thousand tenants.
@@ -138,8 +138,8 @@ fn narrow(offset: usize) -> u32 {
 
 /// Where something was written.
 ///
-/// Two places always compare equal: where a thing stands is no part of what it is, so that two readings of a
-/// manifest are equal when they mean the same.
+/// Two places always compare equal: where a thing stands is no part of what it is, so that two
+/// readings of a manifest are equal when they mean the same.
 #[derive(Clone)]
 pub struct Place {
     text: Arc<ManifestText>,
@@ -197,7 +197,8 @@ impl ManifestText {
     }
 }
 
-/// An index from offsets to lines and columns, so that a look-up does not scan the text. Made when it is first asked for.
+/// An index from offsets to lines and columns, so that a look-up does not scan the text. Made when
+/// it is first asked for.
 #[derive(Debug)]
 struct Index {
     /// Where each line begins.

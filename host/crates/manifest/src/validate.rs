@@ -27,11 +27,13 @@ use super::{App, Diagnostic, Function, ManifestText, Place, Source, Terms};
 
 pub(crate) use http::read_network;
 
-/// The most that the environments of all functions of an app may take together in the host's memory, in bytes. Each function has a
-/// copy of what `defaults` says, so that a small manifest could ask for gigabytes.
+/// The most that the environments of all functions of an app may take together in the host's
+/// memory, in bytes. Each function has a copy of what `defaults` says, so that a small manifest
+/// could ask for gigabytes.
 const MAX_ENVS_BYTES: usize = 16 * 1024 * 1024;
 
-/// The most methods that the routes of an app may name: the router has a table for each. HTTP and WebDAV define some forty.
+/// The most methods that the routes of an app may name: the router has a table for each. HTTP and
+/// WebDAV define some forty.
 const MAX_METHODS: usize = 64;
 
 /// Reads a manifest's text.

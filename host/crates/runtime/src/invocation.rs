@@ -10,8 +10,9 @@
 //!                   └── dropped: canceled ─────────────────────────┘
 //! ```
 //!
-//! The gateway begins each invocation once, and each is recorded exactly once. A running one is recorded while the sandbox is still there,
-//! because the usage is read from the sandbox; the sandbox and the permit go a moment later.
+//! The gateway begins each invocation once, and each is recorded exactly once. A running one is
+//! recorded while the sandbox is still there, because the usage is read from the sandbox; the
+//! sandbox and the permit go a moment later.
 
 mod admission;
 mod call;
@@ -71,8 +72,8 @@ impl From<AdmissionRefusal> for Failure {
 }
 
 impl Invoker {
-    /// Runs functions in `engines`, as many at once as `admission` lets in; guests' lines and the records that
-    /// `log` wants go to `sink`.
+    /// Runs functions in `engines`, as many at once as `admission` lets in; guests' lines and the
+    /// records that `log` wants go to `sink`.
     pub fn new(
         engines: Arc<Engines>,
         admission: Admission,

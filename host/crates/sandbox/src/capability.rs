@@ -13,8 +13,9 @@
 //!   the state                 what the revision grants, the log, the Payer of the invocation
 //! ```
 //!
-//! A capability is one file, its `mod` line, and one entry in the list below. Whether a guest may use one is decided by its state: no folder is preopened,
-//! no socket may be made, and outbound HTTP goes only where the manifest's grants allow.
+//! A capability is one file, its `mod` line, and one entry in the list below. Whether a guest may
+//! use one is decided by its state: no folder is preopened, no socket may be made, and outbound
+//! HTTP goes only where the manifest's grants allow.
 
 pub mod egress;
 mod extension;

@@ -11,7 +11,8 @@
 //!                  Component  (of one profile's engine)
 //! ```
 //!
-//! There is one engine per [`Profile`], because what a profile says is compiled in. All engines share one epoch thread.
+//! There is one engine per [`Profile`], because what a profile says is compiled in. All engines
+//! share one epoch thread.
 
 mod cache;
 mod compiler;
@@ -102,7 +103,8 @@ fn raise(limit_mib: &Option<u64>) -> String {
 }
 
 impl Engines {
-    /// Finds out how large a pool can be, and starts the epoch thread. Engines are made when a revision first needs them.
+    /// Finds out how large a pool can be, and starts the epoch thread. Engines are made when a
+    /// revision first needs them.
     pub fn new(pool: PoolOptions) -> Result<Arc<Engines>, EngineError> {
         let pools = Pools::new(pool)?;
         let turns = Turns::new();
@@ -139,7 +141,8 @@ impl Engines {
         Ok(cell.get_or_init(|| engine))
     }
 
-    /// Whether memories that begin with so many bytes, together, are for a [large](Profile) profile.
+    /// Whether memories that begin with so many bytes, together, are for a [large](Profile)
+    /// profile.
     fn is_large(&self, initial_bytes: u64) -> bool {
         initial_bytes > self.pools.options().keep_resident_bytes
     }

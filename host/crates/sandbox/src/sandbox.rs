@@ -93,8 +93,8 @@ impl Sandbox {
         })
     }
 
-    /// Claims what the component needs of the pool over what every sandbox has, for a tenant. A deploy's one start needs no claim: the
-    /// pool has a spare for it.
+    /// Claims what the component needs of the pool over what every sandbox has, for a tenant. A
+    /// deploy's one start needs no claim: the pool has a spare for it.
     ///
     /// # Errors
     /// Others hold it, or that tenant holds its share: load shed.
@@ -106,14 +106,15 @@ impl Sandbox {
         Ok(self)
     }
 
-    /// Charges the CPU time and the memory of what it runs to a lane. `turn` is the one that it begins with, if it has one. To be
-    /// called once, before anything runs.
+    /// Charges the CPU time and the memory of what it runs to a lane. `turn` is the one that it
+    /// begins with, if it has one. To be called once, before anything runs.
     pub fn charge_to(&mut self, lane: Arc<Lane>, turn: Option<Turn>) {
         self.store.data_mut().limiter.charge_to(lane.memory(), lane.holdings().first_bytes());
         self.cpu.charge_to(lane, turn);
     }
 
-    /// The usage so far, as far as a sandbox knows it: the bytes of bodies and the duration are zero.
+    /// The usage so far, as far as a sandbox knows it: the bytes of bodies and the duration are
+    /// zero.
     pub fn usage(&self) -> Usage {
         let state = self.store.data();
         let fuel_limit = state.spec.limits.fuel;
@@ -137,7 +138,8 @@ impl Sandbox {
         self.cpu.overran()
     }
 
-    /// Instantiates and calls nothing: what a deploy does to see whether a component can start within its limits.
+    /// Instantiates and calls nothing: what a deploy does to see whether a component can start
+    /// within its limits.
     pub async fn start(&mut self) -> Result<(), Fault> {
         self.instantiate().await.map(drop)
     }

@@ -1,10 +1,11 @@
 //! The admin listener: metrics for scrapers, health for supervisors, readiness for load balancers.
 //!
-//! It is for the machine that the host runs on: loopback unless told otherwise, no authentication, no request
-//! with an effect. A client that reaches it is bounded all the same: in connections, of which one that waits for its client
-//! gives way to a new one (`places`); in time; in the size of a head; and to one request for each connection. Metrics are put
-//! together piece by piece as they are read, by one thread at a time, which serves nothing else: no look at the host's health
-//! waits for them.
+//! It is for the machine that the host runs on: loopback unless told otherwise, no authentication,
+//! no request with an effect. A client that reaches it is bounded all the same: in connections, of
+//! which one that waits for its client gives way to a new one (`places`); in time; in the size of a
+//! head; and to one request for each connection. Metrics are put together piece by piece as they
+//! are read, by one thread at a time, which serves nothing else: no look at the host's health waits
+//! for them.
 
 mod door;
 mod places;
@@ -28,7 +29,8 @@ use self::{
 };
 use crate::{Health, Metrics, metrics::Exposition};
 
-/// Pause after an error of `accept`, which is mostly a lack of file descriptors and would come back at once.
+/// Pause after an error of `accept`, which is mostly a lack of file descriptors and would come back
+/// at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A request's head, in bytes: many times what a scraper sends. Over it the answer is 431.
 const HEAD_BYTES: usize = 16 << 10;
@@ -38,14 +40,16 @@ const FIELDS: usize = 64;
 /// Bounds on the clients of the listener, together and each.
 #[derive(Clone, Copy, Debug)]
 struct Bounds {
-    /// Connections at once. The next one has the place of the one that has waited longest for its client.
+    /// Connections at once. The next one has the place of the one that has waited longest for its
+    /// client.
     connections: usize,
-    /// Connections at once that are asked for metrics: each holds a piece of them and a list of series. As for connections; where none
-    /// waits for its client, 503.
+    /// Connections at once that are asked for metrics: each holds a piece of them and a list of
+    /// series. As for connections; where none waits for its client, 503.
     scrapes: usize,
     /// From the connection's opening to the end of the request's head. The connection is closed.
     head: Duration,
-    /// From then on to the last byte of the response: what Prometheus waits for a scrape by default. The connection is closed.
+    /// From then on to the last byte of the response: what Prometheus waits for a scrape by
+    /// default. The connection is closed.
     response: Duration,
 }
 
@@ -95,7 +99,8 @@ struct AdminState {
 }
 
 impl Admin {
-    /// Binds the listener. It answers under addresses, `localhost` and these host names, which are in lower case.
+    /// Binds the listener. It answers under addresses, `localhost` and these host names, which are
+    /// in lower case.
     pub async fn bind(
         address: SocketAddr,
         names: Vec<String>,
@@ -117,7 +122,8 @@ impl Admin {
         self.address
     }
 
-    /// Answers until the future is dropped. During a drain it goes on: that is when readiness is asked for.
+    /// Answers until the future is dropped. During a drain it goes on: that is when readiness is
+    /// asked for.
     pub async fn serve(self) -> Infallible {
         let Admin { listener, state, bounds, .. } = self;
         let places = Places::new(bounds.connections, bounds.scrapes);

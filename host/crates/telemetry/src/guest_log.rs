@@ -1,8 +1,9 @@
 //! The output of a guest: bytes in, tagged lines out, bounded per invocation.
 //!
-//! Chunks need not be lines, UTF-8, or ever end. A line that starts with `<3>` to `<7>`, the convention of
-//! sd-daemon(3), has that level: 0 to 3 error, 4 warning, 5 and 6 information, 7 debug. Without a prefix,
-//! stdout is information and stderr a warning, because a guest's panic message arrives there unmarked.
+//! Chunks need not be lines, UTF-8, or ever end. A line that starts with `<3>` to `<7>`, the
+//! convention of sd-daemon(3), has that level: 0 to 3 error, 4 warning, 5 and 6 information, 7
+//! debug. Without a prefix, stdout is information and stderr a warning, because a guest's panic
+//! message arrives there unmarked.
 //!
 //! ```text
 //!            newline, or 8 KiB                            over the limit
@@ -21,8 +22,8 @@ use crate::{Context, Sink};
 /// The longest line, in bytes. A longer one is split, between characters where it is UTF-8.
 pub const MAX_LINE_BYTES: usize = 8 * 1024;
 
-/// The least that a line counts towards the limit, in bytes, because the host adds its tags to each: a limit of
-/// 64 KiB is a limit of 1,024 lines too.
+/// The least that a line counts towards the limit, in bytes, because the host adds its tags to
+/// each: a limit of 64 KiB is a limit of 1,024 lines too.
 pub const MIN_LINE_CHARGE_BYTES: u64 = 64;
 
 /// Where a guest printed something.
@@ -69,7 +70,8 @@ pub struct LogTotals {
     pub dropped_bytes: u64,
 }
 
-/// The log of one invocation. Costs no allocation until a line is printed in pieces; share it in an [`Arc`].
+/// The log of one invocation. Costs no allocation until a line is printed in pieces; share it in an
+/// [`Arc`].
 ///
 /// Dropping it finishes it, so the last line is there for a trap and a cancellation too.
 #[derive(Debug)]
@@ -128,13 +130,14 @@ impl GuestLog {
         *state.partial(stream) = partial;
     }
 
-    /// Emits one record of a logging import. Line breaks in `message` do not end it; over 8 KiB it is split.
+    /// Emits one record of a logging import. Line breaks in `message` do not end it; over 8 KiB it
+    /// is split.
     pub fn log(&self, level: Level, message: &str) {
         self.say(level, Stream::Logging, message);
     }
 
-    /// Emits a remark of the host on what the guest did, such as a refused outbound request. It counts towards the
-    /// limit, because it is the guest that provokes it.
+    /// Emits a remark of the host on what the guest did, such as a refused outbound request. It
+    /// counts towards the limit, because it is the guest that provokes it.
     pub fn note(&self, message: &str) {
         self.say(Level::WARN, Stream::Host, message);
     }
@@ -152,8 +155,8 @@ impl GuestLog {
         }
     }
 
-    /// Emits lines without an end and, if the limit was reached, the line that says so. Output after that
-    /// is dropped. Further calls return the same.
+    /// Emits lines without an end and, if the limit was reached, the line that says so. Output
+    /// after that is dropped. Further calls return the same.
     pub fn finish(&self) -> LogTotals {
         let mut state = self.state();
         if !state.finished {
@@ -216,7 +219,8 @@ impl GuestLog {
         &rest[room..]
     }
 
-    /// Emits a line, or a piece of one whose level is known. Blank lines say nothing and cost nothing.
+    /// Emits a line, or a piece of one whose level is known. Blank lines say nothing and cost
+    /// nothing.
     fn emit_line(
         &self,
         state: &mut LogState,
@@ -289,8 +293,8 @@ fn prefix(line: &[u8]) -> Option<(Level, &[u8])> {
     Some((level, message))
 }
 
-/// Where to split bytes that are too long for a line: at the last start of a character within the limit,
-/// or at the limit where there is no UTF-8.
+/// Where to split bytes that are too long for a line: at the last start of a character within the
+/// limit, or at the limit where there is no UTF-8.
 fn split_at(bytes: &[u8]) -> usize {
     if bytes.len() < MAX_LINE_BYTES {
         return bytes.len();

@@ -194,7 +194,8 @@ impl Histogram {
         self.observe(nanoseconds(duration));
     }
 
-    /// Upper bounds with the observations of each bucket alone, their number, and the sum of the values.
+    /// Upper bounds with the observations of each bucket alone, their number, and the sum of the
+    /// values.
     fn read(&self) -> (Vec<(f64, u64)>, u64, f64) {
         let unit = self.buckets.unit;
         let counts = self.counts.iter().map(|count| count.load(Ordering::Relaxed));

@@ -110,7 +110,8 @@ pub struct Context {
     pub trace_id: Option<TraceId>,
     /// The invocation's span in that trace: the parent of what the function does.
     pub span_id: Option<SpanId>,
-    /// The address of the client that asked, as far as proxies are trusted. None where no request started it.
+    /// The address of the client that asked, as far as proxies are trusted. None where no request
+    /// started it.
     pub client: Option<IpAddr>,
     /// The request. None where no request started it.
     pub head: Option<RequestHead>,

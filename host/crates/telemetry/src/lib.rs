@@ -9,7 +9,8 @@
 //!  Health ─────────────────> /healthz, /readyz    ┴ admin listener
 //! ```
 //!
-//! Nothing here blocks an invocation: what cannot be queued is dropped, counted, and visible as a metric.
+//! Nothing here blocks an invocation: what cannot be queued is dropped, counted, and visible as a
+//! metric.
 
 pub mod admin;
 pub mod guest_log;

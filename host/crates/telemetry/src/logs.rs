@@ -1,4 +1,5 @@
-//! The host's log: tracing events, guests' lines and invocation records, on stderr, as text or JSON.
+//! The host's log: tracing events, guests' lines and invocation records, on stderr, as text or
+//! JSON.
 
 use std::{
     io::{self, IsTerminal},
@@ -22,7 +23,8 @@ use crate::{
 /// The environment variable with the log's filter.
 pub const FILTER_VARIABLE: &str = "LACEWING_LOG";
 
-/// The filter of the log by default. Of outbound connections that break, guests and servers could make any number.
+/// The filter of the log by default. Of outbound connections that break, guests and servers could
+/// make any number.
 pub const DEFAULT_FILTER: &str = "info,wasmtime_wasi_http=error";
 
 /// How a line looks.
@@ -67,13 +69,14 @@ pub struct LogOptions {
 const COMMAND_FILTER: &str = "warn";
 
 impl LogOptions {
-    /// Options for a process that serves: the filter from [`FILTER_VARIABLE`], colours if stderr is a terminal and
-    /// `NO_COLOR` is unset or empty.
+    /// Options for a process that serves: the filter from [`FILTER_VARIABLE`], colours if stderr is
+    /// a terminal and `NO_COLOR` is unset or empty.
     pub fn from_env(format: LogFormat) -> LogOptions {
         LogOptions::with_default(format, DEFAULT_FILTER)
     }
 
-    /// Options for a command that ends by itself: text, and warnings unless [`FILTER_VARIABLE`] says otherwise.
+    /// Options for a command that ends by itself: text, and warnings unless [`FILTER_VARIABLE`]
+    /// says otherwise.
     pub fn for_command() -> LogOptions {
         LogOptions::with_default(LogFormat::Text, COMMAND_FILTER)
     }
@@ -165,7 +168,8 @@ fn subscriber(
     tracing_subscriber::registry().with(layer).with(filter)
 }
 
-/// The guests' lines that the current subscriber's filter lets through. They do not pass through it one by one.
+/// The guests' lines that the current subscriber's filter lets through. They do not pass through it
+/// one by one.
 fn guest_levels() -> GuestLevels {
     GuestLevels([
         tracing::enabled!(target: "guest", Level::ERROR),

@@ -1,4 +1,5 @@
-//! Messages of the program itself in its log: lines for people, or JSON objects. A message waits for no reader of the log.
+//! Messages of the program itself in its log: lines for people, or JSON objects. A message waits
+//! for no reader of the log.
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
@@ -48,7 +49,8 @@ impl Messages {
         self.text(&line);
     }
 
-    /// Has panics of all threads reported here: the usual report is plain text, and waits for the reader of standard error.
+    /// Has panics of all threads reported here: the usual report is plain text, and waits for the
+    /// reader of standard error.
     pub fn take_panics(self) {
         std::panic::set_hook(Box::new(move |panic| self.panicked(panic)));
     }
@@ -75,7 +77,8 @@ impl Messages {
     }
 }
 
-/// An object with a message, and with those fields that are not empty, on one line. The newline is not part of it.
+/// An object with a message, and with those fields that are not empty, on one line. The newline is
+/// not part of it.
 pub fn json_line(level: Level, message: &str, fields: &[(&str, &str)]) -> String {
     let mut line = String::with_capacity(128 + message.len());
     let fields = fields.iter().copied().filter(|(_, value)| !value.is_empty()).collect();

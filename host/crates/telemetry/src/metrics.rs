@@ -1,7 +1,8 @@
-//! The metrics that Prometheus scrapes: figures per function and tenant, of the host, and of the process.
+//! The metrics that Prometheus scrapes: figures per function and tenant, of the host, and of the
+//! process.
 //!
-//! A function's figures are resolved to a handle when it is deployed; an invocation adds to atomics and looks
-//! nothing up. The text is made when it is asked for, in pieces:
+//! A function's figures are resolved to a handle when it is deployed; an invocation adds to atomics
+//! and looks nothing up. The text is made when it is asked for, in pieces:
 //!
 //! ```text
 //!  FunctionMetrics (Arc, held by the function's revisions) --> Series, its own or its tenant's merged ones
@@ -129,7 +130,8 @@ pub struct ResidencyMetrics {
     pub load: Histogram,
 }
 
-/// How the last reading of the configuration ended: the host file, its manifests, and what was deployed of them.
+/// How the last reading of the configuration ended: the host file, its manifests, and what was
+/// deployed of them.
 #[derive(Debug, Default)]
 pub struct ConfigMetrics {
     /// In seconds of Unix time; 0 where none did.
@@ -259,8 +261,9 @@ impl Metrics {
         &self.collected.host
     }
 
-    /// The handle of a function of the tenant with this share: the same one as long as someone holds it, so that a new revision
-    /// goes on counting where the old one was. When the last is dropped, the function's series are shown once more and end.
+    /// The handle of a function of the tenant with this share: the same one as long as someone
+    /// holds it, so that a new revision goes on counting where the old one was. When the last
+    /// is dropped, the function's series are shown once more and end.
     pub fn function(&self, key: FunctionKey, share: &Weight) -> Arc<FunctionMetrics> {
         self.series.get_or_create(key, share)
     }

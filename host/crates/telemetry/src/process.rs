@@ -1,5 +1,5 @@
-//! The process as the kernel sees it, read from `/proc` at each scrape, under the names that every Prometheus
-//! client library uses. Figures that cannot be read are left out.
+//! The process as the kernel sees it, read from `/proc` at each scrape, under the names that every
+//! Prometheus client library uses. Figures that cannot be read are left out.
 
 use std::{fmt, fs};
 
@@ -12,7 +12,8 @@ use prometheus_client::{
 #[derive(Debug)]
 pub(super) struct Process;
 
-/// `/proc/self/stat` counts time in this unit on every architecture that Linux has kept (`USER_HZ`).
+/// `/proc/self/stat` counts time in this unit on every architecture that Linux has kept
+/// (`USER_HZ`).
 const TICKS_PER_SECOND: f64 = 100.0;
 
 impl Collector for Process {
@@ -65,7 +66,8 @@ fn max_fds() -> Option<u64> {
     status_field(&limits, "Max open files")
 }
 
-/// User and system time, the 14th and 15th fields; the second one may contain spaces and parentheses.
+/// User and system time, the 14th and 15th fields; the second one may contain spaces and
+/// parentheses.
 fn cpu_ticks(stat: &str) -> Option<f64> {
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
     let user: f64 = fields.next()?.parse().ok()?;

@@ -1,7 +1,7 @@
 //! The invocation log: one record per invocation, of what it was, how it ended and what it used.
 //!
-//! The time of a record is that of its end, as the time of every line is that at which it was written: the log is in its order. The
-//! start of an invocation is that time less `duration_us`.
+//! The time of a record is that of its end, as the time of every line is that at which it was
+//! written: the log is in its order. The start of an invocation is that time less `duration_us`.
 
 use std::{
     fmt::{self, Write as _},
@@ -50,7 +50,8 @@ pub struct Record<'a> {
     pub status: Option<u16>,
     /// How it ended.
     pub outcome: Outcome,
-    /// The fault, for people: for a trap its message and backtrace. At most [`MAX_DETAIL_BYTES`] are kept.
+    /// The fault, for people: for a trap its message and backtrace. At most [`MAX_DETAIL_BYTES`]
+    /// are kept.
     pub detail: Option<&'a str>,
 }
 
@@ -81,7 +82,8 @@ pub struct UnroutedRequest<'a> {
 pub enum InvocationLog {
     /// Every one.
     All,
-    /// Those whose outcome is not `ok`, and those that the function answered with a status of 500 or more.
+    /// Those whose outcome is not `ok`, and those that the function answered with a status of 500
+    /// or more.
     #[default]
     Errors,
     /// None.

@@ -1,5 +1,5 @@
-//! The sink of guests' lines and invocation records. They are formatted straight into the log's queue, without the cost of
-//! a tracing event, or into memory for `lacewing invoke` and for tests.
+//! The sink of guests' lines and invocation records. They are formatted straight into the log's
+//! queue, without the cost of a tracing event, or into memory for `lacewing invoke` and for tests.
 
 use std::{cell::RefCell, fmt::Write as _, sync::Arc, time::SystemTime};
 

@@ -1,5 +1,5 @@
-//! The escaping of text of unknown origin in a log line, so that the text can neither forge a second line nor
-//! drive a terminal.
+//! The escaping of text of unknown origin in a log line, so that the text can neither forge a
+//! second line nor drive a terminal.
 
 use std::{fmt::Write as _, io, time::SystemTime};
 
@@ -8,8 +8,8 @@ use serde::{Serialize, Serializer};
 use serde_json::ser::Formatter;
 use tracing::Level;
 
-/// `text`, or as much of its beginning as fits with a mark that there was more: at most `max_bytes`, which are more than
-/// the mark's three.
+/// `text`, or as much of its beginning as fits with a mark that there was more: at most
+/// `max_bytes`, which are more than the mark's three.
 pub fn shortened(mut text: String, max_bytes: usize) -> String {
     const MORE: &str = "\u{2026}";
     if text.len() > max_bytes {
@@ -19,15 +19,16 @@ pub fn shortened(mut text: String, max_bytes: usize) -> String {
     text
 }
 
-/// Whether a character may act on a terminal or on the order of what is displayed: C0 (but not the tab),
-/// DEL, C1, line and paragraph separators, and the bidirectional embeddings, overrides and isolates.
+/// Whether a character may act on a terminal or on the order of what is displayed: C0 (but not the
+/// tab), DEL, C1, line and paragraph separators, and the bidirectional embeddings, overrides and
+/// isolates.
 fn acts(c: char) -> bool {
     (c.is_control() && c != '\t')
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Appends `text` with acting characters as `\n`, `\r` or `\u{1b}`. Backslashes stay as they are: the form
-/// is for reading, and is not reversible.
+/// Appends `text` with acting characters as `\n`, `\r` or `\u{1b}`. Backslashes stay as they are:
+/// the form is for reading, and is not reversible.
 pub(super) fn push_escaped(out: &mut String, text: &str) {
     let mut rest = text;
     while let Some(at) = rest.find(acts) {
@@ -41,7 +42,8 @@ pub(super) fn push_escaped(out: &mut String, text: &str) {
     out.push_str(rest);
 }
 
-/// Text of several lines, with all acting characters escaped but for those that end a line: what a terminal may be given.
+/// Text of several lines, with all acting characters escaped but for those that end a line: what a
+/// terminal may be given.
 pub fn displayed(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for (number, line) in text.split('\n').enumerate() {
@@ -53,7 +55,8 @@ pub fn displayed(text: &str) -> String {
     out
 }
 
-/// Appends `value` as JSON. Acting characters are escaped too, so that a JSON log is safe to display; a parser gets the original text.
+/// Appends `value` as JSON. Acting characters are escaped too, so that a JSON log is safe to
+/// display; a parser gets the original text.
 pub(super) fn push_json(out: &mut String, value: &impl Serialize) {
     let mut serializer = serde_json::Serializer::with_formatter(Utf8(out), Displayable);
     // A log line is a struct of texts and numbers, and a `String` takes all of them.
@@ -110,7 +113,8 @@ pub(super) fn serialize_level<S: Serializer>(level: &Level, to: S) -> Result<S::
     to.serialize_str(level.as_str())
 }
 
-/// Appends a time as RFC 3339 in UTC with microseconds. A time that no calendar has is shown as 1970.
+/// Appends a time as RFC 3339 in UTC with microseconds. A time that no calendar has is shown as
+/// 1970.
 pub(super) fn push_time(out: &mut String, time: SystemTime) {
     let time = Timestamp::try_from(time).unwrap_or_default();
     let _ = write!(out, "{time:.6}");

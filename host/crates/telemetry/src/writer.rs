@@ -1,5 +1,5 @@
-//! The way of every log line to stderr: bounded queues and one thread, so that a slow reader of the log never slows an
-//! invocation, and a tenant that logs all it may takes no line from others.
+//! The way of every log line to stderr: bounded queues and one thread, so that a slow reader of the
+//! log never slows an invocation, and a tenant that logs all it may takes no line from others.
 //!
 //! ```text
 //!   guests' lines        12 MiB, shared by tenants --+
@@ -8,8 +8,8 @@
 //!   the host's own lines  in that, as a tenant's ----+
 //! ```
 //!
-//! A line that does not fit is dropped and counted. Of each part no tenant has more than four times what is free ([`Memory`]), so that there is
-//! always room for another one's.
+//! A line that does not fit is dropped and counted. Of each part no tenant has more than four times
+//! what is free ([`Memory`]), so that there is always room for another one's.
 
 use std::{
     io::{self, Write},
@@ -28,15 +28,18 @@ use lacewing_base::{
 };
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Bytes of guests' lines that wait to be written, at most. 12 MiB: a third of a second of a busy host's log.
+/// Bytes of guests' lines that wait to be written, at most. 12 MiB: a third of a second of a busy
+/// host's log.
 const GUESTS_BYTES: u64 = 12 * 1024 * 1024;
 /// The same of records, and of the host's own lines.
 const RECORDS_BYTES: u64 = 4 * 1024 * 1024;
-/// The charge for a line besides its bytes: its place in the queue. It makes the bound a bound on lines too.
+/// The charge for a line besides its bytes: its place in the queue. It makes the bound a bound on
+/// lines too.
 const LINE_BYTES: u64 = 256;
 /// Lines are written to stderr in chunks of this many bytes, or as soon as none waits.
 const CHUNK_BYTES: usize = 64 * 1024;
-/// How long the end of the log is waited for: 2 s, in which any reader that is still there has taken the last lines.
+/// How long the end of the log is waited for: 2 s, in which any reader that is still there has
+/// taken the last lines.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// The owner of a line.
@@ -83,7 +86,8 @@ struct LineQueue {
     budgets: LineBudgets,
     unrouted: Arc<Share>,
     host: Arc<Share>,
-    /// A share of the guests' part for a tenant that has not logged yet, so that a first tenant leaves room.
+    /// A share of the guests' part for a tenant that has not logged yet, so that a first tenant
+    /// leaves room.
     _newcomer: Arc<Share>,
     dropped_lines: AtomicU64,
 }
@@ -157,8 +161,8 @@ impl LogWriter {
     }
 }
 
-/// Writes until the end is said, or all senders are gone: then lines are no longer taken. A line that cannot be written is lost, because no
-/// reader is left to tell.
+/// Writes until the end is said, or all senders are gone: then lines are no longer taken. A line
+/// that cannot be written is lost, because no reader is left to tell.
 fn write(lines: Receiver<WriterMessage>, mut out: impl Write) {
     let mut next = lines.recv().ok();
     while let Some(WriterMessage::Line { bytes, waiting }) = next.take() {

@@ -93,7 +93,8 @@ impl Drop for HostChild {
     }
 }
 
-/// The app's manifest with the components that are built already: starting a host is not to include compiling them.
+/// The app's manifest with the components that are built already: starting a host is not to include
+/// compiling them.
 fn prebuilt(file: &HostFile, built: &BuiltProject) -> io::Result<String> {
     let apps =
         file.tenants.iter().flat_map(|tenant| tenant.apps.iter().map(move |app| (tenant, app)));

@@ -99,9 +99,9 @@ impl Bench<'_> {
         Ok(Host::new(settings, Sink::nothing(), InvocationLog::Errors)?)
     }
 
-    /// From admission to the whole response of a function that is registered and not resident, in this process, in milliseconds:
-    /// its artifact is checked, mapped and linked, and it runs. Between two of them it is evicted, and what was made ahead of it is
-    /// gone.
+    /// From admission to the whole response of a function that is registered and not resident, in
+    /// this process, in milliseconds: its artifact is checked, mapped and linked, and it runs.
+    /// Between two of them it is evicted, and what was made ahead of it is gone.
     fn scaled_to_zero(&self, starts: u32, cache_dir: &Path) -> Result<Vec<f64>, Error> {
         let host = self.host(cache_dir)?;
         self.runtime.block_on(async {
@@ -119,7 +119,8 @@ impl Bench<'_> {
         })
     }
 
-    /// From the component's bytes to its first response, in milliseconds: compiled, unless `cache_dir` has its artifact.
+    /// From the component's bytes to its first response, in milliseconds: compiled, unless
+    /// `cache_dir` has its artifact.
     fn deploy(&self, cache_dir: &Path) -> Result<f64, Error> {
         let host = self.host(cache_dir)?;
         let started = Instant::now();
@@ -145,8 +146,8 @@ impl Bench<'_> {
         Ok((revision.clone(), self.template.route(host, revision)?))
     }
 
-    /// Invocations of a resident function, each in a sandbox of its own: the means to the guest's first instruction, in
-    /// microseconds, and the times to the whole response, in nanoseconds.
+    /// Invocations of a resident function, each in a sandbox of its own: the means to the guest's
+    /// first instruction, in microseconds, and the times to the whole response, in nanoseconds.
     fn fresh(&self, cache_dir: &Path) -> Result<(Vec<f64>, Histogram<u64>), Error> {
         let host = self.host(cache_dir)?;
         let mut times = histogram().map_err(Error::System)?;

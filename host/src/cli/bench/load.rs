@@ -1,11 +1,12 @@
-//! A load generator for HTTP/1.1: so many connections, closed or open loop, every response looked at.
+//! A load generator for HTTP/1.1: so many connections, closed or open loop, every response looked
+//! at.
 //!
 //! ```text
 //!   connect all -> warm up -> measure -> let what is under way finish
 //! ```
 //!
-//! Latencies are kept in an HDR histogram. In a closed loop a latency runs from the request's sending, in an open one
-//! from when it was due, each to the last byte of the body.
+//! Latencies are kept in an HDR histogram. In a closed loop a latency runs from the request's
+//! sending, in an open one from when it was due, each to the last byte of the body.
 
 use std::{
     collections::BTreeMap,
@@ -52,7 +53,8 @@ pub struct LoadPlan {
     pub warmup: Duration,
     /// How long is counted.
     pub duration: Duration,
-    /// Requests per second, whatever comes back; `None` sends the next one when the last one was answered.
+    /// Requests per second, whatever comes back; `None` sends the next one when the last one was
+    /// answered.
     pub rate: Option<u32>,
     /// The longest that one answer may take.
     pub timeout: Duration,
@@ -78,7 +80,8 @@ pub struct Measured {
     pub errors: BTreeMap<&'static str, u64>,
     /// The first thing that went wrong, in full.
     pub first_error: Option<String>,
-    /// Requests that were due and never got a connection. Their latency is counted as the time that they had waited.
+    /// Requests that were due and never got a connection. Their latency is counted as the time
+    /// that they had waited.
     pub unsent: u64,
     /// How long was counted.
     pub elapsed: Duration,
@@ -155,8 +158,8 @@ impl LoadPlan {
     /// Puts the target under this load. Blocks until it is over.
     ///
     /// # Errors
-    /// The name has no address, no connection can be made at all, or the system refuses threads or timers. Later failures
-    /// are counted in the returned value.
+    /// The name has no address, no connection can be made at all, or the system refuses threads or
+    /// timers. Later failures are counted in the returned value.
     pub fn run(&self) -> io::Result<Measured> {
         let threads = self.threads.clamp(1, self.connections.max(1));
         let barrier = Arc::new(Barrier::new(threads as usize));
@@ -215,7 +218,8 @@ impl LoadPlan {
         runtime.block_on(async {
             tokio::select! {
                 () = tasks => {}
-                // The timeout of a request would otherwise cost a system call, as a deadline does in the host.
+                // The timeout of a request would otherwise cost a system call, as a deadline does
+                // in the host.
                 never = event_loop::beat() => match never {},
             }
         });

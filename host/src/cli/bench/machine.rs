@@ -75,8 +75,9 @@ fn read(path: &str) -> String {
 
 /// How steady the machine was while something was measured on it.
 ///
-/// A loop of always the same work is timed again and again between the measurements. On a quiet machine all of its times
-/// are the same; whatever they differ by is the machine's, not the function's.
+/// A loop of always the same work is timed again and again between the measurements. On a quiet
+/// machine all of its times are the same; whatever they differ by is the machine's, not the
+/// function's.
 #[derive(Debug)]
 pub struct Noise {
     loops_ms: Vec<f64>,

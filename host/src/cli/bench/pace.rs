@@ -1,9 +1,10 @@
 //! The times at which requests of a fixed rate are due.
 //!
-//! A closed loop sends the next request when the last one was answered: it finds the highest throughput, and it asks
-//! less of a server that stalls. An open loop sends at a fixed rate whatever comes back: slot `n` is due at
-//! `start + n * interval`, and latency counts from there, so that a stall is charged with every request that it held up
-//! (that is what coordinated omission leaves out).
+//! A closed loop sends the next request when the last one was answered: it finds the highest
+//! throughput, and it asks less of a server that stalls. An open loop sends at a fixed rate
+//! whatever comes back: slot `n` is due at `start + n * interval`, and latency counts from there,
+//! so that a stall is charged with every request that it held up (that is what coordinated omission
+//! leaves out).
 
 use std::{
     cell::Cell,
@@ -58,7 +59,8 @@ impl PacedSlots {
         }
     }
 
-    /// Makes slots due as time passes, and ends when the last of them is taken. A closed loop needs none of it.
+    /// Makes slots due as time passes, and ends when the last of them is taken. A closed loop needs
+    /// none of it.
     pub(super) async fn run(&self) -> io::Result<()> {
         let Some(open) = &self.open else { return Ok(()) };
         let mut ticks = Ticks::new(open.interval.max(SHORTEST_TICK))?;
@@ -107,14 +109,16 @@ fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// The time after the end in which requests that were due by then may still be sent. The others are left over.
+/// The time after the end in which requests that were due by then may still be sent. The others are
+/// left over.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Above 20,000 requests per second and thread, a tick releases several: each costs system calls, and who sends may share its cores with
-/// who answers.
+/// Above 20,000 requests per second and thread, a tick releases several: each costs system calls,
+/// and who sends may share its cores with who answers.
 const SHORTEST_TICK: Duration = Duration::from_micros(50);
 
-/// The runtime's own timer has a resolution of a millisecond, which is ten times what is to be measured.
+/// The runtime's own timer has a resolution of a millisecond, which is ten times what is to be
+/// measured.
 #[cfg(target_os = "linux")]
 struct Ticks(tokio::io::unix::AsyncFd<std::os::fd::OwnedFd>);
 
@@ -132,7 +136,8 @@ impl Ticks {
         let period = Timespec::try_from(period).map_err(io::Error::other)?;
         let spec = Itimerspec { it_interval: period, it_value: period };
         timerfd_settime(&fd, TimerfdTimerFlags::empty(), &spec)?;
-        // Its successor is unsafe, for types that might give their descriptor away. This one owns it to the end.
+        // Its successor is unsafe, for types that might give their descriptor away. This one owns
+        // it to the end.
         #[allow(deprecated)]
         let fd = tokio::io::unix::AsyncFd::new(fd)?;
         Ok(Ticks(fd))

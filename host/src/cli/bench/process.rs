@@ -1,4 +1,5 @@
-//! The CPU time and memory of a process and its children, read from `/proc`. On other systems nothing is known.
+//! The CPU time and memory of a process and its children, read from `/proc`. On other systems
+//! nothing is known.
 
 use std::{collections::HashMap, fs, time::Duration};
 
@@ -13,10 +14,12 @@ pub struct TreeUsage {
     pub peak_bytes: u64,
 }
 
-/// Clock ticks in a second, in what the kernel tells about a process. It is 100 wherever Linux runs.
+/// Clock ticks in a second, in what the kernel tells about a process. It is 100 wherever Linux
+/// runs.
 const TICKS_PER_SECOND: u64 = 100;
 
-/// The CPU time and memory of the process `pid` and of everything that it started. `None` where that cannot be known.
+/// The CPU time and memory of the process `pid` and of everything that it started. `None` where
+/// that cannot be known.
 pub fn used(pid: u32) -> Option<TreeUsage> {
     let mut sum = own(pid)?;
     for child in descendants(pid) {

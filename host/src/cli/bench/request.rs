@@ -47,7 +47,8 @@ impl RequestTemplate {
         })
     }
 
-    /// The path that was asked for, or else that of the function's first route that has no parameters.
+    /// The path that was asked for, or else that of the function's first route that has no
+    /// parameters.
     pub(super) fn path(args: &BenchArgs, revision: &Revision) -> Result<PathAndQuery, Error> {
         let name = &revision.origin.function;
         let path = match &args.request_path {

@@ -1,4 +1,5 @@
-//! Everything that one run has found. Its JSON is what `--json` prints, and what the report's page carries.
+//! Everything that one run has found. Its JSON is what `--json` prints, and what the report's page
+//! carries.
 
 use std::collections::BTreeMap;
 
@@ -45,13 +46,13 @@ pub(super) struct MeasuredProgram {
 /// The four figures, always apart.
 #[derive(Debug, Serialize)]
 pub(super) struct ColdStarts {
-    /// The function is resident: from admission to the guest's first instruction, in microseconds. Each value is the
-    /// mean of a batch.
+    /// The function is resident: from admission to the guest's first instruction, in microseconds.
+    /// Each value is the mean of a batch.
     pub(super) fresh_to_guest_us: SeriesSummary,
     /// The same, to the whole response.
     pub(super) fresh_us: Quantiles,
-    /// Registered and not resident: from admission, its artifact is checked, mapped from disk and linked, to the whole response.
-    /// In process, without a socket.
+    /// Registered and not resident: from admission, its artifact is checked, mapped from disk and
+    /// linked, to the whole response. In process, without a socket.
     pub(super) scaled_to_zero_ms: SeriesSummary,
     /// Start of the process to the first response, artifacts cached.
     pub(super) host_start_ms: SeriesSummary,
@@ -80,7 +81,8 @@ pub(super) struct Speed {
     pub(super) p99_us: SeriesSummary,
     /// Over all rounds together.
     pub(super) latency: Quantiles,
-    /// CPU time of the server, of user and kernel, for each request. None where the server is not ours to look at.
+    /// CPU time of the server, of user and kernel, for each request. None where the server is not
+    /// ours to look at.
     pub(super) cpu_us: Option<SeriesSummary>,
     /// Most resident memory of the server, in bytes.
     pub(super) peak_bytes: Option<u64>,

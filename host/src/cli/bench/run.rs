@@ -135,7 +135,8 @@ fn of_url(
 fn of_app(args: &BenchArgs, console: &Console, noise: &mut Noise) -> Result<RunResults, Error> {
     let project = Project::at(&args.path);
     let mut settings = Settings::new(default_cache_dir());
-    // In this process one sandbox at a time is enough; the one that is put under load has the default.
+    // In this process one sandbox at a time is enough; the one that is put under load has the
+    // default.
     settings.max_sandboxes = 8;
     let loaded = project.load(settings)?;
     loaded.warnings.iter().for_each(|warning| console.finding(warning));

@@ -1,7 +1,8 @@
 //! A function from a Cargo package.
 //!
-//! `cargo rustc` for the one target that is the function, in release, in a target directory of its own: cargo
-//! holds a lock on a target directory while it builds, and the host's may be held by whoever runs us.
+//! `cargo rustc` for the one target that is the function, in release, in a target directory of its
+//! own: cargo holds a lock on a target directory while it builds, and the host's may be held by
+//! whoever runs us.
 
 mod inputs;
 
@@ -28,7 +29,8 @@ use crate::cli::{
     watch::Sources,
 };
 
-/// How much of the compiler's messages an error keeps: the last 64 KiB. All of them were shown already.
+/// How much of the compiler's messages an error keeps: the last 64 KiB. All of them were shown
+/// already.
 const KEPT_OUTPUT_BYTES: usize = 64 * 1024;
 
 /// The files that a function whose build failed is made of, as far as they are known without it.
@@ -67,8 +69,8 @@ pub(super) fn build(
     Ok(Built { component, fresh, took: started.elapsed(), sources })
 }
 
-/// Below cargo's own. Where several workspaces share that (`CARGO_TARGET_DIR`), each has its own here: two functions of
-/// the same name would overwrite each other's component.
+/// Below cargo's own. Where several workspaces share that (`CARGO_TARGET_DIR`), each has its own
+/// here: two functions of the same name would overwrite each other's component.
 fn target_dir(package: &Package) -> PathBuf {
     let dir = package.target_dir.join("lacewing");
     if package.target_dir.starts_with(&package.workspace_root) {
@@ -116,14 +118,16 @@ fn run(
         let artifacts = read_artifacts(stdout, progress, |total| {
             scope.spawn(move || total.set(count()));
         });
-        // The thread reads lines and prints them; were it to panic, the messages would be lost, not the build.
+        // The thread reads lines and prints them; were it to panic, the messages would be lost, not
+        // the build.
         (artifacts, passed_on.join().unwrap_or_default())
     });
     let status = child.wait().map_err(|error| toolchain::cannot_run(cargo, error))?;
     Ok(Run { success: status.success(), artifacts, stderr })
 }
 
-/// `count_total` is called when cargo has compiled something: from then on its `Cargo.lock` is there.
+/// `count_total` is called when cargo has compiled something: from then on its `Cargo.lock` is
+/// there.
 fn read_artifacts(
     stdout: Option<impl Read>,
     progress: &ProgressLine,

@@ -19,7 +19,8 @@ use crate::cli::{
 
 /// Runs `line` through `sh -c` in `dir`, and looks for `output`, which may be a path from there.
 ///
-/// A command that leaves its output as it was found nothing to do: that is a fresh build, not a failed one.
+/// A command that leaves its output as it was found nothing to do: that is a fresh build, not a
+/// failed one.
 pub(super) fn build(
     dir: &Path,
     line: &str,
@@ -71,8 +72,8 @@ fn run(
     child.wait().map_err(|error| toolchain::cannot_run(shell, error))
 }
 
-/// The command's own files must not set off the next run: its output, and the directory that it is in, unless the
-/// sources are in there too.
+/// The command's own files must not set off the next run: its output, and the directory that it is
+/// in, unless the sources are in there too.
 fn ignored(dir: &Path, component: &Path) -> Vec<PathBuf> {
     let parent = component.parent().filter(|parent| !dir.starts_with(parent));
     std::iter::once(component).chain(parent).map(Path::to_owned).collect()

@@ -1,4 +1,5 @@
-//! The messages of cargo on standard output with `--message-format json-render-diagnostics`: one JSON object a line.
+//! The messages of cargo on standard output with `--message-format json-render-diagnostics`: one
+//! JSON object a line.
 
 use std::path::{Path, PathBuf};
 

@@ -51,7 +51,8 @@ struct RawTarget {
 }
 
 impl Package {
-    /// Reads the package in `dir`. cargo is asked about the workspace only, so the network is left alone.
+    /// Reads the package in `dir`. cargo is asked about the workspace only, so the network is left
+    /// alone.
     pub(super) fn read(dir: &Path, toolchain: &Toolchain) -> Result<Package, BuildError> {
         let manifest = dir.join("Cargo.toml");
         if !manifest.is_file() {

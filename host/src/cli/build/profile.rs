@@ -5,23 +5,25 @@ use std::path::Path;
 /// The stack of a function: 128 KiB instead of the linker's 1 MiB.
 pub const STACK_BYTES: u32 = 128 * 1024;
 
-/// The heap that a function finds in its initial memory: at least 64 KiB, whole Wasm pages as the linker demands.
+/// The heap that a function finds in its initial memory: at least 64 KiB, whole Wasm pages as the
+/// linker demands.
 ///
-/// With the stack and up to 64 KiB of static data it makes 256 KiB, and what the data leaves of its pages is heap as well. A
-/// first allocation that fits needs no `memory.grow`, so that a sandbox of such a function costs the host no system call. All of the
-/// initial memory is overwritten after each invocation, at 0.6 us for each 64 KiB, so that more than most functions need
-/// costs every one of them.
+/// With the stack and up to 64 KiB of static data it makes 256 KiB, and what the data leaves of its
+/// pages is heap as well. A first allocation that fits needs no `memory.grow`, so that a sandbox of
+/// such a function costs the host no system call. All of the initial memory is overwritten after
+/// each invocation, at 0.6 us for each 64 KiB, so that more than most functions need costs every
+/// one of them.
 pub const INITIAL_HEAP_BYTES: u32 = 64 * 1024;
 
-/// `[profile.release]` for functions: smaller and faster code for a few seconds of compilation. `strip` leaves the
-/// names of functions, which traps are reported with.
+/// `[profile.release]` for functions: smaller and faster code for a few seconds of compilation.
+/// `strip` leaves the names of functions, which traps are reported with.
 const RELEASE: [(&str, &str); 3] =
     [("codegen-units", "1"), ("lto", "\"fat\""), ("strip", "\"debuginfo\"")];
 
 /// The linker's arguments for the layout of the memory, as `rustc` takes them.
 ///
-/// They go to `cargo rustc`, not into `RUSTFLAGS`: they concern the last link only, and rustc reads them before the
-/// user's own flags from `.cargo/config.toml`, so those win.
+/// They go to `cargo rustc`, not into `RUSTFLAGS`: they concern the last link only, and rustc reads
+/// them before the user's own flags from `.cargo/config.toml`, so those win.
 pub(super) fn layout_flags() -> [String; 2] {
     [
         format!("-Clink-arg=-zstack-size={STACK_BYTES}"),
@@ -29,8 +31,8 @@ pub(super) fn layout_flags() -> [String; 2] {
     ]
 }
 
-/// Values for cargo's `--config`: the settings that neither the workspace's `Cargo.toml` nor a variable
-/// `CARGO_PROFILE_RELEASE_*` makes.
+/// Values for cargo's `--config`: the settings that neither the workspace's `Cargo.toml` nor a
+/// variable `CARGO_PROFILE_RELEASE_*` makes.
 pub(super) fn release_settings(workspace_root: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(workspace_root.join("Cargo.toml")).unwrap_or_default();
     unset(&text, |name| std::env::var_os(name).is_some())

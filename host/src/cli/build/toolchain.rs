@@ -1,7 +1,8 @@
 //! The compiler that builds functions, and the environment that it runs in.
 //!
-//! Lacewing itself is often run by cargo (`cargo run`, `cargo test`), whose variables and whose user's flags are
-//! meant for the host. Flags that would reach the functions by accident are taken out here, in one place.
+//! Lacewing itself is often run by cargo (`cargo run`, `cargo test`), whose variables and whose
+//! user's flags are meant for the host. Flags that would reach the functions by accident are taken
+//! out here, in one place.
 
 use std::{
     ffi::OsString,
@@ -15,8 +16,8 @@ use super::BuildError;
 /// The compiler for functions, where it is not the host's: a path to a `rustc`.
 pub const GUEST_RUSTC: &str = "LACEWING_GUEST_RUSTC";
 
-/// Variables of an outer cargo, or meant for it, that would change or break a function's build. A function's own
-/// flags belong into its `.cargo/config.toml`.
+/// Variables of an outer cargo, or meant for it, that would change or break a function's build. A
+/// function's own flags belong into its `.cargo/config.toml`.
 const NOT_FOR_GUESTS: [&str; 7] = [
     "CARGO_BUILD_RUSTFLAGS",
     "CARGO_BUILD_TARGET",
@@ -39,7 +40,8 @@ pub struct Toolchain {
 }
 
 impl Toolchain {
-    /// The programs on the PATH; the compiler is `LACEWING_GUEST_RUSTC`, else `RUSTC`, else cargo's choice.
+    /// The programs on the PATH; the compiler is `LACEWING_GUEST_RUSTC`, else `RUSTC`, else cargo's
+    /// choice.
     pub fn from_env() -> Toolchain {
         let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         Toolchain {

@@ -20,8 +20,8 @@ pub const FALLBACK_SCRIPT: &str = ".ci/wasm-target-from-debian";
 
 /// Makes sure that the compiler that builds the crate in `dir` can compile for [`WASM_TARGET`].
 ///
-/// Does nothing where it can. Otherwise says what is done and why, and has rustup do it. Builds that share
-/// `lock_dir` take turns, in this process and in others.
+/// Does nothing where it can. Otherwise says what is done and why, and has rustup do it. Builds
+/// that share `lock_dir` take turns, in this process and in others.
 pub(super) fn ensure(
     dir: &Path,
     lock_dir: &Path,

@@ -1,4 +1,5 @@
-//! A terminal for the progress line whose output takes its turn in the log's queue: drawing waits for no reader.
+//! A terminal for the progress line whose output takes its turn in the log's queue: drawing waits
+//! for no reader.
 
 use std::io;
 
@@ -26,7 +27,8 @@ impl LogTerminal {
         Ok(())
     }
 
-    /// Moves the cursor by `n` cells in the direction of the escape sequence's letter (ECMA-48, 8.3.19 to 8.3.22).
+    /// Moves the cursor by `n` cells in the direction of the escape sequence's letter (ECMA-48,
+    /// 8.3.19 to 8.3.22).
     fn move_cursor(&self, n: usize, direction: char) -> io::Result<()> {
         if n == 0 { Ok(()) } else { self.draw(&format!("\x1b[{n}{direction}")) }
     }

@@ -1,9 +1,11 @@
-//! CloudEvents in their JSON format (CloudEvents 1.0, JSON Event Format), as far as one writes them by hand.
+//! CloudEvents in their JSON format (CloudEvents 1.0, JSON Event Format), as far as one writes them
+//! by hand.
 
 use lacewing_sandbox::{Event, EventFailure, Extension, Retry};
 use serde_json::{Map, Value, json};
 
-/// One event, or an array of them. Attributes that are not given are made up: `id`, `source`, `type`.
+/// One event, or an array of them. Attributes that are not given are made up: `id`, `source`,
+/// `type`.
 pub(super) fn parse(bytes: &[u8]) -> Result<Vec<Event>, String> {
     let value: Value =
         serde_json::from_slice(bytes).map_err(|error| format!("the event is not JSON: {error}"))?;

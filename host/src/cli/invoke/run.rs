@@ -1,7 +1,7 @@
 //! Runs one invocation in this process, through the engine and under the limits that serving has.
 //!
-//! The function is compiled in the metered profile, so that the fuel it took is known whether or not it has a limit; its times
-//! are therefore an upper bound of what serving takes.
+//! The function is compiled in the metered profile, so that the fuel it took is known whether or
+//! not it has a limit; its times are therefore an upper bound of what serving takes.
 
 use std::{
     pin::pin,
@@ -40,7 +40,8 @@ struct Outgoing {
     /// The result, for people and for `--json`.
     body: Vec<u8>,
     head: Option<(StatusCode, Vec<(String, String)>)>,
-    /// The function's own word for it, where the outcome is `ok` and the function says that it failed.
+    /// The function's own word for it, where the outcome is `ok` and the function says that it
+    /// failed.
     failed: bool,
 }
 
@@ -285,7 +286,8 @@ impl Outgoing {
                 Ok(Ok(data)) => bytes.extend_from_slice(&data),
                 // Trailers.
                 Ok(Err(_)) => {}
-                // The bytes before it were the guest's all the same. The record says why there are no more.
+                // The bytes before it were the guest's all the same. The record says why there are
+                // no more.
                 Err(_) => failed = true,
             }
         }
@@ -293,8 +295,8 @@ impl Outgoing {
     }
 }
 
-/// The invocation's lines, and its record. A guest that streams is recorded when it has ended, which may be after its
-/// body has: no later than its deadline, and the time to take it down.
+/// The invocation's lines, and its record. A guest that streams is recorded when it has ended,
+/// which may be after its body has: no later than its deadline, and the time to take it down.
 async fn recorded(sink: &Sink, revision: &Revision) -> Vec<Captured> {
     let patience = revision.spec.limits.deadline + TAKEDOWN;
     tokio::time::timeout(patience, sink.recorded()).await.unwrap_or_else(|_| sink.take())
@@ -359,7 +361,8 @@ fn report(
     Ok(if failed { ExitCode::Outcome } else { ExitCode::Success })
 }
 
-/// A body and its encoding: JSON where it is JSON, text where it is text, else base64 (RFC 4648, section 4).
+/// A body and its encoding: JSON where it is JSON, text where it is text, else base64 (RFC 4648,
+/// section 4).
 fn as_json(body: &[u8]) -> (Value, &'static str) {
     if let Ok(value) = serde_json::from_slice(body) {
         return (value, "json");

@@ -1,4 +1,5 @@
-//! The lines about a start: where the host listens, its tenants, and for each function what can reach it.
+//! The lines about a start: where the host listens, its tenants, and for each function what can
+//! reach it.
 
 use std::{
     fmt::Write as _,
@@ -43,7 +44,8 @@ pub(super) fn tenants(tenants: &Tenants) -> Vec<String> {
     lines
 }
 
-/// One line for each route, and one for each function's limits. A function without a route has a line that says how to reach it.
+/// One line for each route, and one for each function's limits. A function without a route has a
+/// line that says how to reach it.
 pub(super) fn functions(deployed: &Deployed, project: &Project) -> Vec<String> {
     let mut lines = Vec::new();
     for revision in deployed.revisions.iter().take(LISTED) {

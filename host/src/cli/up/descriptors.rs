@@ -1,20 +1,22 @@
-//! The file descriptors that a host may have, and how many of them are left for clients' connections.
+//! The file descriptors that a host may have, and how many of them are left for clients'
+//! connections.
 //!
-//! Connections, resident programs and outbound connections take one each. Were all of them taken by connections, which are the clients'
-//! to open, nothing else could be opened: no artifact, no compiler, and no connection to the admin address.
+//! Connections, resident programs and outbound connections take one each. Were all of them taken by
+//! connections, which are the clients' to open, nothing else could be opened: no artifact, no
+//! compiler, and no connection to the admin address.
 
 use lacewing_manifest::config::Settings;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-/// For what is there whatever the settings say: listeners, event loops, the admin address's connections, compilers' pipes, a deploy's
-/// files.
+/// For what is there whatever the settings say: listeners, event loops, the admin address's
+/// connections, compilers' pipes, a deploy's files.
 const OTHERS: u64 = 256;
 
 /// Outbound connections that a host may have.
 const OUTBOUND: u64 = 1024;
 
-/// By default a process may have 1,024 where the system lets it ask for more. Asks for all that there are, and gives how many
-/// that is; none where there is no limit.
+/// By default a process may have 1,024 where the system lets it ask for more. Asks for all that
+/// there are, and gives how many that is; none where there is no limit.
 pub(super) fn raise_limit() -> Option<u64> {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
@@ -22,8 +24,8 @@ pub(super) fn raise_limit() -> Option<u64> {
     getrlimit(Resource::Nofile).current
 }
 
-/// The connections that each listener may have open at once: as many as the settings say, or as the limit leaves. Says so, where that
-/// is fewer.
+/// The connections that each listener may have open at once: as many as the settings say, or as the
+/// limit leaves. Says so, where that is fewer.
 pub(super) fn connections(settings: &Settings, limit: Option<u64>) -> u32 {
     let asked = settings.connections.max;
     let left = limit.map_or(asked, |limit| asked.min(left(settings, limit)));
@@ -38,7 +40,8 @@ pub(super) fn connections(settings: &Settings, limit: Option<u64>) -> u32 {
     left
 }
 
-/// The descriptors that a limit leaves for each listener: half of it at least, over all, whatever else there is.
+/// The descriptors that a limit leaves for each listener: half of it at least, over all, whatever
+/// else there is.
 fn left(settings: &Settings, limit: u64) -> u32 {
     let else_taken = OTHERS + OUTBOUND + u64::from(settings.residency.max_functions);
     let left = limit.saturating_sub(else_taken.min(limit / 2));

@@ -1,4 +1,5 @@
-//! The watch over this process's resident memory, with the allocator that the program has installed.
+//! The watch over this process's resident memory, with the allocator that the program has
+//! installed.
 #![allow(unsafe_code)]
 
 use std::{
@@ -16,14 +17,14 @@ use crate::cli::Error;
 /// Time for which the watch waits until all threads have given pages back.
 const GIVING_BACK: Duration = Duration::from_millis(100);
 
-/// mimalloc's option for the time, in milliseconds, for which free pages stay resident: `mi_option_purge_delay` of `mimalloc.h`. The
-/// crate `libmimalloc-sys` has no name for the option.
+/// mimalloc's option for the time, in milliseconds, for which free pages stay resident:
+/// `mi_option_purge_delay` of `mimalloc.h`. The crate `libmimalloc-sys` has no name for the option.
 const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
 /// Starts the watch. The process has allocated nothing for tenants yet.
 ///
-/// Free pages go back to the system at once. With the default of a second, tenants that take turns at using their shares of memory
-/// have several times these shares resident.
+/// Free pages go back to the system at once. With the default of a second, tenants that take turns
+/// at using their shares of memory have several times these shares resident.
 pub(super) fn watch(
     settings: &Settings,
     metrics: &Metrics,
@@ -31,7 +32,8 @@ pub(super) fn watch(
 ) -> Result<ResidentWatch, Error> {
     // SAFETY: the option is an integer that mimalloc reads when it frees a page.
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, 0) };
-    // The promise allows a tenth and 64 MiB over that: for the program itself, and for growth until the watch has acted.
+    // The promise allows a tenth and 64 MiB over that: for the program itself, and for growth until
+    // the watch has acted.
     let limit_bytes = settings.total_memory_bytes();
     let watch = ResidentWatch::start(limit_bytes, Box::new(move || give_back(&loops)))
         .map_err(Error::System)?;
@@ -44,7 +46,8 @@ pub(super) fn watch(
     Ok(watch)
 }
 
-/// Has each thread give its free pages back to the system. A page belongs to one thread, and other threads cannot give it back.
+/// Has each thread give its free pages back to the system. A page belongs to one thread, and other
+/// threads cannot give it back.
 fn give_back(loops: &LoopsHandle) {
     let (done, all_done) = mpsc::channel::<Infallible>();
     loops.on_each_thread(move || {

@@ -10,11 +10,11 @@
 //!                      +------------+-----------+--- refused, and said
 //! ```
 //!
-//! No tenant waits for another one's files. Reading and checking run on threads that may wait, few at once ([`Host::read_for`]).
-//! Builds are the operator's own, and run one after the other.
+//! No tenant waits for another one's files. Reading and checking run on threads that may wait, few
+//! at once ([`Host::read_for`]). Builds are the operator's own, and run one after the other.
 //!
-//! In a host of many an app that is wrong is refused alone. Where a single app was asked for it is the whole: its error is the
-//! command's.
+//! In a host of many an app that is wrong is refused alone. Where a single app was asked for it is
+//! the whole: its error is the command's.
 
 use std::{
     collections::BTreeMap,
@@ -45,8 +45,8 @@ use crate::cli::{
     watch::Sources,
 };
 
-/// How long a start waits for those that take longest, after the last one that was ready. Then they come later, and the others
-/// are served.
+/// How long a start waits for those that take longest, after the last one that was ready. Then they
+/// come later, and the others are served.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Errors, and swapped functions, that are shown of one app: it may have thousands.
@@ -99,7 +99,8 @@ pub(super) struct ReadingTarget {
     pub(super) console: Console,
     /// Whether somebody is served: each swap is said from then on.
     pub(super) serves: Arc<AtomicBool>,
-    // A build whose reading was given up goes on, and another one waits for its end. It guards nothing but the builds' files.
+    // A build whose reading was given up goes on, and another one waits for its end. It guards
+    // nothing but the builds' files.
     building: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -149,7 +150,8 @@ pub(super) struct ReadingResult {
     pub(super) outcome: Result<Option<String>, Error>,
 }
 
-/// A reading on its way. The apps that were swapped in stay when this is dropped, and no more follow.
+/// A reading on its way. The apps that were swapped in stay when this is dropped, and no more
+/// follow.
 pub(super) struct ProjectRollout {
     task: JoinHandle<Result<ReadingResult, Error>>,
     /// Functions that are served.
@@ -330,8 +332,8 @@ impl ReadingTarget {
         !changed.is_empty()
     }
 
-    /// Leaves a ledger for the next start, beside whatever else goes on. Values from outside of the manifests are written to no
-    /// disk, and may be others then.
+    /// Leaves a ledger for the next start, beside whatever else goes on. Values from outside of the
+    /// manifests are written to no disk, and may be others then.
     fn remember(&self, deployed: Arc<Deployed>, remembered: Remembered) {
         if remembered.file.takes_outside_values() {
             return;
@@ -357,7 +359,8 @@ impl ProjectRollout {
         }
     }
 
-    /// Waits until there is enough to begin with: all of it, or else what was ready when nothing more came for a while.
+    /// Waits until there is enough to begin with: all of it, or else what was ready when nothing
+    /// more came for a while.
     pub(super) async fn enough(&mut self) -> Result<Option<ReadingResult>, Error> {
         let mut served = self.served.clone();
         loop {

@@ -9,7 +9,8 @@
 //!                   +-----SIGHUP, --watch-----+   what is wrong is reported, and of that the old state stays
 //! ```
 //!
-//! Where nothing has changed since the start before, the ledger of that start says what is served, and nothing else is read.
+//! Where nothing has changed since the start before, the ledger of that start says what is served,
+//! and nothing else is read.
 
 use std::{
     io::IsTerminal,
@@ -70,7 +71,8 @@ fn reported(error: Error, console: &Console) -> ExitCode {
     error.exit_code()
 }
 
-/// Reads the apps that are to be served, because a host file may have the settings of the log, and sets the log up.
+/// Reads the apps that are to be served, because a host file may have the settings of the log, and
+/// sets the log up.
 fn begin_log(args: &UpArgs, project: &Project) -> Result<(What, Logs), Error> {
     let what = What::of(args, project)?;
     let logs = logs::init(&LogOptions::from_env(log_format(what.settings().log.format)))?;
@@ -98,7 +100,8 @@ fn serve(
     }
     let descriptors = descriptors::raise_limit();
     let threads = args.threads.unwrap_or_else(event_loop::cores);
-    // Sockets and clocks are looked at after so few turns because each may be a guest's, and last a tick.
+    // Sockets and clocks are looked at after so few turns because each may be a guest's, and last a
+    // tick.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads.get())
         .event_interval(4)
@@ -119,7 +122,8 @@ fn serve(
     ended
 }
 
-/// Has the system kill this process when its parent is gone. Elsewhere than on Linux, who kills the parent kills this one as well.
+/// Has the system kill this process when its parent is gone. Elsewhere than on Linux, who kills the
+/// parent kills this one as well.
 fn end_with_parent() -> std::io::Result<()> {
     #[cfg(target_os = "linux")]
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
@@ -134,7 +138,8 @@ struct ServingHost {
     host: Arc<Host>,
     /// The time of the last build.
     building: Window,
-    /// The host file or manifest that is being read. A file system that does not answer holds up nothing else.
+    /// The host file or manifest that is being read. A file system that does not answer holds up
+    /// nothing else.
     reading: Option<JoinHandle<Result<Read, Error>>>,
     /// The reading that is on its way.
     rollout: Option<ProjectRollout>,
@@ -278,7 +283,8 @@ impl ServingHost {
 
     async fn serve(&mut self, signals: &mut Signals) -> Result<(), Error> {
         loop {
-            // Building and compiling take as long as they take: nobody who wants the end, or another reading, waits for it.
+            // Building and compiling take as long as they take: nobody who wants the end, or
+            // another reading, waits for it.
             let is_idle = self.rollout.is_none() && self.reading.is_none();
             tokio::select! {
                 _ = signals.terminate.recv() => return Ok(()),
@@ -313,7 +319,8 @@ impl ServingHost {
         self.reading = Some(tokio::task::spawn_blocking(move || read(&args, &project)));
     }
 
-    /// Has a reading built and deployed in place of the reading that is on its way. Faults are said, and the served apps stay.
+    /// Has a reading built and deployed in place of the reading that is on its way. Faults are
+    /// said, and the served apps stay.
     fn redeploy(&mut self, read: Result<Read, Error>) {
         self.reading = None;
         match read {
@@ -392,7 +399,8 @@ impl ServingHost {
             self.servers.drain(..).map(|server| tokio::spawn(server.drain(grace))).collect();
         let mut cut = 0;
         for drain in drains {
-            // A connection that is cut ends within a step of its guest, and a step of the host has no bound of its own.
+            // A connection that is cut ends within a step of its guest, and a step of the host has
+            // no bound of its own.
             if let Ok(Ok(drained)) = tokio::time::timeout_at(until + CUT, drain).await {
                 cut += drained.requests_cut;
             }
@@ -445,7 +453,8 @@ impl ServingHost {
     }
 }
 
-/// Deploys what is to be served, or takes it as it was. Gives what is still on its way, and what became of what is not.
+/// Deploys what is to be served, or takes it as it was. Gives what is still on its way, and what
+/// became of what is not.
 async fn begin(
     target: &ReadingTarget,
     what: What,
@@ -543,7 +552,8 @@ fn log_format(format: config::LogFormat) -> logs::LogFormat {
     }
 }
 
-/// Somebody who sits at a terminal wants to see each request, unless they or the host file said otherwise.
+/// Somebody who sits at a terminal wants to see each request, unless they or the host file said
+/// otherwise.
 fn request_log(args: &UpArgs, settings: &Settings) -> InvocationLog {
     let watched =
         args.request_log.is_none() && args.host.is_none() && std::io::stderr().is_terminal();

@@ -1,4 +1,5 @@
-//! The subject of a start: the project as its files say it is, or what the start before has served, where nothing has changed.
+//! The subject of a start: the project as its files say it is, or what the start before has served,
+//! where nothing has changed.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -58,11 +59,12 @@ impl What {
     }
 }
 
-/// How long a start waits to hear that no file has changed: some hundred thousand are looked at in a second.
+/// How long a start waits to hear that no file has changed: some hundred thousand are looked at in
+/// a second.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// Whether nothing has changed. A file system that does not answer is no reason not to start: it is asked again for the tenant that it
-/// is of, and the others do not wait for that.
+/// Whether nothing has changed. A file system that does not answer is no reason not to start: it is
+/// asked again for the tenant that it is of, and the others do not wait for that.
 fn is_current(ledger: &Arc<Ledger>) -> bool {
     let (tell, told) = std::sync::mpsc::channel();
     let ledger = ledger.clone();

@@ -1,4 +1,5 @@
-//! The files that git ignores, as `.gitignore` and `.ignore` files say, and the files that this process writes its output to.
+//! The files that git ignores, as `.gitignore` and `.ignore` files say, and the files that this
+//! process writes its output to.
 
 use std::{
     fs::Metadata,
@@ -16,20 +17,23 @@ use super::is_source;
 /// The files of rules, the strongest last.
 const RULES: [&str; 2] = [".gitignore", ".ignore"];
 
-/// How many files and directories below a root are looked at for rules. Deeper rules are not seen then: a build too many, at worst.
+/// How many files and directories below a root are looked at for rules. Deeper rules are not seen
+/// then: a build too many, at worst.
 const LOOK: usize = 100_000;
 
 /// What is not watched below some roots.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ignored {
-    /// The rules of directories, the deepest directory first: its rules are stronger than those above it.
+    /// The rules of directories, the deepest directory first: its rules are stronger than those
+    /// above it.
     rules: Vec<Gitignore>,
     /// Device and inode of standard output and standard error, where they are files.
     outputs: Vec<(u64, u64)>,
 }
 
 impl Ignored {
-    /// Reads the rules that hold below the roots. `each` is called with everything below them that is not ignored.
+    /// Reads the rules that hold below the roots. `each` is called with everything below them that
+    /// is not ignored.
     pub(super) fn read(roots: &[PathBuf], each: &mut dyn FnMut(&Path)) -> Ignored {
         let mut dirs: Vec<PathBuf> = Vec::new();
         for root in roots.iter().filter(|root| root.is_dir()) {

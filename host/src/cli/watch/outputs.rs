@@ -1,8 +1,10 @@
-//! The files that a build itself writes. A change that the build has made does not start the next build.
+//! The files that a build itself writes. A change that the build has made does not start the next
+//! build.
 //!
-//! The first build tells most of them: what changes below the roots while it runs is its output. Later a file may also change because
-//! somebody saves it meanwhile. Such a change starts a build, unless the same file changes in build after build: then
-//! it is an output that the first build did not write.
+//! The first build tells most of them: what changes below the roots while it runs is its output.
+//! Later a file may also change because somebody saves it meanwhile. Such a change starts a build,
+//! unless the same file changes in build after build: then it is an output that the first build did
+//! not write.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -13,7 +15,8 @@ use std::{
 
 /// The number of builds in a row in which a file has to change to be an output.
 const IN_A_ROW: u32 = 3;
-/// How far the time of a file may be behind the clock: the kernel takes it from its last tick, 10 ms ago at most.
+/// How far the time of a file may be behind the clock: the kernel takes it from its last tick, 10
+/// ms ago at most.
 const TICK: Duration = Duration::from_millis(10);
 /// The number of outputs that are remembered.
 const REMEMBERED: usize = 100_000;
@@ -85,7 +88,8 @@ impl Outputs {
         self.known.contains(path) && (self.window.has_changed(path) || is_gone())
     }
 
-    /// Takes out of what changed until the end of a build the outputs that show only now. Gives these.
+    /// Takes out of what changed until the end of a build the outputs that show only now. Gives
+    /// these.
     pub(super) fn take_new(&mut self, changed: &mut BTreeSet<PathBuf>) -> Vec<PathBuf> {
         let during: Vec<PathBuf> =
             changed.iter().filter(|path| self.window.has_changed(path)).cloned().collect();

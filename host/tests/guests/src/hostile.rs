@@ -1,5 +1,5 @@
-//! A component for the lean path that does on demand what a function should not, with the contract's own records: what
-//! it answers has been through no SDK.
+//! A component for the lean path that does on demand what a function should not, with the
+//! contract's own records: what it answers has been through no SDK.
 //!
 //! | path | what it does |
 //! |---|---|
@@ -195,7 +195,8 @@ fn reach() -> String {
     text
 }
 
-/// Takes nothing of linear memory, so that the stack that ends is the host's and not the guest's own.
+/// Takes nothing of linear memory, so that the stack that ends is the host's and not the guest's
+/// own.
 fn recurse(depth: u64) -> u64 {
     if depth == 0 { 0 } else { recurse(depth.wrapping_add(1)).wrapping_mul(31) ^ depth }
 }

@@ -1,5 +1,6 @@
-//! A component whose init does what the variable `INIT` says, and that answers with what it finds of that: the number of inits
-//! that its memory has seen, the init's and its own view of the environment, and its hash of a word.
+//! A component whose init does what the variable `INIT` says, and that answers with what it finds
+//! of that: the number of inits that its memory has seen, the init's and its own view of the
+//! environment, and its hash of a word.
 //!
 //! | `INIT` | what the init does |
 //! |---|---|

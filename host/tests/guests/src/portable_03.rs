@@ -106,7 +106,8 @@ fn insist(path: &str) -> Response {
     response
 }
 
-/// A response whose body `write` writes, after the head has been returned. Its trailers are what it returns.
+/// A response whose body `write` writes, after the head has been returned. Its trailers are what it
+/// returns.
 fn respond<W, F>(write: W) -> Response
 where
     W: FnOnce(StreamWriter<u8>) -> F + 'static,

@@ -1,4 +1,5 @@
-//! A handler of the SDK's that says something in every way that there is, and panics where it is asked to.
+//! A handler of the SDK's that says something in every way that there is, and panics where it is
+//! asked to.
 
 #![cfg(target_os = "wasi")]
 

@@ -128,7 +128,8 @@ async fn clients_that_come_and_go() {
         .await;
 }
 
-/// A page whose name resolves to the host's address is of the same origin to a browser: it reads what comes.
+/// A page whose name resolves to the host's address is of the same origin to a browser: it reads
+/// what comes.
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_whose_name_is_rebound_to_this_machine() {
     target()

@@ -1,6 +1,8 @@
-//! Attackers that write into the folder of artifacts: the host runs no code that it did not compile.
+//! Attackers that write into the folder of artifacts: the host runs no code that it did not
+//! compile.
 //!
-//! The host keeps one program in memory, so that each request of the suspect's, between the neighbour's, maps its artifact anew.
+//! The host keeps one program in memory, so that each request of the suspect's, between the
+//! neighbour's, maps its artifact anew.
 
 use std::{
     fs,

@@ -8,10 +8,12 @@ use crate::tenants::SUSPECT;
 const PLACES: usize = 60;
 
 /// Times so long that only a neighbour's need closes a connection.
-// A host of 512 MiB keeps few slots warm: what is left after an attack is then what the attack has left.
+// A host of 512 MiB keeps few slots warm: what is left after an attack is then what the attack has
+// left.
 const PATIENT: &str = "memory_mib = 512\nbody_memory_mib = 64\n[connections]\nmax = 60\nheader_timeout_s = 3600\nbody_idle_timeout_s = 3600\nkeep_alive_s = 3600";
 
-/// Takes all places, and a third as many again; a neighbour is served all the while, each time on a connection of its own.
+/// Takes all places, and a third as many again; a neighbour is served all the while, each time on a
+/// connection of its own.
 async fn takes_all_places(target: Target, bytes: &[u8]) {
     target
         .settings(PATIENT)
@@ -73,7 +75,8 @@ async fn responses_that_are_not_read() {
     takes_all_places(target(), &http2::without_window(SUSPECT, "/bytes/100000", 2)).await;
 }
 
-/// Functions that sleep in all places: the newest ones make room, one for each client that finds no place.
+/// Functions that sleep in all places: the newest ones make room, one for each client that finds no
+/// place.
 #[tokio::test(flavor = "multi_thread")]
 async fn functions_that_work_in_all_places() {
     for request in [
@@ -105,7 +108,8 @@ async fn functions_that_work_in_all_places() {
     }
 }
 
-/// A connection whose function works keeps its place, however many idle ones of the same client want one.
+/// A connection whose function works keeps its place, however many idle ones of the same client
+/// want one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crowd_beside_a_function_that_works() {
     target()

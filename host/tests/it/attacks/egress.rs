@@ -18,7 +18,8 @@ const ANYWHERE: &str = "http = [\"*://*:*\"]";
 /// The operator's setting that a test needs to call a server on loopback.
 pub(super) const LOOPBACK: &str = "egress.networks = [\"127.0.0.0/8\"]";
 
-/// Asks for each of these hosts, in both versions of wasi:http. Nothing is sent, and the guest is told why.
+/// Asks for each of these hosts, in both versions of wasi:http. Nothing is sent, and the guest is
+/// told why.
 async fn refused(hosts: &[&str]) {
     for guest in ["portable-02", "portable-03"] {
         let target = Target::guest(guest).grants(ANYWHERE).limits("outbound_requests = 100");
@@ -81,7 +82,8 @@ async fn ipv4_inside_of_ipv6() {
     .await;
 }
 
-/// A name that other resolvers take for an address is no address here, or the one that it is for the system, which is looked at.
+/// A name that other resolvers take for an address is no address here, or the one that it is for
+/// the system, which is looked at.
 #[tokio::test(flavor = "multi_thread")]
 async fn addresses_in_other_clothes() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -216,7 +218,8 @@ async fn outbound_connections_without_number() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn outbound_requests_that_never_end() {
-    // An answered request is over, whatever would still be sent: its connection is closed, and its place is free.
+    // An answered request is over, whatever would still be sent: its connection is closed, and its
+    // place is free.
     let server = Server::says("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ndone".to_owned()).await;
     let limits = "outbound_concurrency = 4\ndeadline_ms = 2000\ncpu_ms = 2000";
     let target =

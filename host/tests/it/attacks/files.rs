@@ -1,6 +1,8 @@
-//! Manifests and components that are written, or put somewhere, to keep the host at reading them, or to have another file read.
+//! Manifests and components that are written, or put somewhere, to keep the host at reading them,
+//! or to have another file read.
 //!
-//! The host reads each of them together with a change of the neighbour's, which has to be swapped in whatever becomes of the suspect.
+//! The host reads each of them together with a change of the neighbour's, which has to be swapped
+//! in whatever becomes of the suspect.
 
 use std::{
     fs,
@@ -58,7 +60,8 @@ fn lines(head: &str, bytes: usize, line: impl Fn(usize) -> String) -> String {
     text
 }
 
-/// Manifests of a megabyte, each with as many mistakes as there is room for, and what is said of it.
+/// Manifests of a megabyte, each with as many mistakes as there is room for, and what is said of
+/// it.
 fn bombs() -> [(String, &'static str); 4] {
     let items = |key: &str, item: &dyn Fn(usize) -> String| {
         lines("app = \"suspect\"\n", 1 << 20, |number| {
@@ -121,7 +124,8 @@ async fn a_manifest_of_mistakes_when_the_host_starts() {
     }
 }
 
-/// Each function has a copy of all variables: a hundred kilobytes ask for gigabytes. And the router has a table for each method.
+/// Each function has a copy of all variables: a hundred kilobytes ask for gigabytes. And the router
+/// has a table for each method.
 #[tokio::test(flavor = "multi_thread")]
 async fn small_manifests_that_ask_for_much_memory() {
     target()
@@ -275,7 +279,8 @@ async fn a_component_that_is_exchanged_between_two_readings() {
         .await;
 }
 
-/// A pipe stands under the component's name for every other moment, while the host reads its files again and again.
+/// A pipe stands under the component's name for every other moment, while the host reads its files
+/// again and again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pipe_that_comes_and_goes_under_a_components_name() {
     let made = tempfile::tempdir().unwrap();

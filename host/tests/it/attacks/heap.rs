@@ -11,7 +11,8 @@ const MIB: u64 = 1 << 20;
 /// An operator who allows what the default caps do not.
 const MANY_HANDLES: &str = "[caps]\nhandles = 1_000_000";
 
-/// Asks for each of these paths, which make the host hold more than the 8 MiB of the function's memory.
+/// Asks for each of these paths, which make the host hold more than the 8 MiB of the function's
+/// memory.
 async fn holds_too_much(guest: &str, paths: &[&str]) {
     Target::guest(guest)
         .settings(MANY_HANDLES)
@@ -93,7 +94,8 @@ async fn asked(host: &Host, path: &str) -> String {
     host.raw_reply(request).await
 }
 
-/// Half a GiB of pages for a few MiB of blocks: one block of every page stays, and no account shows it.
+/// Half a GiB of pages for a few MiB of blocks: one block of every page stays, and no account shows
+/// it.
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_that_one_block_each_keeps() {
     const PROMISE: Promise = Promise { memory_mib: 192 };
@@ -239,7 +241,8 @@ async fn uploads_that_are_not_read() {
         .await;
 }
 
-/// Calls of the host one behind the other, without a loop or a function between them where a tick could stop the guest.
+/// Calls of the host one behind the other, without a loop or a function between them where a tick
+/// could stop the guest.
 pub(super) fn straight_line(before: &str, call: &str, times: usize) -> String {
     let calls = format!("{before}{}", call.repeat(times));
     include_str!("../../../fuzz/targets/storm.wat")

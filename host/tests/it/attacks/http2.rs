@@ -1,4 +1,5 @@
-//! Clients that would keep a host busy with frames of HTTP/2 (RFC 9113), which are made by hand here.
+//! Clients that would keep a host busy with frames of HTTP/2 (RFC 9113), which are made by hand
+//! here.
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use http::Request;
@@ -49,7 +50,8 @@ pub(super) fn without_window(host: &str, path: &str, streams: u32) -> Vec<u8> {
     [PREFACE, &shut, &streams].concat()
 }
 
-/// A client that begins a body, and resets the stream with this code. A length may have been declared.
+/// A client that begins a body, and resets the stream with this code. A length may have been
+/// declared.
 pub(crate) fn reset_upload(host: &str, path: &str, declared: Option<&str>, code: u8) -> Vec<u8> {
     let mut block = get(host, path);
     block[0] = 0x83;
@@ -82,7 +84,8 @@ pub(super) fn uploads_ahead(host: &str, path: &str, streams: u32) -> Vec<u8> {
     [PREFACE, &(0..streams).flat_map(upload).collect::<Vec<u8>>()].concat()
 }
 
-/// Sends frames of HTTP/2 until the host has had enough or there are no more. Whether it has: it said so, or took no more.
+/// Sends frames of HTTP/2 until the host has had enough or there are no more. Whether it has: it
+/// said so, or took no more.
 async fn refuses(host: &Host, frames: impl IntoIterator<Item = Vec<u8>>) -> bool {
     let mut socket = host.raw(PREFACE).await;
     let (mut read, mut write) = socket.split();
@@ -108,8 +111,8 @@ async fn refuses(host: &Host, frames: impl IntoIterator<Item = Vec<u8>>) -> bool
     refused
 }
 
-/// Requests that are all but complete, each with a large header: what the host holds of them is bounded before any of them is a
-/// function's.
+/// Requests that are all but complete, each with a large header: what the host holds of them is
+/// bounded before any of them is a function's.
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_whose_bodies_never_come() {
     target()

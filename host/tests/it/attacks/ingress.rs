@@ -20,8 +20,8 @@ pub(super) fn target() -> Target {
     Target::guest("hostile")
 }
 
-/// Sends a request, which has another one in what may be its body, and reads all that comes. No reader may take the other
-/// one for a request, and the connection ends.
+/// Sends a request, which has another one in what may be its body, and reads all that comes. No
+/// reader may take the other one for a request, and the connection ends.
 async fn smuggles(shapes: &[&str]) {
     target()
         .attacked(async |host: &Host| {
@@ -128,7 +128,8 @@ async fn line_ends_that_are_bare() {
         "GET /a\rb HTTP/1.1\r\nhost: HOST\r\n\r\n",
     ])
     .await;
-    // A line feed alone ends a line for this host, as RFC 9112 allows; what matters is that a value never holds one.
+    // A line feed alone ends a line for this host, as RFC 9112 allows; what matters is that a value
+    // never holds one.
     target()
         .attacked(async |host| {
             let request =
@@ -254,8 +255,9 @@ async fn a_flood_that_is_pipelined() {
         .await;
 }
 
-/// A thousand clients that have asked for the first, one after the other, and then all ask for the other again as soon as they are answered,
-/// each of them twenty times. Gives how often there was which status for the other.
+/// A thousand clients that have asked for the first, one after the other, and then all ask for the
+/// other again as soon as they are answered, each of them twenty times. Gives how often there was
+/// which status for the other.
 async fn floods(host: &Host, first: &str, request: &str) -> BTreeMap<String, u32> {
     let mut sockets = Vec::new();
     for _ in 0..1000 {

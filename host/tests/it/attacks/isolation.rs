@@ -52,7 +52,8 @@ impl Memory {
     }
 }
 
-/// The parts of both: a memory that grows over the part of a slot that stays resident, two tables and globals.
+/// The parts of both: a memory that grows over the part of a slot that stays resident, two tables
+/// and globals.
 const SHAPE: &str = "
     (table $small 10 funcref)
     (table $large 6000 funcref)
@@ -60,7 +61,8 @@ const SHAPE: &str = "
     (func $f)
     (elem declare func $f)";
 
-/// Leaves a secret wherever it can: in all of its memory, its tables, globals, and the stack under it.
+/// Leaves a secret wherever it can: in all of its memory, its tables, globals, and the stack under
+/// it.
 fn planter(memory: Memory, tables: Tables) -> Core {
     Core {
         memory: memory.pages,
@@ -86,7 +88,8 @@ fn planter(memory: Memory, tables: Tables) -> Core {
     }
 }
 
-/// Looks at all of its memory that nobody has written to, its tables and globals, and traps if there is anything.
+/// Looks at all of its memory that nobody has written to, its tables and globals, and traps if
+/// there is anything.
 fn hunter(memory: Memory, tables: Tables) -> Core {
     Core {
         memory: memory.pages,
@@ -121,7 +124,8 @@ fn hunter(memory: Memory, tables: Tables) -> Core {
     }
 }
 
-/// Asks both tenants at once, with few slots between them, so that both have each slot. Their answers are looked at.
+/// Asks both tenants at once, with few slots between them, so that both have each slot. Their
+/// answers are looked at.
 async fn ask_both(
     components: [&Path; 2],
     limits: &str,
@@ -183,7 +187,8 @@ async fn a_hunt_through_provisioned_sandboxes() {
     hunts(LARGE, "provisioned = 4").await;
 }
 
-/// The secret is in what each sandbox of the one starts from, and what each of the other's starts from has none.
+/// The secret is in what each sandbox of the one starts from, and what each of the other's starts
+/// from has none.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hunt_through_slots_of_snapshots() {
     for (memory, plant) in [
@@ -209,7 +214,8 @@ async fn a_hunt_through_slots_of_snapshots() {
     }
 }
 
-/// Instances that serve more than one invocation serve no other tenant's, though both run the same bytes.
+/// Instances that serve more than one invocation serve no other tenant's, though both run the same
+/// bytes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hunt_through_instances_that_are_used_again() {
     for name in ["portable-02", "portable-03"] {

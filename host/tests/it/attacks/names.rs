@@ -37,7 +37,8 @@ const SPELLINGS: [&str; 12] = [
     "10.0.0.1.:80",
 ];
 
-/// A suspect whose wildcards cover the names of a victim, which is the tenant that these lines of the host's file make.
+/// A suspect whose wildcards cover the names of a victim, which is the tenant that these lines of
+/// the host's file make.
 fn target(victim: &str) -> Target {
     let suspect = Target::core(&Core { body: STOLEN, ..Core::default() });
     suspect.also_named(r#""*.test", "*", "*.login.test""#).settings(victim)
@@ -91,7 +92,8 @@ impl Host {
         answers
     }
 
-    /// That no tenant answers under any of the victim's names, and that the suspect does under its own.
+    /// That no tenant answers under any of the victim's names, and that the suspect does under its
+    /// own.
     async fn no_tenant_answers(&self) {
         for name in SPELLINGS {
             for answer in self.answers(name).await {
@@ -111,7 +113,8 @@ impl Host {
         }
     }
 
-    /// Ends the compiler of the slow app, and waits until the host knows: what a compilation holds is no leak.
+    /// Ends the compiler of the slow app, and waits until the host knows: what a compilation holds
+    /// is no leak.
     async fn end_compiler(&self) {
         assert!(!self.said().contains("of app slow"), "{}", self.said());
         eventually("the slow app is refused", || {
@@ -226,7 +229,8 @@ async fn a_wildcard_over_a_name_on_its_way_to_another_tenant() {
 async fn a_name_that_is_taken_from_a_tenant_which_still_serves_it() {
     let dir = tempfile::tempdir().unwrap();
     let (slow, cache) = (slow(dir.path()), tempfile::tempdir().unwrap());
-    // All of the names are the suspect's, until they are another tenant's whose app takes the compiler long.
+    // All of the names are the suspect's, until they are another tenant's whose app takes the
+    // compiler long.
     target(&format!("{COMPILER}[tenants.victim]\nhosts = [\"old.victim.test\"]"))
         .patient()
         .cached_in(cache.path())

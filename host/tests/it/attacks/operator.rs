@@ -30,7 +30,8 @@ fn greedy(dir: &Path, name: &str, grants: &str) -> String {
     )
 }
 
-/// Each app is refused, with its grant and what the operator would have to write, and its tenant's name leads nowhere.
+/// Each app is refused, with its grant and what the operator would have to write, and its tenant's
+/// name leads nowhere.
 async fn refused(grants: &[(&str, &str)], settings: &str) {
     refused_within("", grants, settings).await;
 }
@@ -118,7 +119,8 @@ async fn a_grant_that_is_allowed_to_another_tenant_only() {
     .await;
 }
 
-/// The answer to a guest for an URL, in both versions of wasi:http, with all that a manifest and an operator can grant.
+/// The answer to a guest for an URL, in both versions of wasi:http, with all that a manifest and an
+/// operator can grant.
 async fn everything_is_granted(attack: impl AsyncFn(&Host)) {
     for name in ["portable-02", "portable-03"] {
         let target = Target::guest(name).grants(EVERYTHING).settings(ALLOWED);
@@ -168,7 +170,8 @@ async fn an_address_that_is_not_allowed_any_more() {
         target
             .attacked(async |host| {
                 assert_eq!(fetched(host, &url).await, "200 reached");
-                // The app is refused and its revision stays, and what it had reached is out of reach.
+                // The app is refused and its revision stays, and what it had reached is out of
+                // reach.
                 host.reload(ALLOWED, "");
                 let until = Instant::now() + PATIENCE;
                 let text = loop {

@@ -50,7 +50,8 @@ fn greedy(count: usize, module: &str) -> Target {
     Target::core(&core).limits("cpu_ms = 60_000\ndeadline_ms = 200")
 }
 
-/// Dozens of such sandboxes at once: some run, the others are shed, and the neighbour's are no fewer.
+/// Dozens of such sandboxes at once: some run, the others are shed, and the neighbour's are no
+/// fewer.
 async fn grabs(target: Target) {
     target
         .attacked(async |host| {

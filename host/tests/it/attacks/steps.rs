@@ -1,4 +1,5 @@
-//! Guests that call the host in a straight line, and so meet no point at which the host can interrupt them.
+//! Guests that call the host in a straight line, and so meet no point at which the host can
+//! interrupt them.
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use http::Request;
@@ -58,7 +59,8 @@ async fn many_straight_lines_at_once() {
         .await;
 }
 
-/// The start of a component is a guest as well: its deploy is refused, and the other tenant goes on.
+/// The start of a component is a guest as well: its deploy is refused, and the other tenant goes
+/// on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_straight_line_in_a_start_function() {
     let text = straight_line("", "", 0);
@@ -75,7 +77,8 @@ async fn a_straight_line_in_a_start_function() {
     tenants.neighbour_is_served().await;
 }
 
-/// Requests by the hundred on each of many connections of HTTP/2: all are answered, and so is the neighbour meanwhile.
+/// Requests by the hundred on each of many connections of HTTP/2: all are answered, and so is the
+/// neighbour meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_by_the_thousand() {
     Target::guest("hostile")

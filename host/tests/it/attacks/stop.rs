@@ -198,8 +198,8 @@ async fn a_client_that_leaves_its_guest_running() {
         .await;
 }
 
-/// An instance that serves several invocations has the CPU budget of one for all that it does after its last answer, however often it
-/// rests meanwhile.
+/// An instance that serves several invocations has the CPU budget of one for all that it does after
+/// its last answer, however often it rests meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reused_instance_that_computes_on_after_its_answer() {
     Target::guest("hostile-03")

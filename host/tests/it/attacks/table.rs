@@ -1,4 +1,5 @@
-//! The table of `SECURITY.md` says what is true: each test that it names is in the sources, and each attack of this suite is in it.
+//! The table of `SECURITY.md` says what is true: each test that it names is in the sources, and
+//! each attack of this suite is in it.
 
 use std::{
     collections::BTreeSet,

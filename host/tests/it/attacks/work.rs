@@ -85,7 +85,8 @@ async fn a_server_whose_interim_responses_trickle() {
     crate::harness::eventually("they are closed", || server.open() == 0).await;
 }
 
-/// A body in chunks of one byte costs the host many times what it brings: the work is charged as the guest's own.
+/// A body in chunks of one byte costs the host many times what it brings: the work is charged as
+/// the guest's own.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_whose_body_comes_in_single_bytes() {
     let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";

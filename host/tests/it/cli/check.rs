@@ -12,7 +12,8 @@ use crate::{
     snapshot::manifest as suspect,
 };
 
-/// An app of two prebuilt components. The first is granted what it never asks for; the second asks for what it is not granted.
+/// An app of two prebuilt components. The first is granted what it never asks for; the second asks
+/// for what it is not granted.
 fn app(dir: &Path, second_route: &str) {
     let manifest = format!(
         r#"app = "pair"

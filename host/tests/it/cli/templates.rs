@@ -1,7 +1,8 @@
-//! The projects that `new` makes: each passes its own tests, becomes a component, and does with `invoke` what its README says.
+//! The projects that `new` makes: each passes its own tests, becomes a component, and does with
+//! `invoke` what its README says.
 //!
-//! All templates are put into one workspace below `target/tmp`, so that the SDK is compiled once for all of them, and
-//! not again by the next run.
+//! All templates are put into one workspace below `target/tmp`, so that the SDK is compiled once
+//! for all of them, and not again by the next run.
 
 use std::{fs, path::Path, process::Command};
 
@@ -163,7 +164,8 @@ fn make_workspace(workspace: &Path) {
         let mut new = lacewing(&["new", &name, "--template", template, "--dir"]);
         let output = new.arg(&dir).output().unwrap();
         assert!(output.status.success(), "{}", text(&output.stderr));
-        // It is below a workspace, this one, and so stands alone; here it is to be a member of another.
+        // It is below a workspace, this one, and so stands alone; here it is to be a member of
+        // another.
         let cargo_toml = fs::read_to_string(dir.join("Cargo.toml")).unwrap();
         fs::write(dir.join("Cargo.toml"), cargo_toml.replace("[workspace]", "")).unwrap();
     }

@@ -1,7 +1,7 @@
 //! The README of an example: its `curl` lines with their answers, and its table.
 //!
-//! The lines are not given to curl, which need not be there, but are read as curl would: `-i`, `-X`, `-H`, `-d`, `--json`,
-//! `-o`, and the URL.
+//! The lines are not given to curl, which need not be there, but are read as curl would: `-i`,
+//! `-X`, `-H`, `-d`, `--json`, `-o`, and the URL.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -17,7 +17,8 @@ fn read(example: &str) -> String {
     std::fs::read_to_string(root().join("examples").join(example).join("README.md")).unwrap()
 }
 
-/// Sends every request that the README shows, and compares the answers; `here` makes an answer one of this run.
+/// Sends every request that the README shows, and compares the answers; `here` makes an answer one
+/// of this run.
 pub(super) async fn check(example: &str, served: &Served, here: impl Fn(String) -> String) {
     let readme = read(example);
     assert!(readme.contains(&format!("-- up examples/{example}\n")), "how it is started");
@@ -26,7 +27,8 @@ pub(super) async fn check(example: &str, served: &Served, here: impl Fn(String) 
     check_commands(curls, served, here).await;
 }
 
-/// The same for those requests of the repository's README that are for this path, which has to be there.
+/// The same for those requests of the repository's README that are for this path, which has to be
+/// there.
 pub(super) async fn check_front_page(path: &str, served: &Served) {
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
     let mut curls = commands(&readme);

@@ -1,5 +1,5 @@
-//! The cost of interruption to a guest that computes: the same programs without instrumentation, with epochs (the host's
-//! default), with fuel, and native. All four take turns.
+//! The cost of interruption to a guest that computes: the same programs without instrumentation,
+//! with epochs (the host's default), with fuel, and native. All four take turns.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! The cost of one invocation of a hello without a socket: admission to return, each in a fresh sandbox, on one thread;
-//! and the same with Wasmtime called directly. The two take turns.
+//! The cost of one invocation of a hello without a socket: admission to return, each in a fresh
+//! sandbox, on one thread; and the same with Wasmtime called directly. The two take turns.
 
 use std::{
     hint::black_box,

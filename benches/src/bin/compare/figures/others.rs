@@ -1,5 +1,5 @@
-//! The figures that other programs of this repository measure. Each program runs if it is there, beside this one, and prints a JSON object.
-//! Some of the object's numbers are figures here.
+//! The figures that other programs of this repository measure. Each program runs if it is there,
+//! beside this one, and prints a JSON object. Some of the object's numbers are figures here.
 
 use std::{path::Path, process::Command};
 

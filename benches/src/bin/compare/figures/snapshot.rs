@@ -1,5 +1,5 @@
-//! A guest whose init takes 100 ms, and was run when it was deployed: what a fresh invocation of it costs beside one of a hello,
-//! which has no init.
+//! A guest whose init takes 100 ms, and was run when it was deployed: what a fresh invocation of it
+//! costs beside one of a hello, which has no init.
 
 use std::{
     hint::black_box,

@@ -1,7 +1,8 @@
-//! Ten thousand invocations that wait in a hostcall at once: what each holds, and whether all are answered.
+//! Ten thousand invocations that wait in a hostcall at once: what each holds, and whether all are
+//! answered.
 //!
-//! The guest sleeps until a moment that the request names, so that all of them are there together. Counted is everything: the
-//! sandbox, its fiber, and its connection.
+//! The guest sleeps until a moment that the request names, so that all of them are there together.
+//! Counted is everything: the sandbox, its fiber, and its connection.
 
 use std::{
     path::Path,
@@ -93,7 +94,8 @@ fn row(lacewing: &Path, component: &Path, count: u32, admin: std::net::SocketAdd
                 component.display().to_string()
             );
             place.configure("waits.toml", &manifest)?;
-            // All of them come at once: the last stand in line for as long as the others take to begin.
+            // All of them come at once: the last stand in line for as long as the others take to
+            // begin.
             let host = format!(
                 "admission.wait_ms = {}\nmax_sandboxes = {count}\nconnections.max = {}\n\n\
                  [tenants.waits]\nhosts = [\"127.0.0.1\"]\napps = [\"waits.toml\"]\ncomponent_dirs = [\"/\"]\n",

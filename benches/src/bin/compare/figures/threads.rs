@@ -1,7 +1,8 @@
 //! The gain of two threads over one: fresh in-process invocations of a hello, in one host.
 //!
-//! Beside it stand the same for raw Wasmtime, and two loops that share nothing, which is as much as the machine has to give. One loop waits for
-//! itself, as two threads of one core can do at once. One writes as much as the reset of a sandbox does, which they cannot.
+//! Beside it stand the same for raw Wasmtime, and two loops that share nothing, which is as much as
+//! the machine has to give. One loop waits for itself, as two threads of one core can do at once.
+//! One writes as much as the reset of a sandbox does, which they cannot.
 
 use std::{
     hint::black_box,

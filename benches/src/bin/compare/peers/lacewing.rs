@@ -1,12 +1,13 @@
-//! This workspace's binary with everything on: routes, admission, default limits, metrics, and the log of requests that it
-//! keeps when nobody is at a terminal.
+//! This workspace's binary with everything on: routes, admission, default limits, metrics, and the
+//! log of requests that it keeps when nobody is at a terminal.
 
 use std::{io, path::Path, process::Command};
 
 use super::Components;
 use crate::row::{Place, Row};
 
-/// Instances that a portable 0.3 function goes through before a new one is made, where the row says that it reuses.
+/// Instances that a portable 0.3 function goes through before a new one is made, where the row says
+/// that it reuses.
 const REUSE: u32 = 128;
 
 pub(super) fn rows(binary: &Path, components: &Components) -> Vec<Row> {

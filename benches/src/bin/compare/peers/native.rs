@@ -1,4 +1,5 @@
-//! The ceiling: the same response from a hyper server without any sandbox, on the runtime that everybody uses and on the host's.
+//! The ceiling: the same response from a hyper server without any sandbox, on the runtime that
+//! everybody uses and on the host's.
 
 use std::{path::Path, process::Command};
 

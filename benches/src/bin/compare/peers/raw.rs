@@ -1,4 +1,5 @@
-//! The floor of a fresh sandbox: hyper, and Wasmtime called directly with its best settings for this guest.
+//! The floor of a fresh sandbox: hyper, and Wasmtime called directly with its best settings for
+//! this guest.
 
 use std::{path::Path, process::Command};
 

@@ -1,4 +1,5 @@
-//! Spin at its defaults: a fresh instance per request for wasi:http 0.2. Measured where it is on PATH.
+//! Spin at its defaults: a fresh instance per request for wasi:http 0.2. Measured where it is on
+//! PATH.
 
 use std::{path::Path, process::Command};
 

@@ -1,14 +1,17 @@
-//! `wasmtime serve`, at its defaults and with what its documentation has for speed: instances that are reused, memory that
-//! stays resident in the pool, and a guest whose first heap needs no growth.
+//! `wasmtime serve`, at its defaults and with what its documentation has for speed: instances that
+//! are reused, memory that stays resident in the pool, and a guest whose first heap needs no
+//! growth.
 //!
-//! `cargo install wasmtime-cli --version 48.0.8 --locked`; features that serving does not use may be left out.
+//! `cargo install wasmtime-cli --version 48.0.8 --locked`; features that serving does not use may
+//! be left out.
 
 use std::{path::Path, process::Command};
 
 use super::Components;
 use crate::row::Row;
 
-/// Told for what instances keep between two requests: its documentation's knob for fast instantiation.
+/// Told for what instances keep between two requests: its documentation's knob for fast
+/// instantiation.
 const KEEP_RESIDENT: [&str; 4] =
     ["-O", "pooling-memory-keep-resident=2097152", "-O", "pooling-table-keep-resident=65536"];
 

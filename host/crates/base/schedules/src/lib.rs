@@ -1,7 +1,9 @@
-//! Budgets, fair queues and permits of `lacewing-base`, with the synchronisation primitives of shuttle.
+//! Budgets, fair queues and permits of `lacewing-base`, with the synchronisation primitives of
+//! shuttle.
 //!
-//! Shuttle chooses the order of all threads' steps at random (Burckhardt, Kothari, Musuvathi, Nagarakatte: "A Randomized
-//! Scheduler with Probabilistic Guarantees of Finding Bugs", ASPLOS 2010).
+//! Shuttle chooses the order of all threads' steps at random (Burckhardt, Kothari, Musuvathi,
+//! Nagarakatte: "A Randomized Scheduler with Probabilistic Guarantees of Finding Bugs", ASPLOS
+//! 2010).
 
 #[path = "../../src/budget.rs"]
 pub mod budget;

@@ -1,4 +1,5 @@
-//! Permits under a scheduler that chooses the order of all threads' steps: no permit is lost, no waiter is forgotten.
+//! Permits under a scheduler that chooses the order of all threads' steps: no permit is lost, no
+//! waiter is forgotten.
 
 use lacewing_base_schedules::{
     budget::{Budget, Share},
@@ -44,7 +45,8 @@ fn slots(count: u64) -> (Arc<Slots>, [Arc<Tenant>; 2]) {
     (Arc::new(Slots { budget, waiters: Waiters::default() }), tenants)
 }
 
-/// Each thread acquires, and lets go of, a permit, whatever the others do. Shuttle fails the test if a thread waits for ever.
+/// Each thread acquires, and lets go of, a permit, whatever the others do. Shuttle fails the test
+/// if a thread waits for ever.
 #[test]
 fn each_waiter_gets_a_permit_and_each_permit_comes_back() {
     shuttle::check_random(
@@ -70,7 +72,8 @@ fn each_waiter_gets_a_permit_and_each_permit_comes_back() {
     );
 }
 
-/// A waiter that leaves takes no permit along: not one that it was granted at that very moment, and not its place.
+/// A waiter that leaves takes no permit along: not one that it was granted at that very moment, and
+/// not its place.
 #[test]
 fn a_waiter_that_leaves_forgets_no_other() {
     shuttle::check_random(

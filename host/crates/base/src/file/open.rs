@@ -1,4 +1,5 @@
-//! The opening of files that strangers name: regular files only, inside of their folder, without blocking.
+//! The opening of files that strangers name: regular files only, inside of their folder, without
+//! blocking.
 //!
 //! ```text
 //!   path --below a folder, by its words?--> Located --open, without waiting--> descriptor --regular, small enough?--> bytes
@@ -7,13 +8,15 @@
 //!          Outside                          Outside                    Directory, Special, TooLarge    Changed, where it was written to
 //! ```
 //!
-//! Nothing is checked by name and opened afterwards: the checks are of the descriptor that is read. On Linux the kernel keeps the path
-//! below its folder (`openat2` with `RESOLVE_BENEATH`, Linux 5.6). Elsewhere, and where a container forbids that call, the path
-//! is resolved first and then walked from folder to folder with no link in it. That is weaker in one thing: a user that replaces the
-//! folder itself in that moment has another one opened.
+//! Nothing is checked by name and opened afterwards: the checks are of the descriptor that is read.
+//! On Linux the kernel keeps the path below its folder (`openat2` with `RESOLVE_BENEATH`, Linux
+//! 5.6). Elsewhere, and where a container forbids that call, the path is resolved first and then
+//! walked from folder to folder with no link in it. That is weaker in one thing: a user that
+//! replaces the folder itself in that moment has another one opened.
 //!
-//! A regular file on a network file system that does not answer still blocks its reader, and no flag of `open` helps. A host of many
-//! tenants therefore reads on threads that other tenants do not wait for.
+//! A regular file on a network file system that does not answer still blocks its reader, and no
+//! flag of `open` helps. A host of many tenants therefore reads on threads that other tenants do
+//! not wait for.
 
 use std::{
     fs::File,
@@ -75,7 +78,8 @@ impl Located {
         Located { path: path.into(), below: None }
     }
 
-    /// A file below a folder; `None` if the words of the path lead elsewhere. The folder may be a link, and be named through links.
+    /// A file below a folder; `None` if the words of the path lead elsewhere. The folder may be a
+    /// link, and be named through links.
     pub fn below(folder: &Path, path: &Path) -> Option<Located> {
         let rest = plain(path).strip_prefix(plain(folder)).ok()?.to_owned();
         let is_inside = rest.components().all(|part| matches!(part, Component::Normal(_)));
@@ -101,8 +105,8 @@ impl Located {
     }
 }
 
-/// How files are opened: a pipe without a writer, or a leased file, does not keep the thread, and a terminal does not become the
-/// process's own.
+/// How files are opened: a pipe without a writer, or a leased file, does not keep the thread, and a
+/// terminal does not become the process's own.
 const READ: OFlags =
     OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
 
@@ -147,7 +151,8 @@ impl Below {
         self.walk()
     }
 
-    /// The same without the kernel's help: the path is resolved, and has to be without links when it is walked afterwards.
+    /// The same without the kernel's help: the path is resolved, and has to be without links when
+    /// it is walked afterwards.
     fn walk(&self) -> Result<File, OpenError> {
         let folder = self.folder().canonicalize()?;
         let path = folder.join(&self.rest).canonicalize()?;
@@ -212,8 +217,8 @@ impl Opened {
     /// All of its bytes, and no more than `most_bytes`. Blocks for as long as its file system does.
     ///
     /// # Errors
-    /// [`OpenError::TooLarge`]; [`OpenError::Changed`] for one that was written to meanwhile, or is no file of bytes although it says so;
-    /// [`OpenError::Io`].
+    /// [`OpenError::TooLarge`]; [`OpenError::Changed`] for one that was written to meanwhile, or is
+    /// no file of bytes although it says so; [`OpenError::Io`].
     pub fn read(self, most_bytes: u64) -> Result<Vec<u8>, OpenError> {
         let size = self.stamp.bytes();
         if size > most_bytes {

@@ -1,4 +1,5 @@
-//! The allocator that charges blocks to accounts: a word before each block names the counter of its account.
+//! The allocator that charges blocks to accounts: a word before each block names the counter of its
+//! account.
 #![allow(unsafe_code)]
 
 use std::{
@@ -10,9 +11,11 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 
-/// A number of blocks and their size, in one integer: the blocks in its upper half, and 16-byte units in its lower half.
+/// A number of blocks and their size, in one integer: the blocks in its upper half, and 16-byte
+/// units in its lower half.
 ///
-/// Sums and differences of charges are charges. A difference may be negative, so the lower half is read as a signed number.
+/// Sums and differences of charges are charges. A difference may be negative, so the lower half is
+/// read as a signed number.
 type Charge = i64;
 
 /// Bytes of one unit. The allocators underneath round each block up to as much.
@@ -28,7 +31,8 @@ fn blocks(charge: Charge) -> i64 {
     (charge - units(charge)) >> 32
 }
 
-/// The charges of one account. On a cache line of its own: accounts are counted by different threads.
+/// The charges of one account. On a cache line of its own: accounts are counted by different
+/// threads.
 #[derive(Debug)]
 #[repr(align(64))]
 pub(super) struct Counter {
@@ -76,8 +80,8 @@ pub(super) type Owner = &'static Counter;
 /// Bytes of that word.
 const WORD: usize = size_of::<Owner>();
 
-/// Charges of one counter that a thread has not added to it yet. An atomic operation for each block would cost more than the
-/// block itself.
+/// Charges of one counter that a thread has not added to it yet. An atomic operation for each block
+/// would cost more than the block itself.
 struct PendingCharges {
     owner: Cell<Owner>,
     pending: Cell<Charge>,
@@ -128,7 +132,8 @@ thread_local! {
     // None is initialised or dropped, so that the allocator may use them at any time.
     /// The account in scope.
     static SCOPE: PendingCharges = const { PendingCharges::new() };
-    /// The account, out of scope, whose block was freed last: blocks are mostly freed with others of their account.
+    /// The account, out of scope, whose block was freed last: blocks are mostly freed with others
+    /// of their account.
     static FREED: PendingCharges = const { PendingCharges::new() };
     /// Charges of the host that this thread has not added to the host's counter yet.
     static HOST_PENDING: Cell<Charge> = const { Cell::new(0) };
@@ -193,7 +198,8 @@ fn adjust_out_of_scope(owner: Owner, charge: Charge, has_scope: bool) {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ChargingAllocator<A>(pub A);
 
-/// The layout of a block with the word before it, and where in it the block begins. `None` if there is no such layout.
+/// The layout of a block with the word before it, and where in it the block begins. `None` if there
+/// is no such layout.
 #[inline]
 fn with_word(layout: Layout) -> Option<(Layout, usize)> {
     // A multiple of the alignment, so that the block is aligned as the whole is.
@@ -202,7 +208,8 @@ fn with_word(layout: Layout) -> Option<(Layout, usize)> {
     if size > isize::MAX.cast_unsigned() - offset {
         return None;
     }
-    // SAFETY: the larger of two powers of two is one; the size, rounded up to it, was just seen to fit.
+    // SAFETY: the larger of two powers of two is one; the size, rounded up to it, was just seen to
+    // fit.
     Some((unsafe { Layout::from_size_align_unchecked(size, offset) }, offset))
 }
 
@@ -216,13 +223,15 @@ fn charge_of(bytes: usize) -> Charge {
 /// Writes the word before a block, and gives the block.
 ///
 /// # Safety
-/// `base` is null, or begins an allocation of a layout and an offset that [`with_word`] gave for a block of `bytes`.
+/// `base` is null, or begins an allocation of a layout and an offset that [`with_word`] gave for a
+/// block of `bytes`.
 #[inline]
 unsafe fn begin(base: *mut u8, offset: usize, bytes: usize) -> *mut u8 {
     if base.is_null() {
         return base;
     }
-    // SAFETY: the allocation has `offset` bytes before the block, at least a word; both are aligned for a word.
+    // SAFETY: the allocation has `offset` bytes before the block, at least a word; both are aligned
+    // for a word.
     unsafe {
         let block = base.add(offset);
         block.sub(WORD).cast::<Owner>().write(charge(charge_of(bytes)));
@@ -240,8 +249,9 @@ unsafe fn owner_of(block: *mut u8) -> Owner {
     unsafe { block.sub(WORD).cast::<Owner>().read() }
 }
 
-// SAFETY: each block lies in an allocation of the inner allocator that is larger by the word (and its padding), aligned as
-// asked; it is given back with the same layout. The counting does not allocate, unwind or touch the block.
+// SAFETY: each block lies in an allocation of the inner allocator that is larger by the word (and
+// its padding), aligned as asked; it is given back with the same layout. The counting does not
+// allocate, unwind or touch the block.
 unsafe impl<A: GlobalAlloc> GlobalAlloc for ChargingAllocator<A> {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -275,8 +285,9 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for ChargingAllocator<A> {
         if new_whole > isize::MAX.cast_unsigned() - offset {
             return ptr::null_mut();
         }
-        // SAFETY: the caller gives a block of this allocator with its layout; the new size with the word is a size of a
-        // layout, as was just seen. The word is among the bytes that are kept.
+        // SAFETY: the caller gives a block of this allocator with its layout; the new size with the
+        // word is a size of a layout, as was just seen. The word is among the bytes that
+        // are kept.
         unsafe {
             let base = self.0.realloc(block.sub(offset), whole, new_whole);
             if base.is_null() {

@@ -1,8 +1,9 @@
 //! The watch over the resident memory of a process.
 //!
-//! Accounts count bytes, and the system gives pages. A guest that frees nearly all of many blocks, and keeps one on each page of the
-//! allocator, holds many times the pages that its bytes need. The allocator cannot give such a page back, and no account shows it.
-//! So the watch looks at the pages themselves:
+//! Accounts count bytes, and the system gives pages. A guest that frees nearly all of many blocks,
+//! and keeps one on each page of the allocator, holds many times the pages that its bytes need. The
+//! allocator cannot give such a page back, and no account shows it. So the watch looks at the pages
+//! themselves:
 //!
 //! ```text
 //!   look --over the limit--> have all threads give free pages back --still over--> call in the account with the most blocks
@@ -10,9 +11,10 @@
 //!    +------------------------------------ once the account is closed ----------------------+
 //! ```
 //!
-//! One victim at a time, and the next one only when its memory is back, is how Linux treats a full machine (`mm/oom_kill.c`). The choice
-//! by blocks follows the longest queue drop of Suter et al., "Buffer management schemes for supporting TCP in gigabit routers with
-//! per-flow queueing", 1999: the party that fills the buffer pays.
+//! One victim at a time, and the next one only when its memory is back, is how Linux treats a full
+//! machine (`mm/oom_kill.c`). The choice by blocks follows the longest queue drop of Suter et al.,
+//! "Buffer management schemes for supporting TCP in gigabit routers with per-flow queueing", 1999:
+//! the party that fills the buffer pays.
 
 use std::{
     fs, io,
@@ -29,11 +31,12 @@ use super::{CalledIn, call_in_largest, host_bytes};
 /// Time between two looks: at least the first, at most the second.
 const LOOKS: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(250));
 
-/// Bytes that guests on one core can make resident in a second, by the cost of a page fault. The next look comes before they can have
-/// used up the room that is left.
+/// Bytes that guests on one core can make resident in a second, by the cost of a page fault. The
+/// next look comes before they can have used up the room that is left.
 const GROWTH_PER_CORE: u64 = 1 << 30;
 
-/// Time between two times that the threads give pages back, while more than [`KEPT_BYTES`] are resident.
+/// Time between two times that the threads give pages back, while more than [`KEPT_BYTES`] are
+/// resident.
 const GIVE_BACK: Duration = Duration::from_secs(5);
 /// Bytes that may stay resident without being given back.
 const KEPT_BYTES: u64 = 64 << 20;
@@ -75,10 +78,11 @@ impl Stopped {
 }
 
 impl ResidentWatch {
-    /// Starts the watch: over what is resident now, and over the host's own heap, no more than `limit_bytes` stay resident.
+    /// Starts the watch: over what is resident now, and over the host's own heap, no more than
+    /// `limit_bytes` stay resident.
     ///
-    /// `give_back` has each thread give its free pages back to the system: an allocator does so by itself only while the thread that
-    /// owns the pages allocates.
+    /// `give_back` has each thread give its free pages back to the system: an allocator does so by
+    /// itself only while the thread that owns the pages allocates.
     ///
     /// # Errors
     /// The system starts no thread.
@@ -185,7 +189,8 @@ fn closes(called_in: &CalledIn, stopped: &Stopped) -> bool {
     true
 }
 
-/// Bytes of this process that are resident, without pages of files and the host's own blocks. `None`: the system does not tell.
+/// Bytes of this process that are resident, without pages of files and the host's own blocks.
+/// `None`: the system does not tell.
 fn own_bytes() -> Option<u64> {
     let statm = fs::read_to_string("/proc/self/statm").ok()?;
     let mut pages = statm.split(' ').skip(1).map_while(|field| field.parse::<u64>().ok());

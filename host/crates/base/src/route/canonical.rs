@@ -18,8 +18,8 @@ pub enum InvalidPath {
         /// Where the percent sign is, in bytes from the path's start.
         at: usize,
     },
-    /// A segment `.` or `..`, encoded or not. Two readers of such a path can take it for two places, so it is
-    /// refused and not resolved.
+    /// A segment `.` or `..`, encoded or not. Two readers of such a path can take it for two
+    /// places, so it is refused and not resolved.
     #[error("the path has a segment \".\" or \"..\"; send the path that they lead to instead")]
     DotSegment,
     /// The value of a parameter is not UTF-8 once decoded.
@@ -30,7 +30,8 @@ pub enum InvalidPath {
     },
 }
 
-/// The canonical form of a request's path. Borrows where the path has it already, as nearly all have.
+/// The canonical form of a request's path. Borrows where the path has it already, as nearly all
+/// have.
 ///
 /// # Errors
 /// All of [`InvalidPath`] but `NotUtf8`.
@@ -45,8 +46,8 @@ pub fn canonical_path(path: &str) -> Result<Cow<'_, str>, InvalidPath> {
 
 /// The value of a parameter: its capture of a canonical path, decoded.
 ///
-/// One that stands for all the rest of a path is meant to be used as a path, so that what it decodes to may not climb
-/// either.
+/// One that stands for all the rest of a path is meant to be used as a path, so that what it
+/// decodes to may not climb either.
 ///
 /// # Errors
 /// [`InvalidPath::NotUtf8`], [`InvalidPath::DotSegment`].
@@ -61,7 +62,8 @@ pub fn decode_parameter(name: &str, captured: &str, rest: bool) -> Result<String
     Ok(value)
 }
 
-/// A part of a path with each byte written in the one way that is canonical, or where a percent sign is at fault.
+/// A part of a path with each byte written in the one way that is canonical, or where a percent
+/// sign is at fault.
 pub(super) fn encoded(text: &str) -> Result<Cow<'_, str>, usize> {
     let bytes = text.as_bytes();
     let Some(first) = bytes.iter().position(|&byte| !IS_LITERAL[usize::from(byte)]) else {
@@ -85,7 +87,8 @@ pub(super) fn encoded(text: &str) -> Result<Cow<'_, str>, usize> {
 }
 
 pub(super) fn refuse_dot_segments(path: &str) -> Result<(), InvalidPath> {
-    // Nearly no segment begins with a dot, and to look for one that does is faster than to divide all of them.
+    // Nearly no segment begins with a dot, and to look for one that does is faster than to divide
+    // all of them.
     let suspect = path.starts_with('.') || path.contains("/.");
     if suspect && path.split('/').any(|segment| matches!(segment, "." | "..")) {
         return Err(InvalidPath::DotSegment);

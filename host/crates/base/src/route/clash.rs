@@ -1,13 +1,16 @@
 //! Detection of routes that clash.
 //!
-//! Two routes under one host clash if some request could be answered by both and nothing prefers one of them:
+//! Two routes under one host clash if some request could be answered by both and nothing prefers
+//! one of them:
 //!
-//! - They fit the same paths, and a method is in both. `HEAD` that comes with `GET` is not: a route that names it is
-//!   preferred.
-//! - One has a parameter for a segment where the other has one for all the rest, and both answer some method.
+//! - They fit the same paths, and a method is in both. `HEAD` that comes with `GET` is not: a route
+//!   that names it is preferred.
+//! - One has a parameter for a segment where the other has one for all the rest, and both answer
+//!   some method.
 //!
-//! Of the routes that are there, the first one that takes each method is kept, by shape and by place. So a route takes as many
-//! look-ups as it has methods and parameters, however many others there are.
+//! Of the routes that are there, the first one that takes each method is kept, by shape and by
+//! place. So a route takes as many look-ups as it has methods and parameters, however many others
+//! there are.
 
 use std::collections::HashMap;
 
@@ -15,7 +18,8 @@ use http::Method;
 
 use super::{Methods, RoutePath};
 
-/// Routes under one host that can stand side by side. `T` is how the caller calls them, in the order in which they come.
+/// Routes under one host that can stand side by side. `T` is how the caller calls them, in the
+/// order in which they come.
 #[derive(Debug)]
 pub struct Clashes<T> {
     by_shape: HashMap<String, Takers<T>>,
@@ -35,8 +39,8 @@ struct ParamPlaces<T> {
 pub struct Clash<T> {
     /// The route that was there before.
     pub with: T,
-    /// Whether both fit the same paths. Otherwise one has a parameter for a segment where the other has one for all
-    /// the rest.
+    /// Whether both fit the same paths. Otherwise one has a parameter for a segment where the
+    /// other has one for all the rest.
     pub same: bool,
 }
 

@@ -4,16 +4,18 @@ use http::Method;
 
 /// The methods of a route.
 ///
-/// A route without `methods` takes every method, `OPTIONS` as well: a function that does its own CORS, and a component
-/// that was written for another host, have to see it. Where the function has `cors`, the host answers `OPTIONS`.
+/// A route without `methods` takes every method, `OPTIONS` as well: a function that does its own
+/// CORS, and a component that was written for another host, have to see it. Where the function has
+/// `cors`, the host answers `OPTIONS`.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Methods {
     /// Every method, `OPTIONS` too.
     Every,
     /// Every method but `OPTIONS`, which is answered from the routes.
     Any,
-    /// These methods: at least one, each once, in the order of the manifest, never `CONNECT`. `GET` brings `HEAD`
-    /// with it, and `OPTIONS` is answered from the routes unless it is among them.
+    /// These methods: at least one, each once, in the order of the manifest, never `CONNECT`. `GET`
+    /// brings `HEAD` with it, and `OPTIONS` is answered from the routes unless it is among
+    /// them.
     Only(#[serde(with = "crate::text_form::list")] Vec<Method>),
 }
 
@@ -27,7 +29,8 @@ impl Methods {
         }
     }
 
-    /// Whether a request with `method` may be answered by the route: `HEAD` also where it takes `GET`.
+    /// Whether a request with `method` may be answered by the route: `HEAD` also where it takes
+    /// `GET`.
     pub fn answers(&self, method: &Method) -> bool {
         self.contains(method) || (*method == Method::HEAD && self.contains(&Method::GET))
     }

@@ -7,7 +7,8 @@ use crate::HostPattern;
 
 /// Routes by host name. Each route has a number, in the order in which routes are added.
 ///
-/// Routes are added on trial. [`RouteSet::settle`] keeps them or takes them out again, so that an app is taken whole.
+/// Routes are added on trial. [`RouteSet::settle`] keeps them or takes them out again, so that an
+/// app is taken whole.
 #[derive(Debug, Default)]
 pub struct RouteSet<'a> {
     hosts: HashSet<&'a HostPattern>,
@@ -51,8 +52,8 @@ impl<'a> ByHost<'a> {
 type Find<'f> = dyn Fn(&Clashes<usize>) -> Option<Clash<usize>> + 'f;
 
 impl<'a> RouteSet<'a> {
-    /// An empty set. Routes that name no host are served under all of `hosts`; an empty `hosts` stands for hosts that are
-    /// not known yet.
+    /// An empty set. Routes that name no host are served under all of `hosts`; an empty `hosts`
+    /// stands for hosts that are not known yet.
     pub fn under(hosts: &'a [HostPattern]) -> RouteSet<'a> {
         RouteSet { hosts: hosts.iter().collect(), ..RouteSet::default() }
     }

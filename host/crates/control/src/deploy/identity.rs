@@ -7,10 +7,12 @@ use lacewing_manifest::{Function, Written};
 
 use super::Refusal;
 
-/// The version of the serialised form below. A change of the form changes every identifier, and so needs a new number.
+/// The version of the serialised form below. A change of the form changes every identifier, and so
+/// needs a new number.
 const FORMAT: u8 = 1;
 
-/// The limits, environment and grants of a function, serialised. Functions with equal settings share them.
+/// The limits, environment and grants of a function, serialised. Functions with equal settings
+/// share them.
 pub(super) fn settings(function: &Function) -> Result<Vec<u8>, Refusal> {
     let Function { limits, env, grants, .. } = function;
     Ok(postcard::to_stdvec(&(limits, env, grants.grants()))?)

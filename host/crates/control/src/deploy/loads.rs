@@ -1,11 +1,14 @@
-//! The turns of tenants: to read their files, and to load, and so perhaps compile, their components.
+//! The turns of tenants: to read their files, and to load, and so perhaps compile, their
+//! components.
 //!
-//! Reading a file may take for ever, where its file system does not answer. So a reader gives its place among all tenants back
-//! after a while, and keeps its tenant's turn. Each tenant holds at most one thread that reads, and delays no other tenant.
+//! Reading a file may take for ever, where its file system does not answer. So a reader gives its
+//! place among all tenants back after a while, and keeps its tenant's turn. Each tenant holds at
+//! most one thread that reads, and delays no other tenant.
 //!
-//! Tenants are deployed side by side, and each has one component at a time that is read as a whole, compiled and linked.
-//! A tenant that has had its turn and wants another goes to the end of the line: a tenant of many bombs, or one that was told to
-//! deploy again before the compiler was done with its components, stands there once.
+//! Tenants are deployed side by side, and each has one component at a time that is read as a whole,
+//! compiled and linked. A tenant that has had its turn and wants another goes to the end of the
+//! line: a tenant of many bombs, or one that was told to deploy again before the compiler was done
+//! with its components, stands there once.
 
 use std::{
     collections::HashMap,
@@ -57,7 +60,8 @@ pub(super) struct Load {
 }
 
 impl Loads {
-    /// As many that the compiler has something to do, and requests whose artifacts are lost find room in its queue.
+    /// As many that the compiler has something to do, and requests whose artifacts are lost find
+    /// room in its queue.
     pub(crate) fn new(compilation: &Compilation) -> Loads {
         let places = (compilation.places() + compilation.queue / 2).min(LOADS);
         Loads {
@@ -76,8 +80,8 @@ impl Loads {
         Load { place: enter(&places).await, places, patience, _tenant: tenant }
     }
 
-    /// Waits for a tenant's turn to read, and has `work` done on a thread that may wait. Work that is given up goes on to its end, and
-    /// has the tenant's turn until then.
+    /// Waits for a tenant's turn to read, and has `work` done on a thread that may wait. Work that
+    /// is given up goes on to its end, and has the tenant's turn until then.
     ///
     /// # Errors
     /// `work` has panicked.

@@ -39,8 +39,8 @@ use super::{
 };
 use crate::{Deployed, Host, Ledger, ledger::Proven};
 
-/// The longest wall time that the one start at deploy may take, whatever the function's deadline is: one component starts at a
-/// time, and the others' deploys wait.
+/// The longest wall time that the one start at deploy may take, whatever the function's deadline
+/// is: one component starts at a time, and the others' deploys wait.
 const START: Duration = Duration::from_secs(30);
 
 /// One deploy's knowledge.
@@ -55,7 +55,8 @@ pub(super) struct Revise<'a> {
 struct SharedByFunctions {
     /// The components whose files were looked at, in this deploy or before.
     components: HashMap<Arc<Located>, Arc<Component>>,
-    /// The loaded program, as long as it is resident: others with the same component are checked and started with it.
+    /// The loaded program, as long as it is resident: others with the same component are checked
+    /// and started with it.
     programs: HashMap<(blake3::Hash, bool), (Weak<Program>, Compiled)>,
     /// By their [settings].
     specs: HashMap<Vec<u8>, Arc<Spec>>,
@@ -167,8 +168,9 @@ impl<'a> Revise<'a> {
         Ok(revision)
     }
 
-    /// Those of some files that are what they were when their digest was learned, as far as that can be told without reading them.
-    /// They are opened for it, so that nothing else is known by their names.
+    /// Those of some files that are what they were when their digest was learned, as far as that
+    /// can be told without reading them. They are opened for it, so that nothing else is known
+    /// by their names.
     pub(super) async fn known(
         &self,
         tenant: &TenantName,
@@ -203,7 +205,8 @@ impl<'a> Revise<'a> {
         read.unwrap_or_else(|panic| Err(crashed(&panic)))
     }
 
-    /// The program of a component: the same one for all functions of this deploy that have the same component.
+    /// The program of a component: the same one for all functions of this deploy that have the same
+    /// component.
     async fn program(
         &self,
         file: &Arc<Located>,
@@ -283,7 +286,8 @@ impl<'a> Revise<'a> {
         component
     }
 
-    /// Limits, environment and grants: the same object for all functions of this deploy that have the same.
+    /// Limits, environment and grants: the same object for all functions of this deploy that have
+    /// the same.
     fn spec(&self, function: &Function) -> Result<Arc<Spec>, Refusal> {
         let egress = &self.host.egress;
         let mut shared = self.shared();

@@ -9,12 +9,13 @@
 //!   what the host file says, but for what was refused
 //! ```
 //!
-//! The first swap comes before any manifest is read: tenants that are gone, host names that were given to another tenant, and
-//! wider or narrower quotas and bounds on outbound HTTP are then as the host file says. So a name that a tenant loses is
-//! answered by no tenant until its new owner is ready, and never by a third tenant.
+//! The first swap comes before any manifest is read: tenants that are gone, host names that were
+//! given to another tenant, and wider or narrower quotas and bounds on outbound HTTP are then as
+//! the host file says. So a name that a tenant loses is answered by no tenant until its new owner
+//! is ready, and never by a third tenant.
 //!
-//! No tenant waits for another tenant's compiler. A swap makes the table of all routes, so that those that come in quick succession
-//! are one.
+//! No tenant waits for another tenant's compiler. A swap makes the table of all routes, so that
+//! those that come in quick succession are one.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -37,7 +38,8 @@ use crate::{
     routes::{self, Clash, Hosts},
 };
 
-/// How much longer than a swap has taken the next one waits: swaps take a fifth of a deploy's time at the most.
+/// How much longer than a swap has taken the next one waits: swaps take a fifth of a deploy's time
+/// at the most.
 const SPACING: u32 = 4;
 
 /// An app, and what of it is or will be served.
@@ -140,7 +142,8 @@ impl<'a> DeployRollout<'a> {
                 }
             })
             .collect();
-        // Tenants that are gone, and names, quotas and bounds that are others, wait for no manifest and no compiler.
+        // Tenants that are gone, and names, quotas and bounds that are others, wait for no manifest
+        // and no compiler.
         let (mut is_due, mut due) = (true, tokio::time::Instant::now());
         loop {
             tokio::select! {
@@ -267,9 +270,9 @@ impl TenantResult {
         }
     }
 
-    /// Takes out what cannot stand side by side: of two apps whose routes clash the later one if it is new, or else the other
-    /// if that is, which goes on with what it had. Only where neither is new, because the tenant's host names have changed,
-    /// the later one is gone.
+    /// Takes out what cannot stand side by side: of two apps whose routes clash the later one if it
+    /// is new, or else the other if that is, which goes on with what it had. Only where neither
+    /// is new, because the tenant's host names have changed, the later one is gone.
     fn settle(&mut self, hosts: &Hosts, before: &[DeployPart]) {
         loop {
             let losers = self.losers(hosts);
@@ -285,7 +288,8 @@ impl TenantResult {
         }
     }
 
-    /// The places of the apps that have to give way to another one, with an error for each clash of those that are new.
+    /// The places of the apps that have to give way to another one, with an error for each clash of
+    /// those that are new.
     fn losers(&mut self, hosts: &Hosts) -> BTreeSet<usize> {
         let parts = self.parts.iter().enumerate();
         let (of, revisions): (Vec<usize>, Vec<_>) = parts

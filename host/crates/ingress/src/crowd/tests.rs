@@ -113,7 +113,8 @@ fn heap_is_paid_for_by_a_network_that_names_many_tenants() {
     drop(held);
 }
 
-/// Within a network, a tenant that holds more than its part pays before one that holds less, idle as it may be.
+/// Within a network, a tenant that holds more than its part pays before one that holds less, idle
+/// as it may be.
 #[test]
 fn a_tenant_within_its_part_of_its_network_is_spared() {
     let mut test = Test::new();

@@ -4,8 +4,9 @@ use std::borrow::Cow;
 
 use lacewing_base::host_pattern::{MAX_HOST_BYTES, canonical_literal};
 
-/// The form in which a request's authority is looked up: lower case, without port and without the root's trailing dot, an IPv6
-/// address in its shortest form. `None` if it is no authority. Allocates only for an authority in another form.
+/// The form in which a request's authority is looked up: lower case, without port and without the
+/// root's trailing dot, an IPv6 address in its shortest form. `None` if it is no authority.
+/// Allocates only for an authority in another form.
 pub(crate) fn host_key(authority: &str) -> Option<Cow<'_, str>> {
     let (host, port) = split_port(authority);
     let port_is_valid = port.is_none_or(|port| port.is_empty() || port.parse::<u16>().is_ok());

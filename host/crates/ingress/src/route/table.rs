@@ -1,12 +1,13 @@
-//! The routes of one host pattern: those without parameters by their path, and for the others a tree of paths for each method
-//! that some route names, and one for the rest.
+//! The routes of one host pattern: those without parameters by their path, and for the others a
+//! tree of paths for each method that some route names, and one for the rest.
 //!
-//! A path that is a route's literal, all of it, is that route's: any other pattern that fits it has a parameter in the first
-//! segment in which the two differ. So the literals are asked first, and a table of many functions is a hash table.
+//! A path that is a route's literal, all of it, is that route's: any other pattern that fits it has
+//! a parameter in the first segment in which the two differ. So the literals are asked first, and a
+//! table of many functions is a hash table.
 //!
-//! A route that serves every method is in each tree, so that one lookup decides, and a literal wins over a
-//! parameter also where the literal's route is for any method and the parameter's for this one. Methods that lead to the same
-//! routes share a tree.
+//! A route that serves every method is in each tree, so that one lookup decides, and a literal wins
+//! over a parameter also where the literal's route is for any method and the parameter's for this
+//! one. Methods that lead to the same routes share a tree.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -18,7 +19,8 @@ use lacewing_base::route::decode_parameter;
 
 use super::{InvalidPath, Match, Methods, Params, Route};
 
-/// The methods that a route for any method allows, besides `OPTIONS`. Others are served too, but are not advertised.
+/// The methods that a route for any method allows, besides `OPTIONS`. Others are served too, but
+/// are not advertised.
 const ADVERTISED: [Method; 6] =
     [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
 
@@ -69,7 +71,8 @@ impl<T> Literal<T> {
 /// The routes with parameters.
 #[derive(Debug)]
 struct Trees<T> {
-    /// One tree for `OPTIONS` and for each method that a route names; there are few, so a scan finds it.
+    /// One tree for `OPTIONS` and for each method that a route names; there are few, so a scan
+    /// finds it.
     named: Vec<(Method, Arc<Tree<T>>)>,
     /// For the methods that no route names.
     other: Arc<Tree<T>>,
@@ -99,7 +102,8 @@ impl<T> Table<T> {
         let mut params = Params::default();
         if let Some(last) = route.names.len().checked_sub(1) {
             params.0.reserve_exact(route.names.len());
-            // Where all the rest is empty, the path without it has matched, and nothing was captured for it.
+            // Where all the rest is empty, the path without it has matched, and nothing was
+            // captured for it.
             let captured = found.params.iter().map(|(_, value)| value).chain([""]);
             for (index, (name, captured)) in route.names.iter().zip(captured).enumerate() {
                 let rest = route.takes_rest && index == last;
@@ -212,7 +216,8 @@ fn shared<'a, T>(made: &mut Vec<Made<'a, T>>, routes: Vec<&'a Arc<Route<T>>>) ->
     tree
 }
 
-/// The tree for one method, or for all that no route names. Of routes with the same shape, the first is taken.
+/// The tree for one method, or for all that no route names. Of routes with the same shape, the
+/// first is taken.
 fn tree<T>(routes: &[&Arc<Route<T>>]) -> Tree<T> {
     let mut tree = Tree::new();
     let mut taken = HashSet::new();
@@ -227,7 +232,8 @@ fn tree<T>(routes: &[&Arc<Route<T>>]) -> Tree<T> {
         if taken.insert(shape.clone())
             && let Err(error) = tree.insert(shape, Arc::clone(route))
         {
-            // The tree takes all routes that `Clashes` lets through; should it not, no route is dropped in silence.
+            // The tree takes all routes that `Clashes` lets through; should it not, no route is
+            // dropped in silence.
             tracing::error!(route = route.pattern(), %error, "a route is not served");
         }
     }

@@ -311,7 +311,8 @@ fn conflicts_name_both_routes() {
     assert!(router([any("/x"), key("o", "a.com", Methods::Any, "/x")]).is_ok());
 }
 
-/// The order of two patterns that match the same path: the first segment in which they differ decides.
+/// The order of two patterns that match the same path: the first segment in which they differ
+/// decides.
 fn rank(pattern: &str) -> Vec<u8> {
     let kind = |segment: &str| match segment {
         s if s.starts_with("{*") => 2,

@@ -23,7 +23,8 @@ async fn a_body_that_grows_over_the_limit_is_refused() {
     let host = Host::start().await;
     let mut client = host.connect().await;
     client.send("POST /echo HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n").await;
-    // Far more than the sockets buffer: were the connection closed at once, the answer would be lost.
+    // Far more than the sockets buffer: were the connection closed at once, the answer would be
+    // lost.
     let chunk = format!("4000\r\n{}\r\n", "x".repeat(0x4000));
     for _ in 0..500 {
         client.send(&chunk).await;

@@ -113,7 +113,8 @@ async fn a_failure_is_reported_without_the_hosts_detail() {
 
 #[tokio::test]
 async fn a_bug_of_the_host_ends_one_request() {
-    // The first backtrace of a process reads its symbols: megabytes of heap, which the connection would have to pay for.
+    // The first backtrace of a process reads its symbols: megabytes of heap, which the connection
+    // would have to pay for.
     drop(std::backtrace::Backtrace::force_capture().to_string());
     let host = Host::start().await;
     let mut client = host.connect().await;

@@ -25,7 +25,8 @@ async fn a_client_that_goes_away_stops_its_request() {
 
 #[tokio::test]
 async fn a_client_that_never_completes_a_header_is_closed() {
-    // Each is closed by this limit, or the test would not end: the other is longer than its patience.
+    // Each is closed by this limit, or the test would not end: the other is longer than its
+    // patience.
     let (header_timeout, keep_alive) = (Duration::from_millis(50), PATIENCE * 2);
     let host = Host::with(Options { header_timeout, keep_alive, ..Options::default() }).await;
     for start in ["", "PRI * HT", "GET / HT", "GET / HTTP/1.1\r\nhost: h\r\n"] {
@@ -99,7 +100,8 @@ async fn a_client_that_reads_slowly_does_not_idle() {
     assert_eq!(slow.read_bytes(LARGE_BYTES).await.len(), LARGE_BYTES);
 }
 
-/// The socket of the host holds megabytes. The bytes that a client reads of them are progress, although the host writes nothing meanwhile.
+/// The socket of the host holds megabytes. The bytes that a client reads of them are progress,
+/// although the host writes nothing meanwhile.
 #[tokio::test]
 async fn a_client_that_reads_slowly_and_steadily_gets_its_whole_body() {
     let write_idle = Duration::from_secs(1);

@@ -39,7 +39,8 @@ async fn when_all_places_are_taken_a_connection_that_idles_makes_room() {
     assert_eq!(second.reply().await.body, "done");
 }
 
-/// Where no connection idles and each client holds one, a new one waits, and each answer asks its client to leave.
+/// Where no connection idles and each client holds one, a new one waits, and each answer asks its
+/// client to leave.
 #[tokio::test]
 async fn when_all_connections_work_a_new_one_waits_and_others_are_asked_to_leave() {
     let host = Host::with(Options { connections: 2, ..Options::default() }).await;
@@ -107,7 +108,8 @@ async fn a_network_whose_functions_work_makes_room_for_a_neighbour() {
     }
 }
 
-/// A tenant whose functions work in all places makes room for another tenant's client at the same address.
+/// A tenant whose functions work in all places makes room for another tenant's client at the same
+/// address.
 #[tokio::test]
 async fn a_tenant_whose_functions_work_makes_room_for_another_tenant() {
     let host = Host::with(Options { connections: 4, ..Options::default() }).await;

@@ -104,8 +104,8 @@ async fn a_request_that_is_taken_back_is_stopped() {
     assert_eq!(client.send_request(request("GET", "/", "")).await.unwrap().status(), 200);
 }
 
-/// Takes a request back once its function runs: no bound on resets that were not looked at meets it. Returns the response, if one
-/// comes first.
+/// Takes a request back once its function runs: no bound on resets that were not looked at meets
+/// it. Returns the response, if one comes first.
 async fn take_back(
     host: &Host,
     client: &mut SendRequest<Full<Bytes>>,
@@ -201,7 +201,8 @@ fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
     [&head, payload].concat()
 }
 
-/// A client that sends a part of a body to `/echo`, declares a length or none, and resets the stream with this code.
+/// A client that sends a part of a body to `/echo`, declares a length or none, and resets the
+/// stream with this code.
 fn reset_upload(declared: Option<&str>, code: u8) -> Vec<u8> {
     let mut block = [&[0x83, 0x86, 0x04, 5][..], b"/echo", &[0x01, 1], b"h"].concat();
     if let Some(length) = declared {
@@ -264,7 +265,8 @@ fn large(window: u32) -> Vec<u8> {
     .concat()
 }
 
-/// hyper has handed over the whole body, and the client's windows hold all of it. The host sees what leaves the socket.
+/// hyper has handed over the whole body, and the client's windows hold all of it. The host sees
+/// what leaves the socket.
 #[tokio::test]
 async fn a_client_that_reads_slowly_and_steadily_gets_its_whole_body() {
     let limit = Duration::from_secs(1);

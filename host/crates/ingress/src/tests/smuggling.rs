@@ -89,7 +89,8 @@ async fn lines_that_are_not_http_are_refused() {
     ] {
         assert_eq!(verdict(&host, bytes).await, INVALID, "{bytes:?}");
     }
-    // A line feed alone ends a line, as RFC 9112 allows (section 2.2); there is nothing to split with it.
+    // A line feed alone ends a line, as RFC 9112 allows (section 2.2); there is nothing to split
+    // with it.
     let lines = "GET / HTTP/1.1\nhost: h\nconnection: close\n\n";
     assert_eq!(verdict(&host, lines).await, "200 hello");
 }

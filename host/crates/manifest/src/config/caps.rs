@@ -11,8 +11,8 @@ use crate::{
 
 /// Upper bounds on [`Limits`], each in the unit of its [`LimitKey`], and on what an app has.
 ///
-/// Where there is no limit by default (`fuel`, `rate_per_s`), a cap sets one: a cap on `fuel` makes every function
-/// count it. A cap on bodies holds for buffered and for streaming ones alike.
+/// Where there is no limit by default (`fuel`, `rate_per_s`), a cap sets one: a cap on `fuel` makes
+/// every function count it. A cap on bodies holds for buffered and for streaming ones alike.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Caps {
     caps: [Option<u64>; LimitKey::COUNT],
@@ -35,9 +35,11 @@ pub struct AppCap {
 /// A thing of which an app has many. The tenant is charged; an app over its cap is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AppKey {
-    /// Its functions: a registered one takes about a kilobyte, and metrics of its own. Key: `functions`. Default 1,000.
+    /// Its functions: a registered one takes about a kilobyte, and metrics of its own. Key:
+    /// `functions`. Default 1,000.
     Functions,
-    /// The routes of all its functions: each swap makes the table of all of them. Key: `routes`. Default 5,000.
+    /// The routes of all its functions: each swap makes the table of all of them. Key: `routes`.
+    /// Default 5,000.
     Routes,
 }
 
@@ -102,7 +104,8 @@ impl Caps {
         self.caps[key as usize]
     }
 
-    /// Sets the cap of a limit, in the key's unit. A value outside the key's range is brought into it.
+    /// Sets the cap of a limit, in the key's unit. A value outside the key's range is brought into
+    /// it.
     pub fn set(&mut self, key: LimitKey, cap: u64) {
         let range = key.range();
         self.caps[key as usize] = Some(cap.clamp(*range.start(), *range.end()));
@@ -138,7 +141,8 @@ impl Caps {
         }
     }
 
-    /// The caps that are written and above those of `others`: each with the other, and with its place.
+    /// The caps that are written and above those of `others`: each with the other, and with its
+    /// place.
     pub(super) fn above<'a>(&'a self, others: &'a Caps) -> Vec<(u64, u64, &'a Place)> {
         let limits =
             self.places.iter().map(|(key, place)| (self.get(*key), others.get(*key), place));
@@ -180,7 +184,8 @@ impl Caps {
         LimitKey::ALL.iter().filter_map(violation).collect()
     }
 
-    /// Lowers the limits that a function has by default to the caps, and gives those that it sets itself over them.
+    /// Lowers the limits that a function has by default to the caps, and gives those that it sets
+    /// itself over them.
     pub fn apply(&self, function: &mut Function) -> Vec<CapViolation> {
         let mut violations = Vec::new();
         for &key in LimitKey::ALL {

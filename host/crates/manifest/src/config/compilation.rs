@@ -11,24 +11,29 @@ use crate::raw::{At, Whole};
 
 const MIB: u64 = 1024 * 1024;
 
-/// The limits of a compilation. Each is for one compilation, in a process of its own, unless said otherwise. A deploy
-/// that goes over one is refused with the reason, and the served revision stays.
+/// The limits of a compilation. Each is for one compilation, in a process of its own, unless said
+/// otherwise. A deploy that goes over one is refused with the reason, and the served revision
+/// stays.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Compilation {
-    /// Address space, in bytes. Key: `memory_mib`. Default 2 GiB: a JavaScript engine of 12 MiB takes half of it.
+    /// Address space, in bytes. Key: `memory_mib`. Default 2 GiB: a JavaScript engine of 12 MiB
+    /// takes half of it.
     pub memory_bytes: u64,
-    /// CPU time, over all threads. Key: `cpu_s`. Default 60 s: ten times what a JavaScript engine takes.
+    /// CPU time, over all threads. Key: `cpu_s`. Default 60 s: ten times what a JavaScript engine
+    /// takes.
     pub cpu: Duration,
-    /// Wall time, without the wait for a place and others' turns. Key: `wall_s`. Default 120 s: compiling comes after serving, and so may
-    /// take longer than its CPU time.
+    /// Wall time, without the wait for a place and others' turns. Key: `wall_s`. Default 120 s:
+    /// compiling comes after serving, and so may take longer than its CPU time.
     pub wall: Duration,
-    /// The artifact, in bytes. Key: `artifact_mib`. Default 512 MiB: code is a few times larger than Wasm.
+    /// The artifact, in bytes. Key: `artifact_mib`. Default 512 MiB: code is a few times larger
+    /// than Wasm.
     pub artifact_bytes: u64,
-    /// Compilations at once, in the whole host. Key: `concurrency`. Default 1, and 2 where there are four cores or more.
-    /// At most as many as there are cores but one: one is always left to serving. A long compilation takes turns with those that wait.
+    /// Compilations at once, in the whole host. Key: `concurrency`. Default 1, and 2 where there
+    /// are four cores or more. At most as many as there are cores but one: one is always left
+    /// to serving. A long compilation takes turns with those that wait.
     pub concurrency: u32,
-    /// Compilations that wait for a place, in the whole host. Key: `queue`. Default 16: each holds its component in memory.
-    /// The next one is refused.
+    /// Compilations that wait for a place, in the whole host. Key: `queue`. Default 16: each holds
+    /// its component in memory. The next one is refused.
     pub queue: u32,
     /// The compiler's program. No key: a host that serves always uses itself.
     pub program: CompilerProgram,
@@ -42,8 +47,8 @@ pub enum CompilerProgram {
     This,
     /// A `lacewing` of this version: for tests of the library, whose program is another.
     At(PathBuf),
-    /// None: components are compiled in this process, without any of the limits. For benches, and for users that
-    /// compile only components of their own.
+    /// None: components are compiled in this process, without any of the limits. For benches, and
+    /// for users that compile only components of their own.
     InProcess,
 }
 

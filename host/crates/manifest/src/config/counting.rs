@@ -9,9 +9,11 @@ use crate::Findings;
 /// The bounds of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counting {
-    /// Functions that have series of their own, in the whole host. Key: `max_functions`. Default 2,000, which is also OpenTelemetry's
-    /// default for the attribute sets of a metric: each function is some 7 KiB of a scrape, and a kilobyte in memory. Tenants share them by
-    /// weight; a tenant's functions over its part are counted together, as function `_merged` of app `_merged`. Nothing is refused.
+    /// Functions that have series of their own, in the whole host. Key: `max_functions`. Default
+    /// 2,000, which is also OpenTelemetry's default for the attribute sets of a metric: each
+    /// function is some 7 KiB of a scrape, and a kilobyte in memory. Tenants share them by
+    /// weight; a tenant's functions over its part are counted together, as function `_merged` of
+    /// app `_merged`. Nothing is refused.
     pub max_functions: u32,
 }
 

@@ -42,16 +42,18 @@ impl HostFile {
 
     /// Reads a host file and the manifests that it names, one after the other. Blocks.
     ///
-    /// Gives it with the warnings, the host file's before the manifests'. An app with an error in its manifest is refused by
-    /// itself, and is among its tenant's [refused](Tenant::refused).
+    /// Gives it with the warnings, the host file's before the manifests'. An app with an error in
+    /// its manifest is refused by itself, and is among its tenant's [refused](Tenant::refused).
     ///
     /// # Errors
-    /// What is wrong in the host file itself. With it comes everything that is wrong in the manifests, and the warnings.
+    /// What is wrong in the host file itself. With it comes everything that is wrong in the
+    /// manifests, and the warnings.
     pub fn load(path: &Path) -> Result<(HostFile, Vec<Diagnostic>), Vec<Diagnostic>> {
         HostFile::parse(&text(path)?)
     }
 
-    /// Reads a host file's text. Its path, which need not exist, says what the paths in it are relative to.
+    /// Reads a host file's text. Its path, which need not exist, says what the paths in it are
+    /// relative to.
     ///
     /// # Errors
     /// As [`HostFile::load`].
@@ -154,7 +156,8 @@ fn check_hosts(tenants: &Entries<RawTenant>, findings: &mut Findings) {
     let mut owners: HashMap<HostPattern, (&At<String>, &At<String>)> = HashMap::new();
     for (name, tenant) in &tenants.0 {
         for host in &tenant.hosts {
-            // Text that is no pattern was found already, and so was a pattern that a tenant names twice.
+            // Text that is no pattern was found already, and so was a pattern that a tenant names
+            // twice.
             let Ok(pattern) = host.value.parse::<HostPattern>() else { continue };
             let (owner, other) = *owners.entry(pattern).or_insert((name, host));
             if owner.value != name.value {
@@ -167,8 +170,8 @@ fn check_hosts(tenants: &Entries<RawTenant>, findings: &mut Findings) {
     }
 }
 
-/// The `cache_dir` that a host file names, without reading all of it: keys that stand in no table stand before the first one.
-/// `None` where there is none, or where it takes more to tell.
+/// The `cache_dir` that a host file names, without reading all of it: keys that stand in no table
+/// stand before the first one. `None` where there is none, or where it takes more to tell.
 pub fn cache_dir_of(path: &Path) -> Option<PathBuf> {
     #[derive(serde::Deserialize)]
     struct Top {
@@ -183,7 +186,8 @@ pub fn cache_dir_of(path: &Path) -> Option<PathBuf> {
     Some(path.parent()?.join(top.cache_dir?))
 }
 
-/// The `log.format` that a host file names, whatever else is in it. `None` where the file is not TOML.
+/// The `log.format` that a host file names, whatever else is in it. `None` where the file is not
+/// TOML.
 pub fn log_format_of(path: &Path) -> Option<LogFormat> {
     let file: toml::Table = toml::from_str(text(path).ok()?.text()).ok()?;
     match file.get("log")?.get("format")?.as_str()? {

@@ -2,7 +2,8 @@
 
 use std::{fs, path::Path};
 
-/// Memory, in bytes: the machine's, or what a control group leaves of it. Where neither can be read, a GiB.
+/// Memory, in bytes: the machine's, or what a control group leaves of it. Where neither can be
+/// read, a GiB.
 pub(super) fn memory_bytes() -> u64 {
     const UNKNOWN: u64 = 1 << 30;
     let machine = fs::read_to_string("/proc/meminfo").ok();
@@ -18,7 +19,8 @@ fn total_bytes(meminfo: &str) -> Option<u64> {
     kib.checked_mul(1024)
 }
 
-/// The limits of the control groups that this process is in, and of those above them: version 2 and 1.
+/// The limits of the control groups that this process is in, and of those above them: version 2 and
+/// 1.
 fn group_limits(groups: &str) -> impl Iterator<Item = u64> {
     let files = groups.lines().flat_map(|line| {
         let mut parts = line.splitn(3, ':').skip(1);

@@ -10,9 +10,9 @@
 //!     └── sandboxes     the rest     memories, tables and heap of sandboxes over that
 //! ```
 //!
-//! The parts are bounded one by one, so that the whole is: what the host holds for tenants and clients is never more than
-//! `memory_mib`. Not in it are the host's own program and registry, compilations, and the programs of functions
-//! (`residency.memory_mib`).
+//! The parts are bounded one by one, so that the whole is: what the host holds for tenants and
+//! clients is never more than `memory_mib`. Not in it are the host's own program and registry,
+//! compilations, and the programs of functions (`residency.memory_mib`).
 
 const MIB: u64 = 1 << 20;
 const KIB: u64 = 1 << 10;
@@ -46,7 +46,8 @@ pub struct MemoryPlan {
 }
 
 impl MemoryPlan {
-    /// Divides `total_bytes` between connections, bodies and as many `sandboxes` as may exist at once.
+    /// Divides `total_bytes` between connections, bodies and as many `sandboxes` as may exist at
+    /// once.
     pub(super) fn of(total_bytes: u64, body_bytes: Option<u64>, sandboxes: u64) -> MemoryPlan {
         let eighth = total_bytes / 8;
         let body_bytes = body_bytes.unwrap_or((total_bytes / 4).min(MOST_BODY_BYTES));
@@ -93,7 +94,8 @@ mod tests {
     }
 
     proptest! {
-        /// The parts are never more than the whole, where the whole is as large as a host can be asked for.
+        /// The parts are never more than the whole, where the whole is as large as a host can be
+        /// asked for.
         #[test]
         fn the_parts_fit(total_mib in 32_u64..1 << 24, sandboxes in 1_u64..125_000) {
             let plan = MemoryPlan::of(total_mib * MIB, None, sandboxes);

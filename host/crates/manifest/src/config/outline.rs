@@ -7,7 +7,8 @@
 //!                                              Unread::with(all of them) --> Tenant, warnings
 //! ```
 //!
-//! A host file is the operator's, and is read at once. A manifest is a tenant's, and the time to read it is that tenant's too.
+//! A host file is the operator's, and is read at once. A manifest is a tenant's, and the time to
+//! read it is that tenant's too.
 
 use std::{
     collections::HashMap,
@@ -78,7 +79,8 @@ impl Outline {
         Outline { tenants: tenants.into_iter().map(unread).collect(), settings, path }
     }
 
-    /// Reads all manifests, one after the other. Blocks. Gives the warnings of those that are taken.
+    /// Reads all manifests, one after the other. Blocks. Gives the warnings of those that are
+    /// taken.
     pub fn read(self) -> (HostFile, Vec<Diagnostic>) {
         let mut warnings = Vec::new();
         let read = |unread: Unread| {
@@ -121,7 +123,8 @@ impl Unread {
         self.with(failed).0
     }
 
-    /// The tenant with what reading its manifests gave, in their order; and the warnings about those that are taken.
+    /// The tenant with what reading its manifests gave, in their order; and the warnings about
+    /// those that are taken.
     pub fn with(self, read: Vec<ReadApp>) -> (Tenant, Vec<Diagnostic>) {
         let Unread { mut tenant, manifests, caps, owners } = self;
         let mut names: HashMap<AppName, Place> = HashMap::new();
@@ -142,7 +145,8 @@ impl Unread {
                         }
                     }
                 }
-                // A finding about the whole file has no place in it, and gets the place of its mention here.
+                // A finding about the whole file has no place in it, and gets the place of its
+                // mention here.
                 Err(errors) => {
                     let named = |error: Diagnostic| match error.place {
                         Some(_) => error,

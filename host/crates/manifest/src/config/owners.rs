@@ -32,8 +32,8 @@ impl HostOwners {
         self.0.keys()
     }
 
-    /// The owner of the hosts of a pattern: the tenant that has it, or else the narrowest that covers it. No tenant's wildcard
-    /// takes in another tenant's name.
+    /// The owner of the hosts of a pattern: the tenant that has it, or else the narrowest that
+    /// covers it. No tenant's wildcard takes in another tenant's name.
     pub fn owner(&self, host: &HostPattern) -> Option<&TenantName> {
         self.0.get(host).or_else(|| host.wider().iter().find_map(|wider| self.0.get(wider)))
     }

@@ -1,7 +1,7 @@
 //! A host file as it is written: types that the parser and the JSON Schema share.
 //!
-//! Docs here are the descriptions that editors and `docs/host.toml.md` show. The ranges are those that
-//! [`super::settings`] and [`super::tenant`] check; a test holds them together.
+//! Docs here are the descriptions that editors and `docs/host.toml.md` show. The ranges are those
+//! that [`super::settings`] and [`super::tenant`] check; a test holds them together.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -18,17 +18,17 @@ pub(crate) struct RawHostFile {
     /// port. The default is open to this machine only.
     #[schemars(extend("default" = ["127.0.0.1:8080"]))]
     pub(crate) listen: Option<At<Vec<At<String>>>>,
-    /// The address of metrics, health and readiness, or `"off"`. The listener asks for no password,
-    /// so the default is open to this machine only.
+    /// The address of metrics, health and readiness, or `"off"`. The listener asks for no
+    /// password, so the default is open to this machine only.
     #[schemars(extend("default" = "127.0.0.1:9180"))]
     pub(crate) admin: Option<At<String>>,
     /// The host names under which `admin` answers, besides IP addresses and `localhost`. A request
     /// with another `Host` gets 421, so no web page can read the listener through a name of its
     /// own.
     pub(crate) admin_hosts: Vec<At<String>>,
-    /// The networks of proxies that pass requests on to this host, such as `["10.1.0.0/16"]`. The host
-    /// believes the fields `Forwarded` and `X-Forwarded-*` of such a proxy and passes them on. The host
-    /// drops those of any other client.
+    /// The networks of proxies that pass requests on to this host, such as `["10.1.0.0/16"]`. The
+    /// host believes the fields `Forwarded` and `X-Forwarded-*` of such a proxy and passes
+    /// them on. The host drops those of any other client.
     pub(crate) trusted_proxies: Vec<At<String>>,
     /// The directory of compiled components, relative to the host file. `lacewing` in the user's
     /// cache directory by default.
@@ -74,8 +74,8 @@ pub(crate) struct RawHostFile {
     pub(crate) caps: RawCaps,
     /// The networks that outbound HTTP of every tenant may reach, if a manifest grants it.
     pub(crate) egress: RawEgress,
-    /// The tenants, each under its name. A name has 1 to 63 lower-case letters, digits and hyphens,
-    /// begins with a letter and does not end with a hyphen.
+    /// The tenants, each under its name. A name has 1 to 63 lower-case letters, digits and
+    /// hyphens, begins with a letter and does not end with a hyphen.
     #[schemars(transform = names_as_keys)]
     pub(crate) tenants: Entries<RawTenant>,
 }
@@ -86,8 +86,8 @@ pub(crate) struct RawHostFile {
 #[serde(deny_unknown_fields, default, expecting = "a table")]
 #[schemars(rename = "Connections")]
 pub(crate) struct RawConnections {
-    /// The connections that are open at once, for each address of `listen`. When all are taken, the
-    /// client network with the most connections loses one.
+    /// The connections that are open at once, for each address of `listen`. When all are taken,
+    /// the client network with the most connections loses one.
     #[schemars(range(min = 1, max = 1_000_000), extend("default" = 10_000))]
     pub(crate) max: Option<At<Whole>>,
     /// The time from the first byte of a request's head to its last byte. For the first request of
@@ -167,11 +167,12 @@ pub(crate) struct RawCompiler {
     /// The size of the compiled component.
     #[schemars(range(min = 1, max = 16_384), extend("default" = 512))]
     pub(crate) artifact_mib: Option<At<Whole>>,
-    /// The compilations that run at once in the whole host; at most one fewer than there are cores.
-    /// 1 by default, and 2 on a machine with four cores or more.
+    /// The compilations that run at once in the whole host; at most one fewer than there are
+    /// cores. 1 by default, and 2 on a machine with four cores or more.
     #[schemars(range(min = 1, max = 1024))]
     pub(crate) concurrency: Option<At<Whole>>,
-    /// The compilations of the whole host that wait for a place. The deploy of one more is refused.
+    /// The compilations of the whole host that wait for a place. The deploy of one more is
+    /// refused.
     #[schemars(range(min = 0, max = 1024), extend("default" = 16))]
     pub(crate) queue: Option<At<Whole>>,
 }
@@ -184,8 +185,8 @@ pub(crate) struct RawLog {
     /// The format of log lines.
     #[schemars(extend("default" = "text"))]
     pub(crate) format: LogFormat,
-    /// The requests that get a log line: `all`, `none`, or `errors` (an outcome other than `ok`, or a
-    /// status of 500 and above). `lacewing up` on a terminal shows all.
+    /// The requests that get a log line: `all`, `none`, or `errors` (an outcome other than `ok`,
+    /// or a status of 500 and above). `lacewing up` on a terminal shows all.
     #[schemars(extend("default" = "errors"))]
     pub(crate) requests: RequestLog,
 }
@@ -217,8 +218,8 @@ pub(crate) struct RawEgress {
 #[serde(deny_unknown_fields, default, expecting = "a table")]
 #[schemars(rename = "Tenant")]
 pub(crate) struct RawTenant {
-    /// Host names, such as `acme.example.com`, `*.acme.example.com` for every name below it, or `*`
-    /// for every name that no other tenant has.
+    /// Host names, such as `acme.example.com`, `*.acme.example.com` for every name below it, or
+    /// `*` for every name that no other tenant has.
     pub(crate) hosts: Vec<At<String>>,
     /// The manifests of the tenant's apps, or the directories that hold them, relative to the host
     /// file.
@@ -230,18 +231,21 @@ pub(crate) struct RawTenant {
     pub(crate) quota: RawQuota,
     /// Upper bounds on the limits of the tenant's functions, and on the size of its apps.
     pub(crate) caps: RawCaps,
-    /// The hosts and networks that the tenant's outbound HTTP may reach, if a manifest grants them.
+    /// The hosts and networks that the tenant's outbound HTTP may reach, if a manifest grants
+    /// them.
     pub(crate) egress: RawTenantEgress,
     /// The values for environment variables that its manifests may take from outside of them.
     pub(crate) env: RawTenantEnv,
 }
 
-/// The values for environment variables that a tenant's manifests may take from outside of them, with `from_env` and `from_file`.
+/// The values for environment variables that a tenant's manifests may take from outside of them,
+/// with `from_env` and `from_file`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a table")]
 #[schemars(rename = "TenantEnv")]
 pub(crate) struct RawTenantEnv {
-    /// Variables of the host's own environment, such as `ACME_TOKEN`, or `ACME_*` for all that begin so. None by default.
+    /// Variables of the host's own environment, such as `ACME_TOKEN`, or `ACME_*` for all that
+    /// begin so. None by default.
     pub(crate) names: Vec<At<String>>,
     /// Folders besides each app's own, relative to the host file. None by default.
     pub(crate) dirs: Vec<At<String>>,
@@ -255,9 +259,9 @@ pub(crate) struct RawTenantEgress {
     /// Networks such as `10.1.0.0/16` that are not on the public internet, besides those of
     /// `[egress]`.
     pub(crate) networks: Vec<At<String>>,
-    /// The hosts that grants may name, such as `api.example.com`, or `*.example.com` for every name
-    /// below it. Every host by default. An address that is not on the public internet must be in
-    /// `networks` as well.
+    /// The hosts that grants may name, such as `api.example.com`, or `*.example.com` for every
+    /// name below it. Every host by default. An address that is not on the public internet
+    /// must be in `networks` as well.
     pub(crate) hosts: Option<At<Vec<At<String>>>>,
 }
 
@@ -273,8 +277,8 @@ pub(crate) struct RawQuota {
     /// The invocations in a second, with a burst of the same size. No bound by default.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub(crate) rate_per_s: Option<At<Whole>>,
-    /// The sum of the memory limits of all sandboxes that exist at once. Only the host's own bounds
-    /// hold by default.
+    /// The sum of the memory limits of all sandboxes that exist at once. Only the host's own
+    /// bounds hold by default.
     #[schemars(range(min = 1, max = 16_777_216))]
     pub(crate) memory_mib: Option<At<Whole>>,
     /// The tenant's part when demand exceeds capacity, in proportion to the weights of the others.

@@ -21,41 +21,48 @@ const MIB: u64 = 1024 * 1024;
 /// The settings of a host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
-    /// Where requests come in. Key: `listen`. Default 127.0.0.1:8080: nothing is open to a network unless asked for.
-    /// Each address once; port 0 takes a free one.
+    /// Where requests come in. Key: `listen`. Default 127.0.0.1:8080: nothing is open to a network
+    /// unless asked for. Each address once; port 0 takes a free one.
     pub listen: Vec<SocketAddr>,
-    /// Where metrics, health and readiness are. Key: `admin`, `"off"` for none. Default 127.0.0.1:9180: it knows no
-    /// passwords, and so is for the machine itself.
+    /// Where metrics, health and readiness are. Key: `admin`, `"off"` for none. Default
+    /// 127.0.0.1:9180: it knows no passwords, and so is for the machine itself.
     pub admin: Option<SocketAddr>,
-    /// Host names, in lower case and without a port, under which [`Settings::admin`] answers besides IP addresses and `localhost`.
-    /// Key: `admin_hosts`. Default none. A request for any other host is charged to its connection and answered with 421.
+    /// Host names, in lower case and without a port, under which [`Settings::admin`] answers
+    /// besides IP addresses and `localhost`. Key: `admin_hosts`. Default none. A request for
+    /// any other host is charged to its connection and answered with 421.
     pub admin_hosts: Vec<String>,
-    /// The networks of proxies that say who asked, in `Forwarded` and `X-Forwarded-*`. Key: `trusted_proxies`. Default none: what
-    /// clients say of themselves is dropped.
+    /// The networks of proxies that say who asked, in `Forwarded` and `X-Forwarded-*`. Key:
+    /// `trusted_proxies`. Default none: what clients say of themselves is dropped.
     pub trusted_proxies: Vec<IpNet>,
     /// The directory of compiled components. Key: `cache_dir`, relative to the host file. Default
     /// [`default_cache_dir`].
     pub cache_dir: PathBuf,
-    /// The size of the artifacts in [`Settings::cache_dir`] together, in bytes. Key: `max_cache_mib`. Default 4 GiB: some
-    /// ten thousand functions. Over it, artifacts that this host does not serve go: of the tenant that has the most of these for its
-    /// weight, the one that was deployed longest ago. Artifacts that the host serves stay, whatever their size.
+    /// The size of the artifacts in [`Settings::cache_dir`] together, in bytes. Key:
+    /// `max_cache_mib`. Default 4 GiB: some ten thousand functions. Over it, artifacts that
+    /// this host does not serve go: of the tenant that has the most of these for its
+    /// weight, the one that was deployed longest ago. Artifacts that the host serves stay,
+    /// whatever their size.
     pub max_cache_bytes: u64,
-    /// The largest manifest that is read, in bytes. Key: `max_manifest_kib`. Default 256 KiB, some thousands of functions: what is
-    /// read of one is checked in some ten milliseconds. The app of a larger one is refused.
+    /// The largest manifest that is read, in bytes. Key: `max_manifest_kib`. Default 256 KiB, some
+    /// thousands of functions: what is read of one is checked in some ten milliseconds. The
+    /// app of a larger one is refused.
     pub max_manifest_bytes: u32,
     /// The functions that are kept in memory. Table: `residency`.
     pub residency: Residency,
-    /// Sandboxes that exist at once: the pool's slots. Key: `max_sandboxes`. Default 1,000: with a 4 GiB reservation
-    /// each, that is 4 TiB of the 128 TiB of address space that a process has. A request that finds no slot waits as
-    /// [`Settings::admission`] says, then ends as `load_shed`.
+    /// Sandboxes that exist at once: the pool's slots. Key: `max_sandboxes`. Default 1,000: with a
+    /// 4 GiB reservation each, that is 4 TiB of the 128 TiB of address space that a process
+    /// has. A request that finds no slot waits as [`Settings::admission`] says, then ends as
+    /// `load_shed`.
     pub max_sandboxes: u32,
-    /// All that the host holds for tenants and clients, in bytes: memories, tables and heap of sandboxes, bodies, and connections.
-    /// [`MemoryPlan`] has the parts. Key: `memory_mib`. None, the default: three quarters of what the machine, or the container, has,
-    /// less what may be resident; a quarter at least. Of each part no tenant has more than four times what it leaves, where there
-    /// are several. `load_shed`.
+    /// All that the host holds for tenants and clients, in bytes: memories, tables and heap of
+    /// sandboxes, bodies, and connections. [`MemoryPlan`] has the parts. Key: `memory_mib`.
+    /// None, the default: three quarters of what the machine, or the container, has, less what
+    /// may be resident; a quarter at least. Of each part no tenant has more than four times what
+    /// it leaves, where there are several. `load_shed`.
     pub memory_bytes: Option<u64>,
-    /// The part of bodies over 16 KiB, and of requests whose bodies are waited for, headers included, in bytes: of requests until
-    /// their function has them, of responses until their client has them. Key: `body_memory_mib`. None, the default: a quarter of
+    /// The part of bodies over 16 KiB, and of requests whose bodies are waited for, headers
+    /// included, in bytes: of requests until their function has them, of responses until their
+    /// client has them. Key: `body_memory_mib`. None, the default: a quarter of
     /// [`Settings::memory_bytes`], and 256 MiB at most. `load_shed`.
     pub body_memory_bytes: Option<u64>,
     /// Bounds on connections and on what is read from them. Table: `connections`.
@@ -64,16 +71,17 @@ pub struct Settings {
     pub admission: Admission,
     /// The limits of a compilation. Table: `compiler`.
     pub compilation: Compilation,
-    /// How long invocations that were accepted may go on after the host was told to stop. Key: `grace_period_s`. Default
-    /// 30 s: what process supervisors wait before they kill.
+    /// How long invocations that were accepted may go on after the host was told to stop. Key:
+    /// `grace_period_s`. Default 30 s: what process supervisors wait before they kill.
     pub grace_period: Duration,
     /// The log: its format and its lines. Table: `log`.
     pub log: LogSettings,
     /// The bounds of metrics. Table: `metrics`.
     pub metrics: Counting,
-    /// Upper bounds on every function's limits, and on what an app has. Table: `caps`. Default `memory_mib` 256,
-    /// `table_elements` 100,000, `instances` 64, `memories` 8, which the pool's slots are made for; `handles` 100,000,
-    /// `random_kib` 1,024, `init_cpu_ms` 60,000 and `log_kib` 16,384, which cost the host and not the guest; [`AppKey`] says
+    /// Upper bounds on every function's limits, and on what an app has. Table: `caps`. Default
+    /// `memory_mib` 256, `table_elements` 100,000, `instances` 64, `memories` 8, which the
+    /// pool's slots are made for; `handles` 100,000, `random_kib` 1,024, `init_cpu_ms` 60,000
+    /// and `log_kib` 16,384, which cost the host and not the guest; [`AppKey`] says
     /// the others. None on the rest.
     pub caps: Caps,
 }
@@ -81,57 +89,65 @@ pub struct Settings {
 /// Bounds on connections and on what is read from them, per connection unless said otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connections {
-    /// Connections open at once, for each address of [`Settings::listen`]. Key: `max`. Default 10,000: an idle one holds
-    /// some 10 KiB and a file descriptor. The next one is accepted when one closes, or makes room: one of the network and tenant of
-    /// clients that hold the most, `canceled` where its function works. Fewer where the limit on open files leaves fewer
+    /// Connections open at once, for each address of [`Settings::listen`]. Key: `max`. Default
+    /// 10,000: an idle one holds some 10 KiB and a file descriptor. The next one is accepted
+    /// when one closes, or makes room: one of the network and tenant of clients that hold the
+    /// most, `canceled` where its function works. Fewer where the limit on open files leaves fewer
     /// beside everything else that takes a descriptor.
     pub max: u32,
-    /// From the first byte of a request's head to its last; of a connection's first request, from the connection's
-    /// opening. Key: `header_timeout_s`. Default 10 s: longer than any honest client takes. The connection is closed.
+    /// From the first byte of a request's head to its last; of a connection's first request, from
+    /// the connection's opening. Key: `header_timeout_s`. Default 10 s: longer than any honest
+    /// client takes. The connection is closed.
     pub header_timeout: Duration,
-    /// Without a byte of a body, in either direction. Key: `body_idle_timeout_s`. Default 30 s. `bad_request` where the
-    /// request's stalls, `canceled` where the client does not read.
+    /// Without a byte of a body, in either direction. Key: `body_idle_timeout_s`. Default 30 s.
+    /// `bad_request` where the request's stalls, `canceled` where the client does not read.
     pub body_idle_timeout: Duration,
-    /// Between a response and the next request. Key: `keep_alive_s`. Default 75 s: above the 60 s after which load
-    /// balancers let go, so that they never send a request into a connection that is just closing. 0 closes after each
-    /// response. An HTTP/2 connection is closed after two to four times as long, and not sooner than after 2 s.
+    /// Between a response and the next request. Key: `keep_alive_s`. Default 75 s: above the 60 s
+    /// after which load balancers let go, so that they never send a request into a connection
+    /// that is just closing. 0 closes after each response. An HTTP/2 connection is closed
+    /// after two to four times as long, and not sooner than after 2 s.
     pub keep_alive: Duration,
-    /// A request's head: its first line and its header fields, in bytes. Key: `max_header_kib`. Default 64 KiB, above the
-    /// functions' default. `bad_request` (431).
+    /// A request's head: its first line and its header fields, in bytes. Key: `max_header_kib`.
+    /// Default 64 KiB, above the functions' default. `bad_request` (431).
     pub max_header_bytes: u32,
-    /// A request's header fields. Key: `max_headers`. Default 100, which is the functions' default too: more take an
-    /// allocation for each request. `bad_request` (431).
+    /// A request's header fields. Key: `max_headers`. Default 100, which is the functions' default
+    /// too: more take an allocation for each request. `bad_request` (431).
     pub max_headers: u32,
-    /// Requests in progress on one HTTP/2 connection. Key: `max_streams`. Default 128: RFC 9113 advises no fewer than
-    /// 100. The client waits.
+    /// Requests in progress on one HTTP/2 connection. Key: `max_streams`. Default 128: RFC 9113
+    /// advises no fewer than 100. The client waits.
     pub max_streams: u32,
 }
 
-/// The wait for admission: for a free slot of the pool, a turn on a core, and the concurrency and rate of functions
-/// and tenants.
+/// The wait for admission: for a free slot of the pool, a turn on a core, and the concurrency and
+/// rate of functions and tenants.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Admission {
-    /// The longest wait. Key: `wait_ms`. Default 500 ms: a refused client hears of it within a second. Clients that ask again at once
-    /// cost the host a request and an answer for each wait, so a short wait takes the cores from the requests that are admitted.
-    /// `load_shed` or `throttled`.
+    /// The longest wait. Key: `wait_ms`. Default 500 ms: a refused client hears of it within a
+    /// second. Clients that ask again at once cost the host a request and an answer for each
+    /// wait, so a short wait takes the cores from the requests that are admitted. `load_shed`
+    /// or `throttled`.
     pub wait: Duration,
-    /// Invocations of one tenant that wait at once. Key: `queue`. Default 4,000: a client that is refused at once asks again at once, which
-    /// costs the host more than to let it wait. `load_shed` or `throttled`, as what they wait for.
+    /// Invocations of one tenant that wait at once. Key: `queue`. Default 4,000: a client that is
+    /// refused at once asks again at once, which costs the host more than to let it wait.
+    /// `load_shed` or `throttled`, as what they wait for.
     pub queue: u32,
-    /// Invocations in a second, in the whole host, with a burst of the same size. Key: `rate_per_s`. None by default. `load_shed`.
+    /// Invocations in a second, in the whole host, with a burst of the same size. Key:
+    /// `rate_per_s`. None by default. `load_shed`.
     pub rate_per_s: Option<u32>,
 }
 
-/// The bounds on functions in memory. Beyond them the tenant that has the most for its [weight](super::Quota::weight) loses
-/// the one that it used longest ago, which is loaded from the cache again when it is next asked for, in less than a millisecond.
-/// So a tenant that has no more than its part of a bound loses nothing to others, and one that is alone has all of it.
+/// The bounds on functions in memory. Beyond them the tenant that has the most for its
+/// [weight](super::Quota::weight) loses the one that it used longest ago, which is loaded from the
+/// cache again when it is next asked for, in less than a millisecond. So a tenant that has no more
+/// than its part of a bound loses nothing to others, and one that is alone has all of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Residency {
-    /// Functions that are resident at once. Key: `max_functions`. Default 1,000: each takes a file descriptor and some five
-    /// mappings, of which Linux gives a process 65,530.
+    /// Functions that are resident at once. Key: `max_functions`. Default 1,000: each takes a file
+    /// descriptor and some five mappings, of which Linux gives a process 65,530.
     pub max_functions: u32,
-    /// The size of their programs together, in bytes: an artifact's size, and 64 KiB for each. Key: `memory_mib`. Default
-    /// 512 MiB: about as many as `max_functions`, where they are small. One that is larger is alone.
+    /// The size of their programs together, in bytes: an artifact's size, and 64 KiB for each.
+    /// Key: `memory_mib`. Default 512 MiB: about as many as `max_functions`, where they are
+    /// small. One that is larger is alone.
     pub memory_bytes: u64,
 }
 
@@ -140,7 +156,8 @@ pub struct Residency {
 pub struct LogSettings {
     /// Key: `format`. Default `text`.
     pub format: LogFormat,
-    /// Key: `requests`. Default `errors`: a line for each request costs as much as a small request. `up` on a terminal shows all.
+    /// Key: `requests`. Default `errors`: a line for each request costs as much as a small
+    /// request. `up` on a terminal shows all.
     pub requests: RequestLog,
 }
 
@@ -217,7 +234,8 @@ impl Settings {
         self.caps.get(key).unwrap_or(*key.range().end()) * MIB
     }
 
-    /// All that this host holds for tenants and clients, in bytes: as was set, or as much as this machine bears.
+    /// All that this host holds for tenants and clients, in bytes: as was set, or as much as this
+    /// machine bears.
     pub fn total_memory_bytes(&self) -> u64 {
         self.memory_bytes.unwrap_or_else(|| self.bearable(machine::memory_bytes()))
     }
@@ -526,8 +544,8 @@ impl Default for Residency {
     }
 }
 
-/// `lacewing` in the user's cache directory: `$XDG_CACHE_HOME`, else `~/.cache`, else the directory for temporary
-/// files.
+/// `lacewing` in the user's cache directory: `$XDG_CACHE_HOME`, else `~/.cache`, else the directory
+/// for temporary files.
 pub fn default_cache_dir() -> PathBuf {
     let variable =
         |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());

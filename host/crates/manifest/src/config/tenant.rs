@@ -24,11 +24,13 @@ const MIB: u64 = 1024 * 1024;
 pub struct Tenant {
     /// Its name.
     pub name: TenantName,
-    /// The host names that are its own. No pattern is in two tenants; where two tenants' patterns mean the same host,
-    /// the exact one wins, then the one with the longer suffix. May be empty if no function has routes.
+    /// The host names that are its own. No pattern is in two tenants; where two tenants' patterns
+    /// mean the same host, the exact one wins, then the one with the longer suffix. May be
+    /// empty if no function has routes.
     pub hosts: Vec<HostPattern>,
-    /// Its apps, each with a name of its own, their limits and what they have within the tenant's and the host's caps, their
-    /// grants within the bounds on outbound HTTP. No two routes clash, and the hosts of routes are the tenant's.
+    /// Its apps, each with a name of its own, their limits and what they have within the tenant's
+    /// and the host's caps, their grants within the bounds on outbound HTTP. No two routes
+    /// clash, and the hosts of routes are the tenant's.
     pub apps: Vec<App>,
     /// Its apps that are none of these, because something is wrong with them.
     pub refused: Vec<RefusedApp>,
@@ -42,7 +44,8 @@ pub struct Tenant {
     pub place: Option<Place>,
 }
 
-/// An app that is not taken: something is wrong in what its developer wrote, and that concerns no other tenant.
+/// An app that is not taken: something is wrong in what its developer wrote, and that concerns no
+/// other tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefusedApp {
     /// The path that tells the app from others: see [`App::home_of`]. Absolute.
@@ -67,11 +70,13 @@ pub struct Quota {
     pub concurrency: Option<u32>,
     /// Invocations in a second, with a burst of the same size. Key: `rate_per_s`. `throttled`.
     pub rate_per_s: Option<u32>,
-    /// The sum of the memory limits of the sandboxes that exist at once, in bytes. Key: `memory_mib`. `throttled`.
+    /// The sum of the memory limits of the sandboxes that exist at once, in bytes. Key:
+    /// `memory_mib`. `throttled`.
     pub memory_bytes: Option<u64>,
-    /// Its part of what there is not enough of, in proportion to the others' weights. Key: `weight`. Default 1. Of slots, cores and
-    /// memory: a tenant that gets less than it asks for waits, and is `load_shed` in the end. Of resident programs: a tenant with
-    /// more than its part loses some. Of series: a tenant with more functions has them counted together.
+    /// Its part of what there is not enough of, in proportion to the others' weights. Key:
+    /// `weight`. Default 1. Of slots, cores and memory: a tenant that gets less than it asks
+    /// for waits, and is `load_shed` in the end. Of resident programs: a tenant with more than
+    /// its part loses some. Of series: a tenant with more functions has them counted together.
     pub weight: u32,
 }
 
@@ -95,8 +100,8 @@ impl Quota {
 }
 
 impl Tenant {
-    /// The one tenant of a host that serves a single app: `local`, with every host name. Its developer is its operator, so
-    /// that its manifest's grants are enough.
+    /// The one tenant of a host that serves a single app: `local`, with every host name. Its
+    /// developer is its operator, so that its manifest's grants are enough.
     pub(super) fn local(name: TenantName, app: App) -> Tenant {
         Tenant {
             name,
@@ -110,7 +115,8 @@ impl Tenant {
         }
     }
 
-    /// Reads a tenant of a host file, which has no apps yet. `networks` are those that every tenant may reach.
+    /// Reads a tenant of a host file, which has no apps yet. `networks` are those that every tenant
+    /// may reach.
     pub(super) fn read(
         name: &At<String>,
         raw: &RawTenant,
@@ -133,12 +139,13 @@ impl Tenant {
         self.apps.iter().flat_map(|app| app.functions.iter().map(move |function| (app, function)))
     }
 
-    /// Refuses those of its apps that are over a cap, whose grants lead out of bounds, or whose routes cannot stand beside those
-    /// of the apps before them or are for hosts that are not the tenant's. The limits of the others are within the caps
-    /// afterwards.
+    /// Refuses those of its apps that are over a cap, whose grants lead out of bounds, or whose
+    /// routes cannot stand beside those of the apps before them or are for hosts that are not
+    /// the tenant's. The limits of the others are within the caps afterwards.
     pub(super) fn refuse_wrong(&mut self, host: &Caps, owners: &HostOwners) {
         let apps = std::mem::take(&mut self.apps);
-        // A manifest with too many functions or routes is not looked at any further: that would take as long.
+        // A manifest with too many functions or routes is not looked at any further: that would
+        // take as long.
         let mut apps = self.refuse_large(apps, host);
         let mut findings: Vec<FirstFindings> = Vec::new();
         for app in &mut apps {
@@ -182,7 +189,8 @@ impl Tenant {
         }
     }
 
-    /// Takes out an app that something is wrong with beside its files: what was made of it is said elsewhere.
+    /// Takes out an app that something is wrong with beside its files: what was made of it is said
+    /// elsewhere.
     pub fn refuse(&mut self, name: &AppName) {
         let (refused, apps) =
             std::mem::take(&mut self.apps).into_iter().partition(|app| app.name == *name);

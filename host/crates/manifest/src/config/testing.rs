@@ -53,8 +53,8 @@ impl Hosts {
         HostFile::load(&path)
     }
 
-    /// The findings about a host file and the apps of it that are refused, as they are printed, with `ROOT` for the
-    /// directory that it is in.
+    /// The findings about a host file and the apps of it that are refused, as they are printed,
+    /// with `ROOT` for the directory that it is in.
     pub(super) fn report(&self, text: &str) -> String {
         let findings = match self.load(text) {
             Ok((file, mut findings)) => {

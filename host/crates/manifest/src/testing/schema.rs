@@ -27,7 +27,8 @@ struct Checker<'a> {
     complaints: Vec<String>,
 }
 
-/// The keywords that the checker knows; anything else in a schema would be passed over, and so fails the test.
+/// The keywords that the checker knows; anything else in a schema would be passed over, and so
+/// fails the test.
 const KNOWN: &[&str] = &[
     "$defs",
     "$ref",

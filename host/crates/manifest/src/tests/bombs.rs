@@ -1,4 +1,5 @@
-//! Manifests that are written to be slow, or to be held: each takes work and memory in proportion to its size, whatever it says.
+//! Manifests that are written to be slow, or to be held: each takes work and memory in proportion
+//! to its size, whatever it says.
 
 use super::super::{App, Diagnostic, ManifestText, findings::MAX_FINDINGS};
 

@@ -1,4 +1,5 @@
-//! Properties of reading: any text ends as an app or as findings, and an app reads as it was written.
+//! Properties of reading: any text ends as an app or as findings, and an app reads as it was
+//! written.
 
 use std::fmt::Write;
 

@@ -1,6 +1,8 @@
-//! The quota of a function or tenant: invocations at once, their memory, and invocations in a second.
+//! The quota of a function or tenant: invocations at once, their memory, and invocations in a
+//! second.
 //!
-//! Taking and giving back is one atomic each. Only an invocation that waits takes a lock, and one that ends while others wait.
+//! Taking and giving back is one atomic each. Only an invocation that waits takes a lock, and one
+//! that ends while others wait.
 
 use std::{
     sync::{
@@ -35,7 +37,8 @@ impl QuotaLimits {
         QuotaLimits { concurrency: u32::MAX, memory_mib: u32::MAX, rate_per_s: None };
 }
 
-/// The concurrency, the memory and the rate of one function or one tenant. Its limits can be changed; what it has stays counted.
+/// The concurrency, the memory and the rate of one function or one tenant. Its limits can be
+/// changed; what it has stays counted.
 #[derive(Debug)]
 pub struct Quota {
     limits: Packed,
@@ -107,7 +110,8 @@ impl Quota {
         })
     }
 
-    /// Changes the limits. Invocations over the new ones go on, and none is added before the count is below them.
+    /// Changes the limits. Invocations over the new ones go on, and none is added before the count
+    /// is below them.
     pub fn set(&self, limits: QuotaLimits) {
         self.rate.set(limits.rate_per_s);
         let packed = pack(limits.concurrency, limits.memory_mib);
@@ -152,7 +156,8 @@ impl Quota {
         self.waiters.until_served()
     }
 
-    /// Takes one invocation out of the rate; gives how long to wait for it. Where that is longer than `patience`, nothing is taken.
+    /// Takes one invocation out of the rate; gives how long to wait for it. Where that is longer
+    /// than `patience`, nothing is taken.
     pub fn take_rate(&self, patience: Duration) -> Result<Duration, Duration> {
         self.rate.take(patience)
     }
@@ -163,8 +168,9 @@ impl Quota {
     }
 }
 
-/// A token bucket, kept as the one moment at which it will be full again (the generic cell rate algorithm of ITU-T I.371), so
-/// that a single atomic holds it. An invocation can take a token ahead of its time, and then waits for that time.
+/// A token bucket, kept as the one moment at which it will be full again (the generic cell rate
+/// algorithm of ITU-T I.371), so that a single atomic holds it. An invocation can take a token
+/// ahead of its time, and then waits for that time.
 #[derive(Debug)]
 pub struct Rate {
     // 0 is no limit.
@@ -247,7 +253,8 @@ mod tests {
         assert_eq!(take(0, 0), Err(ms(250)));
         assert_eq!(take(250, 0), Ok(ms(0)));
         assert_eq!(take(250, 249), Err(ms(250)));
-        // A request with patience takes the token ahead of its time, and the next one has to wait for the one after it.
+        // A request with patience takes the token ahead of its time, and the next one has to wait
+        // for the one after it.
         assert_eq!(take(250, 250), Ok(ms(250)));
         assert_eq!(take(250, 250), Err(ms(500)));
         rate.put_back();
@@ -280,7 +287,8 @@ mod tests {
     }
 
     proptest! {
-        /// Over any window, no more than the burst and what the window's length earns passes, by the time that it waited for.
+        /// Over any window, no more than the burst and what the window's length earns passes, by
+        /// the time that it waited for.
         #[test]
         fn never_more_than_burst_plus_rate(
             per_second in 1_u32..1000,
@@ -306,8 +314,8 @@ mod tests {
             prop_assert!(f64::from(passed) <= most, "{passed} passed, at most {most}");
         }
 
-        /// Entries that enter, wait, leave or give back, in any order: nothing is over its limit, no entry waits that could be
-        /// let in, and in the end all of it is back.
+        /// Entries that enter, wait, leave or give back, in any order: nothing is over its limit,
+        /// no entry waits that could be let in, and in the end all of it is back.
         #[test]
         fn permits_come_back(
             most in 1_u32..5,

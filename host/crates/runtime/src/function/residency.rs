@@ -1,7 +1,7 @@
 //! The programs in memory.
 //!
-//! A registered revision is small; its program, which is a mapped artifact and a pre-instance, is made when it is first
-//! asked for, and goes when others need its place.
+//! A registered revision is small; its program, which is a mapped artifact and a pre-instance, is
+//! made when it is first asked for, and goes when others need its place.
 //!
 //! ```text
 //!            +------------- evicted: its tenant has the largest part of too many -------------------+
@@ -14,16 +14,20 @@
 //!                           failed: waiting requests are told, and the next one tries again
 //! ```
 //!
-//! - **One load.** Requests that come while a program is loaded wait for that load. It goes on when all of them have gone.
-//! - **Off the serving threads.** Loads run on threads that may block, as many as [`loads`] lets in; compilations too, one at a time.
-//! - **Tenants share what there is**, by weight: programs that are resident, by number and by bytes ([`order`]), and turns to be
-//!   loaded. One that has no more than its part loses nothing to others; one that is alone has all.
-//! - **Eviction takes nothing away.** Invocations hold their program; one that was evicted is unmapped when the last of
-//!   them has ended. Until then it is not counted any more.
-//! - **What is asked for is never refused.** A program larger than the budget is loaded all the same, and is alone then.
+//! - **One load.** Requests that come while a program is loaded wait for that load. It goes on when
+//!   all of them have gone.
+//! - **Off the serving threads.** Loads run on threads that may block, as many as [`loads`] lets
+//!   in; compilations too, one at a time.
+//! - **Tenants share what there is**, by weight: programs that are resident, by number and by bytes
+//!   ([`order`]), and turns to be loaded. One that has no more than its part loses nothing to
+//!   others; one that is alone has all.
+//! - **Eviction takes nothing away.** Invocations hold their program; one that was evicted is
+//!   unmapped when the last of them has ended. Until then it is not counted any more.
+//! - **What is asked for is never refused.** A program larger than the budget is loaded all the
+//!   same, and is alone then.
 //!
-//! On the path of a request to a resident revision there is no lock: one load of a pointer, and the moment of use is
-//! noted where the clock, a coarse one, has gone on since.
+//! On the path of a request to a resident revision there is no lock: one load of a pointer, and the
+//! moment of use is noted where the clock, a coarse one, has gone on since.
 
 mod loads;
 mod order;
@@ -62,7 +66,8 @@ use super::Revision;
 pub struct ResidencyOptions {
     /// Programs that are resident at once.
     pub functions: u32,
-    /// The size of the programs together, in bytes: their artifacts, and [`Residency::OVERHEAD_BYTES`] for each.
+    /// The size of the programs together, in bytes: their artifacts, and
+    /// [`Residency::OVERHEAD_BYTES`] for each.
     pub memory_bytes: u64,
 }
 
@@ -87,7 +92,8 @@ pub enum ProgramError {
     Failed,
 }
 
-/// The steps between a component's file and its compilation: the bytes of the file in, those that are compiled out.
+/// The steps between a component's file and its compilation: the bytes of the file in, those that
+/// are compiled out.
 pub type Prepare = Box<dyn Fn(&Revision, Vec<u8>) -> Result<Vec<u8>, String> + Send + Sync>;
 
 type Loading = Shared<BoxFuture<'static, Result<Arc<Program>, ProgramError>>>;
@@ -107,7 +113,8 @@ pub struct Residency {
     loading: Mutex<HashMap<usize, Loading>>,
     order: Mutex<Order<RevisionLoad>>,
     loads: Arc<Loads>,
-    /// One at a time: a second thread that waits for the compiler would only be one less for others' loads.
+    /// One at a time: a second thread that waits for the compiler would only be one less for
+    /// others' loads.
     recompilations: Arc<Loads>,
 }
 
@@ -123,8 +130,8 @@ pub struct Place {
 }
 
 impl Residency {
-    /// The size of a program besides its artifact, in bytes: Wasmtime's decoded form, and the pre-instance. Measured with
-    /// the examples.
+    /// The size of a program besides its artifact, in bytes: Wasmtime's decoded form, and the
+    /// pre-instance. Measured with the examples.
     pub const OVERHEAD_BYTES: u64 = 64 << 10;
 
     /// Nothing is resident yet.
@@ -145,7 +152,8 @@ impl Residency {
         })
     }
 
-    /// Says what a component that has to be compiled again is to go through first, as at its deploy.
+    /// Says what a component that has to be compiled again is to go through first, as at its
+    /// deploy.
     pub fn prepare_with(&self, prepare: Prepare) {
         // Set once, when the host is put together.
         let _ = self.prepare.set(prepare);
@@ -161,7 +169,8 @@ impl Residency {
         &self.linkers
     }
 
-    /// Programs that are resident. Each load may be one more than the options allow, until it has evicted another.
+    /// Programs that are resident. Each load may be one more than the options allow, until it has
+    /// evicted another.
     pub fn resident(&self) -> u64 {
         self.resident.load(Ordering::Relaxed)
     }
@@ -278,9 +287,11 @@ impl Residency {
         loaded
     }
 
-    /// Evicts until the rest is within the budget. The program of the load `loaded` is its tenant's last to go.
+    /// Evicts until the rest is within the budget. The program of the load `loaded` is its tenant's
+    /// last to go.
     fn make_room(&self, loaded: u64) {
-        // Chosen and taken out of the count in one step, so that two loads never evict for the same place.
+        // Chosen and taken out of the count in one step, so that two loads never evict for the same
+        // place.
         let evict = || {
             let mut order = self.order();
             let victim = order.victim(&self.options, loaded)?.revision.upgrade();

@@ -30,14 +30,15 @@ pub struct Component {
     pub exports: Exports,
     /// The file that it was read from, and how far that may lead.
     pub file: Arc<Located>,
-    /// The file's state then; `None` if it had only just been written, so that a later change might not show.
+    /// The file's state then; `None` if it had only just been written, so that a later change
+    /// might not show.
     pub stamp: Option<Stamp>,
 }
 
 /// An artifact with limits, grants and triggers. Nothing in it changes; a deploy makes another one.
 ///
-/// A host may hold a hundred thousand idle ones: what is the same in many is shared, and what an invocation needs
-/// is made for the first one. Its program is there while it is resident.
+/// A host may hold a hundred thousand idle ones: what is the same in many is shared, and what an
+/// invocation needs is made for the first one. Its program is there while it is resident.
 pub struct Revision {
     /// The revision's tenant, app and function.
     pub tenant: Arc<Tenant>,
@@ -64,8 +65,9 @@ pub struct Revision {
     away: AtomicU32,
 }
 
-/// Invocations for which it is remembered that one of their revision was in a single step for long. Few: it may also be that the machine
-/// stood still for that long, and what begins where tasks compute is not in the line of the thread, which measures how many may begin.
+/// Invocations for which it is remembered that one of their revision was in a single step for long.
+/// Few: it may also be that the machine stood still for that long, and what begins where tasks
+/// compute is not in the line of the thread, which measures how many may begin.
 const REMEMBERED: u32 = 64;
 /// For how many at the most, where several were.
 const MOST_REMEMBERED: u32 = 1000;
@@ -114,8 +116,8 @@ impl Revision {
         }
     }
 
-    /// Goes on with the quota of the function's revision before, so that what its invocations hold stays counted. Its limits are the
-    /// earlier revision's until [`Revision::enforce`].
+    /// Goes on with the quota of the function's revision before, so that what its invocations hold
+    /// stays counted. Its limits are the earlier revision's until [`Revision::enforce`].
     pub fn continues(&self, before: &Revision) {
         // No request has asked for this revision yet.
         let _ = self.quota.set(before.quota().clone());
@@ -138,9 +140,10 @@ impl Revision {
         self.quota.get_or_init(|| Quota::new(self.quota_limits()))
     }
 
-    /// Takes note of an invocation that was in one step for long, which no tick could interrupt: in a call of the host, or in an
-    /// instruction over much memory. The next ones are not to begin on a thread that others are served on. Two at once may be counted as
-    /// one, here and where they begin: it is a rule of thumb.
+    /// Takes note of an invocation that was in one step for long, which no tick could interrupt: in
+    /// a call of the host, or in an instruction over much memory. The next ones are not to
+    /// begin on a thread that others are served on. Two at once may be counted as one, here and
+    /// where they begin: it is a rule of thumb.
     pub fn overran(&self) {
         let away = self.away.load(Relaxed).saturating_add(REMEMBERED);
         self.away.store(away.min(MOST_REMEMBERED), Relaxed);

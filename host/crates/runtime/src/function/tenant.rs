@@ -15,8 +15,8 @@ use lacewing_sandbox::engine::{Engines, Lane};
 
 use super::{Quota, QuotaLimits, ResidencyShare};
 
-/// The party that is isolated and charged. There is one object for a tenant as long as it is deployed: its invocations stay counted,
-/// whatever a deploy changes.
+/// The party that is isolated and charged. There is one object for a tenant as long as it is
+/// deployed: its invocations stay counted, whatever a deploy changes.
 #[derive(Debug)]
 pub struct Tenant {
     /// Its name, its weight, and its shares of the log and of outbound HTTP.
@@ -35,8 +35,8 @@ pub struct Tenant {
 pub struct Allotment {
     /// Over all its functions.
     pub quota: QuotaLimits,
-    /// Its part of slots, cores, memory, resident programs and series when there is not enough for all, in proportion to the others'
-    /// weights.
+    /// Its part of slots, cores, memory, resident programs and series when there is not enough for
+    /// all, in proportion to the others' weights.
     pub weight: u32,
 }
 
@@ -83,7 +83,8 @@ impl Tenant {
         &self.quota
     }
 
-    /// Its part of each resource when there is not enough for all, in proportion to the others' weights.
+    /// Its part of each resource when there is not enough for all, in proportion to the others'
+    /// weights.
     pub fn weight(&self) -> &Weight {
         self.account.weight()
     }

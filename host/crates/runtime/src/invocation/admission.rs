@@ -11,11 +11,13 @@
 //!                                    (host), with the time after which to come back
 //! ```
 //!
-//! A request waits for [`QueueOptions::wait`] at most, and at most [`QueueOptions::length`] requests of a tenant wait. Requests that wait
-//! for their function or tenant are served in the order of their arrival. Requests that wait for the host are in a fair queue over the
-//! tenants. So a tenant that asks for more than it gets delays only itself.
+//! A request waits for [`QueueOptions::wait`] at most, and at most [`QueueOptions::length`]
+//! requests of a tenant wait. Requests that wait for their function or tenant are served in the
+//! order of their arrival. Requests that wait for the host are in a fair queue over the tenants. So
+//! a tenant that asks for more than it gets delays only itself.
 //!
-//! Admission without a wait takes a few atomic operations. Only a request that waits takes a lock, and one that ends while others wait.
+//! Admission without a wait takes a few atomic operations. Only a request that waits takes a lock,
+//! and one that ends while others wait.
 
 mod slots;
 
@@ -64,7 +66,8 @@ pub struct InvocationPermit {
 }
 
 impl InvocationPermit {
-    /// The turn on a core that the invocation begins with, if it needs one. An invocation that does not begin at once drops it.
+    /// The turn on a core that the invocation begins with, if it needs one. An invocation that does
+    /// not begin at once drops it.
     pub fn take_turn(&mut self) -> Option<Turn> {
         self.turn.take()
     }
@@ -133,7 +136,8 @@ impl Admission {
         self.slots.drain().await;
     }
 
-    /// Waits until an invocation may start, if need be. `memory_mib` is the memory limit of the sandbox that is to be made.
+    /// Waits until an invocation may start, if need be. `memory_mib` is the memory limit of the
+    /// sandbox that is to be made.
     pub async fn admit(
         &self,
         tenant: &Arc<Tenant>,

@@ -1,4 +1,5 @@
-//! Direct invocation: a payload in, a payload or an error out; a batch of events in, a result for each out.
+//! Direct invocation: a payload in, a payload or an error out; a batch of events in, a result for
+//! each out.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! The parts of invocations that fuzz targets reach. No interface: other users have to reckon with their going away.
+//! The parts of invocations that fuzz targets reach. No interface: other users have to reckon with
+//! their going away.
 
 use ::http::{HeaderMap, Method, Request, Response};
 use lacewing_base::{
@@ -32,7 +33,8 @@ pub fn response(
     response::from_lean(lean, limits, body_bytes, method).map_err(|error| error.to_string())
 }
 
-/// Checks and cleans the head of a response that streams; gives the length that its body is to have.
+/// Checks and cleans the head of a response that streams; gives the length that its body is to
+/// have.
 ///
 /// # Errors
 /// A sentence that says what is wrong with it.

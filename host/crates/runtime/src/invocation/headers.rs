@@ -23,7 +23,8 @@ pub enum Excess {
 }
 
 impl Excess {
-    /// How so many fields, with so many bytes of names and values, are over a function's limits, if they are.
+    /// How so many fields, with so many bytes of names and values, are over a function's limits, if
+    /// they are.
     pub(super) fn of(count: usize, bytes: usize, limits: &Limits) -> Option<Excess> {
         Excess::over(count, bytes, limits.headers, limits.header_bytes)
     }

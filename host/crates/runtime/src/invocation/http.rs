@@ -79,7 +79,8 @@ impl HttpRequest<'_> {
     }
 }
 
-/// The header in which a portable function finds what its route captured, form-encoded, in the pattern's order.
+/// The header in which a portable function finds what its route captured, form-encoded, in the
+/// pattern's order.
 pub const PARAMS_HEADER: HeaderName = HeaderName::from_static("lacewing-params");
 /// The header in which a portable function finds its route's pattern.
 pub const ROUTE_HEADER: HeaderName = HeaderName::from_static("lacewing-route");
@@ -145,8 +146,9 @@ impl Pending {
         result.map_err(|fault| Failure::of(fault.outcome))
     }
 
-    /// The portable path: bodies that stream. Returns when the guest has sent the head of its response; the guest
-    /// runs on in a task of its own, until it is done, its deadline has passed, or nobody reads its body any more.
+    /// The portable path: bodies that stream. Returns when the guest has sent the head of its
+    /// response; the guest runs on in a task of its own, until it is done, its deadline has
+    /// passed, or nobody reads its body any more.
     pub async fn streaming(
         self,
         request: HttpRequest<'_>,
@@ -199,7 +201,8 @@ struct ResponseHead {
     /// Bytes of the body, where the guest has said so.
     declared: Option<u64>,
     outlet: Arc<Outlet>,
-    /// Whether nobody gets the body: what the guest writes of it is thrown away, and the guest does not notice.
+    /// Whether nobody gets the body: what the guest writes of it is thrown away, and the guest
+    /// does not notice.
     unread: bool,
     /// How its guest ended, where that was not well, and the answer is whole all the same.
     failed: Option<Outcome>,
@@ -320,8 +323,9 @@ async fn settled(
     progress: &Progress,
     limits: &Limits,
 ) -> Result<(), Fault> {
-    // The limit for which a guest was to be stopped explains how it ended, even where it ended before it was
-    // stopped. But settling wakes the reader, and a reader that leaves at what it reads explains nothing.
+    // The limit for which a guest was to be stopped explains how it ended, even where it ended
+    // before it was stopped. But settling wakes the reader, and a reader that leaves at what it
+    // reads explains nothing.
     let left = progress.reader_is_gone();
     let complete = outlet.settle().await;
     match progress.reason() {
@@ -333,8 +337,8 @@ async fn settled(
     }
 }
 
-/// Runs a guest that says that it failed until a body follows, or until it ends: what is wrong with the answer is best known before it
-/// is sent.
+/// Runs a guest that says that it failed until a body follows, or until it ends: what is wrong with
+/// the answer is best known before it is sent.
 async fn held(
     guest: Pin<&mut impl Future<Output = Result<(), Fault>>>,
     outlet: &Outlet,
@@ -361,8 +365,8 @@ async fn run_on(
     }
 }
 
-/// As [`run_on`], for a guest whose body nobody gets. It need not notice; but one that writes on and on is told that nobody
-/// reads, and if it fails because of that, it has still answered.
+/// As [`run_on`], for a guest whose body nobody gets. It need not notice; but one that writes on
+/// and on is told that nobody reads, and if it fails because of that, it has still answered.
 async fn run_unread(
     mut guest: Pin<&mut impl Future<Output = Result<(), Fault>>>,
     outlet: &Outlet,

@@ -17,11 +17,12 @@ use super::{
 };
 use crate::function::Revision;
 
-/// Why a guest was stopped, or never started: its request ended with the connection, which the client or the host closed, or the
-/// client took the request back.
+/// Why a guest was stopped, or never started: its request ended with the connection, which the
+/// client or the host closed, or the client took the request back.
 pub(super) const CLIENT_GONE: &str = "the client went away, or the host closed its connection";
 
-/// An invocation whose end is not recorded yet. Each is recorded exactly once: by [`Unrecorded::record`], or when it is dropped.
+/// An invocation whose end is not recorded yet. Each is recorded exactly once: by
+/// [`Unrecorded::record`], or when it is dropped.
 struct Unrecorded {
     invoker: Arc<Invoker>,
     revision: Arc<Revision>,
@@ -73,11 +74,13 @@ impl Drop for Unrecorded {
     }
 }
 
-/// An invocation that has no sandbox yet: it waits for its body, or for admission. Dropping it is its end.
+/// An invocation that has no sandbox yet: it waits for its body, or for admission. Dropping it is
+/// its end.
 pub struct Pending(Unrecorded);
 
 impl Pending {
-    /// Records that the invocation gets no sandbox. `status` is the answer, where a client waits for one.
+    /// Records that the invocation gets no sandbox. `status` is the answer, where a client waits
+    /// for one.
     pub fn refuse(mut self, detail: &str, outcome: Outcome, status: Option<u16>) {
         let status = status.filter(|_| self.0.status_of(outcome).is_some());
         self.0.record(outcome, Some(detail), status, &Usage::default());
@@ -144,7 +147,8 @@ impl Pending {
     }
 }
 
-/// An invocation that has its sandbox. Dropping it is its end: `canceled`, unless [`Running::end`] said otherwise.
+/// An invocation that has its sandbox. Dropping it is its end: `canceled`, unless [`Running::end`]
+/// said otherwise.
 pub(super) struct Running<S: Used = Sandbox> {
     pub(super) sandbox: S,
     pub(super) bytes_in: u64,
@@ -208,8 +212,8 @@ impl<S: Used> Running<S> {
     }
 }
 
-/// The detail of an invocation whose guest was refused a growth, and ended in another way: a runtime that gives an error to its handler
-/// for that does not say why.
+/// The detail of an invocation whose guest was refused a growth, and ended in another way: a
+/// runtime that gives an error to its handler for that does not say why.
 fn with_refusal<'a>(detail: Option<&'a str>, refusal: Refusal) -> Cow<'a, str> {
     let Some(detail) = detail else {
         return format!("the guest went on after a growth was refused: {refusal}").into();

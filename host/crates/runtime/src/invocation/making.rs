@@ -27,7 +27,8 @@ pub(super) trait Used: Sized {
     /// The usage of that.
     fn usage(&self) -> Usage;
 
-    /// The last growth that was refused to the guest. Unknown for an instance that serves others as well.
+    /// The last growth that was refused to the guest. Unknown for an instance that serves others as
+    /// well.
     fn refused(&self) -> Option<Refusal>;
 
     /// Whether it kept a thread for itself for long.

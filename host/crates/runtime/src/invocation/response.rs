@@ -1,10 +1,11 @@
 //! A guest's answer, made into an HTTP response, or refused with a reason.
 //!
-//! Fields that belong to the connection (RFC 9110, section 7.6.1) and the host's own `lacewing-*` are taken out: a function
-//! that forwards another server's response cannot be blamed for them. `trailer` stays where a body streams: HTTP/1.1 sends
-//! no trailers that the head has not named. A body that its status forbids is dropped. An answer that is no HTTP at all is refused; so
-//! is a `content-length` that is wrong, which is not put right: the guest's idea of what it sends is wrong, and elsewhere its
-//! clients would get half of it.
+//! Fields that belong to the connection (RFC 9110, section 7.6.1) and the host's own `lacewing-*`
+//! are taken out: a function that forwards another server's response cannot be blamed for them.
+//! `trailer` stays where a body streams: HTTP/1.1 sends no trailers that the head has not named. A
+//! body that its status forbids is dropped. An answer that is no HTTP at all is refused; so
+//! is a `content-length` that is wrong, which is not put right: the guest's idea of what it sends
+//! is wrong, and elsewhere its clients would get half of it.
 
 use bytes::Bytes;
 use http::{
@@ -103,7 +104,8 @@ pub(crate) fn from_lean(
     Ok(response)
 }
 
-/// Checks and cleans the head of a response that streams. Gives the length that its body is to have, if it says so.
+/// Checks and cleans the head of a response that streams. Gives the length that its body is to
+/// have, if it says so.
 pub(crate) fn check_head<B>(
     response: &mut Response<B>,
     limits: &Limits,
@@ -136,8 +138,9 @@ fn check_status(status: u16) -> Result<StatusCode, BadResponse> {
     code.filter(|_| (200..600).contains(&status)).ok_or(BadResponse::Status(status))
 }
 
-/// A small body is copied, so that its connection has it on the connection's heap and the sandbox leaves nothing behind. A large
-/// one stays where it is: its tenant is charged for it until the client has it.
+/// A small body is copied, so that its connection has it on the connection's heap and the sandbox
+/// leaves nothing behind. A large one stays where it is: its tenant is charged for it until the
+/// client has it.
 fn charged_anew(body: Vec<u8>) -> Bytes {
     match body.len() as u64 > FREE_BYTES {
         true => Bytes::from(body),
@@ -153,8 +156,8 @@ fn header_value(name: &HeaderName, value: &[u8]) -> Result<HeaderValue, BadRespo
         .map_err(|_| BadResponse::Value { name: name.clone(), byte: illegal.unwrap_or_default() })
 }
 
-/// Takes the `content-length` out, if there is one: several that agree are one. Where it is not one number, gives what it
-/// is.
+/// Takes the `content-length` out, if there is one: several that agree are one. Where it is not one
+/// number, gives what it is.
 fn content_length(headers: &mut HeaderMap) -> Result<Option<u64>, String> {
     let Entry::Occupied(entry) = headers.entry(CONTENT_LENGTH) else { return Ok(None) };
     let (_, values) = entry.remove_entry_mult();

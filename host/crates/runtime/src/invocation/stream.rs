@@ -1,4 +1,5 @@
-//! The bodies of an invocation that streams: what the client sends, what the guest answers, and what is seen of both.
+//! The bodies of an invocation that streams: what the client sends, what the guest answers, and
+//! what is seen of both.
 //!
 //! ```text
 //!   client --RequestBody--> guest --Outlet--> GuestBody --> client
@@ -6,8 +7,9 @@
 //!              +--> Progress <--------+-----------+     bytes, and why the guest is to be stopped
 //! ```
 //!
-//! Wasmtime cannot tell a body that its guest has finished from one whose store went away: both just end. So before a
-//! store goes, its body is settled: what the guest had written is taken out, and it is noted whether that was all.
+//! Wasmtime cannot tell a body that its guest has finished from one whose store went away: both
+//! just end. So before a store goes, its body is settled: what the guest had written is taken out,
+//! and it is noted whether that was all.
 
 use std::{
     collections::VecDeque,
@@ -35,8 +37,8 @@ use tokio::{sync::Notify, task::unconstrained};
 
 use super::headers::Excess;
 
-/// How much of a body that nobody gets is taken all the same, in bytes: most pages, which then need not be written for the
-/// case, and no more than a moment's CPU time.
+/// How much of a body that nobody gets is taken all the same, in bytes: most pages, which then need
+/// not be written for the case, and no more than a moment's CPU time.
 const DISCARDED_BYTES: usize = 1 << 20;
 
 /// The pieces of a body for which a head is held back: one, and whether another one follows.
@@ -58,7 +60,8 @@ pub(super) enum Stop {
     ResponseTooLarge,
     /// Its trailers are more than a header of its function's may be.
     TrailersTooLarge(Excess),
-    /// The body of its response ended before its end, and nothing but the guest is to blame for that.
+    /// The body of its response ended before its end, and nothing but the guest is to blame for
+    /// that.
     Broken(CutShort),
     /// The request's body did not come to its end.
     Request(BodyError),
@@ -105,8 +108,8 @@ impl Progress {
     }
 }
 
-/// The body of a request on its way to the guest. One that fails ends the invocation, and the guest does not hear of
-/// it: what it made of half a body would be nobody's answer.
+/// The body of a request on its way to the guest. One that fails ends the invocation, and the guest
+/// does not hear of it: what it made of half a body would be nobody's answer.
 pub(super) struct RequestBody {
     body: RequestStream,
     progress: Arc<Progress>,
@@ -172,7 +175,8 @@ pub(super) struct Outlet {
 
 #[derive(Debug)]
 enum OutletState {
-    /// The guest may still write. The first pieces were taken out if the head was held back for that.
+    /// The guest may still write. The first pieces were taken out if the head was held back for
+    /// that.
     Open { body: ResponseStream, ahead: VecDeque<Frame<Bytes>>, reader: Option<Waker> },
     /// The guest is gone; this is what it left.
     Settled { rest: VecDeque<Frame<Bytes>>, failed: Option<CutShort>, _charged: Option<Lease> },
@@ -181,7 +185,8 @@ enum OutletState {
 }
 
 impl OutletState {
-    /// The body has ended, or broke off. The reader is still to get `rest`, and to be told of `failed`.
+    /// The body has ended, or broke off. The reader is still to get `rest`, and to be told of
+    /// `failed`.
     fn ended(rest: VecDeque<Frame<Bytes>>, failed: Option<CutShort>) -> OutletState {
         OutletState::Settled { rest, failed, _charged: None }
     }
@@ -207,16 +212,17 @@ impl Outlet {
         }
     }
 
-    /// Takes out what the guest has written, while its store is still there, and says whether that is all of it. At
-    /// most a few pieces: a guest waits for its reader.
+    /// Takes out what the guest has written, while its store is still there, and says whether that
+    /// is all of it. At most a few pieces: a guest waits for its reader.
     pub(super) async fn settle(&self) -> bool {
         // The pieces are there or not; the runtime's budget for this task must not hide them.
         let complete = unconstrained(poll_fn(|cx| Poll::Ready(self.settle_now(cx)))).await;
         complete && !matches!(self.progress.reason(), Some(Stop::Broken(_)))
     }
 
-    /// Comes when the body goes on after its first piece, or has ended. Never, if the body breaks off before that: the task that runs the
-    /// guest is told. To be asked before there is a reader.
+    /// Comes when the body goes on after its first piece, or has ended. Never, if the body breaks
+    /// off before that: the task that runs the guest is told. To be asked before there is a
+    /// reader.
     pub(super) async fn begun(&self) {
         poll_fn(|cx| {
             let mut state = self.lock();
@@ -243,7 +249,8 @@ impl Outlet {
         .await;
     }
 
-    /// Makes the pieces that are left all of the body, although its guest has not finished it. To be asked once it is settled.
+    /// Makes the pieces that are left all of the body, although its guest has not finished it. To
+    /// be asked once it is settled.
     pub(super) fn end_here(&self) {
         if let OutletState::Settled { failed, .. } = &mut *self.lock() {
             *failed = None;
@@ -268,7 +275,8 @@ impl Outlet {
         }))
     }
 
-    /// Whether the body, which ends here, is as long as its head says. wasi:http may lose the error of a body that is too short.
+    /// Whether the body, which ends here, is as long as its head says. wasi:http may lose the error
+    /// of a body that is too short.
     fn check_length(&self) -> Result<(), CutShort> {
         let bytes = self.progress.bytes_out();
         match self.declared.filter(|declared| *declared != bytes) {
@@ -321,8 +329,9 @@ impl Outlet {
         }
     }
 
-    /// Takes what the guest writes and throws it away: a body that nobody is to get, and that its guest need not know of. Comes
-    /// when that was [`DISCARDED_BYTES`], and then nothing more is taken. It is not counted, because it is not sent.
+    /// Takes what the guest writes and throws it away: a body that nobody is to get, and that its
+    /// guest need not know of. Comes when that was [`DISCARDED_BYTES`], and then nothing more
+    /// is taken. It is not counted, because it is not sent.
     pub(super) async fn discard(&self) {
         let mut left = DISCARDED_BYTES;
         poll_fn(|cx| {
@@ -372,7 +381,8 @@ impl Outlet {
         }
     }
 
-    /// Counts data, and looks at trailers as at a header: they have its limits, and say nothing in the host's name.
+    /// Counts data, and looks at trailers as at a header: they have its limits, and say nothing in
+    /// the host's name.
     fn checked(&self, mut frame: Frame<Bytes>) -> Result<Frame<Bytes>, CutShort> {
         if let Some(trailers) = frame.trailers_mut() {
             self.check_length()?;
@@ -481,7 +491,8 @@ impl http_body::Body for GuestBody {
 impl Drop for GuestBody {
     fn drop(&mut self) {
         if let Some(guest) = &self.guest {
-            // Noted first: a guest that finds its stream closed may end, well or not, before it is stopped.
+            // Noted first: a guest that finds its stream closed may end, well or not, before it is
+            // stopped.
             self.outlet.progress.stop(Stop::ReaderGone);
             guest.abort();
         }

@@ -1,4 +1,5 @@
-//! Outbound HTTP: the gate that every request of a guest passes, whichever version of wasi:http it speaks.
+//! Outbound HTTP: the gate that every request of a guest passes, whichever version of wasi:http it
+//! speaks.
 //!
 //! ```text
 //!  guest ─> Gate ─> count ─> grant for scheme, host, port ─> a place among the invocation's open requests
@@ -7,14 +8,14 @@
 //!            └─ bodies: bytes counted both ways, silence timed
 //! ```
 //!
-//! Three judge each address: the manifest's grants ([`Policy`]), the operator's bounds on the tenant
-//! ([`OutboundShare::set_bounds`]), and the host, whose admin listener is out of reach whatever is granted
-//! ([`Egress::keep_from`]). Bounds are looked up for each connection, so that a reload which narrows them holds for
-//! revisions and invocations that were there before.
+//! Three judge each address: the manifest's grants ([`Policy`]), the operator's bounds on the
+//! tenant ([`OutboundShare::set_bounds`]), and the host, whose admin listener is out of reach
+//! whatever is granted ([`Egress::keep_from`]). Bounds are looked up for each connection, so that a
+//! reload which narrows them holds for revisions and invocations that were there before.
 //!
-//! Not here: nothing follows a redirect (the guest does, and passes the gate again), reads a proxy from
-//! the environment, or keeps a connection for later. A failure is told to the guest as a code and to the
-//! function's author as a sentence in its log, each sentence once per invocation.
+//! Not here: nothing follows a redirect (the guest does, and passes the gate again), reads a proxy
+//! from the environment, or keeps a connection for later. A failure is told to the guest as a code
+//! and to the function's author as a sentence in its log, each sentence once per invocation.
 
 mod body;
 mod connect;
@@ -61,15 +62,16 @@ pub use self::{
     resolve::{Lookup, Resolve, SystemResolver},
 };
 
-/// How long the host waits for others. A guest may ask for less, and what it does not ask for is this.
+/// How long the host waits for others. A guest may ask for less, and what it does not ask for is
+/// this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// For a name's addresses. Default 10 s.
     pub dns: Duration,
     /// For a connection, TLS included, over all of a name's addresses. Default 10 s.
     pub connect: Duration,
-    /// For a response's head, once the connection is there; sending the request's body counts. Default 10 min,
-    /// because the invocation's deadline is over it.
+    /// For a response's head, once the connection is there; sending the request's body counts.
+    /// Default 10 min, because the invocation's deadline is over it.
     pub first_byte: Duration,
     /// Between two pieces of a response's body. Default 10 min.
     pub between_bytes: Duration,
@@ -90,8 +92,9 @@ impl Default for Timeouts {
 pub struct EgressOptions {
     /// How long the host waits for others.
     pub timeouts: Timeouts,
-    /// Outbound connections of the whole host at once. Default 1,024, because each takes a file descriptor. A
-    /// request waits for one as long as for a connection. A tenant may hold half of them.
+    /// Outbound connections of the whole host at once. Default 1,024, because each takes a file
+    /// descriptor. A request waits for one as long as for a connection. A tenant may hold half
+    /// of them.
     pub connections: usize,
     /// Certificates that are trusted besides those of Mozilla's programme.
     pub extra_roots: Vec<CertificateDer<'static>>,
@@ -125,7 +128,8 @@ impl fmt::Debug for EgressOptions {
 #[error("outbound TLS could not be set up")]
 pub struct EgressSetupError(#[from] rustls::Error);
 
-/// A tenant's look-ups of names at once. A quarter of the look-ups that the system's resolver does at once.
+/// A tenant's look-ups of names at once. A quarter of the look-ups that the system's resolver does
+/// at once.
 const TENANT_LOOKUPS: usize = 16;
 
 /// Outbound HTTP of this host: what all its invocations share.
@@ -173,16 +177,16 @@ impl Egress {
         })
     }
 
-    /// The share of one more tenant: half of the host's connections, and [`TENANT_LOOKUPS`].
+    /// The share of one more tenant: half of the connections of the host, and 16 look-ups.
     pub fn share(&self) -> OutboundShare {
         OutboundShare::new(self.capacity.div_ceil(2), TENANT_LOOKUPS)
     }
 
-    /// Keeps guests from the admin listener, which is at this address, in any way that leads to it: its port is out of
-    /// reach on every address of this machine. Only the first call counts.
+    /// Keeps guests from the admin listener, which is at this address, in any way that leads to it:
+    /// its port is out of reach on every address of this machine. Only the first call counts.
     ///
-    /// The limit of it: where something else takes a connection on, such as a proxy or a translation of addresses, the host
-    /// does not see where that goes.
+    /// The limit of it: where something else takes a connection on, such as a proxy or a
+    /// translation of addresses, the host does not see where that goes.
     pub fn keep_from(&self, admin: SocketAddr) {
         // The one listener of a process is bound once.
         let _ = self.admin.set(admin);
@@ -225,7 +229,8 @@ impl From<&lacewing_base::Limits> for EgressLimits {
     }
 }
 
-/// Where an outbound request came from: header fields that are added where the guest has not set its own.
+/// Where an outbound request came from: header fields that are added where the guest has not set
+/// its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Propagation {
     /// The W3C trace context, with the invocation's span as parent.
@@ -296,8 +301,8 @@ impl Gate {
         Gate { egress, policy, limits, propagation, log, requests: 0, shared: None }
     }
 
-    /// Sends a request, if it may be sent. The future holds no borrow, and dropping it, the response's body and the
-    /// driver closes the connection.
+    /// Sends a request, if it may be sent. The future holds no borrow, and dropping it, the
+    /// response's body and the driver closes the connection.
     fn send(
         &mut self,
         request: Request<WasiBody>,
@@ -374,8 +379,8 @@ fn report_to(log: Arc<GuestLog>) -> Report {
     })
 }
 
-/// Bytes that a guest may have in one piece of a body on its way out: the host holds up to two pieces for each body, and they
-/// are counted with what is held behind handles.
+/// Bytes that a guest may have in one piece of a body on its way out: the host holds up to two
+/// pieces for each body, and they are counted with what is held behind handles.
 pub const BODY_PIECE_BYTES: usize = 64 << 10;
 
 impl WasiHttpHooks for Gate {

@@ -31,9 +31,9 @@ pub struct CapabilitySettings {
 
 /// A group of imports, with the state that one store has for them.
 ///
-/// What a guest has the host keep is a resource in the store's table. The limit `handles` bounds their number, and the sandbox's
-/// account pays for their heap: it is open during every call of the guest. Work outside of those calls goes through
-/// [`Charged`](super::payer::Charged).
+/// What a guest has the host keep is a resource in the store's table. The limit `handles` bounds
+/// their number, and the sandbox's account pays for their heap: it is open during every call of the
+/// guest. Work outside of those calls goes through [`Charged`](super::payer::Charged).
 pub(crate) trait Capability: Send + Sized + 'static {
     /// The packages, each with the versions that this host has.
     const PACKAGES: &'static [Versions];
@@ -41,11 +41,12 @@ pub(crate) trait Capability: Send + Sized + 'static {
     /// The interfaces that an init may call. All others refuse during an init.
     const DURING_INIT: &'static [Versions] = &[];
 
-    /// Whether the state belongs to one invocation. An instance that serves several opens it anew for each.
+    /// Whether the state belongs to one invocation. An instance that serves several opens it anew
+    /// for each.
     const PER_INVOCATION: bool;
 
-    /// Whether a call shows that the guest lives with a growth of its memory that it was refused. Output does not: a guest prints
-    /// before it gives up.
+    /// Whether a call shows that the guest lives with a growth of its memory that it was refused.
+    /// Output does not: a guest prints before it gives up.
     const SHOWS_PROGRESS: bool;
 
     /// The reason for which an init may not call the other interfaces of `package`.
@@ -75,8 +76,9 @@ pub(crate) struct Opening<'a> {
     pub(crate) log: Log,
     /// Whether the store serves several invocations.
     pub(crate) is_shared: bool,
-    /// Whether the guest is over a limit, and will be stopped at its next tick. The handles of the guest are gone, and calls may come
-    /// all the same: the state has to refuse each at next to no cost.
+    /// Whether the guest is over a limit, and will be stopped at its next tick. The handles of the
+    /// guest are gone, and calls may come all the same: the state has to refuse each at next
+    /// to no cost.
     pub(crate) is_over: bool,
     /// The trace that outbound requests carry on, for the capability that sends them to take.
     pub(crate) propagation: &'a mut Propagation,

@@ -3,7 +3,8 @@
 use super::extension::Capability;
 use crate::engine::Import;
 
-/// A package or an interface, with the minor versions of it that this host has: WASI keeps `0.2.x` compatible.
+/// A package or an interface, with the minor versions of it that this host has: WASI keeps `0.2.x`
+/// compatible.
 pub(crate) type Versions = (&'static str, &'static [&'static str]);
 
 /// The interfaces of one capability.
@@ -29,7 +30,8 @@ impl Interfaces {
         Interfaces(capabilities)
     }
 
-    /// Why this host does not have an import, as the rest of a sentence; `None` if it has the import's package.
+    /// Why this host does not have an import, as the rest of a sentence; `None` if it has the
+    /// import's package.
     pub(crate) fn missing(&self, import: &Import) -> Option<String> {
         let package = package_of(&import.interface);
         let mut packages = self.0.iter().flat_map(|capability| capability.packages);
@@ -78,8 +80,8 @@ fn is_minor(minor: &str, version: &str) -> bool {
     version.strip_prefix(minor).is_some_and(|rest| rest.starts_with('.'))
 }
 
-/// Why this host does not have a release candidate of a version of WASI, as the rest of a sentence. Candidates differ from each
-/// other and from the release.
+/// Why this host does not have a release candidate of a version of WASI, as the rest of a sentence.
+/// Candidates differ from each other and from the release.
 pub(crate) fn candidate(minor: &str) -> String {
     format!(
         "a release candidate, and this host has WASI {minor} as it was released: build the component with tools of the release (for Spin, spin-sdk 7)"

@@ -4,7 +4,8 @@ use std::any::Any;
 
 use super::extension::Capability;
 
-/// The states, in the order of their first calls. A guest uses few capabilities, so a list is fast enough.
+/// The states, in the order of their first calls. A guest uses few capabilities, so a list is fast
+/// enough.
 #[derive(Default)]
 pub(crate) struct Opened(Vec<One>);
 

@@ -1,8 +1,9 @@
 //! wasi:http, through the gate of outbound requests, charged to the sandbox.
 //!
-//! A request that a guest sends goes on in tasks of the host's: one waits for the head of the response, another one moves the
-//! bodies. A server that makes them work, by interim responses without end for example, makes them work for the guest that
-//! asked the server. So the sandbox pays for their CPU time and heap.
+//! A request that a guest sends goes on in tasks of the host's: one waits for the head of the
+//! response, another one moves the bodies. A server that makes them work, by interim responses
+//! without end for example, makes them work for the guest that asked the server. So the sandbox
+//! pays for their CPU time and heap.
 
 use std::{pin::Pin, sync::Arc};
 
@@ -19,7 +20,8 @@ use super::{
     payer::{Charged, Payer},
 };
 
-/// The state of wasi:http in one store: the settings of its types, the gate of its requests, and the account that pays for them.
+/// The state of wasi:http in one store: the settings of its types, the gate of its requests, and
+/// the account that pays for them.
 pub(crate) struct OutboundHttp {
     ctx: WasiHttpCtx,
     hooks: Hooks,
@@ -37,8 +39,9 @@ impl OutboundHttp {
 impl Capability for OutboundHttp {
     const PACKAGES: &'static [Versions] = &[("wasi:http", &["0.2", "0.3"])];
 
-    /// The bound on requests is each invocation's own. Of an instance that serves several at once, the host cannot tell to which of them a
-    /// request belongs: the one that began last has its bound counted from there.
+    /// The bound on requests is each invocation's own. Of an instance that serves several at once,
+    /// the host cannot tell to which of them a request belongs: the one that began last has its
+    /// bound counted from there.
     const PER_INVOCATION: bool = true;
 
     const SHOWS_PROGRESS: bool = true;

@@ -1,4 +1,5 @@
-//! Work of the host for one guest, outside of the guest's own calls, and the account that pays for it.
+//! Work of the host for one guest, outside of the guest's own calls, and the account that pays for
+//! it.
 
 use std::{
     future::Future,
@@ -9,14 +10,17 @@ use std::{
 
 /// The account of one sandbox.
 pub(crate) trait Payer: Send + Sync {
-    /// Runs one poll of the host's work, and charges the CPU time and the heap of the poll. `poll` returns whether the work is done.
+    /// Runs one poll of the host's work, and charges the CPU time and the heap of the poll. `poll`
+    /// returns whether the work is done.
     ///
-    /// Returns whether the work may go on. False: the sandbox is over a limit, and its guest is stopped.
+    /// Returns whether the work may go on. False: the sandbox is over a limit, and its guest is
+    /// stopped.
     fn charge(&self, poll: &mut dyn FnMut() -> bool) -> bool;
 }
 
 pin_project_lite::pin_project! {
-    /// Work that a [`Payer`] pays for, in whichever task it is polled. Its output is `None` if the payer is over a limit.
+    /// Work that a [`Payer`] pays for, in whichever task it is polled. Its output is `None` if the
+    /// payer is over a limit.
     pub(crate) struct Charged<F> {
         #[pin]
         work: F,

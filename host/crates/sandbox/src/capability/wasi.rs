@@ -1,4 +1,5 @@
-//! WASI without HTTP: environment, standard streams, clocks, random numbers; files and sockets of which there are none.
+//! WASI without HTTP: environment, standard streams, clocks, random numbers; files and sockets of
+//! which there are none.
 
 use lacewing_telemetry::Context;
 use wasmtime::{Result, component::Linker};
@@ -21,7 +22,8 @@ use super::{
 pub(crate) struct Wasi(WasiCtx);
 
 impl Wasi {
-    /// The state of a guest that is over a limit: the guest has nothing, and calls cost next to nothing.
+    /// The state of a guest that is over a limit: the guest has nothing, and calls cost next to
+    /// nothing.
     pub(crate) fn closed() -> Wasi {
         Wasi(WasiCtx::builder().max_random_size(0).build())
     }
@@ -52,8 +54,9 @@ impl Capability for Wasi {
         ("wasi:sockets", &["0.2", "0.3"]),
     ];
 
-    /// Imports that give the same result everywhere and at any time. Of random numbers only the seed for hash maps, which WASI allows to
-    /// be the same each time. Of files what says that there are none: a C library asks before its first line of output.
+    /// Imports that give the same result everywhere and at any time. Of random numbers only the
+    /// seed for hash maps, which WASI allows to be the same each time. Of files what says that
+    /// there are none: a C library asks before its first line of output.
     const DURING_INIT: &'static [Versions] = &[
         ("wasi:cli/environment", &["0.2", "0.3"]),
         ("wasi:cli/exit", &["0.2"]),
@@ -139,7 +142,8 @@ impl Capability for Wasi {
     }
 }
 
-/// The facts that a guest can know of its own invocation. First in the environment, so that the manifest's variables do not hide them.
+/// The facts that a guest can know of its own invocation. First in the environment, so that the
+/// manifest's variables do not hide them.
 fn about(opening: &Opening<'_>) -> [(&'static str, String); 6] {
     let Context { origin, invocation, .. } = opening.context;
     [

@@ -1,9 +1,9 @@
 //! Artifacts on disk.
 //!
-//! An artifact is native code, and reading one is trusting it: only files that this host wrote are ever
-//! mapped. Each file ends in a keyed hash over its name and its contents, with a key that only this host's user can
-//! read; a file that was tampered with, cut short, swapped with another, or written by another host or version
-//! does not match, is treated as absent and is written anew.
+//! An artifact is native code, and reading one is trusting it: only files that this host wrote are
+//! ever mapped. Each file ends in a keyed hash over its name and its contents, with a key that only
+//! this host's user can read; a file that was tampered with, cut short, swapped with another, or
+//! written by another host or version does not match, is treated as absent and is written anew.
 //!
 //! ```text
 //!   <dir>/host.key                      32 random bytes, mode 0600
@@ -14,11 +14,13 @@
 //!     or   blake3(component bytes, what its init could see), of a snapshot, which is a component
 //! ```
 //!
-//! The folder, and every folder on the way to it, has to be the host's alone, and so have the files: where another user could change
-//! them, or read the key, the cache is [refused](CacheError::Untrusted), and no host starts with it.
+//! The folder, and every folder on the way to it, has to be the host's alone, and so have the
+//! files: where another user could change them, or read the key, the cache is
+//! [refused](CacheError::Untrusted), and no host starts with it.
 //!
-//! The hash stands behind the artifact because an ELF image is found from its first bytes: the file is mapped
-//! as it is. It is opened once: what is hashed and what is mapped are the same file, whatever its name leads to by then.
+//! The hash stands behind the artifact because an ELF image is found from its first bytes: the file
+//! is mapped as it is. It is opened once: what is hashed and what is mapped are the same file,
+//! whatever its name leads to by then.
 
 mod trim;
 mod trust;
@@ -45,14 +47,15 @@ use super::{Profile, fold};
 const KEY_BYTES: usize = 32;
 const HASH_BYTES: usize = 32;
 
-/// How much is hashed at a time: it stays in the processor's cache, and is enough to hash sixteen KiB side by side.
+/// How much is hashed at a time: it stays in the processor's cache, and is enough to hash sixteen
+/// KiB side by side.
 const CHUNK_BYTES: usize = 64 << 10;
 
 /// Why the cache cannot be used at all.
 #[derive(Debug, thiserror::Error)]
 pub enum CacheError {
-    /// Another user could change what the host runs, or read the key. A host does not start: what is wrong is to be repaired, or
-    /// somebody is at work there.
+    /// Another user could change what the host runs, or read the key. A host does not start: what
+    /// is wrong is to be repaired, or somebody is at work there.
     #[error(transparent)]
     Untrusted(#[from] Untrusted),
     /// The folder or its key cannot be made or read. A host goes on without a cache.
@@ -65,7 +68,8 @@ pub enum CacheError {
     },
 }
 
-/// The identity of an engine: artifacts of another version, another profile or other flags are not for it.
+/// The identity of an engine: artifacts of another version, another profile or other flags are not
+/// for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Compatibility(blake3::Hash);
 
@@ -138,8 +142,9 @@ impl Verified {
         self.stamp.bytes()
     }
 
-    /// Whether the file is still the one that was hashed: no process wrote into it since. Another load may have
-    /// [touched](ArtifactCache::touch) it, and another file may have taken its name.
+    /// Whether the file is still the one that was hashed: no process wrote into it since. Another
+    /// load may have [touched](ArtifactCache::touch) it, and another file may have taken its
+    /// name.
     pub(super) fn is_unchanged(&self) -> bool {
         Stamp::of_file(&self.file).is_ok_and(|now| now.has_contents_of(&self.stamp))
     }
@@ -167,7 +172,8 @@ pub struct ArtifactCache {
 }
 
 impl ArtifactCache {
-    /// Opens the cache in `dir`; makes the folder (mode 0700) and the key (mode 0600) if they are missing.
+    /// Opens the cache in `dir`; makes the folder (mode 0700) and the key (mode 0600) if they are
+    /// missing.
     pub fn open(dir: &Path) -> Result<ArtifactCache, CacheError> {
         let refused = |path: &Path| {
             let path = path.to_owned();
@@ -227,14 +233,14 @@ impl ArtifactCache {
         Ok(path)
     }
 
-    /// Puts something of the host's own under the keyed hash, in the file `name`. Like an artifact, it is there whole or
-    /// not at all.
+    /// Puts something of the host's own under the keyed hash, in the file `name`. Like an artifact,
+    /// it is there whole or not at all.
     pub fn seal(&self, name: &str, contents: &[u8]) -> io::Result<()> {
         self.write(&self.dir.join(name), name.as_bytes(), contents)
     }
 
-    /// The artifact that was sealed as `name`. `None`: there is none, or this host did not seal it. At most
-    /// `limit_bytes` are read.
+    /// The artifact that was sealed as `name`. `None`: there is none, or this host did not seal it.
+    /// At most `limit_bytes` are read.
     pub fn unseal(&self, name: &str, limit_bytes: u64) -> Option<Vec<u8>> {
         let mut contents = Vec::new();
         let file = match trust::open(&self.dir.join(name), &mut reading(), Kind::Own) {
@@ -311,7 +317,8 @@ fn reading() -> OpenOptions {
     options
 }
 
-/// Makes the folder, and those on the way to it that are missing, unless another user could put something else in its place.
+/// Makes the folder, and those on the way to it that are missing, unless another user could put
+/// something else in its place.
 fn make_folder(dir: &Path) -> Result<(), Refused> {
     if trust::folder(dir)? {
         return Ok(());
@@ -340,8 +347,8 @@ fn read_key(path: &Path) -> Result<[u8; KEY_BYTES], Refused> {
     Ok(key)
 }
 
-/// Makes the key under another name, with mode 0600 whatever the umask is, and gives it its own only when it is whole and on the
-/// disk. A key that is already there stays.
+/// Makes the key under another name, with mode 0600 whatever the umask is, and gives it its own
+/// only when it is whole and on the disk. A key that is already there stays.
 fn write_key(path: &Path) -> io::Result<()> {
     let mut key = [0; KEY_BYTES];
     File::open("/dev/urandom")?.read_exact(&mut key)?;

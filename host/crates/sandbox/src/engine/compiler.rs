@@ -1,4 +1,5 @@
-//! Compilation in a process of its own: the effects of a stranger's component end with that process.
+//! Compilation in a process of its own: the effects of a stranger's component end with that
+//! process.
 //!
 //! ```text
 //!   Loader --enter--> Place (bounded in number, as is the wait; a long one stops while others have a turn)
@@ -9,11 +10,12 @@
 //!                          +<── nothing: it crashed, was killed, took too much: a `CompileError`
 //! ```
 //!
-//! The child has nothing but its three pipes. It is niced, in a process group of its own, and dies with the host. Its
-//! limits are on address space, CPU time and files, and set by itself before it reads a byte of the component; wall time and the
-//! artifact's size are the parent's to watch. It knows neither the cache nor its key: what it made is hashed and written by
-//! the parent. The artifact holds native code, and the host runs it: these checks do not stop an attacker that makes the compiler emit
-//! wrong code. Only the compiler does.
+//! The child has nothing but its three pipes. It is niced, in a process group of its own, and dies
+//! with the host. Its limits are on address space, CPU time and files, and set by itself before it
+//! reads a byte of the component; wall time and the artifact's size are the parent's to watch. It
+//! knows neither the cache nor its key: what it made is hashed and written by the parent. The
+//! artifact holds native code, and the host runs it: these checks do not stop an attacker that
+//! makes the compiler emit wrong code. Only the compiler does.
 
 mod child;
 mod features;
@@ -32,14 +34,16 @@ pub use child::{ARGUMENT, child};
 
 use super::{Profile, fold};
 
-/// The most that is shown of what Wasmtime, or a compiler that crashed, says: names are as long as their authors make them.
+/// The most that is shown of what Wasmtime, or a compiler that crashed, says: names are as long as
+/// their authors make them.
 const SHOWN_BYTES: usize = 1024;
 
-/// How long a compilation runs before others that wait have a turn: longer than most components take. The clock of its limits
-/// stands still meanwhile.
+/// How long a compilation runs before others that wait have a turn: longer than most components
+/// take. The clock of its limits stands still meanwhile.
 const TURN: Duration = Duration::from_secs(1);
 
-/// For each place, compilations that were begun and are stopped. They hold their memory: with as many, one goes on to its end.
+/// For each place, compilations that were begun and are stopped. They hold their memory: with as
+/// many, one goes on to its end.
 const RESTING: u32 = 2;
 
 /// Compiles components, so many at once.
@@ -166,8 +170,8 @@ impl Drop for Place<'_> {
 }
 
 impl Place<'_> {
-    /// Lets those that wait have a turn, if there are any. `stop` is called first, and `resume` when it is this one's turn again.
-    /// Blocks in between.
+    /// Lets those that wait have a turn, if there are any. `stop` is called first, and `resume`
+    /// when it is this one's turn again. Blocks in between.
     fn rest(&self, stop: impl FnOnce(), resume: impl FnOnce()) {
         let (Place(compiler), mut in_use) = (self, self.0.in_use.lock());
         let places = compiler.settings.places();
@@ -229,8 +233,8 @@ impl Compiler {
         in_use
     }
 
-    /// Compiles a component for `engine`, which is of `profile`. Blocks, no longer than the wall time, the others' turns and a
-    /// moment.
+    /// Compiles a component for `engine`, which is of `profile`. Blocks, no longer than the wall
+    /// time, the others' turns and a moment.
     pub(super) fn compile(
         &self,
         place: &Place<'_>,

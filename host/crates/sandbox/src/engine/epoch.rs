@@ -1,7 +1,8 @@
 //! The one thread that advances the epoch of every engine.
 //!
-//! An OS thread and never a timer of the async runtime: a spinning guest can pin the thread that drives the
-//! runtime's timers, and it is exactly the spinning guest that the epoch is to interrupt.
+//! An OS thread and never a timer of the async runtime: a spinning guest can pin the thread that
+//! drives the runtime's timers, and it is exactly the spinning guest that the epoch is to
+//! interrupt.
 //!
 //! ```text
 //!            first Running                 last Running dropped, LINGER passed
@@ -21,10 +22,12 @@ use parking_lot::Mutex;
 
 use super::turns::Turns;
 
-/// Time between two ticks: how late an interruption may be, and how long a guest runs before others get a turn.
+/// Time between two ticks: how late an interruption may be, and how long a guest runs before others
+/// get a turn.
 pub(crate) const TICK: Duration = Duration::from_millis(1);
 
-/// Ticks of all engines of this process so far, while guests ran. A guest's step is measured by it at no cost.
+/// Ticks of all engines of this process so far, while guests ran. A guest's step is measured by it
+/// at no cost.
 static TICKS: AtomicU64 = AtomicU64::new(0);
 
 /// The ticks of this process so far.
@@ -63,7 +66,8 @@ impl Ticker {
         let weak = Arc::downgrade(&ticker);
         let spawned = thread::Builder::new().name("lacewing-epoch".into()).spawn(move || {
             let mut idle = 0;
-            // The thread must not keep the host alive: it looks at the ticker only for the length of a tick.
+            // The thread must not keep the host alive: it looks at the ticker only for the length
+            // of a tick.
             while let Some(ticker) = weak.upgrade() {
                 if ticker.stopped.load(Ordering::Relaxed) {
                     return;
@@ -110,7 +114,8 @@ impl Ticker {
         }
         if idle >= LINGER_TICKS {
             self.parked.store(true, Ordering::SeqCst);
-            // Somebody may have come between the look and the store, seen `parked` false and not woken us.
+            // Somebody may have come between the look and the store, seen `parked` false and not
+            // woken us.
             if self.running.load(Ordering::SeqCst) > 0 {
                 self.parked.store(false, Ordering::SeqCst);
             }

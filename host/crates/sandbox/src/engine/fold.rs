@@ -1,7 +1,8 @@
 //! Fewer core instances per component, without changing what it does.
 //!
-//! A function whose import needs its importer's memory cannot be made before that memory exists, and the importer cannot be
-//! made before its imports exist. Tools that make components break the circle with two modules of their own:
+//! A function whose import needs its importer's memory cannot be made before that memory exists,
+//! and the importer cannot be made before its imports exist. Tools that make components break the
+//! circle with two modules of their own:
 //!
 //! ```text
 //!   as built                                            folded
@@ -10,8 +11,9 @@
 //!   fixup  writes the real functions into the table     fixup  writes them into main's table, from slot T on
 //! ```
 //!
-//! Each core instance costs a fresh sandbox about a microsecond, so the shim is folded into the module that uses it. Only what
-//! is exactly of this shape is folded; everything else, and whatever does not validate afterwards, is compiled as it is.
+//! Each core instance costs a fresh sandbox about a microsecond, so the shim is folded into the
+//! module that uses it. Only what is exactly of this shape is folded; everything else, and whatever
+//! does not validate afterwards, is compiled as it is.
 
 mod module;
 mod shape;
@@ -102,7 +104,8 @@ impl ReencodeComponent for Folder<'_> {
         Ok(())
     }
 
-    /// Components inside have index spaces of their own, which `Shape` has seen to be without ties to ours.
+    /// Components inside have index spaces of their own, which `Shape` has seen to be without ties
+    /// to ours.
     fn parse_component_subcomponent(
         &mut self,
         component: &mut Component,

@@ -1,5 +1,5 @@
-//! The inspection of a component by its bytes and its type: it is refused with a sentence before it is compiled, or
-//! described by its exports and imports.
+//! The inspection of a component by its bytes and its type: it is refused with a sentence before it
+//! is compiled, or described by its exports and imports.
 
 use wasmtime::component::{Component, types::ComponentItem};
 

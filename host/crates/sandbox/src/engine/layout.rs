@@ -6,9 +6,10 @@
 //!   |  static data  |  stack  |  initial heap       |   more heap   |     data first, as older linkers have it
 //! ```
 //!
-//! A first allocation without an initial heap calls `memory.grow`: a system call as it happens, and another when the slot is reset. The
-//! reset covers the whole of the memory: up to a bound by writing it again, beyond it by giving it back to the system, after which
-//! the next sandbox pays a page fault for each page that it touches.
+//! A first allocation without an initial heap calls `memory.grow`: a system call as it happens, and
+//! another when the slot is reset. The reset covers the whole of the memory: up to a bound by
+//! writing it again, beyond it by giving it back to the system, after which the next sandbox pays a
+//! page fault for each page that it touches.
 
 use wasmparser::{
     ConstExpr, DataKind, KnownCustom, MemoryType, Name, Operator, Parser, Payload, ValType,
@@ -19,9 +20,11 @@ use wasmparser::{
 pub struct MemoryLayout {
     /// The part of the memory that a sandbox has from the start, in bytes.
     pub initial_bytes: u64,
-    /// How much of that is the stack, if it can be told: what a pointer named `__stack_pointer` begins with.
+    /// How much of that is the stack, if it can be told: what a pointer named `__stack_pointer`
+    /// begins with.
     pub stack_bytes: Option<u64>,
-    /// How much of it is heap at the most: what is behind the stack and the static data that the component brings.
+    /// How much of it is heap at the most: what is behind the stack and the static data that the
+    /// component brings.
     pub initial_heap_bytes: u64,
     /// Whether anything in the component makes it larger.
     pub grows: bool,
@@ -44,8 +47,8 @@ const HEAP_BYTES: u64 = PAGE_BYTES;
 /// A stack of up to this size is no concern: the linker's default is a mebibyte.
 const STACK_BYTES: u64 = 512 << 10;
 
-/// The memories that the core modules of a component define, in their order. Of bytes that cannot be parsed, those before the
-/// error.
+/// The memories that the core modules of a component define, in their order. Of bytes that cannot
+/// be parsed, those before the error.
 pub fn memory_layouts(component: &[u8]) -> Vec<MemoryLayout> {
     let mut modules = vec![LayoutModule::default()];
     let mut found = Vec::new();
@@ -66,7 +69,8 @@ pub fn memory_layouts(component: &[u8]) -> Vec<MemoryLayout> {
     found
 }
 
-/// Bytes of memory that a sandbox of a component has from the start, over the memories of all its core modules.
+/// Bytes of memory that a sandbox of a component has from the start, over the memories of all its
+/// core modules.
 pub(super) fn initial_bytes(component: &[u8]) -> u64 {
     let memories = Parser::new(0).parse_all(component).map_while(Result::ok);
     let memories = memories.filter_map(|payload| match payload {
@@ -166,7 +170,8 @@ impl LayoutModule {
         })
     }
 
-    /// Where the stack begins, which grows downwards: what the pointer of that name begins with. Without names, linkers put it first.
+    /// Where the stack begins, which grows downwards: what the pointer of that name begins with.
+    /// Without names, linkers put it first.
     fn stack_top(&self, initial_bytes: u64) -> Option<u64> {
         let pointer = match self.stack_pointer {
             Some(index) => self.pointers.iter().find(|(other, _)| *other == index),
@@ -185,7 +190,8 @@ fn constant(expression: &ConstExpr<'_>) -> Option<u64> {
 }
 
 impl MemoryLayout {
-    /// The memory that makes its sandboxes slower than they could be, where a slot of up to `resident_bytes` is reset by being written again.
+    /// The memory that makes its sandboxes slower than they could be, where a slot of up to
+    /// `resident_bytes` is reset by being written again.
     pub fn slow(&self, resident_bytes: u64) -> Option<SlowLayout> {
         let kib = |bytes: u64| bytes >> 10;
         let large_stack = self.stack_bytes.filter(|stack| *stack > STACK_BYTES);

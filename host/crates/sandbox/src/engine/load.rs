@@ -111,7 +111,8 @@ pub enum LoadError {
     OverPool(String),
 }
 
-/// The most that is shown of what Wasmtime says of a component, in bytes: it quotes names, which may be of any length.
+/// The most that is shown of what Wasmtime says of a component, in bytes: it quotes names, which
+/// may be of any length.
 const SHOWN_BYTES: usize = 1024;
 
 /// Wasmtime's error has no type for these.
@@ -144,20 +145,22 @@ impl Loader {
         self.cache.as_ref()
     }
 
-    /// Reads a component's file, unless its size says that it cannot be one. Blocks, like [`Loader::load`].
+    /// Reads a component's file, unless its size says that it cannot be one. Blocks, like
+    /// [`Loader::load`].
     pub fn read(&self, opened: Opened) -> Result<Source, LoadError> {
         let stamp = opened.stamp();
         inspect_size(stamp.bytes(), self.limit_bytes)?;
         Ok(Source { bytes: opened.read(self.limit_bytes)?, stamp })
     }
 
-    /// Loads a component, compiling it if its artifact is not in the cache; `metered` if its fuel is to be counted. Blocks:
-    /// for a thread that does not serve.
+    /// Loads a component, compiling it if its artifact is not in the cache; `metered` if its fuel
+    /// is to be counted. Blocks: for a thread that does not serve.
     pub fn load(&self, bytes: &[u8], metered: bool) -> Result<Loaded, LoadError> {
         inspect_bytes(bytes, self.limit_bytes)?;
         let profile = self.profile(bytes, metered);
         match self.load_for(profile, bytes) {
-            // It may have async types without WASI 0.3. If not, it is refused again, in the same words.
+            // It may have async types without WASI 0.3. If not, it is refused again, in the same
+            // words.
             Err(LoadError::Compile(CompileError::Invalid(_))) if !profile.tasks => {
                 self.load_for(Profile { tasks: true, ..profile }, bytes)
             }
@@ -225,8 +228,8 @@ impl Loader {
         }
     }
 
-    /// Maps the artifact of a component that was loaded before; `None` if it is not there any more, or must not be mapped.
-    /// Blocks for as long as it takes to read and hash the artifact.
+    /// Maps the artifact of a component that was loaded before; `None` if it is not there any more,
+    /// or must not be mapped. Blocks for as long as it takes to read and hash the artifact.
     pub fn cached(
         &self,
         digest: &blake3::Hash,
@@ -246,8 +249,9 @@ impl Loader {
         })
     }
 
-    /// Brings the cache down to `limit_bytes`, where it is larger: artifacts of components that are not `registered` go, those
-    /// of the tenant with the most for its weight first, and of these the one that was used longest ago. Blocks.
+    /// Brings the cache down to `limit_bytes`, where it is larger: artifacts of components that are
+    /// not `registered` go, those of the tenant with the most for its weight first, and of
+    /// these the one that was used longest ago. Blocks.
     pub fn trim(
         &self,
         limit_bytes: u64,
@@ -287,7 +291,8 @@ impl Loader {
         }
     }
 
-    /// Puts the artifact into the cache and maps it from there; where that fails, it lives in memory only.
+    /// Puts the artifact into the cache and maps it from there; where that fails, it lives in
+    /// memory only.
     fn keep(
         &self,
         engine: &wasmtime::Engine,
@@ -312,8 +317,8 @@ impl Loader {
 }
 
 fn deserialize(engine: &wasmtime::Engine, artifact: &[u8]) -> Result<Component, LoadError> {
-    // SAFETY: both callers have had these bytes made by this host's own compiler a moment ago, for this very engine, and
-    // no other owner has held them.
+    // SAFETY: both callers have had these bytes made by this host's own compiler a moment ago, for
+    // this very engine, and no other owner has held them.
     #[allow(unsafe_code)]
     let component = unsafe { Component::deserialize(engine, artifact) };
     component.map_err(|error| invalid(&error))
@@ -335,7 +340,8 @@ enum Look {
     Mapped(Component, Verified),
     Absent,
     Rejected,
-    /// The engine refuses the artifact in this file. One that is compiled anew may show that the fault is the component's.
+    /// The engine refuses the artifact in this file. One that is compiled anew may show that the
+    /// fault is the component's.
     Unmapped(PathBuf, wasmtime::Error),
 }
 
@@ -356,8 +362,9 @@ fn map(engine: &wasmtime::Engine, verified: &Verified) -> wasmtime::Result<Compo
     };
     #[cfg(not(target_os = "linux"))]
     let path = &verified.path;
-    // SAFETY: the file's keyed hash has just been checked, it is in a folder that only this host's user can write to, and the
-    // caller drops what is mapped, without running it, if it was written into since.
+    // SAFETY: the file's keyed hash has just been checked, it is in a folder that only this host's
+    // user can write to, and the caller drops what is mapped, without running it, if it was
+    // written into since.
     #[allow(unsafe_code)]
     unsafe {
         Component::deserialize_file(engine, path)

@@ -19,10 +19,12 @@ pub(crate) struct Names {
 }
 
 impl Names {
-    /// Reads a component's names. `None` for bytes that are none or cannot be parsed: the compiler says what is wrong with them.
+    /// Reads a component's names. `None` for bytes that are none or cannot be parsed: the compiler
+    /// says what is wrong with them.
     pub(crate) fn read(bytes: &[u8]) -> Option<Names> {
         let mut names = Names::default();
-        // Of each type, in the component's index space: whether it is an instance that exports more than types.
+        // Of each type, in the component's index space: whether it is an instance that exports more
+        // than types.
         let mut types: Vec<Option<bool>> = Vec::new();
         let mut depth = 0_usize;
         for payload in Parser::new(0).parse_all(bytes) {
@@ -82,8 +84,8 @@ fn is_type_alias(alias: &ComponentAlias<'_>) -> bool {
     }
 }
 
-/// Whether a component, or one inside it, imports or exports an interface of WASI 0.3. Bytes that cannot be parsed name nothing:
-/// the compiler says what is wrong with them.
+/// Whether a component, or one inside it, imports or exports an interface of WASI 0.3. Bytes that
+/// cannot be parsed name nothing: the compiler says what is wrong with them.
 pub fn names_wasi_03(bytes: &[u8]) -> bool {
     Parser::new(0).parse_all(bytes).map_while(Result::ok).any(|payload| match payload {
         Payload::ComponentImportSection(imports) => {

@@ -1,11 +1,13 @@
 //! The pooling allocator: where sandboxes get their memories, tables and stacks.
 //!
-//! Wasmtime owns the pool. It resets a slot when the store of a sandbox is dropped, as this module configures it.
+//! Wasmtime owns the pool. It resets a slot when the store of a sandbox is dropped, as this module
+//! configures it.
 //!
-//! A pool reserves address space for as many sandboxes as the host may hold at once; a slot costs real memory
-//! only once it was used. Where the address space does not fit (small boards, containers with a limit on virtual
-//! memory), the pool is made smaller until it does, and the log says so. Where no pool fits, sandboxes are allocated on demand, as
-//! many at once as the address space holds; and where it does not hold one, there is no host.
+//! A pool reserves address space for as many sandboxes as the host may hold at once; a slot costs
+//! real memory only once it was used. Where the address space does not fit (small boards,
+//! containers with a limit on virtual memory), the pool is made smaller until it does, and the log
+//! says so. Where no pool fits, sandboxes are allocated on demand, as many at once as the address
+//! space holds; and where it does not hold one, there is no host.
 
 use rustix::process::{Resource, getrlimit};
 use wasmtime::{
@@ -17,8 +19,8 @@ use super::{EngineError, Profile};
 /// How large the pools are.
 #[derive(Clone, Debug)]
 pub struct PoolOptions {
-    /// Sandboxes that may exist at once, in each profile, besides the one that a deploy starts. Default 1,000: 4 TiB of address
-    /// space.
+    /// Sandboxes that may exist at once, in each profile, besides the one that a deploy starts.
+    /// Default 1,000: 4 TiB of address space.
     pub sandboxes: u32,
     /// The most core instances that any function's limits may allow. Default 64.
     pub instances: u32,
@@ -28,20 +30,23 @@ pub struct PoolOptions {
     pub memory_bytes: u64,
     /// The largest table that any function's limits may allow, in elements. Default 100,000.
     pub table_elements: u64,
-    /// Bytes of a used memory slot that are reset by being written again instead of being given back to the system.
-    /// Default 2 MiB: a component with its linker's defaults has a stack of 1 MiB, its statics and its first heap, and to write all
-    /// that is cheaper than a system call and a page fault for each page that is used. At most this times the number of warm
-    /// slots stays resident while idle, in each profile that is in use.
+    /// Bytes of a used memory slot that are reset by being written again instead of being given
+    /// back to the system. Default 2 MiB: a component with its linker's defaults has a stack
+    /// of 1 MiB, its statics and its first heap, and to write all that is cheaper than a
+    /// system call and a page fault for each page that is used. At most this times the number of
+    /// warm slots stays resident while idle, in each profile that is in use.
     pub keep_resident_bytes: u64,
-    /// The same where more memory than that is there from the start ([`Profile::large`]), which has to be given back anyway.
-    /// Default 256 KiB: a function's stack, its statics and the beginning of its heap, which every invocation writes to.
+    /// The same where more memory than that is there from the start ([`Profile::large`]), which
+    /// has to be given back anyway. Default 256 KiB: a function's stack, its statics and the
+    /// beginning of its heap, which every invocation writes to.
     pub keep_resident_of_large_bytes: u64,
     /// Unused slots that stay warm. Default 100.
     pub warm_slots: u32,
-    /// Memories, tables and heap that each sandbox has without being charged, in bytes. Default 1 MiB: most never have more, and
-    /// the number of slots bounds them.
+    /// Memories, tables and heap that each sandbox has without being charged, in bytes. Default 1
+    /// MiB: most never have more, and the number of slots bounds them.
     pub first_bytes: u64,
-    /// Memories, tables and heap of all sandboxes together over that, in bytes. No bound by default.
+    /// Memories, tables and heap of all sandboxes together over that, in bytes. No bound by
+    /// default.
     pub guest_bytes: u64,
     /// The bound on requests' and responses' bodies together, in bytes. Default 256 MiB.
     pub body_bytes: u64,
@@ -66,13 +71,15 @@ impl Default for PoolOptions {
 }
 
 impl PoolOptions {
-    /// Sandboxes that may be made ahead, over all functions and profiles, besides those: a quarter of them.
+    /// Sandboxes that may be made ahead, over all functions and profiles, besides those: a quarter
+    /// of them.
     pub(super) fn provisioned(&self) -> u32 {
         self.sandboxes.div_ceil(4)
     }
 
-    /// Memories for those of so many sandboxes that have more than one, besides the one that each has: for three that have as many
-    /// as any may, at the least, so that one tenant has two of them and leaves enough for another's.
+    /// Memories for those of so many sandboxes that have more than one, besides the one that each
+    /// has: for three that have as many as any may, at the least, so that one tenant has two of
+    /// them and leaves enough for another's.
     pub(super) fn more_memories(&self, sandboxes: u32) -> u32 {
         sandboxes.div_ceil(4).max(self.memories.saturating_mul(3))
     }
@@ -86,17 +93,21 @@ impl PoolOptions {
 /// The fewest sandboxes with which a pool is worth its reservation.
 const SMALLEST_POOL: u32 = 8;
 
-/// Tables for each sandbox: one component is several core modules, of which the shims have a table too. Memories are one
-/// for each, because shims have none. A sandbox with more takes it from a stock of its own, and nothing from its neighbours.
+/// Tables for each sandbox: one component is several core modules, of which the shims have a table
+/// too. Memories are one for each, because shims have none. A sandbox with more takes it from a
+/// stock of its own, and nothing from its neighbours.
 pub(super) const TABLES: u32 = 2;
 
-/// A deploy starts each component once, in a host that may be full: what it needs comes on top of what is admitted.
+/// A deploy starts each component once, in a host that may be full: what it needs comes on top of
+/// what is admitted.
 const SPARE: u32 = 1;
 
-/// Stacks of a pool that only shows what fits: they take little of the address space, and each a call of the system.
+/// Stacks of a pool that only shows what fits: they take little of the address space, and each a
+/// call of the system.
 const NO_STACKS: u32 = 1;
 
-/// Pools of one size for the engines of one host: as large as asked, or as large as the address space allows.
+/// Pools of one size for the engines of one host: as large as asked, or as large as the address
+/// space allows.
 #[derive(Debug)]
 pub(super) struct Pools {
     options: PoolOptions,
@@ -111,7 +122,8 @@ impl Pools {
     /// # Errors
     /// Not one fits, or Wasmtime refuses altogether.
     pub(super) fn new(options: PoolOptions) -> Result<Pools, EngineError> {
-        // Of an address space with a limit, something has to be left for everything else: as much as one sandbox takes.
+        // Of an address space with a limit, something has to be left for everything else: as much
+        // as one sandbox takes.
         let rest = getrlimit(Resource::As).current.map(|_| Reserved::one()).transpose()?;
         let mut config = Profile::default().config();
         let mut fits = |sandboxes: &u32| {

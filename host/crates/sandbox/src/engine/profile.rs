@@ -2,19 +2,22 @@
 
 use wasmtime::{Config, OptLevel};
 
-/// The instrumentation, the permissions of code, and the kind of its memories: a revision's artifact belongs to one profile, and each
-/// profile has an engine of its own.
+/// The instrumentation, the permissions of code, and the kind of its memories: a revision's
+/// artifact belongs to one profile, and each profile has an engine of its own.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize,
 )]
 pub struct Profile {
-    /// Whether fuel is counted besides the epoch's interruptions: deterministic, and slower on compute.
+    /// Whether fuel is counted besides the epoch's interruptions: deterministic, and slower on
+    /// compute.
     pub metered: bool,
-    /// Whether there are the component model's tasks, streams and futures, which WASI 0.3 is made of. Each call of
-    /// a function is then a task with its bookkeeping, which costs as much again as a small function's call.
+    /// Whether there are the component model's tasks, streams and futures, which WASI 0.3 is made
+    /// of. Each call of a function is then a task with its bookkeeping, which costs as much
+    /// again as a small function's call.
     pub tasks: bool,
-    /// Whether more memory is there from the start than is worth writing again after each invocation, as where an init left
-    /// a table: the reset then gives the written pages back, and the next sandbox maps the pages of the artifact.
+    /// Whether more memory is there from the start than is worth writing again after each
+    /// invocation, as where an init left a table: the reset then gives the written pages back,
+    /// and the next sandbox maps the pages of the artifact.
     pub large: bool,
 }
 
@@ -50,7 +53,8 @@ impl Profile {
         }
     }
 
-    /// Everything but where instances are allocated: what an artifact depends on, in which [`Profile::large`] has no part.
+    /// Everything but where instances are allocated: what an artifact depends on, in which
+    /// [`Profile::large`] has no part.
     pub(super) fn config(self) -> Config {
         let mut config = Config::new();
         config
@@ -60,12 +64,14 @@ impl Profile {
             .wasm_component_model_async(self.tasks)
             .concurrency_support(self.tasks)
             .cranelift_opt_level(OptLevel::Speed)
-            // 4 GiB of address space and a guard for each memory: no bounds checks in the compiled code.
+            // 4 GiB of address space and a guard for each memory: no bounds checks in the compiled
+            // code.
             .memory_reservation(4 << 30)
             .memory_guard_size(32 << 20)
             // A slot's data comes copy-on-write out of the artifact's own pages.
             .memory_init_cow(true)
-            // A guest's memory cannot be shared between threads here, and a waiting thread could not be interrupted.
+            // A guest's memory cannot be shared between threads here, and a waiting thread could
+            // not be interrupted.
             .wasm_threads(false)
             // Offsets in a trap's backtrace cost a table as large as the code.
             .generate_address_map(false)

@@ -9,8 +9,9 @@
 //!              component whose initial memory and globals are those: compiled and cached as any other
 //! ```
 //!
-//! The initial memory becomes an image in the artifact, of which each sandbox maps a copy-on-write copy: a page costs nothing until it
-//! is touched. State of Wasm that an image cannot hold, tables that were written and references, is refused.
+//! The initial memory becomes an image in the artifact, of which each sandbox maps a copy-on-write
+//! copy: a page costs nothing until it is touched. State of Wasm that an image cannot hold, tables
+//! that were written and references, is refused.
 
 use lacewing_telemetry::shortened;
 use wasmparser::{
@@ -37,7 +38,8 @@ fn unsupported(what: impl Into<String>) -> SnapshotError {
     SnapshotError::Unsupported(shortened(what.into(), SHOWN_BYTES))
 }
 
-/// Whether a component asks for a snapshot: exports `lacewing:function/init`. Bytes that are no component do not.
+/// Whether a component asks for a snapshot: exports `lacewing:function/init`. Bytes that are no
+/// component do not.
 pub fn has_init(bytes: &[u8]) -> bool {
     let mut found = false;
     let walk = outline(bytes, |payload| {
@@ -88,7 +90,8 @@ impl<'a> Instrumented<'a> {
     pub fn new(bytes: &'a [u8]) -> Result<Instrumented<'a>, SnapshotError> {
         check(bytes)?;
         let mut wizer = Wizer::new();
-        // A name that no export has: the export stays, because removing it would be a change of the component's type.
+        // A name that no export has: the export stays, because removing it would be a change of the
+        // component's type.
         wizer.init_func("").keep_init_func(true);
         let (context, wasm) = wizer
             .instrument_component(bytes)
@@ -101,7 +104,8 @@ impl<'a> Instrumented<'a> {
         &self.wasm
     }
 
-    /// The component whose initial state is what `state` reads. Where that could not read it, the result means nothing.
+    /// The component whose initial state is what `state` reads. Where that could not read it, the
+    /// result means nothing.
     pub(crate) async fn take(&self, state: &mut impl ReadState) -> Result<Vec<u8>, SnapshotError> {
         let taken = self.wizer.snapshot_component(&self.context, state).await;
         taken.map_err(|error| unsupported(error.root_cause().to_string()))

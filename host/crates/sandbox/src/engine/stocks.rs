@@ -1,4 +1,5 @@
-//! The stocks that the sandboxes of all tenants take from, and the part of each that one tenant holds.
+//! The stocks that the sandboxes of all tenants take from, and the part of each that one tenant
+//! holds.
 //!
 //! ```text
 //!   Stocks (a host's)                         Holdings (a tenant's, one share of each stock)
@@ -86,8 +87,8 @@ impl Holdings {
         take(&self.provisioned, 1).ok()
     }
 
-    /// Leave to have as many memories and tables as a component needs, if so many are left for this tenant: none has to be given for
-    /// what every sandbox has.
+    /// Leave to have as many memories and tables as a component needs, if so many are left for this
+    /// tenant: none has to be given for what every sandbox has.
     pub(crate) fn claim(&self, memories: u32, tables: u32) -> Option<Claim> {
         let claim = |share: &Arc<Share>, more: u32| match more {
             0 => Some(None),

@@ -1,10 +1,12 @@
 //! The turns of guests on the cores, when there are more guests than cores.
 //!
-//! Tenants share CPU time, and not requests: a tenant whose guests compute for long would have all cores, however few its guests are.
-//! So a guest takes *turns*. There are as many turns as cores; a turn lasts until the next tick of the epoch. A fair queue over the
-//! tenants that wait decides about the next turn. A guest that ends within its first tick needs none, as in a multi-level feedback
-//! queue (Corbató, Merwin-Daggett, Daley: "An experimental time-sharing system", 1962). A tenant that has taken more than its
-//! share needs a turn for each start as well: its requests then wait in the fair queue, and not in the runtime's.
+//! Tenants share CPU time, and not requests: a tenant whose guests compute for long would have all
+//! cores, however few its guests are. So a guest takes *turns*. There are as many turns as cores; a
+//! turn lasts until the next tick of the epoch. A fair queue over the tenants that wait decides
+//! about the next turn. A guest that ends within its first tick needs none, as in a multi-level
+//! feedback queue (Corbató, Merwin-Daggett, Daley: "An experimental time-sharing system", 1962). A
+//! tenant that has taken more than its share needs a turn for each start as well: its requests then
+//! wait in the fair queue, and not in the runtime's.
 //!
 //! ```text
 //!   a guest starts --credit left--> runs --tick--> waits in its lane --a turn is free--> runs --tick--> waits again
@@ -13,12 +15,13 @@
 //!                                    +--> ends, or waits for something else: the turn is given back <--+
 //! ```
 //!
-//! A *lane* is what one tenant has of this. Credit is earned by the share that a lane has among those that run anything, of three
-//! quarters of the time that there is, and paid with the time that its guests take, in turns or not. While guests wait for turns, the
-//! time that there is is what all lanes together got: another process, or a limit on this one, may have the rest.
+//! A *lane* is what one tenant has of this. Credit is earned by the share that a lane has among
+//! those that run anything, of three quarters of the time that there is, and paid with the time
+//! that its guests take, in turns or not. While guests wait for turns, the time that there is is
+//! what all lanes together got: another process, or a limit on this one, may have the rest.
 //!
-//! A guest that gets a turn goes to the end of the runtime's queue first. Other work of these threads (accepting,
-//! reading, first ticks) is then never behind more guests than there are cores.
+//! A guest that gets a turn goes to the end of the runtime's queue first. Other work of these
+//! threads (accepting, reading, first ticks) is then never behind more guests than there are cores.
 
 use std::{
     num::NonZero,
@@ -44,18 +47,21 @@ use parking_lot::Mutex;
 
 use super::Holdings;
 
-/// The CPU time that a lane may save up, in nanoseconds: how long the guests of one that did nothing for a while run before they
-/// have to take turns. Over all cores; so much longer may others wait for the first time.
+/// The CPU time that a lane may save up, in nanoseconds: how long the guests of one that did
+/// nothing for a while run before they have to take turns. Over all cores; so much longer may
+/// others wait for the first time.
 const MOST_CREDIT_NS: i64 = 10_000_000;
 
-/// The CPU time that a lane may owe, in nanoseconds. Time that it took in turns, because no other lane wanted them, is not held against
-/// it for longer than it takes to earn this.
+/// The CPU time that a lane may owe, in nanoseconds. Time that it took in turns, because no other
+/// lane wanted them, is not held against it for longer than it takes to earn this.
 const MOST_DEBT_NS: i64 = 100_000_000;
 
-/// The part of the time that lanes earn as credit. The rest goes by turns, and to work that is no guest's.
+/// The part of the time that lanes earn as credit. The rest goes by turns, and to work that is no
+/// guest's.
 const CREDIT_PART: (u64, u64) = (3, 4);
 
-/// The longest time that one refill covers. A refilling thread that comes late gives no credit for time in which nothing ran.
+/// The longest time that one refill covers. A refilling thread that comes late gives no credit for
+/// time in which nothing ran.
 const LONGEST_REFILL: Duration = Duration::from_millis(50);
 
 /// Refills after which a lane that ran nothing no longer has a share.
@@ -77,7 +83,8 @@ struct Active {
     refilled: Instant,
 }
 
-/// A tenant's credit of CPU time and place in the queue for turns, and its holdings of the host's stocks.
+/// A tenant's credit of CPU time and place in the queue for turns, and its holdings of the host's
+/// stocks.
 #[derive(Debug)]
 pub struct Lane {
     turns: Arc<Turns>,
@@ -162,7 +169,8 @@ impl Turns {
         self.taken.load(SeqCst)
     }
 
-    /// Gives the lanes the credit that they have earned since the last refill. The ticking thread calls this.
+    /// Gives the lanes the credit that they have earned since the last refill. The ticking thread
+    /// calls this.
     pub(super) fn refill(&self, now: Instant) {
         let mut active = self.active.lock();
         let passed = now.saturating_duration_since(active.refilled).min(LONGEST_REFILL);
@@ -252,8 +260,8 @@ impl Lane {
         self.idle_refills.store(if before < refilled { 0 } else { idle + 1 }, Relaxed);
     }
 
-    /// Whether the lane has run anything of late. If not, the lane is no longer active and has to be taken out; what it runs from then on puts
-    /// it in again.
+    /// Whether the lane has run anything of late. If not, the lane is no longer active and has to
+    /// be taken out; what it runs from then on puts it in again.
     fn stays_active(&self) -> bool {
         let stays = self.idle_refills.load(Relaxed) <= IDLE_REFILLS;
         if !stays {
@@ -370,7 +378,8 @@ mod tests {
         assert!(!lane.has_credit());
         let turn = lane.try_turn().unwrap();
         assert!(lane.try_turn().is_none());
-        // A second of debt is forgotten, but for what may be owed: 100 ms, earned by half of three quarters of the time.
+        // A second of debt is forgotten, but for what may be owed: 100 ms, earned by half of three
+        // quarters of the time.
         lane.charge(Duration::from_secs(1));
         let start = turns.active.lock().refilled;
         let refill = |ms: std::ops::RangeInclusive<u32>| {
@@ -398,7 +407,8 @@ mod tests {
         let turns = Turns::of(2);
         let (greedy, modest) = (lane(&turns, 1), lane(&turns, 1));
         let mut now = turns.active.lock().refilled;
-        // No guest waits: each has half of three quarters of two cores, and that is more than both take.
+        // No guest waits: each has half of three quarters of two cores, and that is more than both
+        // take.
         let mut run = |greedy_ran: Duration, modest_ran: Duration| {
             for _ in 0..100 {
                 greedy.charge(greedy_ran);
@@ -473,8 +483,9 @@ mod tests {
     }
 
     proptest! {
-        /// However many guests each lane has, and whichever leave in between, cores are shared as the weights say, no core is idle
-        /// while somebody waits, and in the end every turn is back.
+        /// However many guests each lane has, and whichever leave in between, cores are shared as
+        /// the weights say, no core is idle while somebody waits, and in the end every turn is
+        /// back.
         #[test]
         fn cores_are_shared_by_weight(
             cores in 1_u32..4,

@@ -1,15 +1,18 @@
 //! The consumption of one sandbox, and the budgets and the deadline that bound it.
 //!
-//! A guest runs only inside polls of its future, so the time of those polls is the CPU time it is charged: a guest
-//! that waits pays nothing. A poll that is shorter than a tick, as most are, is measured by the wall clock, which costs no system call.
-//! A longer poll is measured by the thread's CPU clock, so that a guest does not pay for time in which the kernel ran another thread.
-//! The clock's first reading may be a tick older than the poll, and the wall clock bounds the error.
+//! A guest runs only inside polls of its future, so the time of those polls is the CPU time it is
+//! charged: a guest that waits pays nothing. A poll that is shorter than a tick, as most are, is
+//! measured by the wall clock, which costs no system call. A longer poll is measured by the
+//! thread's CPU clock, so that a guest does not pay for time in which the kernel ran another
+//! thread. The clock's first reading may be a tick older than the poll, and the wall clock bounds
+//! the error.
 //!
-//! The epoch callback runs on the guest's stack, in the middle of a slice. It finds that slice in a thread-local,
-//! because everything else is borrowed by the call.
+//! The epoch callback runs on the guest's stack, in the middle of a slice. It finds that slice in a
+//! thread-local, because everything else is borrowed by the call.
 //!
-//! The time of an invocation is charged to its tenant's [`Lane`] too. A guest takes a [turn](crate::engine::Turns) for each tick after its
-//! first, and waiting for a turn costs it nothing but time. A guest that waits for something else has no turn.
+//! The time of an invocation is charged to its tenant's [`Lane`] too. A guest takes a
+//! [turn](crate::engine::Turns) for each tick after its first, and waiting for a turn costs it
+//! nothing but time. A guest that waits for something else has no turn.
 
 use std::{
     cell::Cell,
@@ -62,7 +65,8 @@ impl Stop {
     }
 }
 
-/// The CPU time and heap of one sandbox: its guest's, and that of the host's tasks that work for the guest.
+/// The CPU time and heap of one sandbox: its guest's, and that of the host's tasks that work for
+/// the guest.
 #[derive(Debug)]
 pub(super) struct Consumption {
     spent_ns: AtomicU64,
@@ -81,8 +85,9 @@ pub(super) struct Consumption {
 /// The CPU time that a poll may take: a tick interrupts a guest well before.
 const OVERRUN: Duration = TICK.saturating_mul(4);
 
-/// The CPU time that calls of the host may take between two points at which the guest can be interrupted. Compilers make a function for
-/// each call of the host, and a function begins with such a point: only a guest that was written to hold a core meets this limit.
+/// The CPU time that calls of the host may take between two points at which the guest can be
+/// interrupted. Compilers make a function for each call of the host, and a function begins with
+/// such a point: only a guest that was written to hold a core meets this limit.
 const LONGEST_STEP: Duration = TICK.saturating_mul(20);
 
 /// A turn, and the CPU time that had been spent when it began.
@@ -106,15 +111,17 @@ impl Default for Consumption {
     }
 }
 
-/// Bytes that a sandbox may leave behind at no charge. The host makes some blocks once and for good, such as the names of a program for its
-/// first trap, and these happen to be allocated for one sandbox.
+/// Bytes that a sandbox may leave behind at no charge. The host makes some blocks once and for
+/// good, such as the names of a program for its first trap, and these happen to be allocated for
+/// one sandbox.
 const LEFT_FREE_BYTES: u64 = 4096;
 
 impl Drop for Consumption {
     fn drop(&mut self) {
         let Some(heap) = self.heap.take() else { return };
         let lane = self.lane.get();
-        // A tenant pays for what its guests leave behind, such as a response that is not read, as long as that is there.
+        // A tenant pays for what its guests leave behind, such as a response that is not read, as
+        // long as that is there.
         heap.close(|bytes| {
             if bytes <= LEFT_FREE_BYTES {
                 return None;
@@ -161,7 +168,8 @@ impl Consumption {
         Duration::from_nanos(self.spent_ns.load(Ordering::Relaxed))
     }
 
-    /// Has the guest stopped at its next tick, or when it next waits, by a limit that it does not meet in its own code.
+    /// Has the guest stopped at its next tick, or when it next waits, by a limit that it does not
+    /// meet in its own code.
     pub(super) fn stop(&self, stop: Stop) {
         self.stop.store(stop.code(), Ordering::Relaxed);
     }
@@ -174,7 +182,8 @@ impl Consumption {
         }
     }
 
-    /// Whether the guest was in one step for long: in a call of the host, or in an instruction over much memory.
+    /// Whether the guest was in one step for long: in a call of the host, or in an instruction over
+    /// much memory.
     pub(super) fn overran(&self) -> bool {
         self.overran.load(Ordering::Relaxed)
     }
@@ -223,7 +232,8 @@ impl Consumption {
                 let next = next_turn(self.clone(), lane.clone(), turn);
                 Box::pin(interrupted(Duration::MAX, next))
             }
-            // Wasmtime's own yield would be polled again at once, before all other tasks of this thread.
+            // Wasmtime's own yield would be polled again at once, before all other tasks of this
+            // thread.
             _ => Box::pin(interrupted(Duration::ZERO, tokio::task::yield_now())),
         }
     }
@@ -295,7 +305,8 @@ pub(super) fn spent_at_tick() -> Duration {
     SLICE.with(|cell| cell.get().map_or(Duration::ZERO, |slice| slice.before + slice.elapsed()))
 }
 
-/// The CPU time of the invocation that runs on this thread, and the limit on its step if that is exceeded. For calls of the host.
+/// The CPU time of the invocation that runs on this thread, and the limit on its step if that is
+/// exceeded. For calls of the host.
 ///
 /// `None`: the guest has met a tick a moment ago.
 pub(super) fn spent_at_call() -> Option<(Duration, Option<Stop>)> {
@@ -389,7 +400,8 @@ impl<F: Future> Future for Limited<'_, F> {
 
 /// The host's own work for a guest, in whichever task, which the guest's sandbox pays for.
 ///
-/// Work that takes the sandbox over its CPU budget is not polled again: the guest is stopped, and the work with it.
+/// Work that takes the sandbox over its CPU budget is not polled again: the guest is stopped, and
+/// the work with it.
 pub(super) struct Work {
     pub(super) consumption: Arc<Consumption>,
     pub(super) cpu_limit: Duration,

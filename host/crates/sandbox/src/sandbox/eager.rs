@@ -1,9 +1,10 @@
 //! Immediate polls of guests that wake themselves.
 //!
-//! One response of wasi:http 0.3 takes several rounds of its store's event loop, which ends each by waking itself: the head, the
-//! end of the guest's function, each piece of the body. If each went through the scheduler, the connection would be polled in
-//! between, and would write the head before the body is there. Rounds are few and short: a guest that a tick has interrupted, or
-//! that has used half of one, gives way like any other.
+//! One response of wasi:http 0.3 takes several rounds of its store's event loop, which ends each by
+//! waking itself: the head, the end of the guest's function, each piece of the body. If each went
+//! through the scheduler, the connection would be polled in between, and would write the head
+//! before the body is there. Rounds are few and short: a guest that a tick has interrupted, or that
+//! has used half of one, gives way like any other.
 
 use std::{
     pin::Pin,
@@ -81,7 +82,8 @@ impl<F: Future> Future for Eager<F> {
             if state.compare_exchange(POLLED, RESTING, Release, Relaxed).is_ok() {
                 return Poll::Pending;
             }
-            // At a tick it waits for others to be polled, and polled again at once it would see that they were.
+            // At a tick it waits for others to be polled, and polled again at once it would see
+            // that they were.
             if budget::is_interrupted() || start.elapsed() >= SHORT {
                 break;
             }

@@ -11,9 +11,10 @@
 //! | [`WasmtimeBug`], what else the system said ([`std::io::Error`], [`Errno`]), a task of the host's that panicked, an import that is not linked | `internal` |
 //! | everything else | `trap` |
 //!
-//! Everything else is text without a type: Wasmtime's canonical ABI (a pointer out of bounds, a handle that is none), its
-//! resource tables, wasmtime-wasi's refusal of a call that breaks its interface's rules (a write of more than was permitted, an
-//! empty list to poll). All of it is what a guest did. The host's own mistakes have types, which is how they are told apart.
+//! Everything else is text without a type: Wasmtime's canonical ABI (a pointer out of bounds, a
+//! handle that is none), its resource tables, wasmtime-wasi's refusal of a call that breaks its
+//! interface's rules (a write of more than was permitted, an empty list to poll). All of it is what
+//! a guest did. The host's own mistakes have types, which is how they are told apart.
 
 use std::io;
 
@@ -57,7 +58,8 @@ impl From<Stop> for Fault {
     }
 }
 
-/// The longest detail, in bytes: a backtrace of a deep recursion is long, and names are as long as a guest makes them.
+/// The longest detail, in bytes: a backtrace of a deep recursion is long, and names are as long as
+/// a guest makes them.
 pub const DETAIL_BYTES: usize = 4096;
 
 /// The most of one frame's name, in bytes.
@@ -71,7 +73,8 @@ pub(super) fn classify(error: &wasmtime::Error, state: &State) -> Fault {
     classify_under(error, &state.spec.limits, state.hostcall_bytes, state.limiter.refused())
 }
 
-/// The same for a store of another kind: its limits, what a call may hand over, and what its limiter has refused.
+/// The same for a store of another kind: its limits, what a call may hand over, and what its
+/// limiter has refused.
 pub(super) fn classify_under(
     error: &wasmtime::Error,
     limits: &Limits,
@@ -141,11 +144,12 @@ pub(super) fn is_clean_exit(error: &wasmtime::Error) -> bool {
 
 /// The refused growth that the guest gave up over.
 ///
-/// A guest says nothing of why it ends, so this is evidence: a growth was refused; since then none succeeded, and the guest
-/// neither asked for another server nor set to its response (an allocator that gives up prints at most); it ended as one does
-/// that gives up, by `unreachable` or by an exit that says failure; and its innermost frames, where they have names, are not a
-/// panic's that has nothing to do with allocating. A guest that lives with a refusal, does none of these, and aborts later
-/// over something else without a name is still taken for one that ran out of memory.
+/// A guest says nothing of why it ends, so this is evidence: a growth was refused; since then none
+/// succeeded, and the guest neither asked for another server nor set to its response (an allocator
+/// that gives up prints at most); it ended as one does that gives up, by `unreachable` or by an
+/// exit that says failure; and its innermost frames, where they have names, are not a panic's that
+/// has nothing to do with allocating. A guest that lives with a refusal, does none of these, and
+/// aborts later over something else without a name is still taken for one that ran out of memory.
 fn gave_up(error: &wasmtime::Error, refused: Option<Refusal>) -> Option<Refusal> {
     let refusal = refused?;
     let gave_up = match (error.downcast_ref::<Trap>(), error.downcast_ref::<I32Exit>()) {
@@ -157,7 +161,8 @@ fn gave_up(error: &wasmtime::Error, refused: Option<Refusal>) -> Option<Refusal>
     gave_up.then_some(refusal)
 }
 
-/// Whether the guest's innermost frames are those of a panic, and none is of an allocation that failed.
+/// Whether the guest's innermost frames are those of a panic, and none is of an allocation that
+/// failed.
 fn panicked(error: &wasmtime::Error) -> bool {
     let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return false };
     let names = || backtrace.frames().iter().take(24).filter_map(|frame| frame.func_name());
@@ -165,7 +170,8 @@ fn panicked(error: &wasmtime::Error) -> bool {
     has(&["rust_panic", "panicking"]) && !has(&["alloc_error", "rust_oom", "handle_error"])
 }
 
-/// Whether the system refused memory, or address space for it: the host is full, whatever part of it asked.
+/// Whether the system refused memory, or address space for it: the host is full, whatever part of
+/// it asked.
 pub(super) fn is_out_of_memory(error: &wasmtime::Error) -> bool {
     let refused = |cause: &(dyn std::error::Error + 'static)| {
         let errno = cause.downcast_ref::<Errno>().copied();
@@ -189,8 +195,8 @@ fn is_ours(error: &wasmtime::Error) -> bool {
 /// Wasmtime's error has no type that others can name.
 const HOSTCALL_FUEL: &str = "fuel allocated for hostcalls has been exhausted";
 
-/// More was handed over at once than a call may: as arguments of a hostcall, with the guest's frames below it, or as
-/// what the guest returned.
+/// More was handed over at once than a call may: as arguments of a hostcall, with the guest's
+/// frames below it, or as what the guest returned.
 fn too_much(error: &wasmtime::Error, hostcall_bytes: usize) -> Fault {
     let kib = hostcall_bytes >> 10;
     match error.downcast_ref::<WasmBacktrace>() {
@@ -207,7 +213,8 @@ fn too_much(error: &wasmtime::Error, hostcall_bytes: usize) -> Fault {
     }
 }
 
-/// More core instances, or tables, of which each may have one, than the sandbox may have: known when it is instantiated.
+/// More core instances, or tables, of which each may have one, than the sandbox may have: known
+/// when it is instantiated.
 fn too_many(error: &wasmtime::Error, limits: &Limits) -> Option<Fault> {
     let text = error.root_cause().to_string();
     let what = match text.strip_prefix("resource limit exceeded: ")?.split(' ').next()? {
@@ -221,7 +228,8 @@ fn too_many(error: &wasmtime::Error, limits: &Limits) -> Option<Fault> {
     Some(Fault::new(Outcome::MemoryExceeded, detail))
 }
 
-/// More handles than the sandbox may hold: in the table of the host's resources, or in that of the guest's handles.
+/// More handles than the sandbox may hold: in the table of the host's resources, or in that of the
+/// guest's handles.
 fn too_many_handles(error: &wasmtime::Error, limits: &Limits) -> Option<Fault> {
     // The error of the second table has no type.
     let is_full = matches!(error.downcast_ref(), Some(ResourceTableError::Full))

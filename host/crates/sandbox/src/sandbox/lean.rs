@@ -13,7 +13,8 @@ use super::{
     },
 };
 
-/// A buffered HTTP request, all of it borrowed: lowering copies it straight into the guest's memory.
+/// A buffered HTTP request, all of it borrowed: lowering copies it straight into the guest's
+/// memory.
 pub type LeanRequest<'a> = Request<'a>;
 /// One header field of a [`LeanRequest`].
 pub type LeanField<'a> = FieldParam<'a>;

@@ -20,8 +20,10 @@ const SETTLED_BEFORE_REFUSAL: usize = 64;
 /// Bytes of one element of a table.
 const ELEMENT_BYTES: usize = size_of::<usize>();
 
-/// Sums what one sandbox has of linear memory, of tables and of the host's heap, and refuses what is over the limit. A refusal is not yet a fault: `memory.grow` says -1 to the guest, and what the guest makes of it is its own affair. It is
-/// forgotten once the guest is seen to have lived with it: what then ends the guest is something else.
+/// Sums what one sandbox has of linear memory, of tables and of the host's heap, and refuses what
+/// is over the limit. A refusal is not yet a fault: `memory.grow` says -1 to the guest, and what
+/// the guest makes of it is its own affair. It is forgotten once the guest is seen to have lived
+/// with it: what then ends the guest is something else.
 #[derive(Debug)]
 pub(super) struct Limiter {
     memory_limit_bytes: usize,
@@ -33,7 +35,8 @@ pub(super) struct Limiter {
     /// The most that the sandbox had of the host's heap so far.
     heap_bytes: usize,
     peak_bytes: usize,
-    /// [`Self::memory_bytes`] and [`Self::peak_bytes`] before the growth that was let through last.
+    /// [`Self::memory_bytes`] and [`Self::peak_bytes`] before the growth that was let through
+    /// last.
     before: (usize, usize),
     /// The bytes that it has without being charged.
     first_bytes: usize,
@@ -151,8 +154,9 @@ impl Limiter {
         fits
     }
 
-    /// Takes note of what the sandbox has of the host's heap. False: that is more than the sandbox may have of memory, or than
-    /// the host has left for its tenant. The bytes are in use already: the guest has to be stopped.
+    /// Takes note of what the sandbox has of the host's heap. False: that is more than the sandbox
+    /// may have of memory, or than the host has left for its tenant. The bytes are in use
+    /// already: the guest has to be stopped.
     pub(super) fn holds(&mut self, heap_bytes: usize) -> bool {
         if heap_bytes <= self.heap_bytes {
             return true;
@@ -208,7 +212,8 @@ impl ResourceLimiter for Limiter {
             });
             return Ok(false);
         }
-        // Wasmtime asks before it looks at the memory's own maximum. A growth that the maximum forbids must not be counted.
+        // Wasmtime asks before it looks at the memory's own maximum. A growth that the maximum
+        // forbids must not be counted.
         if maximum.is_some_and(|maximum| desired > maximum) {
             return Ok(false);
         }
@@ -222,8 +227,9 @@ impl ResourceLimiter for Limiter {
         Ok(true)
     }
 
-    /// A growth that was let through and then refused by the system counts as refused by the host, and not as had. A growth that the memory's own
-    /// type forbids comes here as well, without having been let through.
+    /// A growth that was let through and then refused by the system counts as refused by the host,
+    /// and not as had. A growth that the memory's own type forbids comes here as well, without
+    /// having been let through.
     fn memory_grow_failed(&mut self, error: wasmtime::Error) -> Result<()> {
         if is_out_of_memory(&error) {
             self.refused = Some(Refusal::Host { desired_bytes: self.memory_bytes });

@@ -1,7 +1,8 @@
 //! The portable path: any component that exports wasi:http 0.2 or 0.3, streaming both ways.
 //!
-//! The head of the response leaves as soon as the guest has it; the guest runs on while its body is read, and may
-//! run on after it, until its deadline. A caller that drives [`Sandbox::serve`] therefore does so in a task of its own.
+//! The head of the response leaves as soon as the guest has it; the guest runs on while its body is
+//! read, and may run on after it, until its deadline. A caller that drives [`Sandbox::serve`]
+//! therefore does so in a task of its own.
 
 use std::{
     future::poll_fn,
@@ -67,7 +68,8 @@ impl Answer {
 impl Sandbox {
     /// Hands `request` to the guest, its response to `respond`, and runs the guest to its end.
     ///
-    /// The request has an absolute URI. If `respond` was not used when this returns, the result says why.
+    /// The request has an absolute URI. If `respond` was not used when this returns, the result
+    /// says why.
     pub async fn serve(
         &mut self,
         request: http::Request<RequestStream>,
@@ -112,7 +114,8 @@ async fn serve_02(
     start.done();
     let sent = AtomicBool::new(false);
     match exchange_02(store, &proxy, request, respond, &sent).await {
-        // A program that ends by itself once it has answered, as one that was not written for this does.
+        // A program that ends by itself once it has answered, as one that was not written for this
+        // does.
         Err(error) if fault::is_clean_exit(&error) && sent.load(Relaxed) => Ok(Answer::Sent),
         ended => ended,
     }
@@ -181,7 +184,8 @@ async fn serve_03(
     }
 }
 
-/// One request of an instance that is there, until its response was read. `sent` says whether the head of that was sent.
+/// One request of an instance that is there, until its response was read. `sent` says whether the
+/// head of that was sent.
 pub(super) async fn exchange_03(
     accessor: &Accessor<State>,
     service: &Service,
@@ -203,7 +207,8 @@ pub(super) async fn exchange_03(
     let response = response.map(|body| from_wasi(WatchedBody { body, _done: body_done }));
     let _ = respond.send(response);
     sent.store(true, Relaxed);
-    // The guest's tasks write the body, and the store's event loop moves it: both until the reader is done.
+    // The guest's tasks write the body, and the store's event loop moves it: both until the reader
+    // is done.
     let _ = read.await;
     Ok(Answer::Sent)
 }

@@ -71,15 +71,16 @@ pub enum LinkError {
     },
 }
 
-/// Everything that this host can link a component against: one linker per profile, made when first needed.
+/// Everything that this host can link a component against: one linker per profile, made when first
+/// needed.
 #[derive(Default)]
 pub struct Linkers {
     linkers: [OnceLock<Linker<State>>; Profile::ALL.len()],
 }
 
 impl Linkers {
-    /// Looks at a component's imports and exports before it is compiled, which may take a minute. What passes may still be refused by
-    /// [`Linkers::link`].
+    /// Looks at a component's imports and exports before it is compiled, which may take a minute.
+    /// What passes may still be refused by [`Linkers::link`].
     pub fn look(&self, component: &[u8]) -> Result<(), LinkError> {
         let Some(names) = Names::read(component) else { return Ok(()) };
         check_imports(&names.imports)?;
@@ -135,7 +136,8 @@ fn check_imports(imports: &[Import]) -> Result<(), LinkError> {
     Ok(())
 }
 
-/// The most that is shown of a name, or of a text that quotes one, in bytes: a component's names may be of any length.
+/// The most that is shown of a name, or of a text that quotes one, in bytes: a component's names
+/// may be of any length.
 const SHOWN_BYTES: usize = 1024;
 
 fn mismatch(error: wasmtime::Error) -> LinkError {
@@ -248,7 +250,8 @@ impl Program {
     }
 }
 
-/// Memories and tables. A component whose memories cannot be told is not for this host: only components that import modules are like that.
+/// Memories and tables. A component whose memories cannot be told is not for this host: only
+/// components that import modules are like that.
 fn needs(component: &wasmtime::component::Component) -> (u32, u32) {
     component.resources_required().map_or((0, 0), |needs| (needs.num_memories, needs.num_tables))
 }

@@ -6,13 +6,15 @@
 //!        +------------------ woken by each taking --------+  +--close: swap, drain, the revision's end--> dropped
 //! ```
 //!
-//! A provisioned sandbox has run nothing but what instantiation runs. The parts that belong to an invocation are set when one takes it:
-//! deadline, CPU clock, epoch, log, and what the guest will be told of the invocation. A component that asks the host for something while it is
-//! instantiated would hold an answer that was not meant for the invocation: it is not provisioned.
+//! A provisioned sandbox has run nothing but what instantiation runs. The parts that belong to an
+//! invocation are set when one takes it: deadline, CPU clock, epoch, log, and what the guest will
+//! be told of the invocation. A component that asks the host for something while it is instantiated
+//! would hold an answer that was not meant for the invocation: it is not provisioned.
 //!
-//! The slots are the host's own, besides those of invocations ([`Holdings::provision`](crate::engine::Holdings::provision)): what is
-//! ready does not count against its tenant's quotas, which count invocations, and a host that is full is as full as without. The
-//! CPU time and memory for making one are charged to the tenant, as for an invocation.
+//! The slots are the host's own, besides those of invocations
+//! ([`Holdings::provision`](crate::engine::Holdings::provision)): what is ready does not count
+//! against its tenant's quotas, which count invocations, and a host that is full is as full as
+//! without. The CPU time and memory for making one are charged to the tenant, as for an invocation.
 
 use std::{
     sync::{
@@ -91,8 +93,8 @@ impl From<Fault> for Obstacle {
 }
 
 impl Provisioned {
-    /// For the sandboxes of a revision, which `lane` is charged for; `None` if its limits say that there are to be none. None is made
-    /// before [`Provisioned::start`].
+    /// For the sandboxes of a revision, which `lane` is charged for; `None` if its limits say that
+    /// there are to be none. None is made before [`Provisioned::start`].
     pub fn new(
         engines: &Arc<Engines>,
         lane: &Arc<Lane>,
@@ -113,7 +115,8 @@ impl Provisioned {
         })
     }
 
-    /// Makes them from now on, of `program`, in a task of its own. `log` takes the output of a guest before an invocation has the sandbox.
+    /// Makes them from now on, of `program`, in a task of its own. `log` takes the output of a
+    /// guest before an invocation has the sandbox.
     pub fn start(self: &Arc<Self>, program: Arc<Program>, log: Arc<GuestLog>) {
         if !self.started.swap(true, Ordering::Relaxed) {
             tokio::spawn(keep_filled(Arc::downgrade(self), self.wake.clone(), program, log));

@@ -1,4 +1,5 @@
-//! Instances that serve more than one invocation, where a function's manifest asks for it (`reuse`).
+//! Instances that serve more than one invocation, where a function's manifest asks for it
+//! (`reuse`).
 //!
 //! ```text
 //!              +------------------- free: takes one more <------------------------+
@@ -10,19 +11,25 @@
 //!                                                                                     trap, limit: over
 //! ```
 //!
-//! - An instance is of one revision, so of one tenant. It ends with its revision: what it serves it finishes.
-//! - **What is shared**: memory, handles, what the component keeps in variables. The CPU budget is each invocation's own as far as
-//!   that can be told ([`meter`]); deadline, outbound requests and log are. The output of a guest that serves several belongs to the
-//!   one that began last.
-//! - **A trap, or a limit of the sandbox, ends all that the instance serves**, each with that outcome, and its detail says that it was shared.
-//! - An instance that does not answer takes no more. Where several in a row answered before and then did not, none of the revision's is
-//!   used again: what the component was built with cannot do that.
-//! - An invocation that is stopped (deadline, client gone) leaves guest code behind that cannot be stopped alone: the
-//!   instance is retired, and gone when the others are.
-//! - **Slots** are those that the host has for what is made ahead ([`Holdings::provision`](crate::engine::Holdings::provision)). Where none is left, an invocation
-//!   has a sandbox of its own as without `reuse`; so an instance that is kept never takes a slot from an invocation. An idle one goes after [`IDLE`].
-//! - An instance is on one event loop, and serves those that are on the same one, or any invocation while it is idle: each hand-over between
-//!   threads costs more than the guest of a small function does.
+//! - An instance is of one revision, so of one tenant. It ends with its revision: what it serves it
+//!   finishes.
+//! - **What is shared**: memory, handles, what the component keeps in variables. The CPU budget is
+//!   each invocation's own as far as that can be told ([`meter`]); deadline, outbound requests and
+//!   log are. The output of a guest that serves several belongs to the one that began last.
+//! - **A trap, or a limit of the sandbox, ends all that the instance serves**, each with that
+//!   outcome, and its detail says that it was shared.
+//! - An instance that does not answer takes no more. Where several in a row answered before and
+//!   then did not, none of the revision's is used again: what the component was built with cannot
+//!   do that.
+//! - An invocation that is stopped (deadline, client gone) leaves guest code behind that cannot be
+//!   stopped alone: the instance is retired, and gone when the others are.
+//! - **Slots** are those that the host has for what is made ahead
+//!   ([`Holdings::provision`](crate::engine::Holdings::provision)). Where none is left, an
+//!   invocation has a sandbox of its own as without `reuse`; so an instance that is kept never
+//!   takes a slot from an invocation. An idle one goes after [`IDLE`].
+//! - An instance is on one event loop, and serves those that are on the same one, or any invocation
+//!   while it is idle: each hand-over between threads costs more than the guest of a small function
+//!   does.
 
 mod drive;
 mod meter;
@@ -60,13 +67,16 @@ use crate::{
 };
 use meter::Meter;
 
-/// The time for which an idle instance is kept: long enough for the next request of a function that is in use.
+/// The time for which an idle instance is kept: long enough for the next request of a function that
+/// is in use.
 pub const IDLE: Duration = Duration::from_secs(2);
 
-/// Invocations that one instance serves at the same time, where its component can: what one waits for, others use.
+/// Invocations that one instance serves at the same time, where its component can: what one waits
+/// for, others use.
 pub const CONCURRENT: u32 = 16;
 
-/// CPU time of a call after which others may wait for the next one to begin: a tick is sixteen of them.
+/// CPU time of a call after which others may wait for the next one to begin: a tick is sixteen of
+/// them.
 const BRISK: Duration = Duration::from_micros(60);
 
 /// Instances in a row that answered once and then did not, after which no instance is used again.
@@ -74,7 +84,8 @@ const UNFIT_AFTER: u32 = 3;
 
 /// The instances of one revision. Dropping it drops those that are idle.
 pub struct Reused {
-    // Those that take one more. The one that was used last comes first: its memory is in the caches.
+    // Those that take one more. The one that was used last comes first: its memory is in the
+    // caches.
     free: Mutex<Vec<Arc<Instance>>>,
     closed: AtomicBool,
     /// Instances in a row that answered once and then did not.
@@ -213,7 +224,8 @@ impl Reused {
         })
     }
 
-    /// A seat in an instance that is near, or that has nothing else to do, for the invocation of `log` and until `deadline`.
+    /// A seat in an instance that is near, or that has nothing else to do, for the invocation of
+    /// `log` and until `deadline`.
     pub fn take(
         &self,
         log: &Arc<GuestLog>,
@@ -244,8 +256,8 @@ impl Reused {
         Some(Seat::new(instance, log.clone(), std::mem::take(propagation), deadline))
     }
 
-    /// A seat in a new instance, if the host has a slot for it. It is instantiated under that invocation's limits; what it uses is
-    /// charged to `lane`.
+    /// A seat in a new instance, if the host has a slot for it. It is instantiated under that
+    /// invocation's limits; what it uses is charged to `lane`.
     pub async fn start(
         self: &Arc<Self>,
         program: &Arc<Program>,
@@ -370,8 +382,8 @@ impl Instance {
         self.inbox.lock()
     }
 
-    /// Takes one more, if it has room for it now and that is not one too many; or none, until it comes to rest. Asked whenever that
-    /// may have changed.
+    /// Takes one more, if it has room for it now and that is not one too many; or none, until it
+    /// comes to rest. Asked whenever that may have changed.
     fn offer(self: &Arc<Self>) {
         let rests = self.ready.load(Relaxed) && !self.interrupted.load(Relaxed);
         if !rests || self.open.load(Relaxed) >= self.concurrent {

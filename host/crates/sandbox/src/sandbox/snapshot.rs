@@ -1,8 +1,8 @@
 //! Running a component's init, and taking the snapshot from which its sandboxes start.
 //!
-//! It runs in a store of its own kind, because it may do less than an invocation: what depends on where and when it is done
-//! would be frozen. Everything that it may not import is there all the same, and says so when it is called: most components
-//! import more than their init uses.
+//! It runs in a store of its own kind, because it may do less than an invocation: what depends on
+//! where and when it is done would be frozen. Everything that it may not import is there all the
+//! same, and says so when it is called: most components import more than their init uses.
 
 use std::{
     collections::HashMap,
@@ -100,7 +100,8 @@ struct Denied {
     function: String,
 }
 
-/// Wall time for each unit of the CPU limit: an init has nothing to wait for, but the host may be busy.
+/// Wall time for each unit of the CPU limit: an init has nothing to wait for, but the host may be
+/// busy.
 const PATIENCE: u32 = 10;
 
 /// The most that is shown of a name or a message, in bytes: a guest makes them as long as it likes.
@@ -120,7 +121,8 @@ struct InitState {
 }
 
 impl WasiView for InitState {
-    /// A guest that calls the host without end meets no tick. It loses its handles once its CPU budget is spent.
+    /// A guest that calls the host without end meets no tick. It loses its handles once its CPU
+    /// budget is spent.
     fn ctx(&mut self) -> WasiCtxView<'_> {
         let spent = budget::spent_at_call().map(|(spent, _)| spent);
         if !self.is_spent && spent.is_some_and(|spent| spent >= self.limits.init_cpu) {
@@ -141,8 +143,8 @@ impl IoView for InitState {
 
 impl InitData for InitState {}
 
-/// Calls the init of `loaded`, which is what `instrumented` was compiled to, and takes the snapshot. For a thread that does not
-/// serve.
+/// Calls the init of `loaded`, which is what `instrumented` was compiled to, and takes the
+/// snapshot. For a thread that does not serve.
 pub async fn snapshot(
     engines: &Engines,
     instrumented: &Instrumented<'_>,
@@ -243,7 +245,8 @@ fn on_tick(ctx: StoreContextMut<'_, InitState>) -> wasmtime::Result<UpdateDeadli
     Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
 }
 
-/// The imports that an init may use, and for everything else that `component` imports a function that refuses.
+/// The imports that an init may use, and for everything else that `component` imports a function
+/// that refuses.
 fn linker(component: &Component, tasks: bool) -> wasmtime::Result<Linker<InitState>> {
     let engine = component.engine();
     let mut linker = Linker::new(engine);
@@ -336,7 +339,8 @@ async fn read(
     }
 }
 
-/// Reads the exports of the instrumentation. Parts that could not be read are empty, and `error` says why.
+/// Reads the exports of the instrumentation. Parts that could not be read are empty, and `error`
+/// says why.
 struct Reader<'a> {
     store: &'a mut Store<InitState>,
     instance: Instance,

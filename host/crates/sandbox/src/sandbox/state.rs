@@ -34,16 +34,18 @@ pub struct Spec {
     pub settings: CapabilitySettings,
 }
 
-/// Bytes that a guest may hand over in one call besides the body of a response: as arguments of a hostcall, or as the rest of its own
-/// result. Strings and lists are charged by their size. The arguments are taken in one step, which cannot be interrupted.
+/// Bytes that a guest may hand over in one call besides the body of a response: as arguments of a
+/// hostcall, or as the rest of its own result. Strings and lists are charged by their size. The
+/// arguments are taken in one step, which cannot be interrupted.
 const HOSTCALL_BYTES: u64 = 1 << 20;
 
-/// And at most, whatever the manifest says: a list of many entries that all point at the same bytes is held once for each. A
-/// response that is larger has to be streamed.
+/// And at most, whatever the manifest says: a list of many entries that all point at the same bytes
+/// is held once for each. A response that is larger has to be streamed.
 const MAX_HOSTCALL_BYTES: u64 = 64 << 20;
 
-/// The size of a call's arguments and result. Where the function's result `has_bytes`, as a response of the lean path has, one that is half as large
-/// again as its limits allow fits: a larger one is to be told by how much.
+/// The size of a call's arguments and result. Where the function's result `has_bytes`, as a
+/// response of the lean path has, one that is half as large again as its limits allow fits: a
+/// larger one is to be told by how much.
 pub(super) fn hostcall_bytes(limits: &Limits, has_bytes: bool) -> usize {
     let result_bytes = match has_bytes {
         true => limits.response_body_bytes.unwrap_or(Limits::BUFFERED_BODY_BYTES),
@@ -68,8 +70,8 @@ pub(crate) struct State {
     pub(super) hostcall_bytes: usize,
     /// The sandbox's part of the pool, over the part that every sandbox has.
     pub(super) claim: Claim,
-    /// The handles of a guest that is to be stopped. They are dropped with the sandbox, once its end is known: a body whose writer is
-    /// gone would look complete to the client.
+    /// The handles of a guest that is to be stopped. They are dropped with the sandbox, once its
+    /// end is known: a body whose writer is gone would look complete to the client.
     lost: Option<Box<ResourceTable>>,
     shared: Option<Box<Shared>>,
 }
@@ -111,8 +113,8 @@ impl State {
         self.limiter.peak_bytes()
     }
 
-    /// One more invocation begins. The bound on its requests is counted anew, with those of the others that are open: the host cannot tell
-    /// to which of them a request belongs.
+    /// One more invocation begins. The bound on its requests is counted anew, with those of the
+    /// others that are open: the host cannot tell to which of them a request belongs.
     pub(super) fn begin(&mut self, log: &Arc<GuestLog>, propagation: Propagation) {
         let Some(shared) = &mut self.shared else { return };
         let alone = shared.logs.is_empty();
@@ -124,17 +126,20 @@ impl State {
         self.goes_on();
     }
 
-    /// Notes that the guest has lived with what it was refused, unless it is about to be stopped for that.
+    /// Notes that the guest has lived with what it was refused, unless it is about to be stopped
+    /// for that.
     fn goes_on(&mut self) {
         if self.cpu.stopped().is_none() {
             self.limiter.goes_on();
         }
     }
 
-    /// Has the guest stopped if it is over a limit. Each call of the host comes by here, with its arguments in the heap.
+    /// Has the guest stopped if it is over a limit. Each call of the host comes by here, with its
+    /// arguments in the heap.
     ///
-    /// A guest meets its next tick at a loop or at the beginning of a function, which may be any number of calls away. So the guest loses
-    /// all that the host has for it at once: a call with a handle traps, and any other costs next to nothing.
+    /// A guest meets its next tick at a loop or at the beginning of a function, which may be any
+    /// number of calls away. So the guest loses all that the host has for it at once: a call
+    /// with a handle traps, and any other costs next to nothing.
     fn check_limits(&mut self) {
         if self.lost.is_some() {
             return;
@@ -227,8 +232,8 @@ pub(super) fn store(
     Ok(store)
 }
 
-/// Epoch ticks from the start of a guest to its first interruption: the next one may be a moment away, and who is done within a
-/// tick is not to be interrupted.
+/// Epoch ticks from the start of a guest to its first interruption: the next one may be a moment
+/// away, and who is done within a tick is not to be interrupted.
 pub(super) const FIRST_TICK: u64 = 2;
 
 /// Called on the guest's stack at that tick, and then at each.
@@ -255,7 +260,8 @@ impl StoreData for State {
         let State { capabilities, table, spec, log, cpu, shared, propagation, lost, .. } = self;
         let state = capabilities.get_or_open(|| {
             let is_shared = shared.is_some();
-            // Of an instance that serves several, the budget is looked at where each one's part is known.
+            // Of an instance that serves several, the budget is looked at where each one's part is
+            // known.
             let cpu_limit = if is_shared { Duration::MAX } else { spec.limits.cpu };
             C::open(Opening {
                 limits: &spec.limits,

@@ -1,9 +1,11 @@
-//! The requests that the admin address answers: those of a client that meant this host, and that is no other site's page.
+//! The requests that the admin address answers: those of a client that meant this host, and that is
+//! no other site's page.
 //!
-//! The address has no password, so what keeps strangers out is where the listener is. A browser on the same machine, or in the
-//! same network, reaches it for every page that the browser shows. Such a page can have its own name resolve to this address
-//! (DNS rebinding) and then reads what comes back; but the request names the page's host. And a request that a page makes to
-//! another site says so (Fetch Metadata, <https://www.w3.org/TR/fetch-metadata/>).
+//! The address has no password, so what keeps strangers out is where the listener is. A browser on
+//! the same machine, or in the same network, reaches it for every page that the browser shows. Such
+//! a page can have its own name resolve to this address (DNS rebinding) and then reads what comes
+//! back; but the request names the page's host. And a request that a page makes to another site
+//! says so (Fetch Metadata, <https://www.w3.org/TR/fetch-metadata/>).
 
 use std::net::IpAddr;
 
@@ -26,7 +28,8 @@ fn refuse(status: StatusCode, detail: impl Into<String>) -> Result<(), Refusal> 
     Err(Refusal { status, detail: detail.into() })
 }
 
-/// Looks at a request's head. `names` are the host names that are answered besides addresses and `localhost`, in lower case.
+/// Looks at a request's head. `names` are the host names that are answered besides addresses and
+/// `localhost`, in lower case.
 pub(super) fn admits<B: Body>(request: &Request<B>, names: &[String]) -> Result<(), Refusal> {
     check_host(request, names)?;
     check_page(request.headers())?;
@@ -37,7 +40,8 @@ pub(super) fn admits<B: Body>(request: &Request<B>, names: &[String]) -> Result<
     Ok(())
 }
 
-/// The host that a request is for: what its target names and what its `Host` names, of which RFC 9112, section 3.2, demands one.
+/// The host that a request is for: what its target names and what its `Host` names, of which RFC
+/// 9112, section 3.2, demands one.
 fn check_host<B>(request: &Request<B>, names: &[String]) -> Result<(), Refusal> {
     let mut fields = request.headers().get_all(header::HOST).iter();
     let (field, more) = (fields.next(), fields.next());
@@ -64,12 +68,13 @@ fn check_host<B>(request: &Request<B>, names: &[String]) -> Result<(), Refusal> 
     }
 }
 
-/// Whether no page of another site can have this host in its address: no resolver is asked for an address, and the names are the
-/// operator's.
+/// Whether no page of another site can have this host in its address: no resolver is asked for an
+/// address, and the names are the operator's.
 fn is_ours(host: &[u8], names: &[String]) -> bool {
     let Ok(authority) = Authority::try_from(host) else { return false };
     let host = authority.host();
-    // Nothing but a port beside it: no user before it, which is a way to look like another host, and no more of a name.
+    // Nothing but a port beside it: no user before it, which is a way to look like another host,
+    // and no more of a name.
     let rest = authority.as_str().strip_prefix(host);
     let is_port =
         |rest: &str| rest.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
@@ -83,8 +88,8 @@ fn is_ours(host: &[u8], names: &[String]) -> bool {
         || names.iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
-/// Requests of a page of another site, as the browser marks them. A person who follows a link is let in: what comes is shown to
-/// that person, and not to the page with the link.
+/// Requests of a page of another site, as the browser marks them. A person who follows a link is
+/// let in: what comes is shown to that person, and not to the page with the link.
 fn check_page(headers: &HeaderMap) -> Result<(), Refusal> {
     let is = |field: &str, values: &[&str]| {
         headers.get(field).is_none_or(|found| values.iter().any(|value| found == value))

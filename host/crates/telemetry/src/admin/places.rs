@@ -6,9 +6,10 @@
 //!                                             +──its client takes no more─────+
 //! ```
 //!
-//! Where every place is taken, the connection ends that has waited for its client longest, and the new one has its place. So clients
-//! that are slow or idle never keep out one that is prompt, however many they are. A connection that the host itself keeps waiting
-//! is not ended: no client is at fault there.
+//! Where every place is taken, the connection ends that has waited for its client longest, and the
+//! new one has its place. So clients that are slow or idle never keep out one that is prompt,
+//! however many they are. A connection that the host itself keeps waiting is not ended: no client
+//! is at fault there.
 
 use std::{
     collections::BTreeMap,
@@ -57,7 +58,8 @@ struct AdminConnection {
 }
 
 impl Taken {
-    /// Ends the connection that has waited longest, of those that are meant. False: none of them waits.
+    /// Ends the connection that has waited longest, of those that are meant. False: none of them
+    /// waits.
     fn push_out(&mut self, meant: impl Fn(&AdminConnection) -> bool) -> bool {
         let waiting = self.connections.values_mut().filter(|one| one.end.is_some() && meant(one));
         let waiting = waiting.filter(|one| one.waits_since.is_some());
@@ -80,7 +82,8 @@ impl Places {
         Arc::new(Places { connections, scrapes, taken, changed })
     }
 
-    /// A place, and what tells its connection to end. Comes at once, or as soon as another connection has made room.
+    /// A place, and what tells its connection to end. Comes at once, or as soon as another
+    /// connection has made room.
     pub(super) async fn take(self: &Arc<Self>) -> (Arc<Place>, oneshot::Receiver<()>) {
         loop {
             let changed = self.changed.notified();
@@ -115,8 +118,8 @@ impl Places {
 }
 
 impl Place {
-    /// Its client is waited for, from now on if it was not yet; unless it is served: then it is only looked at whether the client
-    /// is still there.
+    /// Its client is waited for, from now on if it was not yet; unless it is served: then it is
+    /// only looked at whether the client is still there.
     fn waits(&self) {
         let mut taken = self.places.lock();
         if let Some(one) = taken.connections.get_mut(&self.number)
@@ -145,8 +148,8 @@ impl Place {
         }
     }
 
-    /// It is asked for metrics from now to its end. False: as many as may be are asked for them, and none of these waits for its
-    /// client.
+    /// It is asked for metrics from now to its end. False: as many as may be are asked for them,
+    /// and none of these waits for its client.
     pub(super) fn scrapes(&self) -> bool {
         let mut taken = self.places.lock();
         let scraping = |one: &AdminConnection| one.scrapes && one.end.is_some();

@@ -192,7 +192,8 @@ async fn slow_and_idle_clients_give_way_to_one_that_is_prompt() {
         clients.push(served.raw(sent).await);
     }
     assert!(served.ask("GET /readyz", "").await.ends_with("not loaded yet\n"));
-    // The first ones have gone, and as many of the last ones are there as there are places for, but the prompt one's.
+    // The first ones have gone, and as many of the last ones are there as there are places for, but
+    // the prompt one's.
     let held = clients.split_off(200 - (BOUNDS.connections - 1));
     for client in clients {
         assert_eq!(rest(client).await, "");

@@ -1,7 +1,8 @@
-//! Counters that many threads add to: each for itself once there is much to count, so that cores that serve the same function do
-//! not write to the same memory. A scrape adds them up.
+//! Counters that many threads add to: each for itself once there is much to count, so that cores
+//! that serve the same function do not write to the same memory. A scrape adds them up.
 //!
-//! Most functions are asked for now and then. Until [`HOT`] they have one part, which all threads share.
+//! Most functions are asked for now and then. Until [`HOT`] they have one part, which all threads
+//! share.
 
 use std::{
     num::NonZero,
@@ -17,8 +18,8 @@ use crate::metrics::Counter;
 /// So much in the first cell, and each thread has a part of its own.
 pub(super) const HOT: u64 = 1024;
 
-/// Parts of what is hot: twice as many as cores, because not all threads count, and those that do are not spread evenly. Eight at
-/// most.
+/// Parts of what is hot: twice as many as cores, because not all threads count, and those that do
+/// are not spread evenly. Eight at most.
 static PARTS: LazyLock<usize> =
     LazyLock::new(|| 2 * thread::available_parallelism().map_or(1, NonZero::get).min(4));
 

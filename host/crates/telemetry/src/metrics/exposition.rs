@@ -38,8 +38,9 @@ impl Exposition {
     }
 }
 
-/// Rewrites OpenMetrics for a parser of Prometheus' format. There a counter's family has its samples' name, with
-/// `_total`; an info is a gauge named `…_info`; there are no units and there is no end mark.
+/// Rewrites OpenMetrics for a parser of Prometheus' format. There a counter's family has its
+/// samples' name, with `_total`; an info is a gauge named `…_info`; there are no units and there is
+/// no end mark.
 pub(super) fn to_prometheus_text(open_metrics: &str) -> String {
     let mut out = String::with_capacity(open_metrics.len());
     let mut help = "";

@@ -1,4 +1,5 @@
-//! The families whose series belong to functions and tenants, as OpenMetrics text, a piece at a time.
+//! The families whose series belong to functions and tenants, as OpenMetrics text, a piece at a
+//! time.
 
 use std::{fmt::Write as _, time::Duration};
 

@@ -60,7 +60,8 @@ impl Figure {
     }
 }
 
-/// A histogram of these figures: the cell of its sum, after which those of its buckets come, not accumulated.
+/// A histogram of these figures: the cell of its sum, after which those of its buckets come, not
+/// accumulated.
 #[derive(Debug)]
 pub(super) struct Spread {
     pub(super) buckets: &'static Buckets,

@@ -45,12 +45,14 @@ impl FunctionKey {
 
 /// The figures of one function over all its revisions.
 ///
-/// A host may hold many functions that are never called: until the first invocation this is a few words, and has no
-/// series. With the first one it is given series of its own, or shares those of its tenant's others.
+/// A host may hold many functions that are never called: until the first invocation this is a few
+/// words, and has no series. With the first one it is given series of its own, or shares those of
+/// its tenant's others.
 #[derive(Debug)]
 pub struct FunctionMetrics {
     pub(super) key: FunctionKey,
-    /// The series that count its invocations. Nothing before the first one, and where it is to ask again.
+    /// The series that count its invocations. Nothing before the first one, and where it is to ask
+    /// again.
     pub(super) series: ArcSwapOption<FunctionSeries>,
     pub(super) tenant: Arc<TenantFigures>,
     /// Sandboxes that are ready, made ahead.
@@ -106,12 +108,14 @@ impl FunctionMetrics {
         self.series.load().as_ref().map_or(0, |series| series.figures.get(Figure::Tally(tally)))
     }
 
-    /// Its sandboxes that are ready, made ahead, of all revisions. They have series once this was asked for.
+    /// Its sandboxes that are ready, made ahead, of all revisions. They have series once this was
+    /// asked for.
     pub fn provisioned_ready(&self) -> &AtomicU64 {
         self.ready.get_or_init(|| self.gauge())
     }
 
-    /// Its instances that are used again, of all revisions. They have series once this was asked for.
+    /// Its instances that are used again, of all revisions. They have series once this was asked
+    /// for.
     pub fn reused_instances(&self) -> &AtomicU64 {
         self.instances.get_or_init(|| self.gauge())
     }
@@ -126,8 +130,8 @@ impl FunctionMetrics {
         self.tenant.evicted();
     }
 
-    /// Says which revisions the function serves now: the series of `lacewing_function_info`. Where it has no series of its own,
-    /// there may be some by now: it asks again.
+    /// Says which revisions the function serves now: the series of `lacewing_function_info`. Where
+    /// it has no series of its own, there may be some by now: it asks again.
     pub fn set_revisions(&self, revisions: Vec<Arc<str>>) {
         *self.revisions.lock() = revisions.into();
         if self.series.load().as_ref().is_some_and(|series| series.key.is_none()) {
@@ -158,7 +162,8 @@ impl FunctionMetrics {
         AtomicU64::new(0)
     }
 
-    /// Counts in the series that the function has at this moment. They are held until that is done, and not dropped before.
+    /// Counts in the series that the function has at this moment. They are held until that is done,
+    /// and not dropped before.
     fn counted(&self, count: impl FnOnce(&Figures)) {
         match &*self.series.load() {
             Some(series) => count(&series.figures),

@@ -1,7 +1,8 @@
 //! A scrape: its text in pieces, each made when the one before has been sent.
 //!
-//! A scrape holds one piece and a list of series, for any number of lines and any slowness of the reader. Threads that may block
-//! make the pieces, one at a time in the whole host: scrapers take turns.
+//! A scrape holds one piece and a list of series, for any number of lines and any slowness of the
+//! reader. Threads that may block make the pieces, one at a time in the whole host: scrapers take
+//! turns.
 
 use std::{error::Error, sync::Arc};
 

@@ -1,9 +1,9 @@
 //! The functions that have series of their own.
 //!
-//! A series costs memory here, lines in each scrape, and a place in whatever keeps them. So no more functions than `most` have
-//! series of their own; the others of a tenant are counted together, in series whose app and function are [`MERGED`], as a metric
-//! stream of OpenTelemetry counts what is over its cardinality limit under one overflow attribute (Metrics SDK, "Cardinality
-//! limits").
+//! A series costs memory here, lines in each scrape, and a place in whatever keeps them. So no more
+//! functions than `most` have series of their own; the others of a tenant are counted together, in
+//! series whose app and function are [`MERGED`], as a metric stream of OpenTelemetry counts what is
+//! over its cardinality limit under one overflow attribute (Metrics SDK, "Cardinality limits").
 //!
 //! ```text
 //!              first invocation                  gone, or pushed out
@@ -14,17 +14,19 @@
 //!   merged with others of its tenant
 //! ```
 //!
-//! - **Tenants share them by weight.** Where all are taken, the tenant with the largest [`Portion`] gives up those that it was
-//!   given last to one whose portion is smaller with them, and to no other: a tenant that has no more functions than its part
-//!   loses none.
-//! - **A series never goes down, and what was counted is never counted in another one again**, so that `rate()` over them, and
-//!   sums of that, are right. The merged series count what comes after a function is pushed out, and nothing from before. The sum
-//!   of a tenant's series without `rate()` goes down where series end; the figures of the tenant as a whole do not
+//! - **Tenants share them by weight.** Where all are taken, the tenant with the largest [`Portion`]
+//!   gives up those that it was given last to one whose portion is smaller with them, and to no
+//!   other: a tenant that has no more functions than its part loses none.
+//! - **A series never goes down, and what was counted is never counted in another one again**, so
+//!   that `rate()` over them, and sums of that, are right. The merged series count what comes after
+//!   a function is pushed out, and nothing from before. The sum of a tenant's series without
+//!   `rate()` goes down where series end; the figures of the tenant as a whole do not
 //!   ([`TenantFigures`]).
-//! - **Series that end are shown once more**, with all that was counted, and are dropped after that. A function that comes back
-//!   before goes on with them; after that it begins at zero, which a reader takes for a restart. Where more end between two
-//!   scrapes than may have series at once, those of the tenant with the most end unseen: merged if no scrape has shown them,
-//!   otherwise without what was counted since.
+//! - **Series that end are shown once more**, with all that was counted, and are dropped after
+//!   that. A function that comes back before goes on with them; after that it begins at zero, which
+//!   a reader takes for a restart. Where more end between two scrapes than may have series at once,
+//!   those of the tenant with the most end unseen: merged if no scrape has shown them, otherwise
+//!   without what was counted since.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -288,7 +290,8 @@ impl SeriesState {
         (portion(most) > mine).then(|| most.0.clone())
     }
 
-    /// Has a tenant's youngest function of those with series of their own be counted with its others.
+    /// Has a tenant's youngest function of those with series of their own be counted with its
+    /// others.
     fn push_out(&mut self, name: &TenantName) -> Option<Arc<FunctionMetrics>> {
         let merged = self.merged(name);
         let tenant = self.tenants.get_mut(name)?;
@@ -315,7 +318,8 @@ impl SeriesState {
         series
     }
 
-    /// Series that ended and are not dropped yet, or new ones: no two with the same labels are shown.
+    /// Series that ended and are not dropped yet, or new ones: no two with the same labels are
+    /// shown.
     fn resume(&mut self, name: &TenantName, key: Option<&Key>) -> Arc<FunctionSeries> {
         let resumed = self.tenants.get_mut(name).and_then(|tenant| {
             let at = tenant.ended.iter().position(|ended| ended.series.key.as_ref() == key)?;
@@ -413,7 +417,8 @@ impl TenantSeries {
             held.push(function);
         }
         for ended in &mut self.ended {
-            // No function leads to them any more. A thread that is about to count holds them, and so is seen here.
+            // No function leads to them any more. A thread that is about to count holds them, and
+            // so is seen here.
             ended.is_still |= Arc::get_mut(&mut ended.series).is_some();
             shown.series.push(ShownSeries::bare(&ended.series, ended.is_still));
         }

@@ -1,4 +1,5 @@
-//! The figures of a tenant as a whole. They only go up, also where its functions and their series end.
+//! The figures of a tenant as a whole. They only go up, also where its functions and their series
+//! end.
 
 use lacewing_base::outcome::Outcome;
 

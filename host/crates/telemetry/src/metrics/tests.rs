@@ -131,7 +131,8 @@ fn the_host_is_counted() {
     assert!(text.contains("lacewing_build_info{version="), "{text}");
 }
 
-/// The text that Prometheus refuses: a family described twice, a sample outside its family, a name off convention.
+/// The text that Prometheus refuses: a family described twice, a sample outside its family, a name
+/// off convention.
 #[test]
 fn the_text_is_well_formed() {
     let metrics = Arc::new(Metrics::new());
@@ -196,7 +197,8 @@ fn functions_without_series_of_their_own_are_counted_together() {
     "_merged".parse::<lacewing_base::name::FunctionName>().unwrap_err();
 }
 
-/// However many functions there are, a scrape has lines for so many, and none of its pieces is large.
+/// However many functions there are, a scrape has lines for so many, and none of its pieces is
+/// large.
 #[test]
 fn a_scrape_is_bounded_and_in_pieces() {
     let metrics = Arc::new(Metrics::with_series(100));

@@ -1,4 +1,5 @@
-//! The inputs of a Cargo build, as cargo knows them: dep-info, which has the inputs of build scripts too, and configuration.
+//! The inputs of a Cargo build, as cargo knows them: dep-info, which has the inputs of build
+//! scripts too, and configuration.
 
 use std::{
     fs, io,
@@ -13,8 +14,8 @@ use crate::cli::{build::messages::Artifact, watch::Sources};
 /// The longest dep-info that is read: 16 MiB, some hundred thousand files.
 const DEP_INFO_BYTES: u64 = 16 << 20;
 
-/// The inputs of a component that was built: the function's package, every path package that was compiled into it, what
-/// configures them, and the files that rustc and build scripts have read.
+/// The inputs of a component that was built: the function's package, every path package that was
+/// compiled into it, what configures them, and the files that rustc and build scripts have read.
 pub(super) fn of_built(package: &Package, artifacts: &[Artifact], component: &Path) -> Sources {
     let own = package.manifest.parent().map(Path::to_owned);
     let local = artifacts.iter().filter_map(|artifact| artifact.local_dir().map(Path::to_owned));
@@ -39,8 +40,8 @@ fn of_packages(package: &Package, dirs: impl Iterator<Item = PathBuf>) -> Source
     Sources { roots, files, ignored: vec![package.target_dir.clone()] }
 }
 
-/// The files that may configure cargo and rustup for a package: in its directory and in all above it.
-/// <https://doc.rust-lang.org/cargo/reference/config.html#hierarchical-structure>
+/// The files that may configure cargo and rustup for a package: in its directory and in all above
+/// it. <https://doc.rust-lang.org/cargo/reference/config.html#hierarchical-structure>
 fn configuration(package: &Package) -> Vec<PathBuf> {
     const NAMES: [&str; 4] =
         [".cargo/config.toml", ".cargo/config", "rust-toolchain.toml", "rust-toolchain"];
@@ -55,7 +56,8 @@ fn configuration(package: &Package) -> Vec<PathBuf> {
     files
 }
 
-/// The files that cargo names beside a component, on one line: `component: file file`, with a backslash before each blank of a name.
+/// The files that cargo names beside a component, on one line: `component: file file`, with a
+/// backslash before each blank of a name.
 fn dep_info(component: &Path) -> Option<Vec<PathBuf>> {
     let file = fs::File::open(component.with_extension("d")).ok()?;
     let text = io::read_to_string(io::Read::take(file, DEP_INFO_BYTES)).ok()?;

@@ -35,7 +35,8 @@ impl Crate {
 fn initial_memory_bytes(component: &[u8]) -> Vec<u64> {
     let mut memories = Vec::new();
     read_sections(component, &mut |id, body| {
-        // A core module in a component, in which a memory section is a count, then flags and minimum for each.
+        // A core module in a component, in which a memory section is a count, then flags and
+        // minimum for each.
         if id == 1 && body.starts_with(b"\0asm") {
             read_sections(body, &mut |id, mut body| {
                 if id == 5 && leb(&mut body) > 0 {

@@ -1,4 +1,5 @@
-//! The files that are opened, with the kernel's help and without it, and those that change while they are read.
+//! The files that are opened, with the kernel's help and without it, and those that change while
+//! they are read.
 
 use std::{
     fs,
@@ -114,7 +115,8 @@ fn a_link_is_followed_within_its_folder_and_never_out_of_it() {
     assert!(circle.open().is_err() && circle.below.unwrap().walk().is_err());
 }
 
-/// The operator may have a link where the app's folder is: a new release is put there by changing the link.
+/// The operator may have a link where the app's folder is: a new release is put there by changing
+/// the link.
 #[test]
 fn the_folder_itself_may_be_a_link() {
     let folders = Folders::new();
@@ -156,7 +158,8 @@ fn files_that_are_made_while_they_are_read_are_refused() {
     }
 }
 
-/// A name leads to a pipe in one moment and to a file in the next: what was opened is what is looked at.
+/// A name leads to a pipe in one moment and to a file in the next: what was opened is what is
+/// looked at.
 #[test]
 fn a_pipe_that_is_swapped_in_keeps_no_thread() {
     let folders = Folders::new();

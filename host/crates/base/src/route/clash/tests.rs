@@ -20,7 +20,8 @@ fn route(path: &str, methods: Methods) -> Route {
     Route { path: path.parse().unwrap(), methods, host: None }
 }
 
-/// Whether the second of two routes for every method fits the same paths as the first; `None` if they do not clash.
+/// Whether the second of two routes for every method fits the same paths as the first; `None` if
+/// they do not clash.
 fn clash(first: &str, second: &str) -> Option<bool> {
     let (first, second) = (route(first, Methods::Any), route(second, Methods::Any));
     let mut routes = RouteSet::default();
@@ -118,8 +119,9 @@ proptest! {
     }
 }
 
-/// Each of these has the routes of one manifest of 256 KiB, about: equal ones, ones that differ in a method only, parameters at
-/// one place, and hosts of their own beside routes that are for every host.
+/// Each of these has the routes of one manifest of 256 KiB, about: equal ones, ones that differ in
+/// a method only, parameters at one place, and hosts of their own beside routes that are for every
+/// host.
 #[test]
 fn a_route_is_not_compared_with_every_other() {
     const MANY: usize = 8000;

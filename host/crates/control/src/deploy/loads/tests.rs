@@ -15,8 +15,8 @@ fn name(text: &str) -> TenantName {
     text.parse().unwrap()
 }
 
-/// As many tenants as are read for at once have files that do not answer, and more of each: the next tenant is read for all the
-/// same, and each of them holds one thread.
+/// As many tenants as are read for at once have files that do not answer, and more of each: the
+/// next tenant is read for all the same, and each of them holds one thread.
 #[tokio::test]
 async fn files_that_do_not_answer_are_waited_for_by_their_tenants_only() {
     let loads = Arc::new(loads());
@@ -49,7 +49,8 @@ async fn files_that_do_not_answer_are_waited_for_by_their_tenants_only() {
     assert_eq!(loads.reads.available_permits(), READS);
 }
 
-/// Work that is given up still has its tenant's turn: a host that is told to read again and again has no more threads for it.
+/// Work that is given up still has its tenant's turn: a host that is told to read again and again
+/// has no more threads for it.
 #[tokio::test]
 async fn a_reading_that_is_given_up_keeps_its_tenants_turn() {
     let loads = loads();

@@ -4,8 +4,9 @@
 //!   loads that wait, a line for each tenant --fairly, by weight--> so many at once, and of one tenant so many
 //! ```
 //!
-//! A tenant with hundreds of functions that are all asked for at once has them loaded one after the other, and another one's
-//! single load waits for no more than one of these. Each tenant is charged for the time that its loads take ([`FairQueue`]).
+//! A tenant with hundreds of functions that are all asked for at once has them loaded one after the
+//! other, and another one's single load waits for no more than one of these. Each tenant is charged
+//! for the time that its loads take ([`FairQueue`]).
 
 use std::{collections::HashMap, num::NonZero, sync::Arc, thread, time::Instant};
 

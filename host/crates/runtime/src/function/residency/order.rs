@@ -1,11 +1,13 @@
 //! The order of evictions: first by tenant, then by time.
 //!
-//! The tenant whose [`Portion`] is the largest gives up the program that it used longest ago. A tenant that has no more than its
-//! part of what may be resident therefore loses none, whatever the others ask for; one that is alone may have all.
+//! The tenant whose [`Portion`] is the largest gives up the program that it used longest ago. A
+//! tenant that has no more than its part of what may be resident therefore loses none, whatever the
+//! others ask for; one that is alone may have all.
 //!
-//! Nothing is moved when a program is used, because that would take a lock. Instead, once a tenant has to give up one, all of its
-//! programs are looked at and the eighth of them that was used longest ago is put in order; its evictions after that take from
-//! these, and pass over what was used meanwhile. So an eviction looks at eight programs on average, and once at each tenant that
+//! Nothing is moved when a program is used, because that would take a lock. Instead, once a tenant
+//! has to give up one, all of its programs are looked at and the eighth of them that was used
+//! longest ago is put in order; its evictions after that take from these, and pass over what was
+//! used meanwhile. So an eviction looks at eight programs on average, and once at each tenant that
 //! has any.
 
 use std::sync::{
@@ -111,9 +113,10 @@ impl<E: Entry> Order<E> {
         self.tenants.push(Programs { share, entries, victims: Vec::new() });
     }
 
-    /// The program that has to go, if there are more than may be: of the tenant with the largest portion of what there is too much
-    /// of, the one that was used longest ago. The one of the load `newest` is the last of its tenant's, and stays where nothing else
-    /// is resident: whatever its size, it is asked for now.
+    /// The program that has to go, if there are more than may be: of the tenant with the largest
+    /// portion of what there is too much of, the one that was used longest ago. The one of the
+    /// load `newest` is the last of its tenant's, and stays where nothing else is resident:
+    /// whatever its size, it is asked for now.
     pub(super) fn victim(&mut self, options: &ResidencyOptions, newest: u64) -> Option<E> {
         // Looked at once: what is chosen from is what is added up.
         let holdings: Vec<Holding> = self.tenants.iter().map(Programs::holding).collect();
@@ -178,7 +181,8 @@ impl<E: Entry> Programs<E> {
         used.sort_unstable_by_key(|(used, _)| std::cmp::Reverse(*used));
         let least = used.last().map(|(_, entry)| entry.clone());
         self.victims = used;
-        // All of them may have been used in this very moment: one goes all the same, and is loaded again when it is asked for.
+        // All of them may have been used in this very moment: one goes all the same, and is loaded
+        // again when it is asked for.
         self.pop().or(least.filter(|entry| entry.used().is_some()))
     }
 

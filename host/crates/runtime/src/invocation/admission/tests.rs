@@ -142,7 +142,8 @@ async fn a_full_backlog_refuses_its_tenant_only() {
     }
 }
 
-/// Of a host that is full, each tenant gets the slots that come free in proportion to its weight, however many of its requests wait.
+/// Of a host that is full, each tenant gets the slots that come free in proportion to its weight,
+/// however many of its requests wait.
 #[tokio::test]
 async fn requests_that_wait_for_the_host_are_served_fairly() {
     let admission = host(1, queue(60_000, 1000));

@@ -59,7 +59,8 @@ pub(super) struct RequestBody {
     report: Report,
 }
 
-/// The pieces that are looked at before a request's head is sent: one, and whether another one follows.
+/// The pieces that are looked at before a request's head is sent: one, and whether another one
+/// follows.
 const PIECES_AHEAD: usize = 2;
 
 impl RequestBody {
@@ -67,8 +68,8 @@ impl RequestBody {
         RequestBody { inner, ahead: VecDeque::new(), ended: None, budget, report }
     }
 
-    /// Takes out what is there of the beginning, so that a body that has ended by now has a length. Waits for nothing: a guest may want to
-    /// see the response before it writes.
+    /// Takes out what is there of the beginning, so that a body that has ended by now has a length.
+    /// Waits for nothing: a guest may want to see the response before it writes.
     pub(super) fn look_ahead(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.ahead.len() < PIECES_AHEAD && self.ended.is_none() {
             match Pin::new(&mut self.inner).poll_frame(cx) {
@@ -137,7 +138,8 @@ impl Body for RequestBody {
     }
 }
 
-/// A request's places among those of its invocation, its tenant and the host. Free when the last of its holders is gone.
+/// A request's places among those of its invocation, its tenant and the host. Free when the last of
+/// its holders is gone.
 pub(super) type Places = Arc<[OwnedSemaphorePermit; 3]>;
 
 /// Says to a connection that its response is still read.

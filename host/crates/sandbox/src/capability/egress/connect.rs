@@ -1,8 +1,10 @@
-//! From a target that is granted to a connection: resolve once, judge every address, connect to what was judged.
+//! From a target that is granted to a connection: resolve once, judge every address, connect to
+//! what was judged.
 //!
-//! Of a name's addresses, those that are refused are left out, and the others are tried in turn. So a name with a
-//! public and a private address (a rebinding, or a split horizon seen from the wrong side) reaches the public one
-//! and never the private one; a name with private ones only is refused.
+//! Of a name's addresses, those that are refused are left out, and the others are tried in turn. So
+//! a name with a public and a private address (a rebinding, or a split horizon seen from the wrong
+//! side) reaches the public one and never the private one; a name with private ones only is
+//! refused.
 
 use std::{
     io,
@@ -39,8 +41,8 @@ pub enum Transport {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// Opens a connection. One is made per request: a pool would sit here, keyed by tenant, scheme, authority and the
-/// address that was judged, and be asked after [`allowed_addresses`].
+/// Opens a connection. One is made per request: a pool would sit here, keyed by tenant, scheme,
+/// authority and the address that was judged, and be asked after [`allowed_addresses`].
 pub(super) async fn open(
     shared: &Shared,
     target: &Target,
@@ -109,14 +111,15 @@ pub(super) async fn allowed_addresses(
     }
 }
 
-/// Whether an address leads to this machine: whatever a socket can be bound to does. Where the system does not say, it counts
-/// as one that does.
+/// Whether an address leads to this machine: whatever a socket can be bound to does. Where the
+/// system does not say, it counts as one that does.
 pub(super) fn is_local(address: IpAddr) -> bool {
     let bound = std::net::UdpSocket::bind((address, 0));
     !bound.is_err_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable)
 }
 
-/// A look-up that takes too long is not waited for, and still counts as one of its tenant's until it ends.
+/// A look-up that takes too long is not waited for, and still counts as one of its tenant's until
+/// it ends.
 async fn resolve(
     egress: &Egress,
     share: &OutboundShare,
@@ -141,8 +144,8 @@ async fn resolve(
     }
 }
 
-/// Connects to the first address that answers. Each gets an equal share of the time that is left, so that one that
-/// swallows packets does not keep the others from being tried.
+/// Connects to the first address that answers. Each gets an equal share of the time that is left,
+/// so that one that swallows packets does not keep the others from being tried.
 async fn connect(
     target: &Target,
     addresses: &[SocketAddr],

@@ -110,8 +110,8 @@ fn with_source(error: &hyper::Error) -> String {
 }
 
 impl EgressError {
-    /// Whether the exchange ended because the guest's own body did, which the guest knows, or which was said when the
-    /// body went over its limit.
+    /// Whether the exchange ended because the guest's own body did, which the guest knows, or which
+    /// was said when the body went over its limit.
     pub(super) fn is_of_body(&self) -> bool {
         matches!(self, EgressError::Http { source, .. } if body_code(source).is_some())
     }

@@ -41,8 +41,8 @@ const MAX_HEADERS: usize = 128;
 const MAX_HEADER_BYTES: usize = 64 * 1024;
 /// Bytes of a connection that the host holds for a guest that does not read.
 const MAX_BUFFER_BYTES: usize = 128 * 1024;
-/// Bytes of a connection before the response's head is there: interim responses, the head, and as much of the body as one
-/// buffer holds.
+/// Bytes of a connection before the response's head is there: interim responses, the head, and as
+/// much of the body as one buffer holds.
 const MAX_BYTES_TO_HEAD: usize = MAX_HEADER_BYTES + MAX_BUFFER_BYTES;
 
 /// The task that drives a connection after its response's head has come.
@@ -93,7 +93,8 @@ pub(super) async fn admit(
     prepare(request, &shared.propagation)?;
 
     let busy = || EgressError::HostBusy { target: target.clone() };
-    // Waits for this invocation's own requests, then for its tenant's, then for the whole host's; none is ever closed.
+    // Waits for this invocation's own requests, then for its tenant's, then for the whole host's;
+    // none is ever closed.
     let own = shared.open_requests.clone().acquire_owned().await.map_err(|_| busy())?;
     let until = Instant::now() + timeouts.connect;
     let place = async |places: &Arc<Semaphore>| {
@@ -134,8 +135,9 @@ pub(super) async fn exchange_over<S: Stream>(
     Ok((response, Box::new(drive(sent.connection, read, places))))
 }
 
-/// Drives a connection to its end, or to that of its response: what the guest would still send then, nobody waits
-/// for. Its places are taken for as long as there is a socket, or a response to be read.
+/// Drives a connection to its end, or to that of its response: what the guest would still send
+/// then, nobody waits for. Its places are taken for as long as there is a socket, or a response to
+/// be read.
 async fn drive<S: Stream>(
     connection: Option<Connection<S>>,
     read: oneshot::Receiver<Infallible>,
@@ -148,8 +150,9 @@ async fn drive<S: Stream>(
             ended = &mut connection => match ended {
                 Ok(()) => Ok(()),
                 Err(error) => {
-                    // wasi:http 0.3 drops a response whose connection fails when it is first looked at. The part that was sent is
-                    // there all the same, and the body's reader sees the part that was not.
+                    // wasi:http 0.3 drops a response whose connection fails when it is first looked
+                    // at. The part that was sent is there all the same, and the body's reader sees
+                    // the part that was not.
                     yield_now().await;
                     Err(http_code(&error))
                 }
@@ -194,8 +197,8 @@ impl Timeouts {
     }
 }
 
-/// Brings a request into the form that goes on the wire: path and query only, the host that is connected to, and
-/// the trace that it belongs to.
+/// Brings a request into the form that goes on the wire: path and query only, the host that is
+/// connected to, and the trace that it belongs to.
 fn prepare(request: &mut Request<WasiBody>, propagation: &Propagation) -> Result<(), EgressError> {
     let parts = request.uri().clone().into_parts();
     let authority = parts.authority.as_ref().map_or("", |authority| authority.as_str());
@@ -214,8 +217,8 @@ fn prepare(request: &mut Request<WasiBody>, propagation: &Propagation) -> Result
     Ok(())
 }
 
-/// Says that there is no body where a server has to expect one (RFC 9110, section 8.6). Otherwise an empty body would be sent as
-/// chunks, or not be told from one that is still to come.
+/// Says that there is no body where a server has to expect one (RFC 9110, section 8.6). Otherwise
+/// an empty body would be sent as chunks, or not be told from one that is still to come.
 fn declare_empty(request: &mut Request<RequestBody>) {
     let expects_body = [Method::POST, Method::PUT, Method::PATCH].contains(request.method());
     if expects_body && request.body().is_end_stream() {
@@ -260,8 +263,8 @@ async fn send<S: Stream>(
     };
     let (response, connection) = match first {
         Ok(response) => (response, Some(connection)),
-        // The response may have come in the step in which the connection ended. A server that answers an upload early, and
-        // closes, ends the connection in an error.
+        // The response may have come in the step in which the connection ended. A server that
+        // answers an upload early, and closes, ends the connection in an error.
         Err(ended) => {
             drop(connection);
             let response = response.await;

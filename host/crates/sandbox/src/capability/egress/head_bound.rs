@@ -1,7 +1,8 @@
 //! A bound on what a server sends before the head of its response is there.
 //!
-//! hyper reads over interim responses (RFC 9110, section 15.2) and limits the size of one head, not their number. A server could
-//! keep its client at work without end. So all bytes that come before the final head count against one bound.
+//! hyper reads over interim responses (RFC 9110, section 15.2) and limits the size of one head, not
+//! their number. A server could keep its client at work without end. So all bytes that come before
+//! the final head count against one bound.
 
 use std::{
     io,

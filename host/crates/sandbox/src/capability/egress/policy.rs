@@ -38,8 +38,8 @@ impl Policy {
 
     /// Why an address must not be connected to; none if it may be.
     ///
-    /// An address that a translator leads elsewhere must be granted at both ends, so that a grant of NAT64's prefix
-    /// reaches the IPv4 internet and not the loopback behind it.
+    /// An address that a translator leads elsewhere must be granted at both ends, so that a grant
+    /// of NAT64's prefix reaches the IPv4 internet and not the loopback behind it.
     pub(super) fn refuses(&self, grant: &HttpGrant, address: IpAddr) -> Option<Special> {
         let refused = |address| Special::of(address).filter(|_| !self.0.reaches(grant, address));
         if let Some(special) = refused(address) {
@@ -258,7 +258,8 @@ mod tests {
         // A target that one grant names is not reached under another.
         assert_eq!(refusal(&policy, name, "10.0.0.9"), Some(Special::Private));
         assert_eq!(refusal(&policy, "http://10.0.0.9/", "10.0.0.9"), None);
-        // The translator's prefix leads to the internet, and to the network that is granted besides.
+        // The translator's prefix leads to the internet, and to the network that is granted
+        // besides.
         assert_eq!(refusal(&policy, name, "64:ff9b::808:808"), None);
         assert_eq!(refusal(&policy, name, "64:ff9b::10.1.2.3"), None);
         assert_eq!(refusal(&policy, name, "64:ff9b::127.0.0.1"), Some(Special::Loopback));

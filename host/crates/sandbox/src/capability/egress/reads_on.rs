@@ -1,7 +1,8 @@
 //! A connection on which a write that fails leaves the last word to what can still be read.
 //!
-//! A server may answer before it has read all of an upload, and close. The client's next write then fails, with the answer in the
-//! client's own socket. So the failure is kept from whoever writes: the end that the reader finds is the connection's.
+//! A server may answer before it has read all of an upload, and close. The client's next write then
+//! fails, with the answer in the client's own socket. So the failure is kept from whoever writes:
+//! the end that the reader finds is the connection's.
 
 use std::{
     io,

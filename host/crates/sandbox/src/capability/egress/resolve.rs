@@ -18,8 +18,8 @@ pub trait Resolve: Send + Sync + 'static {
     fn resolve(&self, name: Arc<str>) -> Lookup;
 }
 
-/// Look-ups by the system's resolver at once. Each blocks a thread until the system gives up, however long its asker
-/// waits, and other parts of the host need such threads too.
+/// Look-ups by the system's resolver at once. Each blocks a thread until the system gives up,
+/// however long its asker waits, and other parts of the host need such threads too.
 const MAX_LOOKUPS: usize = 64;
 
 /// The system's resolver: `/etc/hosts`, DNS, whatever the machine is set to.

@@ -1,4 +1,5 @@
-//! The parts that tests of the gate share: grants from text, names without DNS, servers on loopback.
+//! The parts that tests of the gate share: grants from text, names without DNS, servers on
+//! loopback.
 
 use std::{
     collections::HashMap,

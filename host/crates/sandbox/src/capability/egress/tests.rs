@@ -336,7 +336,8 @@ async fn open_requests_wait_for_each_other() {
     assert!(arrivals.recv().await.unwrap().starts_with("GET /first "));
     let mut second = pin!(setup.gate.send(get(&uri("second")), None));
     assert!(second.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-    // It waits for a place of its own, not yet for one of the host's, as long as the first response is held.
+    // It waits for a place of its own, not yet for one of the host's, as long as the first response
+    // is held.
     assert_eq!(setup.egress.free_connections(), 1023);
     drop(first);
     assert!(second.await.is_ok());
@@ -377,7 +378,8 @@ async fn a_tenant_that_holds_all_it_may_leaves_the_others_theirs() {
     assert_eq!(setup.egress.free_connections(), 4);
 }
 
-/// A name server that never answers keeps a thread of the system's resolver for as long as that waits.
+/// A name server that never answers keeps a thread of the system's resolver for as long as that
+/// waits.
 #[tokio::test]
 async fn a_tenant_whose_names_are_never_resolved_leaves_the_others_theirs() {
     let (server, _heads) = LoopbackServer::answering(HELLO).await;

@@ -1,10 +1,12 @@
 //! The bound on the size of the cache.
 //!
-//! Artifacts of components that are no longer served go until the rest fits. The tenant with the most such bytes for its weight
-//! loses the one that was written or deployed longest ago. So a tenant that deploys another component each minute pushes out its
-//! own. The tenant of an artifact is known if it was registered since this process began; all others count as one tenant's.
-//! Artifacts that are registered in this host stay, whatever they take. Another process may have registered others. Nothing goes
-//! while another process uses the folder: each holds a shared lock on it, and removing needs the lock alone.
+//! Artifacts of components that are no longer served go until the rest fits. The tenant with the
+//! most such bytes for its weight loses the one that was written or deployed longest ago. So a
+//! tenant that deploys another component each minute pushes out its own. The tenant of an artifact
+//! is known if it was registered since this process began; all others count as one tenant's.
+//! Artifacts that are registered in this host stay, whatever they take. Another process may have
+//! registered others. Nothing goes while another process uses the folder: each holds a shared lock
+//! on it, and removing needs the lock alone.
 
 use std::{
     cmp::Reverse,
@@ -50,8 +52,8 @@ pub struct Trimmed {
     pub left_bytes: u64,
 }
 
-/// Opens the lock of a folder, and takes it together with others. A process that can open the lock could make all others wait, so only
-/// the owner can.
+/// Opens the lock of a folder, and takes it together with others. A process that can open the lock
+/// could make all others wait, so only the owner can.
 pub(super) fn lock(path: &Path) -> Result<File, Refused> {
     let mut options = OpenOptions::new();
     // To read as well, so that opening a pipe of this name does not wait.
@@ -107,14 +109,14 @@ impl Contents {
 }
 
 impl ArtifactCache {
-    /// Says that an artifact is in use, for [`ArtifactCache::trim`]. Where the system refuses, it goes sooner. The time of the last
-    /// write stays: another load may be about to compare it.
+    /// Says that an artifact is in use, for [`ArtifactCache::trim`]. Where the system refuses, it
+    /// goes sooner. The time of the last write stays: another load may be about to compare it.
     pub(in crate::engine) fn touch(file: &File) {
         let _ = file.set_times(FileTimes::new().set_accessed(SystemTime::now()));
     }
 
-    /// Removes what a crash left behind, and then artifacts that are not `registered`, until `limit_bytes` hold the rest.
-    /// Blocks.
+    /// Removes what a crash left behind, and then artifacts that are not `registered`, until
+    /// `limit_bytes` hold the rest. Blocks.
     pub(in crate::engine) fn trim(
         &self,
         limit_bytes: u64,
@@ -139,7 +141,8 @@ impl ArtifactCache {
         Ok(trimmed)
     }
 
-    /// Whether no other process uses the folder. If so, none can begin to until the lock is shared again.
+    /// Whether no other process uses the folder. If so, none can begin to until the lock is shared
+    /// again.
     fn alone(&self) -> io::Result<bool> {
         match self.lock.try_lock() {
             Ok(()) => Ok(true),
@@ -152,7 +155,8 @@ impl ArtifactCache {
         }
     }
 
-    /// The artifacts; what was left behind is removed on the way. Owners are remembered of what is there.
+    /// The artifacts; what was left behind is removed on the way. Owners are remembered of what is
+    /// there.
     fn contents(&self, registered: HashMap<String, Owner>) -> io::Result<Contents> {
         let now = SystemTime::now();
         let mut known = self.owners.lock();

@@ -1,11 +1,13 @@
 //! The check that the cache is the host's alone.
 //!
-//! An artifact is native code, and the key says which artifacts are the host's. So only the host's user may be able to change
-//! a file of the cache, the cache's folder, or any folder or link on the way to that folder; and only the host's user may read the key. Root
-//! may do all of it anyway, and so may the owner of `/`, which is root under another number in a user namespace.
+//! An artifact is native code, and the key says which artifacts are the host's. So only the host's
+//! user may be able to change a file of the cache, the cache's folder, or any folder or link on the
+//! way to that folder; and only the host's user may read the key. Root may do all of it anyway, and
+//! so may the owner of `/`, which is root under another number in a user namespace.
 //!
-//! A folder that others may read is no harm, which is what a umask of 022 makes. A folder on the way in which all users may make
-//! files, but remove only their own, is none either: the sticky bit, as of `/tmp`.
+//! A folder that others may read is no harm, which is what a umask of 022 makes. A folder on the
+//! way in which all users may make files, but remove only their own, is none either: the sticky
+//! bit, as of `/tmp`.
 
 use std::{
     collections::VecDeque,
@@ -152,8 +154,9 @@ fn no_file(path: &Path, found: FileType) -> Untrusted {
     )
 }
 
-/// Follows the way to a folder from the root, as the system does, and looks at each folder and link on it. A link or folder that only
-/// trusted users can change stays as it is, and so each step is as good as the one before. False: some of the way is not there yet.
+/// Follows the way to a folder from the root, as the system does, and looks at each folder and link
+/// on it. A link or folder that only trusted users can change stays as it is, and so each step is
+/// as good as the one before. False: some of the way is not there yet.
 pub(super) fn folder(path: &Path) -> Result<bool, Refused> {
     let users = Users::of_this_process()?;
     let mut here = PathBuf::from("/");

@@ -8,7 +8,8 @@ use super::{
     shown,
 };
 
-/// The one argument with which `lacewing` is its own compiler. Not for people, and so not among its commands.
+/// The one argument with which `lacewing` is its own compiler. Not for people, and so not among its
+/// commands.
 pub const ARGUMENT: &str = "--compiler-of-the-host";
 
 /// Compiles what standard input brings, and says on standard output what came of it.
@@ -25,7 +26,8 @@ pub fn child() -> io::Result<()> {
         return reply(ReplyKind::Unlimited, Jail::default(), error.to_string().as_bytes());
     }
     let mut config = request.profile().config();
-    // One thread needs no pool of them. More are as many as the environment says, where the host has put it.
+    // One thread needs no pool of them. More are as many as the environment says, where the host
+    // has put it.
     config.parallel_compilation(request.threads > 1);
     let engine = wasmtime::Engine::new(&config);
     let landlocked = jail::landlock();

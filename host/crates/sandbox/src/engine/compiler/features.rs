@@ -1,4 +1,5 @@
-//! The features of WebAssembly that this host does not compile, and the advice for a component that uses one.
+//! The features of WebAssembly that this host does not compile, and the advice for a component that
+//! uses one.
 //!
 //! docs/components.md has the list for users; a test compares them.
 

@@ -8,7 +8,8 @@
 //!   calls::filter      the system calls that computing takes, with the arguments that it uses   (seccomp)
 //! ```
 //!
-//! The last two overlap on purpose: one names objects, the other names calls, and a bug of the kernel is seldom in both.
+//! The last two overlap on purpose: one names objects, the other names calls, and a bug of the
+//! kernel is seldom in both.
 
 mod calls;
 #[cfg(test)]
@@ -21,14 +22,16 @@ pub(super) use calls::filter;
 
 use rustix::process::{Resource, Rlimit, getrlimit, nice, setrlimit};
 
-/// The niceness of the compiler beside other processes: a core that serving wants is serving's, nearly.
+/// The niceness of the compiler beside other processes: a core that serving wants is serving's,
+/// nearly.
 const NICE: i32 = 10;
 
 /// Descriptors: the three pipes, and what starting up opens and closes again.
 const DESCRIPTORS: u64 = 16;
 
-/// Closes what somebody left open in the host, and whatever the host was started with: all but the three pipes. Where there is
-/// no list of them, what is open stays so, and is of no use where system calls are filtered.
+/// Closes what somebody left open in the host, and whatever the host was started with: all but the
+/// three pipes. Where there is no list of them, what is open stays so, and is of no use where
+/// system calls are filtered.
 pub(super) fn close_inherited() {
     #[cfg(target_os = "linux")]
     {
@@ -82,8 +85,8 @@ fn set(resource: Resource, current: u64, maximum: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes every right that Landlock knows from this process, and grants none back. False where the kernel has no Landlock; an
-/// older kernel takes as many as that kernel knows.
+/// Takes every right that Landlock knows from this process, and grants none back. False where the
+/// kernel has no Landlock; an older kernel takes as many as that kernel knows.
 ///
 /// The pipes stay: they are open, and Landlock looks at what is opened.
 #[cfg(target_os = "linux")]

@@ -1,8 +1,9 @@
 //! The wall time of a compilation: the time in which its process could have run.
 //!
-//! The compiler is niced. On a machine whose cores serve, it waits in the kernel's queue for most of the time, and that says nothing about
-//! the component. So the time that its threads spend in that queue does not count, as the turns of other compilations do not. The
-//! limit of CPU time bounds the rest. A compiler that does nothing, and waits for nothing, is ended after the limit.
+//! The compiler is niced. On a machine whose cores serve, it waits in the kernel's queue for most
+//! of the time, and that says nothing about the component. So the time that its threads spend in
+//! that queue does not count, as the turns of other compilations do not. The limit of CPU time
+//! bounds the rest. A compiler that does nothing, and waits for nothing, is ended after the limit.
 
 use std::{
     collections::HashMap,
@@ -10,7 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The longest time that a compilation has on a machine that lets it not run, as a multiple of its limit.
+/// The longest time that a compilation has on a machine that lets it not run, as a multiple of its
+/// limit.
 const STARVED: u32 = 10;
 
 /// The time that is left for a process.
@@ -37,7 +39,8 @@ impl Patience {
         self.left.min(self.at_most)
     }
 
-    /// Counts the time since the beginning, or since the process went on. Says whether there is more.
+    /// Counts the time since the beginning, or since the process went on. Says whether there is
+    /// more.
     pub(super) fn is_left(&mut self) -> bool {
         let (now, elapsed) = (queued(self.pid), self.began.elapsed());
         self.left = self.left.saturating_sub(counted(elapsed, &self.queued, &now));
@@ -52,7 +55,8 @@ impl Patience {
     }
 }
 
-/// The part of a time in which the process could run: all of it, less that of the thread that was longest in the queue.
+/// The part of a time in which the process could run: all of it, less that of the thread that was
+/// longest in the queue.
 fn counted(elapsed: Duration, before: &Queued, now: &Queued) -> Duration {
     let waited = |(thread, total): (&u32, &Duration)| {
         total.saturating_sub(before.get(thread).copied().unwrap_or_default())
@@ -60,7 +64,8 @@ fn counted(elapsed: Duration, before: &Queued, now: &Queued) -> Duration {
     elapsed.saturating_sub(now.iter().map(waited).max().unwrap_or_default())
 }
 
-/// Reads Linux's statistics of the scheduler (Documentation/scheduler/sched-stats.rst). Nothing, where the system has none.
+/// Reads Linux's statistics of the scheduler (Documentation/scheduler/sched-stats.rst). Nothing,
+/// where the system has none.
 fn queued(pid: u32) -> Queued {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let queued = threads.filter_map(|entry| {

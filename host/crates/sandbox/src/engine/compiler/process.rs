@@ -1,5 +1,5 @@
-//! The host's side: starts a compiler, waits for it no longer than it may take, and says how it ended. The
-//! process is gone and reaped when this returns, in every case.
+//! The host's side: starts a compiler, waits for it no longer than it may take, and says how it
+//! ended. The process is gone and reaped when this returns, in every case.
 
 use std::{
     io::{self, BufReader, Read},
@@ -226,7 +226,8 @@ fn ended(
             return CompileError::Crashed { status: error.to_string(), said: shown(said.into()) };
         }
     };
-    // Rust's allocator, C's, and the system, in their own words: nothing else says that memory was refused.
+    // Rust's allocator, C's, and the system, in their own words: nothing else says that memory was
+    // refused.
     let refused = [
         "memory allocation of",
         "out of memory",

@@ -1,4 +1,5 @@
-//! The protocol between the host and its compiler: a line, and the bytes that the line announces. Once each way.
+//! The protocol between the host and its compiler: a line, and the bytes that the line announces.
+//! Once each way.
 
 use std::io::{self, BufRead, Read, Write};
 

@@ -17,8 +17,9 @@ use super::{Result, TABLE, shape::Shape};
 
 /// Main, with functions of its own in the place of those that it imported from the shim.
 ///
-/// Imported functions come first in the index space. Those that stay keep their order, the new ones follow, and together they
-/// are as many as before: the indices of all other functions do not change.
+/// Imported functions come first in the index space. Those that stay keep their order, the new ones
+/// follow, and together they are as many as before: the indices of all other functions do not
+/// change.
 pub(super) fn with_trampolines(shape: &Shape<'_>, bytes: &[u8]) -> Result<Module> {
     let mut main =
         Main { shape, params: Vec::new(), imported: Vec::new(), trampolines: Vec::new() };

@@ -184,7 +184,8 @@ fn uses<'a>(
         .collect()
 }
 
-/// The number of slots of a shim: a table, and one function for each slot that calls it with its own parameters.
+/// The number of slots of a shim: a table, and one function for each slot that calls it with its
+/// own parameters.
 fn shim_len(module: &[u8]) -> Option<u32> {
     let (mut len, mut exports, mut bodies) = (0, Vec::new(), 0);
     for payload in Parser::new(0).parse_all(module) {
@@ -241,8 +242,8 @@ fn calls_slot(body: &wasmparser::FunctionBody<'_>, slot: u32) -> bool {
     locals && in_order && u32::try_from(*value) == Ok(slot)
 }
 
-/// The types of what a fixup writes into the table: it imports a function for each slot and the table, and has one
-/// segment, nothing else.
+/// The types of what a fixup writes into the table: it imports a function for each slot and the
+/// table, and has one segment, nothing else.
 fn fixup_slots(module: &[u8], len: u32) -> Option<Vec<FuncType>> {
     let (mut types, mut funcs, mut table, mut written) = (Vec::new(), Vec::new(), None, None);
     for payload in Parser::new(0).parse_all(module) {
@@ -289,7 +290,8 @@ fn segment(segments: wasmparser::ElementSectionReader<'_>) -> Option<Vec<u32>> {
     at_start.then(|| items.into_iter().collect::<Result<_, _>>().ok())?
 }
 
-/// The length of a module's only table, if nothing can make it longer and nothing looks at its length.
+/// The length of a module's only table, if nothing can make it longer and nothing looks at its
+/// length.
 fn table_len(module: &[u8]) -> Option<u32> {
     let mut len = None;
     for payload in Parser::new(0).parse_all(module) {

@@ -1,4 +1,5 @@
-//! The task of one instance: it runs the guest for the invocations with a seat, and ends with the instance.
+//! The task of one instance: it runs the guest for the invocations with a seat, and ends with the
+//! instance.
 
 use std::{
     collections::VecDeque,
@@ -270,7 +271,8 @@ impl Instance {
     }
 }
 
-/// Polls an instance, offers it when it has come to rest, and ends it when it is to end. `None` if it was ended.
+/// Polls an instance, offers it when it has come to rest, and ends it when it is to end. `None` if
+/// it was ended.
 struct InstanceWatch<'a, F> {
     instance: &'a Arc<Instance>,
     run: Pin<&'a mut F>,
@@ -308,8 +310,8 @@ impl Instance {
         load.seats == 0 && load.undone
     }
 
-    /// Retires it where it was idle for long enough. Returns when to look again, or `None` if it is to go whatever its guest
-    /// does.
+    /// Retires it where it was idle for long enough. Returns when to look again, or `None` if it is
+    /// to go whatever its guest does.
     fn look_at_clock(&self) -> Option<Duration> {
         let (seats, retired, left) = {
             let load = self.load();

@@ -1,7 +1,8 @@
 //! The division of an instance's CPU time between the invocations that it serves at once.
 //!
-//! The host cannot tell for which of its invocations a guest's code runs, so all that are open pay equal parts: the shares add up to
-//! the time that was spent. An invocation that is alone pays for itself, exactly.
+//! The host cannot tell for which of its invocations a guest's code runs, so all that are open pay
+//! equal parts: the shares add up to the time that was spent. An invocation that is alone pays for
+//! itself, exactly.
 
 use std::time::Duration;
 
@@ -51,7 +52,8 @@ impl Meter {
         self.share - start
     }
 
-    /// The charge of an invocation that began at `start`, if it ended when the meter was last brought up to date.
+    /// The charge of an invocation that began at `start`, if it ended when the meter was last
+    /// brought up to date.
     pub(super) fn charged(&self, start: Duration) -> Duration {
         self.share.saturating_sub(start)
     }
@@ -62,8 +64,8 @@ impl Meter {
         self.turned = spent;
     }
 
-    /// Whether the guest has spent more than `budget`: for one of the invocations by its shares, since the last one ended, or at one go,
-    /// which is one invocation's doing.
+    /// Whether the guest has spent more than `budget`: for one of the invocations by its shares,
+    /// since the last one ended, or at one go, which is one invocation's doing.
     pub(super) fn is_over(&mut self, spent: Duration, budget: Duration) -> bool {
         self.settle(spent);
         let longest = self.open.iter().map(|start| self.share - *start).max();

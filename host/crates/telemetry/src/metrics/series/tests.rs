@@ -260,8 +260,9 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// For any order of deploys, invocations, removals and scrapes: no series goes down, the sums of `rate()` are the invocations,
-    /// and a tenant with no more functions than its part has series for each.
+    /// For any order of deploys, invocations, removals and scrapes: no series goes down, the sums
+    /// of `rate()` are the invocations, and a tenant with no more functions than its part has
+    /// series for each.
     #[test]
     fn nothing_is_lost_or_counted_twice(
         most in 0_usize..12,

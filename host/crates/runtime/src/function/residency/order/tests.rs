@@ -167,8 +167,8 @@ fn case() -> impl Strategy<Value = Case> {
 }
 
 proptest! {
-    /// A tenant whose functions are no more, in number and in bytes, than its part by weight loads each once, for any uses of the
-    /// other tenants. Neither bound is exceeded.
+    /// A tenant whose functions are no more, in number and in bytes, than its part by weight loads
+    /// each once, for any uses of the other tenants. Neither bound is exceeded.
     #[test]
     fn a_tenant_within_its_part_is_never_evicted(
         (most, tenants, uses) in case(),
@@ -195,7 +195,8 @@ proptest! {
         }
     }
 
-    /// One tenant alone: the order is that of the last use, but for those that are put in order together.
+    /// One tenant alone: the order is that of the last use, but for those that are put in order
+    /// together.
     #[test]
     fn the_program_that_was_used_last_stays(most in 2_u32..20, uses in vec(0_usize..40, 1..300)) {
         let mut model = Model::new(options(most, 10_000), &[(1, &[1; 40])]);

@@ -119,14 +119,16 @@ async fn the_admin_listener_is_out_of_reach_whatever_is_granted() {
     assert_eq!(setup.fetch(get(&uri)).await.unwrap().1.unwrap(), "hello");
 }
 
-/// The machine's own address in a network, where it has one, is as much this machine as the loopback is.
+/// The machine's own address in a network, where it has one, is as much this machine as the
+/// loopback is.
 #[test]
 fn whatever_a_socket_can_be_bound_to_is_this_machine() {
     use super::super::connect::is_local;
     for address in ["127.0.0.1", "127.1.2.3", "0.0.0.0"] {
         assert!(is_local(address.parse().unwrap()), "{address}");
     }
-    // An address for documentation is no machine's, and a route to it tells the one that packets would leave from.
+    // An address for documentation is no machine's, and a route to it tells the one that packets
+    // would leave from.
     let elsewhere = "192.0.2.1";
     assert!(!is_local(elsewhere.parse().unwrap()));
     let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();

@@ -1,4 +1,5 @@
-//! One request and its response: answers that come early, lengths of bodies, fields that are not passed on.
+//! One request and its response: answers that come early, lengths of bodies, fields that are not
+//! passed on.
 
 use std::convert::Infallible;
 
@@ -32,7 +33,8 @@ fn pieces(bytes: usize) -> impl stream::Stream<Item = Frame<Bytes>> + Send + 'st
     stream::iter(lengths.map(move |length| Frame::data(piece.slice(..length))))
 }
 
-/// Sends an upload to a server that answers when it has read the head. The status and the body of the answer.
+/// Sends an upload to a server that answers when it has read the head. The status and the body of
+/// the answer.
 async fn answered_early(server: &LoopbackServer, bytes: usize) -> (u16, Bytes) {
     let limits = EgressLimits { bytes: 1 << 30, ..limits() };
     let mut setup = loopback_setup(api(), limits);

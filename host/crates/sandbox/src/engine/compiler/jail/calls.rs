@@ -1,8 +1,9 @@
 //! The system calls that a compilation takes, each with the arguments that it is made with.
 //!
-//! The list is what a compilation was seen to call, from an empty component to one of thousands of functions, on one thread and
-//! on several, with glibc and mimalloc; and what a crash calls, so that it ends as one. Where the C library has another way
-//! (`clone3`, `brk`, `mremap`), only the way whose arguments a filter can read is left.
+//! The list is what a compilation was seen to call, from an empty component to one of thousands of
+//! functions, on one thread and on several, with glibc and mimalloc; and what a crash calls, so
+//! that it ends as one. Where the C library has another way (`clone3`, `brk`, `mremap`), only the
+//! way whose arguments a filter can read is left.
 
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod linux {
@@ -16,12 +17,13 @@ mod linux {
         SeccompCondition, SeccompFilter, SeccompRule, apply_filter,
     };
 
-    /// Leaves this process the system calls that computing takes, on so many threads, and reading and writing its pipes. False where
-    /// the kernel has no filter.
+    /// Leaves this process the system calls that computing takes, on so many threads, and reading
+    /// and writing its pipes. False where the kernel has no filter.
     ///
-    /// Every other call fails as if the kernel did not know it, which is what the C library knows to do without: no files, no
-    /// sockets, no programs, no processes, no memory that can be run, no signals to others, and no descriptor but the pipes,
-    /// the part of the host that left it open.
+    /// Every other call fails as if the kernel did not know it, which is what the C library knows
+    /// to do without: no files, no sockets, no programs, no processes, no memory that can be
+    /// run, no signals to others, and no descriptor but the pipes, the part of the host that
+    /// left it open.
     pub(in crate::engine::compiler) fn filter(threads: u32) -> bool {
         program(threads).is_ok_and(|filter| apply_filter(&filter).is_ok())
     }

@@ -1,7 +1,8 @@
 //! A process that puts on a part of the jail and then tries what that part forbids.
 //!
-//! Each test is two processes: the test starts this program once more with a name in its environment, and the second one, which
-//! is the same test, puts on the jail, tries, and prints how each attempt ended.
+//! Each test is two processes: the test starts this program once more with a name in its
+//! environment, and the second one, which is the same test, puts on the jail, tries, and prints how
+//! each attempt ended.
 
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod calls;
@@ -17,7 +18,8 @@ use super::*;
 /// Says to a test that it is the second process.
 const INMATE: &str = "LACEWING_TEST_INMATE";
 
-/// Runs a test of this module once more, as an inmate; gives what it printed, one attempt and its end a line.
+/// Runs a test of this module once more, as an inmate; gives what it printed, one attempt and its
+/// end a line.
 fn inmate(test: &str, argument: &str) -> (Vec<String>, ExitStatus) {
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "--nocapture", &format!("engine::compiler::jail::tests::{test}")])

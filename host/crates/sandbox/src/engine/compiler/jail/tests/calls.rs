@@ -15,7 +15,8 @@ fn first(arguments: &[c_int]) -> [c_long; 6] {
     six
 }
 
-/// Flags that a compiler has no use for. None of them does harm where it is let through: addresses and lengths are none.
+/// Flags that a compiler has no use for. None of them does harm where it is let through: addresses
+/// and lengths are none.
 fn forbidden() -> Vec<Attempt> {
     let own = c_int::try_from(std::process::id()).unwrap();
     let parent = rustix::process::getppid().unwrap().as_raw_nonzero().get();
@@ -151,7 +152,8 @@ fn kernel() -> Vec<Attempt> {
 }
 
 fn call((_, number, a): Attempt) -> io::Result<c_long> {
-    // SAFETY: the filter refuses the call. One that is let through has no address to read or to write.
+    // SAFETY: the filter refuses the call. One that is let through has no address to read or to
+    // write.
     #[allow(unsafe_code)]
     let ended = unsafe { libc::syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]) };
     if ended == -1 { Err(io::Error::last_os_error()) } else { Ok(ended) }
@@ -169,7 +171,8 @@ fn try_everything(threads: u32) -> ! {
             other => tried(attempt.0, format_args!("{other:?}")),
         }
     }
-    // The calls that are needed are allowed: memory, small and large, and threads where they are asked for.
+    // The calls that are needed are allowed: memory, small and large, and threads where they are
+    // asked for.
     let large = vec![1_u8; 64 << 20];
     let sum: u64 = large.iter().map(|byte| u64::from(*byte)).sum();
     tried("memory", sum >> 20);
