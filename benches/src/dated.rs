@@ -2,7 +2,7 @@
 
 use std::{fs, io, path::PathBuf, process::Command};
 
-use lacewing::cli::bench::machine::Machine;
+use lacewing_load::machine::Machine;
 use serde_json::{Value, json};
 
 use crate::guest::root;

@@ -43,6 +43,7 @@
 //! | [`mod@file`], [`body`] | `lacewing-base` | files of strangers, opened safely; bodies between connection and sandbox |
 //! | [`heap`] | `lacewing-base` | accounts of the heap, charged by the global allocator |
 //!
+//! The crate `lacewing_load` has the load generator of `lacewing bench`.
 //! The crate [`lacewing_base`] has the domain types as well: names, limits, grants, routes,
 //! outcomes, fair queues and budgets.
 

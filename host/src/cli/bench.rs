@@ -9,29 +9,22 @@
 
 mod child;
 mod cold;
-pub mod load;
-pub mod machine;
-mod pace;
-pub mod probe;
-pub mod process;
 mod report;
 mod request;
 mod results;
 mod run;
-pub mod series;
 mod table;
-pub mod target;
 mod throughput;
 
 use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 use http::Method;
+use lacewing_load::target::LoadTarget;
 
 pub(super) use run::run;
 
 use super::invoke::{Header, Payload};
-use target::LoadTarget;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -14,6 +14,7 @@ use crate::harness::root;
 /// above; modules that are not listed are parts of the crate's root.
 const CRATES: &[(&str, &[&[&str]])] = &[
     ("lacewing", &[&["cli", "fuzzing"]]),
+    ("lacewing-load", &[]),
     ("lacewing-control", &[]),
     ("lacewing-ingress", &[]),
     ("lacewing-runtime", &[&["invocation"], &["function"]]),
@@ -28,9 +29,10 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("wasmtime", &["lacewing-sandbox"]),
     ("wasmtime-wasi", &["lacewing-sandbox"]),
     ("wasmtime-wasi-http", &["lacewing-sandbox"]),
-    // Telemetry has the admin listener, the sandbox outbound HTTP, and `bench` of the command line
-    // is a client.
-    ("hyper", &["lacewing", "lacewing-ingress", "lacewing-telemetry", "lacewing-sandbox"]),
+    // Telemetry has the admin listener, the sandbox outbound HTTP, and the load generator is a
+    // client.
+    ("hyper", &["lacewing-load", "lacewing-ingress", "lacewing-telemetry", "lacewing-sandbox"]),
+    ("hdrhistogram", &["lacewing-load"]),
     ("clap", &["lacewing"]),
     ("postcard", &["lacewing-control"]),
     ("toml", &["lacewing", "lacewing-manifest"]),

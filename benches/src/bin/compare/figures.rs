@@ -102,8 +102,7 @@ pub(crate) fn measure(
     match found {
         Ok(found) => {
             for (key, figure) in &found {
-                let series =
-                    lacewing::cli::bench::series::SeriesSummary::new(figure.values.clone());
+                let series = lacewing_load::series::SeriesSummary::new(figure.values.clone());
                 eprintln!("  {key}: {:.3} {}", series.median, figure.unit);
             }
             results.figures.extend(found);

@@ -1,6 +1,6 @@
 //! The goals of this host, and the results of a run beside them.
 
-use lacewing::cli::bench::series::SeriesSummary;
+use lacewing_load::series::SeriesSummary;
 use serde::Serialize;
 
 use crate::{

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use lacewing::cli::bench::{machine::Noise, probe::Probe, series::SeriesSummary};
+use lacewing_load::{machine::Noise, probe::Probe, series::SeriesSummary};
 
 use crate::{
     options::Options,

@@ -33,7 +33,7 @@ mod throughput;
 use std::process::ExitCode;
 
 use clap::Parser;
-use lacewing::cli::bench::machine::{Machine, Noise};
+use lacewing_load::machine::{Machine, Noise};
 
 use options::{Command, Options, Part};
 use results::Results;

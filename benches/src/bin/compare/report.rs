@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use anyhow::Context;
-use lacewing::cli::bench::series::SeriesSummary;
 use lacewing_benches::guest::root;
+use lacewing_load::series::SeriesSummary;
 
 use crate::{
     goals::{Goal, Verdict},

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lacewing::cli::bench::{
+use lacewing_load::{
     machine::{Machine, Steadiness},
     series::SeriesSummary,
 };

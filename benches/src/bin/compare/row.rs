@@ -14,8 +14,8 @@ use std::{
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use http::{HeaderMap, Method};
-use lacewing::cli::bench::{
-    load::{Expect, LoadPlan, Measured},
+use lacewing_load::{
+    generator::{Expect, LoadPlan, Measured},
     probe::{Probe, free_address},
     process::{TreeUsage, used},
     target::LoadTarget,

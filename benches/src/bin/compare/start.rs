@@ -3,7 +3,7 @@
 //!
 //! Files are in the system's page cache in both cases.
 
-use lacewing::cli::bench::{machine::Noise, probe::Probe, series::SeriesSummary};
+use lacewing_load::{machine::Noise, probe::Probe, series::SeriesSummary};
 
 use crate::{
     options::Options,

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Context;
-use lacewing::cli::bench::{machine::Noise, probe::Probe};
+use lacewing_load::{machine::Noise, probe::Probe};
 
 use crate::{
     options::Options,

@@ -9,13 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lacewing_manifest::config::HostFile;
-
-use super::{
+use lacewing_load::{
+    RequestTemplate,
     probe::{Probe, free_address},
     process::{TreeUsage, used},
-    request::RequestTemplate,
 };
+use lacewing_manifest::config::HostFile;
+
 use crate::cli::project::{BuiltProject, Project};
 
 /// A host that serves the app. Killed when dropped, and when this process is.

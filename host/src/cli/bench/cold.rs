@@ -7,9 +7,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hdrhistogram::Histogram;
 use lacewing_base::name::FunctionName;
 use lacewing_control::Host;
+use lacewing_load::{
+    RequestTemplate,
+    generator::{Histogram, histogram},
+    machine::Noise,
+    probe::Probe,
+    series::SeriesSummary,
+};
 use lacewing_manifest::config::HostFile;
 use lacewing_runtime::function::Revision;
 use lacewing_telemetry::{InvocationLog, Sink, metrics::Exposition};
@@ -17,12 +23,8 @@ use tokio::runtime::Runtime;
 
 use super::{
     child::HostChild,
-    load::histogram,
-    machine::Noise,
-    probe::Probe,
-    request::{RequestTemplate, Routed},
+    request::{self, Routed},
     results::{ColdStarts, Quantiles},
-    series::SeriesSummary,
 };
 use crate::cli::{
     Error,
@@ -112,7 +114,7 @@ impl Bench<'_> {
             for _ in 0..starts {
                 host.residency().evict(&revision);
                 let started = Instant::now();
-                self.template.invoke(&host, &revision, &routed).await?;
+                request::invoke(self.template, &host, &revision, &routed).await?;
                 times.push(milliseconds(started.elapsed()));
             }
             Ok(times)
@@ -127,7 +129,7 @@ impl Bench<'_> {
         self.runtime.block_on(async {
             self.deploy_to(&host).await?;
             let (revision, routed) = self.find(&host)?;
-            self.template.invoke(&host, &revision, &routed).await
+            request::invoke(self.template, &host, &revision, &routed).await
         })?;
         Ok(milliseconds(started.elapsed()))
     }
@@ -143,7 +145,7 @@ impl Bench<'_> {
         let revision = revision.ok_or_else(|| {
             Error::NotThere(format!("the app has no function `{}`", self.function))
         })?;
-        Ok((revision.clone(), self.template.route(host, revision)?))
+        Ok((revision.clone(), request::route(self.template, host, revision)?))
     }
 
     /// Invocations of a resident function, each in a sandbox of its own: the means to the guest's
@@ -156,7 +158,7 @@ impl Bench<'_> {
             self.deploy_to(&host).await?;
             let (revision, routed) = self.find(&host)?;
             for _ in 0..WARMUP {
-                self.template.invoke(&host, &revision, &routed).await?;
+                request::invoke(self.template, &host, &revision, &routed).await?;
             }
             let began = Instant::now();
             while means.len() < BATCHES && began.elapsed() < BATCHES_TIME {
@@ -164,7 +166,7 @@ impl Bench<'_> {
                 let mut count = 0;
                 while count < BATCH && began.elapsed() < BATCHES_TIME {
                     let started = Instant::now();
-                    self.template.invoke(&host, &revision, &routed).await?;
+                    request::invoke(self.template, &host, &revision, &routed).await?;
                     let took = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
                     times.saturating_record(took.max(1));
                     count += 1;

@@ -4,11 +4,11 @@ mod plot;
 
 use std::fmt::Write as _;
 
+use lacewing_load::series::SeriesSummary;
 use serde_json::Value;
 
 use super::{
     results::{ColdStarts, Results, Speed},
-    series::SeriesSummary,
     table::duration,
 };
 use plot::{curves, escape, strips, timeline};

@@ -1,4 +1,4 @@
-//! The request that is sent again and again, to a function in this process or over a socket.
+//! The request of a bench: from the arguments, and into a function of this process.
 
 use std::sync::Arc;
 
@@ -8,20 +8,12 @@ use http_body_util::{BodyExt, Full};
 use lacewing_base::{Route, body::empty_stream};
 use lacewing_control::Host;
 use lacewing_ingress::route::Found;
+use lacewing_load::RequestTemplate;
 use lacewing_runtime::{function::Revision, invocation::HttpRequest};
 use lacewing_telemetry::{Context, InvocationId};
 
 use super::BenchArgs;
 use crate::cli::Error;
-
-/// Method, path, header fields, body.
-#[derive(Clone, Debug)]
-pub(super) struct RequestTemplate {
-    pub(super) method: Method,
-    pub(super) path: PathAndQuery,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
-}
 
 /// How a request in this process went.
 pub(super) struct BenchAnswer {
@@ -29,124 +21,124 @@ pub(super) struct BenchAnswer {
     pub(super) body: Bytes,
 }
 
-impl RequestTemplate {
-    /// The options that the arguments say, for this path.
-    pub(super) fn new(args: &BenchArgs, path: PathAndQuery) -> Result<RequestTemplate, Error> {
-        let body = args.data.as_ref().map(crate::cli::invoke::Payload::read).transpose();
-        let body = body.map_err(Error::Input)?;
-        let implied = if body.is_some() { Method::POST } else { Method::GET };
-        let mut headers = HeaderMap::new();
-        for header in &args.headers {
-            headers.append(&header.name, header.value.clone());
-        }
-        Ok(RequestTemplate {
-            method: args.method.clone().unwrap_or(implied),
-            path,
-            headers,
-            body: body.unwrap_or_default().into(),
-        })
+/// The options that the arguments say, for this path.
+pub(super) fn template(args: &BenchArgs, path: PathAndQuery) -> Result<RequestTemplate, Error> {
+    let body = args.data.as_ref().map(crate::cli::invoke::Payload::read).transpose();
+    let body = body.map_err(Error::Input)?;
+    let implied = if body.is_some() { Method::POST } else { Method::GET };
+    let mut headers = HeaderMap::new();
+    for header in &args.headers {
+        headers.append(&header.name, header.value.clone());
     }
+    Ok(RequestTemplate {
+        method: args.method.clone().unwrap_or(implied),
+        path,
+        headers,
+        body: body.unwrap_or_default().into(),
+    })
+}
 
-    /// The path that was asked for, or else that of the function's first route that has no
-    /// parameters.
-    pub(super) fn path(args: &BenchArgs, revision: &Revision) -> Result<PathAndQuery, Error> {
-        let name = &revision.origin.function;
-        let path = match &args.request_path {
-            Some(path) => path.clone(),
-            None => revision.routes.iter().find_map(plain_path).ok_or_else(|| {
-                let routes: Vec<String> = revision.routes.iter().map(ToString::to_string).collect();
-                let routes = routes.join(", ");
-                Error::NotThere(match routes.is_empty() {
-                    true => format!("`{name}` has no route, and bench measures requests: give it one"),
-                    false => format!(
-                        "the routes of `{name}` have parameters: {routes}; choose a path with --path"
-                    ),
-                })
-            })?,
+/// The path that was asked for, or else that of the function's first route that has no
+/// parameters.
+pub(super) fn path(args: &BenchArgs, revision: &Revision) -> Result<PathAndQuery, Error> {
+    let name = &revision.origin.function;
+    let path = match &args.request_path {
+        Some(path) => path.clone(),
+        None => revision.routes.iter().find_map(plain_path).ok_or_else(|| {
+            let routes: Vec<String> = revision.routes.iter().map(ToString::to_string).collect();
+            let routes = routes.join(", ");
+            Error::NotThere(match routes.is_empty() {
+                true => format!("`{name}` has no route, and bench measures requests: give it one"),
+                false => format!(
+                    "the routes of `{name}` have parameters: {routes}; choose a path with --path"
+                ),
+            })
+        })?,
+    };
+    if !path.starts_with('/') {
+        return Err(Error::NotThere(format!("{path:?} is not a path: a path begins with a slash")));
+    }
+    path.parse().map_err(|error| Error::NotThere(format!("{path:?} is not a path: {error}")))
+}
+
+fn host_of(request: &RequestTemplate) -> &str {
+    request.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost")
+}
+
+/// The function's own route for it.
+pub(super) fn route(
+    request: &RequestTemplate,
+    host: &Host,
+    revision: &Arc<Revision>,
+) -> Result<Routed, Error> {
+    let routes = host.routes().load();
+    if let Found::Match(found) = routes.find(host_of(request), &request.method, request.path.path())
+        && Arc::ptr_eq(&found.route.value().target, revision)
+    {
+        let params = found.route.params(&found.params);
+        return Ok(Routed {
+            pattern: found.route.pattern().to_owned(),
+            params: params.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        });
+    }
+    let own: Vec<String> = revision.routes.iter().map(ToString::to_string).collect();
+    Err(Error::NotThere(format!(
+        "no route of `{}` matches {} {}; its routes are: {} (choose with --path and --method)",
+        revision.origin.function,
+        request.method,
+        request.path.path(),
+        own.join(", ")
+    )))
+}
+
+/// Sends it to a function in this process, and reads the answer to its end.
+pub(super) async fn invoke(
+    template: &RequestTemplate,
+    host: &Host,
+    revision: &Arc<Revision>,
+    routed: &Routed,
+) -> Result<BenchAnswer, Error> {
+    let failed = |why: String| {
+        let function = &revision.origin.function;
+        Error::NotThere(format!(
+            "`{function}` does not answer {} {}: {why}",
+            template.method, template.path
+        ))
+    };
+    let context = Arc::new(Context::new(revision.origin.clone(), InvocationId(0)));
+    let params: Vec<(&str, &str)> =
+        routed.params.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let request = HttpRequest {
+        parts: parts(template),
+        scheme: "http",
+        authority: host_of(template),
+        route: &routed.pattern,
+        params: &params,
+    };
+    let pending = host.invoker().begin(revision, &context);
+    let answered = if revision.exports().http {
+        pending.buffered(request, template.body.clone()).await
+    } else {
+        let body = match template.body.is_empty() {
+            true => empty_stream(),
+            false => {
+                Full::new(template.body.clone()).map_err(|never| match never {}).boxed_unsync()
+            }
         };
-        if !path.starts_with('/') {
-            return Err(Error::NotThere(format!(
-                "{path:?} is not a path: a path begins with a slash"
-            )));
-        }
-        path.parse().map_err(|error| Error::NotThere(format!("{path:?} is not a path: {error}")))
-    }
+        pending.streaming(request, body).await
+    };
+    let response = answered.map_err(|failure| failed(failure.outcome.to_string()))?;
+    let (head, body) = response.into_parts();
+    let body = body.collect().await.map_err(|error| failed(error.to_string()))?;
+    Ok(BenchAnswer { status: head.status, body: body.to_bytes() })
+}
 
-    fn host(&self) -> &str {
-        self.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost")
-    }
-
-    /// The function's own route for it.
-    pub(super) fn route(&self, host: &Host, revision: &Arc<Revision>) -> Result<Routed, Error> {
-        let routes = host.routes().load();
-        if let Found::Match(found) = routes.find(self.host(), &self.method, self.path.path())
-            && Arc::ptr_eq(&found.route.value().target, revision)
-        {
-            let params = found.route.params(&found.params);
-            return Ok(Routed {
-                pattern: found.route.pattern().to_owned(),
-                params: params.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
-            });
-        }
-        let own: Vec<String> = revision.routes.iter().map(ToString::to_string).collect();
-        Err(Error::NotThere(format!(
-            "no route of `{}` matches {} {}; its routes are: {} (choose with --path and --method)",
-            revision.origin.function,
-            self.method,
-            self.path.path(),
-            own.join(", ")
-        )))
-    }
-
-    /// Sends it to a function in this process, and reads the answer to its end.
-    pub(super) async fn invoke(
-        &self,
-        host: &Host,
-        revision: &Arc<Revision>,
-        routed: &Routed,
-    ) -> Result<BenchAnswer, Error> {
-        let failed = |why: String| {
-            let function = &revision.origin.function;
-            Error::NotThere(format!(
-                "`{function}` does not answer {} {}: {why}",
-                self.method, self.path
-            ))
-        };
-        let context = Arc::new(Context::new(revision.origin.clone(), InvocationId(0)));
-        let params: Vec<(&str, &str)> =
-            routed.params.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let request = HttpRequest {
-            parts: self.parts(),
-            scheme: "http",
-            authority: self.host(),
-            route: &routed.pattern,
-            params: &params,
-        };
-        let pending = host.invoker().begin(revision, &context);
-        let answered = if revision.exports().http {
-            pending.buffered(request, self.body.clone()).await
-        } else {
-            let body = match self.body.is_empty() {
-                true => empty_stream(),
-                false => {
-                    Full::new(self.body.clone()).map_err(|never| match never {}).boxed_unsync()
-                }
-            };
-            pending.streaming(request, body).await
-        };
-        let response = answered.map_err(|failure| failed(failure.outcome.to_string()))?;
-        let (head, body) = response.into_parts();
-        let body = body.collect().await.map_err(|error| failed(error.to_string()))?;
-        Ok(BenchAnswer { status: head.status, body: body.to_bytes() })
-    }
-
-    fn parts(&self) -> http::request::Parts {
-        let mut request = Request::new(());
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = self.path.clone().into();
-        request.headers_mut().clone_from(&self.headers);
-        request.into_parts().0
-    }
+fn parts(template: &RequestTemplate) -> http::request::Parts {
+    let mut request = Request::new(());
+    *request.method_mut() = template.method.clone();
+    *request.uri_mut() = template.path.clone().into();
+    request.headers_mut().clone_from(&template.headers);
+    request.into_parts().0
 }
 
 /// A route's pattern, and what it captured.

@@ -3,14 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use hdrhistogram::Histogram;
-use serde::Serialize;
-
-use super::{
-    load::Measured,
+use lacewing_load::{
+    generator::{Histogram, Measured},
     machine::{Machine, Steadiness},
     series::SeriesSummary,
 };
+use serde::Serialize;
 
 /// A run of `lacewing bench`.
 #[derive(Debug, Serialize)]

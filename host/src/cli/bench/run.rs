@@ -8,6 +8,12 @@ use std::{
 
 use http::uri::PathAndQuery;
 use lacewing_control::Host;
+use lacewing_load::{
+    RequestTemplate,
+    machine::{Machine, Noise},
+    probe::Probe,
+    target::LoadTarget,
+};
 use lacewing_manifest::config::{Settings, default_cache_dir};
 use lacewing_runtime::function::Revision;
 use lacewing_telemetry::{InvocationLog, Sink};
@@ -15,13 +21,9 @@ use lacewing_telemetry::{InvocationLog, Sink};
 use super::{
     BenchArgs,
     cold::Bench,
-    machine::{Machine, Noise},
-    probe::Probe,
-    report,
-    request::RequestTemplate,
+    report, request,
     results::{ColdStarts, LoadSettings, MeasuredProgram, Results, Speed},
     table,
-    target::LoadTarget,
     throughput::LoadedUrl,
 };
 use crate::cli::{
@@ -112,7 +114,7 @@ fn of_url(
     console: &Console,
     noise: &mut Noise,
 ) -> Result<RunResults, Error> {
-    let template = RequestTemplate::new(args, url.path().clone())?;
+    let template = request::template(args, url.path().clone())?;
     let probe = Probe::new().map_err(Error::System)?;
     let answer = probe.ask_target(url, &template).map_err(|source| Error::load(url, source))?;
     let subject = subject(
@@ -154,9 +156,9 @@ fn of_app(args: &BenchArgs, console: &Console, noise: &mut Noise) -> Result<RunR
     let deploy = host.deploy(&loaded.file, &built.components);
     runtime.block_on(project::deploying_and_told(console, &sink, deploy))?;
     let revision = choose(args, &host)?;
-    let template = RequestTemplate::new(args, RequestTemplate::path(args, &revision)?)?;
-    let routed = template.route(&host, &revision)?;
-    let answer = runtime.block_on(template.invoke(&host, &revision, &routed))?;
+    let template = request::template(args, request::path(args, &revision)?)?;
+    let routed = request::route(&template, &host, &revision)?;
+    let answer = runtime.block_on(request::invoke(&template, &host, &revision, &routed))?;
     let subject = subject(
         revision.origin.to_string(),
         "--path",

@@ -1,11 +1,10 @@
 //! Results for the terminal.
 
+use lacewing_load::series::SeriesSummary;
+
 use std::fmt::Write as _;
 
-use super::{
-    results::{ColdStarts, Results, Speed},
-    series::SeriesSummary,
-};
+use super::results::{ColdStarts, Results, Speed};
 
 /// The whole text.
 // Writing into a `String` does not fail, here and below.

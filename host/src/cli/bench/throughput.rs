@@ -1,15 +1,18 @@
 //! Rounds of load: at full speed, then at a fixed rate.
 
+use lacewing_load::{
+    RequestTemplate,
+    generator::{Expect, LoadPlan},
+    machine::Noise,
+    target::LoadTarget,
+};
+
 use std::time::Duration;
 
 use super::{
     BenchArgs,
     child::HostChild,
-    load::{Expect, LoadPlan},
-    machine::Noise,
-    request::RequestTemplate,
     results::{Round, Speed},
-    target::LoadTarget,
 };
 use crate::cli::{Error, console::Console};
 

@@ -12,12 +12,12 @@ use std::{
 use anyhow::Context;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
-use lacewing::cli::bench::{
-    load::{Expect, LoadPlan},
+use lacewing_benches::guest::{self, Layout};
+use lacewing_load::{
+    generator::{Expect, LoadPlan},
     probe::{Probe, free_address},
     target::LoadTarget,
 };
-use lacewing_benches::guest::{self, Layout};
 
 use super::{Figures, found};
 use crate::{options::Options, peers::Peers, row::Row};

@@ -1,8 +1,10 @@
 //! Plots as inline SVG. Colours are the page's; what a mark stands for is in its `data-tip`.
 
+use lacewing_load::{generator::TIMELINE_STEP, series::SeriesSummary};
+
 use std::fmt::Write as _;
 
-use super::super::{load::TIMELINE_STEP, results::Speed, series::SeriesSummary, table::duration};
+use super::super::{results::Speed, table::duration};
 
 /// Of every plot, in the units of its view box; the page scales it.
 const WIDTH: f64 = 900.0;

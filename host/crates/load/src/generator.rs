@@ -18,18 +18,17 @@ use std::{
 };
 
 use bytes::Bytes;
-use hdrhistogram::Histogram;
+pub use hdrhistogram::Histogram;
 use http::{HeaderMap, Method, Request, header::HOST};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use lacewing_base::event_loop;
-use lacewing_sandbox::capability::egress::Transport;
 use tokio::task::LocalSet;
 
-use super::{
+use crate::{
     pace::PacedSlots,
-    target::{Connector, LoadTarget},
+    target::{Connector, LoadTarget, Transport},
 };
 
 /// The request that is sent, how often, and the answer that is to come back.
@@ -101,7 +100,7 @@ const SIGNIFICANT_DIGITS: u8 = 3;
 const LONGEST_NS: u64 = 3_600_000_000_000;
 
 /// An empty histogram of nanoseconds. A longer time than it holds counts as the longest.
-pub(super) fn histogram() -> io::Result<Histogram<u64>> {
+pub fn histogram() -> io::Result<Histogram<u64>> {
     Histogram::new_with_bounds(1, LONGEST_NS, SIGNIFICANT_DIGITS).map_err(io::Error::other)
 }
 
@@ -238,7 +237,7 @@ impl LoadPlan {
     }
 }
 
-type Connection = http1::Connection<TokioIo<Transport>, Full<Bytes>>;
+type Connection = http1::Connection<TokioIo<Box<dyn Transport>>, Full<Bytes>>;
 
 /// An open connection: what requests go into, and what has to be polled for them to move.
 struct OpenConnection {
@@ -264,7 +263,7 @@ struct Generator {
 }
 
 /// `host` is the target's, unless it is among the header fields.
-pub(super) fn request(
+pub(crate) fn request(
     target: &LoadTarget,
     method: &Method,
     headers: &HeaderMap,

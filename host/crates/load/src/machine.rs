@@ -8,7 +8,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::series::SeriesSummary;
+use crate::series::SeriesSummary;
 
 /// The machine.
 #[derive(Clone, Debug, Serialize)]

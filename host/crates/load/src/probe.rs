@@ -13,7 +13,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::runtime::Runtime;
 
-use super::{load, request::RequestTemplate, target::LoadTarget};
+use crate::{RequestTemplate, generator, target::LoadTarget};
 
 /// Asks servers on this machine, one request at a time.
 pub struct Probe {
@@ -47,7 +47,7 @@ impl Probe {
     }
 
     /// One request on a connection of its own, to a server on this machine.
-    pub(super) fn ask(
+    pub fn ask(
         &self,
         address: SocketAddr,
         template: &RequestTemplate,
@@ -56,12 +56,13 @@ impl Probe {
     }
 
     /// One request on a connection of its own.
-    pub(super) fn ask_target(
+    pub fn ask_target(
         &self,
         target: &LoadTarget,
         template: &RequestTemplate,
     ) -> io::Result<Response<Bytes>> {
-        let request = load::request(target, &template.method, &template.headers, &template.body);
+        let request =
+            generator::request(target, &template.method, &template.headers, &template.body);
         self.send(target, request)
     }
 

@@ -15,7 +15,7 @@ use std::{
 use tokio::sync::Semaphore;
 
 /// The slots of one thread's connections.
-pub(super) struct PacedSlots {
+pub(crate) struct PacedSlots {
     start: Instant,
     end: Instant,
     open: Option<Open>,
@@ -30,18 +30,18 @@ struct Open {
 
 impl PacedSlots {
     /// As fast as answers come, from `start` to `end`.
-    pub(super) fn closed(start: Instant, end: Instant) -> PacedSlots {
+    pub(crate) fn closed(start: Instant, end: Instant) -> PacedSlots {
         PacedSlots { start, end, open: None }
     }
 
     /// One each `interval`.
-    pub(super) fn open(start: Instant, end: Instant, interval: Duration) -> PacedSlots {
+    pub(crate) fn open(start: Instant, end: Instant, interval: Duration) -> PacedSlots {
         let open = Open { interval, due: Semaphore::new(0), taken: Cell::new(0) };
         PacedSlots { start, end, open: Some(open) }
     }
 
     /// Waits for the next slot that nobody has, and says when it was due. `None` after the end.
-    pub(super) async fn next(&self) -> Option<Instant> {
+    pub(crate) async fn next(&self) -> Option<Instant> {
         let Some(open) = &self.open else {
             let now = Instant::now();
             return (now < self.end).then_some(now);
@@ -52,7 +52,7 @@ impl PacedSlots {
     }
 
     /// Whether there are no more slots.
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         match &self.open {
             Some(open) => open.due.is_closed(),
             None => Instant::now() >= self.end,
@@ -61,7 +61,7 @@ impl PacedSlots {
 
     /// Makes slots due as time passes, and ends when the last of them is taken. A closed loop needs
     /// none of it.
-    pub(super) async fn run(&self) -> io::Result<()> {
+    pub(crate) async fn run(&self) -> io::Result<()> {
         let Some(open) = &self.open else { return Ok(()) };
         let mut ticks = Ticks::new(open.interval.max(SHORTEST_TICK))?;
         let mut released = 0;
@@ -83,7 +83,7 @@ impl PacedSlots {
     }
 
     /// The slots that were due by the end and that nobody took.
-    pub(super) fn left_over(&self) -> impl Iterator<Item = Instant> {
+    pub(crate) fn left_over(&self) -> impl Iterator<Item = Instant> {
         self.open.iter().flat_map(|open| {
             let all = self.slots_until(open, self.end);
             (open.taken.get()..all).map(|slot| self.due(open, slot))

@@ -3,8 +3,10 @@
 use std::{fmt, io, net::SocketAddr, str::FromStr, sync::Arc};
 
 use http::{HeaderValue, Uri, uri::PathAndQuery};
-use lacewing_sandbox::capability::egress::Transport;
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 use tokio_rustls::{
     TlsConnector,
     rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName},
@@ -19,6 +21,11 @@ pub struct LoadTarget {
     path: PathAndQuery,
     authority: HeaderValue,
 }
+
+/// A connection, with or without TLS.
+pub trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
 
 /// Why a text is no such URL.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -153,14 +160,12 @@ impl Connector {
     ///
     /// # Errors
     /// None does, or TLS fails.
-    pub async fn connect(&self) -> io::Result<Transport> {
+    pub async fn connect(&self) -> io::Result<Box<dyn Transport>> {
         let stream = TcpStream::connect(&self.addresses[..]).await?;
         stream.set_nodelay(true)?;
         match &self.tls {
-            None => Ok(Transport::Plain(stream)),
-            Some((tls, name)) => {
-                Ok(Transport::Tls(Box::new(tls.connect(name.clone(), stream).await?)))
-            }
+            None => Ok(Box::new(stream)),
+            Some((tls, name)) => Ok(Box::new(tls.connect(name.clone(), stream).await?)),
         }
     }
 }
