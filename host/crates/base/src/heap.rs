@@ -146,6 +146,12 @@ impl HeapAccount {
     }
 }
 
+/// Charges what this thread allocates to the host, until the returned scope ends. For work whose
+/// results outlive the account in scope, such as the symbols that a first backtrace reads.
+pub fn enter_host() -> Entered {
+    Entered { outer: allocator::enter_host(), _not_send: std::marker::PhantomData }
+}
+
 impl Drop for HeapAccount {
     fn drop(&mut self) {
         drop(self.counter.closer.take());
@@ -292,6 +298,21 @@ mod tests {
         block.clear();
         block.shrink_to_fit();
         assert_eq!(one.bytes(), 0);
+    }
+
+    #[test]
+    fn the_host_pays_within_its_own_scope() {
+        let account = HeapAccount::open();
+        let _scope = account.enter();
+        let own = vec![1_u8; 1000];
+        let before = account.bytes();
+        let host = enter_host();
+        let of_the_host = vec![1_u8; 100_000];
+        assert_eq!(account.bytes(), before);
+        drop(host);
+        let more = vec![1_u8; 1000];
+        assert!(account.bytes() >= before + 1000);
+        drop((own, of_the_host, more));
     }
 
     #[test]

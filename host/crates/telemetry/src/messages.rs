@@ -8,6 +8,7 @@ use std::{
     time::SystemTime,
 };
 
+use lacewing_base::heap;
 use serde::Serialize;
 use tracing::Level;
 
@@ -56,6 +57,9 @@ impl Messages {
     }
 
     fn panicked(&self, panic: &PanicHookInfo<'_>) {
+        // The first backtrace of a process reads its symbols: megabytes, which no connection or
+        // sandbox has to pay for.
+        let _host = heap::enter_host();
         let thread = std::thread::current();
         let thread = thread.name().unwrap_or("<unnamed>");
         let place = panic.location().map(ToString::to_string).unwrap_or_default();

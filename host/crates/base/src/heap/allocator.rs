@@ -145,6 +145,11 @@ pub(super) fn enter(owner: Owner) -> Owner {
     SCOPE.with(|scope| scope.switch(owner))
 }
 
+/// Makes the host this thread's scope. Returns the one before.
+pub(super) fn enter_host() -> Owner {
+    enter(&HOST)
+}
+
 /// Adds the charges that this thread has pending to the counters.
 pub(super) fn settle() {
     SCOPE.with(PendingCharges::settle);
