@@ -1,6 +1,8 @@
 //! The seeds of the fuzz targets in `fuzz/`, through their targets. Only those that take generated
 //! modules are left to the fuzzer.
 
+#[path = "../../fuzz/targets/fold.rs"]
+mod fold;
 #[path = "../../fuzz/targets/inspection.rs"]
 mod inspection;
 #[path = "../../fuzz/targets/listener.rs"]
@@ -33,7 +35,8 @@ type Run = fn(&[u8]);
 
 #[test]
 fn every_seed_passes_its_target() {
-    let targets: [(&str, Run); 8] = [
+    let targets: [(&str, Run); 9] = [
+        ("fold", fold::run),
         ("inspection", inspection::run),
         ("listener", listener::run),
         ("manifest", manifest::run),

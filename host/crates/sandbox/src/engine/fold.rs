@@ -11,6 +11,10 @@
 //!   fixup  writes the real functions into the table     fixup  writes them into main's table, from slot T on
 //! ```
 //!
+//! One thing differs. A call through a slot right behind main's own table trapped as built; in the
+//! folded component it reaches an import of main's, if the type fits. Main may call that import
+//! anyway.
+//!
 //! Each core instance costs a fresh sandbox about a microsecond, so the shim is folded into the
 //! module that uses it. Only what is exactly of this shape is folded; everything else, and whatever
 //! does not validate afterwards, is compiled as it is.
