@@ -65,7 +65,7 @@ pub(crate) fn measure(
                 unsent: seen.unsent,
             };
             eprintln!(
-                "round {} {:<24} at {rate}/s: p50 {:.0} us, p99 {:.0} us, p99.9 {:.0} us, {} errors, {} not sent",
+                "round {} {:<24} at {rate}/s: p50 {:.0} µs, p99 {:.0} µs, p99.9 {:.0} µs, {} errors, {} not sent",
                 round + 1,
                 row.id,
                 one.p50_us,

@@ -111,7 +111,7 @@ fn rows(out: &mut String, results: &Results, native: Option<f64>) {
     let _ = writeln!(
         out,
         "\n## Full load\n\nMedians (least to most of the rounds). CPU is the server's, per request.\n\n\
-         | server | requests/s | of native | CPU us | p50 us | p99 us | idle MiB | peak MiB | errors |\n\
+         | server | requests/s | of native | CPU µs | p50 µs | p99 µs | idle MiB | peak MiB | errors |\n\
          |---|---|---|---|---|---|---|---|---|"
     );
     let mut ids: Vec<&String> = results.throughput.keys().collect();
@@ -145,7 +145,7 @@ fn latency(out: &mut String, results: &Results) {
     let _ = writeln!(
         out,
         "\n## Half load\n\nOpen loop at {asked} requests/s, half of what the lean path takes; latency counts from when a request \
-         was due.\n\n| server | p50 us | p99 us | p99.9 us | longest us | errors | not sent |\n|---|---|---|---|---|---|---|"
+         was due.\n\n| server | p50 µs | p99 µs | p99.9 µs | longest µs | errors | not sent |\n|---|---|---|---|---|---|---|"
     );
     for (id, rounds) in &results.latency {
         let series = |value: fn(&crate::results::Latency) -> f64| {

@@ -52,7 +52,7 @@ pub(crate) fn measure(
             match measure_one(row, &caches, &probe, wrk.as_deref(), seconds) {
                 Ok(one) => {
                     eprintln!(
-                        "round {} {:<24} {:>9.0}/s {:>7.2} us CPU, p99 {:>7.0} us, {} errors",
+                        "round {} {:<24} {:>9.0}/s {:>7.2} µs CPU, p99 {:>7.0} µs, {} errors",
                         round + 1,
                         row.id,
                         one.per_second,

@@ -31,9 +31,14 @@ pub fn read(parts: &Parts, max_bytes: usize) -> Result<Target<'_>, Problem> {
         return Err(Problem::bad_input(BadInput::TargetTooLong)
             .detail(format!("the request's path and query are longer than {max_bytes} bytes")));
     }
+    if parts.uri.scheme().is_some_and(|scheme| *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS)
+    {
+        return Err(malformed("the scheme of the request's target is neither http nor https"));
+    }
     let authority = authority(parts)?;
     let path = match (parts.uri.path(), parts.uri.scheme()) {
-        ("*", None) if parts.method == Method::OPTIONS => "*",
+        // HTTP/2 has a scheme beside it.
+        ("*", _) if parts.method == Method::OPTIONS => "*",
         // `GET http://host HTTP/1.1` has no path, and means the root.
         ("", Some(_)) => "/",
         (path, _) if path.starts_with('/') => path,
@@ -128,6 +133,7 @@ mod tests {
             ("GET", "http://h?q", v11, &["h"], "h", "/"),
             ("GET", "http://h:81/a", Version::HTTP_2, &[], "h:81", "/a"),
             ("OPTIONS", "*", v11, &["h"], "h", "*"),
+            ("GET", "HTTPS://h/a", Version::HTTP_2, &[], "h", "/a"),
         ] {
             assert_eq!(
                 read_one(method, uri, version, hosts),
@@ -148,6 +154,12 @@ mod tests {
                 "405 this server is not a proxy and opens no tunnels",
             ),
             ("GET", "/", &[], "400 the request has no Host header"),
+            (
+                "GET",
+                "ftp://h/",
+                &["h"],
+                "400 the scheme of the request's target is neither http nor https",
+            ),
             ("GET", "/", &["a", "a"], "400 the request has more than one Host header"),
             ("GET", "/", &["a b"], "400 the Host header is not a valid host name"),
             ("GET", "/", &["u@a"], "400 the Host header is not a valid host name"),

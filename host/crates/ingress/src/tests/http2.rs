@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use http::{Request, StatusCode, Version};
+use http::{Request, StatusCode, Uri, Version};
 use http_body::Body;
 use http_body_util::Full;
 use hyper::{
@@ -62,6 +62,25 @@ async fn a_function_sees_the_same_as_over_http1() {
     mismatch.headers_mut().insert("host", HeaderValue::from_static("other"));
     let response = client.send_request(mismatch).await.unwrap();
     assert_eq!(response.status(), 400);
+}
+
+#[tokio::test]
+async fn a_target_has_the_forms_of_http1() {
+    let host = Host::start().await;
+    let mut client = connect(&host).await;
+    let request = |method: &str, scheme: &str, path: &str| {
+        let uri = Uri::builder().scheme(scheme).authority("h").path_and_query(path).build();
+        let request = Request::builder().method(method).uri(uri.unwrap());
+        request.body(Full::new(Bytes::new())).unwrap()
+    };
+    let all = client.send_request(request("OPTIONS", "http", "*")).await.unwrap();
+    assert_eq!(all.status(), 204);
+    assert_eq!(all.headers()["allow"], "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    let ftp = client.send_request(request("GET", "ftp", "/")).await.unwrap();
+    assert_eq!(ftp.status(), 400);
+    assert!(
+        text(ftp).await.contains("the scheme of the request's target is neither http nor https")
+    );
 }
 
 #[tokio::test]
