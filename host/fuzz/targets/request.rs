@@ -11,7 +11,7 @@ use lacewing::{
     fuzzing,
     ingress::{
         RequestId, TraceContext,
-        route::{Found, RouteKey, Router},
+        route::{RouteKey, RouteLookup, Router},
     },
     invocation::{Excess, HttpRequest},
 };
@@ -44,7 +44,7 @@ pub(crate) fn run(data: &[u8]) {
     }
     trace.write_to(&mut parts.headers);
     let router = router();
-    let Found::Match(found) = router.find(&authority, &parts.method, &path) else { return };
+    let RouteLookup::Match(found) = router.find(&authority, &parts.method, &path) else { return };
     let params: Vec<(&str, &str)> = found.route.params(&found.params).collect();
     let fields = fuzzing::lean_fields(&parts.headers).len();
     assert_eq!(fields, parts.headers.len());

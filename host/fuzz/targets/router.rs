@@ -5,7 +5,7 @@
 //! PATH` for each request.
 
 use http::Method;
-use lacewing::ingress::route::{Found, RouteKey, Router};
+use lacewing::ingress::route::{RouteKey, RouteLookup, Router};
 use lacewing_base::Methods;
 
 pub(crate) fn run(data: &[u8]) {
@@ -58,19 +58,19 @@ fn route(line: &str) -> Option<RouteKey> {
 fn ask(router: &Router<usize>, methods: &[Methods], host: &str, method: &Method, path: &str) {
     let allowed = router.allow(host, path);
     match router.find(host, method, path) {
-        Found::Match(found) => {
+        RouteLookup::Match(found) => {
             let route = found.route;
             assert!(methods[*route.value()].answers(method), "a route answers what it serves");
             let captured = route.params(&found.params).count();
             assert_eq!(captured, route.pattern().matches('{').count(), "{}", route.pattern());
             assert!(allowed.is_some(), "{method} {path} is served and not allowed");
         }
-        Found::NoMethod { allow } => {
+        RouteLookup::NoMethod { allow } => {
             assert!(!allow.is_empty() && allowed == Some(allow.clone()));
             let served = allow.split(", ").any(|name| name == method.as_str());
             assert!(!served || *method == Method::OPTIONS, "{method} is in {allow}, not served");
         }
-        Found::None => assert_eq!(allowed, None),
-        Found::BadPath(bad) => assert!(!bad.to_string().is_empty()),
+        RouteLookup::None => assert_eq!(allowed, None),
+        RouteLookup::BadPath(bad) => assert!(!bad.to_string().is_empty()),
     }
 }

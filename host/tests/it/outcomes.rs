@@ -15,7 +15,7 @@ use futures_util::future::join_all;
 use http::{HeaderMap, Method, Request};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
-use lacewing::config::Quota;
+use lacewing::config::TenantQuota;
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -85,7 +85,7 @@ async fn more_in_a_second_than_the_function_may_be_called_is_throttled() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn more_than_a_tenants_quota_is_throttled_and_its_neighbours_are_served() {
-    type Change = fn(&mut Quota);
+    type Change = fn(&mut TenantQuota);
     let quotas: [(Change, &str); 3] = [
         (
             |quota| quota.concurrency = Some(1),

@@ -6,7 +6,7 @@ use std::{fs::File, fs::Metadata, io, path::Path, time::SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-pub use open::{Located, OpenError, Opened, Reach, plain};
+pub use open::{Located, OpenError, OpenedFile, Reach, plain};
 
 /// The identity of a file's contents, as far as the system tells without reading them: where they
 /// are, how long they are, and when they were last written or renamed.

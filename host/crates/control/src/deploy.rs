@@ -27,16 +27,16 @@ use lacewing_base::{
 };
 use lacewing_manifest::{
     App, Function, Source,
-    config::{HostFile, Quota as TenantQuota, Tenant as TenantConfig},
+    config::{HostFile, Tenant as TenantConfig, TenantQuota},
 };
 use lacewing_runtime::function::{Allotment, QuotaLimits, Revision, Tenant};
 use lacewing_sandbox::{
     InitError, LinkError,
-    engine::{LoadError, Owner, Registered},
+    engine::{ArtifactOwner, LoadError, Registered},
 };
 use lacewing_telemetry::Origin;
 
-pub(super) use self::loads::Loads;
+pub(super) use self::loads::DeployLoads;
 use self::{revise::Revise, rollout::DeployRollout};
 use super::{Deployed, Host, Ledger, snapshot::snapshot_of};
 
@@ -330,7 +330,7 @@ impl Tenants {
 fn registered(revision: &Revision) -> Registered {
     let Revision { tenant, component, .. } = revision;
     Registered {
-        owner: Owner { tenant: tenant.name().clone(), weight: tenant.weight().get() },
+        owner: ArtifactOwner { tenant: tenant.name().clone(), weight: tenant.weight().get() },
         compiled: component.compiled,
         profile: revision.profile(),
         snapshot: snapshot_of(revision),

@@ -25,7 +25,7 @@ use lacewing_sandbox::{
 use lacewing_telemetry::{Health, InvocationLog, Metrics, Sink};
 use tokio::task::JoinError;
 
-use super::deploy::{Loads, Tenants};
+use super::deploy::{DeployLoads, Tenants};
 
 /// One host: engines, what runs in them, and what is deployed.
 pub struct Host {
@@ -41,7 +41,7 @@ pub struct Host {
     pub(super) deploying: tokio::sync::Mutex<()>,
     // One at a time: the pool has room for one that a deploy starts.
     pub(super) starting: tokio::sync::Mutex<()>,
-    pub(super) loads: Loads,
+    pub(super) loads: DeployLoads,
 }
 
 /// The deployed apps at one moment: immutable, swapped whole.
@@ -120,7 +120,7 @@ impl Host {
             }
         };
         let engines = Engines::new(pool)?;
-        let loads = Loads::new(&settings.compilation);
+        let loads = DeployLoads::new(&settings.compilation);
         let compiler = Compiler::new(settings.compilation.clone());
         let queue = QueueOptions {
             wait: settings.admission.wait,

@@ -146,8 +146,8 @@ impl Connection {
     }
 
     /// A value that changes whenever the client makes something happen.
-    pub(super) fn progress(&self) -> Progress {
-        Progress {
+    pub(super) fn progress(&self) -> ConnectionProgress {
+        ConnectionProgress {
             requests: self.requests(),
             handed: self.handed(),
             body_pieces: self.body_pieces.load(Relaxed),
@@ -254,7 +254,7 @@ impl Connection {
 
 /// How far a connection has come: it changes whenever the client makes something happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Progress {
+pub(super) struct ConnectionProgress {
     requests: u32,
     handed: u32,
     body_pieces: u32,

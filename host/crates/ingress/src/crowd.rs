@@ -33,7 +33,7 @@ use std::{
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::connection::{Connection, Progress};
+use super::connection::{Connection, ConnectionProgress};
 
 /// Of the open connections, the part that one look closes. A look costs as much as there are
 /// connections.
@@ -54,7 +54,7 @@ struct Member {
     connection: Arc<Connection>,
     opened: Instant,
     /// The progress at the last look.
-    seen: Option<Progress>,
+    seen: Option<ConnectionProgress>,
 }
 
 /// The clients of one tenant in one network.

@@ -23,7 +23,7 @@ use super::{
     options::Options,
     request_id::{REQUEST_ID_HEADER, RequestId},
     respond::{self, BadInput, OUTCOME_HEADER, Problem, outcome_value},
-    route::{Found, Match, Params, Route, Router},
+    route::{Match, Params, Route, RouteLookup, Router},
     target::{self, Target},
     trace::TraceContext,
 };
@@ -161,13 +161,15 @@ impl<H: Handler> Dispatch<H> {
             return Decision::Answer(answer);
         }
         match routes.find(target.authority, &parts.method, target.path) {
-            Found::Match(Match { route, params }) => Decision::Invoke(Arc::clone(route), params),
-            Found::NoMethod { allow } if parts.method == Method::OPTIONS => {
+            RouteLookup::Match(Match { route, params }) => {
+                Decision::Invoke(Arc::clone(route), params)
+            }
+            RouteLookup::NoMethod { allow } if parts.method == Method::OPTIONS => {
                 Decision::Answer(respond::options(&allow))
             }
-            Found::NoMethod { allow } => Decision::Refuse(Problem::method_not_allowed(allow)),
-            Found::None => Decision::Refuse(Problem::new(Outcome::NoRoute)),
-            Found::BadPath(bad) => {
+            RouteLookup::NoMethod { allow } => Decision::Refuse(Problem::method_not_allowed(allow)),
+            RouteLookup::None => Decision::Refuse(Problem::new(Outcome::NoRoute)),
+            RouteLookup::BadPath(bad) => {
                 Decision::Refuse(Problem::bad_input(BadInput::Malformed).detail(bad.to_string()))
             }
         }
@@ -206,7 +208,7 @@ fn preflight<T>(
     method: &Method,
     parts: &Parts,
 ) -> Option<Response<Body>> {
-    let Found::Match(found) = routes.find(target.authority, method, target.path) else {
+    let RouteLookup::Match(found) = routes.find(target.authority, method, target.path) else {
         return None;
     };
     let cors = found.route.value().cors.as_ref()?;

@@ -70,7 +70,7 @@ pub struct Drained {
 
 /// The gate that every connection goes through: it has so many places, and is closed at the end.
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(super) struct DrainGate {
     capacity: u32,
     places: Arc<Semaphore>,
     /// Whether somebody waits for a place.
@@ -82,7 +82,7 @@ pub(super) struct Gate {
     next: AtomicU64,
     phase: AtomicU8,
     /// One for each phase, so that who waits for one is woken by it and by nothing else: see
-    /// [`Gate::drive`].
+    /// [`DrainGate::drive`].
     begun: [Notify; Phase::ALL.len()],
     connections_cut: AtomicU32,
     requests_cut: AtomicU32,
@@ -90,13 +90,13 @@ pub(super) struct Gate {
 
 /// One connection's place, free again when it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
-    gate: Arc<Gate>,
+pub(super) struct ConnectionPlace {
+    gate: Arc<DrainGate>,
     number: u64,
     _permit: OwnedSemaphorePermit,
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPlace {
     fn drop(&mut self) {
         self.gate.open.fetch_sub(1, Relaxed);
         self.gate.crowd.remove(self.number);
@@ -106,10 +106,10 @@ impl Drop for Place {
 /// How long a full listener waits for a place before it looks again for a connection to close.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-impl Gate {
+impl DrainGate {
     /// With places for `capacity` connections, which may have `heap_bytes` of the heap together.
-    pub(super) fn new(capacity: u32, heap_bytes: u64) -> Arc<Gate> {
-        Arc::new(Gate {
+    pub(super) fn new(capacity: u32, heap_bytes: u64) -> Arc<DrainGate> {
+        Arc::new(DrainGate {
             capacity,
             places: Arc::new(Semaphore::new(usize::try_from(capacity).unwrap_or(usize::MAX))),
             full: AtomicBool::new(false),
@@ -162,14 +162,14 @@ impl Gate {
 
     /// Takes a reserved place for a connection.
     pub(super) fn enter(
-        self: &Arc<Gate>,
+        self: &Arc<DrainGate>,
         permit: OwnedSemaphorePermit,
         connection: &Arc<Connection>,
-    ) -> Place {
+    ) -> ConnectionPlace {
         self.open.fetch_add(1, Relaxed);
         let number = self.next.fetch_add(1, Relaxed);
         self.crowd.add(number, Arc::clone(connection));
-        Place { gate: Arc::clone(self), number, _permit: permit }
+        ConnectionPlace { gate: Arc::clone(self), number, _permit: permit }
     }
 
     /// Closes connections until they have no more of the heap than they may.
@@ -266,7 +266,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn no_connection_misses_a_phase() {
         for turn in 0..5_000 {
-            let gate = Gate::new(1, u64::MAX);
+            let gate = DrainGate::new(1, u64::MAX);
             let connection = {
                 let gate = Arc::clone(&gate);
                 tokio::spawn(async move {
@@ -291,7 +291,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_phase_that_has_been_is_reached() {
-        let gate = Gate::new(1, u64::MAX);
+        let gate = DrainGate::new(1, u64::MAX);
         gate.advance(Phase::Draining);
         gate.advance(Phase::Closing);
         gate.reached(Phase::Draining).await;

@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use super::{connection::Connection, drain::Gate};
+use super::{connection::Connection, drain::DrainGate};
 
 /// The steps in which a connection's heap is noted, in bytes: most connections have less.
 const STEP_BYTES: i64 = 16 * 1024;
@@ -95,12 +95,16 @@ pin_project_lite::pin_project! {
         #[pin]
         task: F,
         connection: Arc<Connection>,
-        gate: Arc<Gate>,
+        gate: Arc<DrainGate>,
     }
 }
 
 impl<F> OfConnection<F> {
-    pub(super) fn new(task: F, connection: Arc<Connection>, gate: Arc<Gate>) -> OfConnection<F> {
+    pub(super) fn new(
+        task: F,
+        connection: Arc<Connection>,
+        gate: Arc<DrainGate>,
+    ) -> OfConnection<F> {
         OfConnection { task, connection, gate }
     }
 }

@@ -82,7 +82,7 @@ pub struct Params(pub Vec<String>);
 
 /// The answer of a [`Router`] to a request.
 #[derive(Debug)]
-pub enum Found<'r, T> {
+pub enum RouteLookup<'r, T> {
     /// This route.
     Match(Match<'r, T>),
     /// Routes with this path, but none that serves the method.
@@ -132,22 +132,22 @@ impl<T> Router<T> {
     /// The route for a request. `host` may have a port, which is ignored; a host that is none
     /// matches the routes of any host. Takes no lock, and allocates only for parameters and for
     /// a path or host that is not in canonical form.
-    pub fn find(&self, host: &str, method: &Method, path: &str) -> Found<'_, T> {
+    pub fn find(&self, host: &str, method: &Method, path: &str) -> RouteLookup<'_, T> {
         let path = match canonical_path(path) {
             Ok(path) => path,
-            Err(bad) => return Found::BadPath(bad),
+            Err(bad) => return RouteLookup::BadPath(bad),
         };
-        let Some(chain) = self.chain(host) else { return Found::None };
+        let Some(chain) = self.chain(host) else { return RouteLookup::None };
         for table in chain {
             match table.find(method, &path) {
-                Ok(Some(found)) => return Found::Match(found),
+                Ok(Some(found)) => return RouteLookup::Match(found),
                 Ok(None) => {}
-                Err(bad) => return Found::BadPath(bad),
+                Err(bad) => return RouteLookup::BadPath(bad),
             }
         }
         match allow(chain, &path) {
-            Some(allow) => Found::NoMethod { allow },
-            None => Found::None,
+            Some(allow) => RouteLookup::NoMethod { allow },
+            None => RouteLookup::None,
         }
     }
 

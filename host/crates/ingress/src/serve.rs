@@ -32,7 +32,7 @@ use super::{
     body::BodyBudget,
     connection::Connection,
     dispatch::Dispatch,
-    drain::{Drained, Gate, Phase, Place},
+    drain::{ConnectionPlace, DrainGate, Drained, Phase},
     exchange::{Answered, Handler, Routes},
     forwarded::Peer,
     frames::FrameBudget,
@@ -142,7 +142,7 @@ impl Listener {
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
-    gate: Arc<Gate>,
+    gate: Arc<DrainGate>,
     linger: Duration,
     /// Ends when nothing is accepted any more.
     accepting: oneshot::Receiver<()>,
@@ -158,7 +158,7 @@ impl Server {
         routes: Arc<Routes<H::Target>>,
         handler: Arc<H>,
     ) -> Server {
-        let gate = Gate::new(options.connections, options.heap_bytes);
+        let gate = DrainGate::new(options.connections, options.heap_bytes);
         let (address, linger) = (listener.address, options.drain_linger);
         let ingress = Ingress::new(options, Arc::clone(&gate), routes, handler);
         let (ended, accepting) = oneshot::channel();
@@ -237,7 +237,7 @@ fn http2_builder(options: &Options, streams: Streams) -> http2::Builder<Streams>
 /// The state that the connections of a listener share.
 pub(super) struct Ingress<H: Handler> {
     dispatch: Arc<Dispatch<H>>,
-    gate: Arc<Gate>,
+    gate: Arc<DrainGate>,
     budget: BodyBudget,
     http1: http1::Builder,
     /// Where streams of HTTP/2 run.
@@ -309,7 +309,7 @@ fn spawn<H: Handler>(
 
 async fn accept_one(
     listener: &TcpListener,
-    gate: &Arc<Gate>,
+    gate: &Arc<DrainGate>,
 ) -> io::Result<(Accepted, SocketAddr, OwnedSemaphorePermit)> {
     let (socket, peer) = listener.accept().await?;
     let permit = gate.reserve(peer.ip()).await.ok_or(io::ErrorKind::Other)?;
@@ -333,7 +333,7 @@ async fn serve<H: Handler, S: AsyncRead + AsyncWrite + Unpin>(
     ingress: Arc<Ingress<H>>,
     open: impl FnOnce() -> io::Result<S>,
     connection: Arc<Connection>,
-    place: Place,
+    place: ConnectionPlace,
 ) {
     let peer = connection.peer;
     let mut socket = match open() {
@@ -384,7 +384,7 @@ impl<H: Handler> Ingress<H> {
     /// Serves the streams of HTTP/2 connections on the current runtime.
     pub(super) fn new(
         options: Options,
-        gate: Arc<Gate>,
+        gate: Arc<DrainGate>,
         routes: Arc<Routes<H::Target>>,
         handler: Arc<H>,
     ) -> Arc<Ingress<H>> {

@@ -16,7 +16,7 @@ use hyper::rt::Executor;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
 
-use super::{connection::Connection, drain::Gate, heap::OfConnection};
+use super::{connection::Connection, drain::DrainGate, heap::OfConnection};
 
 /// Streams of one connection that are in the runtime's queue before their first poll. Enough to
 /// keep the threads of a small host busy.
@@ -29,21 +29,25 @@ pub(super) struct Streams(Arc<StreamGate>);
 struct StreamGate {
     runtime: Handle,
     connection: Arc<Connection>,
-    gate: Arc<Gate>,
+    gate: Arc<DrainGate>,
     queue: Mutex<StreamQueue>,
 }
 
 #[derive(Default)]
 struct StreamQueue {
     beginning: usize,
-    waiting: VecDeque<Stream>,
+    waiting: VecDeque<BoxedStream>,
 }
 
-type Stream = Pin<Box<dyn Future<Output = ()> + Send>>;
+type BoxedStream = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Streams {
     /// The streams of a connection, on a runtime.
-    pub(super) fn new(runtime: Handle, connection: Arc<Connection>, gate: Arc<Gate>) -> Streams {
+    pub(super) fn new(
+        runtime: Handle,
+        connection: Arc<Connection>,
+        gate: Arc<DrainGate>,
+    ) -> Streams {
         Streams(Arc::new(StreamGate { runtime, connection, gate, queue: Mutex::default() }))
     }
 }
@@ -141,7 +145,7 @@ mod tests {
     /// comes after those that begin.
     #[tokio::test(flavor = "current_thread")]
     async fn another_clients_stream_waits_for_few_of_a_hundred() {
-        let gate = Gate::new(1, 1 << 20);
+        let gate = DrainGate::new(1, 1 << 20);
         let (end, _) = AbortHandle::new_pair();
         let budget = BodyBudget::new(&Options::default());
         let peer = ([127, 0, 0, 1], 1).into();

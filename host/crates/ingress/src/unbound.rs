@@ -6,7 +6,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     connection::Connection,
-    drain::Gate,
+    drain::DrainGate,
     exchange::{Handler, Routes},
     options::Options,
     serve::Ingress,
@@ -18,13 +18,13 @@ const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr
 /// A listener that is handed its connections.
 pub struct Unbound<H: Handler> {
     ingress: Arc<Ingress<H>>,
-    gate: Arc<Gate>,
+    gate: Arc<DrainGate>,
 }
 
 impl<H: Handler> Unbound<H> {
     /// Serves the streams of HTTP/2 connections on the current runtime.
     pub fn new(options: Options, routes: Arc<Routes<H::Target>>, handler: Arc<H>) -> Unbound<H> {
-        let gate = Gate::new(options.connections, options.heap_bytes);
+        let gate = DrainGate::new(options.connections, options.heap_bytes);
         Unbound { ingress: Ingress::new(options, Arc::clone(&gate), routes, handler), gate }
     }
 

@@ -41,7 +41,7 @@ pub use settings::{
     Admission, Connections, LogFormat, LogSettings, RequestLog, Residency, Settings,
     default_cache_dir,
 };
-pub use tenant::{Quota, RefusedApp, Tenant};
+pub use tenant::{RefusedApp, Tenant, TenantQuota};
 
 #[cfg(test)]
 mod testing;

@@ -29,7 +29,7 @@ mod wasi;
 pub use extension::CapabilitySettings;
 pub(crate) use extension::{Capability, InitData, Opening, StoreData};
 pub(crate) use interfaces::candidate;
-pub(crate) use opened::Opened;
+pub(crate) use opened::OpenedCapabilities;
 pub(crate) use outbound_http::OutboundHttp;
 pub(crate) use payer::Payer;
 pub(crate) use stdio::SharedLog;

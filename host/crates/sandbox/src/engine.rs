@@ -28,7 +28,7 @@ mod snapshot;
 mod stocks;
 mod turns;
 
-pub use cache::{ArtifactCache, CacheError, Owner, Trimmed, Untrusted};
+pub use cache::{ArtifactCache, ArtifactOwner, CacheError, Trimmed, Untrusted};
 pub use compiler::{
     ARGUMENT as COMPILER_ARGUMENT, CompileError, Compiler, child as compiler_child,
 };

@@ -15,7 +15,7 @@ pub mod engine;
 mod sandbox;
 
 pub use sandbox::{
-    CONCURRENT, CallError, DETAIL_BYTES, Event, EventFailure, Extension, Fault, IDLE, InitError,
-    InitSpec, LeanField, LeanParam, LeanRequest, LeanResponse, LinkError, Linkers, Program,
-    Provisioned, Refusal, Retry, Reused, Sandbox, Seat, Snapshot, Spec, snapshot,
+    CONCURRENT, CallError, DETAIL_BYTES, Event, EventFailure, Extension, Fault, GrowthRefusal,
+    IDLE, InitError, InitSpec, LeanField, LeanParam, LeanRequest, LeanResponse, LinkError, Linkers,
+    Program, Provisioned, Retry, Reused, Sandbox, Seat, Snapshot, Spec, snapshot,
 };

@@ -26,7 +26,7 @@ mod state;
 pub use contract::{CallError, Event, EventFailure, Extension, Retry};
 pub use fault::{DETAIL_BYTES, Fault};
 pub use lean::{LeanField, LeanParam, LeanRequest, LeanResponse};
-pub use limiter::Refusal;
+pub use limiter::GrowthRefusal;
 pub use program::{LinkError, Linkers, Program};
 pub use provisioned::Provisioned;
 pub use reuse::{CONCURRENT, IDLE, Reused, Seat};
@@ -47,7 +47,7 @@ use crate::{
     engine::{Engines, Lane, Running, Turn},
 };
 use budget::Consumption;
-use provisioned::Made;
+use provisioned::MadeSandbox;
 use state::State;
 
 /// A resource of which a function needs several is one that others hold.
@@ -58,7 +58,7 @@ const POOL_USED_UP: &str =
 pub struct Sandbox {
     store: Store<State>,
     // Where it was instantiated ahead.
-    made: Option<Made>,
+    made: Option<MadeSandbox>,
     program: Arc<Program>,
     cpu: Arc<Consumption>,
     deadline: Instant,
@@ -129,7 +129,7 @@ impl Sandbox {
     }
 
     /// The last growth that was refused to the guest.
-    pub fn refused(&self) -> Option<Refusal> {
+    pub fn refused(&self) -> Option<GrowthRefusal> {
         self.store.data().limiter.ever_refused()
     }
 

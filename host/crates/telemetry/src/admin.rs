@@ -24,8 +24,8 @@ use tokio::{
 };
 
 use self::{
-    door::Refusal,
-    places::{Made, Place, Places, Watched},
+    door::DoorRefusal,
+    places::{ClientPlace, ClientPlaces, Made, Watched},
 };
 use crate::{Health, Metrics, metrics::Exposition};
 
@@ -126,7 +126,7 @@ impl Admin {
     /// asked for.
     pub async fn serve(self) -> Infallible {
         let Admin { listener, state, bounds, .. } = self;
-        let places = Places::new(bounds.connections, bounds.scrapes);
+        let places = ClientPlaces::new(bounds.connections, bounds.scrapes);
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
@@ -146,7 +146,7 @@ impl Admin {
 async fn serve_connection(
     stream: TcpStream,
     state: Arc<AdminState>,
-    place: Arc<Place>,
+    place: Arc<ClientPlace>,
     end: oneshot::Receiver<()>,
     bounds: Bounds,
 ) {
@@ -187,11 +187,15 @@ Lacewing admin
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// The body of an answer: a sentence, or a scrape that is made as it is read.
-type Answer = UnsyncBoxBody<Bytes, Box<dyn Error + Send + Sync>>;
+type AdminAnswer = UnsyncBoxBody<Bytes, Box<dyn Error + Send + Sync>>;
 
 impl AdminState {
-    fn answer(&self, request: &Request<Incoming>, place: &Arc<Place>) -> Response<Answer> {
-        if let Err(Refusal { status, detail }) = door::admits(request, &self.names) {
+    fn answer(
+        &self,
+        request: &Request<Incoming>,
+        place: &Arc<ClientPlace>,
+    ) -> Response<AdminAnswer> {
+        if let Err(DoorRefusal { status, detail }) = door::admits(request, &self.names) {
             return problem(status, &detail);
         }
         let path = request.uri().path();
@@ -213,7 +217,11 @@ impl AdminState {
         }
     }
 
-    fn metrics(&self, request: &Request<Incoming>, place: &Arc<Place>) -> Response<Answer> {
+    fn metrics(
+        &self,
+        request: &Request<Incoming>,
+        place: &Arc<ClientPlace>,
+    ) -> Response<AdminAnswer> {
         if !place.scrapes() {
             return busy("as many scrapes as may be are under way: try again in a second");
         }
@@ -225,7 +233,7 @@ impl AdminState {
         response
     }
 
-    fn readiness(&self) -> Response<Answer> {
+    fn readiness(&self) -> Response<AdminAnswer> {
         match self.health.readiness() {
             Ok(()) => respond(StatusCode::OK, TEXT, "ready\n"),
             Err(reason) => respond(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{reason}\n")),
@@ -233,22 +241,22 @@ impl AdminState {
     }
 }
 
-fn busy(detail: &str) -> Response<Answer> {
+fn busy(detail: &str) -> Response<AdminAnswer> {
     let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, detail);
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }
 
 /// A problem document (RFC 9457).
-fn problem(status: StatusCode, detail: &str) -> Response<Answer> {
+fn problem(status: StatusCode, detail: &str) -> Response<AdminAnswer> {
     #[derive(Serialize)]
-    struct Document<'a> {
+    struct ProblemDocument<'a> {
         title: &'a str,
         status: u16,
         detail: &'a str,
     }
     let title = status.canonical_reason().unwrap_or_default();
-    let document = Document { title, status: status.as_u16(), detail };
+    let document = ProblemDocument { title, status: status.as_u16(), detail };
     // Infallible: strings and a number.
     let text = serde_json::to_string(&document).unwrap_or_default();
     respond(status, "application/problem+json", text + "\n")
@@ -258,12 +266,16 @@ fn respond(
     status: StatusCode,
     content_type: &'static str,
     body: impl Into<Bytes>,
-) -> Response<Answer> {
+) -> Response<AdminAnswer> {
     let body = Full::new(body.into()).map_err(|never| match never {});
     answer(status, content_type, body.boxed_unsync())
 }
 
-fn answer(status: StatusCode, content_type: &'static str, body: Answer) -> Response<Answer> {
+fn answer(
+    status: StatusCode,
+    content_type: &'static str,
+    body: AdminAnswer,
+) -> Response<AdminAnswer> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();

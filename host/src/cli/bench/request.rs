@@ -7,7 +7,7 @@ use http::{HeaderMap, Method, Request, StatusCode, header::HOST, uri::PathAndQue
 use http_body_util::{BodyExt, Full};
 use lacewing_base::{Route, body::empty_stream};
 use lacewing_control::Host;
-use lacewing_ingress::route::Found;
+use lacewing_ingress::route::RouteLookup;
 use lacewing_load::RequestTemplate;
 use lacewing_runtime::{function::Revision, invocation::HttpRequest};
 use lacewing_telemetry::{Context, InvocationId};
@@ -72,7 +72,8 @@ pub(super) fn route(
     revision: &Arc<Revision>,
 ) -> Result<Routed, Error> {
     let routes = host.routes().load();
-    if let Found::Match(found) = routes.find(host_of(request), &request.method, request.path.path())
+    if let RouteLookup::Match(found) =
+        routes.find(host_of(request), &request.method, request.path.path())
         && Arc::ptr_eq(&found.route.value().target, revision)
     {
         let params = found.route.params(&found.params);

@@ -15,7 +15,7 @@ use http_body::Frame;
 use http_body_util::BodyExt;
 use lacewing_base::{body::empty_stream, outcome::Outcome};
 use lacewing_control::Host;
-use lacewing_ingress::route::{Found, Params};
+use lacewing_ingress::route::{Params, RouteLookup};
 use lacewing_manifest::config::HostFile;
 use lacewing_runtime::{function::Revision, invocation::HttpRequest};
 use lacewing_telemetry::{
@@ -245,7 +245,7 @@ fn route(
         return Ok((String::new(), Vec::new()));
     }
     let routes = host.routes().load();
-    if let Found::Match(found) = routes.find("localhost", &parts.method, parts.uri.path())
+    if let RouteLookup::Match(found) = routes.find("localhost", &parts.method, parts.uri.path())
         && Arc::ptr_eq(&found.route.value().target, revision)
     {
         let Params(_) = &found.params;

@@ -96,12 +96,12 @@ impl Located {
     ///
     /// # Errors
     /// All of [`OpenError`] but what reading finds.
-    pub fn open(&self) -> Result<Opened, OpenError> {
+    pub fn open(&self) -> Result<OpenedFile, OpenError> {
         let file = match &self.below {
             None => openat(CWD, &self.path, READ, Mode::empty()).map_err(OpenError::from)?.into(),
             Some(below) => below.open()?,
         };
-        Opened::of(file)
+        OpenedFile::of(file)
     }
 }
 
@@ -185,13 +185,13 @@ pub fn plain(path: &Path) -> PathBuf {
 
 /// A regular file that is open.
 #[derive(Debug)]
-pub struct Opened {
+pub struct OpenedFile {
     file: File,
     stamp: Stamp,
 }
 
-impl Opened {
-    fn of(file: File) -> Result<Opened, OpenError> {
+impl OpenedFile {
+    fn of(file: File) -> Result<OpenedFile, OpenError> {
         let metadata = file.metadata()?;
         if metadata.is_dir() {
             return Err(OpenError::Directory);
@@ -199,7 +199,7 @@ impl Opened {
         if !metadata.is_file() {
             return Err(OpenError::Special);
         }
-        Ok(Opened { stamp: Stamp::of(&metadata), file })
+        Ok(OpenedFile { stamp: Stamp::of(&metadata), file })
     }
 
     /// Its stamp when it was opened.

@@ -35,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const LOADS: u32 = 16;
 
 /// The places where components are loaded.
-pub(crate) struct Loads {
+pub(crate) struct DeployLoads {
     places: Arc<Semaphore>,
     reads: Arc<Semaphore>,
     loading: TenantTurns,
@@ -59,12 +59,12 @@ pub(super) struct Load {
     _tenant: OwnedMutexGuard<()>,
 }
 
-impl Loads {
+impl DeployLoads {
     /// As many that the compiler has something to do, and requests whose artifacts are lost find
     /// room in its queue.
-    pub(crate) fn new(compilation: &Compilation) -> Loads {
+    pub(crate) fn new(compilation: &Compilation) -> DeployLoads {
         let places = (compilation.places() + compilation.queue / 2).min(LOADS);
-        Loads {
+        DeployLoads {
             places: Arc::new(Semaphore::new(places as usize)),
             reads: Arc::new(Semaphore::new(READS)),
             loading: TenantTurns::default(),

@@ -19,7 +19,7 @@ use lacewing_base::{
     file::{Located, Stamp},
     name::{AppName, FunctionName, TenantName},
 };
-use lacewing_manifest::{App, Function, config::Quota};
+use lacewing_manifest::{App, Function, config::TenantQuota};
 use lacewing_runtime::function::{Component, Revision, RevisionParts, Tenant};
 use lacewing_sandbox::{
     Program, Sandbox, Spec,
@@ -110,7 +110,7 @@ impl<'a> Revise<'a> {
     pub(super) async fn function(
         &self,
         tenant: &Arc<Tenant>,
-        quota: &Quota,
+        quota: &TenantQuota,
         app: &App,
         function: &Function,
         file: &Arc<Located>,
@@ -340,7 +340,7 @@ fn read(host: &Host, file: &Located) -> Result<(ComponentFile, Vec<u8>), Refusal
 }
 
 /// A function that its tenant's quota would never admit.
-fn check_quota(quota: &Quota, limits: &Limits) -> Result<(), Refusal> {
+fn check_quota(quota: &TenantQuota, limits: &Limits) -> Result<(), Refusal> {
     match quota.memory_bytes {
         Some(quota_bytes) if limits.memory_bytes > quota_bytes => Err(Refusal::OverQuota {
             memory_mib: limits.memory_bytes >> 20,

@@ -7,7 +7,7 @@ use lacewing_base::{
     name::{AppName, FunctionName, TenantName},
 };
 use lacewing_ingress::{Endpoint, route::Router};
-use lacewing_manifest::config::{Quota, Tenant as TenantConfig};
+use lacewing_manifest::config::{Tenant as TenantConfig, TenantQuota};
 use lacewing_runtime::function::{Revision, RevisionParts, Tenant};
 use lacewing_sandbox::{
     Spec,
@@ -44,7 +44,7 @@ impl From<postcard::Error> for Malformed {
 pub(super) struct TenantForm {
     pub(super) name: TenantName,
     hosts: Vec<HostPattern>,
-    quota: Quota,
+    quota: TenantQuota,
     egress: EgressBounds,
 }
 

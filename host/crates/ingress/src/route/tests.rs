@@ -33,16 +33,16 @@ fn paths(paths: &[&str]) -> Router<usize> {
 /// `value name=captured ...`, or the other variants in words.
 fn ask(router: &Router<usize>, host: &str, method: &str, path: &str) -> String {
     match router.find(host, &method.parse().unwrap(), path) {
-        Found::Match(Match { route, params }) => {
+        RouteLookup::Match(Match { route, params }) => {
             let mut text = route.value().to_string();
             for (name, value) in route.params(&params) {
                 text += &format!(" {name}={value}");
             }
             text
         }
-        Found::NoMethod { allow } => format!("allow {allow}"),
-        Found::None => "none".to_owned(),
-        Found::BadPath(bad) => format!("bad: {bad}"),
+        RouteLookup::NoMethod { allow } => format!("allow {allow}"),
+        RouteLookup::None => "none".to_owned(),
+        RouteLookup::BadPath(bad) => format!("bad: {bad}"),
     }
 }
 
@@ -392,11 +392,11 @@ proptest! {
             let owner = narrowest.map(|pattern| &given[pattern]);
             let serves = |(pattern, of): &(String, String)| covers(&pattern) && Some(of) == owner;
             match router.find(&host, &Method::GET, "/x") {
-                Found::Match(found) => {
+                RouteLookup::Match(found) => {
                     let of = &routes[*found.route.value()].1;
                     prop_assert!(owner.is_none() || Some(of) == owner, "{} of {:?} is answered by {}", host, owner, of);
                 }
-                Found::None => prop_assert!(!routes.iter().any(serves), "{} is not answered by {:?}", host, owner),
+                RouteLookup::None => prop_assert!(!routes.iter().any(serves), "{} is not answered by {:?}", host, owner),
                 other => panic!("{other:?}"),
             }
         }
@@ -417,8 +417,8 @@ proptest! {
         for path in paths {
             let expected = kept.iter().filter(|pattern| reference_matches(pattern, &path)).min_by_key(|p| rank(p));
             let found = match router.find("h", &Method::GET, &path) {
-                Found::Match(found) => Some(found.route.pattern().to_owned()),
-                Found::None => None,
+                RouteLookup::Match(found) => Some(found.route.pattern().to_owned()),
+                RouteLookup::None => None,
                 other => panic!("{other:?}"),
             };
             prop_assert_eq!(found.as_ref(), expected, "{} in {:?}", path, kept);

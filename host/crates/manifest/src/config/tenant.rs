@@ -35,7 +35,7 @@ pub struct Tenant {
     /// Its apps that are none of these, because something is wrong with them.
     pub refused: Vec<RefusedApp>,
     /// The quota of all its functions together.
-    pub quota: Quota,
+    pub quota: TenantQuota,
     /// Upper bounds on its functions' limits, on top of the host's.
     pub caps: Caps,
     /// How far its grants may lead, those of the host included. Table: `egress`.
@@ -65,7 +65,7 @@ impl RefusedApp {
 
 /// The quota of all functions of a tenant together; `None` is no bound but the host's own.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Quota {
+pub struct TenantQuota {
     /// Invocations at once. Key: `concurrency`. `throttled`.
     pub concurrency: Option<u32>,
     /// Invocations in a second, with a burst of the same size. Key: `rate_per_s`. `throttled`.
@@ -80,17 +80,17 @@ pub struct Quota {
     pub weight: u32,
 }
 
-impl Default for Quota {
-    fn default() -> Quota {
-        Quota { concurrency: None, rate_per_s: None, memory_bytes: None, weight: 1 }
+impl Default for TenantQuota {
+    fn default() -> TenantQuota {
+        TenantQuota { concurrency: None, rate_per_s: None, memory_bytes: None, weight: 1 }
     }
 }
 
-impl Quota {
-    fn read(raw: &RawQuota, findings: &mut Findings) -> Quota {
+impl TenantQuota {
+    fn read(raw: &RawQuota, findings: &mut Findings) -> TenantQuota {
         let mut get =
             |key: &str, raw: &Option<At<Whole>>, range| findings.number(key, raw.as_ref()?, range);
-        Quota {
+        TenantQuota {
             concurrency: get("concurrency", &raw.concurrency, 1..=1_000_000).map(small),
             rate_per_s: get("rate_per_s", &raw.rate_per_s, 1..=10_000_000).map(small),
             memory_bytes: get("memory_mib", &raw.memory_mib, 1..=16_777_216).map(|mib| mib * MIB),
@@ -108,7 +108,7 @@ impl Tenant {
             hosts: vec![HostPattern::Any],
             apps: vec![app],
             refused: Vec::new(),
-            quota: Quota::default(),
+            quota: TenantQuota::default(),
             caps: Caps::none(),
             egress: EgressBounds::none(),
             place: None,
@@ -126,7 +126,7 @@ impl Tenant {
     ) -> Option<Tenant> {
         let place = findings.place(&name.span);
         let hosts = read_hosts(&raw.hosts, findings);
-        let quota = Quota::read(&raw.quota, findings);
+        let quota = TenantQuota::read(&raw.quota, findings);
         let caps = read_caps(&raw.caps, settings, findings);
         let egress = read_bounds(&raw.egress, networks, findings);
         let (name, place) = (findings.name(name)?, Some(place));

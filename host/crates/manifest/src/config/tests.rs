@@ -171,7 +171,7 @@ fn missing_settings_have_their_defaults() {
     let of_apps = AppKey::ALL.map(|key| file.settings.caps.of_app(key));
     assert_eq!(of_apps, [Some(1000), Some(5000)]);
     let tenant = &file.tenants[0];
-    assert_eq!((&tenant.quota, &tenant.caps), (&Quota::default(), &Caps::none()));
+    assert_eq!((&tenant.quota, &tenant.caps), (&TenantQuota::default(), &Caps::none()));
     assert_eq!(tenant.egress, EgressBounds::default());
     assert!(tenant.apps.is_empty());
 }
@@ -185,7 +185,7 @@ fn tenants_have_their_hosts_apps_and_quotas() {
     assert_eq!(hosts, ["acme.example.com", "*.acme.example.com"]);
     let apps: Vec<&str> = acme.apps.iter().map(|app| app.name.as_str()).collect();
     assert_eq!(apps, ["shop", "huge"]);
-    let quota = Quota {
+    let quota = TenantQuota {
         concurrency: Some(50),
         rate_per_s: Some(1000),
         memory_bytes: Some(2048 << 20),
@@ -246,7 +246,7 @@ fn a_single_app_is_a_host_with_one_tenant() {
     assert_eq!((&file.settings, &file.path), (&settings, &None));
     let [tenant] = &file.tenants[..] else { panic!() };
     assert_eq!((tenant.name.as_str(), &tenant.hosts[..]), ("local", &[HostPattern::Any][..]));
-    assert_eq!(tenant.quota, Quota::default());
+    assert_eq!(tenant.quota, TenantQuota::default());
     assert_eq!(tenant.egress, EgressBounds::none());
     assert_eq!(tenant.apps, [app(&hosts, "api")]);
 

@@ -56,7 +56,7 @@ use tokio::sync::oneshot;
 
 pub use self::order::ResidencyShare;
 use self::{
-    loads::Loads,
+    loads::ProgramLoads,
     order::{Entry, Order},
 };
 use super::Revision;
@@ -112,10 +112,10 @@ pub struct Residency {
     /// By the revision's address, which stays its own as long as it is being loaded.
     loading: Mutex<HashMap<usize, Loading>>,
     order: Mutex<Order<RevisionLoad>>,
-    loads: Arc<Loads>,
+    loads: Arc<ProgramLoads>,
     /// One at a time: a second thread that waits for the compiler would only be one less for
     /// others' loads.
-    recompilations: Arc<Loads>,
+    recompilations: Arc<ProgramLoads>,
 }
 
 /// Where a revision's program is while it is resident.
@@ -147,8 +147,8 @@ impl Residency {
             resident_bytes: AtomicU64::new(0),
             loading: Mutex::default(),
             order: Mutex::default(),
-            loads: Loads::per_core(),
-            recompilations: Loads::new(1, 1),
+            loads: ProgramLoads::per_core(),
+            recompilations: ProgramLoads::new(1, 1),
         })
     }
 

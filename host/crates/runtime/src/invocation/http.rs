@@ -29,10 +29,10 @@ use tokio::sync::oneshot;
 use super::{
     Failure,
     headers::Excess,
-    lifecycle::{CLIENT_GONE, Pending, Running},
+    lifecycle::{CLIENT_GONE, Pending, RunningInvocation},
     making::Serving,
     response,
-    stream::{GuestBody, Outlet, Progress, RequestBody, Stop},
+    stream::{BodyProgress, GuestBody, GuestRequestBody, Outlet, StreamStop},
 };
 
 /// A request, routed and clean: its hop-by-hop fields are gone.
@@ -156,8 +156,8 @@ impl Pending {
     ) -> Result<Response<Body>, Failure> {
         let running = self.run::<Serving>(request.propagation()).await?;
         let method = request.parts.method.clone();
-        let progress = Arc::new(Progress::default());
-        let body = RequestBody::new(body, progress.clone()).boxed_unsync();
+        let progress = Arc::new(BodyProgress::default());
+        let body = GuestRequestBody::new(body, progress.clone()).boxed_unsync();
         let request = request.portable(body);
         let (respond, head) = oneshot::channel();
         let task = event_loop::spawn(run(running, request, method, respond, progress.clone()));
@@ -168,13 +168,15 @@ impl Pending {
             Err(_) => {
                 let outcome = task.result().await.unwrap_or(Outcome::Internal);
                 let body = progress.reason().and_then(|reason| match reason {
-                    Stop::Request(error) if outcome == outcome_of(error) => Some(error.clone()),
-                    Stop::Request(_)
-                    | Stop::ResponseTooLarge
-                    | Stop::TrailersTooLarge(_)
-                    | Stop::Broken(_)
-                    | Stop::ReaderGone
-                    | Stop::NoRoom => None,
+                    StreamStop::Request(error) if outcome == outcome_of(error) => {
+                        Some(error.clone())
+                    }
+                    StreamStop::Request(_)
+                    | StreamStop::ResponseTooLarge
+                    | StreamStop::TrailersTooLarge(_)
+                    | StreamStop::Broken(_)
+                    | StreamStop::ReaderGone
+                    | StreamStop::NoRoom => None,
                 });
                 Err(Failure { body, ..Failure::of(outcome) })
             }
@@ -217,11 +219,11 @@ impl ResponseHead {
 
 /// Runs the guest to its end.
 async fn run(
-    mut running: Running<Serving>,
+    mut running: RunningInvocation<Serving>,
     request: Request<RequestStream>,
     method: Method,
     respond: oneshot::Sender<ResponseHead>,
-    progress: Arc<Progress>,
+    progress: Arc<BodyProgress>,
 ) -> Outcome {
     running.progress = Some(progress.clone());
     let (spec, bodies) = (running.spec(), running.bodies());
@@ -280,7 +282,7 @@ impl Answering<'_> {
     async fn runs_on(
         self,
         guest: Pin<&mut impl Future<Output = Result<(), Fault>>>,
-        progress: &Progress,
+        progress: &BodyProgress,
         limits: &Limits,
     ) -> Result<(), Fault> {
         let (outlet, unread) = (self.head.outlet.clone(), self.head.unread);
@@ -296,7 +298,7 @@ impl Answering<'_> {
     async fn ended(
         mut self,
         ended: Result<(), Fault>,
-        progress: &Progress,
+        progress: &BodyProgress,
         limits: &Limits,
     ) -> Result<(), Fault> {
         let result = settled(ended, &self.head.outlet, progress, limits).await;
@@ -320,7 +322,7 @@ impl Answering<'_> {
 async fn settled(
     ended: Result<(), Fault>,
     outlet: &Outlet,
-    progress: &Progress,
+    progress: &BodyProgress,
     limits: &Limits,
 ) -> Result<(), Fault> {
     // The limit for which a guest was to be stopped explains how it ended, even where it ended
@@ -329,9 +331,9 @@ async fn settled(
     let left = progress.reader_is_gone();
     let complete = outlet.settle().await;
     match progress.reason() {
-        Some(Stop::ReaderGone) if !left => finished(ended, complete),
+        Some(StreamStop::ReaderGone) if !left => finished(ended, complete),
         // A guest that fails leaves its body unfinished.
-        Some(Stop::Broken(_)) if ended.is_err() => ended,
+        Some(StreamStop::Broken(_)) if ended.is_err() => ended,
         Some(stop) => Err(stopped(stop, limits)),
         None => finished(ended, complete),
     }
@@ -342,7 +344,7 @@ async fn settled(
 async fn held(
     guest: Pin<&mut impl Future<Output = Result<(), Fault>>>,
     outlet: &Outlet,
-    progress: &Progress,
+    progress: &BodyProgress,
     limits: &Limits,
 ) -> Option<Result<(), Fault>> {
     tokio::select! {
@@ -355,7 +357,7 @@ async fn held(
 /// Runs the guest to its end, or until one of its bodies says that it is to be stopped.
 async fn run_on(
     guest: Pin<&mut impl Future<Output = Result<(), Fault>>>,
-    progress: &Progress,
+    progress: &BodyProgress,
     limits: &Limits,
 ) -> Result<(), Fault> {
     tokio::select! {
@@ -370,7 +372,7 @@ async fn run_on(
 async fn run_unread(
     mut guest: Pin<&mut impl Future<Output = Result<(), Fault>>>,
     outlet: &Outlet,
-    progress: &Progress,
+    progress: &BodyProgress,
     limits: &Limits,
 ) -> Result<(), Fault> {
     tokio::select! {
@@ -387,7 +389,7 @@ async fn run_unread(
 fn open(
     mut response: Response<ResponseStream>,
     method: &Method,
-    progress: &Arc<Progress>,
+    progress: &Arc<BodyProgress>,
     limits: &Limits,
     bodies: Arc<Share>,
 ) -> Result<ResponseHead, Fault> {
@@ -416,28 +418,30 @@ fn bad_response(detail: String) -> Fault {
     Fault::new(Outcome::BadResponse, detail)
 }
 
-fn stopped(stop: &Stop, limits: &Limits) -> Fault {
+fn stopped(stop: &StreamStop, limits: &Limits) -> Fault {
     match stop {
-        Stop::ResponseTooLarge => {
+        StreamStop::ResponseTooLarge => {
             let limit_bytes = streamed_limit(limits.response_body_bytes);
             bad_response(format!(
                 "the body of the response has more than {limit_bytes} bytes (`response_body_kib`)"
             ))
         }
-        Stop::TrailersTooLarge(Excess::Count { count, limit }) => bad_response(format!(
+        StreamStop::TrailersTooLarge(Excess::Count { count, limit }) => bad_response(format!(
             "the response has {count} trailers; the limit is {limit} (`headers`)"
         )),
-        Stop::TrailersTooLarge(Excess::Bytes { bytes, limit_bytes }) => bad_response(format!(
-            "the response's trailers have {bytes} bytes; the limit is {} KiB (`header_kib`)",
-            limit_bytes >> 10
-        )),
-        Stop::Broken(error) => bad_response(error.to_string()),
-        Stop::ReaderGone => Fault::new(Outcome::Canceled, CLIENT_GONE),
-        Stop::NoRoom => Fault::new(
+        StreamStop::TrailersTooLarge(Excess::Bytes { bytes, limit_bytes }) => {
+            bad_response(format!(
+                "the response's trailers have {bytes} bytes; the limit is {} KiB (`header_kib`)",
+                limit_bytes >> 10
+            ))
+        }
+        StreamStop::Broken(error) => bad_response(error.to_string()),
+        StreamStop::ReaderGone => Fault::new(Outcome::Canceled, CLIENT_GONE),
+        StreamStop::NoRoom => Fault::new(
             Outcome::LoadShed,
             "the host has no room for what was left of the response when the guest ended",
         ),
-        Stop::Request(error) => Fault::new(outcome_of(error), error.to_string()),
+        StreamStop::Request(error) => Fault::new(outcome_of(error), error.to_string()),
     }
 }
 

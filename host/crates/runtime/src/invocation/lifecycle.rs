@@ -7,13 +7,13 @@ use std::{
 };
 
 use lacewing_base::{budget::Share, event_loop, outcome::Outcome};
-use lacewing_sandbox::{Fault, Refusal, Sandbox, Spec, capability::egress::Propagation};
+use lacewing_sandbox::{Fault, GrowthRefusal, Sandbox, Spec, capability::egress::Propagation};
 use lacewing_telemetry::{Context, GuestLog, Record, Subject, Usage};
 
 use super::{
     Failure, InvocationPermit, Invoker,
-    making::{Making, Used},
-    stream::Progress,
+    making::{InvocationSandbox, Making},
+    stream::BodyProgress,
 };
 use crate::function::Revision;
 
@@ -96,10 +96,10 @@ impl Pending {
     }
 
     /// Waits for admission, then makes the sandbox or seat.
-    pub(super) async fn run<S: Used>(
+    pub(super) async fn run<S: InvocationSandbox>(
         self,
         propagation: Propagation,
-    ) -> Result<Running<S>, Failure> {
+    ) -> Result<RunningInvocation<S>, Failure> {
         let (invoker, revision) = (self.0.invoker.clone(), self.0.revision.clone());
         let limits = &revision.spec.limits;
         let memory_mib = u32::try_from(limits.memory_bytes.div_ceil(1 << 20)).unwrap_or(u32::MAX);
@@ -133,7 +133,7 @@ impl Pending {
             }
         };
         sandbox.charge_to(revision.tenant.lane().clone(), turn);
-        Ok(Running {
+        Ok(RunningInvocation {
             sandbox,
             bytes_in: 0,
             bytes_out: 0,
@@ -147,14 +147,14 @@ impl Pending {
     }
 }
 
-/// An invocation that has its sandbox. Dropping it is its end: `canceled`, unless [`Running::end`]
+/// An invocation that has its sandbox. Dropping it is its end: `canceled`, unless [`RunningInvocation::end`]
 /// said otherwise.
-pub(super) struct Running<S: Used = Sandbox> {
+pub(super) struct RunningInvocation<S: InvocationSandbox = Sandbox> {
     pub(super) sandbox: S,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
     pub(super) status: Option<u16>,
-    pub(super) progress: Option<Arc<Progress>>,
+    pub(super) progress: Option<Arc<BodyProgress>>,
     unrecorded: Unrecorded,
     log: Arc<GuestLog>,
     started: Instant,
@@ -169,7 +169,7 @@ pub(super) struct EndedInvocation {
     pub(super) usage: Usage,
 }
 
-impl<S: Used> Running<S> {
+impl<S: InvocationSandbox> RunningInvocation<S> {
     /// The way in which its sandbox was made.
     pub(super) fn spec(&self) -> Arc<Spec> {
         self.unrecorded.revision.spec.clone()
@@ -200,8 +200,8 @@ impl<S: Used> Running<S> {
         let progress = self.progress.as_deref();
         let usage = Usage {
             duration: self.started.elapsed(),
-            bytes_in: progress.map_or(self.bytes_in, Progress::bytes_in),
-            bytes_out: progress.map_or(self.bytes_out, Progress::bytes_out),
+            bytes_in: progress.map_or(self.bytes_in, BodyProgress::bytes_in),
+            bytes_out: progress.map_or(self.bytes_out, BodyProgress::bytes_out),
             ..self.sandbox.usage()
         };
         let status = self.status.or_else(|| self.unrecorded.status_of(outcome));
@@ -214,7 +214,7 @@ impl<S: Used> Running<S> {
 
 /// The detail of an invocation whose guest was refused a growth, and ended in another way: a
 /// runtime that gives an error to its handler for that does not say why.
-fn with_refusal<'a>(detail: Option<&'a str>, refusal: Refusal) -> Cow<'a, str> {
+fn with_refusal<'a>(detail: Option<&'a str>, refusal: GrowthRefusal) -> Cow<'a, str> {
     let Some(detail) = detail else {
         return format!("the guest went on after a growth was refused: {refusal}").into();
     };
@@ -222,7 +222,7 @@ fn with_refusal<'a>(detail: Option<&'a str>, refusal: Refusal) -> Cow<'a, str> {
     format!("{sentence}\n  after a growth was refused: {refusal}{frames}").into()
 }
 
-impl<S: Used> Drop for Running<S> {
+impl<S: InvocationSandbox> Drop for RunningInvocation<S> {
     fn drop(&mut self) {
         if !self.unrecorded.is_recorded {
             let (outcome, detail) = Unrecorded::dropped();

@@ -7,7 +7,7 @@ use lacewing_base::{
     outcome::Outcome,
 };
 use lacewing_sandbox::{
-    Fault, Program, Refusal, Sandbox, Seat,
+    Fault, GrowthRefusal, Program, Sandbox, Seat,
     capability::egress::Propagation,
     engine::{Engines, Lane, Turn},
 };
@@ -17,7 +17,7 @@ use tokio::{sync::oneshot, time::timeout_at};
 use crate::function::Revision;
 
 /// The sandbox or seat that an invocation runs in.
-pub(super) trait Used: Sized {
+pub(super) trait InvocationSandbox: Sized {
     /// Makes it.
     fn make(making: Making<'_>) -> impl Future<Output = Result<Self, Fault>> + Send;
 
@@ -29,13 +29,13 @@ pub(super) trait Used: Sized {
 
     /// The last growth that was refused to the guest. Unknown for an instance that serves others as
     /// well.
-    fn refused(&self) -> Option<Refusal>;
+    fn refused(&self) -> Option<GrowthRefusal>;
 
     /// Whether it kept a thread for itself for long.
     fn overran(&self) -> bool;
 }
 
-impl Used for Sandbox {
+impl InvocationSandbox for Sandbox {
     fn make(making: Making<'_>) -> impl Future<Output = Result<Sandbox, Fault>> + Send {
         making.own()
     }
@@ -48,7 +48,7 @@ impl Used for Sandbox {
         self.usage()
     }
 
-    fn refused(&self) -> Option<Refusal> {
+    fn refused(&self) -> Option<GrowthRefusal> {
         self.refused()
     }
 
@@ -65,7 +65,7 @@ pub(super) enum Serving {
     Among(Box<Seat>),
 }
 
-impl Used for Serving {
+impl InvocationSandbox for Serving {
     fn make(making: Making<'_>) -> impl Future<Output = Result<Serving, Fault>> + Send {
         making.serving()
     }
@@ -85,7 +85,7 @@ impl Used for Serving {
         }
     }
 
-    fn refused(&self) -> Option<Refusal> {
+    fn refused(&self) -> Option<GrowthRefusal> {
         match self {
             Serving::Alone(sandbox) => sandbox.refused(),
             Serving::Among(_) => None,

@@ -46,16 +46,16 @@ const PIECES_AHEAD: usize = 2;
 
 /// The progress of an invocation's bodies; shared with the task that runs the guest.
 #[derive(Debug, Default)]
-pub(super) struct Progress {
+pub(super) struct BodyProgress {
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
-    stop: OnceLock<Stop>,
+    stop: OnceLock<StreamStop>,
     stopped: Notify,
 }
 
 /// Why a guest is stopped because of a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Stop {
+pub(super) enum StreamStop {
     /// Its response has more bytes than its limit.
     ResponseTooLarge,
     /// Its trailers are more than a header of its function's may be.
@@ -71,7 +71,7 @@ pub(super) enum Stop {
     NoRoom,
 }
 
-impl Progress {
+impl BodyProgress {
     pub(super) fn bytes_in(&self) -> u64 {
         self.bytes_in.load(Ordering::Relaxed)
     }
@@ -81,24 +81,24 @@ impl Progress {
     }
 
     /// Asks whoever runs the guest to stop it. The first reason counts.
-    fn stop(&self, reason: Stop) {
+    fn stop(&self, reason: StreamStop) {
         if self.stop.set(reason).is_ok() {
             self.stopped.notify_one();
         }
     }
 
     /// The reason to stop the guest, if there is one.
-    pub(super) fn reason(&self) -> Option<&Stop> {
+    pub(super) fn reason(&self) -> Option<&StreamStop> {
         self.stop.get()
     }
 
     /// Whether nobody reads the response any more.
     pub(super) fn reader_is_gone(&self) -> bool {
-        self.reason() == Some(&Stop::ReaderGone)
+        self.reason() == Some(&StreamStop::ReaderGone)
     }
 
     /// Comes with the reason to stop the guest. For one waiter.
-    pub(super) async fn stopped(&self) -> &Stop {
+    pub(super) async fn stopped(&self) -> &StreamStop {
         loop {
             if let Some(reason) = self.reason() {
                 return reason;
@@ -110,18 +110,18 @@ impl Progress {
 
 /// The body of a request on its way to the guest. One that fails ends the invocation, and the guest
 /// does not hear of it: what it made of half a body would be nobody's answer.
-pub(super) struct RequestBody {
+pub(super) struct GuestRequestBody {
     body: RequestStream,
-    progress: Arc<Progress>,
+    progress: Arc<BodyProgress>,
 }
 
-impl RequestBody {
-    pub(super) fn new(body: RequestStream, progress: Arc<Progress>) -> RequestBody {
-        RequestBody { body, progress }
+impl GuestRequestBody {
+    pub(super) fn new(body: RequestStream, progress: Arc<BodyProgress>) -> GuestRequestBody {
+        GuestRequestBody { body, progress }
     }
 }
 
-impl http_body::Body for RequestBody {
+impl http_body::Body for GuestRequestBody {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -143,7 +143,7 @@ impl http_body::Body for RequestBody {
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
-                self.progress.stop(Stop::Request(error));
+                self.progress.stop(StreamStop::Request(error));
                 Poll::Pending
             }
             end_or_pending => end_or_pending,
@@ -163,7 +163,7 @@ impl http_body::Body for RequestBody {
 #[derive(Debug)]
 pub(super) struct Outlet {
     state: Mutex<OutletState>,
-    progress: Arc<Progress>,
+    progress: Arc<BodyProgress>,
     /// The bytes that the body is to have, where the guest has said so.
     declared: Option<u64>,
     limit_bytes: u64,
@@ -195,7 +195,7 @@ impl OutletState {
 impl Outlet {
     pub(super) fn new(
         body: ResponseStream,
-        progress: Arc<Progress>,
+        progress: Arc<BodyProgress>,
         declared: Option<u64>,
         limit_bytes: u64,
         limits: &Limits,
@@ -217,7 +217,7 @@ impl Outlet {
     pub(super) async fn settle(&self) -> bool {
         // The pieces are there or not; the runtime's budget for this task must not hide them.
         let complete = unconstrained(poll_fn(|cx| Poll::Ready(self.settle_now(cx)))).await;
-        complete && !matches!(self.progress.reason(), Some(Stop::Broken(_)))
+        complete && !matches!(self.progress.reason(), Some(StreamStop::Broken(_)))
     }
 
     /// Comes when the body goes on after its first piece, or has ended. Never, if the body breaks
@@ -270,7 +270,7 @@ impl Outlet {
         };
         Poll::Ready(piece.transpose().inspect(|piece| {
             if let Err(error) = piece {
-                self.progress.stop(Stop::Broken(error.clone()));
+                self.progress.stop(StreamStop::Broken(error.clone()));
             }
         }))
     }
@@ -323,7 +323,7 @@ impl Outlet {
         match part.grow(bytes as u64) {
             Ok(()) => (rest, failed, Some(part)),
             Err(no_room) => {
-                self.progress.stop(Stop::NoRoom);
+                self.progress.stop(StreamStop::NoRoom);
                 (VecDeque::new(), Some(CutShort(no_room.to_string())), None)
             }
         }
@@ -389,7 +389,7 @@ impl Outlet {
             if let Some(excess) =
                 Excess::of_fields(trailers, self.trailer_fields, self.trailer_bytes)
             {
-                self.progress.stop(Stop::TrailersTooLarge(excess));
+                self.progress.stop(StreamStop::TrailersTooLarge(excess));
                 return Err(CutShort("its trailers are over their limits".to_owned()));
             }
             strip(trailers, Direction::Response);
@@ -402,7 +402,7 @@ impl Outlet {
         if total <= self.limit_bytes {
             return Ok(frame);
         }
-        self.progress.stop(Stop::ResponseTooLarge);
+        self.progress.stop(StreamStop::ResponseTooLarge);
         Err(CutShort(format!("it has more than {} bytes", self.limit_bytes)))
     }
 
@@ -493,7 +493,7 @@ impl Drop for GuestBody {
         if let Some(guest) = &self.guest {
             // Noted first: a guest that finds its stream closed may end, well or not, before it is
             // stopped.
-            self.outlet.progress.stop(Stop::ReaderGone);
+            self.outlet.progress.stop(StreamStop::ReaderGone);
             guest.abort();
         }
         *self.outlet.lock() = OutletState::Closed;

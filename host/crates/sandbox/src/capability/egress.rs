@@ -52,12 +52,12 @@ use tokio_rustls::{
 use wasmtime_wasi_http::{Error as Code, RequestOptions, WasiBody, WasiHttpHooks};
 
 use self::{
-    body::{Budget, Report},
+    body::{ByteBudget, Report},
     error::EgressError,
-    exchange::{Driver, Shared},
+    exchange::{Driver, InvocationEgress},
 };
 pub use self::{
-    connect::Transport,
+    connect::OutboundTransport,
     policy::Policy,
     resolve::{Lookup, Resolve, SystemResolver},
 };
@@ -276,7 +276,7 @@ pub struct Gate {
     log: Arc<GuestLog>,
     /// Requests so far.
     requests: u32,
-    shared: Option<Arc<Shared>>,
+    shared: Option<Arc<InvocationEgress>>,
 }
 
 impl fmt::Debug for Gate {
@@ -343,18 +343,18 @@ impl Gate {
         })
     }
 
-    fn shared(&mut self) -> &Arc<Shared> {
+    fn shared(&mut self) -> &Arc<InvocationEgress> {
         let (egress, policy) = (&self.egress, &self.policy);
         let (propagation, log, limits) = (&self.propagation, &self.log, &self.limits);
         self.shared.get_or_insert_with(|| {
-            Arc::new(Shared {
+            Arc::new(InvocationEgress {
                 egress: egress.clone(),
                 account: log.context().origin.account.clone(),
                 policy: policy.clone(),
                 propagation: propagation.clone(),
                 // Of none, the first would wait for ever.
                 open_requests: Arc::new(Semaphore::new(limits.concurrency.max(1) as usize)),
-                budget: Arc::new(Budget::new(limits.bytes)),
+                budget: Arc::new(ByteBudget::new(limits.bytes)),
                 report: report_to(log.clone()),
             })
         })

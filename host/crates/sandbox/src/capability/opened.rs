@@ -7,14 +7,14 @@ use super::extension::Capability;
 /// The states, in the order of their first calls. A guest uses few capabilities, so a list is fast
 /// enough.
 #[derive(Default)]
-pub(crate) struct Opened(Vec<One>);
+pub(crate) struct OpenedCapabilities(Vec<One>);
 
 struct One {
     state: Box<dyn Any + Send>,
     per_invocation: bool,
 }
 
-impl Opened {
+impl OpenedCapabilities {
     /// Whether the guest has called no capability yet.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -37,7 +37,7 @@ use std::{
 use lacewing_base::file::Stamp;
 use parking_lot::Mutex;
 
-pub use trim::{Owner, Trimmed};
+pub use trim::{ArtifactOwner, Trimmed};
 pub use trust::Untrusted;
 
 use self::trust::{Kind, Refused};
@@ -152,7 +152,7 @@ impl Verified {
 
 /// The result of a look into the cache.
 #[derive(Debug)]
-pub(super) enum Found {
+pub(super) enum CacheLookup {
     /// An artifact that may be mapped.
     Artifact(Verified),
     /// Nothing.
@@ -168,7 +168,7 @@ pub struct ArtifactCache {
     key: [u8; KEY_BYTES],
     lock: File,
     /// The tenants that the files are of, or were, as far as that is known.
-    owners: Mutex<HashMap<String, Owner>>,
+    owners: Mutex<HashMap<String, ArtifactOwner>>,
 }
 
 impl ArtifactCache {
@@ -199,25 +199,25 @@ impl ArtifactCache {
     }
 
     /// Looks for an artifact and hashes it. Blocks.
-    pub(super) fn find(&self, name: &ArtifactName) -> Found {
+    pub(super) fn find(&self, name: &ArtifactName) -> CacheLookup {
         let path = self.path(name);
         match self.verify(name, &path) {
-            Ok(Some(verified)) => Found::Artifact(verified),
+            Ok(Some(verified)) => CacheLookup::Artifact(verified),
             Ok(None) => {
                 tracing::warn!(path = %path.display(), "an artifact does not match its keyed hash; compiling it again");
-                Found::Rejected
+                CacheLookup::Rejected
             }
-            Err(error) if error.is_absence() => Found::Absent,
+            Err(error) if error.is_absence() => CacheLookup::Absent,
             Err(error) => {
                 tracing::warn!(path = %path.display(), %error, "an artifact cannot be read; compiling it again");
-                Found::Rejected
+                CacheLookup::Rejected
             }
         }
     }
 
     /// The contents of a file whose keyed hash is right: what is not mapped.
     pub(super) fn read(&self, name: &ArtifactName) -> Option<Vec<u8>> {
-        let Found::Artifact(Verified { mut file, .. }) = self.find(name) else { return None };
+        let CacheLookup::Artifact(Verified { mut file, .. }) = self.find(name) else { return None };
         let mut contents = Vec::new();
         ArtifactCache::touch(&file);
         file.rewind().ok()?;

@@ -160,20 +160,20 @@ fn last_words(said: &str) -> String {
 
 /// The leave to compile. Given back when dropped.
 #[derive(Debug)]
-pub(super) struct Place<'a>(&'a Compiler);
+pub(super) struct CompilerPlace<'a>(&'a Compiler);
 
-impl Drop for Place<'_> {
+impl Drop for CompilerPlace<'_> {
     fn drop(&mut self) {
         self.0.in_use.lock().running -= 1;
         self.0.freed.notify_all();
     }
 }
 
-impl Place<'_> {
+impl CompilerPlace<'_> {
     /// Lets those that wait have a turn, if there are any. `stop` is called first, and `resume`
     /// when it is this one's turn again. Blocks in between.
     fn rest(&self, stop: impl FnOnce(), resume: impl FnOnce()) {
-        let (Place(compiler), mut in_use) = (self, self.0.in_use.lock());
+        let (CompilerPlace(compiler), mut in_use) = (self, self.0.in_use.lock());
         let places = compiler.settings.places();
         if in_use.line.is_empty() || in_use.resting >= places.saturating_mul(RESTING) {
             return;
@@ -205,17 +205,17 @@ impl Compiler {
     }
 
     /// Waits for a place. Blocks.
-    pub(super) fn enter(&self) -> Result<Place<'_>, CompileError> {
+    pub(super) fn enter(&self) -> Result<CompilerPlace<'_>, CompileError> {
         let mut in_use = self.in_use.lock();
         if in_use.running < self.settings.places() && in_use.line.is_empty() {
             in_use.running += 1;
-            return Ok(Place(self));
+            return Ok(CompilerPlace(self));
         }
         if in_use.waiting() >= self.settings.queue {
             return Err(CompileError::Busy { waiting: in_use.waiting() });
         }
         drop(self.stand_in_line(in_use));
-        Ok(Place(self))
+        Ok(CompilerPlace(self))
     }
 
     /// Waits behind all that wait already, and takes the place that is free then.
@@ -237,7 +237,7 @@ impl Compiler {
     /// time, the others' turns and a moment.
     pub(super) fn compile(
         &self,
-        place: &Place<'_>,
+        place: &CompilerPlace<'_>,
         engine: &wasmtime::Engine,
         profile: Profile,
         component: &[u8],

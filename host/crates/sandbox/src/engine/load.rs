@@ -8,14 +8,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lacewing_base::file::{OpenError, Opened, Stamp};
+use lacewing_base::file::{OpenError, OpenedFile, Stamp};
 use lacewing_telemetry::shortened;
 use wasmtime::component::Component;
 
 use super::{
-    ArtifactCache, CompileError, Compiler, ComponentError, EngineError, Engines, Exports, Import,
-    Owner, Profile, Trimmed,
-    cache::{ArtifactName, Compatibility, Found, Verified},
+    ArtifactCache, ArtifactOwner, CompileError, Compiler, ComponentError, EngineError, Engines,
+    Exports, Import, Profile, Trimmed,
+    cache::{ArtifactName, CacheLookup, Compatibility, Verified},
     inspect::{inspect_bytes, inspect_size},
     layout::initial_bytes,
     names_wasi_03,
@@ -80,7 +80,7 @@ pub struct Source {
 #[derive(Clone, Debug)]
 pub struct Registered {
     /// The tenant.
-    pub owner: Owner,
+    pub owner: ArtifactOwner,
     /// blake3 of the bytes that were compiled.
     pub compiled: blake3::Hash,
     /// The engine that they were compiled for.
@@ -147,7 +147,7 @@ impl Loader {
 
     /// Reads a component's file, unless its size says that it cannot be one. Blocks, like
     /// [`Loader::load`].
-    pub fn read(&self, opened: Opened) -> Result<Source, LoadError> {
+    pub fn read(&self, opened: OpenedFile) -> Result<Source, LoadError> {
         let stamp = opened.stamp();
         inspect_size(stamp.bytes(), self.limit_bytes)?;
         Ok(Source { bytes: opened.read(self.limit_bytes)?, stamp })
@@ -277,9 +277,9 @@ impl Loader {
     fn find(&self, engine: &wasmtime::Engine, name: &ArtifactName) -> Look {
         let Some(cache) = &self.cache else { return Look::Absent };
         let verified = match cache.find(name) {
-            Found::Artifact(verified) => verified,
-            Found::Absent => return Look::Absent,
-            Found::Rejected => return Look::Rejected,
+            CacheLookup::Artifact(verified) => verified,
+            CacheLookup::Absent => return Look::Absent,
+            CacheLookup::Rejected => return Look::Rejected,
         };
         match map(engine, &verified) {
             Ok(component) if verified.is_unchanged() => Look::Mapped(component, verified),

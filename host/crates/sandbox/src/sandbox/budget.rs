@@ -38,7 +38,7 @@ use crate::{
 
 /// The limit that ended the guest. It travels through Wasmtime as an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Stop {
+pub(super) enum StopReason {
     #[error("the CPU budget is spent")]
     Cpu,
     #[error(
@@ -57,8 +57,14 @@ pub(super) enum Stop {
     CalledIn,
 }
 
-impl Stop {
-    const ALL: [Stop; 5] = [Stop::Cpu, Stop::Step, Stop::Deadline, Stop::Held, Stop::CalledIn];
+impl StopReason {
+    const ALL: [StopReason; 5] = [
+        StopReason::Cpu,
+        StopReason::Step,
+        StopReason::Deadline,
+        StopReason::Held,
+        StopReason::CalledIn,
+    ];
 
     fn code(self) -> u8 {
         self as u8 + 1
@@ -170,15 +176,15 @@ impl Consumption {
 
     /// Has the guest stopped at its next tick, or when it next waits, by a limit that it does not
     /// meet in its own code.
-    pub(super) fn stop(&self, stop: Stop) {
+    pub(super) fn stop(&self, stop: StopReason) {
         self.stop.store(stop.code(), Ordering::Relaxed);
     }
 
     /// The limit that [`Consumption::stop`] named.
-    pub(super) fn stopped(&self) -> Option<Stop> {
+    pub(super) fn stopped(&self) -> Option<StopReason> {
         match self.stop.load(Ordering::Relaxed) {
             0 => None,
-            code => Stop::ALL.into_iter().find(|stop| stop.code() == code),
+            code => StopReason::ALL.into_iter().find(|stop| stop.code() == code),
         }
     }
 
@@ -309,14 +315,14 @@ pub(super) fn spent_at_tick() -> Duration {
 /// exceeded. For calls of the host.
 ///
 /// `None`: the guest has met a tick a moment ago.
-pub(super) fn spent_at_call() -> Option<(Duration, Option<Stop>)> {
+pub(super) fn spent_at_call() -> Option<(Duration, Option<StopReason>)> {
     let slice = SLICE.get()?;
     // A step begins between two ticks.
     if ticks().wrapping_sub(slice.ticks) < 2 {
         return None;
     }
     let step = slice.elapsed();
-    Some((slice.before + step, (step >= LONGEST_STEP).then_some(Stop::Step)))
+    Some((slice.before + step, (step >= LONGEST_STEP).then_some(StopReason::Step)))
 }
 
 /// The CPU time of the invocation that runs on this thread, before its poll began.
@@ -363,7 +369,7 @@ pin_project_lite::pin_project! {
 }
 
 impl<F: Future> Future for Limited<'_, F> {
-    type Output = Result<F::Output, Stop>;
+    type Output = Result<F::Output, StopReason>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
@@ -383,7 +389,7 @@ impl<F: Future> Future for Limited<'_, F> {
             return Poll::Ready(Ok(output));
         }
         if this.clock.is_called_in_or_wakes(cx.waker()) {
-            this.clock.stop(Stop::CalledIn);
+            this.clock.stop(StopReason::CalledIn);
         }
         if let Some(stop) = this.clock.stopped() {
             return Poll::Ready(Err(stop));
@@ -394,7 +400,7 @@ impl<F: Future> Future for Limited<'_, F> {
         let deadline = *this.deadline;
         let timer =
             this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
-        timer.as_mut().poll(cx).map(|()| Err(Stop::Deadline))
+        timer.as_mut().poll(cx).map(|()| Err(StopReason::Deadline))
     }
 }
 
@@ -402,14 +408,14 @@ impl<F: Future> Future for Limited<'_, F> {
 ///
 /// Work that takes the sandbox over its CPU budget is not polled again: the guest is stopped, and
 /// the work with it.
-pub(super) struct Work {
+pub(super) struct SandboxPayer {
     pub(super) consumption: Arc<Consumption>,
     pub(super) cpu_limit: Duration,
 }
 
-impl Payer for Work {
+impl Payer for SandboxPayer {
     fn charge(&self, poll: &mut dyn FnMut() -> bool) -> bool {
-        let Work { consumption, cpu_limit } = self;
+        let SandboxPayer { consumption, cpu_limit } = self;
         if consumption.stopped().is_some() {
             return false;
         }
@@ -425,7 +431,7 @@ impl Payer for Work {
         drop(scope);
         consumption.add(slice.elapsed());
         if !is_done && consumption.spent() >= *cpu_limit {
-            consumption.stop(Stop::Cpu);
+            consumption.stop(StopReason::Cpu);
             return false;
         }
         true
@@ -466,7 +472,7 @@ mod tests {
         let clock = Consumption::default();
         let guest = std::future::pending::<()>();
         let result = limited(&clock, Instant::now() + Duration::from_millis(5), guest).await;
-        assert_eq!(result, Err(Stop::Deadline));
+        assert_eq!(result, Err(StopReason::Deadline));
     }
 
     #[tokio::test]

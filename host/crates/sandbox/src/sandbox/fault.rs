@@ -4,7 +4,7 @@
 //!
 //! | error | outcome |
 //! |---|---|
-//! | [`Stop`], fuel, the pool, more instances or tables than allowed, a result that is too large | the limit's own |
+//! | [`StopReason`], fuel, the pool, more instances or tables than allowed, a result that is too large | the limit's own |
 //! | a refused growth, and then an abort or an exit that says failure | `memory_exceeded`, see [`gave_up`] |
 //! | memory or address space that the system refused, resident memory over the host's limit | `load_shed` |
 //! | any other [`Trap`], an exit, an uncaught exception | `trap` |
@@ -28,7 +28,7 @@ use wasmtime::{
 };
 use wasmtime_wasi::I32Exit;
 
-use super::{budget::Stop, limiter::Refusal, state::State};
+use super::{budget::StopReason, limiter::GrowthRefusal, state::State};
 
 /// Why an invocation did not end well.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,13 +46,13 @@ impl Fault {
     }
 }
 
-impl From<Stop> for Fault {
-    fn from(stop: Stop) -> Fault {
+impl From<StopReason> for Fault {
+    fn from(stop: StopReason) -> Fault {
         let outcome = match stop {
-            Stop::Cpu | Stop::Step => Outcome::CpuExceeded,
-            Stop::Deadline => Outcome::DeadlineExceeded,
-            Stop::Held => Outcome::MemoryExceeded,
-            Stop::CalledIn => Outcome::LoadShed,
+            StopReason::Cpu | StopReason::Step => Outcome::CpuExceeded,
+            StopReason::Deadline => Outcome::DeadlineExceeded,
+            StopReason::Held => Outcome::MemoryExceeded,
+            StopReason::CalledIn => Outcome::LoadShed,
         };
         Fault::new(outcome, stop.to_string())
     }
@@ -79,9 +79,9 @@ pub(super) fn classify_under(
     error: &wasmtime::Error,
     limits: &Limits,
     hostcall_bytes: usize,
-    refused: Option<Refusal>,
+    refused: Option<GrowthRefusal>,
 ) -> Fault {
-    if let Some(stop) = error.downcast_ref::<Stop>() {
+    if let Some(stop) = error.downcast_ref::<StopReason>() {
         return stopped(*stop, refused);
     }
     if error.is::<PoolConcurrencyLimitError>() {
@@ -105,7 +105,7 @@ pub(super) fn classify_under(
     let trap = error.downcast_ref::<Trap>();
     match trap {
         Some(Trap::OutOfFuel) => return Fault::new(Outcome::FuelExhausted, "the fuel is spent"),
-        Some(Trap::Interrupt) => return Fault::from(Stop::Deadline),
+        Some(Trap::Interrupt) => return Fault::from(StopReason::Deadline),
         _ => {}
     }
     if trap.is_none() && is_out_of_memory(error) {
@@ -120,17 +120,17 @@ pub(super) fn classify_under(
 }
 
 /// A limit of time, or what the limiter has refused.
-pub(super) fn stopped(stop: Stop, refused: Option<Refusal>) -> Fault {
+pub(super) fn stopped(stop: StopReason, refused: Option<GrowthRefusal>) -> Fault {
     match (stop, refused) {
-        (Stop::Held, Some(refusal)) => of(refusal),
+        (StopReason::Held, Some(refusal)) => of(refusal),
         _ => Fault::from(stop),
     }
 }
 
-fn of(refusal: Refusal) -> Fault {
+fn of(refusal: GrowthRefusal) -> Fault {
     let outcome = match refusal {
-        Refusal::Host { .. } => Outcome::LoadShed,
-        Refusal::Memory { .. } | Refusal::Held { .. } | Refusal::Table { .. } => {
+        GrowthRefusal::Host { .. } => Outcome::LoadShed,
+        GrowthRefusal::Memory { .. } | GrowthRefusal::Held { .. } | GrowthRefusal::Table { .. } => {
             Outcome::MemoryExceeded
         }
     };
@@ -150,7 +150,7 @@ pub(super) fn is_clean_exit(error: &wasmtime::Error) -> bool {
 /// exit that says failure; and its innermost frames, where they have names, are not a panic's that
 /// has nothing to do with allocating. A guest that lives with a refusal, does none of these, and
 /// aborts later over something else without a name is still taken for one that ran out of memory.
-fn gave_up(error: &wasmtime::Error, refused: Option<Refusal>) -> Option<Refusal> {
+fn gave_up(error: &wasmtime::Error, refused: Option<GrowthRefusal>) -> Option<GrowthRefusal> {
     let refusal = refused?;
     let gave_up = match (error.downcast_ref::<Trap>(), error.downcast_ref::<I32Exit>()) {
         (Some(trap), _) => *trap == Trap::UnreachableCodeReached && !panicked(error),

@@ -42,14 +42,14 @@ pub(super) struct Limiter {
     first_bytes: usize,
     /// The charge over that. None: the sandbox is not charged.
     charged: Option<Lease>,
-    refused: Option<Refusal>,
+    refused: Option<GrowthRefusal>,
     /// The last growth that the guest lived without.
-    survived: Option<Refusal>,
+    survived: Option<GrowthRefusal>,
 }
 
 /// A growth that was refused. Displays as a sentence for the author's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum GrowthRefusal {
     /// Linear memories would have been larger together than they may be.
     Memory {
         /// Their size, in bytes.
@@ -78,10 +78,10 @@ pub enum Refusal {
     },
 }
 
-impl std::fmt::Display for Refusal {
+impl std::fmt::Display for GrowthRefusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match *self {
-            Refusal::Memory { desired_bytes, limit_bytes } => {
+            GrowthRefusal::Memory { desired_bytes, limit_bytes } => {
                 write!(
                     f,
                     "{} KiB of linear memory were asked for, and the limit is {} MiB (`memory_mib`)",
@@ -89,17 +89,17 @@ impl std::fmt::Display for Refusal {
                     limit_bytes >> 20
                 )
             }
-            Refusal::Held { bytes, limit_bytes } => write!(
+            GrowthRefusal::Held { bytes, limit_bytes } => write!(
                 f,
                 "the host's heap holds {} KiB for the guest, and the limit is {} MiB (`memory_mib`)",
                 bytes >> 10,
                 limit_bytes >> 20
             ),
-            Refusal::Table { desired_elements, limit_elements } => write!(
+            GrowthRefusal::Table { desired_elements, limit_elements } => write!(
                 f,
                 "a table of {desired_elements} elements was asked for, and the limit is {limit_elements} (`table_elements`)"
             ),
-            Refusal::Host { desired_bytes } => write!(
+            GrowthRefusal::Host { desired_bytes } => write!(
                 f,
                 "{} KiB of memory were asked for, and the host has none left for the tenant now",
                 desired_bytes >> 10
@@ -149,7 +149,7 @@ impl Limiter {
             part.grow_to(over_bytes).is_ok()
         };
         if !fits {
-            self.refused = Some(Refusal::Host { desired_bytes: total_bytes });
+            self.refused = Some(GrowthRefusal::Host { desired_bytes: total_bytes });
         }
         fits
     }
@@ -166,7 +166,7 @@ impl Limiter {
         self.peak_bytes = self.peak_bytes.max(self.memory_bytes.saturating_add(heap_bytes));
         if heap_bytes > self.memory_limit_bytes {
             let limit_bytes = self.memory_limit_bytes;
-            self.refused = Some(Refusal::Held { bytes: heap_bytes, limit_bytes });
+            self.refused = Some(GrowthRefusal::Held { bytes: heap_bytes, limit_bytes });
             return false;
         }
         self.charge(self.total_bytes())
@@ -182,12 +182,12 @@ impl Limiter {
     }
 
     /// The last growth that was refused, unless the guest has gone on since.
-    pub(super) fn refused(&self) -> Option<Refusal> {
+    pub(super) fn refused(&self) -> Option<GrowthRefusal> {
         self.refused
     }
 
     /// The last growth that was refused, whatever the guest has done since.
-    pub(super) fn ever_refused(&self) -> Option<Refusal> {
+    pub(super) fn ever_refused(&self) -> Option<GrowthRefusal> {
         self.refused.or(self.survived)
     }
 
@@ -206,7 +206,7 @@ impl ResourceLimiter for Limiter {
     ) -> Result<bool> {
         let total = self.memory_bytes.saturating_sub(current).saturating_add(desired);
         if total > self.memory_limit_bytes {
-            self.refused = Some(Refusal::Memory {
+            self.refused = Some(GrowthRefusal::Memory {
                 desired_bytes: total,
                 limit_bytes: self.memory_limit_bytes,
             });
@@ -232,7 +232,7 @@ impl ResourceLimiter for Limiter {
     /// having been let through.
     fn memory_grow_failed(&mut self, error: wasmtime::Error) -> Result<()> {
         if is_out_of_memory(&error) {
-            self.refused = Some(Refusal::Host { desired_bytes: self.memory_bytes });
+            self.refused = Some(GrowthRefusal::Host { desired_bytes: self.memory_bytes });
             (self.memory_bytes, self.peak_bytes) = self.before;
         }
         Ok(())
@@ -245,7 +245,7 @@ impl ResourceLimiter for Limiter {
         maximum: Option<usize>,
     ) -> Result<bool> {
         if desired > self.table_limit_elements {
-            self.refused = Some(Refusal::Table {
+            self.refused = Some(GrowthRefusal::Table {
                 desired_elements: desired,
                 limit_elements: self.table_limit_elements,
             });
@@ -294,7 +294,7 @@ mod tests {
         assert!(!limiter.memory_growing(1 << 16, 2 << 16, None).unwrap());
         assert_eq!(
             limiter.refused(),
-            Some(Refusal::Memory { desired_bytes: 4 << 16, limit_bytes: 3 << 16 })
+            Some(GrowthRefusal::Memory { desired_bytes: 4 << 16, limit_bytes: 3 << 16 })
         );
         assert_eq!(limiter.peak_bytes(), 3 << 16);
         // Less would have been enough after all, or the guest did something else.
@@ -340,7 +340,10 @@ mod tests {
             "a sandbox may have again what it gave back"
         );
         assert!(!limiter.holds(2 << 20), "the host has no more");
-        assert_eq!(limiter.refused(), Some(Refusal::Host { desired_bytes: (3 << 20) + (8 << 10) }));
+        assert_eq!(
+            limiter.refused(),
+            Some(GrowthRefusal::Host { desired_bytes: (3 << 20) + (8 << 10) })
+        );
         assert!(!limiter.holds(5 << 20));
         assert_eq!(
             limiter.refused().unwrap().to_string(),
@@ -358,7 +361,7 @@ mod tests {
         assert!(limiter.memory_growing(1 << 16, 3 << 16, None).unwrap());
         let refused = wasmtime::Error::from(rustix::io::Errno::NOMEM).context("mprotect");
         limiter.memory_grow_failed(refused).unwrap();
-        assert_eq!(limiter.refused(), Some(Refusal::Host { desired_bytes: 3 << 16 }));
+        assert_eq!(limiter.refused(), Some(GrowthRefusal::Host { desired_bytes: 3 << 16 }));
         assert_eq!((limiter.memory_bytes, limiter.peak_bytes()), (1 << 16, 1 << 16));
         // Less of it may be there.
         assert!(limiter.memory_growing(1 << 16, 2 << 16, None).unwrap());

@@ -38,26 +38,26 @@ use wasmtime_wasi_http::{
 use super::{
     Fault, Sandbox, fault,
     lean::{Start, not_exported},
-    provisioned::Made,
+    provisioned::MadeSandbox,
     state::State,
 };
 
 /// How the guest's side of the exchange ended, when it did not trap.
-pub(super) enum Answer {
+pub(super) enum GuestAnswer {
     Sent,
     Nothing,
     Error(String),
 }
 
-impl Answer {
+impl GuestAnswer {
     pub(super) fn result(self) -> Result<(), Fault> {
         match self {
-            Answer::Sent => Ok(()),
-            Answer::Nothing => Err(Fault::new(
+            GuestAnswer::Sent => Ok(()),
+            GuestAnswer::Nothing => Err(Fault::new(
                 Outcome::NoResponse,
                 "the guest returned without having set a response",
             )),
-            Answer::Error(code) => Err(Fault::new(
+            GuestAnswer::Error(code) => Err(Fault::new(
                 Outcome::BadResponse,
                 format!("the guest answered with the error code {code}"),
             )),
@@ -102,11 +102,11 @@ impl Sandbox {
 async fn serve_02(
     store: &mut Store<State>,
     pre: &ProxyPre<State>,
-    made: Option<Made>,
+    made: Option<MadeSandbox>,
     request: http::Request<WasiBody>,
     respond: oneshot::Sender<http::Response<ResponseStream>>,
     start: &mut Start,
-) -> wasmtime::Result<Answer> {
+) -> wasmtime::Result<GuestAnswer> {
     let proxy = match made {
         Some(made) => Proxy::new(&mut *store, &made.instance)?,
         None => pre.instantiate_async(&mut *store).await?,
@@ -116,7 +116,7 @@ async fn serve_02(
     match exchange_02(store, &proxy, request, respond, &sent).await {
         // A program that ends by itself once it has answered, as one that was not written for this
         // does.
-        Err(error) if fault::is_clean_exit(&error) && sent.load(Relaxed) => Ok(Answer::Sent),
+        Err(error) if fault::is_clean_exit(&error) && sent.load(Relaxed) => Ok(GuestAnswer::Sent),
         ended => ended,
     }
 }
@@ -128,7 +128,7 @@ pub(super) async fn exchange_02(
     request: http::Request<WasiBody>,
     respond: oneshot::Sender<http::Response<ResponseStream>>,
     sent: &AtomicBool,
-) -> wasmtime::Result<Answer> {
+) -> wasmtime::Result<GuestAnswer> {
     let scheme = match request.uri().scheme_str() {
         Some("https") => Scheme::Https,
         _ => Scheme::Http,
@@ -148,20 +148,20 @@ pub(super) async fn exchange_02(
     sent.store(matches!(answer, Ok(Ok(()))), Relaxed);
     ended?;
     Ok(match answer {
-        Ok(Ok(())) => Answer::Sent,
-        Ok(Err(code)) => Answer::Error(format!("{code:?}")),
-        Err(_) => Answer::Nothing,
+        Ok(Ok(())) => GuestAnswer::Sent,
+        Ok(Err(code)) => GuestAnswer::Error(format!("{code:?}")),
+        Err(_) => GuestAnswer::Nothing,
     })
 }
 
 async fn serve_03(
     store: &mut Store<State>,
     pre: &ServicePre<State>,
-    made: Option<Made>,
+    made: Option<MadeSandbox>,
     request: http::Request<WasiBody>,
     respond: oneshot::Sender<http::Response<ResponseStream>>,
     start: &mut Start,
-) -> wasmtime::Result<Answer> {
+) -> wasmtime::Result<GuestAnswer> {
     let service = match made {
         Some(made) => Service::new(&mut *store, &made.instance)?,
         None => pre.instantiate_async(&mut *store).await?,
@@ -172,14 +172,14 @@ async fn serve_03(
     let ended = store
         .run_concurrent(async move |accessor: &Accessor<State>| {
             let answer = exchange_03(accessor, &service, request, respond, &noted).await?;
-            if let Answer::Sent = answer {
+            if let GuestAnswer::Sent = answer {
                 poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
             }
             Ok(answer)
         })
         .await;
     match ended {
-        Err(error) if fault::is_clean_exit(&error) && sent.load(Relaxed) => Ok(Answer::Sent),
+        Err(error) if fault::is_clean_exit(&error) && sent.load(Relaxed) => Ok(GuestAnswer::Sent),
         ended => ended?,
     }
 }
@@ -192,7 +192,7 @@ pub(super) async fn exchange_03(
     request: http::Request<WasiBody>,
     respond: oneshot::Sender<http::Response<ResponseStream>>,
     sent: &AtomicBool,
-) -> wasmtime::Result<Answer> {
+) -> wasmtime::Result<GuestAnswer> {
     let (request, io) = accessor.with(|mut access| {
         let (request, io) = p3::Request::from_http(access.get().http().hooks, request);
         let io: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(io);
@@ -200,7 +200,7 @@ pub(super) async fn exchange_03(
     });
     let response = match service.handle(accessor, request).await? {
         Ok(response) => response,
-        Err(code) => return Ok(Answer::Error(error_03(&code))),
+        Err(code) => return Ok(GuestAnswer::Error(error_03(&code))),
     };
     let response = accessor.with(|access| response.into_http(access, io))?;
     let (body_done, read) = oneshot::channel();
@@ -210,7 +210,7 @@ pub(super) async fn exchange_03(
     // The guest's tasks write the body, and the store's event loop moves it: both until the reader
     // is done.
     let _ = read.await;
-    Ok(Answer::Sent)
+    Ok(GuestAnswer::Sent)
 }
 
 /// A request as wasi:http takes it.

@@ -58,18 +58,18 @@ pub struct Provisioned {
 
 struct ReadySandbox {
     store: Store<State>,
-    made: Made,
+    made: MadeSandbox,
     program: Arc<Program>,
     _slot: Lease,
 }
 
 /// An instance that waits for its call.
-pub(super) struct Made {
+pub(super) struct MadeSandbox {
     pub(super) instance: Instance,
     http: Option<HttpFunction>,
 }
 
-impl Made {
+impl MadeSandbox {
     pub(super) fn http(self, store: &mut Store<State>) -> wasmtime::Result<HttpFunction> {
         match self.http {
             Some(http) => Ok(http),
@@ -214,7 +214,7 @@ impl Provisioned {
             return Err(Obstacle::Ever);
         }
         let http = program.exports().http.then(|| HttpFunction::new(&mut store, &instance));
-        let made = Made { instance, http: http.and_then(Result::ok) };
+        let made = MadeSandbox { instance, http: http.and_then(Result::ok) };
         Ok(ReadySandbox { store, made, program: program.clone(), _slot: slot })
     }
 }

@@ -58,7 +58,7 @@ use tokio::{
 
 use super::{
     Fault, Sandbox, Spec,
-    budget::{Consumption, Stop},
+    budget::{Consumption, StopReason},
     program::Program,
 };
 use crate::{
@@ -442,12 +442,12 @@ impl Instance {
     }
 
     /// For the epoch: which limit ends it, if one does.
-    pub(super) fn over_time(&self, spent: Duration) -> Option<Stop> {
+    pub(super) fn over_time(&self, spent: Duration) -> Option<StopReason> {
         if self.meter().is_over(spent, self.spec.limits.cpu) {
-            return Some(Stop::Cpu);
+            return Some(StopReason::Cpu);
         }
         let load = self.load();
-        (load.seats == 0 && load.undone).then_some(Stop::Deadline)
+        (load.seats == 0 && load.undone).then_some(StopReason::Deadline)
     }
 
     /// Notes that a tick has interrupted the guest.
@@ -512,7 +512,7 @@ impl Seat {
             }
         };
         let Ok(Done { result, cpu, fuel }) = timeout_at(self.deadline.into(), ended).await else {
-            return Err(Fault::from(Stop::Deadline));
+            return Err(Fault::from(StopReason::Deadline));
         };
         self.done = Some(Usage { cpu, fuel, ..Usage::default() });
         result

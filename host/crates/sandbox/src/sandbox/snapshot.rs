@@ -24,7 +24,7 @@ use wasmtime_wasi_io::IoView;
 
 use super::{
     Fault,
-    budget::{self, Consumption, Stop},
+    budget::{self, Consumption, StopReason},
     contract::init::InitFunction,
     fault,
     limiter::Limiter,
@@ -191,9 +191,9 @@ fn classify(error: &wasmtime::Error, state: &InitState) -> InitError {
         return InitError::Denied { import, why: INTERFACES.why_not_during_init(interface) };
     }
     if state.is_spent {
-        return stopped(Stop::Cpu, state);
+        return stopped(StopReason::Cpu, state);
     }
-    if let Some(stop) = error.downcast_ref::<Stop>() {
+    if let Some(stop) = error.downcast_ref::<StopReason>() {
         return stopped(*stop, state);
     }
     InitError::Fault(fault::classify_under(
@@ -204,10 +204,10 @@ fn classify(error: &wasmtime::Error, state: &InitState) -> InitError {
     ))
 }
 
-fn stopped(stop: Stop, state: &InitState) -> InitError {
+fn stopped(stop: StopReason, state: &InitState) -> InitError {
     match stop {
-        Stop::Cpu => InitError::TooSlow { limit_ms: state.limits.init_cpu.as_millis() },
-        Stop::Step | Stop::Deadline | Stop::Held | Stop::CalledIn => {
+        StopReason::Cpu => InitError::TooSlow { limit_ms: state.limits.init_cpu.as_millis() },
+        StopReason::Step | StopReason::Deadline | StopReason::Held | StopReason::CalledIn => {
             InitError::Fault(Fault::from(stop))
         }
     }
@@ -237,10 +237,10 @@ fn store(engine: &Engine, spec: InitSpec, log: &Arc<GuestLog>) -> Store<InitStat
 fn on_tick(ctx: StoreContextMut<'_, InitState>) -> wasmtime::Result<UpdateDeadline> {
     let state = ctx.data();
     if budget::spent_at_tick() >= state.limits.init_cpu {
-        return Err(Stop::Cpu.into());
+        return Err(StopReason::Cpu.into());
     }
     if Instant::now() >= state.deadline {
-        return Err(Stop::Deadline.into());
+        return Err(StopReason::Deadline.into());
     }
     Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
 }

@@ -12,7 +12,7 @@ use wasmtime_wasi::{WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
 use super::{
-    budget::{self, Consumption, Stop, Work},
+    budget::{self, Consumption, SandboxPayer, StopReason},
     fault::Fault,
     limiter::Limiter,
     program::Program,
@@ -20,8 +20,8 @@ use super::{
 };
 use crate::{
     capability::{
-        Capability, CapabilitySettings, Opened, Opening, OutboundHttp, SharedLog, StoreData, Wasi,
-        egress::Propagation,
+        Capability, CapabilitySettings, OpenedCapabilities, Opening, OutboundHttp, SharedLog,
+        StoreData, Wasi, egress::Propagation,
     },
     engine::Claim,
 };
@@ -63,7 +63,7 @@ pub(crate) struct State {
     cpu: Arc<Consumption>,
     deadline: Instant,
     log: Arc<GuestLog>,
-    capabilities: Opened,
+    capabilities: OpenedCapabilities,
     table: ResourceTable,
     propagation: Propagation,
     /// The size of a call's arguments and result.
@@ -73,11 +73,11 @@ pub(crate) struct State {
     /// The handles of a guest that is to be stopped. They are dropped with the sandbox, once its
     /// end is known: a body whose writer is gone would look complete to the client.
     lost: Option<Box<ResourceTable>>,
-    shared: Option<Box<Shared>>,
+    shared: Option<Box<SharedStore>>,
 }
 
 /// The further data of a store that serves several invocations.
-struct Shared {
+struct SharedStore {
     instance: Arc<Instance>,
     /// Of those that it serves, the one that began last in the last place.
     logs: Vec<Arc<GuestLog>>,
@@ -106,7 +106,7 @@ impl State {
     /// Makes it the state of an instance that serves several.
     pub(super) fn share(&mut self, instance: Arc<Instance>) {
         let log = SharedLog::new(self.log.clone());
-        self.shared = Some(Box::new(Shared { instance, logs: Vec::new(), log }));
+        self.shared = Some(Box::new(SharedStore { instance, logs: Vec::new(), log }));
     }
 
     pub(super) fn peak_bytes(&self) -> u64 {
@@ -154,30 +154,30 @@ impl State {
     }
 
     /// The limit on the heap that is in use for the guest, or the host's need of that heap.
-    fn over_heap(&mut self) -> Option<Stop> {
+    fn over_heap(&mut self) -> Option<StopReason> {
         match self.limiter.holds(self.cpu.heap_bytes()) {
-            false => Some(Stop::Held),
-            true => self.cpu.is_called_in().then_some(Stop::CalledIn),
+            false => Some(StopReason::Held),
+            true => self.cpu.is_called_in().then_some(StopReason::CalledIn),
         }
     }
 
     /// The limit on time that the guest has reached in calls of the host.
-    fn overdue(&self) -> Option<Stop> {
+    fn overdue(&self) -> Option<StopReason> {
         let (spent, step) = budget::spent_at_call()?;
         self.over_time(spent).or(step)
     }
 
     /// The limit on time that the guest has reached with so much CPU time.
-    fn over_time(&self, spent: Duration) -> Option<Stop> {
+    fn over_time(&self, spent: Duration) -> Option<StopReason> {
         match &self.shared {
             Some(shared) => shared.instance.over_time(spent),
-            None if spent >= self.spec.limits.cpu => Some(Stop::Cpu),
-            None => (Instant::now() >= self.deadline).then_some(Stop::Deadline),
+            None if spent >= self.spec.limits.cpu => Some(StopReason::Cpu),
+            None => (Instant::now() >= self.deadline).then_some(StopReason::Deadline),
         }
     }
 
     /// The limit for which the guest is to be stopped, whatever it does.
-    pub(super) fn stopped(&self) -> Option<Stop> {
+    pub(super) fn stopped(&self) -> Option<StopReason> {
         self.cpu.stopped()
     }
 
@@ -210,7 +210,7 @@ pub(super) fn store(
         cpu,
         deadline,
         log,
-        capabilities: Opened::default(),
+        capabilities: OpenedCapabilities::default(),
         table,
         propagation,
         hostcall_bytes,
@@ -274,7 +274,7 @@ impl StoreData for State {
                 is_shared,
                 is_over: lost.is_some(),
                 propagation,
-                payer: Arc::new(Work { consumption: cpu.clone(), cpu_limit }),
+                payer: Arc::new(SandboxPayer { consumption: cpu.clone(), cpu_limit }),
             })
         });
         (state, table)

@@ -19,18 +19,18 @@ const SHOWN_BYTES: usize = 253;
 
 /// Why a request is not answered with what it asks for.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
+pub(super) struct DoorRefusal {
     pub(super) status: StatusCode,
     pub(super) detail: String,
 }
 
-fn refuse(status: StatusCode, detail: impl Into<String>) -> Result<(), Refusal> {
-    Err(Refusal { status, detail: detail.into() })
+fn refuse(status: StatusCode, detail: impl Into<String>) -> Result<(), DoorRefusal> {
+    Err(DoorRefusal { status, detail: detail.into() })
 }
 
 /// Looks at a request's head. `names` are the host names that are answered besides addresses and
 /// `localhost`, in lower case.
-pub(super) fn admits<B: Body>(request: &Request<B>, names: &[String]) -> Result<(), Refusal> {
+pub(super) fn admits<B: Body>(request: &Request<B>, names: &[String]) -> Result<(), DoorRefusal> {
     check_host(request, names)?;
     check_page(request.headers())?;
     if !request.body().is_end_stream() {
@@ -42,7 +42,7 @@ pub(super) fn admits<B: Body>(request: &Request<B>, names: &[String]) -> Result<
 
 /// The host that a request is for: what its target names and what its `Host` names, of which RFC
 /// 9112, section 3.2, demands one.
-fn check_host<B>(request: &Request<B>, names: &[String]) -> Result<(), Refusal> {
+fn check_host<B>(request: &Request<B>, names: &[String]) -> Result<(), DoorRefusal> {
     let mut fields = request.headers().get_all(header::HOST).iter();
     let (field, more) = (fields.next(), fields.next());
     if more.is_some() {
@@ -90,7 +90,7 @@ fn is_ours(host: &[u8], names: &[String]) -> bool {
 
 /// Requests of a page of another site, as the browser marks them. A person who follows a link is
 /// let in: what comes is shown to that person, and not to the page with the link.
-fn check_page(headers: &HeaderMap) -> Result<(), Refusal> {
+fn check_page(headers: &HeaderMap) -> Result<(), DoorRefusal> {
     let is = |field: &str, values: &[&str]| {
         headers.get(field).is_none_or(|found| values.iter().any(|value| found == value))
     };
@@ -111,11 +111,11 @@ mod tests {
 
     use super::*;
 
-    fn with(fields: &[(&str, &str)]) -> Result<(), Refusal> {
+    fn with(fields: &[(&str, &str)]) -> Result<(), DoorRefusal> {
         targeted("/metrics", fields)
     }
 
-    fn targeted(target: &str, fields: &[(&str, &str)]) -> Result<(), Refusal> {
+    fn targeted(target: &str, fields: &[(&str, &str)]) -> Result<(), DoorRefusal> {
         let mut request = Request::builder().uri(target);
         for (name, value) in fields {
             request = request.header(*name, *value);
@@ -124,7 +124,7 @@ mod tests {
         admits(&request.body(Empty::<&[u8]>::new()).unwrap(), &names)
     }
 
-    fn status(result: Result<(), Refusal>) -> u16 {
+    fn status(result: Result<(), DoorRefusal>) -> u16 {
         result.map_or_else(|refusal| refusal.status.as_u16(), |()| 200)
     }
 

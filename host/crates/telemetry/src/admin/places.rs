@@ -30,7 +30,7 @@ use tokio::{
 
 /// The places of one listener.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct ClientPlaces {
     connections: usize,
     scrapes: usize,
     taken: Mutex<Taken>,
@@ -70,21 +70,21 @@ impl Taken {
 
 /// The place of one connection. Given back when dropped.
 #[derive(Debug)]
-pub(super) struct Place {
-    places: Arc<Places>,
+pub(super) struct ClientPlace {
+    places: Arc<ClientPlaces>,
     number: u64,
 }
 
-impl Places {
+impl ClientPlaces {
     /// For so many connections, of which so many may be asked for metrics at once.
-    pub(super) fn new(connections: usize, scrapes: usize) -> Arc<Places> {
+    pub(super) fn new(connections: usize, scrapes: usize) -> Arc<ClientPlaces> {
         let (taken, changed) = (Mutex::default(), Notify::new());
-        Arc::new(Places { connections, scrapes, taken, changed })
+        Arc::new(ClientPlaces { connections, scrapes, taken, changed })
     }
 
     /// A place, and what tells its connection to end. Comes at once, or as soon as another
     /// connection has made room.
-    pub(super) async fn take(self: &Arc<Self>) -> (Arc<Place>, oneshot::Receiver<()>) {
+    pub(super) async fn take(self: &Arc<Self>) -> (Arc<ClientPlace>, oneshot::Receiver<()>) {
         loop {
             let changed = self.changed.notified();
             if let Some(place) = self.try_take() {
@@ -94,7 +94,7 @@ impl Places {
         }
     }
 
-    fn try_take(self: &Arc<Self>) -> Option<(Arc<Place>, oneshot::Receiver<()>)> {
+    fn try_take(self: &Arc<Self>) -> Option<(Arc<ClientPlace>, oneshot::Receiver<()>)> {
         let mut taken = self.lock();
         if taken.connections.len() >= self.connections {
             // One at a time: its place is free when it has ended.
@@ -109,7 +109,7 @@ impl Places {
         let (waits_since, end) = (None, Some(end));
         let connection = AdminConnection { served: false, waits_since, scrapes: false, end };
         taken.connections.insert(number, connection);
-        Some((Arc::new(Place { places: self.clone(), number }), ended))
+        Some((Arc::new(ClientPlace { places: self.clone(), number }), ended))
     }
 
     fn lock(&self) -> MutexGuard<'_, Taken> {
@@ -117,7 +117,7 @@ impl Places {
     }
 }
 
-impl Place {
+impl ClientPlace {
     /// Its client is waited for, from now on if it was not yet; unless it is served: then it is
     /// only looked at whether the client is still there.
     fn waits(&self) {
@@ -165,7 +165,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ClientPlace {
     fn drop(&mut self) {
         self.places.lock().connections.remove(&self.number);
         self.places.changed.notify_one();
@@ -178,17 +178,17 @@ pin_project! {
         // Closed before the place is given back.
         #[pin]
         socket: T,
-        place: Arc<Place>,
+        place: Arc<ClientPlace>,
     }
 }
 
 impl<T> Watched<T> {
-    pub(super) fn new(socket: T, place: Arc<Place>) -> Watched<T> {
+    pub(super) fn new(socket: T, place: Arc<ClientPlace>) -> Watched<T> {
         Watched { socket, place }
     }
 }
 
-fn watched<R>(place: &Place, polled: Poll<R>) -> Poll<R> {
+fn watched<R>(place: &ClientPlace, polled: Poll<R>) -> Poll<R> {
     if polled.is_pending() {
         place.waits();
     }
@@ -245,12 +245,12 @@ pin_project! {
     pub(super) struct Made<B> {
         #[pin]
         body: B,
-        place: Arc<Place>,
+        place: Arc<ClientPlace>,
     }
 }
 
 impl<B> Made<B> {
-    pub(super) fn new(body: B, place: Arc<Place>) -> Made<B> {
+    pub(super) fn new(body: B, place: Arc<ClientPlace>) -> Made<B> {
         Made { body, place }
     }
 }
@@ -285,7 +285,7 @@ mod tests {
 
     use super::*;
 
-    type Held = (Arc<Place>, oneshot::Receiver<()>);
+    type Held = (Arc<ClientPlace>, oneshot::Receiver<()>);
 
     fn is_told((_, end): &mut Held) -> bool {
         end.try_recv().is_ok()
@@ -293,7 +293,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_connection_that_waited_longest_gives_way_and_a_served_one_never_does() {
-        let places = Places::new(3, 1);
+        let places = ClientPlaces::new(3, 1);
         let [mut served, mut first, mut second]: [Held; 3] =
             [places.take().await, places.take().await, places.take().await];
         first.0.waits();
@@ -328,7 +328,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_that_is_being_made_keeps_its_place() {
-        let places = Places::new(8, 1);
+        let places = ClientPlaces::new(8, 1);
         let [mut first, second]: [Held; 2] = [places.take().await, places.take().await];
         assert!(first.0.scrapes());
         let (pieces, made) = tokio::sync::mpsc::unbounded_channel::<()>();
@@ -351,7 +351,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_scrape_gives_way_to_another_once_its_client_is_waited_for() {
-        let places = Places::new(8, 2);
+        let places = ClientPlaces::new(8, 2);
         let mut held = Vec::new();
         for _ in 0..4 {
             held.push(places.take().await);

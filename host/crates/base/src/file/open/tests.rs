@@ -35,11 +35,11 @@ impl Folders {
         let Some(located) = Located::below(&app, &app.join(path)) else {
             return OpenError::Outside.to_string();
         };
-        let text = |opened: Result<Opened, OpenError>| {
+        let text = |opened: Result<OpenedFile, OpenError>| {
             let bytes = opened.and_then(|opened| opened.read(1000));
             bytes.map_or_else(|error| error.to_string(), |bytes| String::from_utf8(bytes).unwrap())
         };
-        let walked = located.below.as_ref().unwrap().walk().and_then(Opened::of);
+        let walked = located.below.as_ref().unwrap().walk().and_then(OpenedFile::of);
         let (kernels, walked) = (text(located.open()), text(walked));
         assert_eq!(kernels, walked, "{path}");
         kernels
@@ -125,7 +125,7 @@ fn the_folder_itself_may_be_a_link() {
     let located = Located::below(&current, &file).unwrap();
     assert_eq!(located.open().unwrap().read(9).unwrap(), b"mine");
     assert_eq!(
-        Opened::of(located.below.unwrap().walk().unwrap()).unwrap().read(9).unwrap(),
+        OpenedFile::of(located.below.unwrap().walk().unwrap()).unwrap().read(9).unwrap(),
         b"mine"
     );
 }

@@ -6,9 +6,9 @@ use futures_util::FutureExt;
 
 use super::*;
 
-fn loads() -> Loads {
+fn loads() -> DeployLoads {
     let compilation = Compilation { concurrency: 1, queue: 0, ..Compilation::default() };
-    Loads { patience: Duration::from_millis(1), ..Loads::new(&compilation) }
+    DeployLoads { patience: Duration::from_millis(1), ..DeployLoads::new(&compilation) }
 }
 
 fn name(text: &str) -> TenantName {

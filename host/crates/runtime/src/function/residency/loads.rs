@@ -13,10 +13,10 @@ use std::{collections::HashMap, num::NonZero, sync::Arc, thread, time::Instant};
 use lacewing_base::fair::{FairQueue, Flow};
 use parking_lot::{Mutex, MutexGuard};
 
-type Work = Box<dyn FnOnce() + Send>;
+type LoadWork = Box<dyn FnOnce() + Send>;
 
 /// Loads that run, and loads that wait.
-pub(super) struct Loads {
+pub(super) struct ProgramLoads {
     /// Loads at once.
     places: u32,
     /// Of these, one tenant's.
@@ -29,27 +29,27 @@ struct LoadsState {
     running: u32,
     /// The same by tenant: none is 0.
     by_tenant: HashMap<u64, u32>,
-    waiting: FairQueue<(u64, Work)>,
+    waiting: FairQueue<(u64, LoadWork)>,
 }
 
 /// A load that runs.
 struct RunningLoad {
-    loads: Arc<Loads>,
+    loads: Arc<ProgramLoads>,
     share: Arc<Flow>,
     began: Instant,
 }
 
-impl Loads {
+impl ProgramLoads {
     /// As many that all cores have something to do for one tenant, and places are left for another.
-    pub(super) fn per_core() -> Arc<Loads> {
+    pub(super) fn per_core() -> Arc<ProgramLoads> {
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
         let cores = u32::try_from(cores).unwrap_or(u32::MAX / 2);
-        Loads::new(cores * 2, cores)
+        ProgramLoads::new(cores * 2, cores)
     }
 
     /// The bounds on loads at once, and on those of one tenant.
-    pub(super) fn new(places: u32, each: u32) -> Arc<Loads> {
-        Arc::new(Loads { places, each, state: Mutex::default() })
+    pub(super) fn new(places: u32, each: u32) -> Arc<ProgramLoads> {
+        Arc::new(ProgramLoads { places, each, state: Mutex::default() })
     }
 
     /// Has a load run on a thread that may block, when it is its tenant's turn.
@@ -74,12 +74,13 @@ impl Loads {
 }
 
 impl LoadsState {
-    fn next(&mut self, places: u32, each: u32) -> Option<(Arc<Flow>, Work)> {
+    fn next(&mut self, places: u32, each: u32) -> Option<(Arc<Flow>, LoadWork)> {
         if self.running >= places {
             return None;
         }
         let by_tenant = &self.by_tenant;
-        let may = |(tenant, _): &(u64, Work)| by_tenant.get(tenant).is_none_or(|all| *all < each);
+        let may =
+            |(tenant, _): &(u64, LoadWork)| by_tenant.get(tenant).is_none_or(|all| *all < each);
         let (share, (tenant, work)) = self.waiting.next(may)?;
         self.running += 1;
         *self.by_tenant.entry(tenant).or_default() += 1;

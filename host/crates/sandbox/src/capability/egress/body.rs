@@ -21,21 +21,21 @@ use tokio::{
 };
 use wasmtime_wasi_http::{Error as Code, WasiBody};
 
-use super::error::{Direction, EgressError, http_code};
+use super::error::{BodyDirection, EgressError, http_code};
 
 /// The bytes that one invocation may send and receive in bodies, over all its requests.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub(super) struct ByteBudget {
     limit_bytes: u64,
     used_bytes: AtomicU64,
 }
 
-impl Budget {
-    pub(super) fn new(limit_bytes: u64) -> Budget {
-        Budget { limit_bytes, used_bytes: AtomicU64::new(0) }
+impl ByteBudget {
+    pub(super) fn new(limit_bytes: u64) -> ByteBudget {
+        ByteBudget { limit_bytes, used_bytes: AtomicU64::new(0) }
     }
 
-    fn charge(&self, frame: &Frame<Bytes>, direction: Direction) -> Result<(), EgressError> {
+    fn charge(&self, frame: &Frame<Bytes>, direction: BodyDirection) -> Result<(), EgressError> {
         let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
         let before = self.used_bytes.fetch_add(bytes, Ordering::Relaxed);
         if before.saturating_add(bytes) > self.limit_bytes {
@@ -49,13 +49,13 @@ impl Budget {
 pub(super) type Report = Arc<dyn Fn(&EgressError) + Send + Sync>;
 
 /// A guest's request body on its way out.
-pub(super) struct RequestBody {
+pub(super) struct OutboundRequestBody {
     inner: WasiBody,
     /// The beginning, which was taken out before the request's head is sent.
     ahead: VecDeque<Frame<Bytes>>,
     /// How the body ended, where that was seen ahead.
     ended: Option<Result<(), Code>>,
-    budget: Arc<Budget>,
+    budget: Arc<ByteBudget>,
     report: Report,
 }
 
@@ -63,9 +63,13 @@ pub(super) struct RequestBody {
 /// follows.
 const PIECES_AHEAD: usize = 2;
 
-impl RequestBody {
-    pub(super) fn new(inner: WasiBody, budget: Arc<Budget>, report: Report) -> RequestBody {
-        RequestBody { inner, ahead: VecDeque::new(), ended: None, budget, report }
+impl OutboundRequestBody {
+    pub(super) fn new(
+        inner: WasiBody,
+        budget: Arc<ByteBudget>,
+        report: Report,
+    ) -> OutboundRequestBody {
+        OutboundRequestBody { inner, ahead: VecDeque::new(), ended: None, budget, report }
     }
 
     /// Takes out what is there of the beginning, so that a body that has ended by now has a length.
@@ -93,7 +97,7 @@ impl RequestBody {
     }
 }
 
-impl Body for RequestBody {
+impl Body for OutboundRequestBody {
     type Data = Bytes;
     type Error = Code;
 
@@ -105,7 +109,7 @@ impl Body for RequestBody {
             Some(Ok(frame)) => frame,
             end_or_error => return Poll::Ready(end_or_error),
         };
-        Poll::Ready(Some(match self.budget.charge(&frame, Direction::Sent) {
+        Poll::Ready(Some(match self.budget.charge(&frame, BodyDirection::Sent) {
             Ok(()) => Ok(frame),
             Err(error) => {
                 (self.report)(&error);
@@ -140,19 +144,19 @@ impl Body for RequestBody {
 
 /// A request's places among those of its invocation, its tenant and the host. Free when the last of
 /// its holders is gone.
-pub(super) type Places = Arc<[OwnedSemaphorePermit; 3]>;
+pub(super) type ConnectionPlaces = Arc<[OwnedSemaphorePermit; 3]>;
 
 /// Says to a connection that its response is still read.
 pub(super) struct Reading {
     pub(super) _connection: oneshot::Sender<Infallible>,
     /// The unread rest of a closed connection is in memory.
-    pub(super) _places: Places,
+    pub(super) _places: ConnectionPlaces,
 }
 
 /// A response body on its way in. Its end, or its being dropped, is its connection's.
 pub(super) struct ResponseBody {
     inner: Incoming,
-    budget: Arc<Budget>,
+    budget: Arc<ByteBudget>,
     report: Report,
     between_bytes: Duration,
     /// Runs while the guest waits, not while it is the guest that does not read.
@@ -164,7 +168,7 @@ pub(super) struct ResponseBody {
 impl ResponseBody {
     pub(super) fn new(
         inner: Incoming,
-        budget: Arc<Budget>,
+        budget: Arc<ByteBudget>,
         report: Report,
         between_bytes: Duration,
         reading: Reading,
@@ -196,7 +200,7 @@ impl Body for ResponseBody {
         };
         self.waiting = false;
         let result = match next {
-            Some(Ok(frame)) => match self.budget.charge(&frame, Direction::Received) {
+            Some(Ok(frame)) => match self.budget.charge(&frame, BodyDirection::Received) {
                 Ok(()) => Some(Ok(frame)),
                 Err(error) => {
                     (self.report)(&error);

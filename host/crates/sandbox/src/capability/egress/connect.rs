@@ -26,15 +26,15 @@ use tokio_rustls::{client::TlsStream, rustls::pki_types::ServerName};
 use super::{
     Egress,
     error::{EgressError, Prohibition},
-    exchange::Shared,
-    policy::{Target, TargetHost, TargetScheme},
+    exchange::InvocationEgress,
+    policy::{OutboundTarget, TargetHost, TargetScheme},
 };
 
 /// Addresses of one name that are tried, at most.
 const MAX_ADDRESSES: usize = 8;
 
 /// A connection to a target, with or without TLS.
-pub enum Transport {
+pub enum OutboundTransport {
     /// TCP.
     Plain(TcpStream),
     /// TLS over TCP.
@@ -44,10 +44,10 @@ pub enum Transport {
 /// Opens a connection. One is made per request: a pool would sit here, keyed by tenant, scheme,
 /// authority and the address that was judged, and be asked after [`allowed_addresses`].
 pub(super) async fn open(
-    shared: &Shared,
-    target: &Target,
+    shared: &InvocationEgress,
+    target: &OutboundTarget,
     connect_timeout: Duration,
-) -> Result<Transport, EgressError> {
+) -> Result<OutboundTransport, EgressError> {
     let egress = &shared.egress;
     let addresses = allowed_addresses(shared, target).await?;
     let deadline = Instant::now() + connect_timeout;
@@ -57,7 +57,7 @@ pub(super) async fn open(
         .set_nodelay(true)
         .map_err(|source| EgressError::Connect { target: target.clone(), source })?;
     match target.scheme {
-        TargetScheme::Http => Ok(Transport::Plain(stream)),
+        TargetScheme::Http => Ok(OutboundTransport::Plain(stream)),
         TargetScheme::Https => {
             let name = server_name(target)?;
             let handshake = egress.tls.connect(name, stream);
@@ -65,17 +65,17 @@ pub(super) async fn open(
                 .await
                 .map_err(|_| EgressError::ConnectTimeout { target: target.clone() })?
                 .map_err(|source| EgressError::Tls { target: target.clone(), source })?;
-            Ok(Transport::Tls(Box::new(stream)))
+            Ok(OutboundTransport::Tls(Box::new(stream)))
         }
     }
 }
 
 /// The addresses that may be connected to, in the resolver's order; at least one.
 pub(super) async fn allowed_addresses(
-    shared: &Shared,
-    target: &Target,
+    shared: &InvocationEgress,
+    target: &OutboundTarget,
 ) -> Result<Vec<SocketAddr>, EgressError> {
-    let Shared { egress, account, policy, .. } = shared;
+    let InvocationEgress { egress, account, policy, .. } = shared;
     let share = &account.outbound;
     let grant = policy.grant(target)?;
     let bounds = share.bounds();
@@ -123,7 +123,7 @@ pub(super) fn is_local(address: IpAddr) -> bool {
 async fn resolve(
     egress: &Egress,
     share: &OutboundShare,
-    target: &Target,
+    target: &OutboundTarget,
     name: &str,
 ) -> Result<Vec<IpAddr>, EgressError> {
     let (lookups, resolver) = (share.lookups.clone(), egress.resolver.clone());
@@ -147,7 +147,7 @@ async fn resolve(
 /// Connects to the first address that answers. Each gets an equal share of the time that is left,
 /// so that one that swallows packets does not keep the others from being tried.
 async fn connect(
-    target: &Target,
+    target: &OutboundTarget,
     addresses: &[SocketAddr],
     deadline: Instant,
 ) -> Result<TcpStream, EgressError> {
@@ -164,7 +164,7 @@ async fn connect(
     Err(failure)
 }
 
-fn server_name(target: &Target) -> Result<ServerName<'static>, EgressError> {
+fn server_name(target: &OutboundTarget) -> Result<ServerName<'static>, EgressError> {
     match &target.host {
         TargetHost::Address(address) => Ok(ServerName::from(*address)),
         TargetHost::Name(name) => ServerName::try_from(name.clone())
@@ -172,42 +172,42 @@ fn server_name(target: &Target) -> Result<ServerName<'static>, EgressError> {
     }
 }
 
-impl AsyncRead for Transport {
+impl AsyncRead for OutboundTransport {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Transport::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Transport::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+            OutboundTransport::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            OutboundTransport::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
         }
     }
 }
 
-impl AsyncWrite for Transport {
+impl AsyncWrite for OutboundTransport {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Transport::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Transport::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+            OutboundTransport::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            OutboundTransport::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Transport::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Transport::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            OutboundTransport::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            OutboundTransport::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Transport::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Transport::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            OutboundTransport::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            OutboundTransport::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 
@@ -217,15 +217,15 @@ impl AsyncWrite for Transport {
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Transport::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bytes),
-            Transport::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bytes),
+            OutboundTransport::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bytes),
+            OutboundTransport::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bytes),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
         match self {
-            Transport::Plain(stream) => stream.is_write_vectored(),
-            Transport::Tls(stream) => stream.is_write_vectored(),
+            OutboundTransport::Plain(stream) => stream.is_write_vectored(),
+            OutboundTransport::Tls(stream) => stream.is_write_vectored(),
         }
     }
 }

@@ -12,7 +12,7 @@ use lacewing_base::egress_bounds::OutOfBounds;
 use tokio_rustls::rustls;
 use wasmtime_wasi_http::Error as Code;
 
-use super::{head_bound::HeadTooLong, policy::Target};
+use super::{head_bound::HeadTooLong, policy::OutboundTarget};
 
 /// Why an outbound request failed. Displays as a sentence for the log; the guest gets the code of
 /// [`EgressError::code`], which says nothing about the host's network.
@@ -26,45 +26,45 @@ pub(super) enum EgressError {
         "outbound http to {target} is not granted: add grants.http = [\"{}\"]",
         target.as_grant()
     )]
-    NotGranted { target: Target },
+    NotGranted { target: OutboundTarget },
     #[error(
         "outbound http to {target} is refused: the operator allows only the hosts that egress.hosts of the host file names"
     )]
-    HostNotAllowed { target: Target },
+    HostNotAllowed { target: OutboundTarget },
     #[error("outbound http to {target} is refused: {}", why.sentence(address.ip()))]
-    Prohibited { target: Target, address: SocketAddr, why: Prohibition },
+    Prohibited { target: OutboundTarget, address: SocketAddr, why: Prohibition },
     #[error(
         "outbound http: an invocation of this function may make {limit} requests: raise limits.outbound_requests"
     )]
     TooManyRequests { limit: u32 },
     #[error("outbound http to {target}: all of the host's outbound connections are in use")]
-    HostBusy { target: Target },
+    HostBusy { target: OutboundTarget },
     #[error(
         "outbound http to {target}: all of the outbound connections that one tenant may have at once are in use"
     )]
-    TenantBusy { target: Target },
+    TenantBusy { target: OutboundTarget },
     #[error(
         "outbound http: an invocation of this function may send and receive {limit_bytes} bytes: raise limits.egress_kib"
     )]
-    TooManyBytes { limit_bytes: u64, direction: Direction },
+    TooManyBytes { limit_bytes: u64, direction: BodyDirection },
     #[error("outbound http to {target}: its name was not resolved in time")]
-    DnsTimeout { target: Target },
+    DnsTimeout { target: OutboundTarget },
     #[error("outbound http to {target}: its name could not be resolved: {source}")]
-    Dns { target: Target, source: io::Error },
+    Dns { target: OutboundTarget, source: io::Error },
     #[error("outbound http to {target}: its name has no address")]
-    NoAddress { target: Target },
+    NoAddress { target: OutboundTarget },
     #[error("outbound http to {target}: no connection was made in time")]
-    ConnectTimeout { target: Target },
+    ConnectTimeout { target: OutboundTarget },
     #[error("outbound http to {target}: the connection was not made: {source}")]
-    Connect { target: Target, source: io::Error },
+    Connect { target: OutboundTarget, source: io::Error },
     #[error("outbound http to {target}: no certificate can hold the name {}", target.host_text())]
-    ServerName { target: Target },
+    ServerName { target: OutboundTarget },
     #[error("outbound http to {target}: TLS failed: {source}")]
-    Tls { target: Target, source: io::Error },
+    Tls { target: OutboundTarget, source: io::Error },
     #[error("outbound http to {target}: no response came in time")]
-    ResponseTimeout { target: Target },
+    ResponseTimeout { target: OutboundTarget },
     #[error("outbound http to {target}: the exchange failed: {}", with_source(source))]
-    Http { target: Target, source: hyper::Error },
+    Http { target: OutboundTarget, source: hyper::Error },
 }
 
 /// Why an address is not connected to.
@@ -96,7 +96,7 @@ impl Prohibition {
 
 /// The direction of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Direction {
+pub(super) enum BodyDirection {
     Sent,
     Received,
 }
@@ -130,10 +130,10 @@ impl EgressError {
             EgressError::TooManyRequests { .. }
             | EgressError::HostBusy { .. }
             | EgressError::TenantBusy { .. } => Code::ConnectionLimitReached,
-            EgressError::TooManyBytes { limit_bytes, direction: Direction::Sent } => {
+            EgressError::TooManyBytes { limit_bytes, direction: BodyDirection::Sent } => {
                 Code::HttpRequestBodySize(Some(*limit_bytes))
             }
-            EgressError::TooManyBytes { limit_bytes, direction: Direction::Received } => {
+            EgressError::TooManyBytes { limit_bytes, direction: BodyDirection::Received } => {
                 Code::HttpResponseBodySize(Some(*limit_bytes))
             }
             EgressError::DnsTimeout { .. } => Code::DnsTimeout,

@@ -27,11 +27,11 @@ use wasmtime_wasi_http::{Error as Code, RequestOptions, WasiBody};
 
 use super::{
     Egress, Propagation,
-    body::{Budget, Places, Reading, Report, RequestBody, ResponseBody},
+    body::{ByteBudget, ConnectionPlaces, OutboundRequestBody, Reading, Report, ResponseBody},
     connect,
     error::{EgressError, http_code},
     head_bound::{HeadArrived, HeadBound},
-    policy::{Policy, Target},
+    policy::{OutboundTarget, Policy},
     reads_on::ReadsOn,
 };
 
@@ -49,19 +49,19 @@ const MAX_BYTES_TO_HEAD: usize = MAX_HEADER_BYTES + MAX_BUFFER_BYTES;
 pub(super) type Driver = Box<dyn Future<Output = Result<(), Code>> + Send>;
 
 /// The state that all requests of one invocation share.
-pub(super) struct Shared {
+pub(super) struct InvocationEgress {
     pub(super) egress: Arc<Egress>,
     pub(super) account: Arc<TenantAccount>,
     pub(super) policy: Policy,
     pub(super) propagation: Propagation,
     pub(super) open_requests: Arc<Semaphore>,
-    pub(super) budget: Arc<Budget>,
+    pub(super) budget: Arc<ByteBudget>,
     pub(super) report: Report,
 }
 
 /// Sends a request and waits for the head of its response.
 pub(super) async fn exchange(
-    shared: Arc<Shared>,
+    shared: Arc<InvocationEgress>,
     mut request: Request<WasiBody>,
     options: Option<RequestOptions>,
 ) -> Result<(Response<WasiBody>, Driver), EgressError> {
@@ -72,21 +72,21 @@ pub(super) async fn exchange(
 
 /// A request that may be sent.
 pub(super) struct Admitted {
-    target: Target,
+    target: OutboundTarget,
     timeouts: Timeouts,
-    places: Places,
+    places: ConnectionPlaces,
 }
 
 /// Waits until a request may be sent, and brings the request into the form that goes on the wire.
 pub(super) async fn admit(
-    shared: &Shared,
+    shared: &InvocationEgress,
     request: &mut Request<WasiBody>,
     options: Option<RequestOptions>,
 ) -> Result<Admitted, EgressError> {
     if request.method() == Method::CONNECT {
         return Err(EgressError::Tunnel);
     }
-    let target = Target::of(request.uri())?;
+    let target = OutboundTarget::of(request.uri())?;
     // Before a place is waited for, so that a refusal costs nothing.
     shared.policy.grant(&target)?;
     let timeouts = Timeouts::of(&shared.egress, options.unwrap_or_default());
@@ -103,19 +103,19 @@ pub(super) async fn admit(
     let tenants = place(&shared.account.outbound.connections).await;
     let tenants = tenants.ok_or_else(|| EgressError::TenantBusy { target: target.clone() })?;
     let hosts = place(&shared.egress.connections).await.ok_or_else(busy)?;
-    Ok(Admitted { target, timeouts, places: Places::new([own, tenants, hosts]) })
+    Ok(Admitted { target, timeouts, places: ConnectionPlaces::new([own, tenants, hosts]) })
 }
 
 /// Sends a request on a connection, and waits for the head of the response.
-pub(super) async fn exchange_over<S: Stream>(
+pub(super) async fn exchange_over<S: ByteStream>(
     transport: S,
-    shared: &Shared,
+    shared: &InvocationEgress,
     admitted: Admitted,
     request: Request<WasiBody>,
 ) -> Result<(Response<WasiBody>, Driver), EgressError> {
     let Admitted { target, timeouts, places } = admitted;
-    let mut request =
-        request.map(|inner| RequestBody::new(inner, shared.budget.clone(), shared.report.clone()));
+    let mut request = request
+        .map(|inner| OutboundRequestBody::new(inner, shared.budget.clone(), shared.report.clone()));
     poll_fn(|cx| request.body_mut().look_ahead(cx)).await;
     declare_empty(&mut request);
     let mut sent = send(transport, request, &target, timeouts.first_byte).await?;
@@ -138,10 +138,10 @@ pub(super) async fn exchange_over<S: Stream>(
 /// Drives a connection to its end, or to that of its response: what the guest would still send
 /// then, nobody waits for. Its places are taken for as long as there is a socket, or a response to
 /// be read.
-async fn drive<S: Stream>(
-    connection: Option<Connection<S>>,
+async fn drive<S: ByteStream>(
+    connection: Option<OutboundConnection<S>>,
     read: oneshot::Receiver<Infallible>,
-    places: Places,
+    places: ConnectionPlaces,
 ) -> Result<(), Code> {
     let result = match connection {
         None => Ok(()),
@@ -165,17 +165,18 @@ async fn drive<S: Stream>(
 }
 
 /// The bytes of a connection.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+pub(super) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 
-impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for S {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> ByteStream for S {}
 
-type Connection<S> = Pin<Box<http1::Connection<TokioIo<HeadBound<ReadsOn<S>>>, RequestBody>>>;
+type OutboundConnection<S> =
+    Pin<Box<http1::Connection<TokioIo<HeadBound<ReadsOn<S>>>, OutboundRequestBody>>>;
 
 /// A request that was sent, and the head of its response.
-struct Sent<S: Stream> {
+struct SentRequest<S: ByteStream> {
     response: Response<Incoming>,
     /// None: it has ended.
-    connection: Option<Connection<S>>,
+    connection: Option<OutboundConnection<S>>,
 }
 
 struct Timeouts {
@@ -219,7 +220,7 @@ fn prepare(request: &mut Request<WasiBody>, propagation: &Propagation) -> Result
 
 /// Says that there is no body where a server has to expect one (RFC 9110, section 8.6). Otherwise
 /// an empty body would be sent as chunks, or not be told from one that is still to come.
-fn declare_empty(request: &mut Request<RequestBody>) {
+fn declare_empty(request: &mut Request<OutboundRequestBody>) {
     let expects_body = [Method::POST, Method::PUT, Method::PATCH].contains(request.method());
     if expects_body && request.body().is_end_stream() {
         request.headers_mut().entry(header::CONTENT_LENGTH).or_insert(HeaderValue::from(0));
@@ -238,12 +239,12 @@ fn origin_form(path: Option<PathAndQuery>) -> Result<Uri, EgressError> {
     Ok(Uri::from(path))
 }
 
-async fn send<S: Stream>(
+async fn send<S: ByteStream>(
     transport: S,
-    request: Request<RequestBody>,
-    target: &Target,
+    request: Request<OutboundRequestBody>,
+    target: &OutboundTarget,
     first_byte: Duration,
-) -> Result<Sent<S>, EgressError> {
+) -> Result<SentRequest<S>, EgressError> {
     let failed = |source| EgressError::Http { target: target.clone(), source };
     let arrived = HeadArrived::default();
     let transport = HeadBound::new(ReadsOn::new(transport), MAX_BYTES_TO_HEAD, arrived.clone());
@@ -278,5 +279,5 @@ async fn send<S: Stream>(
         .map_err(|_| EgressError::ResponseTimeout { target: target.clone() })?
         .map_err(failed)?;
     arrived.set();
-    Ok(Sent { response, connection })
+    Ok(SentRequest { response, connection })
 }

@@ -30,7 +30,7 @@ impl Policy {
     }
 
     /// The grant for a target.
-    pub(super) fn grant(&self, target: &Target) -> Result<&HttpGrant, EgressError> {
+    pub(super) fn grant(&self, target: &OutboundTarget) -> Result<&HttpGrant, EgressError> {
         self.0
             .http_grant(target.scheme.as_str(), &target.host_text(), target.port)
             .ok_or_else(|| EgressError::NotGranted { target: target.clone() })
@@ -54,7 +54,7 @@ impl Policy {
 
 /// Where a request goes, in the form that grants are compared with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Target {
+pub(super) struct OutboundTarget {
     pub(super) scheme: TargetScheme,
     pub(super) host: TargetHost,
     pub(super) port: u16,
@@ -100,9 +100,9 @@ impl TargetScheme {
     }
 }
 
-impl Target {
+impl OutboundTarget {
     /// The target of a request's URI.
-    pub(super) fn of(uri: &Uri) -> Result<Target, EgressError> {
+    pub(super) fn of(uri: &Uri) -> Result<OutboundTarget, EgressError> {
         let invalid = |reason| EgressError::InvalidTarget { reason };
         let scheme = match uri.scheme() {
             Some(scheme) if *scheme == Scheme::HTTP => TargetScheme::Http,
@@ -121,7 +121,7 @@ impl Target {
         };
         let host = parse_host(authority.host())
             .ok_or_else(|| invalid("its host is neither a name nor an address"))?;
-        Ok(Target { scheme, host, port })
+        Ok(OutboundTarget { scheme, host, port })
     }
 
     /// The host as it stands in a URI.
@@ -144,7 +144,7 @@ impl Target {
     }
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for OutboundTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.host_text(), self.port)
     }
@@ -167,8 +167,8 @@ mod tests {
     use super::*;
     use crate::capability::egress::testing::policy;
 
-    fn target(uri: &str) -> Target {
-        Target::of(&uri.parse().unwrap()).unwrap()
+    fn target(uri: &str) -> OutboundTarget {
+        OutboundTarget::of(&uri.parse().unwrap()).unwrap()
     }
 
     fn refusal(policy: &Policy, uri: &str, address: &str) -> Option<Special> {
@@ -238,7 +238,7 @@ mod tests {
         ] {
             // Text that the URI's own parser refuses never comes here.
             let Ok(parsed) = uri.parse() else { continue };
-            let error = Target::of(&parsed).unwrap_err();
+            let error = OutboundTarget::of(&parsed).unwrap_err();
             assert!(matches!(error, EgressError::InvalidTarget { .. }), "{uri}: {error}");
         }
     }

@@ -16,8 +16,8 @@ fn name(text: &str) -> ArtifactName {
 
 fn found(cache: &ArtifactCache, name: &ArtifactName) -> Option<PathBuf> {
     match cache.find(name) {
-        Found::Artifact(verified) => Some(verified.path),
-        Found::Absent | Found::Rejected => None,
+        CacheLookup::Artifact(verified) => Some(verified.path),
+        CacheLookup::Absent | CacheLookup::Rejected => None,
     }
 }
 
@@ -178,7 +178,9 @@ fn an_artifact_that_others_may_write_to_or_that_is_no_file_is_not_found() {
 fn an_artifact_that_is_written_into_after_it_was_hashed_is_noticed() {
     let (_dir, cache) = cache();
     let path = cache.put(&name("a"), b"code").unwrap();
-    let Found::Artifact(verified) = cache.find(&name("a")) else { panic!("it was put there") };
+    let CacheLookup::Artifact(verified) = cache.find(&name("a")) else {
+        panic!("it was put there")
+    };
     assert!(verified.is_unchanged());
     // Another load that uses it has written nothing.
     ArtifactCache::touch(&File::open(&path).unwrap());
@@ -188,7 +190,7 @@ fn an_artifact_that_is_written_into_after_it_was_hashed_is_noticed() {
     assert!(verified.is_unchanged());
     let file = File::options().append(true).open(&path).unwrap();
     (&file).write_all(b"more").unwrap();
-    let Found::Rejected = cache.find(&name("a")) else { panic!("it is longer than it was") };
+    let CacheLookup::Rejected = cache.find(&name("a")) else { panic!("it is longer than it was") };
 }
 
 #[test]

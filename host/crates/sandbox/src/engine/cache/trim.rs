@@ -27,7 +27,7 @@ use super::{
 
 /// The tenant of an artifact.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Owner {
+pub struct ArtifactOwner {
     /// The tenant.
     pub tenant: TenantName,
     /// Its part in proportion to the others' weights.
@@ -89,7 +89,7 @@ struct Contents {
 }
 
 impl Contents {
-    fn add(&mut self, owner: Option<&Owner>, candidate: Candidate) {
+    fn add(&mut self, owner: Option<&ArtifactOwner>, candidate: Candidate) {
         let leftover = self.leftovers.entry(owner.map(|owner| owner.tenant.clone())).or_default();
         leftover.weight = owner.map_or(1, |owner| owner.weight);
         leftover.bytes += candidate.bytes;
@@ -120,7 +120,7 @@ impl ArtifactCache {
     pub(in crate::engine) fn trim(
         &self,
         limit_bytes: u64,
-        registered: HashMap<ArtifactName, Owner>,
+        registered: HashMap<ArtifactName, ArtifactOwner>,
     ) -> io::Result<Trimmed> {
         let registered = registered.into_iter().map(|(name, owner)| (name.file_name(), owner));
         let mut contents = self.contents(registered.collect())?;
@@ -157,7 +157,7 @@ impl ArtifactCache {
 
     /// The artifacts; what was left behind is removed on the way. Owners are remembered of what is
     /// there.
-    fn contents(&self, registered: HashMap<String, Owner>) -> io::Result<Contents> {
+    fn contents(&self, registered: HashMap<String, ArtifactOwner>) -> io::Result<Contents> {
         let now = SystemTime::now();
         let mut known = self.owners.lock();
         let mut contents = Contents::default();

@@ -4,7 +4,7 @@ use std::io::{self, BufReader};
 
 use super::{
     emit, jail,
-    protocol::{Jail, Reply, ReplyKind, Request, read_bytes, read_line, send},
+    protocol::{CompilerReply, Jail, ReplyKind, Request, read_bytes, read_line, send},
     shown,
 };
 
@@ -43,7 +43,7 @@ pub fn child() -> io::Result<()> {
 
 fn reply(result: ReplyKind, jail: Jail, bytes: &[u8]) -> io::Result<()> {
     let lacewing = env!("CARGO_PKG_VERSION").to_owned();
-    let line = Reply { lacewing, result, jail, bytes: bytes.len() as u64 };
+    let line = CompilerReply { lacewing, result, jail, bytes: bytes.len() as u64 };
     send(&mut io::stdout().lock(), &line, bytes)
 }
 

@@ -15,9 +15,9 @@ use lacewing_manifest::config::Compilation;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::{
-    ARGUMENT, CompileError, Place, TURN, invalid,
+    ARGUMENT, CompileError, CompilerPlace, TURN, invalid,
     patience::Patience,
-    protocol::{Jail, Reply, ReplyKind, Request, read_bytes, read_line, send},
+    protocol::{CompilerReply, Jail, ReplyKind, Request, read_bytes, read_line, send},
     shown,
 };
 use crate::engine::Profile;
@@ -42,7 +42,7 @@ impl CompilerChild {
         &self,
         answer: &mpsc::Receiver<T>,
         wall: Duration,
-        place: &Place<'_>,
+        place: &CompilerPlace<'_>,
     ) -> Result<T, mpsc::RecvTimeoutError> {
         // One that has ended is told nothing, and its answer is there.
         let signal = |signal| {
@@ -68,7 +68,7 @@ impl Drop for CompilerChild {
 
 /// How reading the answer ended.
 enum ReadAnswer {
-    Whole(Reply, Vec<u8>),
+    Whole(CompilerReply, Vec<u8>),
     TooLarge {
         bytes: u64,
     },
@@ -84,7 +84,7 @@ pub(super) fn run(
     settings: &Compilation,
     profile: Profile,
     component: &[u8],
-    place: &Place<'_>,
+    place: &CompilerPlace<'_>,
 ) -> Result<Vec<u8>, CompileError> {
     let program = program.as_ref();
     let cannot_start = |error: io::Error| CompileError::Start {
@@ -149,7 +149,7 @@ fn start(program: &Path, request: &Request) -> io::Result<Child> {
 
 fn read_answer(stdout: ChildStdout, limit_bytes: u64) -> ReadAnswer {
     let mut stdout = BufReader::new(stdout);
-    let reply: Reply = match read_line(&mut stdout) {
+    let reply: CompilerReply = match read_line(&mut stdout) {
         Ok(reply) => reply,
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {
             return ReadAnswer::Other { answered: format!("answered {:?}", error.to_string()) };

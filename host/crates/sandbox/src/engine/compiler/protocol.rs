@@ -30,7 +30,7 @@ impl Request {
 
 /// The kind of the reply. The artifact, or a text for people, follows.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub(super) struct Reply {
+pub(super) struct CompilerReply {
     /// The compiler's version.
     pub(super) lacewing: String,
     pub(super) result: ReplyKind,
@@ -114,12 +114,12 @@ mod tests {
     #[test]
     fn a_line_is_bounded_and_shown_where_it_is_another() {
         let endless = vec![b'x'; 1 << 20];
-        let error = read_line::<Reply>(&mut &endless[..]).unwrap_err();
+        let error = read_line::<CompilerReply>(&mut &endless[..]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         assert_eq!(error.to_string().len() as u64, LINE_BYTES);
-        let error = read_line::<Reply>(&mut &b"hello\n"[..]).unwrap_err();
+        let error = read_line::<CompilerReply>(&mut &b"hello\n"[..]).unwrap_err();
         assert_eq!(error.to_string(), "hello");
-        let error = read_line::<Reply>(&mut &b""[..]).unwrap_err();
+        let error = read_line::<CompilerReply>(&mut &b""[..]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }
 }

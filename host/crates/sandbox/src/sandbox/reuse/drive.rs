@@ -16,7 +16,7 @@ use lacewing_telemetry::GuestLog;
 use tokio::time::{Sleep, sleep, timeout};
 use wasmtime::{
     AsContextMut, Store,
-    component::{Accessor, Instance as Made},
+    component::{Accessor, Instance as MadeSandbox},
 };
 use wasmtime_wasi_http::{p2::bindings::Proxy, p3::bindings::Service};
 
@@ -24,11 +24,11 @@ use super::{BRISK, Call, Done, Ended, IDLE, Instance, Kept, Offer};
 
 use crate::sandbox::{
     Fault,
-    budget::{self, Stop},
+    budget::{self, StopReason},
     eager::eagerly,
     fault,
     lean::not_exported,
-    portable::{Answer, exchange_02, exchange_03, incoming},
+    portable::{GuestAnswer, exchange_02, exchange_03, incoming},
     program::Program,
     state::State,
 };
@@ -43,7 +43,7 @@ const NEVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 pub(super) async fn drive(
     instance: Arc<Instance>,
     mut store: Store<State>,
-    made: Made,
+    made: MadeSandbox,
     program: Arc<Program>,
     kept: Kept,
 ) {
@@ -92,7 +92,7 @@ impl Drop for End<'_> {
 async fn run(
     instance: &Instance,
     store: &mut Store<State>,
-    made: &Made,
+    made: &MadeSandbox,
     program: &Program,
 ) -> wasmtime::Result<()> {
     if program.wasi_03.is_some() {
@@ -227,10 +227,10 @@ impl Instance {
     }
 
     /// Retires an instance that does not answer: what is wrong with its guest stays wrong.
-    fn note_answer(&self, answer: &Answer, log: &GuestLog) {
+    fn note_answer(&self, answer: &GuestAnswer, log: &GuestLog) {
         let answered = match answer {
-            Answer::Sent | Answer::Error(_) => true,
-            Answer::Nothing => false,
+            GuestAnswer::Sent | GuestAnswer::Error(_) => true,
+            GuestAnswer::Nothing => false,
         };
         if !answered {
             self.retire();
@@ -279,7 +279,7 @@ struct InstanceWatch<'a, F> {
     timer: Pin<Box<Sleep>>,
 }
 
-impl<F: Future<Output = Result<wasmtime::Result<()>, Stop>>> Future for InstanceWatch<'_, F> {
+impl<F: Future<Output = Result<wasmtime::Result<()>, StopReason>>> Future for InstanceWatch<'_, F> {
     type Output = Option<F::Output>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {

@@ -19,7 +19,7 @@ impl Gate {
     }
 
     /// Gives what ends it.
-    fn start(&self, loads: &Arc<Loads>, share: &Arc<Flow>, name: usize) -> mpsc::Sender<()> {
+    fn start(&self, loads: &Arc<ProgramLoads>, share: &Arc<Flow>, name: usize) -> mpsc::Sender<()> {
         let (end, ended) = mpsc::channel::<()>();
         let begun = self.begun.clone();
         loads.start(share, move || {
@@ -37,7 +37,7 @@ impl Gate {
 
 #[tokio::test]
 async fn a_single_load_waits_for_no_more_than_one_of_hundreds() {
-    let (loads, gate) = (Loads::new(2, 2), Gate::new());
+    let (loads, gate) = (ProgramLoads::new(2, 2), Gate::new());
     let (greedy, modest) = (Flow::new(&Weight::new(1)), Flow::new(&Weight::new(1)));
     let mut ends: Vec<_> = (0..300).map(|n| gate.start(&loads, &greedy, n)).collect();
     assert_eq!([gate.next(), gate.next()].iter().sum::<usize>(), 1, "the first two run");
@@ -53,7 +53,7 @@ async fn a_single_load_waits_for_no_more_than_one_of_hundreds() {
 
 #[tokio::test]
 async fn no_tenant_has_all_places() {
-    let (loads, gate) = (Loads::new(4, 2), Gate::new());
+    let (loads, gate) = (ProgramLoads::new(4, 2), Gate::new());
     let (greedy, modest) = (Flow::new(&Weight::new(1)), Flow::new(&Weight::new(1)));
     let ends: Vec<_> = (0..10).map(|n| gate.start(&loads, &greedy, n)).collect();
     assert!(gate.next() < 2 && gate.next() < 2);
@@ -67,7 +67,7 @@ async fn no_tenant_has_all_places() {
 
 #[tokio::test]
 async fn a_load_that_panics_gives_its_place_back() {
-    let (loads, gate) = (Loads::new(1, 1), Gate::new());
+    let (loads, gate) = (ProgramLoads::new(1, 1), Gate::new());
     let share = Flow::new(&Weight::new(1));
     loads.start(&share, || panic!("as a bug would"));
     drop(gate.start(&loads, &share, 7));

@@ -17,8 +17,8 @@ fn cache() -> (tempfile::TempDir, ArtifactCache) {
     (dir, cache)
 }
 
-fn owned(tenant: &str, names: &[&str]) -> HashMap<ArtifactName, Owner> {
-    let owner = Owner { tenant: tenant.parse().unwrap(), weight: 1 };
+fn owned(tenant: &str, names: &[&str]) -> HashMap<ArtifactName, ArtifactOwner> {
+    let owner = ArtifactOwner { tenant: tenant.parse().unwrap(), weight: 1 };
     names.iter().map(|text| (name(text), owner.clone())).collect()
 }
 
