@@ -8,8 +8,8 @@
 //!   process: CPU time and memory of a server
 //! ```
 //!
-//! `lacewing bench` and the benches of the repository share this crate. Nothing of the crate runs in
-//! a host.
+//! `lacewing bench` and the benches of the repository share this crate. Nothing of the crate runs
+//! in a host.
 
 pub mod generator;
 pub mod machine;

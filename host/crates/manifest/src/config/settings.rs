@@ -137,9 +137,9 @@ pub struct Admission {
 }
 
 /// The bounds on functions in memory. Beyond them the tenant that has the most for its
-/// [weight](super::TenantQuota::weight) loses the one that it used longest ago, which is loaded from the
-/// cache again when it is next asked for, in less than a millisecond. So a tenant that has no more
-/// than its part of a bound loses nothing to others, and one that is alone has all of it.
+/// [weight](super::TenantQuota::weight) loses the one that it used longest ago, which is loaded
+/// from the cache again when it is next asked for, in less than a millisecond. So a tenant that has
+/// no more than its part of a bound loses nothing to others, and one that is alone has all of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Residency {
     /// Functions that are resident at once. Key: `max_functions`. Default 1,000: each takes a file

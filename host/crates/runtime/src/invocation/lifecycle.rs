@@ -147,8 +147,8 @@ impl Pending {
     }
 }
 
-/// An invocation that has its sandbox. Dropping it is its end: `canceled`, unless [`RunningInvocation::end`]
-/// said otherwise.
+/// An invocation that has its sandbox. Dropping it is its end: `canceled`, unless
+/// [`RunningInvocation::end`] said otherwise.
 pub(super) struct RunningInvocation<S: InvocationSandbox = Sandbox> {
     pub(super) sandbox: S,
     pub(super) bytes_in: u64,
