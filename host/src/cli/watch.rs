@@ -215,7 +215,7 @@ impl SourceWatch {
         Ok(watch)
     }
 
-    /// Says that a build begins.
+    /// Says that a build begins, or that it has ended without telling its sources.
     pub fn building(&mut self, window: Window) {
         self.shared.watched.lock().outputs.set_window(window);
     }
@@ -291,7 +291,11 @@ impl SourceWatch {
             // A directory that is new in a root, or is there again, has no watch.
             self.watched.retain(|path, _| !changed.contains(path));
             self.add_all()?;
-            let outputs = shared.watched.lock().outputs.take_new(&mut changed);
+            let outputs = {
+                let mut watched = shared.watched.lock();
+                let WatchedFolder { sources, outputs, .. } = &mut *watched;
+                outputs.take_new(&mut changed, |path| sources.has_read(path))
+            };
             if !(changed.is_empty() && outputs.is_empty()) {
                 return Ok(Changed { sources: changed.into_iter().collect(), outputs });
             }

@@ -336,14 +336,24 @@ impl ServingHost {
                 self.rollout = Some(self.target.roll_out(read, None));
             }
             Err(error) => {
+                self.end_window(self.building.end());
                 self.host.metrics().host().config.note(false);
                 self.report(&error);
             }
         }
     }
 
+    /// Nothing is built any more: what changes from now on, somebody else changes.
+    fn end_window(&mut self, window: Window) {
+        if let Some(watch) = &mut self.watch {
+            watch.building(window);
+        }
+    }
+
     fn end_rollout(&mut self, ended: Result<ReadingResult, Error>) -> Result<(), Error> {
         self.rollout = None;
+        // Before anything is said: a person may save a file in answer to it.
+        let window = self.building.end();
         let succeeded = matches!(ended, Ok(ReadingResult { outcome: Ok(None), .. }));
         self.host.metrics().host().config.note(succeeded);
         match ended {
@@ -355,10 +365,13 @@ impl ServingHost {
                     Err(error) => self.report(&error),
                 }
                 if let Some(watch) = &mut self.watch {
-                    watch.set(sources, self.building.end(), is_whole)?;
+                    watch.set(sources, window, is_whole)?;
                 }
             }
-            Err(error) => self.report(&error),
+            Err(error) => {
+                self.end_window(window);
+                self.report(&error);
+            }
         }
         Ok(())
     }

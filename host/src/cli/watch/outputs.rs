@@ -4,7 +4,8 @@
 //! The first build tells most of them: what changes below the roots while it runs is its output.
 //! Later a file may also change because somebody saves it meanwhile. Such a change starts a build,
 //! unless the same file changes in build after build: then it is an output that the first build did
-//! not write.
+//! not write. A file that a build has read is never taken for an output so late: a person who saves
+//! it while builds fail would wait in vain.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -89,10 +90,14 @@ impl Outputs {
     }
 
     /// Takes out of what changed until the end of a build the outputs that show only now. Gives
-    /// these.
-    pub(super) fn take_new(&mut self, changed: &mut BTreeSet<PathBuf>) -> Vec<PathBuf> {
-        let during: Vec<PathBuf> =
-            changed.iter().filter(|path| self.window.has_changed(path)).cloned().collect();
+    /// these. `has_read` says whether a build has read a file.
+    pub(super) fn take_new(
+        &mut self,
+        changed: &mut BTreeSet<PathBuf>,
+        has_read: impl Fn(&Path) -> bool,
+    ) -> Vec<PathBuf> {
+        let is_during = |path: &&PathBuf| !has_read(path) && self.window.has_changed(path);
+        let during: Vec<PathBuf> = changed.iter().filter(is_during).cloned().collect();
         let before = std::mem::take(&mut self.changed);
         let mut new = Vec::new();
         for path in during {

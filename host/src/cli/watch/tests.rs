@@ -236,6 +236,8 @@ async fn a_source_that_is_saved_during_builds_is_reported_and_an_output_is_not_f
     let project = Project::new();
     let mut watch = project.watch();
     let source = project.path("src/lib.rs");
+    let read = project.path("src/read.rs");
+    let sources = || Sources { files: vec![read.clone()], ..project.sources() };
     let (mut outputs, mut is_reported, mut rounds) = (Vec::new(), false, 0);
     while outputs.is_empty() {
         rounds += 1;
@@ -245,13 +247,17 @@ async fn a_source_that_is_saved_during_builds_is_reported_and_an_output_is_not_f
         if rounds == 1 {
             project.write("src/lib.rs");
         }
-        watch.set(project.sources(), window.end(), true).unwrap();
+        // Saved during each build, and read by each.
+        project.write("src/read.rs");
+        watch.set(sources(), window.end(), true).unwrap();
         let changed = timeout(PATIENCE, watch.changed()).await.unwrap().unwrap();
         is_reported |= changed.sources.contains(&source);
         outputs = changed.outputs;
     }
     assert_eq!(outputs, [project.path("late.js")]);
     assert!(is_reported && rounds >= 3, "{rounds}");
+    project.write("src/read.rs");
+    changes_until(&mut watch, &read).await;
 }
 
 #[tokio::test]
