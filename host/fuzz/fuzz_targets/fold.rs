@@ -1,6 +1,7 @@
 #![no_main]
 
 #[path = "../targets/script.rs"]
+#[allow(dead_code, reason = "other targets use more of it")]
 mod script;
 #[path = "../targets/fold.rs"]
 mod target;
