@@ -12,6 +12,7 @@ pub mod environment;
 pub mod invoke;
 pub mod new;
 mod project;
+mod routed;
 mod schema;
 pub mod up;
 pub mod watch;

@@ -84,12 +84,13 @@ impl Import {
         format!("(func (param {}){})", params.join(" "), result.unwrap_or_default())
     }
 
+    /// The inside of `(func ...)`.
     fn component_type(&self) -> String {
         let params = self.params.iter().enumerate();
         let params: String =
             params.map(|(at, one)| format!(" (param \"p{at}\" {})", one.component())).collect();
         let result = self.result.map(|one| format!(" (result {})", one.component()));
-        format!("(func{params}{})", result.unwrap_or_default())
+        params + &result.unwrap_or_default()
     }
 
     fn core_params(&self) -> usize {
@@ -140,7 +141,7 @@ impl Plan {
         }
         let call = match how % 4 {
             0 => format!("(call $f{at}{args})"),
-            1 => format!("(call $own{args})").replace("$own", &format!("$by{at}")),
+            1 => format!("(call $by{at}{args})"),
             // Through a slot that may hold a function of another type, or that is far outside.
             _ => {
                 let slot = match script.or_zero() {
@@ -173,8 +174,7 @@ impl Plan {
         let slots = indirect.len();
         let mut out = String::from("(component\n");
         for (at, one) in self.imports.iter().enumerate() {
-            let _ =
-                writeln!(out, "(import \"i{at}\" (func $i{at} {}))", inner(&one.component_type()));
+            let _ = writeln!(out, "(import \"i{at}\" (func $i{at}{}))", one.component_type());
         }
         self.main(&mut out);
         let _ = writeln!(out, "(core module $shim");
@@ -269,11 +269,6 @@ impl Plan {
             self.calls
         );
     }
-}
-
-/// The inside of `(func ...)`.
-fn inner(function: &str) -> &str {
-    &function["(func".len()..function.len() - 1]
 }
 
 /// How a run ended, and the calls of the host until then.

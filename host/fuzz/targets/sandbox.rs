@@ -94,7 +94,6 @@ async fn invoke(host: &Host, program: &Arc<Program>, limits: &Limits) -> Outcome
             policy: Policy::new(&Grants::default()),
         },
     });
-    let name = || "fuzz".parse().expect("a name");
     let app = "fuzz".parse().expect("a name");
     let function = "fuzz".parse().expect("a name");
     let context = Arc::new(Context::new(Arc::new(Origin::new(TenantAccount::alone("fuzz"), app, function, "1".into())), InvocationId(1)));

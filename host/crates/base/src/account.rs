@@ -7,12 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::Semaphore;
 
-use crate::{
-    EgressBounds,
-    budget::{Budget, Share},
-    fair::Weight,
-    name::TenantName,
-};
+use crate::{EgressBounds, budget::Share, fair::Weight, name::TenantName};
 
 /// The shares of one tenant that the work of its invocations is charged to.
 #[derive(Debug)]
@@ -26,7 +21,7 @@ pub struct TenantAccount {
 }
 
 /// A tenant's bytes of the log that wait to be written.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct LineShares {
     /// Lines of guests.
     pub guests: Arc<Share>,
@@ -61,7 +56,7 @@ impl TenantAccount {
     #[cfg(any(test, feature = "testing"))]
     pub fn alone(name: &str) -> Arc<TenantAccount> {
         let (name, weight) = (name.parse().expect("a tenant's name"), Weight::new(1));
-        let share = || Budget::new(u64::MAX).share(&weight);
+        let share = || crate::budget::Budget::new(u64::MAX).share(&weight);
         let lines = LineShares { guests: share(), records: share() };
         let outbound = OutboundShare::new(Semaphore::MAX_PERMITS, Semaphore::MAX_PERMITS);
         TenantAccount::new(name, weight.clone(), lines, outbound)
@@ -76,13 +71,6 @@ impl TenantAccount {
     /// of others.
     pub fn weight(&self) -> &Weight {
         &self.weight
-    }
-}
-
-impl LineShares {
-    /// A share of each budget for one more tenant.
-    pub fn of(guests: &Arc<Budget>, records: &Arc<Budget>, weight: &Weight) -> LineShares {
-        LineShares { guests: guests.share(weight), records: records.share(weight) }
     }
 }
 

@@ -12,11 +12,7 @@ mod loads;
 mod revise;
 mod rollout;
 
-use std::{
-    collections::{HashMap, HashSet},
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use lacewing_base::{
@@ -279,6 +275,7 @@ impl Host {
 /// The tenants of what is deployed, and of what is being.
 pub(super) struct Tenants {
     host: Arc<Host>,
+    /// The tenants of what is deployed that were not asked for yet. Those that stay are gone.
     current: HashMap<TenantName, Arc<Tenant>>,
     /// The tenants, each with its allotment and the bounds of its outbound HTTP once they are
     /// deployed.
@@ -295,8 +292,8 @@ impl Tenants {
         }
     }
 
-    /// The tenant of a name: the one that is there, so that what its invocations hold stays
-    /// counted.
+    /// The tenant of a name, which is asked for once: the one that is there, so that what its
+    /// invocations hold stays counted.
     pub(super) fn get(
         &mut self,
         name: &TenantName,
@@ -304,10 +301,8 @@ impl Tenants {
         bounds: &EgressBounds,
     ) -> Arc<Tenant> {
         let allotment = allotment(quota);
-        let tenant = match self.current.get(name) {
-            Some(tenant) => tenant.clone(),
-            None => self.host.tenant(name.clone(), allotment),
-        };
+        let tenant = self.current.remove(name);
+        let tenant = tenant.unwrap_or_else(|| self.host.tenant(name.clone(), allotment));
         self.next.push((tenant.clone(), allotment, Arc::new(bounds.clone())));
         tenant
     }
@@ -318,9 +313,7 @@ impl Tenants {
             tenant.set(*allotment);
             tenant.account().outbound.set_bounds(bounds.clone());
         }
-        let kept: HashSet<&TenantName> =
-            self.next.iter().map(|(tenant, ..)| tenant.name()).collect();
-        for (_, gone) in self.current.iter().filter(|(name, _)| !kept.contains(name)) {
+        for gone in self.current.values() {
             gone.account().outbound.set_bounds(Arc::default());
         }
     }

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! A line that does not fit is dropped and counted. Of each part no tenant has more than four times
-//! what is free ([`Memory`]), so that there is always room for another one's.
+//! what is free, times its weight ([`Budget`]), so that there is always room for another one's.
 
 use std::{
     io::{self, Write},
@@ -70,7 +70,7 @@ impl Default for LineBudgets {
 
 impl LineBudgets {
     pub(super) fn shares(&self, weight: &Weight) -> LineShares {
-        LineShares::of(&self.guests, &self.records, weight)
+        LineShares { guests: self.guests.share(weight), records: self.records.share(weight) }
     }
 }
 
@@ -86,7 +86,7 @@ struct LineQueue {
     budgets: LineBudgets,
     unrouted: Arc<Share>,
     host: Arc<Share>,
-    /// A share of the guests' part for a tenant that has not logged yet, so that a first tenant
+    /// A share of the guests' part for a tenant that is not deployed yet, so that a first tenant
     /// leaves room.
     _newcomer: Arc<Share>,
     dropped_lines: AtomicU64,

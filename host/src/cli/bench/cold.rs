@@ -23,12 +23,13 @@ use tokio::runtime::Runtime;
 
 use super::{
     child::HostChild,
-    request::{self, Routed},
+    request,
     results::{ColdStarts, Quantiles},
 };
 use crate::cli::{
     Error,
     project::{BuiltProject, Project},
+    routed::Routed,
 };
 
 /// An app that is built, and the function of it that is measured.

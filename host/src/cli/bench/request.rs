@@ -4,16 +4,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, header::HOST, uri::PathAndQuery};
-use http_body_util::{BodyExt, Full};
-use lacewing_base::{Route, body::empty_stream};
+use http_body_util::BodyExt;
+use lacewing_base::Route;
 use lacewing_control::Host;
-use lacewing_ingress::route::RouteLookup;
 use lacewing_load::RequestTemplate;
-use lacewing_runtime::{function::Revision, invocation::HttpRequest};
+use lacewing_runtime::function::Revision;
 use lacewing_telemetry::{Context, InvocationId};
 
 use super::BenchArgs;
-use crate::cli::Error;
+use crate::cli::{Error, routed::Routed};
 
 /// How a request in this process went.
 pub(super) struct BenchAnswer {
@@ -71,25 +70,7 @@ pub(super) fn route(
     host: &Host,
     revision: &Arc<Revision>,
 ) -> Result<Routed, Error> {
-    let routes = host.routes().load();
-    if let RouteLookup::Match(found) =
-        routes.find(host_of(request), &request.method, request.path.path())
-        && Arc::ptr_eq(&found.route.value().target, revision)
-    {
-        let params = found.route.params(&found.params);
-        return Ok(Routed {
-            pattern: found.route.pattern().to_owned(),
-            params: params.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
-        });
-    }
-    let own: Vec<String> = revision.routes.iter().map(ToString::to_string).collect();
-    Err(Error::NotThere(format!(
-        "no route of `{}` matches {} {}; its routes are: {} (choose with --path and --method)",
-        revision.origin.function,
-        request.method,
-        request.path.path(),
-        own.join(", ")
-    )))
+    Routed::find(host, revision, host_of(request), &request.method, request.path.path())
 }
 
 /// Sends it to a function in this process, and reads the answer to its end.
@@ -106,28 +87,9 @@ pub(super) async fn invoke(
             template.method, template.path
         ))
     };
-    let context = Arc::new(Context::new(revision.origin.clone(), InvocationId(0)));
-    let params: Vec<(&str, &str)> =
-        routed.params.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    let request = HttpRequest {
-        parts: parts(template),
-        scheme: "http",
-        authority: host_of(template),
-        route: &routed.pattern,
-        params: &params,
-    };
-    let pending = host.invoker().begin(revision, &context);
-    let answered = if revision.exports().http {
-        pending.buffered(request, template.body.clone()).await
-    } else {
-        let body = match template.body.is_empty() {
-            true => empty_stream(),
-            false => {
-                Full::new(template.body.clone()).map_err(|never| match never {}).boxed_unsync()
-            }
-        };
-        pending.streaming(request, body).await
-    };
+    let context = Context::new(revision.origin.clone(), InvocationId(0));
+    let (authority, body) = (host_of(template), template.body.clone());
+    let answered = routed.invoke(host, revision, context, authority, parts(template), body).await;
     let response = answered.map_err(|failure| failed(failure.outcome.to_string()))?;
     let (head, body) = response.into_parts();
     let body = body.collect().await.map_err(|error| failed(error.to_string()))?;
@@ -140,12 +102,6 @@ fn parts(template: &RequestTemplate) -> http::request::Parts {
     *request.uri_mut() = template.path.clone().into();
     request.headers_mut().clone_from(&template.headers);
     request.into_parts().0
-}
-
-/// A route's pattern, and what it captured.
-pub(super) struct Routed {
-    pattern: String,
-    params: Vec<(String, String)>,
 }
 
 /// The path of a route that fits exactly one, or that takes all the rest, which may be empty.

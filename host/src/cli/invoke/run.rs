@@ -13,11 +13,10 @@ use data_encoding::BASE64;
 use http::{Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::BodyExt;
-use lacewing_base::{body::empty_stream, outcome::Outcome};
+use lacewing_base::outcome::Outcome;
 use lacewing_control::Host;
-use lacewing_ingress::route::{Params, RouteLookup};
 use lacewing_manifest::config::HostFile;
-use lacewing_runtime::{function::Revision, invocation::HttpRequest};
+use lacewing_runtime::function::Revision;
 use lacewing_telemetry::{
     Captured, Context, InvocationId, InvocationLog, RequestHead, Sink, displayed,
     logs::{self, LogOptions},
@@ -30,6 +29,7 @@ use crate::cli::{
     console::Console,
     print_bytes, print_result,
     project::{self, Project},
+    routed::Routed,
 };
 
 /// How long after its deadline a guest may be recorded.
@@ -205,64 +205,18 @@ async fn request(
         })?
         .into_parts();
     let body = args.data.as_ref().map(read).transpose()?.unwrap_or_default();
-    let (route, params) = route(host, revision, &parts)?;
-    let params: Vec<(&str, &str)> =
-        params.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    let request = HttpRequest {
-        parts,
-        scheme: "http",
-        authority: "localhost",
-        route: &route,
-        params: &params,
+    // A function without routes is asked all the same.
+    let routed = match revision.routes.is_empty() {
+        true => Routed::default(),
+        false => Routed::find(host, revision, "localhost", &parts.method, parts.uri.path())?,
     };
-    let head = RequestHead { method: request.parts.method.clone(), uri: request.parts.uri.clone() };
+    let head = RequestHead { method: parts.method.clone(), uri: parts.uri.clone() };
     let context = Context { head: Some(head), ..context(revision) };
-    let pending = host.invoker().begin(revision, &Arc::new(context));
-    let answered = if revision.exports().http {
-        pending.buffered(request, body.into()).await
-    } else {
-        let stream = match body.is_empty() {
-            true => empty_stream(),
-            false => http_body_util::Full::new(body.into())
-                .map_err(|never| match never {})
-                .boxed_unsync(),
-        };
-        pending.streaming(request, stream).await
-    };
+    let answered = routed.invoke(host, revision, context, "localhost", parts, body.into()).await;
     match answered {
         Ok(response) => Outgoing::response(response).await,
         Err(_) => Ok(Outgoing::nothing()),
     }
-}
-
-/// The function's own route for the request; a function without routes is asked all the same.
-fn route(
-    host: &Host,
-    revision: &Arc<Revision>,
-    parts: &http::request::Parts,
-) -> Result<(String, Vec<(String, String)>), Error> {
-    if revision.routes.is_empty() {
-        return Ok((String::new(), Vec::new()));
-    }
-    let routes = host.routes().load();
-    if let RouteLookup::Match(found) = routes.find("localhost", &parts.method, parts.uri.path())
-        && Arc::ptr_eq(&found.route.value().target, revision)
-    {
-        let Params(_) = &found.params;
-        let params = found
-            .route
-            .params(&found.params)
-            .map(|(name, value)| (name.to_owned(), value.to_owned()));
-        return Ok((found.route.pattern().to_owned(), params.collect()));
-    }
-    let own: Vec<String> = revision.routes.iter().map(ToString::to_string).collect();
-    Err(Error::NotThere(format!(
-        "no route of `{}` matches {} {}; its routes are: {} (choose with --path and --method)",
-        revision.origin.function,
-        parts.method,
-        parts.uri.path(),
-        own.join(", ")
-    )))
 }
 
 impl Outgoing {

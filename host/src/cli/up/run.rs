@@ -336,7 +336,7 @@ impl ServingHost {
                 self.rollout = Some(self.target.roll_out(read, None));
             }
             Err(error) => {
-                self.end_window(self.building.end());
+                self.end_window();
                 self.host.metrics().host().config.note(false);
                 self.report(&error);
             }
@@ -344,16 +344,18 @@ impl ServingHost {
     }
 
     /// Nothing is built any more: what changes from now on, somebody else changes.
-    fn end_window(&mut self, window: Window) {
+    fn end_window(&mut self) -> Window {
+        let window = self.building.end();
         if let Some(watch) = &mut self.watch {
             watch.building(window);
         }
+        window
     }
 
     fn end_rollout(&mut self, ended: Result<ReadingResult, Error>) -> Result<(), Error> {
         self.rollout = None;
         // Before anything is said: a person may save a file in answer to it.
-        let window = self.building.end();
+        let window = self.end_window();
         let succeeded = matches!(ended, Ok(ReadingResult { outcome: Ok(None), .. }));
         self.host.metrics().host().config.note(succeeded);
         match ended {
@@ -368,10 +370,7 @@ impl ServingHost {
                     watch.set(sources, window, is_whole)?;
                 }
             }
-            Err(error) => {
-                self.end_window(window);
-                self.report(&error);
-            }
+            Err(error) => self.report(&error),
         }
         Ok(())
     }
