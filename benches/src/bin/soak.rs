@@ -226,7 +226,9 @@ fn tenths(samples: &[Sample]) -> Vec<Value> {
         values.sort_by(f64::total_cmp);
         values.get(values.len() / 2).copied().unwrap_or_default()
     };
-    let size = samples.len().div_ceil(10).max(1);
+    // Of one size: a short last one would be the median of a few samples.
+    let part =
+        |number: usize| &samples[samples.len() * number / 10..samples.len() * (number + 1) / 10];
     let tenth = |of: &[Sample]| {
         json!({
             "rss_mib": (median(of, |sample| sample.resident_kib) / 1024.0 * 10.0).round() / 10.0,
@@ -234,7 +236,7 @@ fn tenths(samples: &[Sample]) -> Vec<Value> {
             "threads": median(of, |sample| f64::from(sample.threads)),
         })
     };
-    samples.chunks(size).map(tenth).collect()
+    (0..10).map(part).filter(|of| !of.is_empty()).map(tenth).collect()
 }
 
 /// The figures of the admin address that have to be zero when nothing is asked.
