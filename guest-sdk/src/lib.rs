@@ -17,6 +17,9 @@ pub mod bindings {
     pub mod http;
     #[rustfmt::skip]
     pub mod init;
+    #[cfg(feature = "kv")]
+    #[rustfmt::skip]
+    pub mod state;
 }
 
 pub mod body;
@@ -33,6 +36,8 @@ pub mod handler;
 #[doc(hidden)]
 pub mod init;
 mod json;
+#[cfg(feature = "kv")]
+pub mod kv;
 pub mod log;
 pub mod respond;
 mod routes;
@@ -44,6 +49,8 @@ mod stdio;
 mod task;
 #[cfg(not(target_family = "wasm"))]
 pub mod test;
+#[cfg(feature = "kv")]
+mod transaction;
 
 #[cfg(all(target_family = "wasm", feature = "stream"))]
 mod wasi3;

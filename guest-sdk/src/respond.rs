@@ -203,7 +203,11 @@ impl<T: IntoResponse, E: IntoResponse> IntoResponse for Result<T, E> {
     fn into_reply(self) -> Reply {
         match self {
             Ok(content) => content.into_reply(),
-            Err(error) => error.into_reply(),
+            Err(error) => {
+                #[cfg(feature = "kv")]
+                crate::transaction::discard();
+                error.into_reply()
+            }
         }
     }
 }

@@ -98,7 +98,8 @@ pub fn request(method: Method, path_with_query: &str) -> TestRequest {
 /// assert_eq!(test::call_http(hello, Request::default()).text(), "hello");
 /// ```
 pub fn call_http<Args>(handler: impl HttpHandler<Args>, request: Request) -> TestResponse {
-    TestResponse::of(handler.reply(Incoming::from(request)).into_response())
+    let reply = || TestResponse::of(handler.reply(Incoming::from(request)).into_response());
+    transaction(reply, |response| response.status().is_server_error())
 }
 
 /// Calls an `async` handler with a request, through its extractors, and waits for the whole
@@ -164,7 +165,7 @@ pub fn call<Args>(
     handler: impl CallHandler<Args>,
     payload: impl Into<Vec<u8>>,
 ) -> Result<Vec<u8>, call::Failure> {
-    handler.call(payload.into())
+    transaction(|| handler.call(payload.into()), Result::is_err)
 }
 
 /// An event with some data and plausible attributes, to pass to a handler or to [`deliver`].
@@ -215,7 +216,19 @@ pub fn deliver<Args, T: Into<Vec<u8>>>(
     batch: impl IntoIterator<Item = Event<T>>,
 ) -> Vec<Result<(), event::Failure>> {
     let raw = |event: Event<T>| event.map(|data| Some(data.into()));
-    handler.handle(batch.into_iter().map(raw).collect())
+    let batch = batch.into_iter().map(raw).collect();
+    transaction(|| handler.handle(batch), |results| results.iter().any(Result::is_err))
+}
+
+/// Runs a handler as the host does: as a transaction, which has no effect if it failed.
+fn transaction<T>(handler: impl FnOnce() -> T, failed: impl FnOnce(&T) -> bool) -> T {
+    #[cfg(feature = "kv")]
+    return crate::transaction::run(handler, failed);
+    #[cfg(not(feature = "kv"))]
+    {
+        let _ = failed;
+        handler()
+    }
 }
 
 /// A request that a test builds.

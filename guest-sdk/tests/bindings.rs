@@ -10,16 +10,17 @@ use wit_bindgen_core::wit_parser::Resolve;
 use wit_bindgen_core::{Files, WorldGenerator};
 
 /// One world per exported interface, so that a component exports only what it has a handler for.
-const WORLDS: [(&str, &str); 4] = [
-    ("http-function", "http"),
-    ("events-function", "events"),
-    ("call-function", "call"),
-    ("init-function", "init"),
+const WORLDS: [(&str, &str, &str); 5] = [
+    ("function.wit", "http-function", "http"),
+    ("function.wit", "events-function", "events"),
+    ("function.wit", "call-function", "call"),
+    ("function.wit", "init-function", "init"),
+    ("deps/lacewing-state.wit", "state-client", "state"),
 ];
 
-fn generate(world: &str, module: &str) -> Result<String> {
+fn generate(file: &str, world: &str, module: &str) -> Result<String> {
     let mut resolve = Resolve::default();
-    let package = resolve.push_file(sdk().join("wit/function.wit"))?;
+    let package = resolve.push_file(sdk().join("wit").join(file))?;
     let world = resolve.select_world(&[package], Some(world))?;
     let options = wit_bindgen_rust::Opts {
         format: true,
@@ -41,15 +42,15 @@ fn sdk() -> PathBuf {
 
 #[test]
 fn the_bindings_are_those_of_the_contract() {
-    for (world, module) in WORLDS {
+    for (contract, world, module) in WORLDS {
         let file = sdk().join(format!("src/bindings/{module}.rs"));
-        let generated = generate(world, module).unwrap();
+        let generated = generate(contract, world, module).unwrap();
         if std::env::var_os("LACEWING_GENERATE").is_some() {
             std::fs::write(&file, &generated).unwrap();
         }
         assert!(
             std::fs::read_to_string(&file).unwrap() == generated,
-            "{} is not what `wit/function.wit` generates: see the head of this test",
+            "{} is not what `wit/{contract}` generates: see the head of this test",
             file.display()
         );
     }

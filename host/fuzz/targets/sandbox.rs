@@ -92,6 +92,7 @@ async fn invoke(host: &Host, program: &Arc<Program>, limits: &Limits) -> Outcome
             env: Vec::new(),
             egress: host.egress.clone(),
             policy: Policy::new(&Grants::default()),
+            state: None,
         },
     });
     let app = "fuzz".parse().expect("a name");

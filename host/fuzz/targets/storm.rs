@@ -128,6 +128,7 @@ async fn invoke(
             env: vec![("NAME".to_owned(), "a value".to_owned())],
             egress: host.egress.clone(),
             policy: Policy::new(&Grants::default()),
+            state: None,
         },
     });
     let (app, function) = ("fuzz".parse().expect("a name"), "fuzz".parse().expect("a name"));

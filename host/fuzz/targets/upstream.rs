@@ -105,7 +105,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     let context = Arc::new(Invocation::new(Arc::new(origin), InvocationId(1)));
     World {
         egress: Arc::new(Egress::new(options).expect("a way out")),
-        policy: Policy::new(&Grants { http: vec![grant], networks: Vec::new() }),
+        policy: Policy::new(&Grants { http: vec![grant], ..Grants::default() }),
         log: Arc::new(GuestLog::new(context, 64 << 10, Sink::nothing())),
     }
 });

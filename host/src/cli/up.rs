@@ -65,6 +65,10 @@ pub struct UpArgs {
     #[arg(long, value_name = "DIR", env = "LACEWING_CACHE_DIR", value_hint = ValueHint::DirPath)]
     pub cache_dir: Option<PathBuf>,
 
+    /// The directory of kv stores [default: .lacewing/state in the app's directory]
+    #[arg(long, value_name = "DIR", env = "LACEWING_STATE", value_hint = ValueHint::DirPath)]
+    pub state: Option<PathBuf>,
+
     /// The format of log lines [default: text]
     #[arg(long, value_name = "FORMAT", env = "LACEWING_LOG_FORMAT")]
     pub log_format: Option<LogFormatArg>,
@@ -105,6 +109,9 @@ impl UpArgs {
         }
         if let Some(cache_dir) = &self.cache_dir {
             settings.cache_dir.clone_from(cache_dir);
+        }
+        if let Some(state) = &self.state {
+            settings.state_dir = Some(state.clone());
         }
         if let Some(format) = self.log_format {
             settings.log.format = format.into();
@@ -223,6 +230,7 @@ mod tests {
             "--listen=127.0.0.1:3",
             "--admin=off",
             "--cache-dir=/tmp/c",
+            "--state=/tmp/s",
             "--log-format=json",
             "--request-log=errors",
             "--grace-period-s=5",
@@ -233,6 +241,7 @@ mod tests {
         expected.listen =
             ["127.0.0.1:1", "[::1]:2", "127.0.0.1:3"].map(|a| a.parse().unwrap()).into();
         expected.admin = None;
+        expected.state_dir = Some("/tmp/s".into());
         expected.log.format = LogFormat::Json;
         expected.log.requests = RequestLog::Errors;
         expected.grace_period = Duration::from_secs(5);

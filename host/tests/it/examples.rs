@@ -57,6 +57,32 @@ async fn json_api_lists_reads_adds_and_reports_mistakes() {
     served.assert_idle().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn users_are_kept_and_their_ids_are_taken_once() {
+    let served = Served::example("users").await;
+    readme::check("users", &served, |text| text).await;
+    // The function that reads is not granted to write, and has no route to do so.
+    let method = served.send(Method::PUT, "/users/ada", HeaderMap::new(), Bytes::new()).await;
+    assert_eq!(method.status, 405);
+    served.assert_idle().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shortener_counts_each_hit_once() {
+    let served = Served::example("shortener").await;
+    readme::check("shortener", &served, |text| text).await;
+    let clients = (0..8).map(|_| async {
+        for _ in 0..10 {
+            let reply = served.get("/1").await;
+            assert_eq!((reply.status, reply.outcome()), (302, "ok"));
+        }
+    });
+    futures_util::future::join_all(clients).await;
+    // One hit was the README's.
+    assert_eq!(body(&served.get("/1/hits").await), json!({ "code": "1", "hits": 81 }));
+    served.assert_idle().await;
+}
+
 async fn post(served: &Served, json: &'static str) -> Reply {
     let mut headers = HeaderMap::new();
     headers.insert("content-type", HeaderValue::from_static("application/json"));

@@ -135,6 +135,7 @@ impl Served {
         let mut settings = Settings::new(dir.path().join("cache"));
         // Address space for a hundred hosts at once: tests run side by side.
         settings.max_sandboxes = 64;
+        settings.state_dir = Some(dir.path().join("state"));
         change(&mut settings);
         Served::file(HostFile::local(app, settings).unwrap(), dir).await
     }

@@ -36,6 +36,7 @@ mod restart;
 mod reuse;
 mod snapshot;
 mod start;
+mod state;
 mod streaming;
 mod structure;
 mod tenants;

@@ -19,6 +19,7 @@ const CRATES: &[(&str, &[&[&str]])] = &[
     ("lacewing-ingress", &[]),
     ("lacewing-runtime", &[&["invocation"], &["function"]]),
     ("lacewing-sandbox", &[&["sandbox"], &["capability"], &["engine"]]),
+    ("lacewing-store", &[]),
     ("lacewing-telemetry", &[]),
     ("lacewing-manifest", &[&["config"]]),
     ("lacewing-base", &[]),
@@ -35,6 +36,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("hdrhistogram", &["lacewing-load"]),
     ("clap", &["lacewing"]),
     ("postcard", &["lacewing-control"]),
+    ("rusqlite", &["lacewing-store"]),
     ("toml", &["lacewing", "lacewing-manifest"]),
 ];
 

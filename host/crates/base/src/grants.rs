@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr, str::FromStr};
 
 use ipnet::IpNet;
 
-use crate::{HostPattern, InvalidHost};
+use crate::{HostPattern, InvalidHost, KvGrant};
 
 /// Everything that a function was granted. Nothing else is reachable.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -15,6 +15,8 @@ pub struct Grants {
     /// resolve to, as far as the operator lets the tenant reach them.
     /// Without bits after the prefix.
     pub networks: Vec<IpNet>,
+    /// Key-value stores, each name once.
+    pub kv: Vec<KvGrant>,
 }
 
 impl Grants {
@@ -339,6 +341,7 @@ mod tests {
                 grant("http://api.internal"),
             ],
             networks: vec!["10.1.0.0/16".parse().unwrap()],
+            kv: Vec::new(),
         };
         let reaches = |host: &str, port: u16, address: &str| {
             let grant = grants.http_grant("http", host, port).unwrap();

@@ -77,6 +77,11 @@ pub struct Limits {
     /// Bytes sent and received by outbound requests in one invocation. Manifest: `egress_kib`.
     /// Default 64 MiB. The stream fails.
     pub egress_bytes: u64,
+    /// Entries that one invocation writes. Manifest: `effects`. Default 1,000. The hostcall fails.
+    pub effects: u32,
+    /// Bytes of keys and values that one invocation writes, with 64 for each. Manifest:
+    /// `effect_kib`. Default 4 MiB. The hostcall fails.
+    pub effect_bytes: u64,
 }
 
 impl Limits {
@@ -111,6 +116,8 @@ impl Default for Limits {
             outbound_concurrency: 16,
             outbound_requests: 64,
             egress_bytes: 64 * MIB,
+            effects: 1000,
+            effect_bytes: 4 * MIB,
         }
     }
 }
@@ -231,6 +238,11 @@ limit_keys! {
     outbound_requests = OutboundRequests, 0..=100_000, default 64;
     /// Bytes that the outbound requests of one invocation send and receive. Then the stream fails.
     egress_kib = EgressKib, 0..=1_073_741_824, default 65_536;
+    /// Entries that one invocation writes to kv stores. The next call that writes fails.
+    effects = Effects, 0..=100_000, default 1000;
+    /// Keys and values that one invocation writes to kv stores, with 64 bytes for each. Then the
+    /// call that writes fails.
+    effect_kib = EffectKib, 0..=65_536, default 4096;
 }
 
 impl fmt::Display for LimitKey {
@@ -267,6 +279,8 @@ impl Limits {
             LimitKey::OutboundConcurrency => self.outbound_concurrency.into(),
             LimitKey::OutboundRequests => self.outbound_requests.into(),
             LimitKey::EgressKib => self.egress_bytes.div_ceil(KIB),
+            LimitKey::Effects => self.effects.into(),
+            LimitKey::EffectKib => self.effect_bytes.div_ceil(KIB),
         })
     }
 
@@ -298,6 +312,8 @@ impl Limits {
             LimitKey::OutboundConcurrency => self.outbound_concurrency = small,
             LimitKey::OutboundRequests => self.outbound_requests = small,
             LimitKey::EgressKib => self.egress_bytes = value * KIB,
+            LimitKey::Effects => self.effects = small,
+            LimitKey::EffectKib => self.effect_bytes = value * KIB,
         }
     }
 }

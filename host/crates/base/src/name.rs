@@ -58,6 +58,8 @@ names! {
     TenantName,
     /// The functions that one manifest deploys.
     AppName,
+    /// The kv stores of an app.
+    StoreName,
     /// A named thing with revisions, unique in its app.
     FunctionName,
 }

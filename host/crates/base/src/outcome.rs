@@ -45,6 +45,10 @@ outcomes! {
     Throttled = "throttled",
     /// The host is full, or draining.
     LoadShed = "load_shed",
+    /// The invocation's transaction lost to others again and again.
+    Conflict = "conflict",
+    /// The state of the tenant cannot be read or written, or has no room.
+    StoreUnavailable = "store_unavailable",
     /// The CPU budget was spent.
     CpuExceeded = "cpu_exceeded",
     /// The fuel was spent.
@@ -81,7 +85,8 @@ impl Outcome {
             Outcome::Unauthorized => Some(401),
             Outcome::Forbidden => Some(403),
             Outcome::Throttled => Some(429),
-            Outcome::LoadShed => Some(503),
+            Outcome::Conflict => Some(409),
+            Outcome::LoadShed | Outcome::StoreUnavailable => Some(503),
             Outcome::CpuExceeded | Outcome::FuelExhausted | Outcome::DeadlineExceeded => Some(504),
             Outcome::MemoryExceeded
             | Outcome::Trap

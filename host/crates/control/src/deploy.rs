@@ -34,7 +34,7 @@ use lacewing_telemetry::Origin;
 
 pub(super) use self::loads::DeployLoads;
 use self::{revise::Revise, rollout::DeployRollout};
-use super::{Deployed, Host, Ledger, snapshot::snapshot_of};
+use super::{Deployed, Host, Ledger, StateError, snapshot::snapshot_of};
 
 /// Where the component of each function that is built lies: what building has made.
 pub type Components = HashMap<(TenantName, AppName, FunctionName), PathBuf>;
@@ -105,6 +105,9 @@ pub enum Refusal {
     /// The work that it is to do before it is invoked.
     #[error(transparent)]
     Init(#[from] InitError),
+    /// The state that it is granted.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// A function that its tenant's quota never admits.
     #[error(
         "its memory limit is {memory_mib} MiB, and its tenant's sandboxes may have {quota_mib} MiB together: lower `memory_mib`, or raise the tenant's quota"
@@ -277,9 +280,15 @@ pub(super) struct Tenants {
     host: Arc<Host>,
     /// The tenants of what is deployed that were not asked for yet. Those that stay are gone.
     current: HashMap<TenantName, Arc<Tenant>>,
-    /// The tenants, each with its allotment and the bounds of its outbound HTTP once they are
-    /// deployed.
-    next: Vec<(Arc<Tenant>, Allotment, Arc<EgressBounds>)>,
+    next: Vec<NextTenant>,
+}
+
+/// A tenant with its bounds once it is deployed.
+struct NextTenant {
+    tenant: Arc<Tenant>,
+    allotment: Allotment,
+    egress: Arc<EgressBounds>,
+    state_bytes: u64,
 }
 
 impl Tenants {
@@ -303,15 +312,17 @@ impl Tenants {
         let allotment = allotment(quota);
         let tenant = self.current.remove(name);
         let tenant = tenant.unwrap_or_else(|| self.host.tenant(name.clone(), allotment));
-        self.next.push((tenant.clone(), allotment, Arc::new(bounds.clone())));
+        let (egress, state_bytes) = (Arc::new(bounds.clone()), quota.state_bytes);
+        self.next.push(NextTenant { tenant: tenant.clone(), allotment, egress, state_bytes });
         tenant
     }
 
     /// Makes it so. What still runs for a tenant that is gone reaches the public internet only.
     pub(super) fn enforce(&self) {
-        for (tenant, allotment, bounds) in &self.next {
+        for NextTenant { tenant, allotment, egress, state_bytes } in &self.next {
             tenant.set(*allotment);
-            tenant.account().outbound.set_bounds(bounds.clone());
+            tenant.account().outbound.set_bounds(egress.clone());
+            self.host.state.set_max_bytes(tenant.name(), *state_bytes);
         }
         for gone in self.current.values() {
             gone.account().outbound.set_bounds(Arc::default());
@@ -331,7 +342,7 @@ fn registered(revision: &Revision) -> Registered {
 }
 
 fn allotment(quota: &TenantQuota) -> Allotment {
-    let TenantQuota { concurrency, rate_per_s, memory_bytes, weight } = *quota;
+    let TenantQuota { concurrency, rate_per_s, memory_bytes, weight, .. } = *quota;
     let memory_mib = memory_bytes.map(|bytes| u32::try_from(bytes >> 20).unwrap_or(u32::MAX));
     // Without a quota nothing is the tenant's own: what it cannot have is what the host does not
     // have.

@@ -25,13 +25,17 @@ use lacewing_sandbox::{
 use lacewing_telemetry::{Health, InvocationLog, Metrics, Sink};
 use tokio::task::JoinError;
 
-use super::deploy::{DeployLoads, Tenants};
+use super::{
+    deploy::{DeployLoads, Tenants},
+    state::HostState,
+};
 
 /// One host: engines, what runs in them, and what is deployed.
 pub struct Host {
     pub(super) settings: Settings,
     pub(super) metrics: Arc<Metrics>,
     pub(super) egress: Arc<Egress>,
+    pub(super) state: HostState,
     residency: Arc<Residency>,
     health: Arc<Health>,
     invoker: Arc<Invoker>,
@@ -141,6 +145,7 @@ impl Host {
         );
         watch_residency(&metrics, &residency);
         let host = Arc::new(Host {
+            state: HostState::new(settings.state_dir.clone()),
             settings,
             metrics,
             residency,

@@ -8,9 +8,11 @@ mod provision;
 mod review;
 mod routes;
 mod snapshot;
+mod state;
 
 pub use deploy::{Components, DeployError, Deployment, Incoming, Ready, Refusal, Swap};
 pub use host::{Deployed, DeployedApp, Host, HostError};
 pub use layout::{layouts, review_layouts};
 pub use ledger::{Ledger, Malformed};
 pub use review::review;
+pub use state::StateError;

@@ -96,6 +96,12 @@ impl Cause {
                     "the function or its tenant has more requests than its concurrency or rate allows; try again later"
                 }
                 Outcome::LoadShed => "the host has no room for this request now; try again later",
+                Outcome::Conflict => {
+                    "other requests changed the same state again and again; try again later"
+                }
+                Outcome::StoreUnavailable => {
+                    "the state that the function writes to has no room, or cannot be used now"
+                }
                 Outcome::CpuExceeded => "the function used up its CPU time before it answered",
                 Outcome::FuelExhausted => "the function used up its fuel before it answered",
                 Outcome::DeadlineExceeded => "the function did not answer before its deadline",
@@ -148,6 +154,8 @@ fn title(outcome: Outcome) -> &'static str {
         Outcome::Forbidden => "Forbidden",
         Outcome::Throttled => "Throttled",
         Outcome::LoadShed => "Load shed",
+        Outcome::Conflict => "Conflict",
+        Outcome::StoreUnavailable => "Store unavailable",
         Outcome::CpuExceeded => "CPU budget exceeded",
         Outcome::FuelExhausted => "Fuel exhausted",
         Outcome::DeadlineExceeded => "Deadline exceeded",

@@ -33,7 +33,7 @@ use std::{
 
 use ipnet::IpNet;
 use lacewing_base::{
-    Cors, Grants, HttpGrant, LimitKey, Limits, Route,
+    Cors, Grants, HttpGrant, KvGrant, LimitKey, Limits, Route,
     file::{Located, OpenError, Reach},
     name::{AppName, FunctionName},
 };
@@ -114,6 +114,8 @@ pub struct WrittenGrants {
     pub http: Vec<Written<HttpGrant>>,
     /// See [`Grants::networks`].
     pub networks: Vec<Written<IpNet>>,
+    /// See [`Grants::kv`].
+    pub kv: Vec<Written<KvGrant>>,
 }
 
 impl WrittenGrants {
@@ -122,6 +124,7 @@ impl WrittenGrants {
         Grants {
             http: self.http.iter().map(|grant| grant.value.clone()).collect(),
             networks: self.networks.iter().map(|network| network.value).collect(),
+            kv: self.kv.iter().map(|grant| grant.value.clone()).collect(),
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use lacewing_base::Access;
 use schemars::JsonSchema;
 use serde::{
     Deserialize,
@@ -26,9 +27,27 @@ pub(crate) struct RawManifest {
     pub(crate) app: Option<At<String>>,
     /// Values for all functions of the app. A function's own values win.
     pub(crate) defaults: RawDefaults,
+    /// The key-value stores of the app, each under its name. A function uses a store with
+    /// `grants.kv`.
+    #[schemars(transform = names_as_keys)]
+    pub(crate) kv: Entries<RawKv>,
     /// The functions, each under its name.
     #[schemars(transform = names_as_keys)]
     pub(crate) functions: Entries<RawFunction>,
+}
+
+/// A key-value store. The store is charged.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+#[schemars(rename = "Kv")]
+pub(crate) struct RawKv {
+    /// The keys and values of the store, with 64 bytes for each entry. An invocation that would
+    /// write beyond it ends as `store_unavailable`.
+    #[schemars(range(min = 1, max = 1_073_741_824), extend("default" = 1024))]
+    pub(crate) max_mib: Option<At<Whole>>,
+    /// The largest value. The call that sets a larger one fails.
+    #[schemars(range(min = 1, max = 1024), extend("default" = 1024))]
+    pub(crate) max_value_kib: Option<At<Whole>>,
 }
 
 /// Values for all functions of the app. A function's own values win.
@@ -62,7 +81,7 @@ pub(crate) struct RawFunction {
     pub(crate) limits: RawLimits,
     /// Environment variables. A name must not begin with `LACEWING_`.
     pub(crate) env: Entries<At<RawEnv>>,
-    /// The servers that the function may reach. None by default.
+    /// The servers that the function may reach, and the stores that it may use. None by default.
     pub(crate) grants: RawGrants,
     /// The pages of other origins that may call the function from a browser. With this table the
     /// host answers preflights. Without it the function answers them itself.
@@ -130,7 +149,7 @@ struct RawRouteTable {
     host: Option<At<String>>,
 }
 
-/// The servers that a function may reach.
+/// The servers that a function may reach, and the stores that it may use.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a table")]
 #[schemars(rename = "Grants")]
@@ -144,6 +163,9 @@ pub(crate) struct RawGrants {
     /// that `http` names needs no entry here. Under a host file the operator must allow the
     /// address as well.
     pub(crate) networks: Vec<At<String>>,
+    /// The kv stores of the app that the function may use, each `"read"` or `"read-write"`.
+    #[schemars(transform = access_as_values)]
+    pub(crate) kv: Entries<At<String>>,
 }
 
 /// The pages of other origins that may call the function from a browser. The host answers their
@@ -313,6 +335,13 @@ pub(crate) fn name_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema
 /// Says of a table that its keys are names.
 pub(crate) fn names_as_keys(schema: &mut schemars::Schema) {
     schema.insert("propertyNames".to_owned(), serde_json::json!({ "pattern": NAME_PATTERN }));
+}
+
+/// Says of a table that its values are kinds of access.
+fn access_as_values(schema: &mut schemars::Schema) {
+    let names = Access::NAMES.iter().map(|(name, _)| serde_json::json!({ "const": name }));
+    let names: Vec<serde_json::Value> = names.collect();
+    schema.insert("additionalProperties".to_owned(), serde_json::json!({ "oneOf": names }));
 }
 
 /// The names that [`lacewing_base::name`] takes.

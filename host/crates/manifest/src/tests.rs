@@ -5,12 +5,13 @@ mod content;
 mod keys;
 mod properties;
 mod schema;
+mod state;
 
 use std::{fs, path::Path, time::Duration};
 
 use http::Method;
 use lacewing_base::{
-    Methods,
+    KvStore, Methods,
     cors::{Headers, Origins},
 };
 
@@ -27,6 +28,12 @@ fn parse(text: &str) -> App {
 /// A manifest that uses every key, which is what the schema's tests take too.
 const FULL: &str = r##"
 app = "shop"
+
+[kv.users]
+max_mib = 5
+max_value_kib = 6
+
+[kv.sessions]
 
 [defaults.limits]
 memory_mib = 32
@@ -66,6 +73,8 @@ random_kib = 1
 outbound_concurrency = 2
 outbound_requests = 4
 egress_kib = 128
+effects = 7
+effect_kib = 8
 
 [functions.api.env]
 LEVEL = "debug"
@@ -74,6 +83,7 @@ EMPTY = ""
 [functions.api.grants]
 http = ["https://api.example.com", "*://*.example.org:8443", "http://[::1]:9000"]
 networks = ["10.1.0.0/16", "fd00::/8"]
+kv = { users = "read-write", sessions = "read" }
 
 [functions.api.cors]
 origins = ["https://example.com", "https://*.example.com"]
@@ -115,7 +125,7 @@ fn every_key_is_taken() {
         ["/", "GET,DELETE api.example.com/items/{id}", "PUT *.example.com/files/{*rest}"]
     );
     assert!(old.routes.is_empty());
-    assert_eq!(api.place.line_column(), (12, 12));
+    assert_eq!(api.place.line_column(), (18, 12));
 }
 
 #[test]
@@ -144,6 +154,8 @@ fn limits_come_from_the_function_then_the_app_then_the_defaults() {
         outbound_concurrency: 2,
         outbound_requests: 4,
         egress_bytes: 128 << 10,
+        effects: 7,
+        effect_bytes: 8 << 10,
     };
     assert_eq!(app.functions[0].limits, expected);
     let written: Vec<LimitKey> =
@@ -157,7 +169,30 @@ fn limits_come_from_the_function_then_the_app_then_the_defaults() {
         .iter()
         .map(|(key, place)| format!("{key} {place:?}"))
         .collect();
-    assert_eq!(written, ["memory_mib lacewing.toml:5:14", "cpu_ms lacewing.toml:6:10"]);
+    assert_eq!(written, ["memory_mib lacewing.toml:11:14", "cpu_ms lacewing.toml:12:10"]);
+}
+
+#[test]
+fn stores_have_bounds_and_grants_name_them() {
+    let app = parse(FULL);
+    let grants: Vec<String> = app.functions[0]
+        .grants
+        .kv
+        .iter()
+        .map(|grant| {
+            let KvStore { id, max_bytes, max_value_bytes } = &*grant.store;
+            format!("{} {} {id} {max_bytes} {max_value_bytes}", grant.name, grant.access)
+        })
+        .collect();
+    let mib = 1 << 20;
+    assert_eq!(
+        grants,
+        [
+            format!("users read-write shop/users {} {}", 5 * mib, 6 << 10),
+            format!("sessions read shop/sessions {} {mib}", 1024 * mib),
+        ]
+    );
+    assert!(app.functions[1].grants.kv.is_empty());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! From the raw types to an [`App`] that cannot be wrong.
 
 mod http;
+mod kv;
 
 use std::{
     collections::HashSet,
@@ -26,6 +27,7 @@ use super::spanned::At;
 use super::{App, Diagnostic, Function, ManifestText, Place, Source, Terms};
 
 pub(crate) use http::read_network;
+use kv::KvStores;
 
 /// The most that the environments of all functions of an app may take together in the host's
 /// memory, in bytes. Each function has a copy of what `defaults` says, so that a small manifest
@@ -76,12 +78,21 @@ fn read_app(
     let (names, env_reach) = (terms.env_names.as_ref(), terms.env_reach(root));
     let surroundings = &Surroundings { root, names, reach: env_reach };
     let defaults = Defaults::read(&manifest.defaults, surroundings, findings);
+    let stores = &KvStores::read(&manifest.kv, name.as_ref(), findings);
     let mut functions = Vec::new();
     let mut room = EnvRoom(Some(MAX_ENVS_BYTES));
     for (name, function) in &manifest.functions.0 {
         let defaults = &defaults;
-        let reader =
-            FunctionReader { raw, defaults, surroundings, root, reach: &reach, name, function };
+        let reader = FunctionReader {
+            raw,
+            defaults,
+            stores,
+            surroundings,
+            root,
+            reach: &reach,
+            name,
+            function,
+        };
         functions.extend(reader.read(&mut room, findings));
     }
     check_routes(&functions, findings);
@@ -135,6 +146,7 @@ fn app_name(raw: &Decoded<RawManifest>, root: &Path, findings: &mut Findings) ->
 struct FunctionReader<'a> {
     raw: &'a Decoded<RawManifest>,
     defaults: &'a Defaults,
+    stores: &'a KvStores,
     surroundings: &'a Surroundings<'a>,
     root: &'a Path,
     reach: &'a Reach,
@@ -154,7 +166,8 @@ impl FunctionReader<'_> {
         let routes = routes.collect();
         let (limits, written_limits) = self.limits(findings);
         let Environment { variables: env, outside } = self.env(room, findings);
-        let grants = http::grants(&function.grants, findings);
+        let mut grants = http::grants(&function.grants, findings);
+        grants.kv = self.stores.grants(&function.grants.kv, findings);
         let cors_keys = ["functions", &self.name.value, "cors", "origins"];
         let cors = function
             .cors

@@ -16,6 +16,7 @@
 
 mod admission;
 mod call;
+mod commit;
 #[doc(hidden)]
 pub mod fuzzing;
 mod headers;

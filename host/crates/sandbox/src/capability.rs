@@ -20,6 +20,7 @@
 pub mod egress;
 mod extension;
 mod interfaces;
+mod key_value;
 mod opened;
 mod outbound_http;
 mod payer;
@@ -29,6 +30,8 @@ mod wasi;
 pub use extension::CapabilitySettings;
 pub(crate) use extension::{Capability, InitData, Opening, StoreData};
 pub(crate) use interfaces::candidate;
+pub(crate) use key_value::KeyValue;
+pub use key_value::StateSettings;
 pub(crate) use opened::OpenedCapabilities;
 pub(crate) use outbound_http::OutboundHttp;
 pub(crate) use payer::Payer;
@@ -63,4 +66,4 @@ macro_rules! capabilities {
     };
 }
 
-capabilities![Wasi, OutboundHttp];
+capabilities![Wasi, OutboundHttp, KeyValue];

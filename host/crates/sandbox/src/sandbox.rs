@@ -39,6 +39,7 @@ use std::{
 };
 
 use lacewing_base::outcome::Outcome;
+use lacewing_store::Transaction;
 use lacewing_telemetry::{GuestLog, Usage};
 use wasmtime::{Store, component::Instance};
 
@@ -131,6 +132,18 @@ impl Sandbox {
     /// The last growth that was refused to the guest.
     pub fn refused(&self) -> Option<GrowthRefusal> {
         self.store.data().limiter.ever_refused()
+    }
+
+    /// The transaction of the invocation, to be committed or dropped by the caller. `None` if the
+    /// guest used no state.
+    pub fn take_transaction(&mut self) -> Option<Transaction> {
+        self.store.data_mut().take_transaction()
+    }
+
+    /// Whether the guest has sent a request to another server. Its invocation is not to be run
+    /// again.
+    pub fn has_sent(&mut self) -> bool {
+        self.store.data_mut().has_sent()
     }
 
     /// Whether it was in one step for long, which no tick could interrupt.

@@ -287,6 +287,8 @@ fn level(outcome: Outcome, status: Option<u16>) -> Level {
         | Outcome::Canceled => Level::INFO,
         Outcome::Ok
         | Outcome::LoadShed
+        | Outcome::Conflict
+        | Outcome::StoreUnavailable
         | Outcome::CpuExceeded
         | Outcome::FuelExhausted
         | Outcome::DeadlineExceeded

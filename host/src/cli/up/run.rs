@@ -527,6 +527,7 @@ fn fixed_settings(now: &Settings, new: &Settings) -> Vec<&'static str> {
         ("`admin_hosts`", now.admin_hosts != new.admin_hosts),
         ("`trusted_proxies`", now.trusted_proxies != new.trusted_proxies),
         ("`cache_dir`", now.cache_dir != new.cache_dir),
+        ("`state`", now.state_dir != new.state_dir),
         ("`max_cache_mib`", now.max_cache_bytes != new.max_cache_bytes),
         ("`residency`", now.residency != new.residency),
         ("`max_sandboxes`", now.max_sandboxes != new.max_sandboxes),

@@ -58,8 +58,8 @@ struct SharedByFunctions {
     /// The loaded program, as long as it is resident: others with the same component are checked
     /// and started with it.
     programs: HashMap<(blake3::Hash, bool), (Weak<Program>, Compiled)>,
-    /// By their [settings].
-    specs: HashMap<Vec<u8>, Arc<Spec>>,
+    /// By their [settings], and by the tenant where they have state.
+    specs: HashMap<(Option<TenantName>, Vec<u8>), Arc<Spec>>,
 }
 
 /// The result of a component.
@@ -151,7 +151,7 @@ impl<'a> Revise<'a> {
         let revision = Arc::new(Revision::new(RevisionParts {
             tenant: tenant.clone(),
             component: self.component(file, &found, compiled),
-            spec: self.spec(function)?,
+            spec: self.spec(tenant.name(), quota, function)?,
             metrics: self.host.metrics.function(FunctionKey::of(&origin), tenant.weight()),
             origin,
             routes: function.routes.iter().map(|route| route.value.clone()).collect(),
@@ -288,16 +288,25 @@ impl<'a> Revise<'a> {
 
     /// Limits, environment and grants: the same object for all functions of this deploy that have
     /// the same.
-    fn spec(&self, function: &Function) -> Result<Arc<Spec>, Refusal> {
-        let egress = &self.host.egress;
+    fn spec(
+        &self,
+        tenant: &TenantName,
+        quota: &TenantQuota,
+        function: &Function,
+    ) -> Result<Arc<Spec>, Refusal> {
+        let grants = function.grants.grants();
+        let state = self.host.state.settings(tenant, quota.state_bytes, &grants)?;
+        // State is of one tenant.
+        let owner = state.is_some().then(|| tenant.clone());
         let mut shared = self.shared();
-        let spec = shared.specs.entry(settings(function)?).or_insert_with(|| {
+        let spec = shared.specs.entry((owner, settings(function)?)).or_insert_with(|| {
             Arc::new(Spec {
                 limits: function.limits.clone(),
                 settings: CapabilitySettings {
                     env: function.env.clone(),
-                    egress: egress.clone(),
-                    policy: egress::Policy::new(&function.grants.grants()),
+                    egress: self.host.egress.clone(),
+                    policy: egress::Policy::new(&grants),
+                    state,
                 },
             })
         });

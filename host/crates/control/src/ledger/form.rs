@@ -64,23 +64,36 @@ pub(super) struct SpecForm {
     limits: Limits,
     env: Vec<(String, String)>,
     grants: Grants,
+    /// The tenant, where there is a grant for state.
+    tenant: Option<TenantName>,
 }
 
 impl SpecForm {
-    fn of(spec: &Spec) -> SpecForm {
-        let (limits, env) = (spec.limits.clone(), spec.settings.env.clone());
-        SpecForm { limits, env, grants: spec.settings.policy.grants().clone() }
+    fn of(revision: &Revision) -> SpecForm {
+        let Spec { limits, settings } = &*revision.spec;
+        let tenant = settings.state.as_ref().map(|_| revision.tenant.name().clone());
+        let (limits, env) = (limits.clone(), settings.env.clone());
+        SpecForm { limits, env, grants: settings.policy.grants().clone(), tenant }
     }
 
-    fn spec(&self, host: &Host) -> Arc<Spec> {
-        Arc::new(Spec {
+    fn spec(&self, host: &Host, tenants: &[TenantForm]) -> Result<Arc<Spec>, Malformed> {
+        let owner = self.tenant.as_ref();
+        let owner = owner.and_then(|name| tenants.iter().find(|tenant| tenant.name == *name));
+        let state = match owner {
+            Some(TenantForm { name, quota, .. }) => {
+                host.state.settings(name, quota.state_bytes, &self.grants).map_err(Malformed::of)?
+            }
+            None => None,
+        };
+        Ok(Arc::new(Spec {
             limits: self.limits.clone(),
             settings: CapabilitySettings {
                 env: self.env.clone(),
                 egress: host.egress.clone(),
                 policy: egress::Policy::new(&self.grants),
+                state,
             },
-        })
+        }))
     }
 }
 
@@ -137,7 +150,7 @@ impl Tables {
             component: place(&mut self.components, component, &mut head.components, || {
                 ComponentForm::of(revision)
             }),
-            spec: place(&mut self.specs, spec, &mut head.specs, || SpecForm::of(&revision.spec)),
+            spec: place(&mut self.specs, spec, &mut head.specs, || SpecForm::of(revision)),
             cors: cors.map(|cors| {
                 let address = Arc::as_ptr(cors).addr();
                 place(&mut self.cors, address, &mut head.cors, || cors.clone())
@@ -184,12 +197,13 @@ pub(super) fn restore(
         hosts.push((name, &patterns[..]));
     }
     let hosts = Hosts::new(hosts.iter().copied());
+    let specs = head.specs.iter().map(|spec| spec.spec(host, &head.tenants));
     let make = Make {
         host,
         tenants,
         apps: &head.apps,
         components: head.components.iter().map(ComponentForm::component).collect(),
-        specs: head.specs.iter().map(|spec| spec.spec(host)).collect(),
+        specs: specs.collect::<Result<_, _>>()?,
         cors: &head.cors,
     };
     let mut revisions = Vec::with_capacity(head.functions as usize);

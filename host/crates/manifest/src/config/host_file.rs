@@ -10,7 +10,7 @@ use lacewing_base::{HostPattern, file::Located, name::TenantName};
 
 use super::egress::read_networks;
 use super::raw::{RawHostFile, RawTenant};
-use super::{HostOwners, LogFormat, Outline, Settings, Tenant, outline};
+use super::{HostOwners, LogFormat, Outline, STATE_DIR, Settings, Tenant, outline};
 use crate::{
     App, Diagnostic, Findings, HOST_FILE_BYTES, ManifestText,
     raw::{At, Entries},
@@ -92,6 +92,8 @@ impl HostFile {
     /// # Errors
     /// Limits of the app that are over the settings' caps.
     pub fn local(app: App, settings: Settings) -> Result<HostFile, Vec<Diagnostic>> {
+        let mut settings = settings;
+        settings.state_dir.get_or_insert_with(|| app.root.join(STATE_DIR));
         let name = "local".parse::<TenantName>();
         let name = name.map_err(|error| vec![Diagnostic::error(error.to_string())])?;
         let mut tenants = vec![Tenant::local(name, app)];

@@ -33,6 +33,10 @@ pub(crate) struct RawHostFile {
     /// The directory of compiled components, relative to the host file. `lacewing` in the user's
     /// cache directory by default.
     pub(crate) cache_dir: Option<At<String>>,
+    /// The directory of the tenants' state: kv stores. Relative to the host file. One host uses it
+    /// at a time. The host makes it when the first function is granted a store.
+    #[schemars(extend("default" = ".lacewing/state"))]
+    pub(crate) state: Option<At<String>>,
     /// The size of all compiled components in `cache_dir`. Above it, the host removes components
     /// that it does not serve. The tenant with the most of these for its weight loses the one that
     /// was deployed longest ago.
@@ -281,6 +285,10 @@ pub(crate) struct RawQuota {
     /// bounds hold by default.
     #[schemars(range(min = 1, max = 16_777_216))]
     pub(crate) memory_mib: Option<At<Whole>>,
+    /// The keys and values of all kv stores, with 64 bytes for each entry. An invocation that
+    /// would write beyond it ends as `store_unavailable`.
+    #[schemars(range(min = 1, max = 1_073_741_824), extend("default" = 10_240))]
+    pub(crate) state_mib: Option<At<Whole>>,
     /// The tenant's part when demand exceeds capacity, in proportion to the weights of the others.
     /// It holds for sandboxes, cores, memory, functions in memory and series of metrics.
     #[schemars(range(min = 1, max = 1000), extend("default" = 1))]

@@ -18,6 +18,9 @@ use crate::{Diagnostic, Findings, MANIFEST_BYTES};
 
 const MIB: u64 = 1024 * 1024;
 
+/// The directory of state, relative to the host file or to the app's directory.
+pub const STATE_DIR: &str = ".lacewing/state";
+
 /// The settings of a host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
@@ -37,6 +40,10 @@ pub struct Settings {
     /// The directory of compiled components. Key: `cache_dir`, relative to the host file. Default
     /// [`default_cache_dir`].
     pub cache_dir: PathBuf,
+    /// The directory of the tenants' state. Key: `state`, relative to the host file. Default
+    /// [`STATE_DIR`] beside the host file, or in the app's directory. None for settings that were
+    /// not read yet.
+    pub state_dir: Option<PathBuf>,
     /// The size of the artifacts in [`Settings::cache_dir`] together, in bytes. Key:
     /// `max_cache_mib`. Default 4 GiB: some ten thousand functions. Over it, artifacts that
     /// this host does not serve go: of the tenant that has the most of these for its
@@ -212,6 +219,7 @@ impl Settings {
             admin_hosts: Vec::new(),
             trusted_proxies: Vec::new(),
             cache_dir,
+            state_dir: None,
             max_cache_bytes: 4096 * MIB,
             max_manifest_bytes: MANIFEST_BYTES,
             residency: Residency::default(),
@@ -300,6 +308,12 @@ impl Settings {
                     ),
                 );
             }
+        }
+        settings.state_dir =
+            Some(root.join(raw.state.as_ref().map_or(STATE_DIR, |dir| &dir.value)));
+        if let Some(dir) = raw.state.as_ref().filter(|dir| dir.value.is_empty()) {
+            let finding = "`state` takes a directory, which is made if it is not there";
+            findings.at(&dir.span, Diagnostic::error(finding));
         }
         if let Some(conflict) = settings.conflict() {
             let help = "take another port, or `admin = \"off\"`";

@@ -19,6 +19,9 @@ use crate::{
 
 const MIB: u64 = 1024 * 1024;
 
+/// The state of a tenant whose quota does not say, in MiB.
+const STATE_MIB: u64 = 10_240;
+
 /// The tenants, which are isolated and charged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tenant {
@@ -73,6 +76,8 @@ pub struct TenantQuota {
     /// The sum of the memory limits of the sandboxes that exist at once, in bytes. Key:
     /// `memory_mib`. `throttled`.
     pub memory_bytes: Option<u64>,
+    /// Bytes of all its kv stores. Key: `state_mib`. Default 10 GiB. `store_unavailable`.
+    pub state_bytes: u64,
     /// Its part of what there is not enough of, in proportion to the others' weights. Key:
     /// `weight`. Default 1. Of slots, cores and memory: a tenant that gets less than it asks
     /// for waits, and is `load_shed` in the end. Of resident programs: a tenant with more than
@@ -82,7 +87,13 @@ pub struct TenantQuota {
 
 impl Default for TenantQuota {
     fn default() -> TenantQuota {
-        TenantQuota { concurrency: None, rate_per_s: None, memory_bytes: None, weight: 1 }
+        TenantQuota {
+            concurrency: None,
+            rate_per_s: None,
+            memory_bytes: None,
+            state_bytes: STATE_MIB * MIB,
+            weight: 1,
+        }
     }
 }
 
@@ -94,6 +105,8 @@ impl TenantQuota {
             concurrency: get("concurrency", &raw.concurrency, 1..=1_000_000).map(small),
             rate_per_s: get("rate_per_s", &raw.rate_per_s, 1..=10_000_000).map(small),
             memory_bytes: get("memory_mib", &raw.memory_mib, 1..=16_777_216).map(|mib| mib * MIB),
+            state_bytes: get("state_mib", &raw.state_mib, 1..=1_073_741_824).unwrap_or(STATE_MIB)
+                * MIB,
             weight: get("weight", &raw.weight, 1..=1000).map_or(1, small),
         }
     }

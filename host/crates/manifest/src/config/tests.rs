@@ -21,6 +21,7 @@ admin = "off"
 admin_hosts = ["metrics.internal", "Host7.Example.com"]
 trusted_proxies = ["10.1.0.0/16"]
 cache_dir = "cache"
+state = "kept"
 max_cache_mib = 100
 max_manifest_kib = 64
 max_sandboxes = 200
@@ -74,7 +75,7 @@ networks = ["10.1.0.0/17"]
 hosts = ["acme.example.com", "*.acme.example.com"]
 apps = ["shop", "huge/lacewing.toml"]
 component_dirs = ["shared"]
-quota = { concurrency = 50, rate_per_s = 1000, memory_mib = 2048, weight = 3 }
+quota = { concurrency = 50, rate_per_s = 1000, memory_mib = 2048, state_mib = 7, weight = 3 }
 caps = { cpu_ms = 100, fuel = 1000, functions = 10 }
 egress = { networks = ["127.0.0.0/8", "10.1.128.0/17"], hosts = ["*.example.com", "[::ffff:127.0.0.1]"] }
 
@@ -121,6 +122,7 @@ fn every_setting_is_taken() {
         admin_hosts: vec!["metrics.internal".to_owned(), "host7.example.com".to_owned()],
         trusted_proxies: vec!["10.1.0.0/16".parse().unwrap()],
         cache_dir: hosts.path().join("cache"),
+        state_dir: Some(hosts.path().join("kept")),
         max_cache_bytes: 100 << 20,
         max_manifest_bytes: 64 * 1024,
         residency: Residency { max_functions: 20, memory_bytes: 30 << 20 },
@@ -163,8 +165,11 @@ fn every_setting_is_taken() {
 
 #[test]
 fn missing_settings_have_their_defaults() {
-    let file = load(&Hosts::new(), "tenants.acme.hosts = [\"*\"]\n");
-    assert_eq!(file.settings, Settings::new(default_cache_dir()));
+    let hosts = Hosts::new();
+    let file = load(&hosts, "tenants.acme.hosts = [\"*\"]\n");
+    let state_dir = Some(hosts.path().join(STATE_DIR));
+    assert_eq!(file.settings, Settings { state_dir, ..Settings::new(default_cache_dir()) });
+    assert_eq!(file.tenants[0].quota.state_bytes, 10 << 30);
     assert_eq!(file.settings.conflict(), None);
     assert!(file.settings.memory_plan().sandbox_bytes > 64 << 20, "this machine has some memory");
     assert_eq!(file.settings.max_memory_bytes(), 256 << 20);
@@ -189,6 +194,7 @@ fn tenants_have_their_hosts_apps_and_quotas() {
         concurrency: Some(50),
         rate_per_s: Some(1000),
         memory_bytes: Some(2048 << 20),
+        state_bytes: 7 << 20,
         weight: 3,
     };
     assert_eq!(acme.quota, quota);
@@ -243,7 +249,9 @@ fn a_single_app_is_a_host_with_one_tenant() {
     let hosts = Hosts::new();
     let settings = Settings::new("/cache".into());
     let file = HostFile::local(app(&hosts, "api"), settings.clone()).unwrap();
-    assert_eq!((&file.settings, &file.path), (&settings, &None));
+    let state_dir = Some(hosts.path().join("api").join(STATE_DIR));
+    assert_eq!(file.settings, Settings { state_dir, ..settings.clone() });
+    assert_eq!(file.path, None);
     let [tenant] = &file.tenants[..] else { panic!() };
     assert_eq!((tenant.name.as_str(), &tenant.hosts[..]), ("local", &[HostPattern::Any][..]));
     assert_eq!(tenant.quota, TenantQuota::default());

@@ -23,7 +23,7 @@ memory_mb = 64
   |
 7 | memory_mb = 64
   | ^^^^^^^^^
-  = help: did you mean `memory_mib`? What is known here: `memory_mib`, `cpu_ms`, `deadline_ms`, `init_cpu_ms`, `fuel`, `table_elements`, `instances`, `memories`, `request_body_kib`, `response_body_kib`, `headers`, `header_kib`, `log_kib`, `concurrency`, `rate_per_s`, `provisioned`, `reuse`, `handles`, `random_kib`, `outbound_concurrency`, `outbound_requests` and `egress_kib`"
+  = help: did you mean `memory_mib`? What is known here: `memory_mib`, `cpu_ms`, `deadline_ms`, `init_cpu_ms`, `fuel`, `table_elements`, `instances`, `memories`, `request_body_kib`, `response_body_kib`, `headers`, `header_kib`, `log_kib`, `concurrency`, `rate_per_s`, `provisioned`, `reuse`, `handles`, `random_kib`, `outbound_concurrency`, `outbound_requests`, `egress_kib`, `effects` and `effect_kib`"
     );
 }
 
@@ -63,14 +63,14 @@ colour = "green"
   |
 1 | name = "hello"
   | ^^^^
-  = help: did you mean `app`? What is known here: `app`, `defaults` and `functions`
+  = help: did you mean `app`? What is known here: `app`, `defaults`, `kv` and `functions`
 
 error: unknown key `colour`
  --> lacewing.toml:2:1
   |
 2 | colour = "green"
   | ^^^^^^
-  = help: what is known here: `app`, `defaults` and `functions`"#
+  = help: what is known here: `app`, `defaults`, `kv` and `functions`"#
     );
 }
 
@@ -90,7 +90,7 @@ routes = ["/"]
   |
 3 | [function.hello]
   |  ^^^^^^^^
-  = help: did you mean `functions`? What is known here: `app`, `defaults` and `functions`"
+  = help: did you mean `functions`? What is known here: `app`, `defaults`, `kv` and `functions`"
     );
 }
 

@@ -13,7 +13,7 @@ use lacewing_base::{
 };
 use lacewing_sandbox::engine::{Engines, Lane};
 
-use super::{Quota, QuotaLimits, ResidencyShare};
+use super::{Quota, QuotaLimits, RerunQueues, ResidencyShare};
 
 /// The party that is isolated and charged. There is one object for a tenant as long as it is
 /// deployed: its invocations stay counted, whatever a deploy changes.
@@ -28,6 +28,7 @@ pub struct Tenant {
     bodies: Arc<Share>,
     resident: Arc<ResidencyShare>,
     waiting: AtomicU32,
+    reruns: RerunQueues,
 }
 
 /// A tenant's quota, and its part where there is not enough for all.
@@ -57,6 +58,7 @@ impl Tenant {
             bodies: engines.bodies().share(weight),
             resident: ResidencyShare::new(weight),
             waiting: AtomicU32::new(0),
+            reruns: RerunQueues::default(),
             account,
         })
     }
@@ -112,6 +114,11 @@ impl Tenant {
     /// The count of its resident programs.
     pub fn resident(&self) -> &Arc<ResidencyShare> {
         &self.resident
+    }
+
+    /// The queues of its invocations that run again after a conflict.
+    pub fn reruns(&self) -> &RerunQueues {
+        &self.reruns
     }
 
     /// Its requests that wait to be admitted.

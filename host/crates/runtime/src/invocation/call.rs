@@ -3,10 +3,15 @@
 
 use std::sync::Arc;
 
-use lacewing_sandbox::{CallError, Event, EventFailure, Sandbox, capability::egress::Propagation};
+use lacewing_sandbox::{
+    CallError, Event, EventFailure, Retry, Sandbox, capability::egress::Propagation,
+};
 use lacewing_telemetry::{Context, Usage};
 
-use super::{Failure, Invoker};
+use super::{
+    Failure, Invoker,
+    commit::{Runs, Verdict},
+};
 use crate::function::Revision;
 
 /// The result of a call, with its usage.
@@ -40,7 +45,17 @@ impl Invoker {
             Err(failure) => return Called::refused(failure),
         };
         running.bytes_in = payload.len() as u64;
-        let result = running.sandbox.call(payload).await;
+        let mut runs = Runs::new(Propagation::default());
+        let result = loop {
+            let answer = running.sandbox.call(payload).await;
+            let verdict = |result: &mut Result<Vec<u8>, CallError>| match result {
+                Ok(_) => Verdict::Commit,
+                Err(_) => Verdict::Discard,
+            };
+            if let Some(result) = running.commit(&mut runs, answer, verdict).await {
+                break result;
+            }
+        };
         if let Ok(Ok(output)) = &result {
             running.bytes_out = output.len() as u64;
         }
@@ -66,9 +81,30 @@ impl Invoker {
             .filter_map(|event| event.data.as_ref())
             .map(|data| data.len() as u64)
             .sum();
-        let result = running.sandbox.events(batch).await;
+        let mut runs = Runs::new(Propagation::default());
+        let result = loop {
+            let answer = running.sandbox.events(batch).await;
+            if let Some(result) =
+                running.commit(&mut runs, answer, |results| all_or_none(results)).await
+            {
+                break result;
+            }
+        };
         let ended = running.end(result.as_ref().map(|_| ()));
         let result = result.map_err(|fault| Failure::of(fault.outcome));
         Called { result, detail: ended.detail, usage: ended.usage }
     }
+}
+
+/// The verdict on a batch, whose events share one transaction: where one fails, the effects of all
+/// are dropped, so all have failed.
+fn all_or_none(results: &mut [Result<(), EventFailure>]) -> Verdict {
+    if results.iter().all(Result::is_ok) {
+        return Verdict::Commit;
+    }
+    for result in results.iter_mut().filter(|result| result.is_ok()) {
+        let message = "another event of the batch failed, and the effects of all were dropped";
+        *result = Err(EventFailure { message: message.to_owned(), retry: Retry::Backoff });
+    }
+    Verdict::Discard
 }

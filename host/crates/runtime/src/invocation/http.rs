@@ -28,6 +28,7 @@ use tokio::sync::oneshot;
 
 use super::{
     Failure,
+    commit::{Runs, Verdict},
     headers::Excess,
     lifecycle::{CLIENT_GONE, Pending, RunningInvocation},
     making::Serving,
@@ -125,18 +126,30 @@ impl Pending {
         body: Bytes,
     ) -> Result<Response<Body>, Failure> {
         let revision = self.revision().clone();
-        let mut running = self.run::<Sandbox>(request.propagation()).await?;
+        let propagation = request.propagation();
+        let mut running = self.run::<Sandbox>(propagation.clone()).await?;
         running.bytes_in = body.len() as u64;
         let headers = fields(&request.parts.headers);
         let params: Vec<LeanParam<'_>> =
             request.params.iter().map(|(name, value)| LeanParam { name, value }).collect();
-        let result = running.sandbox.http(request.lean(&headers, &params, &body)).await;
-        let limit_bytes =
-            revision.spec.limits.response_body_bytes.unwrap_or(Limits::BUFFERED_BODY_BYTES);
-        let result = result.and_then(|lean| {
-            response::from_lean(lean, &revision.spec.limits, limit_bytes, &request.parts.method)
-                .map_err(|error| bad_response(error.to_string()))
-        });
+        let limits = &revision.spec.limits;
+        let limit_bytes = limits.response_body_bytes.unwrap_or(Limits::BUFFERED_BODY_BYTES);
+        let mut runs = Runs::new(propagation);
+        let result = loop {
+            let lean = running.sandbox.http(request.lean(&headers, &params, &body)).await;
+            let response = lean.and_then(|lean| {
+                response::from_lean(lean, limits, limit_bytes, &request.parts.method)
+                    .map_err(|error| bad_response(error.to_string()))
+            });
+            let verdict = |response: &mut Response<Body>| match response.status().is_server_error()
+            {
+                true => Verdict::Discard,
+                false => Verdict::Commit,
+            };
+            if let Some(result) = running.commit(&mut runs, response, verdict).await {
+                break result;
+            }
+        };
         let result = result.and_then(|response| charged(response, revision.tenant.bodies()));
         if let Ok(response) = &result {
             running.status = Some(response.status().as_u16());

@@ -15,7 +15,7 @@ use super::{
     making::{InvocationSandbox, Making},
     stream::BodyProgress,
 };
-use crate::function::Revision;
+use crate::function::{Revision, Tenant};
 
 /// Why a guest was stopped, or never started: its request ended with the connection, which the
 /// client or the host closed, or the client took the request back.
@@ -135,6 +135,8 @@ impl Pending {
         sandbox.charge_to(revision.tenant.lane().clone(), turn);
         Ok(RunningInvocation {
             sandbox,
+            earlier: Usage::default(),
+            deadline,
             bytes_in: 0,
             bytes_out: 0,
             status: None,
@@ -151,6 +153,9 @@ impl Pending {
 /// [`RunningInvocation::end`] said otherwise.
 pub(super) struct RunningInvocation<S: InvocationSandbox = Sandbox> {
     pub(super) sandbox: S,
+    /// The usage of runs before this one.
+    earlier: Usage,
+    deadline: Instant,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
     pub(super) status: Option<u16>,
@@ -180,6 +185,28 @@ impl<S: InvocationSandbox> RunningInvocation<S> {
         self.unrecorded.revision.tenant.bodies().clone()
     }
 
+    /// The party that is charged.
+    pub(super) fn tenant(&self) -> &Arc<Tenant> {
+        &self.unrecorded.revision.tenant
+    }
+
+    /// When the invocation has to end.
+    pub(super) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Replaces the sandbox by a fresh one, for another run.
+    pub(super) async fn renew(&mut self, propagation: Propagation) -> Result<(), Fault> {
+        let Unrecorded { invoker, revision, .. } = &self.unrecorded;
+        let (log, deadline) = (&self.log, self.deadline);
+        let making = Making { engines: &invoker.engines, revision, log, propagation, deadline };
+        let mut fresh = S::make(making).await?;
+        fresh.charge_to(revision.tenant.lane().clone(), None);
+        let ended = std::mem::replace(&mut self.sandbox, fresh);
+        self.earlier = after(&self.earlier, ended.usage());
+        Ok(())
+    }
+
     /// Records the end. The sandbox goes with it.
     pub(super) fn end(mut self, result: Result<(), &Fault>) -> EndedInvocation {
         let (outcome, detail) = match result {
@@ -202,13 +229,23 @@ impl<S: InvocationSandbox> RunningInvocation<S> {
             duration: self.started.elapsed(),
             bytes_in: progress.map_or(self.bytes_in, BodyProgress::bytes_in),
             bytes_out: progress.map_or(self.bytes_out, BodyProgress::bytes_out),
-            ..self.sandbox.usage()
+            ..after(&self.earlier, self.sandbox.usage())
         };
         let status = self.status.or_else(|| self.unrecorded.status_of(outcome));
         let refused = self.sandbox.refused().filter(|_| outcome != Outcome::MemoryExceeded);
         let detail = refused.map(|refusal| with_refusal(detail, refusal)).or(detail.map(Cow::from));
         self.unrecorded.record(outcome, detail.as_deref(), status, &usage);
         usage
+    }
+}
+
+/// The usage of runs, one after the other.
+fn after(earlier: &Usage, last: Usage) -> Usage {
+    Usage {
+        cpu: earlier.cpu + last.cpu,
+        fuel: last.fuel.map(|fuel| fuel + earlier.fuel.unwrap_or(0)),
+        memory_peak_bytes: last.memory_peak_bytes.max(earlier.memory_peak_bytes),
+        ..last
     }
 }
 

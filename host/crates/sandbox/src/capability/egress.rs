@@ -301,6 +301,11 @@ impl Gate {
         Gate { egress, policy, limits, propagation, log, requests: 0, shared: None }
     }
 
+    /// Requests so far, refused ones included.
+    pub(crate) fn requests(&self) -> u32 {
+        self.requests
+    }
+
     /// Sends a request, if it may be sent. The future holds no borrow, and dropping it, the
     /// response's body and the driver closes the connection.
     fn send(

@@ -15,6 +15,7 @@ use wasmtime_wasi_io::IoView;
 use super::{
     egress::{Egress, Policy, Propagation},
     interfaces::Versions,
+    key_value::StateSettings,
     payer::Payer,
     stdio::Log,
 };
@@ -27,6 +28,8 @@ pub struct CapabilitySettings {
     pub egress: Arc<Egress>,
     /// Where outbound HTTP may go.
     pub policy: Policy,
+    /// The state that it may use; `None` if it is granted none.
+    pub state: Option<StateSettings>,
 }
 
 /// A group of imports, with the state that one store has for them.
@@ -76,6 +79,9 @@ pub(crate) struct Opening<'a> {
     pub(crate) log: Log,
     /// Whether the store serves several invocations.
     pub(crate) is_shared: bool,
+    /// Whether the invocation is a transaction: its effects are committed by its caller, after the
+    /// guest's answer.
+    pub(crate) is_transactional: bool,
     /// Whether the guest is over a limit, and will be stopped at its next tick. The handles of the
     /// guest are gone, and calls may come all the same: the state has to refuse each at next
     /// to no cost.

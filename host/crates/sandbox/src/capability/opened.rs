@@ -29,6 +29,11 @@ impl OpenedCapabilities {
         self.0[at].state.downcast_mut().expect("the position is that of a `C`")
     }
 
+    /// The state of `C`, if the guest has called it.
+    pub(crate) fn get<C: Capability>(&mut self) -> Option<&mut C> {
+        self.0.iter_mut().find_map(|one| one.state.downcast_mut())
+    }
+
     /// Another invocation begins in the same store: states of the last one go.
     pub(crate) fn begin_invocation(&mut self) {
         self.0.retain(|one| !one.per_invocation);

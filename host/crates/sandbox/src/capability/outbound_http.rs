@@ -31,6 +31,11 @@ pub(crate) struct OutboundHttp {
 const FIELD_OVERHEAD: usize = 4;
 
 impl OutboundHttp {
+    /// Whether the guest has sent a request, or tried to.
+    pub(crate) fn has_sent(&self) -> bool {
+        self.hooks.gate.requests() > 0
+    }
+
     pub(crate) fn parts(&mut self) -> (&mut WasiHttpCtx, &mut dyn WasiHttpHooks) {
         (&mut self.ctx, &mut self.hooks)
     }

@@ -77,6 +77,8 @@ impl Sandbox {
     ) -> Result<(), Fault> {
         let program = self.program.clone();
         let made = self.made.take();
+        // Its response leaves before the guest has ended, so its effects cannot wait for that.
+        self.store.data_mut().is_transactional = false;
         let mut start = Start::now();
         let request = incoming(request);
         let result = match (&program.wasi_03, &program.wasi_02) {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use lacewing_base::{Limits, outcome::Outcome};
+use lacewing_store::Transaction;
 use lacewing_telemetry::GuestLog;
 use wasmtime::{Store, StoreContextMut, UpdateDeadline, component::ResourceTable};
 use wasmtime_wasi::{WasiCtxView, WasiView};
@@ -20,8 +21,8 @@ use super::{
 };
 use crate::{
     capability::{
-        Capability, CapabilitySettings, OpenedCapabilities, Opening, OutboundHttp, SharedLog,
-        StoreData, Wasi, egress::Propagation,
+        Capability, CapabilitySettings, KeyValue, OpenedCapabilities, Opening, OutboundHttp,
+        SharedLog, StoreData, Wasi, egress::Propagation,
     },
     engine::Claim,
 };
@@ -66,6 +67,8 @@ pub(crate) struct State {
     capabilities: OpenedCapabilities,
     table: ResourceTable,
     propagation: Propagation,
+    /// Whether the invocation is a transaction.
+    pub(super) is_transactional: bool,
     /// The size of a call's arguments and result.
     pub(super) hostcall_bytes: usize,
     /// The sandbox's part of the pool, over the part that every sandbox has.
@@ -105,8 +108,19 @@ impl State {
 
     /// Makes it the state of an instance that serves several.
     pub(super) fn share(&mut self, instance: Arc<Instance>) {
+        self.is_transactional = false;
         let log = SharedLog::new(self.log.clone());
         self.shared = Some(Box::new(SharedStore { instance, logs: Vec::new(), log }));
+    }
+
+    /// The transaction of the invocation, if it has one.
+    pub(super) fn take_transaction(&mut self) -> Option<Transaction> {
+        self.capabilities.get::<KeyValue>()?.take_transaction()
+    }
+
+    /// Whether the guest has sent a request to another server.
+    pub(super) fn has_sent(&mut self) -> bool {
+        self.capabilities.get::<OutboundHttp>().is_some_and(|http| http.has_sent())
     }
 
     pub(super) fn peak_bytes(&self) -> u64 {
@@ -213,6 +227,7 @@ pub(super) fn store(
         capabilities: OpenedCapabilities::default(),
         table,
         propagation,
+        is_transactional: true,
         hostcall_bytes,
         claim: Claim::default(),
         lost: None,
@@ -258,6 +273,7 @@ impl StoreData for State {
         }
         self.check_limits();
         let State { capabilities, table, spec, log, cpu, shared, propagation, lost, .. } = self;
+        let is_transactional = self.is_transactional;
         let state = capabilities.get_or_open(|| {
             let is_shared = shared.is_some();
             // Of an instance that serves several, the budget is looked at where each one's part is
@@ -272,6 +288,7 @@ impl StoreData for State {
                     None => log.clone().into(),
                 },
                 is_shared,
+                is_transactional,
                 is_over: lost.is_some(),
                 propagation,
                 payer: Arc::new(SandboxPayer { consumption: cpu.clone(), cpu_limit }),

@@ -25,14 +25,14 @@ quota = { memory_mb = 64 }
   |
 2 | max_sandbox = 10
   | ^^^^^^^^^^^
-  = help: did you mean `max_sandboxes`? What is known here: `listen`, `admin`, `admin_hosts`, `trusted_proxies`, `cache_dir`, `max_cache_mib`, `max_manifest_kib`, `residency`, `max_sandboxes`, `memory_mib`, `body_memory_mib`, `grace_period_s`, `connections`, `admission`, `compiler`, `log`, `metrics`, `caps`, `egress` and `tenants`
+  = help: did you mean `max_sandboxes`? What is known here: `listen`, `admin`, `admin_hosts`, `trusted_proxies`, `cache_dir`, `state`, `max_cache_mib`, `max_manifest_kib`, `residency`, `max_sandboxes`, `memory_mib`, `body_memory_mib`, `grace_period_s`, `connections`, `admission`, `compiler`, `log`, `metrics`, `caps`, `egress` and `tenants`
 
 error: unknown key `connection`
  --> ROOT/host.toml:4:2
   |
 4 | [connection]
   |  ^^^^^^^^^^
-  = help: did you mean `connections`? What is known here: `listen`, `admin`, `admin_hosts`, `trusted_proxies`, `cache_dir`, `max_cache_mib`, `max_manifest_kib`, `residency`, `max_sandboxes`, `memory_mib`, `body_memory_mib`, `grace_period_s`, `connections`, `admission`, `compiler`, `log`, `metrics`, `caps`, `egress` and `tenants`
+  = help: did you mean `connections`? What is known here: `listen`, `admin`, `admin_hosts`, `trusted_proxies`, `cache_dir`, `state`, `max_cache_mib`, `max_manifest_kib`, `residency`, `max_sandboxes`, `memory_mib`, `body_memory_mib`, `grace_period_s`, `connections`, `admission`, `compiler`, `log`, `metrics`, `caps`, `egress` and `tenants`
 
 error: unknown key `domains` in `[tenants.acme]`
  --> ROOT/host.toml:8:1
@@ -46,7 +46,7 @@ error: unknown key `memory_mb` in `[tenants.acme.quota]`
   |
 9 | quota = { memory_mb = 64 }
   |           ^^^^^^^^^
-  = help: did you mean `memory_mib`? What is known here: `concurrency`, `rate_per_s`, `memory_mib` and `weight`"#
+  = help: did you mean `memory_mib`? What is known here: `concurrency`, `rate_per_s`, `memory_mib`, `state_mib` and `weight`"#
     );
 }
 

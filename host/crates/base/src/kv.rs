@@ -1,0 +1,74 @@
+//! Key-value stores of an app, and a function's grants for them.
+
+use std::{fmt, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::AppName;
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+
+/// A key-value store of an app, with its bounds. The store is charged.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct KvStore {
+    /// The name that tells the store from the others of its tenant: app and name, as in
+    /// `shop/users`.
+    pub id: Arc<str>,
+    /// Bytes of all keys and values, with 64 for each entry. Manifest: `max_mib`. Default 1 GiB. A
+    /// commit over it ends the invocation as `store_unavailable`.
+    pub max_bytes: u64,
+    /// Bytes of one value. Manifest: `max_value_kib`. Default 1 MiB. The hostcall fails.
+    pub max_value_bytes: u64,
+}
+
+impl KvStore {
+    /// The bytes of a store that the manifest does not bound.
+    pub const MAX_BYTES: u64 = 1024 * MIB;
+    /// The bytes of a value that the manifest does not bound, and the most that it may allow.
+    pub const MAX_VALUE_BYTES: u64 = MIB;
+
+    /// The store of an app that is called so, with the default bounds.
+    pub fn new(app: &AppName, name: &str) -> KvStore {
+        KvStore {
+            id: format!("{app}/{name}").into(),
+            max_bytes: KvStore::MAX_BYTES,
+            max_value_bytes: KvStore::MAX_VALUE_BYTES,
+        }
+    }
+}
+
+/// The operations on a store that a grant allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Access {
+    /// Get and list.
+    Read,
+    /// Get, list, set, delete and increment.
+    ReadWrite,
+}
+
+impl Access {
+    /// Every access, as it is written.
+    pub const NAMES: &'static [(&'static str, Access)] =
+        &[("read", Access::Read), ("read-write", Access::ReadWrite)];
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Access::Read => "read",
+            Access::ReadWrite => "read-write",
+        })
+    }
+}
+
+/// A function's permission to use a store.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct KvGrant {
+    /// The name under which the function opens the store: that of the manifest.
+    pub name: Arc<str>,
+    /// The store.
+    pub store: Arc<KvStore>,
+    /// The operations that are allowed.
+    pub access: Access,
+}

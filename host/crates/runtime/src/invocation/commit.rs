@@ -1,0 +1,99 @@
+//! The commit of an invocation's effects, and its further runs after a conflict.
+//!
+//! ```text
+//!   run ──answer──> commit ──done──> the answer leaves
+//!    ^                 │ conflict: what it read has changed
+//!    │                 v
+//!   fresh sandbox <── wait for the turn of what was changed
+//! ```
+//!
+//! Invocations that lose over the same entry run again one after the other, in the order of their
+//! losses. So one of them wins with each round, and the others do not compute in vain.
+
+use lacewing_base::outcome::Outcome;
+use lacewing_sandbox::{Fault, Sandbox, capability::egress::Propagation};
+use lacewing_store::{CommitError, Transaction};
+use tokio::{sync::OwnedMutexGuard, time::timeout_at};
+
+use super::lifecycle::RunningInvocation;
+
+/// Runs of one invocation. After the last one it ends as `conflict`.
+const RUNS: u32 = 16;
+
+/// What an answer of the guest means for its effects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// They are committed.
+    Commit,
+    /// They are dropped: the answer is an error.
+    Discard,
+}
+
+/// The runs of one invocation.
+pub(super) struct Runs {
+    number: u32,
+    propagation: Propagation,
+    /// The turn of the run after a conflict, until the invocation has ended.
+    turn: Option<OwnedMutexGuard<()>>,
+}
+
+impl Runs {
+    /// The first run of an invocation. Outbound requests of later runs carry `propagation` on.
+    pub(super) fn new(propagation: Propagation) -> Runs {
+        Runs { number: 1, propagation, turn: None }
+    }
+}
+
+impl RunningInvocation<Sandbox> {
+    /// Commits the effects of a run that gave `answer`, before the answer is used. `verdict` is
+    /// asked where there are effects.
+    ///
+    /// `None`: what the run read has changed, and a fresh sandbox waits for another run.
+    pub(super) async fn commit<T>(
+        &mut self,
+        runs: &mut Runs,
+        answer: Result<T, Fault>,
+        verdict: impl FnOnce(&mut T) -> Verdict,
+    ) -> Option<Result<T, Fault>> {
+        let mut answer = match answer {
+            Ok(answer) => answer,
+            Err(fault) => return Some(Err(fault)),
+        };
+        let changes = self.sandbox.take_transaction().and_then(Transaction::into_changes);
+        let Some((state, changes)) = changes else { return Some(Ok(answer)) };
+        if verdict(&mut answer) == Verdict::Discard {
+            return Some(Ok(answer));
+        }
+        match state.commit(changes).await {
+            Ok(_) => Some(Ok(answer)),
+            Err(error @ CommitError::Conflict { .. }) => {
+                self.lost(runs, &error).await.err().map(Err)
+            }
+            Err(error) => Some(Err(Fault::new(Outcome::StoreUnavailable, error.to_string()))),
+        }
+    }
+
+    /// Makes a fresh sandbox for another run, once it is the invocation's turn.
+    async fn lost(&mut self, runs: &mut Runs, conflict: &CommitError) -> Result<(), Fault> {
+        let end = |why: &str| Err(Fault::new(Outcome::Conflict, format!("{conflict}; {why}")));
+        if self.sandbox.has_sent() {
+            return end("it does not run again, because it has sent a request");
+        }
+        if runs.number == RUNS {
+            return end(&format!("run {RUNS} was the last one"));
+        }
+        runs.number += 1;
+        if runs.turn.is_none() {
+            let what = conflict.to_string();
+            let turn = self.tenant().reruns().turn(&what);
+            let turn = timeout_at(self.deadline().into(), turn).await;
+            runs.turn = Some(turn.map_err(|_| late())?);
+        }
+        self.renew(runs.propagation.clone()).await
+    }
+}
+
+fn late() -> Fault {
+    let detail = "the deadline passed while the invocation waited to run again";
+    Fault::new(Outcome::DeadlineExceeded, detail)
+}

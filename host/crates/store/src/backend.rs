@@ -1,0 +1,107 @@
+//! The seam between transactions and the place where state is kept.
+//!
+//! A backend has snapshots and conditional commits. An embedded database has both; so has a log
+//! with one sequence of numbers, such as NATS JetStream, whose revisions of a key are numbers of
+//! that sequence.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use lacewing_base::name::TenantName;
+
+use super::{
+    CommitError, StoreError,
+    kv::{Entry, KeyRange, KvStore, ListDigest, ListedKey, Version},
+};
+
+/// The state of all tenants.
+pub trait StateStore: Send + Sync {
+    /// The state of one tenant. It costs nothing until the first use.
+    fn tenant(&self, name: &TenantName, max_bytes: u64) -> Arc<dyn TenantState>;
+}
+
+/// The state of one tenant.
+pub trait TenantState: Send + Sync {
+    /// The state as it is now. Blocks for as long as a look into the page cache takes, and for a
+    /// read of the disk where it is not there.
+    ///
+    /// # Errors
+    /// The database cannot be opened, or has its bound of snapshots.
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError>;
+
+    /// Commits, if all that was read is still so. The future is ready when the changes are on the
+    /// disk, or were refused. Dropping it does not take the changes back.
+    fn commit(&self, changes: Changes) -> Commit;
+}
+
+/// The end of a commit.
+pub type Commit = BoxFuture<'static, Result<Version, CommitError>>;
+
+/// The state of a tenant at one moment.
+pub trait Snapshot: Send {
+    /// The moment, in milliseconds since 1970.
+    fn taken_ms(&self) -> i64;
+
+    /// The entry of a key, an expired one included.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    fn get(&mut self, store: &str, key: &str) -> Result<Option<Entry>, StoreError>;
+
+    /// The first `limit` keys of a range, in the order of their bytes, expired ones included.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    fn list(
+        &mut self,
+        store: &str,
+        range: &KeyRange,
+        limit: usize,
+    ) -> Result<Vec<ListedKey>, StoreError>;
+}
+
+/// The reads and writes of a transaction.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    /// Keys that were read.
+    pub reads: Vec<KeyRead>,
+    /// Ranges that were listed.
+    pub ranges: Vec<RangeRead>,
+    /// Entries that are written. Each key occurs once.
+    pub writes: Vec<Write>,
+}
+
+/// A key that a transaction read, and the version that it saw.
+#[derive(Clone, Debug)]
+pub struct KeyRead {
+    /// The store.
+    pub store: Arc<str>,
+    /// The key.
+    pub key: String,
+    /// The version that was seen; that of an expired entry is [`Version::ABSENT`].
+    pub version: Version,
+}
+
+/// A range of keys that a transaction listed.
+#[derive(Clone, Debug)]
+pub struct RangeRead {
+    /// The store.
+    pub store: Arc<str>,
+    /// The range, up to the last key that was looked at.
+    pub range: KeyRange,
+    /// The keys that were seen.
+    pub digest: ListDigest,
+}
+
+/// An entry that a transaction writes.
+#[derive(Clone, Debug)]
+pub struct Write {
+    /// The store.
+    pub store: Arc<KvStore>,
+    /// The key.
+    pub key: String,
+    /// The value; `None` deletes the entry.
+    pub value: Option<Vec<u8>>,
+    /// When the entry expires, in milliseconds since 1970.
+    pub expires_ms: Option<i64>,
+}

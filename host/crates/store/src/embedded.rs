@@ -1,0 +1,110 @@
+//! The embedded store: a directory with one SQLite database for each tenant.
+//!
+//! ```text
+//!   DIR/lacewing-state     the form of the directory; locked by the host that uses it
+//!   DIR/TENANT/state.db    all state of a tenant, with its write-ahead log beside it
+//! ```
+//!
+//! A database is open while it is in use, and for some time after it. One thread writes to it at a
+//! time, and commits all transactions that wait with one sync of the disk.
+
+mod commit;
+mod database;
+mod directory;
+mod schema;
+mod snapshot;
+mod tenant;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::{Arc, Weak},
+};
+
+use lacewing_base::name::TenantName;
+use parking_lot::Mutex;
+
+pub use self::directory::DirectoryError;
+use self::{
+    commit::Committers,
+    directory::Directory,
+    tenant::{EmbeddedTenant, OpenTenants},
+};
+use super::{StateStore, TenantState};
+
+/// The bounds of an embedded store.
+#[derive(Clone, Copy, Debug)]
+pub struct EmbeddedOptions {
+    /// Databases that are open at once, if not more are in use. Each has a few file descriptors.
+    pub open_databases: usize,
+    /// Threads that commit. A thread commits for one tenant at a time.
+    pub commit_threads: usize,
+}
+
+impl Default for EmbeddedOptions {
+    fn default() -> EmbeddedOptions {
+        EmbeddedOptions { open_databases: 128, commit_threads: 4 }
+    }
+}
+
+/// The state of all tenants in a directory.
+pub struct EmbeddedStore {
+    tenants: Mutex<HashMap<TenantName, Weak<EmbeddedTenant>>>,
+    shared: Arc<SharedStore>,
+}
+
+/// The parts of the store that its tenants use.
+struct SharedStore {
+    open: OpenTenants,
+    committers: Committers,
+    /// Unlocked last, when no database is open any more.
+    directory: Directory,
+}
+
+impl std::fmt::Debug for EmbeddedStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EmbeddedStore").field("path", &self.path()).finish_non_exhaustive()
+    }
+}
+
+impl EmbeddedStore {
+    /// Opens a directory, which is made if it is not there.
+    ///
+    /// # Errors
+    /// Another process has it open, it is no directory of state, or it cannot be written.
+    pub fn open(path: &Path, options: EmbeddedOptions) -> Result<EmbeddedStore, DirectoryError> {
+        let directory = Directory::open(path)?;
+        let committers = Committers::start(options.commit_threads)
+            .map_err(|error| DirectoryError::System { path: path.to_owned(), error })?;
+        let open = OpenTenants::new(options.open_databases);
+        let shared = Arc::new(SharedStore { open, committers, directory });
+        Ok(EmbeddedStore { tenants: Mutex::default(), shared })
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        self.shared.directory.path()
+    }
+
+    /// Databases that are open.
+    pub fn open_databases(&self) -> usize {
+        self.shared.open.count()
+    }
+}
+
+impl StateStore for EmbeddedStore {
+    fn tenant(&self, name: &TenantName, max_bytes: u64) -> Arc<dyn TenantState> {
+        let mut tenants = self.tenants.lock();
+        if let Some(tenant) = tenants.get(name).and_then(Weak::upgrade) {
+            tenant.set_max_bytes(max_bytes);
+            return tenant;
+        }
+        tenants.retain(|_, tenant| tenant.strong_count() > 0);
+        let folder = self.path().join(name.as_str());
+        let tenant = EmbeddedTenant::new(self.shared.clone(), folder, max_bytes);
+        tenants.insert(name.clone(), Arc::downgrade(&tenant));
+        tenant
+    }
+}

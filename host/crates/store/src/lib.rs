@@ -1,0 +1,30 @@
+//! State of tenants: key-value stores, and transactions over them.
+//!
+//! ```text
+//!   Transaction     the reads and writes of one invocation, until its commit
+//!       │  reads                     │ Changes
+//!       v                            v
+//!   Snapshot  <──  TenantState  ──>  commit: check what was read, write, sync
+//!                       │
+//!   embedded        one SQLite database per tenant; one sync for all commits that wait
+//! ```
+//!
+//! A transaction reads one snapshot of its tenant's state, and its own writes. Its commit succeeds
+//! only if all that it read is still so. So the transactions of a tenant are serializable: their
+//! effect is that of one after the other, in the order of their commits. The method is backward
+//! validation of optimistic transactions (Kung and Robinson, *On Optimistic Methods for Concurrency
+//! Control*, 1981).
+//!
+//! SQL, and the fact that there is a database, stay below [`embedded`].
+
+mod backend;
+pub mod embedded;
+mod error;
+pub mod kv;
+#[cfg(test)]
+mod testing;
+mod transaction;
+
+pub use backend::{Changes, Commit, KeyRead, RangeRead, Snapshot, StateStore, TenantState, Write};
+pub use error::{CommitError, StoreError};
+pub use transaction::{EffectLimits, Transaction};

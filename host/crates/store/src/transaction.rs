@@ -1,0 +1,345 @@
+//! The transaction of one invocation: its snapshot, what it read, and what it is to write.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{
+    Changes, KeyRead, RangeRead, Snapshot, StoreError, TenantState, Write,
+    kv::{
+        Condition, Entry, KeyRange, KvError, KvStore, ListDigest, ListedKey, MAX_KEYS, Page,
+        Version, check_key, entry_bytes, is_live,
+    },
+};
+
+/// The most that one invocation may have to write. The invocation is charged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EffectLimits {
+    /// Effects.
+    pub count: u32,
+    /// Bytes of all effects.
+    pub bytes: u64,
+}
+
+/// The most rows that an invocation with effects may have read: its commit looks at each again, and
+/// the other commits of the tenant wait for that.
+pub(crate) const MAX_ROWS_READ: usize = 10_000;
+
+/// A value that is to be written.
+struct Effect {
+    store: Arc<KvStore>,
+    value: Option<Vec<u8>>,
+    expires_ms: Option<i64>,
+    version: Version,
+}
+
+impl Effect {
+    fn bytes(&self, key: &str) -> u64 {
+        let value_bytes = self.value.as_ref().map_or(0, Vec::len);
+        entry_bytes(key.len() as u64, value_bytes as u64)
+    }
+}
+
+/// Reads and writes of one invocation. Dropping it discards the writes.
+pub struct Transaction {
+    state: Arc<dyn TenantState>,
+    limits: EffectLimits,
+    snapshot: Option<Box<dyn Snapshot>>,
+    /// Versions of the keys that were read from the snapshot, by store.
+    reads: HashMap<Arc<str>, HashMap<String, Version>>,
+    ranges: Vec<RangeRead>,
+    /// By store, then in the order of the keys.
+    effects: HashMap<Arc<str>, BTreeMap<String, Effect>>,
+    effect_count: u32,
+    effect_bytes: u64,
+    /// Rows that the commit has to look at again.
+    rows_read: usize,
+    /// Writes so far, replaced ones included.
+    writes: u64,
+}
+
+impl std::fmt::Debug for Transaction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Transaction")
+            .field("effects", &self.effect_count)
+            .field("effect_bytes", &self.effect_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Transaction {
+    /// A transaction over a tenant's state. It takes its snapshot with its first read.
+    pub fn new(state: Arc<dyn TenantState>, limits: EffectLimits) -> Transaction {
+        Transaction {
+            state,
+            limits,
+            snapshot: None,
+            reads: HashMap::new(),
+            ranges: Vec::new(),
+            effects: HashMap::new(),
+            effect_count: 0,
+            effect_bytes: 0,
+            rows_read: 0,
+            writes: 0,
+        }
+    }
+
+    /// Whether it has nothing to commit.
+    pub fn is_read_only(&self) -> bool {
+        self.effect_count == 0
+    }
+
+    /// The entry of a key.
+    ///
+    /// # Errors
+    /// A key that is none, and errors of the store.
+    pub fn get(&mut self, store: &KvStore, key: &str) -> Result<Option<Entry>, KvError> {
+        check_key(key)?;
+        if let Some(effect) = self.effects.get(&store.id).and_then(|effects| effects.get(key)) {
+            let (version, expires_ms) = (effect.version, effect.expires_ms);
+            return Ok(effect.value.clone().map(|value| Entry { value, version, expires_ms }));
+        }
+        let snapshot = self.snapshot()?;
+        let now = snapshot.taken_ms();
+        let found = snapshot.get(&store.id, key)?;
+        let found = found.filter(|entry| is_live(entry.expires_ms, now));
+        let version = found.as_ref().map_or(Version::ABSENT, |entry| entry.version);
+        self.note_read(store, key, version)?;
+        Ok(found)
+    }
+
+    /// Sets the entry of a key, if the condition holds. Returns whether it does.
+    ///
+    /// # Errors
+    /// A key or value that is none, limits on effects, and errors of the store.
+    pub fn set(
+        &mut self,
+        store: &Arc<KvStore>,
+        key: &str,
+        value: Vec<u8>,
+        time_to_live: Option<Duration>,
+        condition: Condition,
+    ) -> Result<bool, KvError> {
+        check_key(key)?;
+        let bytes = value.len() as u64;
+        if bytes > store.max_value_bytes {
+            return Err(KvError::ValueSize { bytes, limit_bytes: store.max_value_bytes });
+        }
+        if condition != Condition::Any {
+            let found = self.get(store, key)?.map(|entry| entry.version);
+            if !condition.holds(found) {
+                return Ok(false);
+            }
+        }
+        let expires_ms = match time_to_live {
+            Some(time) => {
+                let now = self.snapshot()?.taken_ms();
+                Some(now.saturating_add(i64::try_from(time.as_millis()).unwrap_or(i64::MAX)))
+            }
+            None => None,
+        };
+        self.write(store, key, Some(value), expires_ms)?;
+        Ok(true)
+    }
+
+    /// Deletes the entry of a key, if the condition holds. Returns whether there was an entry that
+    /// is deleted.
+    ///
+    /// # Errors
+    /// A key that is none, limits on effects, and errors of the store.
+    pub fn delete(
+        &mut self,
+        store: &Arc<KvStore>,
+        key: &str,
+        condition: Condition,
+    ) -> Result<bool, KvError> {
+        let found = self.get(store, key)?.map(|entry| entry.version);
+        if found.is_none() || !condition.holds(found) {
+            return Ok(false);
+        }
+        self.write(store, key, None, None)?;
+        Ok(true)
+    }
+
+    /// Adds to the decimal number that a key has, and keeps its time to live. A key without an
+    /// entry has 0. Returns the sum.
+    ///
+    /// # Errors
+    /// A value that is no number, a sum that does not fit, and the errors of [`Transaction::set`].
+    pub fn increment(
+        &mut self,
+        store: &Arc<KvStore>,
+        key: &str,
+        delta: i64,
+    ) -> Result<i64, KvError> {
+        let (number, expires_ms) = match self.get(store, key)? {
+            Some(entry) => (decimal(&entry.value).ok_or(KvError::NotANumber)?, entry.expires_ms),
+            None => (0, None),
+        };
+        let sum = number.checked_add(delta).ok_or(KvError::Overflow)?;
+        self.write(store, key, Some(sum.to_string().into_bytes()), expires_ms)?;
+        Ok(sum)
+    }
+
+    /// Lists keys that begin with `prefix` and come after the key `after`: at most `limit`, and at
+    /// most [`MAX_KEYS`]. A page may have fewer keys and still not be the last one.
+    ///
+    /// # Errors
+    /// Limits on reads, and errors of the store.
+    pub fn list(
+        &mut self,
+        store: &KvStore,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page, KvError> {
+        let limit = limit.clamp(1, MAX_KEYS);
+        let range = KeyRange::new(prefix, after);
+        if range.is_empty() {
+            return Ok(Page::default());
+        }
+        let listed = self.snapshot()?.list(&store.id, &range, limit)?;
+        let last = listed.last().filter(|_| listed.len() == limit);
+        let seen = last.map_or_else(|| range.clone(), |last| range.up_to(&last.key));
+        let next = last.map(|last| text(&last.key));
+        let now = self.snapshot()?.taken_ms();
+        self.note_range(store, seen.clone(), &listed, now)?;
+        let live = listed.iter().filter(|listed| is_live(listed.expires_ms, now));
+        let mut keys: BTreeSet<String> = live.map(|listed| text(&listed.key)).collect();
+        for (key, effect) in self.effects_in(store, &seen) {
+            match effect.value {
+                Some(_) => keys.insert(key.clone()),
+                None => keys.remove(key),
+            };
+        }
+        match keys.iter().nth(limit).cloned() {
+            None => Ok(Page { keys: keys.into_iter().collect(), next }),
+            Some(first_left) => {
+                let _left = keys.split_off(&first_left);
+                let next = keys.last().cloned();
+                Ok(Page { keys: keys.into_iter().collect(), next })
+            }
+        }
+    }
+
+    /// The reads and writes, for a commit. `None` if nothing was written: a transaction that only
+    /// reads is consistent by its snapshot.
+    pub fn into_changes(self) -> Option<(Arc<dyn TenantState>, Changes)> {
+        if self.is_read_only() {
+            return None;
+        }
+        let reads = self.reads.into_iter().flat_map(|(store, keys)| {
+            keys.into_iter().map(move |(key, version)| KeyRead {
+                store: store.clone(),
+                key,
+                version,
+            })
+        });
+        let writes = self.effects.into_values().flatten().map(|(key, effect)| {
+            let Effect { store, value, expires_ms, .. } = effect;
+            Write { store, key, value, expires_ms }
+        });
+        let changes =
+            Changes { reads: reads.collect(), ranges: self.ranges, writes: writes.collect() };
+        Some((self.state, changes))
+    }
+
+    /// Drops what was written.
+    pub fn discard(&mut self) {
+        self.effects.clear();
+        (self.effect_count, self.effect_bytes) = (0, 0);
+    }
+
+    fn snapshot(&mut self) -> Result<&mut Box<dyn Snapshot>, StoreError> {
+        if self.snapshot.is_none() {
+            self.snapshot = Some(self.state.snapshot()?);
+        }
+        Ok(self.snapshot.as_mut().expect("the line above took it"))
+    }
+
+    /// Notes that the commit has to look at `rows` more rows.
+    fn note_rows(&mut self, rows: usize) -> Result<(), KvError> {
+        self.rows_read += rows;
+        self.check_rows()
+    }
+
+    fn check_rows(&self) -> Result<(), KvError> {
+        match self.is_read_only() || self.rows_read <= MAX_ROWS_READ {
+            true => Ok(()),
+            false => Err(KvError::TooManyReads),
+        }
+    }
+
+    fn note_read(&mut self, store: &KvStore, key: &str, version: Version) -> Result<(), KvError> {
+        let keys = self.reads.entry(store.id.clone()).or_default();
+        if keys.contains_key(key) {
+            return Ok(());
+        }
+        keys.insert(key.to_owned(), version);
+        self.note_rows(1)
+    }
+
+    fn note_range(
+        &mut self,
+        store: &KvStore,
+        range: KeyRange,
+        listed: &[ListedKey],
+        now_ms: i64,
+    ) -> Result<(), KvError> {
+        let digest = ListDigest::of(listed, now_ms);
+        self.ranges.push(RangeRead { store: store.id.clone(), range, digest });
+        self.note_rows(listed.len() + 1)
+    }
+
+    /// The effects of this transaction on keys of a range.
+    fn effects_in(
+        &self,
+        store: &KvStore,
+        range: &KeyRange,
+    ) -> impl Iterator<Item = (&String, &Effect)> {
+        let effects = self.effects.get(&store.id);
+        let (from, to) = (range.from.clone(), range.to.clone());
+        effects.into_iter().flatten().filter(move |(key, _)| {
+            let key = key.as_bytes();
+            from.as_slice() <= key && key < to.as_slice()
+        })
+    }
+
+    fn write(
+        &mut self,
+        store: &Arc<KvStore>,
+        key: &str,
+        value: Option<Vec<u8>>,
+        expires_ms: Option<i64>,
+    ) -> Result<(), KvError> {
+        let effects = self.effects.entry(store.id.clone()).or_default();
+        self.writes += 1;
+        let version = Version::uncommitted(self.writes);
+        let effect = Effect { store: store.clone(), value, expires_ms, version };
+        let replaced = effects.get(key).map(|replaced| replaced.bytes(key));
+        let bytes = self.effect_bytes - replaced.unwrap_or(0) + effect.bytes(key);
+        if bytes > self.limits.bytes {
+            return Err(KvError::EffectBytes { limit_kib: self.limits.bytes >> 10 });
+        }
+        let count = self.effect_count + u32::from(replaced.is_none());
+        if count > self.limits.count {
+            return Err(KvError::TooManyEffects { limit: self.limits.count });
+        }
+        effects.insert(key.to_owned(), effect);
+        (self.effect_count, self.effect_bytes) = (count, bytes);
+        self.check_rows()
+    }
+}
+
+fn text(key: &[u8]) -> String {
+    String::from_utf8_lossy(key).into_owned()
+}
+
+fn decimal(value: &[u8]) -> Option<i64> {
+    std::str::from_utf8(value).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests;
