@@ -218,3 +218,45 @@ async fn state_stays_over_a_new_start_and_belongs_to_one_host() {
     assert_eq!(text(&second, "/get/a").await, "1");
     second.assert_idle().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_interfaces_of_others_lead_to_the_same_stores() {
+    let component = guest("keyvalue");
+    let served = Served::manifest(&format!(
+        r#"app = "shop"
+[kv.default]
+[kv.spin]
+[kv.second]
+[functions.all]
+component = {component:?}
+routes = ["/{{dialect}}/{{store}}"]
+grants.kv = {{ default = "read-write", second = "read-write", spin = "read" }}
+"#
+    ))
+    .await;
+    for (path, said) in [
+        (
+            "/draft/default",
+            r#"7 [Some(("a", [49])), Some(("b", [55])), None] [true, false] KeyResponse { keys: ["a", "b"], cursor: None } None"#,
+        ),
+        (
+            "/draft2/second",
+            r#"-2 true Some([55]) [("a", Some([55])), ("none", None)] KeyResponse { keys: ["a"], cursor: None }"#,
+        ),
+        // What another interface has left is there.
+        ("/spin/default", r#"Some([49]) None [true, false] ["a"]"#),
+    ] {
+        assert_eq!(text(&served, path).await, said, "{path}");
+    }
+    for (path, said) in [
+        ("/draft/none", "Error::NoSuchStore"),
+        ("/draft2/none", "Error::NoSuchStore"),
+        ("/spin/none", "Error::NoSuchStore"),
+        ("/spin/spin", "Error::AccessDenied"),
+    ] {
+        let reply = served.get(path).await;
+        assert_eq!(reply.status, 400, "{path}");
+        assert_eq!(reply.problem()["detail"], said, "{path}");
+    }
+    served.assert_idle().await;
+}

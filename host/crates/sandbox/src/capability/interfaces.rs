@@ -4,7 +4,7 @@ use super::extension::Capability;
 use crate::engine::Import;
 
 /// A package or an interface, with the minor versions of it that this host has: WASI keeps `0.2.x`
-/// compatible.
+/// compatible. A draft, such as `0.2.0-draft2`, is one version.
 pub(crate) type Versions = (&'static str, &'static [&'static str]);
 
 /// The interfaces of one capability.
@@ -35,16 +35,24 @@ impl Interfaces {
     pub(crate) fn missing(&self, import: &Import) -> Option<String> {
         let package = package_of(&import.interface);
         let mut packages = self.0.iter().flat_map(|capability| capability.packages);
-        let Some((_, versions)) = packages.find(|(name, _)| *name == package) else {
+        let has = |(name, _): &&Versions| *name == package || *name == &*import.interface;
+        let Some((_, versions)) = packages.find(has) else {
             return Some("which this host does not have".to_owned());
         };
         let version = import.version.as_deref().unwrap_or("none");
+        if versions.contains(&version) {
+            return None;
+        }
         let known = versions.iter().find(|minor| is_minor(minor, version));
         if let (Some(minor), true) = (known, version.contains('-')) {
             return Some(candidate(minor));
         }
         known.is_none().then(|| {
-            let have: Vec<String> = versions.iter().map(|version| format!("{version}.x")).collect();
+            let have = versions.iter().map(|version| match version.contains('-') {
+                true => (*version).to_owned(),
+                false => format!("{version}.x"),
+            });
+            let have: Vec<String> = have.collect();
             format!("and this host has {package} only in {}", have.join(" and "))
         })
     }
@@ -62,7 +70,7 @@ impl Interfaces {
     pub(crate) fn why_not_during_init(&self, interface: &str) -> &'static str {
         let package = package_of(interface);
         let has = |capability: &&OfCapability| {
-            capability.packages.iter().any(|(name, _)| *name == package)
+            capability.packages.iter().any(|(name, _)| package_of(name) == package)
         };
         match self.0.iter().find(has) {
             Some(capability) => (capability.why_not_during_init)(package),
@@ -112,6 +120,16 @@ mod tests {
         assert_eq!(
             INTERFACES.missing(&import("wasi:io/poll", Some("0.20.0"))),
             Some("and this host has wasi:io only in 0.2.x".into())
+        );
+        assert_eq!(INTERFACES.missing(&import("wasi:keyvalue/store", Some("0.2.0-draft2"))), None);
+        assert_eq!(
+            INTERFACES.missing(&import("wasi:keyvalue/store", Some("0.2.0-draft3"))),
+            Some("and this host has wasi:keyvalue only in 0.2.0-draft and 0.2.0-draft2".into())
+        );
+        assert_eq!(INTERFACES.missing(&import("fermyon:spin/key-value", Some("2.0.0"))), None);
+        assert_eq!(
+            INTERFACES.missing(&import("fermyon:spin/redis", Some("2.0.0"))),
+            Some("which this host does not have".into())
         );
         assert_eq!(
             INTERFACES.missing(&import("acme:db/sql", None)),

@@ -1,20 +1,26 @@
-//! lacewing:state: the key-value stores that a function is granted, in the transaction of its
-//! invocation.
+//! Key-value stores that a function is granted, in the transaction of its invocation.
 //!
 //! On the lean path, for events and for calls, the transaction is that of the invocation, and its
 //! caller commits it after the guest's answer. On the portable path the host cannot tell when an
 //! answer is complete, so each call has a transaction of its own.
+//!
+//! The interfaces are dialects of the same calls, one file each.
+
+mod lacewing;
+mod spin;
+mod wasi_draft;
+mod wasi_draft2;
 
 use std::{sync::Arc, time::Duration};
 
 use lacewing_base::{Access, KvGrant, KvStore};
 use lacewing_store::{
     CommitError, EffectLimits, StoreError, TenantState, Transaction,
-    kv::{Condition, KvError, MAX_KEYS, Version},
+    kv::{Condition, Entry, KvError, MAX_KEYS, Page},
 };
 use wasmtime::{
     Result,
-    component::{HasData, Linker},
+    component::{HasData, Linker, ResourceTable},
 };
 
 use super::{
@@ -22,19 +28,6 @@ use super::{
     interfaces::Versions,
     stdio::Log,
 };
-use bindings::lacewing::state::{
-    kv::{self, Entry, Error, Page},
-    transaction,
-};
-
-#[allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub)]
-mod bindings {
-    wasmtime::component::bindgen!({
-        path: "../../../guest-sdk/wit/deps/lacewing-state.wit",
-        world: "state-client",
-        imports: { default: async | trappable },
-    });
-}
 
 /// The state of a tenant, and what a revision may do with it.
 pub struct StateSettings {
@@ -55,6 +48,64 @@ pub(crate) struct KeyValue {
     /// The transaction of the invocation; `None` on the portable path.
     transaction: Option<Transaction>,
     log: Log,
+    /// The keys behind the cursors that are numbers.
+    cursors: Vec<String>,
+}
+
+/// Why a call failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FailureKind {
+    /// The function is granted no store of this name.
+    NotGranted,
+    /// The function is granted only to read.
+    ReadOnly,
+    /// A key, a value or an argument that is none.
+    Invalid,
+    /// A limit of the function or the store.
+    Limit,
+    /// Other invocations changed the entry again and again.
+    Conflict,
+    /// The disk or the database.
+    Unavailable,
+}
+
+/// A failed call, in words for the function's developer.
+#[derive(Debug)]
+struct Failure {
+    kind: FailureKind,
+    text: String,
+}
+
+impl From<KvError> for Failure {
+    fn from(error: KvError) -> Failure {
+        let kind = match &error {
+            KvError::KeySize { .. } | KvError::NotANumber | KvError::Overflow => {
+                FailureKind::Invalid
+            }
+            KvError::ValueSize { .. }
+            | KvError::TooManyKeys { .. }
+            | KvError::TooManyEffects { .. }
+            | KvError::EffectBytes { .. }
+            | KvError::TooManyReads => FailureKind::Limit,
+            KvError::Store(store) => return store.into(),
+        };
+        Failure { kind, text: error.to_string() }
+    }
+}
+
+impl From<&StoreError> for Failure {
+    /// The error of the store, without the facts that only the operator may know.
+    fn from(error: &StoreError) -> Failure {
+        tracing::warn!(%error, "state is unavailable");
+        let text = match error {
+            StoreError::DiskFull | StoreError::TooManySnapshots { .. } => error.to_string(),
+            StoreError::ReadOnly(_)
+            | StoreError::Damaged(_)
+            | StoreError::NewerSchema { .. }
+            | StoreError::Failed(_) => "the state of the tenant cannot be used now".to_owned(),
+        };
+        Failure { kind: FailureKind::Unavailable, text }
+    }
 }
 
 impl KeyValue {
@@ -64,7 +115,7 @@ impl KeyValue {
     }
 
     /// The store of a name, for reading or for writing.
-    fn store(&self, name: &str, access: Access) -> Result<Arc<KvStore>, Error> {
+    fn store(&self, name: &str, access: Access) -> Result<Arc<KvStore>, Failure> {
         let Some(grant) = self.grants.iter().find(|grant| *grant.name == *name) else {
             let known: Vec<&str> = self.grants.iter().map(|grant| &*grant.name).collect();
             let known = match known.is_empty() {
@@ -72,22 +123,22 @@ impl KeyValue {
                 false => format!("it may use {}", known.join(", ")),
             };
             let text = format!("the kv store {name:?} is not granted: {known}");
-            return Err(self.refused(Error::NotGranted, text));
+            return Err(self.refused(FailureKind::NotGranted, text));
         };
         if grant.access < access {
             let text = format!(
                 "the grant for the kv store `{name}` is `{}`, and this call needs `{access}`",
                 grant.access
             );
-            return Err(self.refused(Error::ReadOnly, text));
+            return Err(self.refused(FailureKind::ReadOnly, text));
         }
         Ok(grant.store.clone())
     }
 
-    /// An error that the function's developer has to mend, which the log shows as well.
-    fn refused(&self, error: impl FnOnce(String) -> Error, text: String) -> Error {
+    /// A failure that the function's developer has to mend, which the log shows as well.
+    fn refused(&self, kind: FailureKind, text: String) -> Failure {
         self.log.now().note(&text);
-        error(text)
+        Failure { kind, text }
     }
 
     /// Does a step in the transaction of the invocation, or in one of its own that is committed at
@@ -95,58 +146,116 @@ impl KeyValue {
     async fn step<T>(
         &mut self,
         mut step: impl FnMut(&mut Transaction) -> Result<T, KvError>,
-    ) -> Result<T, Error> {
+    ) -> Result<T, Failure> {
         if let Some(transaction) = &mut self.transaction {
-            return step(transaction).map_err(error);
+            return Ok(step(transaction)?);
         }
         let Some(state) = &self.state else {
-            return Err(Error::Unavailable("the invocation is over".to_owned()));
+            let (kind, text) = (FailureKind::Unavailable, "the invocation is over".to_owned());
+            return Err(Failure { kind, text });
         };
         for _ in 0..ATTEMPTS {
             let mut transaction = Transaction::new(state.clone(), self.limits);
-            let done = step(&mut transaction).map_err(error)?;
+            let done = step(&mut transaction)?;
             let Some((state, changes)) = transaction.into_changes() else { return Ok(done) };
             match state.commit(changes).await {
                 Ok(_) => return Ok(done),
                 Err(CommitError::Conflict { .. }) => {}
                 Err(over @ CommitError::OverQuota { .. }) => {
-                    return Err(Error::Limit(over.to_string()));
+                    return Err(Failure { kind: FailureKind::Limit, text: over.to_string() });
                 }
-                Err(CommitError::Store(store)) => return Err(unavailable(&store)),
+                Err(CommitError::Store(store)) => return Err((&store).into()),
             }
         }
         let text = format!("other invocations changed the entry {ATTEMPTS} times");
-        Err(Error::Conflict(text))
+        Err(Failure { kind: FailureKind::Conflict, text })
     }
-}
 
-fn error(error: KvError) -> Error {
-    let text = error.to_string();
-    match error {
-        KvError::KeySize { .. } | KvError::NotANumber | KvError::Overflow => Error::Invalid(text),
-        KvError::ValueSize { .. }
-        | KvError::TooManyKeys { .. }
-        | KvError::TooManyEffects { .. }
-        | KvError::EffectBytes { .. }
-        | KvError::TooManyReads => Error::Limit(text),
-        KvError::Store(store) => unavailable(&store),
+    async fn get(&mut self, store: &str, key: &str) -> Result<Option<Entry>, Failure> {
+        let store = self.store(store, Access::Read)?;
+        self.step(|transaction| transaction.get(&store, key)).await
     }
-}
 
-/// The error of the store, without what only the operator may know.
-fn unavailable(error: &StoreError) -> Error {
-    tracing::warn!(%error, "state is unavailable");
-    Error::Unavailable(match error {
-        StoreError::DiskFull | StoreError::TooManySnapshots { .. } => error.to_string(),
-        StoreError::ReadOnly(_)
-        | StoreError::Damaged(_)
-        | StoreError::NewerSchema { .. }
-        | StoreError::Failed(_) => "the state of the tenant cannot be used now".to_owned(),
-    })
+    async fn get_many(
+        &mut self,
+        store: &str,
+        keys: &[String],
+    ) -> Result<Vec<Option<Entry>>, Failure> {
+        let store = self.store(store, Access::Read)?;
+        if keys.len() > MAX_KEYS {
+            return Err(KvError::TooManyKeys { keys: keys.len() }.into());
+        }
+        self.step(|transaction| keys.iter().map(|key| transaction.get(&store, key)).collect()).await
+    }
+
+    async fn set(
+        &mut self,
+        store: &str,
+        key: &str,
+        value: Vec<u8>,
+        ttl: Option<Duration>,
+        condition: Condition,
+    ) -> Result<bool, Failure> {
+        let store = self.store(store, Access::ReadWrite)?;
+        self.step(|transaction| transaction.set(&store, key, value.clone(), ttl, condition)).await
+    }
+
+    async fn set_many(
+        &mut self,
+        store: &str,
+        entries: &[(String, Vec<u8>)],
+    ) -> Result<(), Failure> {
+        let store = self.store(store, Access::ReadWrite)?;
+        let set_all = |transaction: &mut Transaction| {
+            entries.iter().try_for_each(|(key, value)| {
+                transaction.set(&store, key, value.clone(), None, Condition::Any).map(drop)
+            })
+        };
+        self.step(set_all).await
+    }
+
+    async fn delete(
+        &mut self,
+        store: &str,
+        key: &str,
+        condition: Condition,
+    ) -> Result<bool, Failure> {
+        let store = self.store(store, Access::ReadWrite)?;
+        self.step(|transaction| transaction.delete(&store, key, condition)).await
+    }
+
+    async fn delete_many(&mut self, store: &str, keys: &[String]) -> Result<(), Failure> {
+        let store = self.store(store, Access::ReadWrite)?;
+        let delete_all = |transaction: &mut Transaction| {
+            keys.iter()
+                .try_for_each(|key| transaction.delete(&store, key, Condition::Any).map(drop))
+        };
+        self.step(delete_all).await
+    }
+
+    async fn increment(&mut self, store: &str, key: &str, delta: i64) -> Result<i64, Failure> {
+        let store = self.store(store, Access::ReadWrite)?;
+        self.step(|transaction| transaction.increment(&store, key, delta)).await
+    }
+
+    async fn list(
+        &mut self,
+        store: &str,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page, Failure> {
+        let store = self.store(store, Access::Read)?;
+        self.step(|transaction| transaction.list(&store, prefix, after, limit)).await
+    }
 }
 
 impl Capability for KeyValue {
-    const PACKAGES: &'static [Versions] = &[("lacewing:state", &["0.1"])];
+    const PACKAGES: &'static [Versions] = &[
+        ("lacewing:state", &["0.1"]),
+        ("wasi:keyvalue", &["0.2.0-draft", "0.2.0-draft2"]),
+        ("fermyon:spin/key-value", &["2.0"]),
+    ];
 
     const PER_INVOCATION: bool = true;
 
@@ -170,132 +279,39 @@ impl Capability for KeyValue {
             state,
             limits,
             log: opening.log,
+            cursors: Vec::new(),
         }
     }
 
     fn link<T: StoreData>(linker: &mut Linker<T>, _tasks: bool) -> Result<()> {
-        kv::add_to_linker::<T, HasKeyValue>(linker, |data| data.capability::<KeyValue>().0)?;
-        transaction::add_to_linker::<T, HasKeyValue>(linker, |data| data.capability::<KeyValue>().0)
+        lacewing::link(linker)?;
+        wasi_draft::link(linker)?;
+        wasi_draft2::link(linker)?;
+        spin::link(linker)
     }
 }
 
-/// Says that a store has a [`KeyValue`].
-struct HasKeyValue;
-
-impl HasData for HasKeyValue {
-    type Data<'a> = &'a mut KeyValue;
+/// The stores of an invocation, and the handles of its guest.
+struct Stores<'a> {
+    stores: &'a mut KeyValue,
+    table: &'a mut ResourceTable,
 }
 
-impl kv::Host for KeyValue {
-    async fn get(&mut self, store: String, key: String) -> Result<Result<Option<Entry>, Error>> {
-        let store = match self.store(&store, Access::Read) {
-            Ok(store) => store,
-            Err(error) => return Ok(Err(error)),
-        };
-        Ok(self.step(|transaction| Ok(transaction.get(&store, &key)?.map(entry))).await)
-    }
+/// Says that a store has [`Stores`].
+struct HasStores;
 
-    async fn get_many(
-        &mut self,
-        store: String,
-        keys: Vec<String>,
-    ) -> Result<Result<Vec<Option<Entry>>, Error>> {
-        let store = match self.store(&store, Access::Read) {
-            Ok(store) => store,
-            Err(error) => return Ok(Err(error)),
-        };
-        let get_all = |transaction: &mut Transaction| {
-            if keys.len() > MAX_KEYS {
-                return Err(KvError::TooManyKeys { keys: keys.len() });
-            }
-            keys.iter().map(|key| Ok(transaction.get(&store, key)?.map(entry))).collect()
-        };
-        Ok(self.step(get_all).await)
-    }
-
-    async fn set(
-        &mut self,
-        store: String,
-        key: String,
-        value: Vec<u8>,
-        ttl_ms: Option<u64>,
-        condition: kv::Condition,
-    ) -> Result<Result<bool, Error>> {
-        let store = match self.store(&store, Access::ReadWrite) {
-            Ok(store) => store,
-            Err(error) => return Ok(Err(error)),
-        };
-        let (ttl, condition) = (ttl_ms.map(Duration::from_millis), condition.into());
-        Ok(self
-            .step(|transaction| transaction.set(&store, &key, value.clone(), ttl, condition))
-            .await)
-    }
-
-    async fn delete(
-        &mut self,
-        store: String,
-        key: String,
-        condition: kv::Condition,
-    ) -> Result<Result<bool, Error>> {
-        let store = match self.store(&store, Access::ReadWrite) {
-            Ok(store) => store,
-            Err(error) => return Ok(Err(error)),
-        };
-        let condition = condition.into();
-        Ok(self.step(|transaction| transaction.delete(&store, &key, condition)).await)
-    }
-
-    async fn increment(
-        &mut self,
-        store: String,
-        key: String,
-        delta: i64,
-    ) -> Result<Result<i64, Error>> {
-        let store = match self.store(&store, Access::ReadWrite) {
-            Ok(store) => store,
-            Err(error) => return Ok(Err(error)),
-        };
-        Ok(self.step(|transaction| transaction.increment(&store, &key, delta)).await)
-    }
-
-    async fn list(
-        &mut self,
-        store: String,
-        prefix: String,
-        after: Option<String>,
-        limit: u32,
-    ) -> Result<Result<Page, Error>> {
-        let store = match self.store(&store, Access::Read) {
-            Ok(store) => store,
-            Err(error) => return Ok(Err(error)),
-        };
-        let list = |transaction: &mut Transaction| {
-            let page = transaction.list(&store, &prefix, after.as_deref(), limit as usize)?;
-            Ok(Page { keys: page.keys, next: page.next })
-        };
-        Ok(self.step(list).await)
-    }
+impl HasData for HasStores {
+    type Data<'a> = Stores<'a>;
 }
 
-impl transaction::Host for KeyValue {
-    async fn discard(&mut self) -> Result<()> {
-        if let Some(transaction) = &mut self.transaction {
-            transaction.discard();
-        }
-        Ok(())
-    }
+fn stores<T: StoreData>(data: &mut T) -> Stores<'_> {
+    let (stores, table) = data.capability::<KeyValue>();
+    Stores { stores, table }
 }
 
-fn entry(entry: lacewing_store::kv::Entry) -> Entry {
-    Entry { value: entry.value, version: entry.version.0 }
-}
-
-impl From<kv::Condition> for Condition {
-    fn from(condition: kv::Condition) -> Condition {
-        match condition {
-            kv::Condition::Any => Condition::Any,
-            kv::Condition::Absent => Condition::Absent,
-            kv::Condition::Version(version) => Condition::Version(Version(version)),
-        }
-    }
+/// A store that a guest has opened, behind a handle.
+#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
+#[derive(Debug)]
+pub struct Bucket {
+    name: String,
 }
