@@ -33,7 +33,7 @@ mod wit {
     }
 
     pub(super) fn discard() {
-        if let Some(discard) = DISCARD.take() {
+        if let Some(discard) = DISCARD.get() {
             discard();
         }
     }

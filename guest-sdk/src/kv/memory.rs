@@ -42,9 +42,12 @@ pub(crate) fn snapshot() -> Stores {
     STORES.with_borrow(Clone::clone)
 }
 
-/// Puts stores back.
+/// Puts stores back. Versions go on, because they never repeat.
 pub(crate) fn restore(stores: Stores) {
-    STORES.set(stores);
+    STORES.with_borrow_mut(|now| {
+        let version = now.version;
+        *now = Stores { version, ..stores };
+    });
 }
 
 pub(super) fn get(store: &str, key: &str) -> Result<Option<Entry<Vec<u8>>>> {

@@ -71,6 +71,20 @@ async fn an_invocation_that_fails_writes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn effects_that_are_lost_over_a_limit_fail_the_invocation() {
+    let text_of_manifest = manifest("")
+        .replace("{ cpu_ms = 200 }", "{ cpu_ms = 200, memory_mib = 8, header_kib = 1024 }");
+    let served = Served::manifest(&text_of_manifest).await;
+    done(&served, "/lose/1").await;
+    assert_eq!(text(&served, "/get/lost").await, "1");
+    done(&served, "/put/lost/2").await;
+    let reply = served.get("/lose/8").await;
+    assert_eq!((reply.status, reply.outcome()), (502, "memory_exceeded"));
+    assert_eq!(text(&served, "/get/lost").await, "2");
+    served.assert_idle().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_grant_says_what_a_function_may_do() {
     let served = served().await;
     done(&served, "/put/a/1").await;

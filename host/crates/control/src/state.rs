@@ -49,7 +49,7 @@ impl HostState {
     /// Changes the bound of a tenant's state from now on.
     pub(super) fn set_max_bytes(&self, tenant: &TenantName, max_bytes: u64) {
         if let Some(store) = &*self.store.lock() {
-            store.tenant(tenant, max_bytes);
+            store.tenant(tenant, max_bytes).set_max_bytes(max_bytes);
         }
     }
 

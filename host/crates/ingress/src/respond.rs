@@ -361,6 +361,8 @@ mod tests {
                 ("forbidden", 403),
                 ("throttled", 429),
                 ("load_shed", 503),
+                ("conflict", 409),
+                ("store_unavailable", 503),
                 ("cpu_exceeded", 504),
                 ("fuel_exhausted", 504),
                 ("deadline_exceeded", 504),

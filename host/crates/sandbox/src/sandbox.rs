@@ -136,7 +136,10 @@ impl Sandbox {
 
     /// The transaction of the invocation, to be committed or dropped by the caller. `None` if the
     /// guest used no state.
-    pub fn take_transaction(&mut self) -> Option<Transaction> {
+    ///
+    /// # Errors
+    /// The guest went over a limit, and its effects are lost.
+    pub fn take_transaction(&mut self) -> Result<Option<Transaction>, Fault> {
         self.store.data_mut().take_transaction()
     }
 

@@ -16,23 +16,33 @@ use super::{
 
 /// The state of all tenants.
 pub trait StateStore: Send + Sync {
-    /// The state of one tenant. It costs nothing until the first use.
+    /// The state of one tenant, with so many bytes at the most until
+    /// [`TenantState::set_max_bytes`] says otherwise. It costs nothing until the first use.
     fn tenant(&self, name: &TenantName, max_bytes: u64) -> Arc<dyn TenantState>;
 }
 
 /// The state of one tenant.
 pub trait TenantState: Send + Sync {
-    /// The state as it is now. Blocks for as long as a look into the page cache takes, and for a
-    /// read of the disk where it is not there.
+    /// Changes the bound of bytes from now on.
+    fn set_max_bytes(&self, max_bytes: u64);
+
+    /// Opens the state where it is not open. `None`: it is open.
+    fn open(&self) -> Option<Opening>;
+
+    /// The state as it is now. For state that is open it blocks for as long as a look into the
+    /// page cache takes, and for a read of the disk where it is not there.
     ///
     /// # Errors
     /// The database cannot be opened, or has its bound of snapshots.
     fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError>;
 
     /// Commits, if all that was read is still so. The future is ready when the changes are on the
-    /// disk, or were refused. Dropping it does not take the changes back.
+    /// disk, or were refused. Dropping it takes the changes back, unless their batch has begun.
     fn commit(&self, changes: Changes) -> Commit;
 }
+
+/// The end of an opening.
+pub type Opening = BoxFuture<'static, Result<(), StoreError>>;
 
 /// The end of a commit.
 pub type Commit = BoxFuture<'static, Result<Version, CommitError>>;
@@ -45,13 +55,13 @@ pub trait Snapshot: Send {
     /// The entry of a key, an expired one included.
     ///
     /// # Errors
-    /// The database cannot be read.
+    /// The database cannot be read, or the snapshot was ended because it was too old.
     fn get(&mut self, store: &str, key: &str) -> Result<Option<Entry>, StoreError>;
 
     /// The first `limit` keys of a range, in the order of their bytes, expired ones included.
     ///
     /// # Errors
-    /// The database cannot be read.
+    /// As [`Snapshot::get`].
     fn list(
         &mut self,
         store: &str,
@@ -71,6 +81,20 @@ pub struct Changes {
     pub writes: Vec<Write>,
 }
 
+impl Changes {
+    /// The rows that a commit looks at.
+    pub(crate) fn rows(&self) -> usize {
+        let ranges: usize = self.ranges.iter().map(|range| range.rows + 1).sum();
+        self.reads.len() + ranges + self.writes.len()
+    }
+
+    /// The bytes of its writes.
+    pub(crate) fn bytes(&self) -> usize {
+        let bytes = |write: &Write| write.key.len() + write.value.as_ref().map_or(0, Vec::len);
+        self.writes.iter().map(bytes).sum()
+    }
+}
+
 /// A key that a transaction read, and the version that it saw.
 #[derive(Clone, Debug)]
 pub struct KeyRead {
@@ -78,17 +102,19 @@ pub struct KeyRead {
     pub store: Arc<str>,
     /// The key.
     pub key: String,
-    /// The version that was seen; that of an expired entry is [`Version::ABSENT`].
+    /// The version that was seen, be it of an expired entry.
     pub version: Version,
 }
 
 /// A range of keys that a transaction listed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RangeRead {
     /// The store.
     pub store: Arc<str>,
     /// The range, up to the last key that was looked at.
     pub range: KeyRange,
+    /// The number of keys that were seen, expired ones included.
+    pub rows: usize,
     /// The keys that were seen.
     pub digest: ListDigest,
 }

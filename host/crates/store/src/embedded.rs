@@ -1,7 +1,7 @@
 //! The embedded store: a directory with one SQLite database for each tenant.
 //!
 //! ```text
-//!   DIR/lacewing-state     the form of the directory; locked by the host that uses it
+//!   DIR/lacewing.state     the form of the directory; locked by the host that uses it
 //!   DIR/TENANT/state.db    all state of a tenant, with its write-ahead log beside it
 //! ```
 //!
@@ -16,6 +16,7 @@ mod snapshot;
 mod tenant;
 #[cfg(test)]
 mod tests;
+mod threads;
 
 use std::{
     collections::HashMap,
@@ -28,9 +29,9 @@ use parking_lot::Mutex;
 
 pub use self::directory::DirectoryError;
 use self::{
-    commit::Committers,
     directory::Directory,
     tenant::{EmbeddedTenant, OpenTenants},
+    threads::StoreThreads,
 };
 use super::{StateStore, TenantState};
 
@@ -39,13 +40,13 @@ use super::{StateStore, TenantState};
 pub struct EmbeddedOptions {
     /// Databases that are open at once, if not more are in use. Each has a few file descriptors.
     pub open_databases: usize,
-    /// Threads that commit. A thread commits for one tenant at a time.
-    pub commit_threads: usize,
+    /// Threads that open, commit and close. A thread works for one tenant at a time.
+    pub threads: usize,
 }
 
 impl Default for EmbeddedOptions {
     fn default() -> EmbeddedOptions {
-        EmbeddedOptions { open_databases: 128, commit_threads: 4 }
+        EmbeddedOptions { open_databases: 64, threads: 4 }
     }
 }
 
@@ -58,8 +59,9 @@ pub struct EmbeddedStore {
 /// The parts of the store that its tenants use.
 struct SharedStore {
     open: OpenTenants,
-    committers: Committers,
-    /// Unlocked last, when no database is open any more.
+    /// Ends when the work that was accepted is done.
+    threads: StoreThreads,
+    /// Unlocked last.
     directory: Directory,
 }
 
@@ -76,10 +78,10 @@ impl EmbeddedStore {
     /// Another process has it open, it is no directory of state, or it cannot be written.
     pub fn open(path: &Path, options: EmbeddedOptions) -> Result<EmbeddedStore, DirectoryError> {
         let directory = Directory::open(path)?;
-        let committers = Committers::start(options.commit_threads)
+        let threads = StoreThreads::start(options.threads)
             .map_err(|error| DirectoryError::System { path: path.to_owned(), error })?;
         let open = OpenTenants::new(options.open_databases);
-        let shared = Arc::new(SharedStore { open, committers, directory });
+        let shared = Arc::new(SharedStore { open, threads, directory });
         Ok(EmbeddedStore { tenants: Mutex::default(), shared })
     }
 
@@ -98,7 +100,6 @@ impl StateStore for EmbeddedStore {
     fn tenant(&self, name: &TenantName, max_bytes: u64) -> Arc<dyn TenantState> {
         let mut tenants = self.tenants.lock();
         if let Some(tenant) = tenants.get(name).and_then(Weak::upgrade) {
-            tenant.set_max_bytes(max_bytes);
             return tenant;
         }
         tenants.retain(|_, tenant| tenant.strong_count() > 0);

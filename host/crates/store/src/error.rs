@@ -1,6 +1,12 @@
 //! Errors of state.
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 /// The state of a tenant cannot be read or written: the disk, the database, or the host's bounds.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,12 +36,46 @@ pub enum StoreError {
         /// The bound.
         limit: usize,
     },
+    /// The snapshot held up the log of writes for too long.
+    #[error("the invocation read the state of {seconds} s ago, which is too old")]
+    SnapshotTooOld {
+        /// Its age.
+        seconds: u64,
+    },
     /// Any other error of the system or the database.
     #[error("the state of the tenant cannot be used: {0}")]
     Failed(Arc<str>),
 }
 
-/// Why a transaction was not committed. It had no effect.
+impl StoreError {
+    /// The error in words for the developers of a tenant, who are not told of the host's files. The
+    /// host's own log has the rest, at most once a second.
+    pub fn for_tenants(&self) -> String {
+        match self {
+            StoreError::DiskFull
+            | StoreError::TooManySnapshots { .. }
+            | StoreError::SnapshotTooOld { .. } => self.to_string(),
+            StoreError::ReadOnly(_)
+            | StoreError::Damaged(_)
+            | StoreError::NewerSchema { .. }
+            | StoreError::Failed(_) => {
+                self.log();
+                "the state of the tenant cannot be used now".to_owned()
+            }
+        }
+    }
+
+    fn log(&self) {
+        static LAST_S: AtomicU64 = AtomicU64::new(0);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        if LAST_S.swap(now, Relaxed) != now {
+            tracing::error!(error = %self, "the state of a tenant cannot be used");
+        }
+    }
+}
+
+/// Why a transaction was not committed. It had no effect, or after an error of the disk none that
+/// this host shows.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommitError {
     /// Another transaction changed something that this one had read.
@@ -53,6 +93,12 @@ pub enum CommitError {
         bytes: u64,
         /// The bound.
         limit_bytes: u64,
+    },
+    /// Too many commits of the tenant wait for the disk.
+    #[error("{waiting} commits of the tenant wait for the disk already")]
+    TooManyWaiting {
+        /// Their number.
+        waiting: usize,
     },
     /// The store itself.
     #[error(transparent)]

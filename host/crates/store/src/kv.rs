@@ -1,6 +1,12 @@
 //! Key-value stores: keys, versions, ranges of keys, and what may be wrong with a call.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::{
+    hash::{BuildHasher, Hash, Hasher, RandomState},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
 
 pub use lacewing_base::KvStore;
 
@@ -11,6 +17,9 @@ pub const MAX_KEY_BYTES: usize = 512;
 
 /// The most keys that one call lists or gets.
 pub const MAX_KEYS: usize = 1000;
+
+/// The most bytes of values that one call gets, in one step of the host.
+pub const MAX_GET_BYTES: usize = 8 << 20;
 
 /// The bytes that a store is charged for each entry, besides key and value: its row and its place
 /// in the index.
@@ -27,9 +36,10 @@ impl Version {
     /// The first version of entries that are not committed yet.
     const UNCOMMITTED: u64 = 1 << 63;
 
-    /// The version of the `n`th write of a transaction, for the transaction itself.
-    pub(crate) fn uncommitted(n: u64) -> Version {
-        Version(Version::UNCOMMITTED | n)
+    /// A version for a write that is not committed yet, which no other write of this process has.
+    pub(crate) fn uncommitted() -> Version {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Version(Version::UNCOMMITTED | NEXT.fetch_add(1, Relaxed))
     }
 }
 
@@ -83,6 +93,12 @@ pub enum KvError {
     KeySize {
         /// Its size.
         bytes: usize,
+    },
+    /// More bytes of values than one call may get.
+    #[error("the values have over {limit_kib} KiB together: get fewer keys at once")]
+    TooManyBytes {
+        /// The bound.
+        limit_kib: usize,
     },
     /// More keys than one call may have.
     #[error("the call names {keys} keys; the limit is {MAX_KEYS}")]
@@ -176,18 +192,29 @@ pub(crate) fn is_live(expires_ms: Option<i64>, now_ms: i64) -> bool {
     expires_ms.is_none_or(|expires| expires > now_ms)
 }
 
-/// A digest of a listing: the same for the same keys. It stays in this process.
+/// A digest of a listing: the same for the same keys. It stays in this process, whose key nobody
+/// else knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListDigest(u64);
 
 impl ListDigest {
-    /// The digest of the keys that have not expired.
-    pub(crate) fn of(listed: &[ListedKey], now_ms: i64) -> ListDigest {
-        let mut hasher = DefaultHasher::new();
-        for ListedKey { key, .. } in listed.iter().filter(|one| is_live(one.expires_ms, now_ms)) {
-            key.hash(&mut hasher);
+    /// The digest of all keys, expired ones included: an entry that expired and was set anew has
+    /// another time.
+    pub(crate) fn of(listed: &[ListedKey]) -> ListDigest {
+        static KEY: OnceLock<RandomState> = OnceLock::new();
+        let mut hasher = KEY.get_or_init(RandomState::new).build_hasher();
+        for ListedKey { key, expires_ms } in listed {
+            (key, expires_ms).hash(&mut hasher);
         }
         ListDigest(hasher.finish())
+    }
+}
+
+/// Checks a text that a call compares with keys.
+pub(crate) fn check_length(text: &str) -> Result<(), KvError> {
+    match text.len() {
+        0..=MAX_KEY_BYTES => Ok(()),
+        bytes => Err(KvError::KeySize { bytes }),
     }
 }
 
@@ -247,9 +274,9 @@ mod tests {
                 .iter()
                 .map(|(key, expires_ms)| ListedKey { key: (*key).into(), expires_ms: *expires_ms })
                 .collect();
-            ListDigest::of(&listed, 7)
+            ListDigest::of(&listed)
         };
-        assert_eq!(listed(&[("a", None)]), listed(&[("a", Some(8)), ("b", Some(7))]));
+        assert_eq!(listed(&[("a", None)]), listed(&[("a", None)]));
         assert_ne!(listed(&[("a", None)]), listed(&[("a", Some(7))]));
         assert_ne!(listed(&[("a", None), ("b", None)]), listed(&[("ab", None)]));
     }

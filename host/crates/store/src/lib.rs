@@ -25,6 +25,8 @@ pub mod kv;
 mod testing;
 mod transaction;
 
-pub use backend::{Changes, Commit, KeyRead, RangeRead, Snapshot, StateStore, TenantState, Write};
+pub use backend::{
+    Changes, Commit, KeyRead, Opening, RangeRead, Snapshot, StateStore, TenantState, Write,
+};
 pub use error::{CommitError, StoreError};
 pub use transaction::{EffectLimits, Transaction};

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    ops::Bound,
     sync::Arc,
     time::Duration,
 };
@@ -9,8 +10,8 @@ use std::{
 use super::{
     Changes, KeyRead, RangeRead, Snapshot, StoreError, TenantState, Write,
     kv::{
-        Condition, Entry, KeyRange, KvError, KvStore, ListDigest, ListedKey, MAX_KEYS, Page,
-        Version, check_key, entry_bytes, is_live,
+        Condition, Entry, KeyRange, KvError, KvStore, ListDigest, ListedKey, MAX_GET_BYTES,
+        MAX_KEYS, Page, Version, check_key, check_length, entry_bytes, is_live,
     },
 };
 
@@ -56,8 +57,6 @@ pub struct Transaction {
     effect_bytes: u64,
     /// Rows that the commit has to look at again.
     rows_read: usize,
-    /// Writes so far, replaced ones included.
-    writes: u64,
 }
 
 impl std::fmt::Debug for Transaction {
@@ -82,7 +81,6 @@ impl Transaction {
             effect_count: 0,
             effect_bytes: 0,
             rows_read: 0,
-            writes: 0,
         }
     }
 
@@ -104,10 +102,34 @@ impl Transaction {
         let snapshot = self.snapshot()?;
         let now = snapshot.taken_ms();
         let found = snapshot.get(&store.id, key)?;
-        let found = found.filter(|entry| is_live(entry.expires_ms, now));
         let version = found.as_ref().map_or(Version::ABSENT, |entry| entry.version);
         self.note_read(store, key, version)?;
-        Ok(found)
+        Ok(found.filter(|entry| is_live(entry.expires_ms, now)))
+    }
+
+    /// The entries of some keys, in their order.
+    ///
+    /// # Errors
+    /// Too many keys or bytes for one call, and those of [`Transaction::get`].
+    pub fn get_many(
+        &mut self,
+        store: &KvStore,
+        keys: &[String],
+    ) -> Result<Vec<Option<Entry>>, KvError> {
+        if keys.len() > MAX_KEYS {
+            return Err(KvError::TooManyKeys { keys: keys.len() });
+        }
+        let mut bytes = 0;
+        let mut entries = Vec::with_capacity(keys.len());
+        for key in keys {
+            let entry = self.get(store, key)?;
+            bytes += entry.as_ref().map_or(0, |entry| entry.value.len());
+            if bytes > MAX_GET_BYTES {
+                return Err(KvError::TooManyBytes { limit_kib: MAX_GET_BYTES >> 10 });
+            }
+            entries.push(entry);
+        }
+        Ok(entries)
     }
 
     /// Sets the entry of a key, if the condition holds. Returns whether it does.
@@ -196,6 +218,9 @@ impl Transaction {
         limit: usize,
     ) -> Result<Page, KvError> {
         let limit = limit.clamp(1, MAX_KEYS);
+        for text in [Some(prefix), after].into_iter().flatten() {
+            check_length(text)?;
+        }
         let range = KeyRange::new(prefix, after);
         if range.is_empty() {
             return Ok(Page::default());
@@ -205,7 +230,7 @@ impl Transaction {
         let seen = last.map_or_else(|| range.clone(), |last| range.up_to(&last.key));
         let next = last.map(|last| text(&last.key));
         let now = self.snapshot()?.taken_ms();
-        self.note_range(store, seen.clone(), &listed, now)?;
+        self.note_range(store, seen.clone(), &listed)?;
         let live = listed.iter().filter(|listed| is_live(listed.expires_ms, now));
         let mut keys: BTreeSet<String> = live.map(|listed| text(&listed.key)).collect();
         for (key, effect) in self.effects_in(store, &seen) {
@@ -259,26 +284,31 @@ impl Transaction {
         Ok(self.snapshot.as_mut().expect("the line above took it"))
     }
 
-    /// Notes that the commit has to look at `rows` more rows.
-    fn note_rows(&mut self, rows: usize) -> Result<(), KvError> {
-        self.rows_read += rows;
+    /// Whether the commit may look at `rows` more rows. Reads over the bound are not noted: the
+    /// transaction cannot write any more.
+    fn note_rows(&mut self, rows: usize) -> Result<bool, KvError> {
+        self.rows_read = self.rows_read.saturating_add(rows);
         self.check_rows()
+            .map(|()| self.rows_read <= MAX_ROWS_READ)
+            .or_else(|error| if self.is_read_only() { Ok(false) } else { Err(error) })
     }
 
     fn check_rows(&self) -> Result<(), KvError> {
-        match self.is_read_only() || self.rows_read <= MAX_ROWS_READ {
+        match self.rows_read <= MAX_ROWS_READ {
             true => Ok(()),
             false => Err(KvError::TooManyReads),
         }
     }
 
     fn note_read(&mut self, store: &KvStore, key: &str, version: Version) -> Result<(), KvError> {
-        let keys = self.reads.entry(store.id.clone()).or_default();
-        if keys.contains_key(key) {
+        if self.reads.get(&store.id).is_some_and(|keys| keys.contains_key(key)) {
             return Ok(());
         }
-        keys.insert(key.to_owned(), version);
-        self.note_rows(1)
+        if self.note_rows(1)? {
+            let keys = self.reads.entry(store.id.clone()).or_default();
+            keys.insert(key.to_owned(), version);
+        }
+        Ok(())
     }
 
     fn note_range(
@@ -286,11 +316,13 @@ impl Transaction {
         store: &KvStore,
         range: KeyRange,
         listed: &[ListedKey],
-        now_ms: i64,
     ) -> Result<(), KvError> {
-        let digest = ListDigest::of(listed, now_ms);
-        self.ranges.push(RangeRead { store: store.id.clone(), range, digest });
-        self.note_rows(listed.len() + 1)
+        let (rows, digest) = (listed.len(), ListDigest::of(listed));
+        let read = RangeRead { store: store.id.clone(), range, rows, digest };
+        if !self.ranges.contains(&read) && self.note_rows(rows + 1)? {
+            self.ranges.push(read);
+        }
+        Ok(())
     }
 
     /// The effects of this transaction on keys of a range.
@@ -300,11 +332,10 @@ impl Transaction {
         range: &KeyRange,
     ) -> impl Iterator<Item = (&String, &Effect)> {
         let effects = self.effects.get(&store.id);
-        let (from, to) = (range.from.clone(), range.to.clone());
-        effects.into_iter().flatten().filter(move |(key, _)| {
-            let key = key.as_bytes();
-            from.as_slice() <= key && key < to.as_slice()
-        })
+        let (from, to) = (text(&range.from), range.to.clone());
+        let from = (Bound::Included(from), Bound::Unbounded);
+        let effects = effects.into_iter().flat_map(move |effects| effects.range(from.clone()));
+        effects.take_while(move |(key, _)| key.as_bytes() < to.as_slice())
     }
 
     fn write(
@@ -314,10 +345,10 @@ impl Transaction {
         value: Option<Vec<u8>>,
         expires_ms: Option<i64>,
     ) -> Result<(), KvError> {
-        let effects = self.effects.entry(store.id.clone()).or_default();
-        self.writes += 1;
-        let version = Version::uncommitted(self.writes);
+        self.check_rows()?;
+        let version = Version::uncommitted();
         let effect = Effect { store: store.clone(), value, expires_ms, version };
+        let effects = self.effects.entry(store.id.clone()).or_default();
         let replaced = effects.get(key).map(|replaced| replaced.bytes(key));
         let bytes = self.effect_bytes - replaced.unwrap_or(0) + effect.bytes(key);
         if bytes > self.limits.bytes {
@@ -329,7 +360,7 @@ impl Transaction {
         }
         effects.insert(key.to_owned(), effect);
         (self.effect_count, self.effect_bytes) = (count, bytes);
-        self.check_rows()
+        Ok(())
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{
     results::{ColdStarts, Results, Speed},
-    table::duration,
+    table::{counted, duration},
 };
 use plot::{curves, escape, strips, timeline};
 
@@ -198,15 +198,15 @@ fn about(out: &mut String, results: &Results) {
     let _ = write!(
         out,
         "<section>\n<h2>Where and how</h2>\n<dl>\n<dt>Machine</dt><dd>{}</dd>\n<dt>Steadiness</dt><dd{}>{}</dd>\n\
-         <dt>Load</dt><dd>{} connections from {} threads, {} rounds of {} s; the generator ran on the same machine as the \
+         <dt>Load</dt><dd>{} from {}, {} of {} s; the generator ran on the same machine as the \
          server, unless a URL elsewhere was measured</dd>\n<dt>Version</dt><dd>lacewing {}, <time data-seconds=\"{}\"></time></dd>\n\
          </dl>\n{}<p><button type=\"button\" id=\"save\">Save the results as JSON</button></p>\n</section>\n",
         escape(&results.machine.describe()),
         if results.steadiness.is_noisy() { " class=\"alarm\"" } else { "" },
         escape(&results.steadiness.describe()),
-        load.connections,
-        load.threads,
-        load.rounds,
+        counted(load.connections, "connection"),
+        counted(load.threads, "thread"),
+        counted(load.rounds, "round"),
         load.duration_s,
         escape(results.version),
         results.time,

@@ -15,6 +15,9 @@ const OTHERS: u64 = 256;
 /// Outbound connections that a host may have.
 const OUTBOUND: u64 = 1024;
 
+/// The databases of tenants' state that are open, with the connections that each keeps.
+const STATE: u64 = 64 * 12;
+
 /// By default a process may have 1,024 where the system lets it ask for more. Asks for all that
 /// there are, and gives how many that is; none where there is no limit.
 pub(super) fn raise_limit() -> Option<u64> {
@@ -43,7 +46,7 @@ pub(super) fn connections(settings: &Settings, limit: Option<u64>) -> u32 {
 /// The descriptors that a limit leaves for each listener: half of it at least, over all, whatever
 /// else there is.
 fn left(settings: &Settings, limit: u64) -> u32 {
-    let else_taken = OTHERS + OUTBOUND + u64::from(settings.residency.max_functions);
+    let else_taken = OTHERS + OUTBOUND + STATE + u64::from(settings.residency.max_functions);
     let left = limit.saturating_sub(else_taken.min(limit / 2));
     let each = left / u64::try_from(settings.listen.len()).unwrap_or(1).max(1);
     u32::try_from(each).unwrap_or(u32::MAX).max(1)

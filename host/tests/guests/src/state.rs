@@ -18,6 +18,7 @@ fn state(routes: Routes) -> Routes {
         .get("/fill/{bytes}", fill)
         .get("/fail/{how}", fail)
         .get("/use/{store}", use_store)
+        .get("/lose/{mib}", lose)
 }
 
 fn put(Path((key, value)): Path<(String, String)>) -> Result<()> {
@@ -98,6 +99,22 @@ fn fail(Path(how): Path<String>) -> Result<StatusCode> {
         "unavailable" => Ok(StatusCode::SERVICE_UNAVAILABLE),
         _ => Ok(StatusCode::NOT_FOUND),
     }
+}
+
+/// Writes, has the host hold so many MiB, and answers before it can be stopped for that.
+fn lose(Path(mib): Path<usize>) -> Result<()> {
+    let things = kv::open("things")?;
+    things.set("lost", &1)?;
+    let large = vec![b'x'; 1 << 20];
+    for _ in 0..mib {
+        let fields = wasip2::http::types::Fields::new();
+        // A field that is refused is not held.
+        let _ = fields.append("x", &large);
+        std::mem::forget(fields);
+    }
+    // The host looks at the limits of the guest here, and says that there are no stores any more.
+    let _ = things.bytes("lost");
+    Ok(())
 }
 
 fn use_store(Path(store): Path<String>) -> Result<()> {

@@ -59,17 +59,22 @@ impl RunningInvocation<Sandbox> {
             Ok(answer) => answer,
             Err(fault) => return Some(Err(fault)),
         };
-        let changes = self.sandbox.take_transaction().and_then(Transaction::into_changes);
+        let transaction = match self.sandbox.take_transaction() {
+            Ok(transaction) => transaction,
+            Err(fault) => return Some(Err(fault)),
+        };
+        let changes = transaction.and_then(Transaction::into_changes);
         let Some((state, changes)) = changes else { return Some(Ok(answer)) };
         if verdict(&mut answer) == Verdict::Discard {
             return Some(Ok(answer));
         }
-        match state.commit(changes).await {
-            Ok(_) => Some(Ok(answer)),
-            Err(error @ CommitError::Conflict { .. }) => {
+        match timeout_at(self.deadline().into(), state.commit(changes)).await {
+            Ok(Ok(_)) => Some(Ok(answer)),
+            Ok(Err(error @ CommitError::Conflict { .. })) => {
                 self.lost(runs, &error).await.err().map(Err)
             }
-            Err(error) => Some(Err(Fault::new(Outcome::StoreUnavailable, error.to_string()))),
+            Ok(Err(error)) => Some(Err(refused(&error))),
+            Err(_) => Some(Err(late("its effects waited for the disk, and may have reached it"))),
         }
     }
 
@@ -87,13 +92,23 @@ impl RunningInvocation<Sandbox> {
             let what = conflict.to_string();
             let turn = self.tenant().reruns().turn(&what);
             let turn = timeout_at(self.deadline().into(), turn).await;
-            runs.turn = Some(turn.map_err(|_| late())?);
+            runs.turn = Some(turn.map_err(|_| late("the invocation waited to run again"))?);
         }
         self.renew(runs.propagation.clone()).await
     }
 }
 
-fn late() -> Fault {
-    let detail = "the deadline passed while the invocation waited to run again";
-    Fault::new(Outcome::DeadlineExceeded, detail)
+/// Why there was no commit, without the facts that only the operator may know.
+fn refused(error: &CommitError) -> Fault {
+    match error {
+        CommitError::TooManyWaiting { .. } => Fault::new(Outcome::LoadShed, error.to_string()),
+        CommitError::Store(error) => Fault::new(Outcome::StoreUnavailable, error.for_tenants()),
+        CommitError::Conflict { .. } | CommitError::OverQuota { .. } => {
+            Fault::new(Outcome::StoreUnavailable, error.to_string())
+        }
+    }
+}
+
+fn late(meanwhile: &str) -> Fault {
+    Fault::new(Outcome::DeadlineExceeded, format!("the deadline passed while {meanwhile}"))
 }

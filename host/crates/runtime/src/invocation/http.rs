@@ -141,6 +141,9 @@ impl Pending {
                 response::from_lean(lean, limits, limit_bytes, &request.parts.method)
                     .map_err(|error| bad_response(error.to_string()))
             });
+            // All that may refuse the response comes before its effects are committed.
+            let response =
+                response.and_then(|response| charged(response, revision.tenant.bodies()));
             let verdict = |response: &mut Response<Body>| match response.status().is_server_error()
             {
                 true => Verdict::Discard,
@@ -150,7 +153,6 @@ impl Pending {
                 break result;
             }
         };
-        let result = result.and_then(|response| charged(response, revision.tenant.bodies()));
         if let Ok(response) = &result {
             running.status = Some(response.status().as_u16());
             running.bytes_out = response.body().full_len().unwrap_or_default();

@@ -16,7 +16,7 @@ use std::{sync::Arc, time::Duration};
 use lacewing_base::{Access, KvGrant, KvStore};
 use lacewing_store::{
     CommitError, EffectLimits, StoreError, TenantState, Transaction,
-    kv::{Condition, Entry, KvError, MAX_KEYS, Page},
+    kv::{Condition, Entry, KvError, Page},
 };
 use wasmtime::{
     Result,
@@ -84,6 +84,7 @@ impl From<KvError> for Failure {
             }
             KvError::ValueSize { .. }
             | KvError::TooManyKeys { .. }
+            | KvError::TooManyBytes { .. }
             | KvError::TooManyEffects { .. }
             | KvError::EffectBytes { .. }
             | KvError::TooManyReads => FailureKind::Limit,
@@ -94,21 +95,17 @@ impl From<KvError> for Failure {
 }
 
 impl From<&StoreError> for Failure {
-    /// The error of the store, without the facts that only the operator may know.
     fn from(error: &StoreError) -> Failure {
-        tracing::warn!(%error, "state is unavailable");
-        let text = match error {
-            StoreError::DiskFull | StoreError::TooManySnapshots { .. } => error.to_string(),
-            StoreError::ReadOnly(_)
-            | StoreError::Damaged(_)
-            | StoreError::NewerSchema { .. }
-            | StoreError::Failed(_) => "the state of the tenant cannot be used now".to_owned(),
-        };
-        Failure { kind: FailureKind::Unavailable, text }
+        Failure { kind: FailureKind::Unavailable, text: error.for_tenants() }
     }
 }
 
 impl KeyValue {
+    /// Whether the invocation has something to commit.
+    pub(crate) fn has_effects(&self) -> bool {
+        self.transaction.as_ref().is_some_and(|transaction| !transaction.is_read_only())
+    }
+
     /// The transaction of the invocation, for its commit.
     pub(crate) fn take_transaction(&mut self) -> Option<Transaction> {
         self.transaction.take()
@@ -147,13 +144,16 @@ impl KeyValue {
         &mut self,
         mut step: impl FnMut(&mut Transaction) -> Result<T, KvError>,
     ) -> Result<T, Failure> {
-        if let Some(transaction) = &mut self.transaction {
-            return Ok(step(transaction)?);
-        }
         let Some(state) = &self.state else {
             let (kind, text) = (FailureKind::Unavailable, "the invocation is over".to_owned());
             return Err(Failure { kind, text });
         };
+        if let Some(opening) = state.open() {
+            opening.await.map_err(|error| Failure::from(&error))?;
+        }
+        if let Some(transaction) = &mut self.transaction {
+            return Ok(step(transaction)?);
+        }
         for _ in 0..ATTEMPTS {
             let mut transaction = Transaction::new(state.clone(), self.limits);
             let done = step(&mut transaction)?;
@@ -163,6 +163,10 @@ impl KeyValue {
                 Err(CommitError::Conflict { .. }) => {}
                 Err(over @ CommitError::OverQuota { .. }) => {
                     return Err(Failure { kind: FailureKind::Limit, text: over.to_string() });
+                }
+                Err(waiting @ CommitError::TooManyWaiting { .. }) => {
+                    let (kind, text) = (FailureKind::Unavailable, waiting.to_string());
+                    return Err(Failure { kind, text });
                 }
                 Err(CommitError::Store(store)) => return Err((&store).into()),
             }
@@ -182,10 +186,7 @@ impl KeyValue {
         keys: &[String],
     ) -> Result<Vec<Option<Entry>>, Failure> {
         let store = self.store(store, Access::Read)?;
-        if keys.len() > MAX_KEYS {
-            return Err(KvError::TooManyKeys { keys: keys.len() }.into());
-        }
-        self.step(|transaction| keys.iter().map(|key| transaction.get(&store, key)).collect()).await
+        self.step(|transaction| transaction.get_many(&store, keys)).await
     }
 
     async fn set(

@@ -14,7 +14,7 @@ use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
 use super::{
     budget::{self, Consumption, SandboxPayer, StopReason},
-    fault::Fault,
+    fault::{self, Fault},
     limiter::Limiter,
     program::Program,
     reuse::Instance,
@@ -76,6 +76,8 @@ pub(crate) struct State {
     /// The handles of a guest that is to be stopped. They are dropped with the sandbox, once its
     /// end is known: a body whose writer is gone would look complete to the client.
     lost: Option<Box<ResourceTable>>,
+    /// The limit for which effects of such a guest are lost.
+    lost_effects: Option<StopReason>,
     shared: Option<Box<SharedStore>>,
 }
 
@@ -113,9 +115,13 @@ impl State {
         self.shared = Some(Box::new(SharedStore { instance, logs: Vec::new(), log }));
     }
 
-    /// The transaction of the invocation, if it has one.
-    pub(super) fn take_transaction(&mut self) -> Option<Transaction> {
-        self.capabilities.get::<KeyValue>()?.take_transaction()
+    /// The transaction of the invocation, if it has one. A guest that lost its effects over a limit
+    /// is at fault, even if it has answered before it could be stopped.
+    pub(super) fn take_transaction(&mut self) -> Result<Option<Transaction>, Fault> {
+        if let Some(stop) = self.lost_effects {
+            return Err(fault::stopped(stop, self.limiter.refused()));
+        }
+        Ok(self.capabilities.get::<KeyValue>().and_then(KeyValue::take_transaction))
     }
 
     /// Whether the guest has sent a request to another server.
@@ -163,6 +169,8 @@ impl State {
             let mut empty = ResourceTable::new();
             empty.set_max_capacity(0);
             self.lost = Some(Box::new(std::mem::replace(&mut self.table, empty)));
+            let stores = self.capabilities.get::<KeyValue>();
+            self.lost_effects = stores.is_some_and(|stores| stores.has_effects()).then_some(stop);
             self.capabilities.close();
         }
     }
@@ -231,6 +239,7 @@ pub(super) fn store(
         hostcall_bytes,
         claim: Claim::default(),
         lost: None,
+        lost_effects: None,
         shared: None,
     };
     let mut store = Store::new(program.engine(), state);

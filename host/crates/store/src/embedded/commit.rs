@@ -2,23 +2,23 @@
 //! with one sync of the disk.
 //!
 //! ```text
-//!   submit ─> queue of the database ─> the database is ready ─> a thread takes a batch
-//!                                          ^                        │ check and write each
-//!                                          └── more are waiting <── │ commit: one sync
-//!                                                                   v
-//!                                                          answer each that waited
+//!   submit ─> queue of the database ─> a job ─> a thread takes a batch
+//!                                       ^            │ check and write each
+//!                                       │            │ commit: one sync
+//!                                       │            v
+//!                      more are waiting └── answer each that waited
 //! ```
 //!
 //! While a thread waits for the disk, others arrive, and are the next batch (Gray and Reuter,
 //! *Transaction Processing*, 1993, group commit). A thread takes one batch of a database and then
-//! the next database that is ready, so tenants take turns.
+//! the next job, so tenants take turns.
 //!
 //! The check of a transaction and its writes see the writes of the transactions before it in the
 //! batch. A transaction that is refused writes nothing.
 
-use std::{collections::VecDeque, io, mem, sync::Arc, thread};
+use std::{collections::VecDeque, mem};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::oneshot;
 
@@ -27,18 +27,35 @@ use super::{
     snapshot::{list, now_ms, version},
 };
 use crate::{
-    Changes, CommitError, KeyRead, RangeRead, StoreError, Write,
-    kv::{ListDigest, MAX_KEYS, Version, entry_bytes, is_live},
+    Changes, CommitError, KeyRead, RangeRead, Write,
+    kv::{ListDigest, Version, entry_bytes},
 };
 
 /// Transactions of one batch. More would have the first wait for long.
 const BATCH: usize = 256;
 
-/// Bytes of values in one batch, unless one transaction has more.
+/// Rows that one batch looks at, unless one transaction has more: some ten milliseconds of work.
+const BATCH_ROWS: usize = 10_000;
+
+/// Bytes of writes in one batch, unless one transaction has more.
 const BATCH_BYTES: usize = 4 << 20;
 
-/// Expired entries that a batch removes, so that they go as fast as entries come.
+/// Transactions of a database that wait.
+const WAITING: usize = 4096;
+
+/// Bytes of the writes that wait.
+const WAITING_BYTES: usize = 64 << 20;
+
+/// Expired entries that each batch removes, besides two for each of its writes: they go faster than
+/// entries come.
 const EXPIRED: usize = 32;
+
+/// Expired entries that go at once where a store is full.
+const EXPIRED_IF_FULL: usize = 1000;
+
+/// The time that an expired entry stays, unless a store is full: a transaction that has read it
+/// conflicts when it goes.
+const EXPIRED_FOR_MS: i64 = 60_000;
 
 type Answer = Result<Version, CommitError>;
 
@@ -49,12 +66,6 @@ struct Waiting {
     answer: oneshot::Sender<Answer>,
 }
 
-impl Waiting {
-    fn bytes(&self) -> usize {
-        self.changes.writes.iter().filter_map(|write| write.value.as_ref()).map(Vec::len).sum()
-    }
-}
-
 /// The transactions that wait for one database.
 #[derive(Default)]
 pub(super) struct CommitQueue(Mutex<QueueState>);
@@ -62,174 +73,128 @@ pub(super) struct CommitQueue(Mutex<QueueState>);
 #[derive(Default)]
 struct QueueState {
     waiting: VecDeque<Waiting>,
-    /// Whether the database is ready, or a thread commits its batch.
+    waiting_bytes: usize,
+    /// Whether there is a job for the database.
     is_scheduled: bool,
 }
 
+impl QueueState {
+    fn pop(&mut self) -> Option<Waiting> {
+        let next = self.waiting.pop_front()?;
+        self.waiting_bytes -= next.changes.bytes();
+        Some(next)
+    }
+
+    /// Drops those whose invocations have gone.
+    fn drop_abandoned(&mut self) {
+        self.waiting.retain(|one| !one.answer.is_closed());
+        self.waiting_bytes = self.waiting.iter().map(|one| one.changes.bytes()).sum();
+    }
+}
+
 impl CommitQueue {
-    /// Adds one. Returns whether the database has to be scheduled.
-    fn push(&self, waiting: Waiting) -> bool {
+    /// Adds a transaction. Returns its answer, and whether the database needs a job.
+    pub(super) fn push(
+        &self,
+        changes: Changes,
+        max_bytes: u64,
+    ) -> Result<(oneshot::Receiver<Answer>, bool), CommitError> {
         let mut queue = self.0.lock();
-        queue.waiting.push_back(waiting);
-        !mem::replace(&mut queue.is_scheduled, true)
+        let bytes = changes.bytes();
+        let is_full = |queue: &QueueState| {
+            queue.waiting.len() >= WAITING
+                || (!queue.waiting.is_empty() && queue.waiting_bytes + bytes > WAITING_BYTES)
+        };
+        if is_full(&queue) {
+            queue.drop_abandoned();
+        }
+        if is_full(&queue) {
+            return Err(CommitError::TooManyWaiting { waiting: queue.waiting.len() });
+        }
+        let (answer, committed) = oneshot::channel();
+        queue.waiting.push_back(Waiting { changes, max_bytes, answer });
+        queue.waiting_bytes += bytes;
+        Ok((committed, !mem::replace(&mut queue.is_scheduled, true)))
     }
 
     fn take_batch(&self) -> Vec<Waiting> {
         let mut queue = self.0.lock();
-        let (mut batch, mut bytes) = (Vec::new(), 0);
+        let (mut batch, mut rows, mut bytes) = (Vec::new(), 0, 0);
         while let Some(next) = queue.waiting.front() {
-            bytes += next.bytes();
-            if batch.len() == BATCH || (bytes > BATCH_BYTES && !batch.is_empty()) {
+            if next.answer.is_closed() {
+                queue.pop();
+                continue;
+            }
+            rows += next.changes.rows();
+            bytes += next.changes.bytes();
+            let is_full = batch.len() == BATCH || rows > BATCH_ROWS || bytes > BATCH_BYTES;
+            if is_full && !batch.is_empty() {
                 break;
             }
-            batch.extend(queue.waiting.pop_front());
+            batch.extend(queue.pop());
         }
         batch
     }
 
-    /// Ends a batch. Returns whether the database has to be scheduled again.
-    fn end_batch(&self) -> bool {
+    /// Ends a batch. Returns whether the database needs another job.
+    pub(super) fn end_batch(&self) -> bool {
         let mut queue = self.0.lock();
         queue.is_scheduled = !queue.waiting.is_empty();
         queue.is_scheduled
     }
 }
 
-/// The threads that commit.
-pub(super) struct Committers {
-    ready: Arc<Ready>,
-}
-
-#[derive(Default)]
-struct Ready {
-    databases: Mutex<ReadyState>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct ReadyState {
-    queue: VecDeque<Arc<Database>>,
-    is_closed: bool,
-}
-
-impl Ready {
-    fn push(&self, database: Arc<Database>) {
-        self.databases.lock().queue.push_back(database);
-        self.changed.notify_one();
-    }
-
-    /// The next database; `None` at the end.
-    fn pop(&self) -> Option<Arc<Database>> {
-        let mut state = self.databases.lock();
-        loop {
-            if let Some(database) = state.queue.pop_front() {
-                return Some(database);
-            }
-            if state.is_closed {
-                return None;
-            }
-            self.changed.wait(&mut state);
+impl Database {
+    /// Commits a batch of the transactions that wait, and answers each.
+    pub(super) fn commit_batch(&self) {
+        let batch = self.queue.take_batch();
+        let (changes, answers): (Vec<_>, Vec<_>) =
+            batch.into_iter().map(|one| ((one.changes, one.max_bytes), one.answer)).unzip();
+        let results = self.writer.lock().commit(&changes);
+        for (answer, result) in answers.into_iter().zip(results) {
+            // An invocation that has gone does not wait for its answer.
+            let _ = answer.send(result);
         }
-    }
-}
-
-impl Committers {
-    pub(super) fn start(threads: usize) -> io::Result<Committers> {
-        let ready = Arc::new(Ready::default());
-        for _ in 0..threads.max(1) {
-            let ready = ready.clone();
-            let run = move || {
-                while let Some(database) = ready.pop() {
-                    commit_batch(&database);
-                    if database.queue.end_batch() {
-                        ready.push(database);
-                    }
-                }
-            };
-            thread::Builder::new().name("commit".to_owned()).spawn(run)?;
-        }
-        Ok(Committers { ready })
-    }
-
-    pub(super) fn submit(
-        &self,
-        database: &Arc<Database>,
-        changes: Changes,
-        max_bytes: u64,
-    ) -> oneshot::Receiver<Answer> {
-        let (answer, committed) = oneshot::channel();
-        if database.queue.push(Waiting { changes, max_bytes, answer }) {
-            self.ready.push(database.clone());
-        }
-        committed
-    }
-}
-
-impl Drop for Committers {
-    fn drop(&mut self) {
-        self.ready.databases.lock().is_closed = true;
-        self.ready.changed.notify_all();
-    }
-}
-
-fn commit_batch(database: &Database) {
-    let batch = database.queue.take_batch();
-    let mut writer = database.writer.lock();
-    let (changes, answers): (Vec<_>, Vec<_>) =
-        batch.into_iter().map(|one| ((one.changes, one.max_bytes), one.answer)).unzip();
-    let results = writer.commit(&changes);
-    drop(writer);
-    for (answer, result) in answers.into_iter().zip(results) {
-        // An invocation that has gone does not wait for its answer.
-        let _ = answer.send(result);
+        self.bound_log();
     }
 }
 
 /// The connection that writes to one database.
-pub(super) struct Writer {
-    connection: Connection,
-    /// The number of the last commit.
-    version: u64,
-}
+pub(super) struct Writer(pub(super) Connection);
 
 impl Writer {
-    pub(super) fn new(connection: Connection) -> Result<Writer, StoreError> {
-        let version = connection
-            .query_row("SELECT version FROM clock", [], |row| version(row, 0))
-            .map_err(|error| failure(&error))?;
-        Ok(Writer { connection, version: version.0 })
-    }
-
     /// Commits a batch, and answers each transaction of it.
     fn commit(&mut self, batch: &[(Changes, u64)]) -> Vec<Answer> {
-        let before = self.version;
         match self.write(batch) {
             Ok(answers) => answers,
-            Err(error) => {
-                self.version = before;
-                batch.iter().map(|_| Err(CommitError::Store(failure(&error)))).collect()
+            // A row that cannot be read fails the transactions that need it, and no others.
+            Err(_) if batch.len() > 1 => {
+                batch.iter().flat_map(|one| self.commit(std::slice::from_ref(one))).collect()
             }
+            Err(error) => batch.iter().map(|_| Err(failure(&error).into())).collect(),
         }
     }
 
     fn write(&mut self, batch: &[(Changes, u64)]) -> rusqlite::Result<Vec<Answer>> {
-        let transaction = self.connection.transaction()?;
-        let now = now_ms();
-        let expired = remove_expired(&transaction, now)?;
+        let transaction = self.0.transaction()?;
+        let clock = "SELECT version FROM clock";
+        let mut number = transaction.prepare_cached(clock)?.query_row([], |row| version(row, 0))?.0;
         let mut answers = Vec::with_capacity(batch.len());
+        let mut writes = 0;
         for (changes, max_bytes) in batch {
-            let number = self.version + 1;
-            let written = apply(&transaction, changes, *max_bytes, number, now)?;
+            let written = apply(&transaction, changes, *max_bytes, number + 1)?;
             if written.is_ok() {
-                self.version = number;
+                number += 1;
+                writes += changes.writes.len();
             }
             answers.push(written.map(|()| Version(number)));
         }
-        if expired == 0 && answers.iter().all(Result::is_err) {
+        if answers.iter().all(Result::is_err) {
             return Ok(answers);
         }
-        let version = i64::try_from(self.version).unwrap_or(i64::MAX);
-        transaction.prepare_cached("UPDATE clock SET version = ?1")?.execute([version])?;
+        remove_expired(&transaction, now_ms() - EXPIRED_FOR_MS, EXPIRED + 2 * writes)?;
+        let number = i64::try_from(number).unwrap_or(i64::MAX);
+        transaction.prepare_cached("UPDATE clock SET version = ?1")?.execute([number])?;
         transaction.commit()?;
         Ok(answers)
     }
@@ -241,69 +206,83 @@ fn apply(
     changes: &Changes,
     max_bytes: u64,
     number: u64,
-    now_ms: i64,
 ) -> rusqlite::Result<Result<(), CommitError>> {
     for read in &changes.reads {
-        if !is_unchanged(connection, read, now_ms)? {
+        if !is_unchanged(connection, read)? {
             let what = format!("key {:?} of the kv store `{}`", read.key, read.store).into();
             return Ok(Err(CommitError::Conflict { what }));
         }
     }
     for read in &changes.ranges {
-        if !is_range_unchanged(connection, read, now_ms)? {
+        if !is_range_unchanged(connection, read)? {
             let what = format!("keys that it listed of the kv store `{}`", read.store).into();
             return Ok(Err(CommitError::Conflict { what }));
         }
     }
-    let mut plans = Vec::with_capacity(changes.writes.len());
-    let mut sizes: Vec<StoreSize<'_>> = Vec::new();
-    for write in &changes.writes {
-        let at = match sizes.iter().position(|size| size.name == &*write.store.id) {
-            Some(at) => at,
-            None => {
-                sizes.push(StoreSize::read(connection, write)?);
-                sizes.len() - 1
+    let mut plan = Plan::of(connection, &changes.writes)?;
+    if let Some(mut refused) = over_quota(connection, &plan.sizes, max_bytes)? {
+        // Room that expired entries take is free.
+        if remove_expired(connection, now_ms(), EXPIRED_IF_FULL)? > 0 {
+            plan = Plan::of(connection, &changes.writes)?;
+            match over_quota(connection, &plan.sizes, max_bytes)? {
+                None => return plan.run(connection, number).map(Ok),
+                Some(still) => refused = still,
             }
-        };
-        let size = &mut sizes[at];
-        let replaced = replaced(connection, size.id, &write.key)?;
-        size.note(write, replaced.as_ref());
-        plans.push((write, size.id, replaced.map(|replaced| replaced.row)));
-    }
-    if let Some(refused) = over_quota(connection, &sizes, max_bytes)? {
+        }
         return Ok(Err(refused));
     }
-    for (write, store, row) in plans {
-        put(connection, write, store, row, number)?;
-    }
-    for size in &sizes {
-        size.save(connection)?;
-    }
-    Ok(Ok(()))
+    plan.run(connection, number).map(Ok)
 }
 
-fn is_unchanged(connection: &Connection, read: &KeyRead, now_ms: i64) -> rusqlite::Result<bool> {
+/// The writes of a transaction, with the rows that they replace.
+struct Plan<'a> {
+    writes: Vec<(&'a Write, i64, Option<i64>)>,
+    sizes: Vec<StoreSize<'a>>,
+}
+
+impl<'a> Plan<'a> {
+    fn of(connection: &Connection, writes: &'a [Write]) -> rusqlite::Result<Plan<'a>> {
+        let mut plan = Plan { writes: Vec::with_capacity(writes.len()), sizes: Vec::new() };
+        for write in writes {
+            let known = plan.sizes.iter().position(|size| size.name == &*write.store.id);
+            let at = match known {
+                Some(at) => at,
+                None => {
+                    plan.sizes.push(StoreSize::read(connection, write)?);
+                    plan.sizes.len() - 1
+                }
+            };
+            let size = &mut plan.sizes[at];
+            let replaced = replaced(connection, size.id, &write.key)?;
+            size.note(write, replaced.as_ref());
+            plan.writes.push((write, size.id, replaced.map(|replaced| replaced.row)));
+        }
+        Ok(plan)
+    }
+
+    fn run(self, connection: &Connection, number: u64) -> rusqlite::Result<()> {
+        for (write, store, row) in self.writes {
+            put(connection, write, store, row, number)?;
+        }
+        self.sizes.iter().try_for_each(|size| size.save(connection))
+    }
+}
+
+fn is_unchanged(connection: &Connection, read: &KeyRead) -> rusqlite::Result<bool> {
     let mut statement = connection.prepare_cached(
-        "SELECT version, expires FROM kv
+        "SELECT version FROM kv
          WHERE store = (SELECT id FROM store WHERE name = ?1) AND key = ?2",
     )?;
     let found = statement
-        .query_row(params![&*read.store, read.key.as_bytes()], |row| {
-            Ok((version(row, 0)?, row.get(1)?))
-        })
-        .optional()?
-        .filter(|(_, expires_ms)| is_live(*expires_ms, now_ms));
-    Ok(found.map_or(Version::ABSENT, |(version, _)| version) == read.version)
+        .query_row(params![&*read.store, read.key.as_bytes()], |row| version(row, 0))
+        .optional()?;
+    Ok(found.unwrap_or(Version::ABSENT) == read.version)
 }
 
-fn is_range_unchanged(
-    connection: &Connection,
-    read: &RangeRead,
-    now_ms: i64,
-) -> rusqlite::Result<bool> {
-    // A range that was seen has at most a page of keys.
-    let listed = list(connection, &read.store, &read.range, MAX_KEYS + 1)?;
-    Ok(ListDigest::of(&listed, now_ms) == read.digest)
+fn is_range_unchanged(connection: &Connection, read: &RangeRead) -> rusqlite::Result<bool> {
+    // One row more than was seen is a change.
+    let listed = list(connection, &read.store, &read.range, read.rows + 1)?;
+    Ok(listed.len() == read.rows && ListDigest::of(&listed) == read.digest)
 }
 
 /// The size of a named store, with the writes of one transaction.
@@ -433,29 +412,31 @@ fn put(
     Ok(())
 }
 
-/// Removes some entries that have expired. Returns their number.
-fn remove_expired(connection: &Connection, now_ms: i64) -> rusqlite::Result<usize> {
+/// Removes up to `limit` entries that expired before a time. Returns their number.
+fn remove_expired(
+    connection: &Connection,
+    before_ms: i64,
+    limit: usize,
+) -> rusqlite::Result<usize> {
     let mut statement = connection.prepare_cached(
         "SELECT id, store, length(key), length(value) FROM kv
          WHERE expires IS NOT NULL AND expires <= ?1 ORDER BY expires LIMIT ?2",
     )?;
-    let limit = i64::try_from(EXPIRED).unwrap_or(i64::MAX);
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let expired: Vec<(i64, i64, u32, u32)> = statement
-        .query_map(params![now_ms, limit], |row| {
+        .query_map(params![before_ms, limit], |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
         })?
         .collect::<rusqlite::Result<_>>()?;
-    let count = expired.len();
-    for (row, store, key_bytes, value_bytes) in expired {
+    for (row, store, key_bytes, value_bytes) in &expired {
         connection.prepare_cached("DELETE FROM kv WHERE id = ?1")?.execute([row])?;
-        let bytes =
-            i64::try_from(entry_bytes(key_bytes.into(), value_bytes.into())).unwrap_or(i64::MAX);
+        let bytes = entry_bytes((*key_bytes).into(), (*value_bytes).into());
         connection
             .prepare_cached(
                 "UPDATE store SET bytes = max(bytes - ?2, 0), entries = max(entries - 1, 0)
                  WHERE id = ?1",
             )?
-            .execute(params![store, bytes])?;
+            .execute(params![store, i64::try_from(bytes).unwrap_or(i64::MAX)])?;
     }
-    Ok(count)
+    Ok(expired.len())
 }

@@ -1,21 +1,23 @@
 //! One tenant's open database: connections that read, and the one that writes.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
+use lacewing_base::heap;
 use parking_lot::Mutex;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{
     commit::{CommitQueue, Writer},
     directory, schema,
-    snapshot::EmbeddedSnapshot,
+    snapshot::{EmbeddedSnapshot, Held},
 };
 use crate::StoreError;
 
@@ -26,7 +28,14 @@ const FILE: &str = "state.db";
 const MAX_SNAPSHOTS: usize = 128;
 
 /// Connections without a snapshot that a database keeps.
-const IDLE_CONNECTIONS: usize = 8;
+const IDLE_CONNECTIONS: usize = 4;
+
+/// The size of the write-ahead log above which old snapshots end. A log can begin anew only when no
+/// snapshot needs it.
+const LOG_BYTES: u64 = 64 << 20;
+
+/// The age of a snapshot that ends when the log is too large.
+const OLD: Duration = Duration::from_secs(5);
 
 /// The page cache of a connection, in KiB. The system caches the file.
 const CACHE_KIB: i64 = 256;
@@ -34,7 +43,8 @@ const CACHE_KIB: i64 = 256;
 /// One tenant's database.
 pub(super) struct Database {
     file: PathBuf,
-    snapshots: AtomicUsize,
+    count: AtomicUsize,
+    snapshots: Mutex<Vec<Weak<Held>>>,
     idle: Mutex<Vec<Connection>>,
     pub(super) writer: Mutex<Writer>,
     pub(super) queue: CommitQueue,
@@ -42,42 +52,63 @@ pub(super) struct Database {
 
 impl Database {
     pub(super) fn open(folder: &Path) -> Result<Database, StoreError> {
-        directory::make(folder).map_err(|error| StoreError::Failed(error.to_string().into()))?;
+        directory::make(folder).map_err(|error| system(&error))?;
         let file = folder.join(FILE);
-        let is_new = !fs::exists(&file).unwrap_or(true);
-        let mut connection = connect(&file)?;
+        let mut connection = connect(&file, WAIT)?;
         schema::migrate(&mut connection)?;
-        if is_new {
-            directory::sync_folder(folder)
-                .map_err(|error| StoreError::Failed(error.to_string().into()))?;
-        }
+        directory::sync_folder(folder).map_err(|error| system(&error))?;
         Ok(Database {
             file,
-            snapshots: AtomicUsize::new(0),
+            count: AtomicUsize::new(0),
+            snapshots: Mutex::default(),
             idle: Mutex::default(),
-            writer: Mutex::new(Writer::new(connection)?),
+            writer: Mutex::new(Writer(connection)),
             queue: CommitQueue::default(),
         })
     }
 
     /// The state as it is now.
     pub(super) fn snapshot(self: &Arc<Database>) -> Result<EmbeddedSnapshot, StoreError> {
-        if self.snapshots.fetch_add(1, Relaxed) >= MAX_SNAPSHOTS {
-            self.snapshots.fetch_sub(1, Relaxed);
+        if self.count.fetch_add(1, Relaxed) >= MAX_SNAPSHOTS {
+            self.count.fetch_sub(1, Relaxed);
             return Err(StoreError::TooManySnapshots { limit: MAX_SNAPSHOTS });
         }
+        // A connection outlives the invocation that needed it first.
+        let _host = heap::enter_host();
         let idle = self.idle.lock().pop();
-        let begun = idle.map_or_else(|| connect(&self.file), Ok);
+        let begun = idle.map_or_else(|| connect(&self.file, Duration::ZERO), Ok);
         let begun = begun.and_then(|connection| EmbeddedSnapshot::begin(self.clone(), connection));
-        if begun.is_err() {
-            self.snapshots.fetch_sub(1, Relaxed);
+        match &begun {
+            Ok(snapshot) => {
+                let mut snapshots = self.snapshots.lock();
+                snapshots.retain(|held| held.strong_count() > 0);
+                snapshots.push(Arc::downgrade(snapshot.held()));
+            }
+            Err(_) => {
+                self.count.fetch_sub(1, Relaxed);
+            }
         }
         begun
     }
 
+    /// Lets a log that is too large begin anew: ends the old snapshots that need it.
+    pub(super) fn bound_log(&self) {
+        let log = self.file.with_extension("db-wal");
+        if fs::metadata(log).is_ok_and(|log| log.len() > LOG_BYTES) {
+            let held: Vec<_> = self.snapshots.lock().iter().filter_map(Weak::upgrade).collect();
+            held.iter().for_each(|held| held.end_if_older(OLD));
+            let writer = self.writer.lock();
+            // One that is busy is tried again after the next batch.
+            let truncated = writer.0.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+            if let Err(error) = truncated {
+                tracing::warn!(%error, "the log of a tenant's state cannot be made shorter");
+            }
+        }
+    }
+
     /// Takes the connection of a snapshot back, unless it is not to be used again.
     pub(super) fn end_snapshot(&self, connection: Option<Connection>) {
-        self.snapshots.fetch_sub(1, Relaxed);
+        self.count.fetch_sub(1, Relaxed);
         let mut idle = self.idle.lock();
         if idle.len() < IDLE_CONNECTIONS {
             idle.extend(connection);
@@ -85,17 +116,31 @@ impl Database {
     }
 }
 
-/// Opens a connection.
+/// The longest wait of an opening for another process, or for the last close of the database.
+const WAIT: Duration = Duration::from_secs(5);
+
+fn system(error: &io::Error) -> StoreError {
+    match error.kind() {
+        io::ErrorKind::StorageFull => StoreError::DiskFull,
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
+            StoreError::ReadOnly(error.to_string().into())
+        }
+        _ => StoreError::Failed(error.to_string().into()),
+    }
+}
+
+/// Opens a connection. It waits for others that lock the database at most for `wait`.
 ///
 /// The VFS `unix-excl` keeps other processes out of the database, and the index of the write-ahead
 /// log in this process: an older SQLite that opened the file could lose commits.
-fn connect(file: &Path) -> Result<Connection, StoreError> {
+fn connect(file: &Path, wait: Duration) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let connected =
         Connection::open_with_flags_and_vfs(file, flags, c"unix-excl").and_then(|connection| {
+            connection.busy_timeout(wait)?;
             connection.pragma_update(None, "journal_mode", "WAL")?;
             connection.pragma_update(None, "synchronous", "FULL")?;
             connection.pragma_update(None, "trusted_schema", false)?;
@@ -111,9 +156,7 @@ pub(super) fn failure(error: &rusqlite::Error) -> StoreError {
     let text = || error.to_string().into();
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => StoreError::DiskFull,
-        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
-            StoreError::ReadOnly(text())
-        }
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => StoreError::ReadOnly(text()),
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Damaged(text()),
         _ => StoreError::Failed(text()),
     }

@@ -3,13 +3,14 @@
 use std::{
     fs::{self, File},
     io::{self, Read, Write},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
 use rustix::fs::{FlockOperation, flock};
 
-/// The file that says that a directory is one of state.
-const MARKER: &str = "lacewing-state";
+/// The file that says that a directory is one of state. No tenant has a name with a dot.
+const MARKER: &str = "lacewing.state";
 
 /// The version of the directory's form. A change of the form needs a new number.
 const FORM: u32 = 1;
@@ -66,14 +67,16 @@ pub(super) struct Directory {
 impl Directory {
     pub(super) fn open(path: &Path) -> Result<Directory, DirectoryError> {
         let system = |error| DirectoryError::System { path: path.to_owned(), error };
-        let is_new = make(path).map_err(system)?;
+        make(path).map_err(system)?;
+        // A database is opened only where no part of its path is a link.
+        let path = &fs::canonicalize(path).map_err(system)?;
         let marker = path.join(MARKER);
         let mut options = File::options();
         options.read(true).write(true);
         let mut lock = match options.open(&marker) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if !is_new && fs::read_dir(path).map_err(system)?.next().is_some() {
+                if !is_empty(path).map_err(system)? {
                     return Err(DirectoryError::NotState { path: path.to_owned() });
                 }
                 options.create(true).open(&marker).map_err(system)?
@@ -102,7 +105,7 @@ impl Directory {
                 return Err(DirectoryError::OtherForm { path: path.to_owned(), found });
             }
         }
-        Ok(Directory { path: path.to_owned(), _lock: lock })
+        Ok(Directory { path: path.clone(), _lock: lock })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -110,18 +113,39 @@ impl Directory {
     }
 }
 
-/// Makes a folder that only its owner may look into, with the folders above it. Returns whether it
-/// was not there.
-pub(super) fn make(path: &Path) -> io::Result<bool> {
-    if path.is_dir() {
-        return Ok(false);
-    }
-    use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        sync_folder(parent)?;
+/// Whether a folder has nothing in it but what a new file system has.
+fn is_empty(path: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(path)? {
+        if entry?.file_name() != "lost+found" {
+            return Ok(false);
+        }
     }
     Ok(true)
+}
+
+/// Makes a folder that only its owner may look into, with the folders above it. The names of all
+/// that it makes, and of the folder, are on the disk afterwards.
+pub(super) fn make(path: &Path) -> io::Result<()> {
+    let parent = match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => return Ok(()),
+    };
+    if !path.is_dir() {
+        if !parent.is_dir() {
+            make(parent)?;
+        }
+        match fs::DirBuilder::new().mode(0o700).create(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+            made => made?,
+        }
+    }
+    // Also one that another start made, and could not sync. A parent that may not be read is not
+    // the host's.
+    match sync_folder(parent) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        synced => synced,
+    }
 }
 
 /// Has the names in a folder on the disk.

@@ -2,9 +2,10 @@
 
 use std::{
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::database::{Database, failure};
@@ -15,9 +16,15 @@ use crate::{
 
 /// The state of a tenant at one moment.
 pub(super) struct EmbeddedSnapshot {
-    database: Arc<Database>,
-    connection: Option<Connection>,
+    held: Arc<Held>,
     taken_ms: i64,
+}
+
+/// The connection of a snapshot, which the database takes back when it is too old.
+pub(super) struct Held {
+    database: Arc<Database>,
+    begun: Instant,
+    connection: Mutex<Option<Connection>>,
 }
 
 impl EmbeddedSnapshot {
@@ -25,24 +32,57 @@ impl EmbeddedSnapshot {
         database: Arc<Database>,
         connection: Connection,
     ) -> Result<EmbeddedSnapshot, StoreError> {
-        let begun = connection.prepare_cached("BEGIN").and_then(|mut begin| begin.execute([]));
-        begun.map_err(|error| failure(&error))?;
-        Ok(EmbeddedSnapshot { database, connection: Some(connection), taken_ms: now_ms() })
+        let begun = || {
+            connection.prepare_cached("BEGIN")?.execute([])?;
+            // The first read is the moment of the snapshot.
+            let clock = "SELECT version FROM clock";
+            connection.prepare_cached(clock)?.query_row([], |row| version(row, 0))
+        };
+        begun().map_err(|error| failure(&error))?;
+        let (begun, connection) = (Instant::now(), Mutex::new(Some(connection)));
+        let held = Arc::new(Held { database, begun, connection });
+        Ok(EmbeddedSnapshot { held, taken_ms: now_ms() })
     }
 
-    fn connection(&self) -> &Connection {
-        self.connection.as_ref().expect("only `drop` takes it")
+    pub(super) fn held(&self) -> &Arc<Held> {
+        &self.held
+    }
+
+    fn read<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        match &*self.held.connection.lock() {
+            Some(connection) => read(connection).map_err(|error| failure(&error)),
+            None => {
+                Err(StoreError::SnapshotTooOld { seconds: self.held.begun.elapsed().as_secs() })
+            }
+        }
     }
 }
 
-impl Drop for EmbeddedSnapshot {
+impl Held {
+    /// Ends the snapshot if it is older than so much. A read of it that is under way goes on.
+    pub(super) fn end_if_older(&self, age: Duration) {
+        if self.begun.elapsed() > age
+            && let Some(mut connection) = self.connection.try_lock()
+        {
+            self.end(connection.take());
+        }
+    }
+
+    fn end(&self, connection: Option<Connection>) {
+        let Some(connection) = connection else { return };
+        let end = connection.prepare_cached("ROLLBACK").and_then(|mut end| end.execute([]));
+        let is_usable = end.is_ok();
+        self.database.end_snapshot(is_usable.then_some(connection));
+    }
+}
+
+impl Drop for Held {
     fn drop(&mut self) {
-        let ended = self.connection.take().and_then(|connection| {
-            let ended =
-                connection.prepare_cached("ROLLBACK").and_then(|mut end| end.execute([])).is_ok();
-            ended.then_some(connection)
-        });
-        self.database.end_snapshot(ended);
+        let connection = self.connection.get_mut().take();
+        self.end(connection);
     }
 }
 
@@ -52,7 +92,7 @@ impl Snapshot for EmbeddedSnapshot {
     }
 
     fn get(&mut self, store: &str, key: &str) -> Result<Option<Entry>, StoreError> {
-        get(self.connection(), store, key).map_err(|error| failure(&error))
+        self.read(|connection| get(connection, store, key))
     }
 
     fn list(
@@ -61,7 +101,7 @@ impl Snapshot for EmbeddedSnapshot {
         range: &KeyRange,
         limit: usize,
     ) -> Result<Vec<ListedKey>, StoreError> {
-        list(self.connection(), store, range, limit).map_err(|error| failure(&error))
+        self.read(|connection| list(connection, store, range, limit))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The state of one tenant, whose database is open while it is in use and for some time after it.
 
 use std::{
+    cmp::Reverse,
     path::PathBuf,
     sync::{
         Arc, Weak,
@@ -9,9 +10,14 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 
-use super::{SharedStore, database::Database};
-use crate::{Changes, Commit, CommitError, Snapshot, StoreError, TenantState};
+use super::{
+    SharedStore,
+    database::Database,
+    threads::{Job, StoreThreads},
+};
+use crate::{Changes, Commit, Opening, Snapshot, StoreError, TenantState};
 
 /// The state of one tenant.
 pub(super) struct EmbeddedTenant {
@@ -20,7 +26,10 @@ pub(super) struct EmbeddedTenant {
     folder: PathBuf,
     max_bytes: AtomicU64,
     last_use: AtomicU64,
+    /// Held for a moment only.
     database: Mutex<Option<Arc<Database>>>,
+    /// Held while the database is opened.
+    opening: Mutex<()>,
 }
 
 impl EmbeddedTenant {
@@ -36,34 +45,56 @@ impl EmbeddedTenant {
             max_bytes: max_bytes.into(),
             last_use: AtomicU64::new(0),
             database: Mutex::default(),
+            opening: Mutex::default(),
         })
     }
 
-    pub(super) fn set_max_bytes(&self, max_bytes: u64) {
-        self.max_bytes.store(max_bytes, Relaxed);
+    /// The database, if it is open.
+    fn opened(&self) -> Option<Arc<Database>> {
+        self.last_use.store(self.shared.open.tick(), Relaxed);
+        self.database.lock().clone()
+    }
+
+    /// Opens the database, if it is not open. Waits for the disk.
+    pub(super) fn open_now(&self) -> Result<(), StoreError> {
+        self.database().map(drop)
     }
 
     fn database(&self) -> Result<Arc<Database>, StoreError> {
-        self.last_use.store(self.shared.open.tick(), Relaxed);
-        let mut open = self.database.lock();
-        if let Some(database) = &*open {
-            return Ok(database.clone());
+        if let Some(database) = self.opened() {
+            return Ok(database);
+        }
+        let _one = self.opening.lock();
+        if let Some(database) = self.opened() {
+            return Ok(database);
         }
         let database = Arc::new(Database::open(&self.folder)?);
-        *open = Some(database.clone());
-        drop(open);
-        self.shared.open.add(self.this.clone());
+        *self.database.lock() = Some(database.clone());
+        self.shared.open.add(self.this.clone(), &self.shared.threads);
         Ok(database)
     }
 
     /// The database, if nothing uses it: the caller closes it by dropping it.
     fn take_unused(&self) -> Option<Arc<Database>> {
-        let mut open = self.database.try_lock()?;
-        open.take_if(|database| Arc::strong_count(database) == 1)
+        self.database.lock().take_if(|database| Arc::strong_count(database) == 1)
     }
 }
 
 impl TenantState for EmbeddedTenant {
+    fn set_max_bytes(&self, max_bytes: u64) {
+        self.max_bytes.store(max_bytes, Relaxed);
+    }
+
+    fn open(&self) -> Option<Opening> {
+        if self.opened().is_some() {
+            return None;
+        }
+        let (told, opened) = oneshot::channel();
+        let this = self.this.upgrade()?;
+        self.shared.threads.push(Job::Open(this, told));
+        Some(Box::pin(async { opened.await.unwrap_or_else(|_| Err(given_up())) }))
+    }
+
     fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
         Ok(Box::new(self.database()?.snapshot()?))
     }
@@ -73,14 +104,21 @@ impl TenantState for EmbeddedTenant {
             Ok(database) => database,
             Err(error) => return Box::pin(async { Err(error.into()) }),
         };
-        let max_bytes = self.max_bytes.load(Relaxed);
-        let committed = self.shared.committers.submit(&database, changes, max_bytes);
-        Box::pin(async move {
-            // The answer is missing only where the thread that commits panicked.
-            let gone = || CommitError::Store(StoreError::Failed("the commit was given up".into()));
-            committed.await.unwrap_or_else(|_| Err(gone()))
-        })
+        let (committed, needs_job) =
+            match database.queue.push(changes, self.max_bytes.load(Relaxed)) {
+                Ok(pushed) => pushed,
+                Err(error) => return Box::pin(async { Err(error) }),
+            };
+        if needs_job {
+            self.shared.threads.push(Job::Commit(database));
+        }
+        // The answer is missing only where the thread that commits panicked.
+        Box::pin(async { committed.await.unwrap_or_else(|_| Err(given_up().into())) })
     }
+}
+
+fn given_up() -> StoreError {
+    StoreError::Failed("the work of the store was given up".into())
 }
 
 /// The tenants whose databases are open, at most so many; more only while all are in use.
@@ -104,16 +142,15 @@ impl OpenTenants {
         self.uses.fetch_add(1, Relaxed)
     }
 
-    /// Notes that a tenant's database is open, and closes those that were used longest ago.
-    fn add(&self, tenant: Weak<EmbeddedTenant>) {
+    /// Notes that a tenant's database is open, and has those closed that were used longest ago.
+    fn add(&self, tenant: Weak<EmbeddedTenant>, threads: &StoreThreads) {
         let mut tenants = self.tenants.lock();
         tenants.push(tenant);
         if tenants.len() <= self.bound {
             return;
         }
         let mut known: Vec<_> = tenants.drain(..).filter_map(|tenant| tenant.upgrade()).collect();
-        known.sort_by_key(|tenant| std::cmp::Reverse(tenant.last_use.load(Relaxed)));
-        let mut closed = Vec::new();
+        known.sort_by_cached_key(|tenant| Reverse(tenant.last_use.load(Relaxed)));
         while known.len() > self.bound {
             // From the one used longest ago, which is the last.
             let unused = known.iter().enumerate().skip(1).rev();
@@ -122,11 +159,8 @@ impl OpenTenants {
                 break;
             };
             known.remove(at);
-            closed.extend(database);
+            database.into_iter().for_each(|database| threads.push(Job::Close(database)));
         }
         tenants.extend(known.iter().map(Arc::downgrade));
-        drop(tenants);
-        // Closing a database may wait for the disk.
-        drop(closed);
     }
 }

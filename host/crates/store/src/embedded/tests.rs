@@ -177,13 +177,12 @@ fn a_store_and_a_tenant_have_a_bound_of_bytes() {
         "the state of the tenant would have 2065 bytes, and may have 2000"
     );
     // A full store can still be made smaller, and then has room.
-    let tight = store.tenant(&name("acme"), 100);
+    tenant.set_max_bytes(100);
     assert_eq!(fill(&small, "a", 10), Ok(()));
-    drop(tight);
     let mut transaction = begin(&tenant);
     transaction.delete(&large, "a", Condition::Any).unwrap();
     commit(transaction).unwrap();
-    store.tenant(&name("acme"), 2_000);
+    tenant.set_max_bytes(2_000);
     assert_eq!(fill(&large, "b", 935), Ok(()));
 }
 
@@ -223,13 +222,25 @@ fn a_directory_is_for_one_host() {
 }
 
 #[test]
+fn a_directory_may_be_reached_by_a_link_and_may_be_a_new_file_system() {
+    let dir = TempDir::new().unwrap();
+    fs::create_dir_all(dir.path().join("disk/lost+found")).unwrap();
+    std::os::unix::fs::symlink(dir.path().join("disk"), dir.path().join("link")).unwrap();
+    let link = dir.path().join("link");
+    let store = EmbeddedStore::open(&link, EmbeddedOptions::default()).unwrap();
+    let tenant = store.tenant(&name("acme"), NO_BOUND);
+    put(&tenant, &kv_store("users"), "7", "Ada");
+    assert_eq!(value(&tenant, &kv_store("users"), "7").as_deref(), Some("Ada"));
+}
+
+#[test]
 fn a_directory_of_something_else_is_refused() {
     let dir = TempDir::new().unwrap();
     fs::write(dir.path().join("thesis.tex"), "").unwrap();
     let error = EmbeddedStore::open(dir.path(), EmbeddedOptions::default()).unwrap_err();
     assert!(error.to_string().contains("is not empty, and no state directory"), "{error}");
-    assert!(!dir.path().join("lacewing-state").exists());
-    fs::write(dir.path().join("lacewing-state"), "7\n").unwrap();
+    assert!(!dir.path().join("lacewing.state").exists());
+    fs::write(dir.path().join("lacewing.state"), "7\n").unwrap();
     let error = EmbeddedStore::open(dir.path(), EmbeddedOptions::default()).unwrap_err();
     assert!(error.to_string().contains("has form \"7\", and this host knows form 1"), "{error}");
 }
@@ -282,6 +293,118 @@ fn databases_that_nothing_uses_are_closed() {
     assert_eq!(held.get(&users, "8").unwrap(), None);
     for tenant in &tenants {
         assert_eq!(value(tenant, &users, "7").as_deref(), Some("Ada"));
+    }
+}
+
+#[test]
+fn a_live_key_behind_expired_ones_is_a_change_of_a_range() {
+    let (_dir, _store, tenant) = acme();
+    let tickets = kv_store("tickets");
+    let mut lister = begin(&tenant);
+    assert_eq!(lister.list(&tickets, "", None, 1000).unwrap().keys, [""; 0]);
+    lister.set(&tickets, "first", "mine".into(), None, Condition::Any).unwrap();
+    let mut others = begin(&tenant);
+    for n in 0..900 {
+        let expired = Some(Duration::ZERO);
+        others.set(&tickets, &format!("a{n:04}"), Vec::new(), expired, Condition::Any).unwrap();
+    }
+    others.set(&tickets, "z", Vec::new(), None, Condition::Any).unwrap();
+    commit(others).unwrap();
+    assert!(conflicts(lister));
+}
+
+#[test]
+fn expired_entries_make_room_in_a_full_store() {
+    let (_dir, _store, tenant) = acme();
+    let codes = Arc::new(KvStore { max_bytes: 10_000, ..(*kv_store("codes")).clone() });
+    for round in 0..20 {
+        let mut transaction = begin(&tenant);
+        for n in 0..100 {
+            let key = format!("{round}-{n}");
+            let expired = Some(Duration::ZERO);
+            transaction.set(&codes, &key, vec![0; 20], expired, Condition::Any).unwrap();
+        }
+        assert_eq!(commit(transaction).map(drop), Ok(()), "round {round}");
+    }
+}
+
+#[test]
+fn a_log_that_is_too_large_ends_old_snapshots() {
+    let (dir, _store, tenant) = acme();
+    let users = kv_store("users");
+    put(&tenant, &users, "a", "1");
+    let log = dir.path().join("acme/state.db-wal");
+    let mut old = begin(&tenant);
+    old.get(&users, "a").unwrap();
+    let large = "x".repeat(1 << 20);
+    let until = Instant::now() + Duration::from_secs(60);
+    // The snapshot is too old after 5 s.
+    let error = loop {
+        for _ in 0..8 {
+            put(&tenant, &users, "large", &large);
+        }
+        if let Err(error) = old.get(&users, "a") {
+            break error;
+        }
+        assert!(Instant::now() < until, "the snapshot stays");
+    };
+    assert!(error.to_string().ends_with("s ago, which is too old"), "{error}");
+    while fs::metadata(&log).unwrap().len() > 64 << 20 {
+        put(&tenant, &users, "large", &large);
+        assert!(Instant::now() < until, "the log stays large");
+    }
+    assert_eq!(value(&tenant, &users, "a").as_deref(), Some("1"));
+}
+
+#[test]
+fn a_commit_that_nobody_waits_for_is_taken_back() {
+    let (_dir, _store, tenant) = acme();
+    let users = kv_store("users");
+    put(&tenant, &users, "a", "1");
+    // Others are ahead of it, so its batch has not begun when it is dropped.
+    let mut ahead = Vec::new();
+    for n in 0..2000 {
+        let mut transaction = begin(&tenant);
+        transaction.set(&users, &n.to_string(), "1".into(), None, Condition::Any).unwrap();
+        let (state, changes) = transaction.into_changes().unwrap();
+        ahead.push(state.commit(changes));
+    }
+    let mut transaction = begin(&tenant);
+    transaction.set(&users, "a", "2".into(), None, Condition::Any).unwrap();
+    let (state, changes) = transaction.into_changes().unwrap();
+    drop(state.commit(changes));
+    for commit in ahead {
+        block_on(commit).unwrap();
+    }
+    put(&tenant, &users, "b", "1");
+    assert_eq!(value(&tenant, &users, "a").as_deref(), Some("1"));
+}
+
+#[test]
+fn commits_that_wait_have_a_bound() {
+    let (_dir, _store, tenant) = acme();
+    let users = kv_store("users");
+    let mut commits = Vec::new();
+    let refused = (0..1000).find_map(|n| {
+        let mut transaction = begin(&tenant);
+        for part in 0..3 {
+            let value = vec![0; 1 << 20];
+            transaction.set(&users, &format!("{n}-{part}"), value, None, Condition::Any).unwrap();
+        }
+        let (state, changes) = transaction.into_changes().unwrap();
+        let mut commit = state.commit(changes);
+        match futures_util::FutureExt::now_or_never(&mut commit) {
+            Some(Err(error)) => Some(error),
+            Some(Ok(_)) | None => {
+                commits.push(commit);
+                None
+            }
+        }
+    });
+    let refused = refused.expect("64 MiB wait").to_string();
+    assert!(refused.ends_with("commits of the tenant wait for the disk already"), "{refused}");
+    for commit in commits {
+        block_on(commit).unwrap();
     }
 }
 

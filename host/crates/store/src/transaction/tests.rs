@@ -102,6 +102,37 @@ fn an_invocation_with_effects_reads_a_bounded_number_of_keys() {
     );
 }
 
+#[test]
+fn a_write_that_fails_is_not_committed() {
+    let (_dir, tenant) = tenant();
+    let users = kv_store("users");
+    let mut transaction = Transaction::new(tenant.clone(), EffectLimits { count: 1, bytes: 999 });
+    transaction.set(&users, "a", "1".into(), None, Condition::Any).unwrap();
+    transaction.set(&users, "b", "1".into(), None, Condition::Any).unwrap_err();
+    transaction.set(&users, "a", vec![0; 999], None, Condition::Any).unwrap_err();
+    for n in 0..MAX_ROWS_READ {
+        transaction.get(&users, &format!("none{n}")).unwrap();
+    }
+    transaction.get(&users, "one more").unwrap_err();
+    transaction.set(&users, "a", "2".into(), None, Condition::Any).unwrap_err();
+    commit(transaction).unwrap();
+    let mut reader = Transaction::new(tenant, LIMITS);
+    assert_eq!(reader.get(&users, "a").unwrap().unwrap().value, b"1");
+    assert_eq!(reader.get(&users, "b").unwrap(), None);
+}
+
+#[test]
+fn one_call_gets_a_bounded_number_of_bytes() {
+    let (_dir, tenant) = tenant();
+    let users = kv_store("users");
+    let mut transaction = Transaction::new(tenant, LIMITS);
+    transaction.set(&users, "a", vec![0; 1 << 20], None, Condition::Any).unwrap();
+    let keys = vec!["a".to_owned(); 9];
+    assert_eq!(transaction.get_many(&users, &keys[..8]).unwrap().len(), 8);
+    let error = transaction.get_many(&users, &keys).unwrap_err();
+    assert_eq!(error.to_string(), "the values have over 8192 KiB together: get fewer keys at once");
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Set(String, u8),
