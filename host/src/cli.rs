@@ -10,10 +10,12 @@ mod completions;
 pub mod console;
 pub mod environment;
 pub mod invoke;
+pub mod kv;
 pub mod new;
 mod project;
 mod routed;
 mod schema;
+pub mod state;
 pub mod up;
 pub mod watch;
 
@@ -102,6 +104,12 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
+    /// The state directory.
+    #[error(transparent)]
+    Directory(#[from] lacewing_store::embedded::DirectoryError),
+    /// An entry, or the state as a whole.
+    #[error("{0}")]
+    State(String),
     /// The result could not be written.
     #[error("cannot write to standard output")]
     Stdout(#[source] io::Error),
@@ -136,6 +144,8 @@ impl Error {
             | Error::System(_)
             | Error::Input(_)
             | Error::Load { .. }
+            | Error::Directory(_)
+            | Error::State(_)
             | Error::Stdout(_) => ExitCode::Failure,
         }
     }
@@ -181,6 +191,10 @@ pub enum Command {
     New(new::NewArgs),
     /// Compile an app's functions.
     Build(build::BuildArgs),
+    /// Read and write entries of key-value stores.
+    Kv(kv::KvArgs),
+    /// Check or copy a state directory.
+    State(state::StateArgs),
     /// Print a shell's completions.
     Completions(completions::CompletionsArgs),
     /// Print the JSON Schema of lacewing.toml, or of a host file, for editors.
@@ -196,6 +210,8 @@ impl Command {
             Command::Bench(args) => bench::run(&args, console),
             Command::New(args) => new::run(&args, console),
             Command::Build(args) => build::run(&args, console),
+            Command::Kv(args) => kv::run(&args, console),
+            Command::State(args) => state::run(&args, console),
             Command::Completions(args) => completions::run(&args),
             Command::Schema(args) => schema::run(&args),
         }

@@ -70,6 +70,8 @@ fn findings(args: &CheckArgs, console: &Console) -> Result<(Vec<Checked>, Vec<Di
     if let Some(cache_dir) = &args.cache.cache_dir {
         loaded.file.settings.cache_dir.clone_from(cache_dir);
     }
+    let scratch = tempfile::tempdir().map_err(Error::System)?;
+    loaded.file.settings.state_dir = Some(project::scratch_state(scratch.path()));
     let refused = loaded.file.tenants.iter().flat_map(|tenant| &tenant.refused);
     let findings: Vec<Diagnostic> = refused.flat_map(|app| app.findings.clone()).collect();
     if !findings.is_empty() {

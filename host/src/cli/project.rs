@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
 };
 
 use lacewing_base::name::AppName;
@@ -97,6 +98,13 @@ impl Project {
             Project::App(path) | Project::Component(path) | Project::Host(path) => path,
         }
     }
+}
+
+/// A state directory below `dir` that no other host has: a command that only tries functions leaves
+/// the state of the app alone.
+pub(super) fn scratch_state(dir: &Path) -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    dir.join(format!("state-{}", NEXT.fetch_add(1, Relaxed)))
 }
 
 /// The result of building some tenants' apps.

@@ -183,8 +183,8 @@ async fn imports_that_this_host_does_not_have() {
             "the component imports acme:db/sql@1.0.0, which this host does not have",
         ),
         (
-            "wasi:keyvalue/store@0.2.0-draft2",
-            "the component imports wasi:keyvalue/store@0.2.0-draft2, which this host does not have",
+            "wasi:messaging/producer@0.2.0-draft",
+            "the component imports wasi:messaging/producer@0.2.0-draft, which this host does not have",
         ),
         (
             "wasi:io/poll@0.9.0",

@@ -5,6 +5,7 @@ use std::process::{Command, Output};
 mod bench;
 mod check;
 mod invoke;
+mod kv;
 mod templates;
 
 fn lacewing(args: &[&str]) -> Command {

@@ -145,7 +145,7 @@ impl Host {
         );
         watch_residency(&metrics, &residency);
         let host = Arc::new(Host {
-            state: HostState::new(settings.state_dir.clone()),
+            state: HostState::new(settings.state_dir.clone(), metrics.clone()),
             settings,
             metrics,
             residency,
@@ -196,6 +196,11 @@ impl Host {
     /// Outbound HTTP of its functions.
     pub fn egress(&self) -> &Arc<Egress> {
         &self.egress
+    }
+
+    /// The directory of state, if a function is granted some.
+    pub fn state_dir(&self) -> Option<PathBuf> {
+        self.state.path()
     }
 
     /// A tenant of which nothing runs yet.

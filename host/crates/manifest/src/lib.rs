@@ -33,7 +33,7 @@ use std::{
 
 use ipnet::IpNet;
 use lacewing_base::{
-    Cors, Grants, HttpGrant, KvGrant, LimitKey, Limits, Route,
+    Cors, Grants, HttpGrant, KvGrant, KvStore, LimitKey, Limits, Route,
     file::{Located, OpenError, Reach},
     name::{AppName, FunctionName},
 };
@@ -63,6 +63,8 @@ pub struct App {
     pub name: AppName,
     /// Its functions, at least one, each with a name of its own, in the order of the manifest.
     pub functions: Vec<Function>,
+    /// Its kv stores, in the order of the manifest.
+    pub kv_stores: Vec<Arc<KvStore>>,
     /// The absolute path of the directory that the manifest's paths are relative to.
     pub root: PathBuf,
     /// Where components may lie.

@@ -97,7 +97,8 @@ fn read_app(
     }
     check_routes(&functions, findings);
     let (root, manifest) = (root.to_owned(), Some(path.to_owned()));
-    Some(App { name: name?, functions, root, reach, manifest })
+    let kv_stores = stores.all().cloned().collect();
+    Some(App { name: name?, functions, kv_stores, root, reach, manifest })
 }
 
 /// Whether the routes of an app can stand side by side.

@@ -11,6 +11,7 @@
 mod commit;
 mod database;
 mod directory;
+mod maintain;
 mod schema;
 mod snapshot;
 mod tenant;
@@ -27,13 +28,16 @@ use std::{
 use lacewing_base::name::TenantName;
 use parking_lot::Mutex;
 
-pub use self::directory::DirectoryError;
 use self::{
     directory::Directory,
     tenant::{EmbeddedTenant, OpenTenants},
     threads::StoreThreads,
 };
-use super::{StateStore, TenantState};
+pub use self::{
+    directory::DirectoryError,
+    maintain::{BackupError, Inspection, StoreUse},
+};
+use super::{StateStore, StoreFigures, TenantState};
 
 /// The bounds of an embedded store.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +62,7 @@ pub struct EmbeddedStore {
 
 /// The parts of the store that its tenants use.
 struct SharedStore {
+    figures: Arc<StoreFigures>,
     open: OpenTenants,
     /// Ends when the work that was accepted is done.
     threads: StoreThreads,
@@ -81,13 +86,19 @@ impl EmbeddedStore {
         let threads = StoreThreads::start(options.threads)
             .map_err(|error| DirectoryError::System { path: path.to_owned(), error })?;
         let open = OpenTenants::new(options.open_databases);
-        let shared = Arc::new(SharedStore { open, threads, directory });
+        let figures = Arc::default();
+        let shared = Arc::new(SharedStore { figures, open, threads, directory });
         Ok(EmbeddedStore { tenants: Mutex::default(), shared })
     }
 
     /// The directory.
     pub fn path(&self) -> &Path {
         self.shared.directory.path()
+    }
+
+    /// The counts of what it has done.
+    pub fn figures(&self) -> &Arc<StoreFigures> {
+        &self.shared.figures
     }
 
     /// Databases that are open.

@@ -20,6 +20,7 @@
 mod backend;
 pub mod embedded;
 mod error;
+mod figures;
 pub mod kv;
 #[cfg(test)]
 mod testing;
@@ -29,4 +30,5 @@ pub use backend::{
     Changes, Commit, KeyRead, Opening, RangeRead, Snapshot, StateStore, TenantState, Write,
 };
 pub use error::{CommitError, StoreError};
+pub use figures::{StoreCounter, StoreFigures};
 pub use transaction::{EffectLimits, Transaction};

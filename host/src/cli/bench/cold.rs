@@ -28,7 +28,7 @@ use super::{
 };
 use crate::cli::{
     Error,
-    project::{BuiltProject, Project},
+    project::{self, BuiltProject, Project},
     routed::Routed,
 };
 
@@ -99,6 +99,7 @@ impl Bench<'_> {
     fn host(&self, cache_dir: &Path) -> Result<Arc<Host>, Error> {
         let mut settings = self.file.settings.clone();
         settings.cache_dir = cache_dir.to_owned();
+        settings.state_dir = Some(project::scratch_state(cache_dir));
         Ok(Host::new(settings, Sink::nothing(), InvocationLog::Errors)?)
     }
 

@@ -76,6 +76,10 @@ fn limits(revision: &Revision) -> String {
     if let Some(fuel) = limits.fuel {
         let _ = write!(line, ", fuel {fuel}");
     }
+    let state = revision.spec.settings.state.as_ref();
+    for grant in state.into_iter().flat_map(|state| &state.grants) {
+        let _ = write!(line, ", kv {} ({})", grant.name, grant.access);
+    }
     line
 }
 
@@ -113,7 +117,7 @@ fn home(revision: &Revision, deployed: &Deployed, project: &Project) -> String {
 }
 
 /// A path below the current directory without that, and without `..`.
-fn shown(path: &Path) -> PathBuf {
+pub(super) fn shown(path: &Path) -> PathBuf {
     let path = file::plain(path);
     let here = std::env::current_dir().unwrap_or_default();
     path.strip_prefix(&here).map(Path::to_owned).unwrap_or(path)

@@ -61,14 +61,14 @@ mod tests {
         let mut settings = Settings::new("".into());
         assert_eq!(connections(&settings, None), 10_000);
         assert_eq!(connections(&settings, Some(1 << 20)), 10_000);
-        assert_eq!(connections(&settings, Some(12_280)), 10_000);
-        assert_eq!(connections(&settings, Some(12_279)), 9_999);
+        assert_eq!(connections(&settings, Some(13_048)), 10_000);
+        assert_eq!(connections(&settings, Some(13_047)), 9_999);
         assert_eq!(connections(&settings, Some(1024)), 512);
         assert_eq!(connections(&settings, Some(1)), 1);
         settings.listen.push("[::1]:80".parse().unwrap());
         assert_eq!(connections(&settings, Some(1024)), 256);
         settings.residency.max_functions = 10;
         settings.connections.max = 20_000;
-        assert_eq!(connections(&settings, Some(20_000)), (20_000 - 1290) / 2);
+        assert_eq!(connections(&settings, Some(20_000)), (20_000 - 2058) / 2);
     }
 }

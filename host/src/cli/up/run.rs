@@ -443,6 +443,9 @@ impl ServingHost {
         for line in lines.into_iter().chain(announce::functions(&deployed, project)) {
             self.console.line(line);
         }
+        if let Some(state) = self.host.state_dir() {
+            self.console.line(format_args!("  state in {}", announce::shown(&state).display()));
+        }
         let has_routes = deployed.revisions.iter().any(|revision| !revision.routes.is_empty());
         if !has_routes && self.args.host.is_none() {
             self.console.warning("no function has a route: every request is answered with 404");

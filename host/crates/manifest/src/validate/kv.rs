@@ -42,6 +42,10 @@ impl KvStores {
         KvStores(stores)
     }
 
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<KvStore>> {
+        self.0.iter().map(|(_, store)| store)
+    }
+
     /// The grants of a function, for stores that are there.
     pub(super) fn grants(
         &self,

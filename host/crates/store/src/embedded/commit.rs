@@ -16,7 +16,11 @@
 //! The check of a transaction and its writes see the writes of the transactions before it in the
 //! batch. A transaction that is refused writes nothing.
 
-use std::{collections::VecDeque, mem};
+use std::{
+    collections::VecDeque,
+    mem,
+    time::{Duration, Instant},
+};
 
 use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -150,12 +154,25 @@ impl Database {
         let batch = self.queue.take_batch();
         let (changes, answers): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|one| ((one.changes, one.max_bytes), one.answer)).unzip();
+        let begun = Instant::now();
         let results = self.writer.lock().commit(&changes);
+        self.count(&results, begun.elapsed());
         for (answer, result) in answers.into_iter().zip(results) {
             // An invocation that has gone does not wait for its answer.
             let _ = answer.send(result);
         }
         self.bound_log();
+    }
+
+    fn count(&self, results: &[Answer], took: Duration) {
+        let commits = results.iter().filter(|result| result.is_ok()).count() as u64;
+        let is_conflict = |result: &&Answer| matches!(result, Err(CommitError::Conflict { .. }));
+        self.figures.commits.add(commits);
+        self.figures.conflicts.add(results.iter().filter(is_conflict).count() as u64);
+        if commits > 0 {
+            self.figures.batches.add(1);
+            self.figures.batch_us.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        }
     }
 }
 

@@ -19,10 +19,10 @@ use super::{
     directory, schema,
     snapshot::{EmbeddedSnapshot, Held},
 };
-use crate::StoreError;
+use crate::{StoreError, StoreFigures};
 
 /// The file of a tenant's database.
-const FILE: &str = "state.db";
+pub(super) const FILE: &str = "state.db";
 
 /// Snapshots of one database at once. Each has a connection, with some 100 KiB of memory.
 const MAX_SNAPSHOTS: usize = 128;
@@ -43,6 +43,7 @@ const CACHE_KIB: i64 = 256;
 /// One tenant's database.
 pub(super) struct Database {
     file: PathBuf,
+    pub(super) figures: Arc<StoreFigures>,
     count: AtomicUsize,
     snapshots: Mutex<Vec<Weak<Held>>>,
     idle: Mutex<Vec<Connection>>,
@@ -51,7 +52,7 @@ pub(super) struct Database {
 }
 
 impl Database {
-    pub(super) fn open(folder: &Path) -> Result<Database, StoreError> {
+    pub(super) fn open(folder: &Path, figures: Arc<StoreFigures>) -> Result<Database, StoreError> {
         directory::make(folder).map_err(|error| system(&error))?;
         let file = folder.join(FILE);
         let mut connection = connect(&file, WAIT)?;
@@ -59,6 +60,7 @@ impl Database {
         directory::sync_folder(folder).map_err(|error| system(&error))?;
         Ok(Database {
             file,
+            figures,
             count: AtomicUsize::new(0),
             snapshots: Mutex::default(),
             idle: Mutex::default(),

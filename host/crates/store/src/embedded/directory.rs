@@ -113,6 +113,14 @@ impl Directory {
     }
 }
 
+/// Makes a folder with a copy of state one of state.
+pub(super) fn mark(path: &Path) -> io::Result<()> {
+    let mut marker = File::create_new(path.join(MARKER))?;
+    writeln!(marker, "{FORM}")?;
+    marker.sync_all()?;
+    sync_folder(path)
+}
+
 /// Whether a folder has nothing in it but what a new file system has.
 fn is_empty(path: &Path) -> io::Result<bool> {
     for entry in fs::read_dir(path)? {

@@ -68,7 +68,7 @@ impl EmbeddedTenant {
         if let Some(database) = self.opened() {
             return Ok(database);
         }
-        let database = Arc::new(Database::open(&self.folder)?);
+        let database = Arc::new(Database::open(&self.folder, self.shared.figures.clone())?);
         *self.database.lock() = Some(database.clone());
         self.shared.open.add(self.this.clone(), &self.shared.threads);
         Ok(database)

@@ -10,7 +10,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{DirectoryError, EmbeddedOptions, EmbeddedStore};
+use super::{DirectoryError, EmbeddedOptions, EmbeddedStore, StoreUse};
 use crate::{
     CommitError, StateStore, StoreError, TenantState, Transaction,
     kv::{Condition, KvError, KvStore},
@@ -273,6 +273,52 @@ fn a_damaged_database_is_told_from_others() {
     assert!(matches!(error, KvError::Store(StoreError::Damaged(_))), "{error}");
     let neighbour = store.tenant(&name("umbra"), NO_BOUND);
     assert_eq!(value(&neighbour, &kv_store("users"), "7").as_deref(), Some("Bea"));
+}
+
+#[test]
+fn a_check_counts_and_finds_what_is_damaged() {
+    let (dir, store, tenant) = acme();
+    put(&tenant, &kv_store("users"), "7", "Ada");
+    put(&tenant, &kv_store("users"), "8", "Bea");
+    put(&tenant, &kv_store("codes"), "x", "1");
+    drop((store, tenant));
+    let store = open(&dir);
+    assert_eq!(store.tenants().unwrap(), [name("acme")]);
+    let users = |id: &str, entries, bytes| StoreUse { id: id.into(), entries, bytes };
+    let inspection = store.inspect(&name("acme")).unwrap();
+    assert_eq!(inspection.stores, [users("app/codes", 1, 66), users("app/users", 2, 136)]);
+    assert_eq!(inspection.faults, [""; 0]);
+    drop(store);
+    let file = dir.path().join("acme/state.db");
+    let connection = rusqlite::Connection::open(&file).unwrap();
+    connection.execute("UPDATE store SET bytes = 7 WHERE name = 'app/users'", []).unwrap();
+    drop(connection);
+    let store = open(&dir);
+    assert_eq!(
+        store.inspect(&name("acme")).unwrap().faults,
+        ["the kv store `app/users` is charged with 2 entries of 7 bytes, and has 2 of 136"]
+    );
+    drop(store);
+    let mut bytes = fs::read(&file).unwrap();
+    let index = bytes.len() - 4096 / 2;
+    bytes[index..].fill(0xff);
+    fs::write(&file, bytes).unwrap();
+    let found = open(&dir).inspect(&name("acme"));
+    assert!(found.is_err() || !found.unwrap().faults.is_empty());
+}
+
+#[test]
+fn a_backup_is_a_directory_of_state() {
+    let (dir, store, tenant) = acme();
+    put(&tenant, &kv_store("users"), "7", "Ada");
+    let copy = dir.path().join("copies/monday");
+    assert_eq!(store.back_up(&copy).unwrap(), [name("acme")]);
+    let error = store.back_up(&copy).unwrap_err().to_string();
+    assert!(error.ends_with("is not empty: name a directory that does not exist"), "{error}");
+    put(&tenant, &kv_store("users"), "7", "Bea");
+    let copied = EmbeddedStore::open(&copy, EmbeddedOptions::default()).unwrap();
+    let copied = copied.tenant(&name("acme"), NO_BOUND);
+    assert_eq!(value(&copied, &kv_store("users"), "7").as_deref(), Some("Ada"));
 }
 
 #[test]
