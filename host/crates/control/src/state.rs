@@ -78,7 +78,7 @@ impl HostState {
             return Ok(None);
         }
         let state = self.open()?.tenant(tenant, max_bytes);
-        Ok(Some(StateSettings { state, grants: grants.kv.clone() }))
+        Ok(Some(StateSettings { state, grants: grants.kv.as_slice().into() }))
     }
 
     /// Changes the bound of a tenant's state from now on.

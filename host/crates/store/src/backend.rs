@@ -49,8 +49,8 @@ pub type Commit = BoxFuture<'static, Result<Version, CommitError>>;
 
 /// The state of a tenant at one moment.
 pub trait Snapshot: Send {
-    /// The moment, in milliseconds since 1970.
-    fn taken_ms(&self) -> i64;
+    /// The time of the first read, or of this call if there was none, in milliseconds since 1970.
+    fn taken_ms(&mut self) -> i64;
 
     /// The entry of a key, an expired one included.
     ///

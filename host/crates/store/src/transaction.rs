@@ -100,8 +100,8 @@ impl Transaction {
             return Ok(effect.value.clone().map(|value| Entry { value, version, expires_ms }));
         }
         let snapshot = self.snapshot()?;
-        let now = snapshot.taken_ms();
         let found = snapshot.get(&store.id, key)?;
+        let now = snapshot.taken_ms();
         let version = found.as_ref().map_or(Version::ABSENT, |entry| entry.version);
         self.note_read(store, key, version)?;
         Ok(found.filter(|entry| is_live(entry.expires_ms, now)))

@@ -77,7 +77,7 @@ fn limits(revision: &Revision) -> String {
         let _ = write!(line, ", fuel {fuel}");
     }
     let state = revision.spec.settings.state.as_ref();
-    for grant in state.into_iter().flat_map(|state| &state.grants) {
+    for grant in state.into_iter().flat_map(|state| state.grants.iter()) {
         let _ = write!(line, ", kv {} ({})", grant.name, grant.access);
     }
     line

@@ -34,7 +34,7 @@ pub struct StateSettings {
     /// The tenant's.
     pub state: Arc<dyn TenantState>,
     /// The stores.
-    pub grants: Vec<KvGrant>,
+    pub grants: Arc<[KvGrant]>,
 }
 
 /// Attempts of one call on the portable path. Another invocation may change the entry each time.
@@ -43,7 +43,7 @@ const ATTEMPTS: u32 = 16;
 /// The stores of one invocation.
 pub(crate) struct KeyValue {
     state: Option<Arc<dyn TenantState>>,
-    grants: Vec<KvGrant>,
+    grants: Option<Arc<[KvGrant]>>,
     limits: EffectLimits,
     /// The transaction of the invocation; `None` on the portable path.
     transaction: Option<Transaction>,
@@ -113,8 +113,9 @@ impl KeyValue {
 
     /// The store of a name, for reading or for writing.
     fn store(&self, name: &str, access: Access) -> Result<Arc<KvStore>, Failure> {
-        let Some(grant) = self.grants.iter().find(|grant| *grant.name == *name) else {
-            let known: Vec<&str> = self.grants.iter().map(|grant| &*grant.name).collect();
+        let grants = self.grants.as_deref().unwrap_or_default();
+        let Some(grant) = grants.iter().find(|grant| *grant.name == *name) else {
+            let known: Vec<&str> = grants.iter().map(|grant| &*grant.name).collect();
             let known = match known.is_empty() {
                 true => "the manifest grants no kv store to the function".to_owned(),
                 false => format!("it may use {}", known.join(", ")),
@@ -272,7 +273,7 @@ impl Capability for KeyValue {
         let settings = opening.settings.state.as_ref().filter(|_| !opening.is_over);
         let state = settings.map(|settings| settings.state.clone());
         KeyValue {
-            grants: settings.map(|settings| settings.grants.clone()).unwrap_or_default(),
+            grants: settings.map(|settings| settings.grants.clone()),
             transaction: state
                 .clone()
                 .filter(|_| opening.is_transactional)

@@ -37,6 +37,9 @@ const LOG_BYTES: u64 = 64 << 20;
 /// The age of a snapshot that ends when the log is too large.
 const OLD: Duration = Duration::from_secs(5);
 
+/// Statements that a connection keeps prepared: more than this crate has.
+const STATEMENTS: usize = 32;
+
 /// The page cache of a connection, in KiB. The system caches the file.
 const CACHE_KIB: i64 = 256;
 
@@ -142,6 +145,7 @@ fn connect(file: &Path, wait: Duration) -> Result<Connection, StoreError> {
         | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let connected =
         Connection::open_with_flags_and_vfs(file, flags, c"unix-excl").and_then(|connection| {
+            connection.set_prepared_statement_cache_capacity(STATEMENTS);
             connection.busy_timeout(wait)?;
             connection.pragma_update(None, "journal_mode", "WAL")?;
             connection.pragma_update(None, "synchronous", "FULL")?;

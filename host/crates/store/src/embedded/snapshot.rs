@@ -17,7 +17,8 @@ use crate::{
 /// The state of a tenant at one moment.
 pub(super) struct EmbeddedSnapshot {
     held: Arc<Held>,
-    taken_ms: i64,
+    /// Set by the first read, which is the moment of the snapshot.
+    taken_ms: Option<i64>,
 }
 
 /// The connection of a snapshot, which the database takes back when it is too old.
@@ -32,16 +33,11 @@ impl EmbeddedSnapshot {
         database: Arc<Database>,
         connection: Connection,
     ) -> Result<EmbeddedSnapshot, StoreError> {
-        let begun = || {
-            connection.prepare_cached("BEGIN")?.execute([])?;
-            // The first read is the moment of the snapshot.
-            let clock = "SELECT version FROM clock";
-            connection.prepare_cached(clock)?.query_row([], |row| version(row, 0))
-        };
-        begun().map_err(|error| failure(&error))?;
+        let begun = connection.prepare_cached("BEGIN").and_then(|mut begin| begin.execute([]));
+        begun.map_err(|error| failure(&error))?;
         let (begun, connection) = (Instant::now(), Mutex::new(Some(connection)));
         let held = Arc::new(Held { database, begun, connection });
-        Ok(EmbeddedSnapshot { held, taken_ms: now_ms() })
+        Ok(EmbeddedSnapshot { held, taken_ms: None })
     }
 
     pub(super) fn held(&self) -> &Arc<Held> {
@@ -49,15 +45,17 @@ impl EmbeddedSnapshot {
     }
 
     fn read<T>(
-        &self,
+        &mut self,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
-        match &*self.held.connection.lock() {
+        let read = match &*self.held.connection.lock() {
             Some(connection) => read(connection).map_err(|error| failure(&error)),
             None => {
                 Err(StoreError::SnapshotTooOld { seconds: self.held.begun.elapsed().as_secs() })
             }
-        }
+        };
+        self.taken_ms.get_or_insert_with(now_ms);
+        read
     }
 }
 
@@ -87,8 +85,8 @@ impl Drop for Held {
 }
 
 impl Snapshot for EmbeddedSnapshot {
-    fn taken_ms(&self) -> i64 {
-        self.taken_ms
+    fn taken_ms(&mut self) -> i64 {
+        *self.taken_ms.get_or_insert_with(now_ms)
     }
 
     fn get(&mut self, store: &str, key: &str) -> Result<Option<Entry>, StoreError> {

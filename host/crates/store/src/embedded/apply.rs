@@ -1,0 +1,286 @@
+//! The checks and writes of the transactions of one batch, in a transaction of the database.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{
+    commit::Answer,
+    snapshot::{list, now_ms, version},
+};
+use crate::{
+    Changes, CommitError, KeyRead, RangeRead, Write,
+    kv::{ListDigest, Version, entry_bytes},
+};
+
+/// Expired entries that each batch removes, besides two for each of its writes: they go faster than
+/// entries come.
+const EXPIRED: usize = 32;
+
+/// Expired entries that go at once where a store is full.
+const EXPIRED_IF_FULL: usize = 1000;
+
+/// The time that an expired entry stays, unless a store is full: a transaction that has read it
+/// conflicts when it goes.
+const EXPIRED_FOR_MS: i64 = 60_000;
+
+/// A batch that is being applied. The sizes of stores are in memory until its end.
+pub(super) struct Applying<'c> {
+    connection: &'c Connection,
+    /// The number of the last commit.
+    number: u64,
+    writes: usize,
+    stores: HashMap<String, StoreSize>,
+}
+
+/// A named store, with the writes of the batch so far.
+#[derive(Clone, Copy)]
+struct StoreSize {
+    id: i64,
+    bytes: u64,
+    entries: u64,
+    is_changed: bool,
+}
+
+/// A row of an entry.
+#[derive(Clone, Copy)]
+struct FoundRow {
+    id: i64,
+    version: Version,
+    /// The bytes that its store is charged with.
+    bytes: u64,
+}
+
+/// The rows that a transaction has read, by store and key.
+type Seen<'a> = HashMap<(&'a str, &'a str), Option<FoundRow>>;
+
+/// The size of a store before some writes, and after them.
+struct Growth {
+    before: u64,
+    after: u64,
+    limit_bytes: u64,
+}
+
+/// A write, with the row that it replaces.
+struct PlannedWrite<'a> {
+    write: &'a Write,
+    replaced: Option<FoundRow>,
+}
+
+impl<'c> Applying<'c> {
+    pub(super) fn begin(connection: &'c Connection) -> rusqlite::Result<Applying<'c>> {
+        let mut clock = connection.prepare_cached("SELECT version FROM clock")?;
+        let number = clock.query_row([], |row| version(row, 0))?.0;
+        let mut stores = connection.prepare_cached("SELECT name, id, bytes, entries FROM store")?;
+        let stores = stores.query_map([], |row| {
+            let (bytes, entries) = (version(row, 2)?.0, version(row, 3)?.0);
+            Ok((row.get(0)?, StoreSize { id: row.get(1)?, bytes, entries, is_changed: false }))
+        })?;
+        let stores = stores.collect::<rusqlite::Result<_>>()?;
+        Ok(Applying { connection, number, writes: 0, stores })
+    }
+
+    /// Checks what a transaction has read, and makes its writes. It makes none if it is refused.
+    pub(super) fn apply(&mut self, changes: &Changes, max_bytes: u64) -> rusqlite::Result<Answer> {
+        let mut seen = Seen::with_capacity(changes.reads.len());
+        for read in &changes.reads {
+            let row = self.find(&read.store, &read.key)?;
+            if row.map_or(Version::ABSENT, |row| row.version) != read.version {
+                return Ok(Err(conflict_on_key(read)));
+            }
+            seen.insert((&read.store, &read.key), row);
+        }
+        for read in &changes.ranges {
+            if !self.is_range_unchanged(read)? {
+                return Ok(Err(conflict_on_range(read)));
+            }
+        }
+        let mut planned = self.plan(&changes.writes, &seen)?;
+        if self.over_quota(&planned, max_bytes).is_some()
+            && self.remove_expired(now_ms(), EXPIRED_IF_FULL)? > 0
+        {
+            // Room that expired entries took is free, and their rows are gone.
+            planned = self.plan(&changes.writes, &Seen::new())?;
+        }
+        if let Some(refused) = self.over_quota(&planned, max_bytes) {
+            return Ok(Err(refused));
+        }
+        self.number += 1;
+        for write in planned {
+            self.put(&write)?;
+        }
+        Ok(Ok(Version(self.number)))
+    }
+
+    /// Writes what the batch has changed besides entries.
+    pub(super) fn end(mut self) -> rusqlite::Result<()> {
+        self.remove_expired(now_ms() - EXPIRED_FOR_MS, EXPIRED + 2 * self.writes)?;
+        let mut save = self
+            .connection
+            .prepare_cached("UPDATE store SET bytes = ?2, entries = ?3 WHERE id = ?1")?;
+        for size in self.stores.values().filter(|size| size.is_changed) {
+            save.execute(params![size.id, signed(size.bytes), signed(size.entries)])?;
+        }
+        let mut clock = self.connection.prepare_cached("UPDATE clock SET version = ?1")?;
+        clock.execute([signed(self.number)])?;
+        Ok(())
+    }
+
+    fn find(&self, store: &str, key: &str) -> rusqlite::Result<Option<FoundRow>> {
+        let Some(StoreSize { id, .. }) = self.stores.get(store) else { return Ok(None) };
+        let mut statement = self.connection.prepare_cached(
+            "SELECT id, version, length(value) FROM kv WHERE store = ?1 AND key = ?2",
+        )?;
+        statement
+            .query_row(params![id, key.as_bytes()], |row| {
+                let value_bytes: u32 = row.get(2)?;
+                let bytes = entry_bytes(key.len() as u64, value_bytes.into());
+                Ok(FoundRow { id: row.get(0)?, version: version(row, 1)?, bytes })
+            })
+            .optional()
+    }
+
+    fn is_range_unchanged(&self, read: &RangeRead) -> rusqlite::Result<bool> {
+        // One row more than was seen is a change.
+        let listed = list(self.connection, &read.store, &read.range, read.rows + 1)?;
+        Ok(listed.len() == read.rows && ListDigest::of(&listed) == read.digest)
+    }
+
+    fn plan<'a>(
+        &self,
+        writes: &'a [Write],
+        seen: &Seen<'_>,
+    ) -> rusqlite::Result<Vec<PlannedWrite<'a>>> {
+        let plan = |write: &'a Write| {
+            let replaced = match seen.get(&(&*write.store.id, write.key.as_str())) {
+                Some(row) => *row,
+                None => self.find(&write.store.id, &write.key)?,
+            };
+            Ok(PlannedWrite { write, replaced })
+        };
+        writes.iter().map(plan).collect()
+    }
+
+    /// The bound that some writes exceed. Writes that make nothing larger are always within them,
+    /// so that a tenant can delete.
+    fn over_quota(&self, planned: &[PlannedWrite<'_>], max_bytes: u64) -> Option<CommitError> {
+        let mut growths: HashMap<&str, Growth> = HashMap::new();
+        for PlannedWrite { write, replaced } in planned {
+            let store = &*write.store;
+            let growth = growths.entry(&store.id).or_insert_with(|| {
+                let before = self.stores.get(&*store.id).map_or(0, |size| size.bytes);
+                Growth { before, after: before, limit_bytes: store.max_bytes }
+            });
+            let replaced_bytes = replaced.map_or(0, |row| row.bytes);
+            growth.after = growth.after.saturating_sub(replaced_bytes) + write.bytes();
+        }
+        let over = |growth: &Growth| growth.after > growth.before.max(growth.limit_bytes);
+        if let Some((id, growth)) = growths.iter().find(|(_, growth)| over(growth)) {
+            return Some(CommitError::OverQuota {
+                subject: format!("the kv store `{id}`").into(),
+                bytes: growth.after,
+                limit_bytes: growth.limit_bytes,
+            });
+        }
+        let removed: u64 = growths.values().map(|growth| growth.before).sum();
+        let added: u64 = growths.values().map(|growth| growth.after).sum();
+        let all: u64 = self.stores.values().map(|size| size.bytes).sum();
+        let bytes = all.saturating_sub(removed).saturating_add(added);
+        (added > removed && bytes > max_bytes).then(|| CommitError::OverQuota {
+            subject: "the state of the tenant".into(),
+            bytes,
+            limit_bytes: max_bytes,
+        })
+    }
+
+    fn put(&mut self, PlannedWrite { write, replaced }: &PlannedWrite<'_>) -> rusqlite::Result<()> {
+        let number = signed(self.number);
+        let connection = self.connection;
+        let store = self.store(&write.store.id)?;
+        store.is_changed = true;
+        let replaced_bytes = replaced.map_or(0, |row| row.bytes);
+        store.bytes = store.bytes.saturating_sub(replaced_bytes) + write.bytes();
+        store.entries = store.entries.saturating_sub(u64::from(replaced.is_some()))
+            + u64::from(write.value.is_some());
+        let id = store.id;
+        self.writes += 1;
+        match (&write.value, replaced) {
+            (Some(value), Some(row)) => connection
+                .prepare_cached(
+                    "UPDATE kv SET version = ?2, expires = ?3, value = ?4 WHERE id = ?1",
+                )?
+                .execute(params![row.id, number, write.expires_ms, value])?,
+            (Some(value), None) => connection
+                .prepare_cached(
+                    "INSERT INTO kv (store, key, version, expires, value)
+                     VALUES (?1, ?2, ?3, ?4, ?5)",
+                )?
+                .execute(params![id, write.key.as_bytes(), number, write.expires_ms, value])?,
+            (None, Some(row)) => {
+                connection.prepare_cached("DELETE FROM kv WHERE id = ?1")?.execute([row.id])?
+            }
+            (None, None) => 0,
+        };
+        Ok(())
+    }
+
+    /// The store of a name, which is made if it is not there.
+    fn store(&mut self, name: &str) -> rusqlite::Result<&mut StoreSize> {
+        if !self.stores.contains_key(name) {
+            let mut make =
+                self.connection.prepare_cached("INSERT INTO store (name) VALUES (?1)")?;
+            let id = make.insert([name])?;
+            let size = StoreSize { id, bytes: 0, entries: 0, is_changed: false };
+            self.stores.insert(name.to_owned(), size);
+        }
+        Ok(self.stores.get_mut(name).expect("it is there, or was made"))
+    }
+
+    /// Removes up to `limit` entries that expired before a time. Returns their number.
+    fn remove_expired(&mut self, before_ms: i64, limit: usize) -> rusqlite::Result<usize> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT id, store, length(key), length(value) FROM kv
+             WHERE expires IS NOT NULL AND expires <= ?1 ORDER BY expires LIMIT ?2",
+        )?;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let expired: Vec<(i64, i64, u32, u32)> = statement
+            .query_map(params![before_ms, limit], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+            })?
+            .collect::<rusqlite::Result<_>>()?;
+        for (row, store, key_bytes, value_bytes) in &expired {
+            self.connection.prepare_cached("DELETE FROM kv WHERE id = ?1")?.execute([row])?;
+            let size = self.stores.values_mut().find(|size| size.id == *store);
+            if let Some(size) = size {
+                let bytes = entry_bytes((*key_bytes).into(), (*value_bytes).into());
+                size.bytes = size.bytes.saturating_sub(bytes);
+                size.entries = size.entries.saturating_sub(1);
+                size.is_changed = true;
+            }
+        }
+        Ok(expired.len())
+    }
+}
+
+impl Write {
+    /// The bytes that its store is charged with.
+    fn bytes(&self) -> u64 {
+        let bytes = |value: &Vec<u8>| entry_bytes(self.key.len() as u64, value.len() as u64);
+        self.value.as_ref().map_or(0, bytes)
+    }
+}
+
+fn conflict_on_key(read: &KeyRead) -> CommitError {
+    let what = format!("key {:?} of the kv store `{}`", read.key, read.store).into();
+    CommitError::Conflict { what }
+}
+
+fn conflict_on_range(read: &RangeRead) -> CommitError {
+    let what = format!("keys that it listed of the kv store `{}`", read.store).into();
+    CommitError::Conflict { what }
+}
+
+/// A number as SQLite has it.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
