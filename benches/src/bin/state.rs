@@ -5,9 +5,10 @@
 //! - *read in a guest*: the guest `ledger` gets one key again and again, and times each call.
 //! - *reads*: requests per second of the guest `one-read`, which gets one key, beside the example
 //!   `hello`.
-//! - *transactions*: requests per second of the guest `counter`, each one read and one write that are
-//!   on the disk before the answer, with 64 clients that have a key each. Beside it the same over HTTP by native hyper
-//!   on Redis with `appendfsync always`: GET, then SET, on one connection for each client.
+//! - *transactions*: requests per second of the guest `counter`, each one read and one write that
+//!   are on the disk before the answer, with 64 clients that have a key each. Beside it the same
+//!   over HTTP by native hyper on Redis with `appendfsync always`: GET, then SET, on one connection
+//!   for each client.
 //!
 //! ```text
 //! cargo build --release -p lacewing -p lacewing-benches
