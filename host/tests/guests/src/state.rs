@@ -19,6 +19,7 @@ fn state(routes: Routes) -> Routes {
         .get("/fail/{how}", fail)
         .get("/use/{store}", use_store)
         .get("/lose/{mib}", lose)
+        .get("/hold/{ms}", hold)
 }
 
 fn put(Path((key, value)): Path<(String, String)>) -> Result<()> {
@@ -114,6 +115,13 @@ fn lose(Path(mib): Path<usize>) -> Result<()> {
     }
     // The host looks at the limits of the guest here, and says that there are no stores any more.
     let _ = things.bytes("lost");
+    Ok(())
+}
+
+/// Keeps a snapshot for some time.
+fn hold(Path(ms): Path<u64>) -> Result<()> {
+    kv::open("things")?.bytes("held")?;
+    std::thread::sleep(std::time::Duration::from_millis(ms));
     Ok(())
 }
 
