@@ -245,6 +245,7 @@ async fn the_interfaces_of_others_lead_to_the_same_stores() {
 component = {component:?}
 routes = ["/{{dialect}}/{{store}}"]
 grants.kv = {{ default = "read-write", second = "read-write", spin = "read" }}
+env = {{ region = "eu", TOKEN = "secret" }}
 "#
     ))
     .await;
@@ -261,6 +262,20 @@ grants.kv = {{ default = "read-write", second = "read-write", spin = "read" }}
         ("/spin/default", r#"Some([49]) None [true, false] ["a"]"#),
     ] {
         assert_eq!(text(&served, path).await, said, "{path}");
+    }
+    let all = r#"Ok([("region", "eu"), ("TOKEN", "secret")])"#;
+    for (name, said, of_spin) in [
+        ("region", r#"Some("eu")"#, r#"Ok("eu")"#),
+        ("token", "None", r#"Ok("secret")"#),
+        (
+            "none",
+            "None",
+            r#"Err(Error::Undefined("the manifest sets no variable `none` in `env`"))"#,
+        ),
+        ("No", "None", r#"Err(Error::InvalidName("\"No\" is no name of a variable"))"#),
+    ] {
+        let said = format!("Ok({said}) Ok({said}) {all} {of_spin}");
+        assert_eq!(text(&served, &format!("/config/{name}")).await, said);
     }
     for (path, said) in [
         ("/draft/none", "Error::NoSuchStore"),

@@ -17,6 +17,7 @@
 //! use one is decided by its state: no folder is preopened, no socket may be made, and outbound
 //! HTTP goes only where the manifest's grants allow.
 
+mod config;
 pub mod egress;
 mod extension;
 mod interfaces;
@@ -27,6 +28,7 @@ mod payer;
 mod stdio;
 mod wasi;
 
+pub(crate) use config::Config;
 pub use extension::CapabilitySettings;
 pub(crate) use extension::{Capability, InitData, Opening, StoreData};
 pub(crate) use interfaces::candidate;
@@ -66,4 +68,4 @@ macro_rules! capabilities {
     };
 }
 
-capabilities![Wasi, OutboundHttp, KeyValue];
+capabilities![Wasi, OutboundHttp, KeyValue, Config];

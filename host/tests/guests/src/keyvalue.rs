@@ -1,4 +1,5 @@
-//! A handler that uses the key-value interfaces of others: both drafts of WASI, and that of Spin.
+//! A handler that uses the interfaces of others for key-value stores and configuration: the drafts
+//! of WASI, and those of Spin.
 
 #![cfg(target_os = "wasi")]
 
@@ -20,7 +21,21 @@ mod draft2 {
 
 mod spin {
     wit_bindgen::generate!({
-        path: "../../crates/sandbox/wit/spin-key-value.wit",
+        path: "../../crates/sandbox/wit/spin.wit",
+        world: "imports",
+    });
+}
+
+mod config_draft {
+    wit_bindgen::generate!({
+        path: "../../crates/sandbox/wit/config-draft.wit",
+        world: "imports",
+    });
+}
+
+mod config_rc1 {
+    wit_bindgen::generate!({
+        path: "../../crates/sandbox/wit/config-rc1.wit",
         world: "imports",
     });
 }
@@ -31,6 +46,7 @@ fn keyvalue(Path((dialect, store)): Path<(String, String)>) -> Result<String> {
         "draft" => with_draft(&store).map_err(|error| format!("{error:?}")),
         "draft2" => with_draft2(&store).map_err(|error| format!("{error:?}")),
         "spin" => with_spin(&store).map_err(|error| format!("{error:?}")),
+        "config" => Ok(configured(&store)),
         _ => Err("no such dialect".to_owned()),
     };
     said.map_err(Error::bad_request)
@@ -78,4 +94,13 @@ fn with_spin(store: &str) -> Result<String, spin::fermyon::spin::key_value::Erro
     store.delete("b")?;
     let exists = [store.exists("a")?, store.exists("b")?];
     Ok(format!("{:?} {:?} {exists:?} {:?}", store.get("a")?, store.get("b")?, store.get_keys()?))
+}
+
+/// What each interface says of a variable.
+fn configured(name: &str) -> String {
+    let draft = config_draft::wasi::config::store::get(name);
+    let rc1 = config_rc1::wasi::config::store::get(name);
+    let all = config_rc1::wasi::config::store::get_all();
+    let spin = spin::fermyon::spin::variables::get(name);
+    format!("{draft:?} {rc1:?} {all:?} {spin:?}")
 }

@@ -13,8 +13,8 @@ use bindings::fermyon::spin::key_value::{self, Error};
 #[allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub)]
 mod bindings {
     wasmtime::component::bindgen!({
-        path: "wit/spin-key-value.wit",
-        world: "imports",
+        path: "wit/spin.wit",
+        world: "key-value-client",
         imports: { default: async | trappable },
         with: { "fermyon:spin/key-value.store": super::super::Bucket },
     });
