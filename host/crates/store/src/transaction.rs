@@ -89,6 +89,11 @@ impl Transaction {
         self.effect_count == 0
     }
 
+    /// Whether it has its snapshot. The state is open as long as it has.
+    pub fn has_snapshot(&self) -> bool {
+        self.snapshot.is_some()
+    }
+
     /// The entry of a key.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 //!
 //! The interfaces are dialects of the same calls, one file each.
 
+mod dialect;
 mod lacewing;
 mod spin;
 mod wasi_draft;
@@ -149,7 +150,8 @@ impl KeyValue {
             let (kind, text) = (FailureKind::Unavailable, "the invocation is over".to_owned());
             return Err(Failure { kind, text });
         };
-        if let Some(opening) = state.open() {
+        let is_open = self.transaction.as_ref().is_some_and(Transaction::has_snapshot);
+        if !is_open && let Some(opening) = state.open() {
             opening.await.map_err(|error| Failure::from(&error))?;
         }
         if let Some(transaction) = &mut self.transaction {

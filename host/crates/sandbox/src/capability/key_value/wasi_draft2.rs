@@ -1,13 +1,16 @@
 //! wasi:keyvalue in its draft 0.2.0-draft2, which Spin has.
 
-use lacewing_base::Access;
 use lacewing_store::kv::{Condition, Entry, MAX_KEYS};
 use wasmtime::{
     Result,
     component::{Linker, Resource},
 };
 
-use super::{Bucket, Failure, FailureKind, HasStores, StoreData, Stores, stores};
+use super::{
+    Bucket, Failure, FailureKind, HasStores, StoreData, Stores,
+    dialect::{batch_writes, bucket_calls, store_error},
+    stores,
+};
 use bindings::wasi::keyvalue::{
     atomics::{self, CasError},
     batch,
@@ -44,50 +47,12 @@ pub(super) fn link<T: StoreData>(linker: &mut Linker<T>) -> Result<()> {
 
 impl store::Host for Stores<'_> {
     async fn open(&mut self, identifier: String) -> Result<Result<Resource<Bucket>, Error>> {
-        if let Err(failure) = self.stores.store(&identifier, Access::Read) {
-            return Ok(Err(failure.into()));
-        }
-        Ok(Ok(self.table.push(Bucket { name: identifier })?))
+        Ok(self.open_bucket(identifier)?.map_err(Error::from))
     }
 }
 
 impl store::HostBucket for Stores<'_> {
-    async fn get(
-        &mut self,
-        bucket: Resource<Bucket>,
-        key: String,
-    ) -> Result<Result<Option<Vec<u8>>, Error>> {
-        let Bucket { name } = self.table.get(&bucket)?;
-        let found = self.stores.get(name, &key).await;
-        Ok(found.map(|found| found.map(|entry| entry.value)).map_err(Error::from))
-    }
-
-    async fn set(
-        &mut self,
-        bucket: Resource<Bucket>,
-        key: String,
-        value: Vec<u8>,
-    ) -> Result<Result<(), Error>> {
-        let Bucket { name } = self.table.get(&bucket)?;
-        let set = self.stores.set(name, &key, value, None, Condition::Any).await;
-        Ok(set.map(drop).map_err(Error::from))
-    }
-
-    async fn delete(&mut self, bucket: Resource<Bucket>, key: String) -> Result<Result<(), Error>> {
-        let Bucket { name } = self.table.get(&bucket)?;
-        let deleted = self.stores.delete(name, &key, Condition::Any).await;
-        Ok(deleted.map(drop).map_err(Error::from))
-    }
-
-    async fn exists(
-        &mut self,
-        bucket: Resource<Bucket>,
-        key: String,
-    ) -> Result<Result<bool, Error>> {
-        let Bucket { name } = self.table.get(&bucket)?;
-        let found = self.stores.get(name, &key).await;
-        Ok(found.map(|found| found.is_some()).map_err(Error::from))
-    }
+    bucket_calls!();
 
     async fn list_keys(
         &mut self,
@@ -97,11 +62,6 @@ impl store::HostBucket for Stores<'_> {
         let Bucket { name } = self.table.get(&bucket)?;
         let page = self.stores.list(name, "", cursor.as_deref(), MAX_KEYS).await;
         Ok(page.map(|page| KeyResponse { keys: page.keys, cursor: page.next }).map_err(Error::from))
-    }
-
-    async fn drop(&mut self, bucket: Resource<Bucket>) -> Result<()> {
-        self.table.delete(bucket)?;
-        Ok(())
     }
 }
 
@@ -175,34 +135,7 @@ impl batch::Host for Stores<'_> {
         Ok(Ok(pairs.map(|(key, found)| (key, found.map(|entry| entry.value))).collect()))
     }
 
-    async fn set_many(
-        &mut self,
-        bucket: Resource<Bucket>,
-        entries: Vec<(String, Vec<u8>)>,
-    ) -> Result<Result<(), Error>> {
-        let Bucket { name } = self.table.get(&bucket)?;
-        Ok(self.stores.set_many(name, &entries).await.map_err(Error::from))
-    }
-
-    async fn delete_many(
-        &mut self,
-        bucket: Resource<Bucket>,
-        keys: Vec<String>,
-    ) -> Result<Result<(), Error>> {
-        let Bucket { name } = self.table.get(&bucket)?;
-        Ok(self.stores.delete_many(name, &keys).await.map_err(Error::from))
-    }
+    batch_writes!();
 }
 
-impl From<Failure> for Error {
-    fn from(Failure { kind, text }: Failure) -> Error {
-        match kind {
-            FailureKind::NotGranted => Error::NoSuchStore,
-            FailureKind::ReadOnly => Error::AccessDenied,
-            FailureKind::Invalid
-            | FailureKind::Limit
-            | FailureKind::Conflict
-            | FailureKind::Unavailable => Error::Other(text),
-        }
-    }
-}
+store_error!();
