@@ -23,6 +23,8 @@ pub struct KvStore {
 }
 
 impl KvStore {
+    /// The beginning of the ids of stores whose entries are objects. No app has a colon in its name.
+    pub const BUCKET: &str = "bucket:";
     /// The bytes of a store that the manifest does not bound.
     pub const MAX_BYTES: u64 = 1024 * MIB;
     /// The bytes of a value that the manifest does not bound, and the most that it may allow.
@@ -34,6 +36,14 @@ impl KvStore {
             id: format!("{app}/{name}").into(),
             max_bytes: KvStore::MAX_BYTES,
             max_value_bytes: KvStore::MAX_VALUE_BYTES,
+        }
+    }
+
+    /// The store of an id, in words.
+    pub fn describe(id: &str) -> String {
+        match id.strip_prefix(KvStore::BUCKET) {
+            Some(bucket) => format!("the bucket `{bucket}`"),
+            None => format!("the kv store `{id}`"),
         }
     }
 }

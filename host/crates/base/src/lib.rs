@@ -13,6 +13,7 @@
 pub mod account;
 pub mod address;
 pub mod body;
+pub mod bucket;
 pub mod budget;
 pub mod cors;
 pub mod egress_bounds;
@@ -33,6 +34,7 @@ mod sync;
 mod text_form;
 
 pub use account::TenantAccount;
+pub use bucket::{Bucket, BucketGrant};
 pub use cors::Cors;
 pub use egress_bounds::EgressBounds;
 pub use grants::{GrantHost, Grants, HttpGrant};

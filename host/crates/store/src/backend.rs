@@ -4,7 +4,7 @@
 //! with one sequence of numbers, such as NATS JetStream, whose revisions of a key are numbers of
 //! that sequence.
 
-use std::sync::Arc;
+use std::{any::Any, sync::Arc};
 
 use futures_util::future::BoxFuture;
 use lacewing_base::name::TenantName;
@@ -12,6 +12,7 @@ use lacewing_base::name::TenantName;
 use super::{
     CommitError, StoreError,
     kv::{Entry, KeyRange, KvStore, ListDigest, ListedKey, Version},
+    object::{EntryBody, FileId, FileWriter, OpenFile},
 };
 
 /// The state of all tenants.
@@ -39,6 +40,21 @@ pub trait TenantState: Send + Sync {
     /// Commits, if all that was read is still so. The future is ready when the changes are on the
     /// disk, or were refused. Dropping it takes the changes back, unless their batch has begun.
     fn commit(&self, changes: Changes) -> Commit;
+
+    /// Begins a file for the body of an object. The state has to be open.
+    ///
+    /// # Errors
+    /// The database cannot be opened.
+    fn create_file(&self) -> Result<Box<dyn FileWriter>, StoreError>;
+
+    /// Opens a file at a byte. The state has to be open.
+    fn open_file(&self, id: FileId, offset: u64) -> OpenFile;
+
+    /// Keeps files until the guard is dropped, also if no entry needs them any more.
+    ///
+    /// # Errors
+    /// The database cannot be opened.
+    fn pin_files(&self, ids: &[FileId]) -> Result<Box<dyn Any + Send + Sync>, StoreError>;
 }
 
 /// The end of an opening.
@@ -68,6 +84,24 @@ pub trait Snapshot: Send {
         range: &KeyRange,
         limit: usize,
     ) -> Result<Vec<ListedKey>, StoreError>;
+
+    /// The first `limit` entries of a range, in the order of the bytes of their keys, expired ones
+    /// included.
+    ///
+    /// # Errors
+    /// As [`Snapshot::get`].
+    fn scan(
+        &mut self,
+        store: &str,
+        range: &KeyRange,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Entry)>, StoreError>;
+
+    /// The bytes that an entry has besides its value, if they are in the database.
+    ///
+    /// # Errors
+    /// As [`Snapshot::get`].
+    fn body(&mut self, store: &str, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
 }
 
 /// The reads and writes of a transaction.
@@ -90,7 +124,10 @@ impl Changes {
 
     /// The bytes of its writes.
     pub(crate) fn bytes(&self) -> usize {
-        let bytes = |write: &Write| write.key.len() + write.value.as_ref().map_or(0, Vec::len);
+        let bytes = |write: &Write| {
+            let inline = write.body.inline.as_ref().map_or(0, |inline| inline.len());
+            write.key.len() + write.value.as_ref().map_or(0, Vec::len) + inline
+        };
         self.writes.iter().map(bytes).sum()
     }
 }
@@ -130,4 +167,6 @@ pub struct Write {
     pub value: Option<Vec<u8>>,
     /// When the entry expires, in milliseconds since 1970.
     pub expires_ms: Option<i64>,
+    /// The bytes that the entry has besides its value.
+    pub body: EntryBody,
 }

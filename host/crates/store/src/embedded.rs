@@ -3,6 +3,7 @@
 //! ```text
 //!   DIR/lacewing.state     the form of the directory; locked by the host that uses it
 //!   DIR/TENANT/state.db    all state of a tenant, with its write-ahead log beside it
+//!   DIR/TENANT/objects     the bodies of its larger objects
 //! ```
 //!
 //! A database is open while it is in use, and for some time after it. One thread writes to it at a
@@ -12,6 +13,7 @@ mod apply;
 mod commit;
 mod database;
 mod directory;
+mod files;
 mod maintain;
 mod schema;
 mod snapshot;
@@ -30,6 +32,7 @@ use lacewing_base::name::TenantName;
 use parking_lot::Mutex;
 
 use self::{
+    database::Surroundings,
     directory::Directory,
     tenant::{EmbeddedTenant, OpenTenants},
     threads::StoreThreads,
@@ -45,7 +48,8 @@ use super::{StateStore, StoreFigures, TenantState};
 pub struct EmbeddedOptions {
     /// Databases that are open at once, if not more are in use. Each has a few file descriptors.
     pub open_databases: usize,
-    /// Threads that open, commit and close. A thread works for one tenant at a time.
+    /// Threads that open, commit and close, and as many that read and write the files of objects. A
+    /// thread works for one tenant at a time.
     pub threads: usize,
 }
 
@@ -67,8 +71,10 @@ struct SharedStore {
     open: OpenTenants,
     /// Ends when the work that was accepted is done.
     threads: StoreThreads,
+    /// The same for work on files, which is slower: a commit does not wait for it.
+    file_threads: Arc<StoreThreads>,
     /// Unlocked last.
-    directory: Directory,
+    directory: Arc<Directory>,
 }
 
 impl std::fmt::Debug for EmbeddedStore {
@@ -84,11 +90,15 @@ impl EmbeddedStore {
     /// Another process has it open, it is no directory of state, or it cannot be written.
     pub fn open(path: &Path, options: EmbeddedOptions) -> Result<EmbeddedStore, DirectoryError> {
         let directory = Directory::open(path)?;
-        let threads = StoreThreads::start(options.threads)
-            .map_err(|error| DirectoryError::System { path: path.to_owned(), error })?;
+        let directory = Arc::new(directory);
+        let start = || {
+            StoreThreads::start(options.threads)
+                .map_err(|error| DirectoryError::System { path: path.to_owned(), error })
+        };
+        let (threads, file_threads) = (start()?, Arc::new(start()?));
         let open = OpenTenants::new(options.open_databases);
         let figures = Arc::default();
-        let shared = Arc::new(SharedStore { figures, open, threads, directory });
+        let shared = Arc::new(SharedStore { figures, open, threads, file_threads, directory });
         Ok(EmbeddedStore { tenants: Mutex::default(), shared })
     }
 
@@ -105,6 +115,16 @@ impl EmbeddedStore {
     /// Databases that are open.
     pub fn open_databases(&self) -> usize {
         self.shared.open.count()
+    }
+}
+
+impl SharedStore {
+    fn surroundings(&self) -> Surroundings {
+        Surroundings {
+            figures: self.figures.clone(),
+            file_threads: self.file_threads.clone(),
+            directory: self.directory.clone(),
+        }
     }
 }
 

@@ -18,7 +18,7 @@ pub enum StoreError {
     #[error("the state can only be read: {0}")]
     ReadOnly(Arc<str>),
     /// The database is not what this host wrote.
-    #[error("the database of the tenant is damaged: {0}")]
+    #[error("the state of the tenant is damaged: {0}")]
     Damaged(Arc<str>),
     /// A later version of the host wrote the database.
     #[error(

@@ -89,10 +89,34 @@ impl Condition {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KvError {
     /// No byte, or too many.
-    #[error("the key has {bytes} bytes; a key has 1 to {MAX_KEY_BYTES}")]
+    #[error("the key has {bytes} bytes; a key has 1 to {limit}")]
     KeySize {
         /// Its size.
         bytes: usize,
+        /// The bound.
+        limit: usize,
+    },
+    /// An object over the bound of its bucket.
+    #[error("the object has over {limit_bytes} bytes (`max_object_mib`)")]
+    ObjectSize {
+        /// The bound.
+        limit_bytes: u64,
+    },
+    /// Attributes of an object over their bound.
+    #[error("the attributes of the object have {bytes} bytes; the limit is {limit_bytes}")]
+    AttributeSize {
+        /// Their size.
+        bytes: usize,
+        /// The bound.
+        limit_bytes: usize,
+    },
+    /// More bytes than the tenant may have.
+    #[error("the state of the tenant would have {bytes} bytes, and may have {limit_bytes}")]
+    OverQuota {
+        /// The size.
+        bytes: u64,
+        /// The bound.
+        limit_bytes: u64,
     },
     /// More bytes of values than one call may get.
     #[error("the values have over {limit_kib} KiB together: get fewer keys at once")]
@@ -132,6 +156,9 @@ pub enum KvError {
     /// An increment of a value that is no decimal number of 64 bits.
     #[error("the value is no whole number of 64 bits in decimal digits")]
     NotANumber,
+    /// An entry of a bucket that describes no object.
+    #[error("the entry of the bucket describes no object")]
+    NotAnObject,
     /// An increment beyond 64 bits.
     #[error("the sum does not fit into 64 bits")]
     Overflow,
@@ -168,6 +195,17 @@ impl KeyRange {
         KeyRange { from: self.from.clone(), to: behind(last) }
     }
 
+    /// The same range from the first key that does not begin with `prefix`.
+    pub(crate) fn behind_prefix(&self, prefix: &str) -> KeyRange {
+        let behind = KeyRange::new(prefix, None).to;
+        KeyRange { from: behind.max(self.from.clone()), to: self.to.clone() }
+    }
+
+    /// The same range from the first key after `last`.
+    pub(crate) fn behind(&self, last: &[u8]) -> KeyRange {
+        KeyRange { from: behind(last), to: self.to.clone() }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.from >= self.to
     }
@@ -198,6 +236,15 @@ pub(crate) fn is_live(expires_ms: Option<i64>, now_ms: i64) -> bool {
 pub struct ListDigest(u64);
 
 impl ListDigest {
+    /// The digest of the keys of entries, as that of their list.
+    pub(crate) fn of_entries(entries: &[(Vec<u8>, Entry)]) -> ListDigest {
+        let listed = |(key, entry): &(Vec<u8>, Entry)| ListedKey {
+            key: key.clone(),
+            expires_ms: entry.expires_ms,
+        };
+        ListDigest::of(&entries.iter().map(listed).collect::<Vec<_>>())
+    }
+
     /// The digest of all keys, expired ones included: an entry that expired and was set anew has
     /// another time.
     pub(crate) fn of(listed: &[ListedKey]) -> ListDigest {
@@ -214,14 +261,14 @@ impl ListDigest {
 pub(crate) fn check_length(text: &str) -> Result<(), KvError> {
     match text.len() {
         0..=MAX_KEY_BYTES => Ok(()),
-        bytes => Err(KvError::KeySize { bytes }),
+        bytes => Err(KvError::KeySize { bytes, limit: MAX_KEY_BYTES }),
     }
 }
 
-pub(crate) fn check_key(key: &str) -> Result<(), KvError> {
+pub(crate) fn check_key(key: &str, limit: usize) -> Result<(), KvError> {
     match key.len() {
-        1..=MAX_KEY_BYTES => Ok(()),
-        bytes => Err(KvError::KeySize { bytes }),
+        bytes if (1..=limit).contains(&bytes) => Ok(()),
+        bytes => Err(KvError::KeySize { bytes, limit }),
     }
 }
 

@@ -22,6 +22,7 @@ pub mod embedded;
 mod error;
 mod figures;
 pub mod kv;
+pub mod object;
 #[cfg(test)]
 mod testing;
 mod transaction;
@@ -31,4 +32,4 @@ pub use backend::{
 };
 pub use error::{CommitError, StoreError};
 pub use figures::{StoreCounter, StoreFigures};
-pub use transaction::{EffectLimits, Transaction};
+pub use transaction::{EffectLimits, ListedObject, ObjectPage, Transaction};

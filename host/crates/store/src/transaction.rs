@@ -1,5 +1,7 @@
 //! The transaction of one invocation: its snapshot, what it read, and what it is to write.
 
+mod objects;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     ops::Bound,
@@ -11,9 +13,12 @@ use super::{
     Changes, KeyRead, RangeRead, Snapshot, StoreError, TenantState, Write,
     kv::{
         Condition, Entry, KeyRange, KvError, KvStore, ListDigest, ListedKey, MAX_GET_BYTES,
-        MAX_KEYS, Page, Version, check_key, check_length, entry_bytes, is_live,
+        MAX_KEY_BYTES, MAX_KEYS, Page, Version, check_key, check_length, entry_bytes, is_live,
     },
+    object::EntryBody,
 };
+
+pub use objects::{ListedObject, ObjectPage};
 
 /// The most that one invocation may have to write. The invocation is charged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,12 +39,14 @@ struct Effect {
     value: Option<Vec<u8>>,
     expires_ms: Option<i64>,
     version: Version,
+    body: EntryBody,
 }
 
 impl Effect {
     fn bytes(&self, key: &str) -> u64 {
         let value_bytes = self.value.as_ref().map_or(0, Vec::len);
-        entry_bytes(key.len() as u64, value_bytes as u64)
+        let inline_bytes = self.body.inline.as_ref().map_or(0, |inline| inline.len());
+        entry_bytes(key.len() as u64, (value_bytes + inline_bytes) as u64)
     }
 }
 
@@ -99,7 +106,11 @@ impl Transaction {
     /// # Errors
     /// A key that is none, and errors of the store.
     pub fn get(&mut self, store: &KvStore, key: &str) -> Result<Option<Entry>, KvError> {
-        check_key(key)?;
+        check_key(key, MAX_KEY_BYTES)?;
+        self.entry(store, key)
+    }
+
+    fn entry(&mut self, store: &KvStore, key: &str) -> Result<Option<Entry>, KvError> {
         if let Some(effect) = self.effects.get(&store.id).and_then(|effects| effects.get(key)) {
             let (version, expires_ms) = (effect.version, effect.expires_ms);
             return Ok(effect.value.clone().map(|value| Entry { value, version, expires_ms }));
@@ -149,7 +160,7 @@ impl Transaction {
         time_to_live: Option<Duration>,
         condition: Condition,
     ) -> Result<bool, KvError> {
-        check_key(key)?;
+        check_key(key, MAX_KEY_BYTES)?;
         let bytes = value.len() as u64;
         if bytes > store.max_value_bytes {
             return Err(KvError::ValueSize { bytes, limit_bytes: store.max_value_bytes });
@@ -167,7 +178,7 @@ impl Transaction {
             }
             None => None,
         };
-        self.write(store, key, Some(value), expires_ms)?;
+        self.write(store, key, Some(value), expires_ms, EntryBody::default())?;
         Ok(true)
     }
 
@@ -186,7 +197,7 @@ impl Transaction {
         if found.is_none() || !condition.holds(found) {
             return Ok(false);
         }
-        self.write(store, key, None, None)?;
+        self.write(store, key, None, None, EntryBody::default())?;
         Ok(true)
     }
 
@@ -206,7 +217,8 @@ impl Transaction {
             None => (0, None),
         };
         let sum = number.checked_add(delta).ok_or(KvError::Overflow)?;
-        self.write(store, key, Some(sum.to_string().into_bytes()), expires_ms)?;
+        let sum_text = sum.to_string().into_bytes();
+        self.write(store, key, Some(sum_text), expires_ms, EntryBody::default())?;
         Ok(sum)
     }
 
@@ -268,8 +280,8 @@ impl Transaction {
             })
         });
         let writes = self.effects.into_values().flatten().map(|(key, effect)| {
-            let Effect { store, value, expires_ms, .. } = effect;
-            Write { store, key, value, expires_ms }
+            let Effect { store, value, expires_ms, body, .. } = effect;
+            Write { store, key, value, expires_ms, body }
         });
         let changes =
             Changes { reads: reads.collect(), ranges: self.ranges, writes: writes.collect() };
@@ -349,10 +361,11 @@ impl Transaction {
         key: &str,
         value: Option<Vec<u8>>,
         expires_ms: Option<i64>,
+        body: EntryBody,
     ) -> Result<(), KvError> {
         self.check_rows()?;
         let version = Version::uncommitted();
-        let effect = Effect { store: store.clone(), value, expires_ms, version };
+        let effect = Effect { store: store.clone(), value, expires_ms, version, body };
         let effects = self.effects.entry(store.id.clone()).or_default();
         let replaced = effects.get(key).map(|replaced| replaced.bytes(key));
         let bytes = self.effect_bytes - replaced.unwrap_or(0) + effect.bytes(key);

@@ -80,14 +80,18 @@ struct Failure {
 impl From<KvError> for Failure {
     fn from(error: KvError) -> Failure {
         let kind = match &error {
-            KvError::KeySize { .. } | KvError::NotANumber | KvError::Overflow => {
-                FailureKind::Invalid
-            }
+            KvError::KeySize { .. }
+            | KvError::NotANumber
+            | KvError::NotAnObject
+            | KvError::Overflow => FailureKind::Invalid,
             KvError::ValueSize { .. }
             | KvError::TooManyKeys { .. }
             | KvError::TooManyBytes { .. }
             | KvError::TooManyEffects { .. }
             | KvError::EffectBytes { .. }
+            | KvError::ObjectSize { .. }
+            | KvError::AttributeSize { .. }
+            | KvError::OverQuota { .. }
             | KvError::TooManyReads => FailureKind::Limit,
             KvError::Store(store) => return store.into(),
         };

@@ -1,16 +1,20 @@
 //! The checks and writes of the transactions of one batch, in a transaction of the database.
 
+pub(super) mod files;
+
 use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use self::files::{remove_unused, unused_bytes};
 use super::{
     commit::Answer,
+    files::ObjectFiles,
     snapshot::{list, now_ms, version},
 };
 use crate::{
     Changes, CommitError, KeyRead, RangeRead, Write,
-    kv::{ListDigest, Version, entry_bytes},
+    kv::{KvStore, ListDigest, Version, entry_bytes},
 };
 
 /// Expired entries that each batch removes, besides two for each of its writes: they go faster than
@@ -31,6 +35,9 @@ pub(super) struct Applying<'c> {
     number: u64,
     writes: usize,
     stores: HashMap<String, StoreSize>,
+    files: &'c ObjectFiles,
+    /// Bytes of files that no entry has any more.
+    unused_bytes: u64,
 }
 
 /// A named store, with the writes of the batch so far.
@@ -49,6 +56,8 @@ struct FoundRow {
     version: Version,
     /// The bytes that its store is charged with.
     bytes: u64,
+    /// Whether it has bytes besides its value.
+    has_body: bool,
 }
 
 /// The rows that a transaction has read, by store and key.
@@ -68,7 +77,10 @@ struct PlannedWrite<'a> {
 }
 
 impl<'c> Applying<'c> {
-    pub(super) fn begin(connection: &'c Connection) -> rusqlite::Result<Applying<'c>> {
+    pub(super) fn begin(
+        connection: &'c Connection,
+        files: &'c ObjectFiles,
+    ) -> rusqlite::Result<Applying<'c>> {
         let mut clock = connection.prepare_cached("SELECT version FROM clock")?;
         let number = clock.query_row([], |row| version(row, 0))?.0;
         let mut stores = connection.prepare_cached("SELECT name, id, bytes, entries FROM store")?;
@@ -77,7 +89,8 @@ impl<'c> Applying<'c> {
             Ok((row.get(0)?, StoreSize { id: row.get(1)?, bytes, entries, is_changed: false }))
         })?;
         let stores = stores.collect::<rusqlite::Result<_>>()?;
-        Ok(Applying { connection, number, writes: 0, stores })
+        let unused_bytes = unused_bytes(connection)?;
+        Ok(Applying { connection, number, writes: 0, stores, files, unused_bytes })
     }
 
     /// Checks what a transaction has read, and makes its writes. It makes none if it is refused.
@@ -96,10 +109,8 @@ impl<'c> Applying<'c> {
             }
         }
         let mut planned = self.plan(&changes.writes, &seen)?;
-        if self.over_quota(&planned, max_bytes).is_some()
-            && self.remove_expired(now_ms(), EXPIRED_IF_FULL)? > 0
-        {
-            // Room that expired entries took is free, and their rows are gone.
+        if self.over_quota(&planned, max_bytes).is_some() && self.make_room()? {
+            // Rows of entries that have expired are gone.
             planned = self.plan(&changes.writes, &Seen::new())?;
         }
         if let Some(refused) = self.over_quota(&planned, max_bytes) {
@@ -112,8 +123,16 @@ impl<'c> Applying<'c> {
         Ok(Ok(Version(self.number)))
     }
 
-    /// Writes what the batch has changed besides entries.
-    pub(super) fn end(mut self) -> rusqlite::Result<()> {
+    /// Frees the room of expired entries and unused files. Returns whether there was some.
+    fn make_room(&mut self) -> rusqlite::Result<bool> {
+        let entries = self.remove_expired(now_ms(), EXPIRED_IF_FULL)?;
+        let files = remove_unused(self.connection, self.files, i64::MAX)?;
+        self.unused_bytes = unused_bytes(self.connection)?;
+        Ok(entries + files > 0)
+    }
+
+    /// Writes what the batch has changed besides entries. Returns the bytes that the tenant has.
+    pub(super) fn end(mut self) -> rusqlite::Result<u64> {
         self.remove_expired(now_ms() - EXPIRED_FOR_MS, EXPIRED + 2 * self.writes)?;
         let mut save = self
             .connection
@@ -123,19 +142,26 @@ impl<'c> Applying<'c> {
         }
         let mut clock = self.connection.prepare_cached("UPDATE clock SET version = ?1")?;
         clock.execute([signed(self.number)])?;
-        Ok(())
+        Ok(self.bytes())
+    }
+
+    /// The bytes that the tenant is charged with.
+    fn bytes(&self) -> u64 {
+        self.stores.values().map(|size| size.bytes).sum::<u64>() + self.unused_bytes
     }
 
     fn find(&self, store: &str, key: &str) -> rusqlite::Result<Option<FoundRow>> {
         let Some(StoreSize { id, .. }) = self.stores.get(store) else { return Ok(None) };
         let mut statement = self.connection.prepare_cached(
-            "SELECT id, version, length(value) FROM kv WHERE store = ?1 AND key = ?2",
+            "SELECT id, version, length(value), held FROM kv WHERE store = ?1 AND key = ?2",
         )?;
         statement
             .query_row(params![id, key.as_bytes()], |row| {
                 let value_bytes: u32 = row.get(2)?;
-                let bytes = entry_bytes(key.len() as u64, value_bytes.into());
-                Ok(FoundRow { id: row.get(0)?, version: version(row, 1)?, bytes })
+                let Version(held) = version(row, 3)?;
+                let bytes = entry_bytes(key.len() as u64, value_bytes.into()) + held;
+                let (id, version) = (row.get(0)?, version(row, 1)?);
+                Ok(FoundRow { id, version, bytes, has_body: held > 0 })
             })
             .optional()
     }
@@ -177,15 +203,14 @@ impl<'c> Applying<'c> {
         let over = |growth: &Growth| growth.after > growth.before.max(growth.limit_bytes);
         if let Some((id, growth)) = growths.iter().find(|(_, growth)| over(growth)) {
             return Some(CommitError::OverQuota {
-                subject: format!("the kv store `{id}`").into(),
+                subject: KvStore::describe(id).into(),
                 bytes: growth.after,
                 limit_bytes: growth.limit_bytes,
             });
         }
         let removed: u64 = growths.values().map(|growth| growth.before).sum();
         let added: u64 = growths.values().map(|growth| growth.after).sum();
-        let all: u64 = self.stores.values().map(|size| size.bytes).sum();
-        let bytes = all.saturating_sub(removed).saturating_add(added);
+        let bytes = self.bytes().saturating_sub(removed).saturating_add(added);
         (added > removed && bytes > max_bytes).then(|| CommitError::OverQuota {
             subject: "the state of the tenant".into(),
             bytes,
@@ -204,23 +229,37 @@ impl<'c> Applying<'c> {
             + u64::from(write.value.is_some());
         let id = store.id;
         self.writes += 1;
-        match (&write.value, replaced) {
-            (Some(value), Some(row)) => connection
-                .prepare_cached(
-                    "UPDATE kv SET version = ?2, expires = ?3, value = ?4 WHERE id = ?1",
-                )?
-                .execute(params![row.id, number, write.expires_ms, value])?,
-            (Some(value), None) => connection
-                .prepare_cached(
-                    "INSERT INTO kv (store, key, version, expires, value)
-                     VALUES (?1, ?2, ?3, ?4, ?5)",
-                )?
-                .execute(params![id, write.key.as_bytes(), number, write.expires_ms, value])?,
-            (None, Some(row)) => {
-                connection.prepare_cached("DELETE FROM kv WHERE id = ?1")?.execute([row.id])?
+        if let Some(row) = replaced.filter(|row| row.has_body) {
+            self.unused_bytes += files::leave(connection, row.id)?;
+        }
+        let (held, inline) = (signed(write.body.bytes), write.body.inline.as_deref());
+        let row = match (&write.value, replaced) {
+            (Some(value), Some(row)) => {
+                connection
+                    .prepare_cached(
+                        "UPDATE kv SET version = ?2, expires = ?3, value = ?4, held = ?5, body = ?6
+                         WHERE id = ?1",
+                    )?
+                    .execute(params![row.id, number, write.expires_ms, value, held, inline])?;
+                row.id
             }
-            (None, None) => 0,
+            (Some(value), None) => {
+                let key = write.key.as_bytes();
+                connection
+                    .prepare_cached(
+                        "INSERT INTO kv (store, key, version, expires, value, held, body)
+                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                    )?
+                    .insert(params![id, key, number, write.expires_ms, value, held, inline])?
+            }
+            (None, Some(row)) => {
+                connection.prepare_cached("DELETE FROM kv WHERE id = ?1")?.execute([row.id])?;
+                return Ok(());
+            }
+            (None, None) => return Ok(()),
         };
+        self.unused_bytes =
+            self.unused_bytes.saturating_sub(files::enter(connection, row, &write.body)?);
         Ok(())
     }
 
@@ -239,20 +278,24 @@ impl<'c> Applying<'c> {
     /// Removes up to `limit` entries that expired before a time. Returns their number.
     fn remove_expired(&mut self, before_ms: i64, limit: usize) -> rusqlite::Result<usize> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT id, store, length(key), length(value) FROM kv
+            "SELECT id, store, length(key), length(value), held FROM kv
              WHERE expires IS NOT NULL AND expires <= ?1 ORDER BY expires LIMIT ?2",
         )?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let expired: Vec<(i64, i64, u32, u32)> = statement
+        let expired: Vec<(i64, i64, u32, u32, u64)> = statement
             .query_map(params![before_ms, limit], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+                let Version(held) = version(row, 4)?;
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, held))
             })?
             .collect::<rusqlite::Result<_>>()?;
-        for (row, store, key_bytes, value_bytes) in &expired {
+        for (row, store, key_bytes, value_bytes, held) in &expired {
+            if *held > 0 {
+                self.unused_bytes += files::leave(self.connection, *row)?;
+            }
             self.connection.prepare_cached("DELETE FROM kv WHERE id = ?1")?.execute([row])?;
             let size = self.stores.values_mut().find(|size| size.id == *store);
             if let Some(size) = size {
-                let bytes = entry_bytes((*key_bytes).into(), (*value_bytes).into());
+                let bytes = entry_bytes((*key_bytes).into(), (*value_bytes).into()) + held;
                 size.bytes = size.bytes.saturating_sub(bytes);
                 size.entries = size.entries.saturating_sub(1);
                 size.is_changed = true;
@@ -265,18 +308,20 @@ impl<'c> Applying<'c> {
 impl Write {
     /// The bytes that its store is charged with.
     fn bytes(&self) -> u64 {
-        let bytes = |value: &Vec<u8>| entry_bytes(self.key.len() as u64, value.len() as u64);
+        let bytes = |value: &Vec<u8>| {
+            entry_bytes(self.key.len() as u64, value.len() as u64).saturating_add(self.body.bytes)
+        };
         self.value.as_ref().map_or(0, bytes)
     }
 }
 
 fn conflict_on_key(read: &KeyRead) -> CommitError {
-    let what = format!("key {:?} of the kv store `{}`", read.key, read.store).into();
+    let what = format!("key {:?} of {}", read.key, KvStore::describe(&read.store)).into();
     CommitError::Conflict { what }
 }
 
 fn conflict_on_range(read: &RangeRead) -> CommitError {
-    let what = format!("keys that it listed of the kv store `{}`", read.store).into();
+    let what = format!("keys that it listed of {}", KvStore::describe(&read.store)).into();
     CommitError::Conflict { what }
 }
 

@@ -27,8 +27,10 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::{
-    apply::Applying,
-    database::{Database, failure},
+    apply::{Applying, files::remove_unused},
+    database::{Database, bytes_of, failure},
+    files::ObjectFiles,
+    snapshot::now_ms,
 };
 use crate::{Changes, CommitError, kv::Version};
 
@@ -40,6 +42,12 @@ const BATCH_ROWS: usize = 10_000;
 
 /// Bytes of writes in one batch, unless one transaction has more.
 const BATCH_BYTES: usize = 4 << 20;
+
+/// The time between two removals of files, in milliseconds.
+const SWEEP_MS: u64 = 1000;
+
+/// The time that a file stays that no entry has, unless the tenant has no room.
+const UNUSED_FOR_MS: i64 = 60_000;
 
 /// Transactions of a database that wait.
 const WAITING: usize = 4096;
@@ -141,13 +149,37 @@ impl Database {
         let (changes, answers): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|one| ((one.changes, one.max_bytes), one.answer)).unzip();
         let begun = Instant::now();
-        let results = self.writer.lock().commit(&changes);
+        let results = self.writer.lock().commit(&changes, &self.files);
+        note_files(&changes, &results);
         self.count(&results, begun.elapsed());
         for (answer, result) in answers.into_iter().zip(results) {
             // An invocation that has gone does not wait for its answer.
             let _ = answer.send(result);
         }
         self.bound_log();
+        self.remove_unused_files();
+    }
+
+    /// Removes files that no entry has for a minute: a snapshot that is older may still read them.
+    fn remove_unused_files(&self) {
+        let now = now_ms();
+        let mut swept_ms = self.swept_ms.lock();
+        if now.abs_diff(*swept_ms) < SWEEP_MS {
+            return;
+        }
+        *swept_ms = now;
+        let mut writer = self.writer.lock();
+        if let Err(error) = writer.remove_unused_files(&self.files, now - UNUSED_FOR_MS) {
+            tracing::warn!(%error, "files of objects that were deleted stay");
+        }
+    }
+
+    /// Removes all files that no entry has, to make room.
+    pub(super) fn remove_all_unused_files(&self) {
+        let removed = self.writer.lock().remove_unused_files(&self.files, i64::MAX);
+        if let Err(error) = removed {
+            tracing::warn!(%error, "files of objects that were deleted stay");
+        }
     }
 
     fn count(&self, results: &[Answer], took: Duration) {
@@ -167,20 +199,45 @@ pub(super) struct Writer(pub(super) Connection);
 
 impl Writer {
     /// Commits a batch, and answers each transaction of it.
-    fn commit(&mut self, batch: &[(Changes, u64)]) -> Vec<Answer> {
-        match self.write(batch) {
+    fn commit(&mut self, batch: &[(Changes, u64)], files: &ObjectFiles) -> Vec<Answer> {
+        match self.write(batch, files) {
             Ok(answers) => answers,
             // A row that cannot be read fails the transactions that need it, and no others.
             Err(_) if batch.len() > 1 => {
-                batch.iter().flat_map(|one| self.commit(std::slice::from_ref(one))).collect()
+                batch.iter().flat_map(|one| self.commit(std::slice::from_ref(one), files)).collect()
             }
             Err(error) => batch.iter().map(|_| Err(failure(&error).into())).collect(),
         }
     }
 
-    fn write(&mut self, batch: &[(Changes, u64)]) -> rusqlite::Result<Vec<Answer>> {
+    /// Removes the files that no entry has since a time.
+    pub(super) fn remove_unused_files(
+        &mut self,
+        files: &ObjectFiles,
+        since_ms: i64,
+    ) -> rusqlite::Result<()> {
+        let has_some: bool = self
+            .0
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM file WHERE unused_since <= ?1)")?
+            .query_row([since_ms], |row| row.get(0))?;
+        if !has_some {
+            return Ok(());
+        }
         let transaction = self.0.transaction()?;
-        let mut applying = Applying::begin(&transaction)?;
+        remove_unused(&transaction, files, since_ms)?;
+        let bytes = bytes_of(&transaction)?;
+        transaction.commit()?;
+        files.set_committed_bytes(bytes);
+        Ok(())
+    }
+
+    fn write(
+        &mut self,
+        batch: &[(Changes, u64)],
+        files: &ObjectFiles,
+    ) -> rusqlite::Result<Vec<Answer>> {
+        let transaction = self.0.transaction()?;
+        let mut applying = Applying::begin(&transaction, files)?;
         let mut answers = Vec::with_capacity(batch.len());
         for (changes, max_bytes) in batch {
             answers.push(applying.apply(changes, *max_bytes)?);
@@ -188,8 +245,16 @@ impl Writer {
         if answers.iter().all(Result::is_err) {
             return Ok(answers);
         }
-        applying.end()?;
+        let bytes = applying.end()?;
         transaction.commit()?;
+        files.set_committed_bytes(bytes);
         Ok(answers)
     }
+}
+
+/// Moves the files of objects that were committed to their place.
+fn note_files(changes: &[(Changes, u64)], answers: &[Answer]) {
+    let committed = changes.iter().zip(answers).filter(|(_, answer)| answer.is_ok());
+    let writes = committed.flat_map(|((changes, _), _)| &changes.writes);
+    writes.flat_map(|write| &write.body.staged).for_each(|file| file.committed());
 }

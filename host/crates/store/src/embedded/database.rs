@@ -16,8 +16,11 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{
     commit::{CommitQueue, Writer},
-    directory, schema,
+    directory::{self, Directory},
+    files::ObjectFiles,
+    schema,
     snapshot::{EmbeddedSnapshot, Held},
+    threads::StoreThreads,
 };
 use crate::{StoreError, StoreFigures};
 
@@ -46,29 +49,51 @@ const CACHE_KIB: i64 = 256;
 /// One tenant's database.
 pub(super) struct Database {
     file: PathBuf,
+    _directory: Arc<Directory>,
     pub(super) figures: Arc<StoreFigures>,
     count: AtomicUsize,
     snapshots: Mutex<Vec<Weak<Held>>>,
     idle: Mutex<Vec<Connection>>,
     pub(super) writer: Mutex<Writer>,
     pub(super) queue: CommitQueue,
+    pub(super) files: Arc<ObjectFiles>,
+    /// When files that no entry has were removed last.
+    pub(super) swept_ms: Mutex<i64>,
+}
+
+/// The parts of a store that its databases share.
+#[derive(Clone)]
+pub(super) struct Surroundings {
+    pub(super) figures: Arc<StoreFigures>,
+    /// The threads that read and write files.
+    pub(super) file_threads: Arc<StoreThreads>,
+    /// Locked as long as a database is open.
+    pub(super) directory: Arc<Directory>,
 }
 
 impl Database {
-    pub(super) fn open(folder: &Path, figures: Arc<StoreFigures>) -> Result<Database, StoreError> {
+    pub(super) fn open(folder: &Path, around: Surroundings) -> Result<Database, StoreError> {
         directory::make(folder).map_err(|error| system(&error))?;
         let file = folder.join(FILE);
         let mut connection = connect(&file, WAIT)?;
         schema::migrate(&mut connection)?;
         directory::sync_folder(folder).map_err(|error| system(&error))?;
+        let files = ObjectFiles::open(folder, &connection, around.file_threads)?;
+        let mut writer = Writer(connection);
+        writer.remove_unused_files(&files, i64::MAX).map_err(|error| failure(&error))?;
+        let bytes = bytes_of(&writer.0).map_err(|error| failure(&error))?;
+        files.set_committed_bytes(bytes);
         Ok(Database {
             file,
-            figures,
+            files: Arc::new(files),
+            _directory: around.directory,
+            figures: around.figures,
             count: AtomicUsize::new(0),
             snapshots: Mutex::default(),
             idle: Mutex::default(),
-            writer: Mutex::new(Writer(connection)),
+            writer: Mutex::new(writer),
             queue: CommitQueue::default(),
+            swept_ms: Mutex::default(),
         })
     }
 
@@ -124,9 +149,18 @@ impl Database {
 /// The longest wait of an opening for another process, or for the last close of the database.
 const WAIT: Duration = Duration::from_secs(5);
 
-fn system(error: &io::Error) -> StoreError {
+/// The bytes that a tenant is charged with.
+pub(super) fn bytes_of(connection: &Connection) -> rusqlite::Result<u64> {
+    let sum = "SELECT coalesce((SELECT sum(bytes) FROM store), 0)
+             + coalesce((SELECT sum(bytes) FROM file WHERE unused_since IS NOT NULL), 0)";
+    connection.query_row(sum, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
+}
+
+/// An error of the system, in the words of the store.
+pub(super) fn system(error: &io::Error) -> StoreError {
     match error.kind() {
-        io::ErrorKind::StorageFull => StoreError::DiskFull,
+        io::ErrorKind::InvalidData => StoreError::Damaged(error.to_string().into()),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::DiskFull,
         io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
             StoreError::ReadOnly(error.to_string().into())
         }

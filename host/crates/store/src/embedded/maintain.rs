@@ -4,7 +4,6 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use lacewing_base::name::TenantName;
@@ -12,11 +11,12 @@ use rusqlite::{Connection, params};
 
 use super::{
     EmbeddedStore,
-    database::{Database, FILE, failure},
+    database::{Database, FILE, failure, system},
     directory,
+    files::AllPinned,
     snapshot::version,
 };
-use crate::StoreError;
+use crate::{StoreError, kv::KvStore};
 
 /// The state of one tenant, as a check found it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -89,9 +89,16 @@ impl EmbeddedStore {
     /// # Errors
     /// The database cannot be opened.
     pub fn inspect(&self, tenant: &TenantName) -> Result<Inspection, StoreError> {
-        let database = Database::open(&self.path().join(tenant.as_str()), Arc::default())?;
+        let database =
+            Database::open(&self.path().join(tenant.as_str()), self.shared.surroundings())?;
         let writer = database.writer.lock();
-        inspect(&writer.0).map_err(|error| failure(&error))
+        let inspected = inspect(&writer.0).and_then(|mut inspection| {
+            if inspection.faults.is_empty() {
+                inspection.faults = database.files.inspect(&writer.0)?;
+            }
+            Ok(inspection)
+        });
+        inspected.map_err(|error| failure(&error))
     }
 
     /// Copies the state of all tenants into a new directory, which a host can use as it is. Each
@@ -123,11 +130,14 @@ impl EmbeddedStore {
     }
 
     fn copy(&self, tenant: &TenantName, to: &Path) -> Result<(), StoreError> {
-        let database = Database::open(&self.path().join(tenant.as_str()), Arc::default())?;
+        let database =
+            Database::open(&self.path().join(tenant.as_str()), self.shared.surroundings())?;
         let writer = database.writer.lock();
-        let to = to.to_string_lossy();
-        let copied = writer.0.execute("VACUUM INTO ?1", params![to]);
-        copied.map(drop).map_err(|error| failure(&error))
+        let _kept = AllPinned::new(&database.files);
+        let copied = writer.0.execute("VACUUM INTO ?1", params![to.to_string_lossy()]);
+        let copy = copied.and_then(|_| Connection::open(to)).map_err(|error| failure(&error))?;
+        let folder = to.parent().unwrap_or(to);
+        database.files.copy(&copy, folder).map_err(|error| system(&error))
     }
 }
 
@@ -142,7 +152,7 @@ fn inspect(connection: &Connection) -> rusqlite::Result<Inspection> {
     }
     let mut stores = connection.prepare(
         "SELECT store.name, store.entries, store.bytes, count(kv.id),
-                coalesce(sum(length(kv.key) + length(kv.value) + 64), 0)
+                coalesce(sum(length(kv.key) + length(kv.value) + 64 + kv.held), 0)
          FROM store LEFT JOIN kv ON kv.store = store.id GROUP BY store.id ORDER BY store.name",
     )?;
     let rows = stores.query_map([], |row| {
@@ -154,7 +164,8 @@ fn inspect(connection: &Connection) -> rusqlite::Result<Inspection> {
         let (entries, bytes, counted, summed) = (entries?, bytes?, counted?, summed?);
         if (entries, bytes) != (counted, summed) {
             inspection.faults.push(format!(
-                "the kv store `{id}` is charged with {entries} entries of {bytes} bytes, and has {counted} of {summed}"
+                "{} is charged with {entries} entries of {bytes} bytes, and has {counted} of {summed}",
+                KvStore::describe(&id)
             ));
         }
         inspection.stores.push(StoreUse { id, entries: counted, bytes: summed });

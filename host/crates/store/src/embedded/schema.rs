@@ -7,7 +7,8 @@ use crate::StoreError;
 
 /// The steps that make each version from the one before it. A step never changes once it was
 /// released.
-const STEPS: &[&str] = &["
+const STEPS: &[&str] = &[
+    "
     CREATE TABLE clock (
         id INTEGER PRIMARY KEY CHECK (id = 0),
         version INTEGER NOT NULL
@@ -29,7 +30,24 @@ const STEPS: &[&str] = &["
     );
     CREATE UNIQUE INDEX kv_key ON kv (store, key);
     CREATE INDEX kv_expires ON kv (expires) WHERE expires IS NOT NULL;
-"];
+",
+    "
+    ALTER TABLE kv ADD COLUMN held INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE kv ADD COLUMN body BLOB;
+    CREATE TABLE file (
+        id INTEGER PRIMARY KEY,
+        bytes INTEGER NOT NULL,
+        entries INTEGER NOT NULL DEFAULT 0,
+        unused_since INTEGER
+    );
+    CREATE INDEX file_unused ON file (unused_since) WHERE unused_since IS NOT NULL;
+    CREATE TABLE entry_file (
+        entry INTEGER NOT NULL REFERENCES kv (id),
+        file INTEGER NOT NULL REFERENCES file (id),
+        PRIMARY KEY (entry, file)
+    ) WITHOUT ROWID;
+",
+];
 
 /// Marks a file as a database of this host, for `file` and the like.
 const APPLICATION: i32 = 0x4c61_6365;

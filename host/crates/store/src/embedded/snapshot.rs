@@ -101,6 +101,49 @@ impl Snapshot for EmbeddedSnapshot {
     ) -> Result<Vec<ListedKey>, StoreError> {
         self.read(|connection| list(connection, store, range, limit))
     }
+
+    fn scan(
+        &mut self,
+        store: &str,
+        range: &KeyRange,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Entry)>, StoreError> {
+        self.read(|connection| scan(connection, store, range, limit))
+    }
+
+    fn body(&mut self, store: &str, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read(|connection| body(connection, store, key))
+    }
+}
+
+fn body(connection: &Connection, store: &str, key: &str) -> rusqlite::Result<Option<Vec<u8>>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT body FROM kv
+         WHERE store = (SELECT id FROM store WHERE name = ?1) AND key = ?2",
+    )?;
+    let body = statement.query_row(params![store, key.as_bytes()], |row| row.get(0)).optional();
+    body.map(Option::flatten)
+}
+
+fn scan(
+    connection: &Connection,
+    store: &str,
+    range: &KeyRange,
+    limit: usize,
+) -> rusqlite::Result<Vec<(Vec<u8>, Entry)>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT version, expires, value, key FROM kv
+         WHERE store = (SELECT id FROM store WHERE name = ?1) AND key >= ?2 AND key < ?3
+         ORDER BY key LIMIT ?4",
+    )?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let found = |row: &Row<'_>| Ok((row.get(3)?, entry(row)?));
+    statement.query_map(params![store, range.from, range.to, limit], found)?.collect()
+}
+
+/// An entry of the columns `version, expires, value`.
+fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+    Ok(Entry { version: version(row, 0)?, expires_ms: row.get(1)?, value: row.get(2)? })
 }
 
 fn get(connection: &Connection, store: &str, key: &str) -> rusqlite::Result<Option<Entry>> {
@@ -108,9 +151,6 @@ fn get(connection: &Connection, store: &str, key: &str) -> rusqlite::Result<Opti
         "SELECT version, expires, value FROM kv
          WHERE store = (SELECT id FROM store WHERE name = ?1) AND key = ?2",
     )?;
-    let entry = |row: &Row<'_>| {
-        Ok(Entry { version: version(row, 0)?, expires_ms: row.get(1)?, value: row.get(2)? })
-    };
     statement.query_row(params![store, key.as_bytes()], entry).optional()
 }
 

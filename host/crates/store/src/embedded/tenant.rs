@@ -1,7 +1,9 @@
 //! The state of one tenant, whose database is open while it is in use and for some time after it.
 
 use std::{
+    any::Any,
     cmp::Reverse,
+    hash::{BuildHasher, Hasher, RandomState},
     path::PathBuf,
     sync::{
         Arc, Weak,
@@ -15,9 +17,13 @@ use tokio::sync::oneshot;
 use super::{
     SharedStore,
     database::Database,
+    files::{EmbeddedReader, EmbeddedWriter, Pinned},
     threads::{Job, StoreThreads},
 };
-use crate::{Changes, Commit, Opening, Snapshot, StoreError, TenantState};
+use crate::{
+    Changes, Commit, Opening, Snapshot, StoreError, TenantState,
+    object::{FileId, FileReader, FileWriter, OpenFile},
+};
 
 /// The state of one tenant.
 pub(super) struct EmbeddedTenant {
@@ -68,7 +74,7 @@ impl EmbeddedTenant {
         if let Some(database) = self.opened() {
             return Ok(database);
         }
-        let database = Arc::new(Database::open(&self.folder, self.shared.figures.clone())?);
+        let database = Arc::new(Database::open(&self.folder, self.shared.surroundings())?);
         *self.database.lock() = Some(database.clone());
         self.shared.open.add(self.this.clone(), &self.shared.threads);
         Ok(database)
@@ -115,6 +121,30 @@ impl TenantState for EmbeddedTenant {
         // The answer is missing only where the thread that commits panicked.
         Box::pin(async { committed.await.unwrap_or_else(|_| Err(given_up().into())) })
     }
+
+    fn create_file(&self) -> Result<Box<dyn FileWriter>, StoreError> {
+        let max_bytes = self.max_bytes.load(Relaxed);
+        Ok(Box::new(EmbeddedWriter::new(self.database()?, new_file_id(), max_bytes)))
+    }
+
+    fn open_file(&self, id: FileId, offset: u64) -> OpenFile {
+        let database = self.database();
+        Box::pin(async move {
+            let reader: Box<dyn FileReader> =
+                Box::new(EmbeddedReader::open(database?, id, offset).await?);
+            Ok(reader)
+        })
+    }
+
+    fn pin_files(&self, ids: &[FileId]) -> Result<Box<dyn Any + Send + Sync>, StoreError> {
+        Ok(Box::new(Pinned::new(self.database()?.files.clone(), ids)))
+    }
+}
+
+/// A number that no file has: 63 bits of a hash whose key is random.
+fn new_file_id() -> FileId {
+    let random = RandomState::new().build_hasher().finish();
+    FileId(random >> 1)
 }
 
 fn given_up() -> StoreError {

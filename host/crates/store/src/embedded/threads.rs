@@ -23,6 +23,8 @@ pub(super) enum Job {
     Commit(Arc<Database>),
     /// Closes a database that nothing uses.
     Close(Arc<Database>),
+    /// Work on files.
+    Work(Box<dyn FnOnce() + Send>),
 }
 
 /// The threads, and the work that waits for them, in the order of its arrival.
@@ -80,6 +82,11 @@ impl Jobs {
                     }
                 }
                 Job::Close(database) => drop(database),
+                Job::Work(work) => {
+                    if catch_unwind(AssertUnwindSafe(work)).is_err() {
+                        tracing::error!("work on the files of a tenant panicked");
+                    }
+                }
             }
         }
     }
