@@ -52,7 +52,7 @@ use crate::{Error, Result};
 #[cfg(not(target_family = "wasm"))]
 pub(crate) mod memory;
 #[cfg(target_family = "wasm")]
-mod wit;
+pub(crate) mod wit;
 
 #[cfg(not(target_family = "wasm"))]
 use memory as host;
@@ -313,7 +313,7 @@ impl Write<'_> {
 /// The kinds of errors that a host tells apart. A native test meets some of them.
 #[cfg_attr(not(target_family = "wasm"), expect(dead_code))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     NotGranted,
     Invalid,
     Limit,
@@ -322,7 +322,7 @@ enum Kind {
 }
 
 /// The error of a call. A client reads of it only what it can do something about.
-fn failure(kind: Kind, text: impl fmt::Display) -> Error {
+pub(crate) fn failure(kind: Kind, text: impl fmt::Display) -> Error {
     match kind {
         // A mistake of the function or its manifest.
         Kind::NotGranted | Kind::Invalid | Kind::Limit => Error::msg(text),

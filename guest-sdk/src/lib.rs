@@ -39,6 +39,8 @@ mod json;
 #[cfg(feature = "kv")]
 pub mod kv;
 pub mod log;
+#[cfg(feature = "objects")]
+pub mod objects;
 pub mod respond;
 mod routes;
 #[cfg(feature = "stream")]

@@ -31,6 +31,26 @@ impl Held {
 pub(crate) struct Stores {
     version: u64,
     stores: BTreeMap<String, BTreeMap<String, Held>>,
+    #[cfg(feature = "objects")]
+    buckets: Buckets,
+}
+
+/// The objects of each bucket.
+#[cfg(feature = "objects")]
+type Buckets = BTreeMap<String, BTreeMap<String, crate::objects::memory::Held>>;
+
+/// The version of the next write.
+#[cfg(feature = "objects")]
+pub(crate) fn next_version() -> u64 {
+    STORES.with_borrow_mut(|stores| {
+        stores.version += 1;
+        stores.version
+    })
+}
+
+#[cfg(feature = "objects")]
+pub(crate) fn with_buckets<T>(work: impl FnOnce(&mut Buckets) -> T) -> T {
+    STORES.with_borrow_mut(|stores| work(&mut stores.buckets))
 }
 
 thread_local! {

@@ -51,7 +51,7 @@ impl From<Condition> for wit::Condition {
     }
 }
 
-fn error(error: wit::Error) -> Error {
+pub(crate) fn error(error: wit::Error) -> Error {
     let (kind, text) = match error {
         wit::Error::NotGranted(text) | wit::Error::ReadOnly(text) => (Kind::NotGranted, text),
         wit::Error::Invalid(text) => (Kind::Invalid, text),

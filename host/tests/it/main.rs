@@ -25,6 +25,7 @@ mod hello;
 mod json_log;
 mod limits;
 mod machine;
+mod objects;
 mod outcomes;
 mod portable;
 mod process;

@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr, str::FromStr};
 
 use ipnet::IpNet;
 
-use crate::{HostPattern, InvalidHost, KvGrant};
+use crate::{BucketGrant, HostPattern, InvalidHost, KvGrant};
 
 /// Everything that a function was granted. Nothing else is reachable.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -17,6 +17,8 @@ pub struct Grants {
     pub networks: Vec<IpNet>,
     /// Key-value stores, each name once.
     pub kv: Vec<KvGrant>,
+    /// Buckets, each name once.
+    pub buckets: Vec<BucketGrant>,
 }
 
 impl Grants {

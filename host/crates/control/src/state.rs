@@ -74,11 +74,12 @@ impl HostState {
         max_bytes: u64,
         grants: &Grants,
     ) -> Result<Option<StateSettings>, StateError> {
-        if grants.kv.is_empty() {
+        if grants.kv.is_empty() && grants.buckets.is_empty() {
             return Ok(None);
         }
         let state = self.open()?.tenant(tenant, max_bytes);
-        Ok(Some(StateSettings { state, grants: grants.kv.as_slice().into() }))
+        let (kv, buckets) = (grants.kv.as_slice().into(), grants.buckets.as_slice().into());
+        Ok(Some(StateSettings { state, grants: kv, buckets }))
     }
 
     /// Changes the bound of a tenant's state from now on.

@@ -33,7 +33,7 @@ use std::{
 
 use ipnet::IpNet;
 use lacewing_base::{
-    Cors, Grants, HttpGrant, KvGrant, KvStore, LimitKey, Limits, Route,
+    Bucket, BucketGrant, Cors, Grants, HttpGrant, KvGrant, KvStore, LimitKey, Limits, Route,
     file::{Located, OpenError, Reach},
     name::{AppName, FunctionName},
 };
@@ -65,6 +65,8 @@ pub struct App {
     pub functions: Vec<Function>,
     /// Its kv stores, in the order of the manifest.
     pub kv_stores: Vec<Arc<KvStore>>,
+    /// Its buckets, in the order of the manifest.
+    pub buckets: Vec<Arc<Bucket>>,
     /// The absolute path of the directory that the manifest's paths are relative to.
     pub root: PathBuf,
     /// Where components may lie.
@@ -118,6 +120,8 @@ pub struct WrittenGrants {
     pub networks: Vec<Written<IpNet>>,
     /// See [`Grants::kv`].
     pub kv: Vec<Written<KvGrant>>,
+    /// See [`Grants::buckets`].
+    pub buckets: Vec<Written<BucketGrant>>,
 }
 
 impl WrittenGrants {
@@ -127,6 +131,7 @@ impl WrittenGrants {
             http: self.http.iter().map(|grant| grant.value.clone()).collect(),
             networks: self.networks.iter().map(|network| network.value).collect(),
             kv: self.kv.iter().map(|grant| grant.value.clone()).collect(),
+            buckets: self.buckets.iter().map(|grant| grant.value.clone()).collect(),
         }
     }
 }

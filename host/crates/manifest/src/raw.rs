@@ -31,6 +31,10 @@ pub(crate) struct RawManifest {
     /// `grants.kv`.
     #[schemars(transform = names_as_keys)]
     pub(crate) kv: Entries<RawKv>,
+    /// The buckets of the app, each under its name. A function uses a bucket with
+    /// `grants.buckets`.
+    #[schemars(transform = names_as_keys)]
+    pub(crate) buckets: Entries<RawBucket>,
     /// The functions, each under its name.
     #[schemars(transform = names_as_keys)]
     pub(crate) functions: Entries<RawFunction>,
@@ -48,6 +52,20 @@ pub(crate) struct RawKv {
     /// The largest value. The call that sets a larger one fails.
     #[schemars(range(min = 1, max = 1024), extend("default" = 1024))]
     pub(crate) max_value_kib: Option<At<Whole>>,
+}
+
+/// A bucket of objects. The bucket is charged.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+#[schemars(rename = "Bucket")]
+pub(crate) struct RawBucket {
+    /// The keys, attributes and bodies of all objects. An invocation that would write beyond it
+    /// ends as `store_unavailable`.
+    #[schemars(range(min = 1, max = 1_073_741_824), extend("default" = 10_240))]
+    pub(crate) max_mib: Option<At<Whole>>,
+    /// The body of one object. The call that writes more fails.
+    #[schemars(range(min = 1, max = 1_048_576), extend("default" = 5120))]
+    pub(crate) max_object_mib: Option<At<Whole>>,
 }
 
 /// Values for all functions of the app. A function's own values win.
@@ -166,6 +184,9 @@ pub(crate) struct RawGrants {
     /// The kv stores of the app that the function may use, each `"read"` or `"read-write"`.
     #[schemars(transform = access_as_values)]
     pub(crate) kv: Entries<At<String>>,
+    /// The buckets of the app that the function may use, each `"read"` or `"read-write"`.
+    #[schemars(transform = access_as_values)]
+    pub(crate) buckets: Entries<At<String>>,
 }
 
 /// The pages of other origins that may call the function from a browser. The host answers their

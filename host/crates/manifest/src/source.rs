@@ -61,6 +61,7 @@ pub(super) fn app_of_component(path: &Path) -> Result<App, Diagnostic> {
     Ok(App {
         name: name.parse::<AppName>().map_err(|_| failed())?,
         kv_stores: Vec::new(),
+        buckets: Vec::new(),
         functions: vec![function],
         root: file.parent().unwrap_or(&file).to_owned(),
         reach: Reach::Anywhere,

@@ -1,7 +1,7 @@
 //! From the raw types to an [`App`] that cannot be wrong.
 
 mod http;
-mod kv;
+mod stores;
 
 use std::{
     collections::HashSet,
@@ -11,7 +11,7 @@ use std::{
 };
 
 use lacewing_base::{
-    LimitKey, Limits, Methods,
+    Bucket, KvStore, LimitKey, Limits, Methods,
     file::{OpenError, Reach},
     name::{AppName, FunctionName},
 };
@@ -27,7 +27,7 @@ use super::spanned::At;
 use super::{App, Diagnostic, Function, ManifestText, Place, Source, Terms};
 
 pub(crate) use http::read_network;
-use kv::KvStores;
+use stores::DeclaredStores;
 
 /// The most that the environments of all functions of an app may take together in the host's
 /// memory, in bytes. Each function has a copy of what `defaults` says, so that a small manifest
@@ -78,7 +78,8 @@ fn read_app(
     let (names, env_reach) = (terms.env_names.as_ref(), terms.env_reach(root));
     let surroundings = &Surroundings { root, names, reach: env_reach };
     let defaults = Defaults::read(&manifest.defaults, surroundings, findings);
-    let stores = &KvStores::read(&manifest.kv, name.as_ref(), findings);
+    let stores = &DeclaredStores::kv(&manifest.kv, name.as_ref(), findings);
+    let buckets = &DeclaredStores::buckets(&manifest.buckets, name.as_ref(), findings);
     let mut functions = Vec::new();
     let mut room = EnvRoom(Some(MAX_ENVS_BYTES));
     for (name, function) in &manifest.functions.0 {
@@ -87,6 +88,7 @@ fn read_app(
             raw,
             defaults,
             stores,
+            buckets,
             surroundings,
             root,
             reach: &reach,
@@ -98,7 +100,8 @@ fn read_app(
     check_routes(&functions, findings);
     let (root, manifest) = (root.to_owned(), Some(path.to_owned()));
     let kv_stores = stores.all().cloned().collect();
-    Some(App { name: name?, functions, kv_stores, root, reach, manifest })
+    let buckets = buckets.all().cloned().collect();
+    Some(App { name: name?, functions, kv_stores, buckets, root, reach, manifest })
 }
 
 /// Whether the routes of an app can stand side by side.
@@ -147,7 +150,8 @@ fn app_name(raw: &Decoded<RawManifest>, root: &Path, findings: &mut Findings) ->
 struct FunctionReader<'a> {
     raw: &'a Decoded<RawManifest>,
     defaults: &'a Defaults,
-    stores: &'a KvStores,
+    stores: &'a DeclaredStores<KvStore>,
+    buckets: &'a DeclaredStores<Bucket>,
     surroundings: &'a Surroundings<'a>,
     root: &'a Path,
     reach: &'a Reach,
@@ -169,6 +173,7 @@ impl FunctionReader<'_> {
         let Environment { variables: env, outside } = self.env(room, findings);
         let mut grants = http::grants(&function.grants, findings);
         grants.kv = self.stores.grants(&function.grants.kv, findings);
+        grants.buckets = self.buckets.grants(&function.grants.buckets, findings);
         let cors_keys = ["functions", &self.name.value, "cors", "origins"];
         let cors = function
             .cors

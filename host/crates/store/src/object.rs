@@ -47,6 +47,16 @@ pub struct Object {
     pub(crate) segments: Vec<Segment>,
 }
 
+impl Object {
+    /// The sizes of the parts from which it was made; one of an object that was written whole.
+    pub fn parts(&self) -> Vec<u64> {
+        match self.segments.is_empty() {
+            true => vec![self.bytes],
+            false => self.segments.iter().map(|segment| segment.bytes).collect(),
+        }
+    }
+}
+
 /// What the writer of an object says of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

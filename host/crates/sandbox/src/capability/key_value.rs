@@ -6,15 +6,19 @@
 //!
 //! The interfaces are dialects of the same calls, one file each.
 
+mod blobstore;
 mod dialect;
 mod lacewing;
+mod lacewing_objects;
+mod objects;
 mod spin;
+mod streams;
 mod wasi_draft;
 mod wasi_draft2;
 
 use std::{sync::Arc, time::Duration};
 
-use lacewing_base::{Access, KvGrant, KvStore};
+use lacewing_base::{Access, BucketGrant, KvGrant, KvStore};
 use lacewing_store::{
     CommitError, EffectLimits, StoreError, TenantState, Transaction,
     kv::{Condition, Entry, KvError, Page},
@@ -36,6 +40,8 @@ pub struct StateSettings {
     pub state: Arc<dyn TenantState>,
     /// The stores.
     pub grants: Arc<[KvGrant]>,
+    /// The buckets.
+    pub buckets: Arc<[BucketGrant]>,
 }
 
 /// Attempts of one call on the portable path. Another invocation may change the entry each time.
@@ -45,6 +51,7 @@ const ATTEMPTS: u32 = 16;
 pub(crate) struct KeyValue {
     state: Option<Arc<dyn TenantState>>,
     grants: Option<Arc<[KvGrant]>>,
+    buckets: Option<Arc<[BucketGrant]>>,
     limits: EffectLimits,
     /// The transaction of the invocation; `None` on the portable path.
     transaction: Option<Transaction>,
@@ -119,23 +126,39 @@ impl KeyValue {
     /// The store of a name, for reading or for writing.
     fn store(&self, name: &str, access: Access) -> Result<Arc<KvStore>, Failure> {
         let grants = self.grants.as_deref().unwrap_or_default();
-        let Some(grant) = grants.iter().find(|grant| *grant.name == *name) else {
-            let known: Vec<&str> = grants.iter().map(|grant| &*grant.name).collect();
-            let known = match known.is_empty() {
-                true => "the manifest grants no kv store to the function".to_owned(),
-                false => format!("it may use {}", known.join(", ")),
-            };
-            let text = format!("the kv store {name:?} is not granted: {known}");
-            return Err(self.refused(FailureKind::NotGranted, text));
-        };
-        if grant.access < access {
-            let text = format!(
-                "the grant for the kv store `{name}` is `{}`, and this call needs `{access}`",
-                grant.access
-            );
-            return Err(self.refused(FailureKind::ReadOnly, text));
+        let found = grants.iter().find(|grant| *grant.name == *name);
+        let known = grants.iter().map(|grant| &*grant.name);
+        self.check_grant("kv store", name, found.map(|grant| grant.access), access, known)?;
+        Ok(found.expect("the line above checked it").store.clone())
+    }
+
+    /// Checks that a grant is there and has an access.
+    fn check_grant<'a>(
+        &self,
+        kind: &str,
+        name: &str,
+        granted: Option<Access>,
+        access: Access,
+        known: impl Iterator<Item = &'a str>,
+    ) -> Result<(), Failure> {
+        match granted {
+            None => {
+                let known: Vec<&str> = known.collect();
+                let known = match known.is_empty() {
+                    true => format!("the manifest grants no {kind} to the function"),
+                    false => format!("it may use {}", known.join(", ")),
+                };
+                let text = format!("the {kind} {name:?} is not granted: {known}");
+                Err(self.refused(FailureKind::NotGranted, text))
+            }
+            Some(granted) if granted < access => {
+                let text = format!(
+                    "the grant for the {kind} `{name}` is `{granted}`, and this call needs `{access}`"
+                );
+                Err(self.refused(FailureKind::ReadOnly, text))
+            }
+            Some(_) => Ok(()),
         }
-        Ok(grant.store.clone())
     }
 
     /// A failure that the function's developer has to mend, which the log shows as well.
@@ -151,8 +174,7 @@ impl KeyValue {
         mut step: impl FnMut(&mut Transaction) -> Result<T, KvError>,
     ) -> Result<T, Failure> {
         let Some(state) = &self.state else {
-            let (kind, text) = (FailureKind::Unavailable, "the invocation is over".to_owned());
-            return Err(Failure { kind, text });
+            return Err(over());
         };
         let is_open = self.transaction.as_ref().is_some_and(Transaction::has_snapshot);
         if !is_open && let Some(opening) = state.open() {
@@ -258,9 +280,15 @@ impl KeyValue {
     }
 }
 
+/// The failure of a call of a guest that is to be stopped.
+fn over() -> Failure {
+    Failure { kind: FailureKind::Unavailable, text: "the invocation is over".to_owned() }
+}
+
 impl Capability for KeyValue {
     const PACKAGES: &'static [Versions] = &[
         ("lacewing:state", &["0.1"]),
+        ("wasi:blobstore", &["0.2.0-draft"]),
         ("wasi:keyvalue", &["0.2.0-draft", "0.2.0-draft2"]),
         ("fermyon:spin/key-value", &["2.0"]),
     ];
@@ -280,6 +308,7 @@ impl Capability for KeyValue {
         let state = settings.map(|settings| settings.state.clone());
         KeyValue {
             grants: settings.map(|settings| settings.grants.clone()),
+            buckets: settings.map(|settings| settings.buckets.clone()),
             transaction: state
                 .clone()
                 .filter(|_| opening.is_transactional)
@@ -293,6 +322,8 @@ impl Capability for KeyValue {
 
     fn link<T: StoreData>(linker: &mut Linker<T>, _tasks: bool) -> Result<()> {
         lacewing::link(linker)?;
+        lacewing_objects::link(linker)?;
+        blobstore::link(linker)?;
         wasi_draft::link(linker)?;
         wasi_draft2::link(linker)?;
         spin::link(linker)

@@ -53,6 +53,30 @@ impl ObjectReader {
         Ok(ObjectReader { state, inline: Bytes::new(), segments: part, open: None, _pin: pin })
     }
 
+    /// Opens the first file, so that a body that cannot be read at all is known before its first
+    /// byte.
+    ///
+    /// # Errors
+    /// As [`ObjectReader::next`].
+    pub async fn ready(&mut self) -> Result<(), StoreError> {
+        if self.open.is_none()
+            && let Some(first) = self.segments.pop_front()
+        {
+            self.open = Some(self.open_segment(first).await?);
+        }
+        Ok(())
+    }
+
+    async fn open_segment(
+        &self,
+        segment: Segment,
+    ) -> Result<(Box<dyn FileReader>, u64), StoreError> {
+        if let Some(opening) = self.state.open() {
+            opening.await?;
+        }
+        Ok((self.state.open_file(segment.file, segment.offset).await?, segment.bytes))
+    }
+
     /// The next bytes, at most `limit`; none at the end.
     ///
     /// # Errors
@@ -62,17 +86,8 @@ impl ObjectReader {
             return Ok(self.inline.split_to(limit.min(self.inline.len())));
         }
         loop {
-            let (file, left) = match &mut self.open {
-                Some(open) => open,
-                None => {
-                    let Some(next) = self.segments.pop_front() else { return Ok(Bytes::new()) };
-                    if let Some(opening) = self.state.open() {
-                        opening.await?;
-                    }
-                    let file = self.state.open_file(next.file, next.offset).await?;
-                    self.open.insert((file, next.bytes))
-                }
-            };
+            self.ready().await?;
+            let Some((file, left)) = &mut self.open else { return Ok(Bytes::new()) };
             if *left == 0 {
                 self.open = None;
                 continue;

@@ -21,6 +21,8 @@ pub struct ListedObject {
     pub key: String,
     /// The object.
     pub object: Object,
+    /// The commit that wrote it.
+    pub version: Version,
 }
 
 /// A part of a listing.
@@ -154,21 +156,48 @@ impl Transaction {
         if source.bytes > to.0.max_object_bytes {
             return Err(KvError::ObjectSize { limit_bytes: to.0.max_object_bytes });
         }
-        let mut files: Vec<_> = source.segments.iter().map(|segment| segment.file).collect();
-        files.sort_unstable();
-        files.dedup();
-        let inline = match files.is_empty() {
-            true => Some(self.inline_body(from.0, from.1)?.into()),
-            false => None,
-        };
-        // A file that this transaction wrote is on its way to both objects.
-        let effects = self.effects.get(&from.0.entries.id);
-        let own = effects.and_then(|effects| effects.get(from.1));
-        let staged = own.map(|effect| effect.body.staged.clone()).unwrap_or_default();
-        let body = EntryBody { bytes: source.bytes, inline, files, staged };
+        let body = self.shared_body(from.0, from.1, &source)?;
         let attributes = attributes.unwrap_or_else(|| source.attributes.clone());
         let object = Object { attributes, ..source };
         self.put_described(to.0, to.1, object, body, Condition::Any)
+    }
+
+    /// The body of an object, for another entry.
+    fn shared_body(
+        &mut self,
+        bucket: &Bucket,
+        key: &str,
+        object: &Object,
+    ) -> Result<EntryBody, KvError> {
+        let mut files: Vec<_> = object.segments.iter().map(|segment| segment.file).collect();
+        files.sort_unstable();
+        files.dedup();
+        let inline = match files.is_empty() {
+            true => Some(self.inline_body(bucket, key)?.into()),
+            false => None,
+        };
+        // A file that this transaction wrote is on its way to both entries.
+        let effects = self.effects.get(&bucket.entries.id);
+        let own = effects.and_then(|effects| effects.get(key));
+        let staged = own.map(|effect| effect.body.staged.clone()).unwrap_or_default();
+        Ok(EntryBody { bytes: object.bytes, inline, files, staged })
+    }
+
+    /// Gives an object other attributes. Its time stays. Returns the object, if there is one.
+    ///
+    /// # Errors
+    /// As [`Transaction::put_object`].
+    pub fn set_attributes(
+        &mut self,
+        bucket: &Bucket,
+        key: &str,
+        attributes: Attributes,
+    ) -> Result<Option<Object>, KvError> {
+        let Some((object, _)) = self.object(bucket, key)? else { return Ok(None) };
+        let modified_ms = object.modified_ms;
+        let body = self.shared_body(bucket, key, &object)?;
+        let object = Object { attributes, ..object };
+        self.put_at(bucket, key, Object { modified_ms, ..object }, body).map(Some)
     }
 
     fn put_described(
@@ -180,10 +209,6 @@ impl Transaction {
         condition: Condition,
     ) -> Result<Option<Object>, KvError> {
         check_key(key, MAX_OBJECT_KEY_BYTES)?;
-        let bytes = object.attributes.bytes();
-        if bytes > MAX_ATTRIBUTE_BYTES {
-            return Err(KvError::AttributeSize { bytes, limit_bytes: MAX_ATTRIBUTE_BYTES });
-        }
         if condition != Condition::Any {
             let found = self.entry(&bucket.entries, key)?.map(|entry| entry.version);
             if !condition.holds(found) {
@@ -191,9 +216,23 @@ impl Transaction {
             }
         }
         let object = Object { modified_ms: self.snapshot()?.taken_ms(), ..object };
+        self.put_at(bucket, key, object, body).map(Some)
+    }
+
+    fn put_at(
+        &mut self,
+        bucket: &Bucket,
+        key: &str,
+        object: Object,
+        body: EntryBody,
+    ) -> Result<Object, KvError> {
+        let bytes = object.attributes.bytes();
+        if bytes > MAX_ATTRIBUTE_BYTES {
+            return Err(KvError::AttributeSize { bytes, limit_bytes: MAX_ATTRIBUTE_BYTES });
+        }
         let value = serde_json::to_vec(&object).map_err(|_| KvError::NotAnObject)?;
         self.write(&bucket.entries, key, Some(value), None, body)?;
-        Ok(Some(object))
+        Ok(object)
     }
 
     /// Deletes an object, if the condition holds. Returns whether there was one that is deleted.
@@ -265,7 +304,8 @@ impl Transaction {
                     }
                     None => {
                         last = Some(key.clone());
-                        page.objects.push(ListedObject { object: parse(&entry)?, key });
+                        let (object, version) = (parse(&entry)?, entry.version);
+                        page.objects.push(ListedObject { key, object, version });
                     }
                 }
             }

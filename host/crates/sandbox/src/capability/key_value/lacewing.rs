@@ -12,11 +12,15 @@ use bindings::lacewing::state::{
 };
 
 #[allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub)]
-mod bindings {
+pub(super) mod bindings {
     wasmtime::component::bindgen!({
         path: "../../../guest-sdk/wit/deps/lacewing-state.wit",
         world: "state-client",
         imports: { default: async | trappable },
+        with: {
+            "lacewing:state/objects.reader": super::super::objects::Reader,
+            "lacewing:state/objects.writer": super::super::objects::Writer,
+        },
     });
 }
 
