@@ -186,7 +186,7 @@ pub type OpenFile = BoxFuture<'static, Result<Box<dyn FileReader>, StoreError>>;
 pub type NextBytes<'a> = BoxFuture<'a, Result<Bytes, StoreError>>;
 
 /// A file that is being read.
-pub trait FileReader: Send {
+pub trait FileReader: Send + Sync {
     /// The next bytes, at most `limit` and at least one; none at the end of the file.
     fn next(&mut self, limit: usize) -> NextBytes<'_>;
 }

@@ -1,0 +1,73 @@
+//! The S3 API over the buckets of tenants.
+//!
+//! ```text
+//!   S3Listener        connections, with their bounds
+//!       │
+//!   s3s               HTTP, XML, signatures (AWS Signature Version 4)
+//!       │  Caller: the tenant and the rights of the access key
+//!       v
+//!   S3Door            one file for each group of operations
+//!       │
+//!   Transaction       the same that a function has
+//! ```
+//!
+//! An access key belongs to one tenant. So a client sees the buckets of its tenant only, and two
+//! tenants may have buckets of the same name.
+
+mod attributes;
+mod body;
+mod bucket;
+mod caller;
+mod checksum;
+mod condition;
+mod error;
+mod list;
+mod listener;
+mod object;
+mod operations;
+mod tags;
+mod upload;
+
+pub use caller::{S3Key, S3Keys};
+pub use listener::{S3Bounds, S3Listener};
+
+use std::sync::Arc;
+
+use s3s::{
+    S3Result,
+    auth::{S3Auth, SecretKey},
+    config::{S3Config, StaticConfigProvider},
+    s3_error,
+    service::{S3Service, S3ServiceBuilder},
+};
+
+/// The largest body in XML, in bytes: 10,000 parts of an upload fit.
+const XML_BYTES: usize = 4 << 20;
+
+/// The operations of S3.
+pub(crate) struct S3Door;
+
+/// The secrets of access keys.
+struct Secrets(Arc<dyn S3Keys>);
+
+#[async_trait::async_trait]
+impl S3Auth for Secrets {
+    async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
+        let key = self.0.find(access_key).ok_or_else(|| s3_error!(InvalidAccessKeyId))?;
+        Ok(SecretKey::from(key.secret))
+    }
+}
+
+/// The service that answers requests with the keys of a host.
+fn service(keys: Arc<dyn S3Keys>) -> S3Service {
+    let mut config = S3Config::default();
+    config.xml_max_body_size = XML_BYTES;
+    config.form_max_fields_size = 1 << 20;
+    config.form_max_field_size = 64 << 10;
+    config.form_max_parts = 100;
+    let mut builder = S3ServiceBuilder::new(S3Door);
+    builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
+    builder.set_auth(Secrets(keys.clone()));
+    builder.set_access(caller::Rights::new(keys));
+    builder.build()
+}

@@ -1,0 +1,107 @@
+//! The bodies of requests into objects, and of objects into responses.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream};
+use lacewing_store::{
+    StoreError,
+    object::{ObjectReader, ObjectWriter, StagedBody},
+};
+use parking_lot::Mutex;
+use s3s::{
+    S3Error, S3ErrorCode, S3Result, StdError,
+    dto::StreamingBlob,
+    s3_error,
+    stream::{ByteStream, RemainingLength},
+};
+use tokio::time::timeout;
+
+use super::{caller::Caller, checksum::BodyChecksums, error::refused};
+
+/// The longest pause of a client within a body.
+const PAUSE: Duration = Duration::from_secs(30);
+
+/// Bytes that one step reads.
+const STEP: usize = 256 << 10;
+
+/// Reads a body into a writer.
+pub(super) async fn receive(
+    body: Option<StreamingBlob>,
+    mut writer: ObjectWriter,
+    checksums: &mut BodyChecksums,
+) -> S3Result<StagedBody> {
+    if let Some(mut body) = body {
+        loop {
+            let next = timeout(PAUSE, body.next()).await;
+            let next = next.map_err(|_| s3_error!(RequestTimeout))?;
+            let Some(bytes) = next else { break };
+            let bytes = bytes.map_err(broken)?;
+            checksums.update(&bytes);
+            writer.write(bytes).await.map_err(|error| refused(&error))?;
+        }
+    }
+    writer.finish().await.map_err(|error| refused(&error))
+}
+
+/// The error of a body that breaks off, or whose signature is wrong.
+fn broken(error: StdError) -> S3Error {
+    S3Error::with_source(S3ErrorCode::IncompleteBody, error)
+}
+
+/// The body of a response with so many bytes of an object.
+pub(super) fn send(caller: Arc<Caller>, reader: ObjectReader, bytes: u64) -> StreamingBlob {
+    let chunks = stream::unfold(Some(reader), async |reader| {
+        let mut reader = reader?;
+        match reader.next(STEP).await {
+            Ok(bytes) if bytes.is_empty() => None,
+            Ok(bytes) => Some((Ok(bytes), Some(reader))),
+            // The connection ends, so that the client sees that the body is not whole.
+            Err(error) => Some((Err(error), None)),
+        }
+    });
+    StreamingBlob::new(ObjectStream {
+        chunks: Mutex::new(Box::pin(chunks)),
+        left: bytes,
+        _caller: caller,
+    })
+}
+
+type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, StoreError>> + Send>>;
+
+/// The bytes of an object. Only its owner polls it; the lock makes it `Sync`, as s3s needs it.
+struct ObjectStream {
+    chunks: Mutex<Chunks>,
+    left: u64,
+    /// The request keeps its place until its response was sent.
+    _caller: Arc<Caller>,
+}
+
+impl Stream for ObjectStream {
+    type Item = Result<Bytes, StdError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let next = std::task::ready!(self.chunks.get_mut().poll_next_unpin(cx));
+        Poll::Ready(next.map(|chunk| match chunk {
+            Ok(bytes) => {
+                self.left = self.left.saturating_sub(bytes.len() as u64);
+                Ok(bytes)
+            }
+            Err(error) => {
+                // The operator reads of a file that is damaged; a client does not.
+                Err(StdError::from(error.for_tenants()))
+            }
+        }))
+    }
+}
+
+impl ByteStream for ObjectStream {
+    fn remaining_length(&self) -> RemainingLength {
+        RemainingLength::new_exact(usize::try_from(self.left).unwrap_or(usize::MAX))
+    }
+}

@@ -1,0 +1,203 @@
+//! The tenant and the rights of an access key.
+
+use std::{collections::HashMap, sync::Arc};
+
+use http::Extensions;
+use lacewing_base::{Access, Bucket, KvStore, name::TenantName};
+use lacewing_store::{CommitError, EffectLimits, TenantState, Transaction, kv::KvError};
+use parking_lot::Mutex;
+use s3s::{
+    S3Request, S3Result,
+    access::{S3Access, S3AccessContext},
+    path::S3Path,
+    s3_error,
+};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::error::{over_quota, refused};
+
+/// An access key of a tenant.
+#[derive(Clone)]
+pub struct S3Key {
+    /// Its secret.
+    pub secret: String,
+    /// The tenant.
+    pub tenant: TenantName,
+    /// The tenant's state.
+    pub state: Arc<dyn TenantState>,
+    /// The buckets that the tenant's manifests declare.
+    pub declared: Vec<Arc<Bucket>>,
+    /// The names of the buckets that the key may use; `None` for all of its tenant.
+    pub buckets: Option<Vec<String>>,
+    /// The operations that the key may call.
+    pub access: Access,
+}
+
+impl std::fmt::Debug for S3Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("S3Key").field("tenant", &self.tenant).finish_non_exhaustive()
+    }
+}
+
+/// The access keys of a host.
+pub trait S3Keys: Send + Sync + 'static {
+    /// The key of this id.
+    fn find(&self, access_key: &str) -> Option<S3Key>;
+}
+
+/// Requests of one tenant at once. Another one is told to slow down.
+const REQUESTS_PER_TENANT: usize = 64;
+
+/// Attempts of one transaction. Other clients may change the same objects each time.
+const ATTEMPTS: u32 = 16;
+
+/// The most that one request writes: an upload of 10,000 parts, or a deletion of 1,000 objects.
+const LIMITS: EffectLimits = EffectLimits { count: 20_000, bytes: 32 << 20 };
+
+/// The check of the rights of each request.
+pub(super) struct Rights {
+    keys: Arc<dyn S3Keys>,
+    requests: Mutex<HashMap<TenantName, Arc<Semaphore>>>,
+}
+
+impl Rights {
+    pub(super) fn new(keys: Arc<dyn S3Keys>) -> Rights {
+        Rights { keys, requests: Mutex::default() }
+    }
+
+    /// A place among the requests of a tenant.
+    fn admit(&self, tenant: &TenantName) -> Option<OwnedSemaphorePermit> {
+        let mut requests = self.requests.lock();
+        requests.retain(|_, places| places.available_permits() < REQUESTS_PER_TENANT);
+        let places = requests.entry(tenant.clone());
+        let places = places.or_insert_with(|| Arc::new(Semaphore::new(REQUESTS_PER_TENANT)));
+        places.clone().try_acquire_owned().ok()
+    }
+}
+
+#[async_trait::async_trait]
+impl S3Access for Rights {
+    async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
+        let Some(credentials) = cx.credentials() else {
+            return Err(s3_error!(AccessDenied, "a request has to be signed with an access key"));
+        };
+        let key = self.keys.find(&credentials.access_key);
+        let key = key.ok_or_else(|| s3_error!(InvalidAccessKeyId))?;
+        let name = cx.s3_op().name();
+        let reads = ["Get", "Head", "List"].iter().any(|reads| name.starts_with(reads));
+        if !reads && key.access < Access::ReadWrite {
+            return Err(s3_error!(AccessDenied, "the access key may only read"));
+        }
+        let bucket = match cx.s3_path() {
+            S3Path::Root => None,
+            S3Path::Bucket { bucket } | S3Path::Object { bucket, .. } => Some(&**bucket),
+        };
+        if bucket.is_some_and(|bucket| !key.may_use(bucket)) {
+            return Err(s3_error!(AccessDenied, "the access key may not use the bucket"));
+        }
+        let Some(place) = self.admit(&key.tenant) else {
+            return Err(s3_error!(SlowDown, "the tenant has too many requests at once"));
+        };
+        cx.extensions_mut().insert(Arc::new(Caller { key, _place: place }));
+        Ok(())
+    }
+}
+
+impl S3Key {
+    fn may_use(&self, bucket: &str) -> bool {
+        self.buckets.as_ref().is_none_or(|buckets| buckets.iter().any(|known| known == bucket))
+    }
+}
+
+/// A bucket that a client has made.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct MadeBucket {
+    /// When, in milliseconds since 1970.
+    pub(super) made_ms: i64,
+}
+
+/// The tenant of a request, and its rights.
+pub(super) struct Caller {
+    pub(super) key: S3Key,
+    _place: OwnedSemaphorePermit,
+}
+
+/// The store with the buckets that clients have made.
+pub(super) fn made_buckets() -> Arc<KvStore> {
+    let id = "s3:buckets".into();
+    Arc::new(KvStore { id, max_bytes: 16 << 20, max_value_bytes: KvStore::MAX_VALUE_BYTES })
+}
+
+impl Caller {
+    /// The caller of a request.
+    pub(super) fn of<T>(request: &S3Request<T>) -> S3Result<Arc<Caller>> {
+        Caller::find(&request.extensions).ok_or_else(|| s3_error!(AccessDenied))
+    }
+
+    fn find(extensions: &Extensions) -> Option<Arc<Caller>> {
+        extensions.get::<Arc<Caller>>().cloned()
+    }
+
+    /// Whether the caller may use a bucket besides that of its request.
+    pub(super) fn check_bucket(&self, name: &str) -> S3Result<()> {
+        match self.key.may_use(name) {
+            true => Ok(()),
+            false => Err(s3_error!(AccessDenied, "the access key may not use the bucket")),
+        }
+    }
+
+    /// The bucket of a name.
+    pub(super) async fn bucket(&self, name: &str) -> S3Result<Arc<Bucket>> {
+        if let Some(declared) = self.declared(name) {
+            return Ok(declared.clone());
+        }
+        let made = made_buckets();
+        let found = self.run(|transaction| transaction.get(&made, name)).await?;
+        match found {
+            Some(_) => Ok(Arc::new(Bucket::new(name))),
+            None => Err(s3_error!(NoSuchBucket)),
+        }
+    }
+
+    pub(super) fn declared(&self, name: &str) -> Option<&Arc<Bucket>> {
+        self.key.declared.iter().find(|bucket| *bucket.name == *name)
+    }
+
+    /// Runs a transaction until it is committed.
+    pub(super) async fn run<T>(
+        &self,
+        mut step: impl FnMut(&mut Transaction) -> Result<T, KvError>,
+    ) -> S3Result<T> {
+        self.attempt(|transaction| step(transaction).map_err(|error| refused(&error))).await
+    }
+
+    /// Runs a transaction until it is committed. An error of `step` is the answer, and nothing is
+    /// committed.
+    pub(super) async fn attempt<T>(
+        &self,
+        mut step: impl FnMut(&mut Transaction) -> S3Result<T>,
+    ) -> S3Result<T> {
+        let state = &self.key.state;
+        for _ in 0..ATTEMPTS {
+            if let Some(opening) = state.open() {
+                opening.await.map_err(|error| refused(&error.into()))?;
+            }
+            let mut transaction = Transaction::new(state.clone(), LIMITS);
+            let done = step(&mut transaction)?;
+            let Some((state, changes)) = transaction.into_changes() else { return Ok(done) };
+            match state.commit(changes).await {
+                Ok(_) => return Ok(done),
+                Err(CommitError::Conflict { .. }) => {}
+                Err(over @ CommitError::OverQuota { .. }) => {
+                    return Err(over_quota(over.to_string()));
+                }
+                Err(waiting @ CommitError::TooManyWaiting { .. }) => {
+                    return Err(s3_error!(SlowDown, "{waiting}"));
+                }
+                Err(CommitError::Store(error)) => return Err(refused(&error.into())),
+            }
+        }
+        Err(s3_error!(OperationAborted, "other clients change the same objects again and again"))
+    }
+}
