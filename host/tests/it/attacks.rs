@@ -18,6 +18,7 @@ mod names;
 mod operator;
 mod resources;
 mod shares;
+mod objects;
 mod state;
 mod steps;
 mod stop;

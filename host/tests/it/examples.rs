@@ -243,3 +243,25 @@ fn assert_told(path: &str, detail: &str, lines: &[String]) {
         _ => assert_eq!(lines, [""; 0], "{path}"),
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn notes_serves_a_page_and_notes_from_buckets() {
+    let served = Served::example("notes").await;
+    readme::check("notes", &served, |text| text).await;
+    for name in ["index.html", "style.css"] {
+        let file = std::fs::read(root().join("examples/notes/site").join(name)).unwrap();
+        let path = format!("/files/{name}");
+        let put = served.send(Method::PUT, &path, HeaderMap::new(), file.clone().into()).await;
+        assert_eq!(put.status, 204, "{}", put.text());
+        assert_eq!(&served.get(&path).await.body[..], &file[..]);
+    }
+    let page = served.get("/").await;
+    assert_eq!(page.headers["content-type"], "text/html; charset=utf-8");
+    // Clients that write at once get ids of their own.
+    let add = || served.send(Method::POST, "/notes", HeaderMap::new(), "more".into());
+    let added = futures_util::future::join_all((0..10).map(|_| add())).await;
+    assert!(added.iter().all(|reply| reply.status == 201));
+    let notes = body(&served.get("/notes").await);
+    assert_eq!(notes.as_array().unwrap().len(), 11);
+    served.assert_idle().await;
+}
