@@ -6,8 +6,9 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use s3s::{
     S3Request, S3Response, S3Result,
     dto::{
-        CommonPrefix, EncodingType, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input,
-        ListObjectsV2Output, Object, ObjectStorageClass, Owner,
+        CommonPrefix, EncodingType, ListObjectVersionsInput, ListObjectVersionsOutput,
+        ListObjectsInput, ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output, Object,
+        ObjectStorageClass, ObjectVersion, Owner,
     },
     s3_error,
 };
@@ -19,6 +20,9 @@ use super::{
 
 /// The most objects and beginnings of one page, as in S3.
 const MAX_KEYS: i32 = 1000;
+
+/// The id of the version of an object in a bucket without versions, as in S3.
+const ONLY_VERSION: &str = "null";
 
 /// The bytes that stay as they are in a key with `encoding-type=url`.
 const PLAIN: &AsciiSet =
@@ -158,6 +162,48 @@ pub(super) async fn list_v2(
         next_continuation_token: page.next.map(|next| BASE64URL_NOPAD.encode(next.as_bytes())),
         prefix: Some(encoding.name(asked.prefix)),
         start_after: input.start_after.as_deref().map(|after| encoding.name(after)),
+        name: Some(input.bucket.clone()),
+        encoding_type: encoding.0,
+        ..Default::default()
+    }))
+}
+
+/// The versions of objects. A bucket keeps one version of each.
+pub(super) async fn versions(
+    request: S3Request<ListObjectVersionsInput>,
+) -> S3Result<S3Response<ListObjectVersionsOutput>> {
+    let caller = Caller::of(&request)?;
+    let input = request.input;
+    let asked = Asked {
+        bucket: &input.bucket,
+        prefix: input.prefix.as_deref().unwrap_or_default(),
+        delimiter: input.delimiter.as_deref(),
+        after: input.key_marker.as_deref().filter(|marker| !marker.is_empty()),
+        max_keys: input.max_keys.unwrap_or(MAX_KEYS),
+    };
+    let page = page(&caller, &asked).await?;
+    let encoding = Encoding::new(input.encoding_type)?;
+    let told = |ListedObject { key, object, .. }: &ListedObject| ObjectVersion {
+        e_tag: Some(etag(object)),
+        is_latest: Some(true),
+        key: Some(encoding.name(key)),
+        last_modified: Some(modified(object)),
+        owner: Some(owner(&caller)),
+        size: i64::try_from(object.bytes).ok(),
+        version_id: Some(ONLY_VERSION.to_owned()),
+        ..Default::default()
+    };
+    let next_id = page.next.as_ref().map(|_| ONLY_VERSION.to_owned());
+    Ok(S3Response::new(ListObjectVersionsOutput {
+        versions: Some(page.objects.iter().map(told).collect()),
+        common_prefixes: Some(page.prefixes.iter().map(|name| encoding.prefix(name)).collect()),
+        delimiter: input.delimiter.as_deref().map(|delimiter| encoding.name(delimiter)),
+        is_truncated: Some(page.next.is_some()),
+        key_marker: Some(encoding.name(input.key_marker.as_deref().unwrap_or_default())),
+        max_keys: Some(asked.max_keys),
+        next_key_marker: page.next.map(|next| encoding.name(&next)),
+        next_version_id_marker: next_id,
+        prefix: Some(encoding.name(asked.prefix)),
         name: Some(input.bucket.clone()),
         encoding_type: encoding.0,
         ..Default::default()

@@ -13,10 +13,11 @@ use s3s::{
         GetObjectAttributesOutput, GetObjectInput, GetObjectOutput, GetObjectTaggingInput,
         GetObjectTaggingOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput,
         HeadObjectOutput, ListBucketsInput, ListBucketsOutput, ListMultipartUploadsInput,
-        ListMultipartUploadsOutput, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input,
-        ListObjectsV2Output, ListPartsInput, ListPartsOutput, PutObjectInput, PutObjectOutput,
-        PutObjectTaggingInput, PutObjectTaggingOutput, UploadPartCopyInput, UploadPartCopyOutput,
-        UploadPartInput, UploadPartOutput,
+        ListMultipartUploadsOutput, ListObjectVersionsInput, ListObjectVersionsOutput,
+        ListObjectsInput, ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output,
+        ListPartsInput, ListPartsOutput, PutObjectInput, PutObjectOutput, PutObjectTaggingInput,
+        PutObjectTaggingOutput, UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput,
+        UploadPartOutput,
     },
 };
 
@@ -49,6 +50,7 @@ operations! {
     delete_object(DeleteObjectInput) -> DeleteObjectOutput = object::delete;
     delete_objects(DeleteObjectsInput) -> DeleteObjectsOutput = object::delete_many;
     list_objects(ListObjectsInput) -> ListObjectsOutput = list::list;
+    list_object_versions(ListObjectVersionsInput) -> ListObjectVersionsOutput = list::versions;
     list_objects_v2(ListObjectsV2Input) -> ListObjectsV2Output = list::list_v2;
     get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput = tags::get;
     put_object_tagging(PutObjectTaggingInput) -> PutObjectTaggingOutput = tags::put;
