@@ -63,6 +63,17 @@ pub struct Page {
     pub next: Option<String>,
 }
 
+/// The size of a named store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreUse {
+    /// App and name, as in `shop/users`.
+    pub id: String,
+    /// Entries, expired ones included.
+    pub entries: u64,
+    /// Bytes that the store is charged with.
+    pub bytes: u64,
+}
+
 /// A condition on the entry that a write replaces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Condition {
