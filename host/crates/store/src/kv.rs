@@ -276,7 +276,11 @@ pub(crate) fn check_length(text: &str) -> Result<(), KvError> {
     }
 }
 
-pub(crate) fn check_key(key: &str, limit: usize) -> Result<(), KvError> {
+/// Checks a text that is to be a key of at most `limit` bytes.
+///
+/// # Errors
+/// It is empty, or too long.
+pub fn check_key(key: &str, limit: usize) -> Result<(), KvError> {
     match key.len() {
         bytes if (1..=limit).contains(&bytes) => Ok(()),
         bytes => Err(KvError::KeySize { bytes, limit }),
