@@ -15,9 +15,7 @@ mod deadline;
 mod door;
 mod places;
 
-use std::{
-    convert::Infallible, error::Error, fmt, io, net::SocketAddr, sync::Arc, time::Duration,
-};
+use std::{convert::Infallible, error::Error, fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};

@@ -90,8 +90,11 @@ impl PlaceArgs {
             false => Ok(Vec::new()),
         };
         let used = used.map_err(|error| Error::State(error.to_string()))?;
-        let known: Vec<_> =
-            declared.iter().flat_map(|one| &one.apps).flat_map(|app| app.kv_stores.clone()).collect();
+        let known: Vec<_> = declared
+            .iter()
+            .flat_map(|one| &one.apps)
+            .flat_map(|app| app.kv_stores.clone())
+            .collect();
         // Buckets are charged to the same quota.
         let used_bytes = used.iter().map(|store| store.bytes).sum();
         let used = used.into_iter().filter(|store| !store.id.starts_with(KvStore::BUCKET));
@@ -121,7 +124,8 @@ impl PlaceArgs {
                 Ok(Declared { dir, tenant, apps, quota, is_host: true })
             }
             (None, Some(_)) => {
-                let message = "`--tenant` names a tenant of a host: add `--host FILE` or `--url URL`";
+                let message =
+                    "`--tenant` names a tenant of a host: add `--host FILE` or `--url URL`";
                 Err(Error::NotThere(message.to_owned()))
             }
             (_, None) => {

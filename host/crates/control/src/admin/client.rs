@@ -191,12 +191,8 @@ impl AdminClient {
         expires_in_s: Option<u64>,
     ) -> Result<(), ClientError> {
         let query = expires_in_s.map(|seconds| format!("?expires_in_s={seconds}"));
-        let path = format!(
-            "{}/{}{}",
-            keys_path(tenant, store),
-            escaped(key),
-            query.unwrap_or_default()
-        );
+        let path =
+            format!("{}/{}{}", keys_path(tenant, store), escaped(key), query.unwrap_or_default());
         let content = (HeaderValue::from_static("application/octet-stream"), value);
         self.send(Method::PUT, &path, Some(content), Some(PATIENCE)).map(drop)
     }

@@ -127,7 +127,8 @@ pub fn merged_stores(known: &[impl AsRef<KvStore>], used: Vec<StoreUse>) -> Vec<
     let unused = known.iter().map(AsRef::as_ref);
     let unused = unused.filter(|store| !used.iter().any(|used| used.id == *store.id));
     let unused = unused.map(|store| document(&store.id, 0, 0, Some(store)));
-    let used = used.iter().map(|used| document(&used.id, used.entries, used.bytes, bounds(&used.id)));
+    let used =
+        used.iter().map(|used| document(&used.id, used.entries, used.bytes, bounds(&used.id)));
     let mut all: Vec<_> = used.chain(unused).collect();
     all.sort_by(|a, b| (&a.app, &a.name).cmp(&(&b.app, &b.name)));
     all
@@ -141,13 +142,15 @@ mod tests {
 
     #[test]
     fn stores_that_are_known_or_used_are_there_once() {
-        let known = ["shop/users", "shop/codes"].map(|id| {
-            Arc::new(KvStore { id: id.into(), max_bytes: 1000, max_value_bytes: 10 })
-        });
+        let known = ["shop/users", "shop/codes"]
+            .map(|id| Arc::new(KvStore { id: id.into(), max_bytes: 1000, max_value_bytes: 10 }));
         let used = |id: &str| StoreUse { id: id.to_owned(), entries: 2, bytes: 130 };
         let merged = merged_stores(&known, vec![used("old/users"), used("shop/users")]);
         let short = |one: &StoreDocument| {
-            format!("{}/{} {} {} {:?}", one.app, one.name, one.entries, one.used_bytes, one.max_bytes)
+            format!(
+                "{}/{} {} {} {:?}",
+                one.app, one.name, one.entries, one.used_bytes, one.max_bytes
+            )
         };
         assert_eq!(
             merged.iter().map(short).collect::<Vec<_>>(),

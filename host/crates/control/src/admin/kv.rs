@@ -38,8 +38,11 @@ const MAX_SECONDS: u64 = (1 << 53) - 1;
 
 const TEXT: ParameterKind = ParameterKind::Text { max: MAX_KEY_BYTES };
 
-const TENANT: Parameter =
-    Parameter::path("tenant", ParameterKind::Name, "The tenant; `local` for `up` without a host file.");
+const TENANT: Parameter = Parameter::path(
+    "tenant",
+    ParameterKind::Name,
+    "The tenant; `local` for `up` without a host file.",
+);
 const APP: Parameter = Parameter::path("app", ParameterKind::Name, "The app of the store.");
 const STORE: Parameter =
     Parameter::path("store", ParameterKind::Name, "The name of the store in its app.");

@@ -82,7 +82,10 @@ fn back_up(api: &ControlApi, call: &Call) -> Result<Answer, Refusal> {
     let tenants: Vec<TenantName> = match &order.tenant {
         Some(name) => vec![api.tenant(name)?.name],
         None => store.tenants().map_err(|error| {
-            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, format!("the state cannot be read: {error}"))
+            Refusal::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("the state cannot be read: {error}"),
+            )
         })?,
     };
     let tenants: Vec<_> = tenants.into_iter().filter(|tenant| store.has_state(tenant)).collect();

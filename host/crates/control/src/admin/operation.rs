@@ -3,7 +3,10 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
-use lacewing_store::{embedded::Stopper, kv::{MAX_KEY_BYTES, check_key}};
+use lacewing_store::{
+    embedded::Stopper,
+    kv::{MAX_KEY_BYTES, check_key},
+};
 use lacewing_telemetry::admin::problem;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, de::DeserializeOwned};
@@ -195,7 +198,10 @@ impl Call {
             return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
         }
         serde_json::from_slice(&self.content).map_err(|error| {
-            Refusal::new(StatusCode::BAD_REQUEST, format!("the content is not as described: {error}"))
+            Refusal::new(
+                StatusCode::BAD_REQUEST,
+                format!("the content is not as described: {error}"),
+            )
         })
     }
 }

@@ -140,7 +140,8 @@ mod tests {
 
     #[test]
     fn an_escaped_text_comes_back() {
-        let all: String = (0..=0x17f).filter_map(char::from_u32).chain("\u{10ffff}".chars()).collect();
+        let all: String =
+            (0..=0x17f).filter_map(char::from_u32).chain("\u{10ffff}".chars()).collect();
         let text = escaped(&all);
         assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~%".contains(&b)), "{text}");
         assert_eq!(unescaped(&text), Some(all.clone()));
