@@ -33,11 +33,12 @@ pub enum StateError {
 pub(super) struct HostState {
     dir: Option<PathBuf>,
     metrics: Arc<Metrics>,
+    /// The credential of the API, once the directory is open. Its file goes before the directory is
+    /// unlocked, because the next host leaves another one.
+    credential: OnceLock<Credential>,
     store: Mutex<Option<Arc<EmbeddedStore>>>,
     /// Where the admin listener is, if there is one.
     admin: OnceLock<SocketAddr>,
-    /// The credential of its API, once the directory is open.
-    credential: OnceLock<Credential>,
 }
 
 /// The counters of a store, read when they are scraped.

@@ -137,8 +137,11 @@ fn a_directory_that_is_in_use_or_not_there_is_refused() {
     for args in [&["kv", "list", "users"][..], &["state", "check"], &["state", "backup", "copy"]] {
         let (code, error) = refused(app, &[args, &["--state", "state"]].concat());
         assert_eq!(code, 1);
-        assert!(error.contains("is in use by a host without an admin listener"), "{error}");
-        assert!(error.contains("start that host with `--admin ADDRESS`, or stop it"), "{error}");
+        assert!(
+            error.contains("is in use by another process without an admin listener"),
+            "{error}"
+        );
+        assert!(error.contains("start it with `--admin ADDRESS`, or stop it"), "{error}");
     }
     drop(open);
     said(app, &["state", "check", "--state", "state"]);

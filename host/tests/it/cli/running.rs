@@ -173,8 +173,8 @@ async fn a_host_without_an_admin_listener_is_named() {
     let list = list.unwrap();
     let error = text(&list.stderr);
     assert_eq!((list.status.code(), text(&list.stdout)), (Some(1), ""), "{error}");
-    assert!(error.contains("is in use by a host without an admin listener"), "{error}");
-    assert!(error.contains("start that host with `--admin ADDRESS`, or stop it"), "{error}");
+    assert!(error.contains("is in use by another process without an admin listener"), "{error}");
+    assert!(error.contains("start it with `--admin ADDRESS`, or stop it"), "{error}");
 }
 
 /// A value that comes from standard input, with every byte that there is.

@@ -28,7 +28,7 @@ const MAX_ANSWER_BYTES: usize = 16 << 20;
 pub enum ClientError {
     /// No host says how it is reached.
     #[error(
-        "the state directory {dir} is in use by a host without an admin listener, so no other command can use it: start that host with `--admin ADDRESS`, or stop it"
+        "the state directory {dir} is in use by another process without an admin listener: if it is a host, start it with `--admin ADDRESS`, or stop it"
     )]
     NoListener {
         /// The directory.

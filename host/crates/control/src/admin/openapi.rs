@@ -46,7 +46,7 @@ pub(super) fn document(operations: &[&Operation]) -> Value {
             "description": "The host listens at the address of `admin`. The token and the address are in the file `lacewing.admin` of the state directory. A request that is refused is answered with a problem document (RFC 9457).",
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
         },
-        "servers": [{ "url": "http://127.0.0.1:9180" }],
+        "servers": [{ "url": "/" }],
         "security": [{ "token": [] }],
         "paths": paths,
         "components": {
