@@ -23,6 +23,7 @@ pub(crate) mod documents;
 mod kv;
 mod maintenance;
 mod openapi;
+mod opened;
 mod operation;
 mod preconditions;
 mod target;
