@@ -12,6 +12,7 @@ pub mod environment;
 pub mod invoke;
 pub mod kv;
 pub mod new;
+mod opened;
 mod project;
 mod routed;
 mod schema;
@@ -22,7 +23,7 @@ pub mod watch;
 use std::{ffi::OsString, io, io::Write, path::Path};
 
 use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
-use lacewing_control::{DeployError, HostError};
+use lacewing_control::{ClientError, DeployError, HostError};
 use lacewing_ingress::ListenError;
 use lacewing_manifest::{App, Diagnostic};
 use lacewing_sandbox::engine;
@@ -110,6 +111,9 @@ pub enum Error {
     /// An entry, or the state as a whole.
     #[error("{0}")]
     State(String),
+    /// A running host did not do what it was asked for.
+    #[error(transparent)]
+    Running(#[from] ClientError),
     /// The result could not be written.
     #[error("cannot write to standard output")]
     Stdout(#[source] io::Error),
@@ -146,6 +150,7 @@ impl Error {
             | Error::Load { .. }
             | Error::Directory(_)
             | Error::State(_)
+            | Error::Running(_)
             | Error::Stdout(_) => ExitCode::Failure,
         }
     }

@@ -1,36 +1,29 @@
-//! `lacewing kv`: entries of key-value stores, in a state directory that no host has open.
+//! `lacewing kv`: entries of key-value stores, in a state directory or of a running host.
 
-use std::{
-    io::{self, Read},
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+mod entries;
+mod place;
 
-use clap::{Args, Subcommand, ValueHint};
-use lacewing_base::{KvStore, name::TenantName};
-use lacewing_manifest::{
-    App,
-    config::{HostFile, STATE_DIR},
-};
-use lacewing_store::{
-    CommitError, EffectLimits, StateStore, Transaction,
-    embedded::{EmbeddedOptions, EmbeddedStore},
-    kv::{Condition, KvError, MAX_KEYS},
-};
+use std::io::{self, Read};
+
+use clap::{Args, Subcommand};
+use lacewing_base::KvStore;
+use lacewing_control::{StoreDocument, StorePage};
 use lacewing_telemetry::displayed;
 
-use super::{Error, ExitCode, console::Console, load_app, print_bytes, print_result};
+use self::{entries::OpenStore, place::PlaceArgs};
+use super::{Error, ExitCode, console::Console, print_bytes, print_result};
 
 const EXAMPLES: &str = "\
 Examples:
-  lacewing kv list users                        the keys of a store of the app in this directory
+  lacewing kv stores                            the stores of the app in this directory
+  lacewing kv list users                        the keys of a store
   lacewing kv get users ada                     a value, as it is
   lacewing kv set users ada '{\"name\":\"Ada\"}'
   lacewing kv set users ada - < ada.json        the value from standard input
   lacewing kv list shop/users --host host.toml --tenant acme
+  lacewing kv list shop/users --url http://127.0.0.1:9180 --tenant acme
 
-A running host locks its state directory. Stop the host first.";
+A host that has the state open does the work, through its admin listener.";
 
 /// Arguments of `kv`.
 #[derive(Debug, Args)]
@@ -42,6 +35,12 @@ pub struct KvArgs {
 
 #[derive(Debug, Subcommand)]
 enum KvCommand {
+    /// Print the stores, and what each uses of its quota.
+    Stores {
+        /// Where they are.
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
     /// Print the value of a key.
     Get {
         /// The store and the key.
@@ -61,7 +60,7 @@ enum KvCommand {
     },
     /// Print the keys of a store, one on each line.
     List {
-        /// The store: NAME, or APP/NAME with `--host`.
+        /// The store: NAME, or APP/NAME with `--host` or `--url`.
         store: String,
         /// Only keys that begin so.
         #[arg(default_value = "")]
@@ -80,7 +79,7 @@ enum KvCommand {
 
 #[derive(Debug, Args)]
 struct EntryArgs {
-    /// The store: NAME, or APP/NAME with `--host`.
+    /// The store: NAME, or APP/NAME with `--host` or `--url`.
     store: String,
     /// The key.
     key: String,
@@ -88,126 +87,12 @@ struct EntryArgs {
     place: PlaceArgs,
 }
 
-/// The state directory, and the app or tenant in it.
-#[derive(Debug, Args)]
-struct PlaceArgs {
-    /// The app whose store it is: a directory with a lacewing.toml, or such a file.
-    #[arg(long, value_name = "PATH", default_value = ".", value_hint = ValueHint::AnyPath)]
-    app: PathBuf,
-    /// A host file, for a store of one of its tenants.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "tenant", conflicts_with = "app")]
-    host: Option<PathBuf>,
-    /// The tenant of the host file.
-    #[arg(long, requires = "host")]
-    tenant: Option<String>,
-    /// The state directory [default: that of the app or the host file]
-    #[arg(long, value_name = "DIR", env = "LACEWING_STATE", value_hint = ValueHint::DirPath)]
-    state: Option<PathBuf>,
-}
-
-/// A store that is open.
-struct OpenStore {
-    // Locks the directory.
-    _embedded: EmbeddedStore,
-    transaction: Transaction,
-    store: Arc<KvStore>,
-}
-
-impl PlaceArgs {
-    fn open(&self, store: &str, console: &Console) -> Result<OpenStore, Error> {
-        let (dir, tenant, store) = match (&self.host, &self.tenant) {
-            (Some(host), Some(tenant)) => self.of_host(host, tenant, store)?,
-            _ => self.of_app(store, console)?,
-        };
-        if !dir.is_dir() {
-            let message = format!("there is no state directory {}", dir.display());
-            return Err(Error::NotThere(message));
-        }
-        let embedded = EmbeddedStore::open(&dir, EmbeddedOptions::default())?;
-        // A person may fill a store as far as the store itself allows.
-        let state = embedded.tenant(&tenant, u64::MAX);
-        let limits = EffectLimits { count: 1, bytes: u64::MAX };
-        Ok(OpenStore { _embedded: embedded, transaction: Transaction::new(state, limits), store })
-    }
-
-    fn of_app(
-        &self,
-        store: &str,
-        console: &Console,
-    ) -> Result<(PathBuf, TenantName, Arc<KvStore>), Error> {
-        let app = load_app(&self.app, console)?;
-        let dir = self.state.clone().unwrap_or_else(|| app.root.join(STATE_DIR));
-        let tenant = "local".parse::<TenantName>();
-        let tenant = tenant.map_err(|error| Error::NotThere(error.to_string()))?;
-        Ok((dir, tenant, known_store(&app, store)?))
-    }
-
-    fn of_host(
-        &self,
-        host: &Path,
-        tenant: &str,
-        store: &str,
-    ) -> Result<(PathBuf, TenantName, Arc<KvStore>), Error> {
-        let (file, _) = HostFile::load(host).map_err(Error::Manifest)?;
-        let known = file.tenants.iter().find(|known| known.name.as_str() == tenant);
-        let known = known.ok_or_else(|| {
-            Error::NotThere(format!("{} has no tenant {tenant:?}", host.display()))
-        })?;
-        let Some((app, name)) = store.split_once('/') else {
-            let message = format!("a store of a tenant is APP/NAME, not {store:?}");
-            return Err(Error::NotThere(message));
-        };
-        let app = known
-            .apps
-            .iter()
-            .find(|known| known.name.as_str() == app)
-            .ok_or_else(|| Error::NotThere(format!("tenant `{tenant}` has no app {app:?}")))?;
-        let dir = self.state.clone().or(file.settings.state_dir).unwrap_or_default();
-        Ok((dir, known.name.clone(), known_store(app, name)?))
-    }
-}
-
-fn known_store(app: &App, name: &str) -> Result<Arc<KvStore>, Error> {
-    let id = format!("{}/{name}", app.name);
-    let store = app.kv_stores.iter().find(|store| *store.id == *id);
-    store.cloned().ok_or_else(|| {
-        let known = app.kv_stores.iter().filter_map(|store| store.id.split('/').nth(1));
-        let known: Vec<&str> = known.collect();
-        let known = match known.is_empty() {
-            true => "its manifest has no table `[kv.NAME]`".to_owned(),
-            false => format!("it has {}", known.join(", ")),
-        };
-        Error::NotThere(format!("app `{}` has no kv store {name:?}: {known}", app.name))
-    })
-}
-
-impl OpenStore {
-    fn commit(self) -> Result<(), Error> {
-        let Some((state, changes)) = self.transaction.into_changes() else { return Ok(()) };
-        let runtime = tokio::runtime::Builder::new_current_thread().build();
-        let committed = runtime.map_err(Error::System)?.block_on(state.commit(changes));
-        committed.map(drop).map_err(Error::from)
-    }
-}
-
-impl From<KvError> for Error {
-    fn from(error: KvError) -> Error {
-        Error::State(error.to_string())
-    }
-}
-
-impl From<CommitError> for Error {
-    fn from(error: CommitError) -> Error {
-        Error::State(error.to_string())
-    }
-}
-
 pub(super) fn run(args: &KvArgs, console: &Console) -> Result<ExitCode, Error> {
     match &args.command {
+        KvCommand::Stores { place } => print_stores(&place.stores(console)?)?,
         KvCommand::Get { entry: EntryArgs { store, key, place } } => {
-            let mut open = place.open(store, console)?;
-            match open.transaction.get(&open.store, key)? {
-                Some(entry) => print_bytes(&entry.value)?,
+            match place.open(store, console)?.get(key)? {
+                Some(value) => print_bytes(&value)?,
                 None => return Err(no_entry(key, store)),
             }
         }
@@ -216,36 +101,54 @@ pub(super) fn run(args: &KvArgs, console: &Console) -> Result<ExitCode, Error> {
                 "-" => from_stdin()?,
                 value => value.as_bytes().to_vec(),
             };
-            let mut open = place.open(store, console)?;
-            let ttl = expires_in_s.map(Duration::from_secs);
-            open.transaction.set(&open.store, key, value, ttl, Condition::Any)?;
-            open.commit()?;
+            place.open(store, console)?.set(key, value, *expires_in_s)?;
         }
         KvCommand::List { store, prefix, place } => {
             list(place.open(store, console)?, prefix)?;
         }
         KvCommand::Delete { entry: EntryArgs { store, key, place } } => {
-            let mut open = place.open(store, console)?;
-            if !open.transaction.delete(&open.store, key, Condition::Any)? {
+            if !place.open(store, console)?.delete(key)? {
                 return Err(no_entry(key, store));
             }
-            open.commit()?;
         }
     }
     Ok(ExitCode::Success)
 }
 
-fn list(mut open: OpenStore, prefix: &str) -> Result<(), Error> {
-    let mut after = None;
-    loop {
-        let page = open.transaction.list(&open.store, prefix, after.as_deref(), MAX_KEYS)?;
-        let lines: String = page.keys.iter().map(|key| format!("{}\n", displayed(key))).collect();
-        print_result(&lines)?;
-        after = page.next;
-        if after.is_none() {
-            return Ok(());
+/// One line for each store, and one for all of them.
+fn print_stores(pages: &[(String, StorePage)]) -> Result<(), Error> {
+    let of = |max_bytes: Option<u64>| match max_bytes {
+        Some(max_bytes) => format!("of {max_bytes} bytes"),
+        None => "bytes".to_owned(),
+    };
+    for (tenant, page) in pages {
+        for StoreDocument { app, name, entries, used_bytes, max_bytes, .. } in &page.stores {
+            let entries = counted_entries(*entries);
+            let of = of(*max_bytes);
+            print_result(&format!("{app}/{name}: {entries}, {used_bytes} {of}\n"))?;
+        }
+        if page.next.is_none() {
+            print_result(&format!("{tenant}: {} {}\n", page.used_bytes, of(page.max_bytes)))?;
         }
     }
+    Ok(())
+}
+
+/// A number of entries, in words.
+pub(super) fn counted_entries(entries: u64) -> String {
+    match entries {
+        1 => "1 entry".to_owned(),
+        entries => format!("{entries} entries"),
+    }
+}
+
+fn list(open: OpenStore, prefix: &str) -> Result<(), Error> {
+    let mut keys = open.keys(prefix);
+    while let Some(page) = keys.next_page()? {
+        let lines: String = page.iter().map(|key| format!("{}\n", displayed(key))).collect();
+        print_result(&lines)?;
+    }
+    Ok(())
 }
 
 fn no_entry(key: &str, store: &str) -> Error {

@@ -6,6 +6,7 @@
 //! are therefore nobody else's. `SECURITY.md` lists them all; `table` keeps that true.
 
 mod admin;
+mod admin_api;
 mod artifacts;
 mod crowds;
 mod egress;

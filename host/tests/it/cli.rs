@@ -6,6 +6,7 @@ mod bench;
 mod check;
 mod invoke;
 mod kv;
+mod running;
 mod templates;
 
 fn lacewing(args: &[&str]) -> Command {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(clippy::cast_possible_truncation, reason = "sizes of tests are small")]
 
+mod admin_api;
 mod attacks;
 mod bad_components;
 mod bad_requests;

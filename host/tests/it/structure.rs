@@ -30,9 +30,18 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("wasmtime", &["lacewing-sandbox"]),
     ("wasmtime-wasi", &["lacewing-sandbox"]),
     ("wasmtime-wasi-http", &["lacewing-sandbox"]),
-    // Telemetry has the admin listener, the sandbox outbound HTTP, and the load generator is a
-    // client.
-    ("hyper", &["lacewing-load", "lacewing-ingress", "lacewing-telemetry", "lacewing-sandbox"]),
+    // Telemetry has the admin listener, the sandbox outbound HTTP; control has a client of the admin
+    // API, and the load generator is a client.
+    (
+        "hyper",
+        &[
+            "lacewing-load",
+            "lacewing-control",
+            "lacewing-ingress",
+            "lacewing-telemetry",
+            "lacewing-sandbox",
+        ],
+    ),
     ("hdrhistogram", &["lacewing-load"]),
     ("clap", &["lacewing"]),
     ("postcard", &["lacewing-control"]),

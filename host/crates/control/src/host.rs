@@ -1,6 +1,6 @@
 //! Everything that one host process has, put together from its settings.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
 use lacewing_base::{
@@ -22,10 +22,11 @@ use lacewing_sandbox::{
         ArtifactCache, CacheError, Compiler, EngineError, Engines, Loader, PoolOptions, Untrusted,
     },
 };
-use lacewing_telemetry::{Health, InvocationLog, Metrics, Sink};
+use lacewing_telemetry::{Health, InvocationLog, Metrics, Sink, admin::AdminApi};
 use tokio::task::JoinError;
 
 use super::{
+    admin::ControlApi,
     deploy::{DeployLoads, Tenants},
     state::HostState,
 };
@@ -201,6 +202,13 @@ impl Host {
     /// The directory of state, if a function is granted some.
     pub fn state_dir(&self) -> Option<PathBuf> {
         self.state.path()
+    }
+
+    /// The API of the admin listener at an address. A host that opens its state afterwards leaves
+    /// the address in the directory, with a token.
+    pub fn admin_api(self: &Arc<Self>, address: SocketAddr) -> Arc<dyn AdminApi> {
+        self.state.set_admin(address);
+        Arc::new(ControlApi::new(self.clone()))
     }
 
     /// A tenant of which nothing runs yet.

@@ -1,5 +1,6 @@
-//! The host as a whole: its deployed functions, and their changes.
+//! The host as a whole: its deployed functions, their changes, and the API for its operator.
 
+mod admin;
 mod deploy;
 mod host;
 mod layout;
@@ -10,6 +11,13 @@ mod routes;
 mod snapshot;
 mod state;
 
+pub use admin::{
+    client::{AdminClient, ClientError},
+    documents::{
+        Backup, BackupOrder, Check, CheckedStore, KeyPage, Problem, StoreDocument, StorePage,
+        TenantPage, merged_stores,
+    },
+};
 pub use deploy::{Components, DeployError, Deployment, Incoming, Ready, Refusal, Swap};
 pub use host::{Deployed, DeployedApp, Host, HostError};
 pub use layout::{layouts, review_layouts};

@@ -1,7 +1,12 @@
 //! The directory of state, which is opened when a function is first granted some.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
 
+use http::HeaderMap;
 use lacewing_base::{Grants, name::TenantName};
 use lacewing_sandbox::capability::StateSettings;
 use lacewing_store::{
@@ -10,6 +15,8 @@ use lacewing_store::{
 };
 use lacewing_telemetry::Metrics;
 use parking_lot::Mutex;
+
+use super::admin::credential::{self, Credential};
 
 /// Why there is no state for a function.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +33,12 @@ pub enum StateError {
 pub(super) struct HostState {
     dir: Option<PathBuf>,
     metrics: Arc<Metrics>,
+    /// The credential of the API, once the directory is open. Its file goes before the directory is
+    /// unlocked, because the next host leaves another one.
+    credential: OnceLock<Credential>,
     store: Mutex<Option<Arc<EmbeddedStore>>>,
+    /// Where the admin listener is, if there is one.
+    admin: OnceLock<SocketAddr>,
 }
 
 /// The counters of a store, read when they are scraped.
@@ -64,7 +76,37 @@ fn watch(store: &Arc<EmbeddedStore>, metrics: &Metrics) {
 
 impl HostState {
     pub(super) fn new(dir: Option<PathBuf>, metrics: Arc<Metrics>) -> HostState {
-        HostState { dir, metrics, store: Mutex::default() }
+        let (store, admin, credential) = (Mutex::default(), OnceLock::new(), OnceLock::new());
+        HostState { dir, metrics, store, admin, credential }
+    }
+
+    /// Names the admin listener, before the directory is opened.
+    pub(super) fn set_admin(&self, address: SocketAddr) {
+        // The listener of a host never changes.
+        let _ = self.admin.set(address);
+    }
+
+    /// Whether the fields of a request have the token of the API.
+    pub(super) fn admits(&self, headers: &HeaderMap) -> bool {
+        self.credential.get().is_some_and(|credential| credential.admits(headers))
+    }
+
+    /// The store, if it is open.
+    pub(super) fn opened(&self) -> Option<Arc<EmbeddedStore>> {
+        self.store.lock().clone()
+    }
+
+    /// Leaves the credential of the API in the directory, for programs of the same user.
+    fn publish(&self, store: &EmbeddedStore) {
+        let Some(address) = self.admin.get() else { return credential::withdraw(store.path()) };
+        match Credential::make(store.path(), *address) {
+            // The directory is opened once.
+            Ok(made) => drop(self.credential.set(made)),
+            Err(error) => tracing::warn!(
+                %error,
+                "no token for the API of the admin listener: the API refuses every request"
+            ),
+        }
     }
 
     /// The state that a function of a tenant may use; `None` if its grants name none.
@@ -96,6 +138,7 @@ impl HostState {
         }
         let dir = self.dir.as_ref().ok_or(StateError::NoDirectory)?;
         let store = Arc::new(EmbeddedStore::open(dir, EmbeddedOptions::default())?);
+        self.publish(&store);
         watch(&store, &self.metrics);
         Ok(open.insert(store).clone())
     }

@@ -11,7 +11,7 @@ use lacewing_base::name::TenantName;
 
 use super::{
     CommitError, StoreError,
-    kv::{Entry, KeyRange, KvStore, ListDigest, ListedKey, Version},
+    kv::{Entry, KeyRange, KvStore, ListDigest, ListedKey, StoreUse, Version},
     object::{EntryBody, FileId, FileWriter, OpenFile},
 };
 
@@ -26,6 +26,9 @@ pub trait StateStore: Send + Sync {
 pub trait TenantState: Send + Sync {
     /// Changes the bound of bytes from now on.
     fn set_max_bytes(&self, max_bytes: u64);
+
+    /// The bound of bytes that holds now.
+    fn max_bytes(&self) -> u64;
 
     /// Opens the state where it is not open. `None`: it is open.
     fn open(&self) -> Option<Opening>;
@@ -102,6 +105,12 @@ pub trait Snapshot: Send {
     /// # Errors
     /// As [`Snapshot::get`].
     fn body(&mut self, store: &str, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// The stores that have, or had, an entry, in the order of their names.
+    ///
+    /// # Errors
+    /// As [`Snapshot::get`].
+    fn stores(&mut self) -> Result<Vec<StoreUse>, StoreError>;
 }
 
 /// The reads and writes of a transaction.

@@ -17,6 +17,7 @@ mod files;
 mod maintain;
 mod schema;
 mod snapshot;
+mod stopper;
 mod tenant;
 #[cfg(test)]
 mod tests;
@@ -39,7 +40,8 @@ use self::{
 };
 pub use self::{
     directory::DirectoryError,
-    maintain::{BackupError, Inspection, StoreUse},
+    maintain::{BackupError, Inspection},
+    stopper::Stopper,
 };
 use super::{StateStore, StoreFigures, TenantState};
 
@@ -128,8 +130,8 @@ impl SharedStore {
     }
 }
 
-impl StateStore for EmbeddedStore {
-    fn tenant(&self, name: &TenantName, max_bytes: u64) -> Arc<dyn TenantState> {
+impl EmbeddedStore {
+    fn embedded_tenant(&self, name: &TenantName, max_bytes: u64) -> Arc<EmbeddedTenant> {
         let mut tenants = self.tenants.lock();
         if let Some(tenant) = tenants.get(name).and_then(Weak::upgrade) {
             return tenant;
@@ -139,5 +141,11 @@ impl StateStore for EmbeddedStore {
         let tenant = EmbeddedTenant::new(self.shared.clone(), folder, max_bytes);
         tenants.insert(name.clone(), Arc::downgrade(&tenant));
         tenant
+    }
+}
+
+impl StateStore for EmbeddedStore {
+    fn tenant(&self, name: &TenantName, max_bytes: u64) -> Arc<dyn TenantState> {
+        self.embedded_tenant(name, max_bytes)
     }
 }

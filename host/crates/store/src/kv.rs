@@ -63,6 +63,17 @@ pub struct Page {
     pub next: Option<String>,
 }
 
+/// The size of a named store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreUse {
+    /// App and name, as in `shop/users`.
+    pub id: String,
+    /// Entries, expired ones included.
+    pub entries: u64,
+    /// Bytes that the store is charged with.
+    pub bytes: u64,
+}
+
 /// A condition on the entry that a write replaces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Condition {
@@ -265,7 +276,11 @@ pub(crate) fn check_length(text: &str) -> Result<(), KvError> {
     }
 }
 
-pub(crate) fn check_key(key: &str, limit: usize) -> Result<(), KvError> {
+/// Checks a text that is to be a key of at most `limit` bytes.
+///
+/// # Errors
+/// It is empty, or too long.
+pub fn check_key(key: &str, limit: usize) -> Result<(), KvError> {
     match key.len() {
         bytes if (1..=limit).contains(&bytes) => Ok(()),
         bytes => Err(KvError::KeySize { bytes, limit }),

@@ -1,16 +1,21 @@
 //! The admin listener: metrics for scrapers, health for supervisors, readiness for load balancers.
 //!
-//! It is for the machine that the host runs on: loopback unless told otherwise, no authentication,
-//! no request with an effect. A client that reaches it is bounded all the same: in connections, of
-//! which one that waits for its client gives way to a new one (`places`); in time; in the size of a
-//! head; and to one request for each connection. Metrics are put together piece by piece as they
+//! It is for the machine that the host runs on: loopback unless told otherwise. These pages ask for
+//! no password and have no effect. The API below `/v1/`, which has both, is a crate's above
+//! ([`AdminApi`]).
+//!
+//! A client that reaches the listener is bounded: in connections, of which one that waits for its
+//! client gives way to a new one (`places`); in time; in the size of a head; and to one request for
+//! each connection. Metrics are put together piece by piece as they
 //! are read, by one thread at a time, which serves nothing else: no look at the host's health waits
 //! for them.
 
+mod api;
+mod deadline;
 mod door;
 mod places;
 
-use std::{convert::Infallible, error::Error, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, error::Error, fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -23,7 +28,10 @@ use tokio::{
     sync::oneshot,
 };
 
+pub use self::api::{AdminApi, Answering, ApiRequest};
 use self::{
+    api::ApiBounds,
+    deadline::Deadline,
     door::DoorRefusal,
     places::{ClientPlace, ClientPlaces, Made, Watched},
 };
@@ -51,6 +59,8 @@ struct Bounds {
     /// From then on to the last byte of the response: what Prometheus waits for a scrape by
     /// default. The connection is closed.
     response: Duration,
+    /// Of a request of the API, the time until its answer.
+    work: Duration,
 }
 
 const BOUNDS: Bounds = Bounds {
@@ -58,6 +68,7 @@ const BOUNDS: Bounds = Bounds {
     scrapes: 4,
     head: Duration::from_secs(5),
     response: Duration::from_secs(10),
+    work: Duration::from_hours(1),
 };
 
 /// Why there is no admin listener.
@@ -86,16 +97,22 @@ pub enum AdminError {
 pub struct Admin {
     listener: TcpListener,
     address: SocketAddr,
-    state: Arc<AdminState>,
+    state: AdminState,
     bounds: Bounds,
 }
 
-#[derive(Debug)]
 struct AdminState {
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     /// The names of the listener besides its addresses.
     names: Vec<String>,
+    api: Option<Arc<dyn AdminApi>>,
+}
+
+impl fmt::Debug for AdminState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AdminState").field("names", &self.names).finish_non_exhaustive()
+    }
 }
 
 impl Admin {
@@ -113,8 +130,15 @@ impl Admin {
         };
         let listener = TcpListener::bind(address).await.map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
-        let state = Arc::new(AdminState { metrics, health, names });
+        let state = AdminState { metrics, health, names, api: None };
         Ok(Admin { listener, address, state, bounds: BOUNDS })
+    }
+
+    /// Has an API answer below `/v1/`.
+    #[must_use]
+    pub fn with_api(mut self, api: Arc<dyn AdminApi>) -> Admin {
+        self.state.api = Some(api);
+        self
     }
 
     /// Where it listens: with the port that the system chose if 0 was asked for.
@@ -127,6 +151,7 @@ impl Admin {
     pub async fn serve(self) -> Infallible {
         let Admin { listener, state, bounds, .. } = self;
         let places = ClientPlaces::new(bounds.connections, bounds.scrapes);
+        let state = Arc::new(state);
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
@@ -151,14 +176,11 @@ async fn serve_connection(
     bounds: Bounds,
 ) {
     let socket = TokioIo::new(Watched::new(stream, place.clone()));
+    let (deadline, passing) = Deadline::after(bounds.head + bounds.response);
+    let deadline = Arc::new(deadline);
     let service = service_fn(move |request: Request<Incoming>| {
-        let (state, place) = (state.clone(), place.clone());
-        async move {
-            place.is_served();
-            let response = state.answer(&request, &place);
-            place.is_answered();
-            Ok::<_, Infallible>(response)
-        }
+        let (state, place, deadline) = (state.clone(), place.clone(), deadline.clone());
+        async move { Ok::<_, Infallible>(state.answer(request, &place, &deadline, bounds).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -168,11 +190,14 @@ async fn serve_connection(
         .max_headers(FIELDS)
         .serve_connection(socket, service);
     tokio::select! {
-        ended = tokio::time::timeout(bounds.head + bounds.response, connection) => match ended {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(%error, "an admin connection ended early"),
-            Err(_) => tracing::debug!("an admin connection took too long, and was closed"),
-        },
+        ended = connection => {
+            if let Err(error) = ended {
+                tracing::debug!(%error, "an admin connection ended early");
+            }
+        }
+        () = passing.passed() => {
+            tracing::debug!("an admin connection took too long, and was closed");
+        }
         _ = end => tracing::debug!("an admin connection was idle, and made room for another"),
     }
 }
@@ -182,6 +207,7 @@ Lacewing admin
 /metrics  what Prometheus scrapes
 /healthz  200 while the process lives; /livez is the same
 /readyz   200 while requests are welcome, else 503
+/v1/      the API of the host's state, with a token; /v1/openapi.json describes it
 ";
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -190,13 +216,32 @@ const TEXT: &str = "text/plain; charset=utf-8";
 type AdminAnswer = UnsyncBoxBody<Bytes, Box<dyn Error + Send + Sync>>;
 
 impl AdminState {
-    fn answer(
+    async fn answer(
         &self,
-        request: &Request<Incoming>,
+        request: Request<Incoming>,
         place: &Arc<ClientPlace>,
+        deadline: &Deadline,
+        bounds: Bounds,
     ) -> Response<AdminAnswer> {
-        if let Err(DoorRefusal { status, detail }) = door::admits(request, &self.names) {
-            return problem(status, &detail);
+        if let Err(refusal) = door::admits(&request, &self.names) {
+            return refused(&refusal);
+        }
+        if let Some(api) = &self.api
+            && request.uri().path().starts_with(api::PREFIX)
+        {
+            let Bounds { response, work, .. } = bounds;
+            let bounds = ApiBounds { content: response, work, response };
+            return api::answer(api.clone(), request, (place, deadline, bounds)).await;
+        }
+        place.is_served();
+        let response = self.page(&request, place);
+        place.is_answered();
+        response
+    }
+
+    fn page(&self, request: &Request<Incoming>, place: &Arc<ClientPlace>) -> Response<AdminAnswer> {
+        if let Err(refusal) = door::takes_no_content(request) {
+            return refused(&refusal);
         }
         let path = request.uri().path();
         if !matches!(path, "/" | "/metrics" | "/healthz" | "/livez" | "/readyz") {
@@ -241,14 +286,18 @@ impl AdminState {
     }
 }
 
+fn refused(DoorRefusal { status, detail }: &DoorRefusal) -> Response<AdminAnswer> {
+    whole(problem(*status, detail))
+}
+
 fn busy(detail: &str) -> Response<AdminAnswer> {
-    let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, detail);
+    let mut response = whole(problem(StatusCode::SERVICE_UNAVAILABLE, detail));
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }
 
 /// A problem document (RFC 9457).
-fn problem(status: StatusCode, detail: &str) -> Response<AdminAnswer> {
+pub fn problem(status: StatusCode, detail: &str) -> Response<Bytes> {
     #[derive(Serialize)]
     struct ProblemDocument<'a> {
         title: &'a str,
@@ -259,7 +308,11 @@ fn problem(status: StatusCode, detail: &str) -> Response<AdminAnswer> {
     let document = ProblemDocument { title, status: status.as_u16(), detail };
     // Infallible: strings and a number.
     let text = serde_json::to_string(&document).unwrap_or_default();
-    respond(status, "application/problem+json", text + "\n")
+    answer(status, "application/problem+json", Bytes::from(text + "\n"))
+}
+
+fn whole(response: Response<Bytes>) -> Response<AdminAnswer> {
+    response.map(|body| Full::new(body).map_err(|never| match never {}).boxed_unsync())
 }
 
 fn respond(
@@ -267,15 +320,11 @@ fn respond(
     content_type: &'static str,
     body: impl Into<Bytes>,
 ) -> Response<AdminAnswer> {
-    let body = Full::new(body.into()).map_err(|never| match never {});
-    answer(status, content_type, body.boxed_unsync())
+    whole(answer(status, content_type, body.into()))
 }
 
-fn answer(
-    status: StatusCode,
-    content_type: &'static str,
-    body: AdminAnswer,
-) -> Response<AdminAnswer> {
+/// An answer that no cache keeps.
+fn answer<B>(status: StatusCode, content_type: &'static str, body: B) -> Response<B> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();

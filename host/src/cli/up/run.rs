@@ -229,7 +229,10 @@ impl ServingHost {
         let admin = match settings.admin {
             Some(address) => {
                 let (metrics, health) = (host.metrics().clone(), host.health().clone());
-                Some(Admin::bind(address, settings.admin_hosts.clone(), metrics, health).await?)
+                let names = settings.admin_hosts.clone();
+                let admin = Admin::bind(address, names, metrics, health).await?;
+                let api = host.admin_api(admin.address());
+                Some(admin.with_api(api))
             }
             None => None,
         };

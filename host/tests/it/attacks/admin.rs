@@ -16,7 +16,7 @@ fn target() -> Target {
 }
 
 /// A connection to the admin address to which bytes were sent.
-async fn raw(host: &Host, bytes: impl AsRef<[u8]>) -> TcpStream {
+pub(super) async fn raw(host: &Host, bytes: impl AsRef<[u8]>) -> TcpStream {
     let mut socket = TcpStream::connect(host.admin()).await.unwrap();
     // One that is ended in the middle of it is not told by its socket.
     let _ = socket.write_all(bytes.as_ref()).await;
@@ -48,7 +48,7 @@ async fn is_scraped(host: &Host) {
 }
 
 /// A supervisor, a load balancer and a scraper have their answers.
-async fn is_answered(host: &Host) {
+pub(super) async fn is_answered(host: &Host) {
     let ready = reply(host, request("/readyz", "localhost", "")).await;
     assert!(ready.ends_with("\r\n\r\nready\n"), "{ready}");
     let alive = reply(host, request("/livez", "127.0.0.1", "")).await;

@@ -90,6 +90,25 @@ fn stores_of_a_host_are_named_with_tenant_and_app() {
 }
 
 #[test]
+fn stores_are_listed_with_their_use() {
+    let dir = project();
+    let app = &dir.path().join("app");
+    let stores = |args: &[&str]| said(app, &[&["kv", "stores", "--state", "state"], args].concat());
+    let empty = "shop/users: 0 entries, 0 of 1073741824 bytes\nlocal: 0 of 10737418240 bytes\n";
+    assert_eq!(stores(&[]), empty);
+    said(app, &["kv", "set", "users", "ada", "1", "--state", "state"]);
+    let used = "shop/users: 1 entry, 68 of 1073741824 bytes\nlocal: 68 of 10737418240 bytes\n";
+    assert_eq!(stores(&[]), used);
+    let of_host = ["kv", "stores", "--host", "host.toml", "--tenant", "acme"];
+    let of_host = said(dir.path(), &of_host);
+    assert!(of_host.ends_with("\nacme: 0 of 10737418240 bytes\n"), "{of_host}");
+    let alone = ["kv", "stores", "--tenant", "acme"];
+    let (code, error) = refused(app, &alone);
+    assert_eq!(code, 2);
+    assert!(error.contains("add `--host FILE` or `--url URL`"), "{error}");
+}
+
+#[test]
 fn a_copy_of_the_state_is_state() {
     let dir = project();
     let app = &dir.path().join("app");
@@ -98,6 +117,10 @@ fn a_copy_of_the_state_is_state() {
     assert_eq!(copied, "copy: local\n");
     said(app, &["kv", "set", "users", "ada", "2", "--state", "state"]);
     assert_eq!(said(app, &["kv", "get", "users", "ada", "--state", "copy"]), "1");
+    let one = ["state", "backup", "one", "--tenant", "local", "--state", "state"];
+    assert_eq!(said(app, &one), "one: local\n");
+    let other = ["state", "backup", "two", "--tenant", "acme", "--state", "state"];
+    assert_eq!(refused(app, &other), (2, "error: tenant `acme` has no state\n".into()));
     let (code, error) = refused(app, &["state", "backup", "copy", "--state", "state"]);
     assert_eq!(code, 1);
     assert_eq!(error, "error: copy is not empty: name a directory that does not exist\n");
@@ -114,7 +137,11 @@ fn a_directory_that_is_in_use_or_not_there_is_refused() {
     for args in [&["kv", "list", "users"][..], &["state", "check"], &["state", "backup", "copy"]] {
         let (code, error) = refused(app, &[args, &["--state", "state"]].concat());
         assert_eq!(code, 1);
-        assert!(error.contains("is in use by another process: stop that host"), "{error}");
+        assert!(
+            error.contains("is in use by another process without an admin listener"),
+            "{error}"
+        );
+        assert!(error.contains("start it with `--admin ADDRESS`, or stop it"), "{error}");
     }
     drop(open);
     said(app, &["state", "check", "--state", "state"]);

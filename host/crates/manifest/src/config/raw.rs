@@ -18,8 +18,8 @@ pub(crate) struct RawHostFile {
     /// port. The default is open to this machine only.
     #[schemars(extend("default" = ["127.0.0.1:8080"]))]
     pub(crate) listen: Option<At<Vec<At<String>>>>,
-    /// The address of metrics, health and readiness, or `"off"`. The listener asks for no
-    /// password, so the default is open to this machine only.
+    /// The address of metrics, health, readiness and the API of the state, or `"off"`. Its pages
+    /// ask for no password, so the default is open to this machine only.
     #[schemars(extend("default" = "127.0.0.1:9180"))]
     pub(crate) admin: Option<At<String>>,
     /// The host names under which `admin` answers, besides IP addresses and `localhost`. A request

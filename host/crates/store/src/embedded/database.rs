@@ -77,6 +77,9 @@ impl Database {
         let file = folder.join(FILE);
         let mut connection = connect(&file, WAIT)?;
         schema::migrate(&mut connection)?;
+        // Only an opening waits. A checkpoint that a copy of the database holds up is tried again
+        // after the next batch, which does not wait for the copy.
+        connection.busy_timeout(Duration::ZERO).map_err(|error| failure(&error))?;
         directory::sync_folder(folder).map_err(|error| system(&error))?;
         let files = ObjectFiles::open(folder, &connection, around.file_threads)?;
         let mut writer = Writer(connection);
@@ -95,6 +98,11 @@ impl Database {
             queue: CommitQueue::default(),
             swept_ms: Mutex::default(),
         })
+    }
+
+    /// A connection for one long read, which no snapshot and no commit uses.
+    pub(super) fn connection(&self) -> Result<Connection, StoreError> {
+        connect(&self.file, WAIT)
     }
 
     /// The state as it is now.

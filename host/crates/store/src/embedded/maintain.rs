@@ -4,19 +4,24 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use lacewing_base::name::TenantName;
 use rusqlite::{Connection, params};
 
 use super::{
-    EmbeddedStore,
+    EmbeddedStore, Stopper,
     database::{Database, FILE, failure, system},
     directory,
     files::AllPinned,
     snapshot::version,
+    tenant::EmbeddedTenant,
 };
-use crate::{StoreError, kv::KvStore};
+use crate::{
+    StoreError,
+    kv::{KvStore, StoreUse},
+};
 
 /// The state of one tenant, as a check found it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,23 +32,18 @@ pub struct Inspection {
     pub faults: Vec<String>,
 }
 
-/// The size of a named store.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoreUse {
-    /// App and name, as in `shop/users`.
-    pub id: String,
-    /// Entries, expired ones included.
-    pub entries: u64,
-    /// Bytes that the store is charged with.
-    pub bytes: u64,
-}
-
 /// Why there is no backup.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// Something is there already.
     #[error("{} is not empty: name a directory that does not exist", path.display())]
     NotEmpty {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The copies would lie among the tenants.
+    #[error("{} is inside of the state directory: name one outside of it", path.display())]
+    Inside {
         /// The directory.
         path: PathBuf,
     },
@@ -83,61 +83,107 @@ impl EmbeddedStore {
         Ok(tenants)
     }
 
+    /// Whether a tenant has state.
+    pub fn has_state(&self, tenant: &TenantName) -> bool {
+        self.path().join(tenant.as_str()).join(FILE).is_file()
+    }
+
     /// Checks a tenant's database: its pages, its indexes, and that the sizes of its stores are
-    /// right. Reads all of it.
+    /// right. Reads all of it. Commits go on meanwhile.
     ///
     /// # Errors
-    /// The database cannot be opened.
-    pub fn inspect(&self, tenant: &TenantName) -> Result<Inspection, StoreError> {
-        let database =
-            Database::open(&self.path().join(tenant.as_str()), self.shared.surroundings())?;
-        let writer = database.writer.lock();
-        let inspected = inspect(&writer.0).and_then(|mut inspection| {
-            if inspection.faults.is_empty() {
-                inspection.faults = database.files.inspect(&writer.0)?;
+    /// The database cannot be opened, or the check was stopped.
+    pub fn inspect(
+        &self,
+        tenant: &TenantName,
+        stopper: &Stopper,
+    ) -> Result<Inspection, StoreError> {
+        let (_tenant, database) = self.database(tenant)?;
+        let connection = database.connection()?;
+        // A commit may leave the files that the check has seen.
+        let _kept = AllPinned::new(&database.files);
+        let inspected = stopper.read(&connection, inspect).and_then(|mut found| {
+            if found.faults.is_empty() {
+                found.faults = database.files.inspect(&connection, stopper)?;
             }
-            Ok(inspection)
+            Ok(found)
         });
         inspected.map_err(|error| failure(&error))
     }
 
-    /// Copies the state of all tenants into a new directory, which a host can use as it is. Each
-    /// copy is of one moment.
+    /// Copies the state of some tenants into a new directory, which a host can use as it is. Each
+    /// copy is of one moment. Commits go on meanwhile. A backup that fails leaves the directory
+    /// empty.
     ///
     /// # Errors
-    /// The directory is not empty or cannot be written, or a database cannot be read.
-    pub fn back_up(&self, to: &Path) -> Result<Vec<TenantName>, BackupError> {
+    /// The directory is not empty or cannot be written, a database cannot be read, or the backup
+    /// was stopped.
+    pub fn back_up(
+        &self,
+        tenants: &[TenantName],
+        to: &Path,
+        stopper: &Stopper,
+    ) -> Result<(), BackupError> {
         let system = |path: &Path, error| BackupError::System { path: path.to_owned(), error };
         directory::make(to).map_err(|error| system(to, error))?;
+        let place = fs::canonicalize(to).map_err(|error| system(to, error))?;
+        if place.starts_with(self.path()) {
+            return Err(BackupError::Inside { path: to.to_owned() });
+        }
         if fs::read_dir(to).map_err(|error| system(to, error))?.next().is_some() {
             return Err(BackupError::NotEmpty { path: to.to_owned() });
         }
-        let tenants = self.tenants().map_err(|error| system(self.path(), error))?;
-        for tenant in &tenants {
-            let folder = to.join(tenant.as_str());
-            directory::make(&folder).map_err(|error| system(&folder, error))?;
-            let file = folder.join(FILE);
-            self.copy(tenant, &file)
-                .map_err(|error| BackupError::Store { tenant: tenant.clone(), error })?;
-            let synced = File::open(&file).and_then(|file| file.sync_all());
-            synced
-                .and_then(|()| directory::sync_folder(&folder))
-                .map_err(|error| system(&file, error))?;
-        }
+        let copied = tenants.iter().try_for_each(|tenant| self.copy_into(tenant, to, stopper));
         // The marker comes last: a copy that broke off is no directory of state.
-        directory::mark(to).map_err(|error| system(to, error))?;
-        Ok(tenants)
+        let made = copied.and_then(|()| directory::mark(to).map_err(|error| system(to, error)));
+        if made.is_err() {
+            for tenant in tenants {
+                // The error that is told is the first one.
+                let _ = fs::remove_dir_all(to.join(tenant.as_str()));
+            }
+        }
+        made
     }
 
-    fn copy(&self, tenant: &TenantName, to: &Path) -> Result<(), StoreError> {
-        let database =
-            Database::open(&self.path().join(tenant.as_str()), self.shared.surroundings())?;
-        let writer = database.writer.lock();
+    fn copy_into(
+        &self,
+        tenant: &TenantName,
+        to: &Path,
+        stopper: &Stopper,
+    ) -> Result<(), BackupError> {
+        let folder = to.join(tenant.as_str());
+        let system = |error| BackupError::System { path: folder.clone(), error };
+        directory::make(&folder).map_err(system)?;
+        let file = folder.join(FILE);
+        self.copy(tenant, &file, stopper)
+            .map_err(|error| BackupError::Store { tenant: tenant.clone(), error })?;
+        let synced = File::open(&file).and_then(|file| file.sync_all());
+        synced.and_then(|()| directory::sync_folder(&folder)).map_err(system)
+    }
+
+    fn copy(&self, tenant: &TenantName, to: &Path, stopper: &Stopper) -> Result<(), StoreError> {
+        let (_tenant, database) = self.database(tenant)?;
+        let connection = database.connection()?;
         let _kept = AllPinned::new(&database.files);
-        let copied = writer.0.execute("VACUUM INTO ?1", params![to.to_string_lossy()]);
+        let text = to.to_string_lossy();
+        let copied = stopper
+            .read(&connection, |connection| connection.execute("VACUUM INTO ?1", params![text]));
         let copy = copied.and_then(|_| Connection::open(to)).map_err(|error| failure(&error))?;
         let folder = to.parent().unwrap_or(to);
-        database.files.copy(&copy, folder).map_err(|error| system(&error))
+        database.files.copy(&copy, folder, stopper).map_err(|error| system(&error))
+    }
+
+    /// The database of a tenant: the open one, because an opening ends what an earlier host left
+    /// undone, and would take for that what this host has under way. The tenant keeps others from
+    /// opening another one.
+    fn database(
+        &self,
+        tenant: &TenantName,
+    ) -> Result<(Arc<EmbeddedTenant>, Arc<Database>), StoreError> {
+        // Nothing is written, so the bound does not matter. A deploy sets its own.
+        let tenant = self.embedded_tenant(tenant, 0);
+        let database = tenant.database()?;
+        Ok((tenant, database))
     }
 }
 

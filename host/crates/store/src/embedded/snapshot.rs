@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::database::{Database, failure};
 use crate::{
     Snapshot, StoreError,
-    kv::{Entry, KeyRange, ListedKey, Version},
+    kv::{Entry, KeyRange, ListedKey, StoreUse, Version},
 };
 
 /// The state of a tenant at one moment.
@@ -114,6 +114,20 @@ impl Snapshot for EmbeddedSnapshot {
     fn body(&mut self, store: &str, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         self.read(|connection| body(connection, store, key))
     }
+
+    fn stores(&mut self) -> Result<Vec<StoreUse>, StoreError> {
+        self.read(stores)
+    }
+}
+
+fn stores(connection: &Connection) -> rusqlite::Result<Vec<StoreUse>> {
+    let mut statement =
+        connection.prepare_cached("SELECT name, entries, bytes FROM store ORDER BY name")?;
+    let used = |row: &Row<'_>| {
+        let (entries, bytes) = (version(row, 1)?.0, version(row, 2)?.0);
+        Ok(StoreUse { id: row.get(0)?, entries, bytes })
+    };
+    statement.query_map([], used)?.collect()
 }
 
 fn body(connection: &Connection, store: &str, key: &str) -> rusqlite::Result<Option<Vec<u8>>> {

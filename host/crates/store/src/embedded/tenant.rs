@@ -66,7 +66,7 @@ impl EmbeddedTenant {
         self.database().map(drop)
     }
 
-    fn database(&self) -> Result<Arc<Database>, StoreError> {
+    pub(super) fn database(&self) -> Result<Arc<Database>, StoreError> {
         if let Some(database) = self.opened() {
             return Ok(database);
         }
@@ -89,6 +89,10 @@ impl EmbeddedTenant {
 impl TenantState for EmbeddedTenant {
     fn set_max_bytes(&self, max_bytes: u64) {
         self.max_bytes.store(max_bytes, Relaxed);
+    }
+
+    fn max_bytes(&self) -> u64 {
+        self.max_bytes.load(Relaxed)
     }
 
     fn open(&self) -> Option<Opening> {

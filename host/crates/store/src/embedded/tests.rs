@@ -5,17 +5,19 @@ mod objects;
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
+    path::Path,
     sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
+use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
 
-use super::{DirectoryError, EmbeddedOptions, EmbeddedStore, StoreUse};
+use super::{BackupError, DirectoryError, EmbeddedOptions, EmbeddedStore, Stopper};
 use crate::{
     CommitError, StateStore, StoreError, TenantState, Transaction,
-    kv::{Condition, KvError, KvStore},
+    kv::{Condition, KvError, KvStore, StoreUse},
     testing::{LIMITS, block_on, commit, kv_store, name},
 };
 
@@ -253,7 +255,7 @@ fn a_database_of_a_later_version_is_refused() {
     put(&tenant, &kv_store("users"), "7", "Ada");
     drop((store, tenant));
     let file = dir.path().join("acme/state.db");
-    let connection = rusqlite::Connection::open(&file).unwrap();
+    let connection = Connection::open(&file).unwrap();
     connection.pragma_update(None, "user_version", 9).unwrap();
     drop(connection);
     let tenant = open(&dir).tenant(&name("acme"), NO_BOUND);
@@ -287,17 +289,17 @@ fn a_check_counts_and_finds_what_is_damaged() {
     let store = open(&dir);
     assert_eq!(store.tenants().unwrap(), [name("acme")]);
     let users = |id: &str, entries, bytes| StoreUse { id: id.into(), entries, bytes };
-    let inspection = store.inspect(&name("acme")).unwrap();
+    let inspection = store.inspect(&name("acme"), &Stopper::default()).unwrap();
     assert_eq!(inspection.stores, [users("app/codes", 1, 66), users("app/users", 2, 136)]);
     assert_eq!(inspection.faults, [""; 0]);
     drop(store);
     let file = dir.path().join("acme/state.db");
-    let connection = rusqlite::Connection::open(&file).unwrap();
+    let connection = Connection::open(&file).unwrap();
     connection.execute("UPDATE store SET bytes = 7 WHERE name = 'app/users'", []).unwrap();
     drop(connection);
     let store = open(&dir);
     assert_eq!(
-        store.inspect(&name("acme")).unwrap().faults,
+        store.inspect(&name("acme"), &Stopper::default()).unwrap().faults,
         ["the kv store `app/users` is charged with 2 entries of 7 bytes, and has 2 of 136"]
     );
     drop(store);
@@ -305,22 +307,92 @@ fn a_check_counts_and_finds_what_is_damaged() {
     let index = bytes.len() - 4096 / 2;
     bytes[index..].fill(0xff);
     fs::write(&file, bytes).unwrap();
-    let found = open(&dir).inspect(&name("acme"));
+    let found = open(&dir).inspect(&name("acme"), &Stopper::default());
     assert!(found.is_err() || !found.unwrap().faults.is_empty());
 }
 
 #[test]
 fn a_backup_is_a_directory_of_state() {
-    let (dir, store, tenant) = acme();
+    let (_dir, store, tenant) = acme();
     put(&tenant, &kv_store("users"), "7", "Ada");
-    let copy = dir.path().join("copies/monday");
-    assert_eq!(store.back_up(&copy).unwrap(), [name("acme")]);
-    let error = store.back_up(&copy).unwrap_err().to_string();
+    put(&store.tenant(&name("umbra"), NO_BOUND), &kv_store("users"), "7", "Eve");
+    let copies = TempDir::new().unwrap();
+    let copy = copies.path().join("monday/all");
+    let back_up = |tenants: &[&str], to: &Path| {
+        let tenants: Vec<_> = tenants.iter().map(|tenant| name(tenant)).collect();
+        store.back_up(&tenants, to, &Stopper::default())
+    };
+    back_up(&["acme", "umbra"], &copy).unwrap();
+    let error = back_up(&["acme"], &copy).unwrap_err().to_string();
     assert!(error.ends_with("is not empty: name a directory that does not exist"), "{error}");
     put(&tenant, &kv_store("users"), "7", "Bea");
     let copied = EmbeddedStore::open(&copy, EmbeddedOptions::default()).unwrap();
+    assert_eq!(copied.tenants().unwrap(), [name("acme"), name("umbra")]);
     let copied = copied.tenant(&name("acme"), NO_BOUND);
     assert_eq!(value(&copied, &kv_store("users"), "7").as_deref(), Some("Ada"));
+    back_up(&["umbra"], &copies.path().join("one")).unwrap();
+    assert!(!copies.path().join("one/acme").exists());
+    let inside = store.path().join("umbra/copy");
+    assert!(matches!(back_up(&["acme"], &inside), Err(BackupError::Inside { .. })));
+}
+
+#[test]
+fn a_backup_that_fails_leaves_an_empty_directory() {
+    let (_dir, store, tenant) = acme();
+    put(&tenant, &kv_store("users"), "7", "Ada");
+    let copies = TempDir::new().unwrap();
+    let stopper = Stopper::default();
+    stopper.stop();
+    let error = store.back_up(&[name("acme")], copies.path(), &stopper).unwrap_err();
+    assert!(matches!(error, BackupError::Store { .. }), "{error}");
+    assert_eq!(fs::read_dir(copies.path()).unwrap().count(), 0);
+    let umbra = store.path().join("umbra");
+    fs::create_dir(&umbra).unwrap();
+    fs::write(umbra.join("state.db"), "no database").unwrap();
+    let both = [name("acme"), name("umbra")];
+    let error = store.back_up(&both, copies.path(), &Stopper::default()).unwrap_err().to_string();
+    assert!(error.starts_with("the state of tenant `umbra` cannot be copied"), "{error}");
+    assert_eq!(fs::read_dir(copies.path()).unwrap().count(), 0);
+}
+
+/// Another program opens a copy, and may do to the copy what it likes.
+#[test]
+fn a_copy_is_a_database_of_its_own() {
+    let (_dir, store, tenant) = acme();
+    put(&tenant, &kv_store("users"), "7", "Ada");
+    let copies = TempDir::new().unwrap();
+    store.back_up(&[name("acme")], copies.path(), &Stopper::default()).unwrap();
+    let file = copies.path().join("acme/state.db");
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let copy = Connection::open_with_flags(&file, flags).unwrap();
+    let found: Vec<u8> = copy
+        .query_row("SELECT value FROM kv WHERE key = CAST('7' AS BLOB)", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(found, b"Ada");
+    assert!(copy.execute("DELETE FROM kv", []).is_err());
+    drop(copy);
+    // Nothing lies beside it: it is whole without a log.
+    let names = fs::read_dir(file.parent().unwrap()).unwrap();
+    let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["state.db"]);
+    Connection::open(&file).unwrap().execute("DELETE FROM kv", []).unwrap();
+    assert_eq!(value(&tenant, &kv_store("users"), "7").as_deref(), Some("Ada"));
+}
+
+#[test]
+fn a_snapshot_has_the_sizes_of_stores() {
+    let (_dir, _store, tenant) = acme();
+    assert_eq!(tenant.snapshot().unwrap().stores().unwrap(), []);
+    put(&tenant, &kv_store("users"), "7", "Ada");
+    put(&tenant, &kv_store("codes"), "x", "1");
+    let mut snapshot = tenant.snapshot().unwrap();
+    let used = |id: &str, entries, bytes| StoreUse { id: id.into(), entries, bytes };
+    let found = snapshot.stores().unwrap();
+    assert_eq!(found, [used("app/codes", 1, 66), used("app/users", 1, 68)]);
+    put(&tenant, &kv_store("codes"), "y", "1");
+    assert_eq!(snapshot.stores().unwrap(), found);
+    tenant.set_max_bytes(7);
+    assert_eq!(tenant.max_bytes(), 7);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The requests that the admin address answers: those of a client that meant this host, and that is
 //! no other site's page.
 //!
-//! The address has no password, so what keeps strangers out is where the listener is. A browser on
+//! The pages have no password, so what keeps strangers out is where the listener is. A browser on
 //! the same machine, or in the same network, reaches it for every page that the browser shows. Such
 //! a page can have its own name resolve to this address (DNS rebinding) and then reads what comes
 //! back; but the request names the page's host. And a request that a page makes to another site
@@ -30,9 +30,13 @@ fn refuse(status: StatusCode, detail: impl Into<String>) -> Result<(), DoorRefus
 
 /// Looks at a request's head. `names` are the host names that are answered besides addresses and
 /// `localhost`, in lower case.
-pub(super) fn admits<B: Body>(request: &Request<B>, names: &[String]) -> Result<(), DoorRefusal> {
+pub(super) fn admits<B>(request: &Request<B>, names: &[String]) -> Result<(), DoorRefusal> {
     check_host(request, names)?;
-    check_page(request.headers())?;
+    check_page(request.headers())
+}
+
+/// Looks at a request for a page, which needs no content.
+pub(super) fn takes_no_content<B: Body>(request: &Request<B>) -> Result<(), DoorRefusal> {
     if !request.body().is_end_stream() {
         let detail = "the admin address takes no content: send the request without a body";
         return refuse(StatusCode::PAYLOAD_TOO_LARGE, detail);
@@ -227,7 +231,8 @@ mod tests {
     #[test]
     fn no_content_is_taken() {
         let request = Request::builder().uri("/metrics").header("host", "localhost");
-        let refusal = admits(&request.body(Full::new(&b"x"[..])).unwrap(), &[]).unwrap_err();
+        let request = request.body(Full::new(&b"x"[..])).unwrap();
+        let refusal = takes_no_content(&request).unwrap_err();
         assert_eq!(refusal.status, 413);
     }
 }

@@ -268,3 +268,5 @@ async fn only_scrapes_wait_for_a_scrape() {
     }
     assert!(served.ask("GET /metrics", "").await.starts_with("HTTP/1.1 200 "));
 }
+
+mod api;

@@ -9,18 +9,27 @@ use std::{
 use rusqlite::Connection;
 
 use super::{OBJECTS, ObjectFiles, name, parse};
-use crate::{embedded::directory, object::FileId};
+use crate::{
+    embedded::{Stopper, directory},
+    object::FileId,
+};
 
 impl ObjectFiles {
     /// Reads all files that the database knows, and says what is wrong with them. A file that the
-    /// database does not know is no fault of an object, and wastes room.
+    /// database does not know is no fault of an object, and wastes room. Commits go on meanwhile,
+    /// and no file is removed.
     pub(in crate::embedded) fn inspect(
         &self,
         connection: &Connection,
+        stopper: &Stopper,
     ) -> rusqlite::Result<Vec<String>> {
         let mut faults = Vec::new();
+        // Before the database is asked: it knows each file that is in the folder now.
+        let entries = fs::read_dir(self.folder.join(OBJECTS)).into_iter().flatten().flatten();
+        let entries: Vec<_> = entries.map(|entry| entry.file_name()).collect();
         let known = known(connection)?;
         for (id, bytes) in &known {
+            stopper.check()?;
             let name = name(*id);
             match self.check(*id) {
                 Ok(found) if found == *bytes => {}
@@ -30,11 +39,10 @@ impl ObjectFiles {
                 Err(error) => faults.push(format!("the file objects/{name}: {error}")),
             }
         }
-        let entries = fs::read_dir(self.folder.join(OBJECTS)).into_iter().flatten().flatten();
         for entry in entries {
-            let id = entry.file_name().to_str().and_then(parse);
+            let id = entry.to_str().and_then(parse);
             if id.is_none_or(|id| known.binary_search_by_key(&id, |(id, _)| *id).is_err()) {
-                let name = entry.file_name().display().to_string();
+                let name = entry.display().to_string();
                 faults.push(format!("the file objects/{name} belongs to no object"));
             }
         }
@@ -42,7 +50,12 @@ impl ObjectFiles {
     }
 
     /// Copies the files that a copy of the database knows into its folder.
-    pub(in crate::embedded) fn copy(&self, connection: &Connection, to: &Path) -> io::Result<()> {
+    pub(in crate::embedded) fn copy(
+        &self,
+        connection: &Connection,
+        to: &Path,
+        stopper: &Stopper,
+    ) -> io::Result<()> {
         let known = known(connection).map_err(io::Error::other)?;
         if known.is_empty() {
             return Ok(());
@@ -50,6 +63,7 @@ impl ObjectFiles {
         let folder = to.join(OBJECTS);
         directory::make(&folder)?;
         for (id, _) in known {
+            stopper.check().map_err(io::Error::other)?;
             let mut copy = File::create_new(folder.join(name(id)))?;
             io::copy(&mut self.find(id)?, &mut copy)?;
             copy.sync_all()?;

@@ -331,7 +331,7 @@ fn a_file_that_was_changed_is_an_error_and_not_another_body() {
     assert!(damaged(first).is_err());
     assert_eq!(read(&tenant, &bucket, "small").as_deref(), Some(&b"small"[..]));
     drop(tenant);
-    let faults = store.inspect(&name("acme")).unwrap().faults;
+    let faults = store.inspect(&name("acme"), &Stopper::default()).unwrap().faults;
     assert_eq!(faults.len(), 1);
     assert!(faults[0].contains(file.file_name().unwrap().to_str().unwrap()), "{faults:?}");
 }
@@ -345,12 +345,35 @@ fn a_backup_has_the_objects() {
     drop(tenant);
     let copies = TempDir::new().unwrap();
     let to = copies.path().join("backup");
-    store.back_up(&to).unwrap();
+    store.back_up(&[name("acme")], &to, &Stopper::default()).unwrap();
     let copy = EmbeddedStore::open(&to, EmbeddedOptions::default()).unwrap();
-    assert_eq!(copy.inspect(&name("acme")).unwrap().faults, [""; 0]);
+    assert_eq!(copy.inspect(&name("acme"), &Stopper::default()).unwrap().faults, [""; 0]);
     let tenant = copy.tenant(&name("acme"), NO_BOUND);
     assert_eq!(read(&tenant, &bucket, "large"), Some(body(LARGE, 1)));
     assert_eq!(read(&tenant, &bucket, "small").as_deref(), Some(&b"small"[..]));
+}
+
+/// An upload that is under way when a check and a backup come goes on.
+#[tokio::test]
+async fn a_check_and_a_backup_leave_alone_what_is_under_way() {
+    let (dir, store, tenant) = acme();
+    let bucket = Bucket::new("uploads");
+    let mut writer = ObjectWriter::new(tenant.clone(), u64::MAX);
+    let large = body(LARGE, 1);
+    writer.write(Bytes::copy_from_slice(&large[..LARGE - 1])).await.unwrap();
+    assert_eq!(files(&dir, "incoming").len(), 1);
+    let copies = TempDir::new().unwrap();
+    store.back_up(&[name("acme")], copies.path(), &Stopper::default()).unwrap();
+    let faults = store.inspect(&name("acme"), &Stopper::default()).unwrap().faults;
+    assert_eq!(faults, [""; 0]);
+    writer.write(Bytes::copy_from_slice(&large[LARGE - 1..])).await.unwrap();
+    let staged = writer.finish().await.unwrap();
+    let mut transaction = begin(&tenant);
+    set(&mut transaction, &bucket, "o", staged);
+    let (state, changes) = transaction.into_changes().unwrap();
+    state.commit(changes).await.unwrap();
+    let read = tokio::task::spawn_blocking(move || read(&tenant, &bucket, "o"));
+    assert_eq!(read.await.unwrap(), Some(large));
 }
 
 #[test]

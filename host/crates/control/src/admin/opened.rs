@@ -1,0 +1,153 @@
+//! The store that a request names: its reads, its commits, and what may be wrong with them.
+
+use std::{sync::Arc, time::Duration};
+
+use http::StatusCode;
+use lacewing_base::KvStore;
+use lacewing_store::{
+    CommitError, EffectLimits, StoreError, TenantState, Transaction,
+    kv::{KvError, Version},
+};
+use tokio::{runtime::Handle, time::timeout};
+
+use super::{
+    ControlApi,
+    operation::{Call, Refusal},
+};
+
+/// Attempts of one write. Another transaction may change the entry each time.
+const ATTEMPTS: u32 = 16;
+
+/// The longest wait for the disk of one commit. 504.
+const COMMIT: Duration = Duration::from_secs(10);
+
+/// The store that a request names.
+pub(super) struct OpenedStore {
+    state: Arc<dyn TenantState>,
+    pub(super) store: Arc<KvStore>,
+    /// Whether a deployed function is granted the store. If none is, its bounds are not known.
+    is_granted: bool,
+    /// Whether the tenant has no state yet. A read makes none.
+    pub(super) is_empty: bool,
+}
+
+impl OpenedStore {
+    pub(super) fn find(api: &ControlApi, call: &Call) -> Result<OpenedStore, Refusal> {
+        let tenant = api.tenant(call.part(0))?;
+        let id = format!("{}/{}", call.part(1), call.part(2));
+        let (state, is_empty) = (tenant.state, tenant.is_empty);
+        if let Some(store) = tenant.stores.into_iter().find(|store| *store.id == *id) {
+            return Ok(OpenedStore { state, store, is_granted: true, is_empty });
+        }
+        let is_used = !is_empty && {
+            let used = state.snapshot().and_then(|mut snapshot| snapshot.stores())?;
+            used.iter().any(|used| used.id == id)
+        };
+        if !is_used {
+            return Err(Refusal::new(
+                StatusCode::NOT_FOUND,
+                format!(
+                    "tenant `{}` has no kv store `{id}`: no deployed function is granted it, and it has no entries",
+                    tenant.name
+                ),
+            ));
+        }
+        let store = KvStore { id: id.into(), max_bytes: 0, max_value_bytes: 0 };
+        Ok(OpenedStore { state, store: Arc::new(store), is_granted: false, is_empty })
+    }
+
+    pub(super) fn may_grow(self) -> Result<OpenedStore, Refusal> {
+        match self.is_granted {
+            true => Ok(self),
+            false => {
+                let id = &self.store.id;
+                let detail = format!(
+                    "no deployed function is granted the kv store `{id}`: it can be read and emptied only"
+                );
+                Err(Refusal::new(StatusCode::CONFLICT, detail))
+            }
+        }
+    }
+
+    /// A transaction of an operator, which has one effect.
+    pub(super) fn transaction(&self) -> Transaction {
+        Transaction::new(self.state.clone(), EffectLimits { count: 1, bytes: u64::MAX })
+    }
+
+    /// Commits what `change` does, again if another transaction was in between. Waits for the disk.
+    pub(super) fn commit(
+        &self,
+        change: impl Fn(&mut Transaction) -> Result<(), Refusal>,
+    ) -> Result<Version, Refusal> {
+        for _ in 0..ATTEMPTS {
+            let mut transaction = self.transaction();
+            change(&mut transaction)?;
+            let Some((state, changes)) = transaction.into_changes() else { continue };
+            let committed = state.commit(changes);
+            match Handle::current().block_on(async { timeout(COMMIT, committed).await }) {
+                Ok(Err(CommitError::Conflict { .. })) => {}
+                Ok(committed) => return committed.map_err(Refusal::from),
+                Err(_) => {
+                    return Err(Refusal::new(
+                        StatusCode::GATEWAY_TIMEOUT,
+                        format!(
+                            "the disk did not answer for {} s: the write may have been made or not",
+                            COMMIT.as_secs()
+                        ),
+                    ));
+                }
+            }
+        }
+        let detail = format!("other transactions changed the entry {ATTEMPTS} times: try again");
+        Err(Refusal::new(StatusCode::CONFLICT, detail))
+    }
+}
+
+impl From<KvError> for Refusal {
+    fn from(error: KvError) -> Refusal {
+        let status = match error {
+            KvError::ValueSize { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            KvError::KeySize { .. }
+            | KvError::TooManyBytes { .. }
+            | KvError::TooManyKeys { .. }
+            | KvError::TooManyEffects { .. }
+            | KvError::EffectBytes { .. }
+            | KvError::TooManyReads
+            | KvError::NotANumber
+            | KvError::ObjectSize { .. }
+            | KvError::AttributeSize { .. }
+            | KvError::NotAnObject
+            | KvError::Overflow => StatusCode::BAD_REQUEST,
+            KvError::OverQuota { .. } => StatusCode::INSUFFICIENT_STORAGE,
+            KvError::Store(error) => return error.into(),
+        };
+        Refusal::new(status, error.to_string())
+    }
+}
+
+impl From<CommitError> for Refusal {
+    fn from(error: CommitError) -> Refusal {
+        let status = match error {
+            CommitError::Conflict { .. } => StatusCode::CONFLICT,
+            CommitError::OverQuota { .. } => StatusCode::INSUFFICIENT_STORAGE,
+            CommitError::TooManyWaiting { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            CommitError::Store(error) => return error.into(),
+        };
+        Refusal::new(status, error.to_string())
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Refusal {
+        let status = match error {
+            StoreError::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
+            StoreError::ReadOnly(_)
+            | StoreError::Damaged(_)
+            | StoreError::NewerSchema { .. }
+            | StoreError::TooManySnapshots { .. }
+            | StoreError::SnapshotTooOld { .. }
+            | StoreError::Failed(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Refusal::new(status, error.to_string())
+    }
+}
