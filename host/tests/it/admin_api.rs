@@ -6,7 +6,9 @@ mod document;
 
 use std::{
     fs,
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
+    process::Child,
 };
 
 use bytes::Bytes;
@@ -17,7 +19,7 @@ use serde_json::Value;
 use crate::{
     client::{exchange, get},
     harness::{Reply, guest},
-    process::Up,
+    process::{Up, command},
 };
 
 /// A host with an app whose function writes to the store `things`.
@@ -85,6 +87,32 @@ impl Running {
     /// The answer of the app's function.
     pub(crate) async fn function(&self, path: &str) -> Reply {
         get(self.up.address, "localhost", path).await
+    }
+}
+
+/// A host without an admin listener. Killed when dropped.
+pub(crate) struct Unattended(Child);
+
+impl Unattended {
+    /// Starts it, and waits until it has its state open.
+    pub(crate) fn start(app: &Path, state: &Path) -> Unattended {
+        let mut up = command(&["up", "--listen=127.0.0.1:0", "--admin=off"]);
+        let mut child = up.arg(app).arg("--state").arg(state).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let said = lines.find(|line| line.as_ref().unwrap().contains("state in "));
+        // The rest is read as long as the host runs.
+        std::thread::spawn(move || lines.count());
+        let host = Unattended(child);
+        assert!(said.is_some(), "it does not serve");
+        host
+    }
+}
+
+impl Drop for Unattended {
+    fn drop(&mut self) {
+        // It has ended, or is ended here.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -318,8 +346,6 @@ async fn each_start_has_a_token_of_its_own() {
     assert_eq!(Reply::read(reply).await.status, 401);
     drop(up);
     // A host without the listener leaves no address of another.
-    let up = Up::spawn(&[app, "--state", dir, "--admin=off"], |_| {});
-    up.line("Serving http://");
-    up.line("state in ");
+    let _off = Unattended::start(Path::new(app), &state);
     assert!(!state.join("lacewing.admin").exists());
 }

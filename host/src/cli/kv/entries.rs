@@ -58,6 +58,11 @@ impl OpenStore {
         value: Vec<u8>,
         expires_in_s: Option<u64>,
     ) -> Result<(), Error> {
+        // No store takes more. A host closes the connection of such a request before its end.
+        let (bytes, limit_bytes) = (value.len() as u64, KvStore::MAX_VALUE_BYTES);
+        if bytes > limit_bytes {
+            return Err(KvError::ValueSize { bytes, limit_bytes }.into());
+        }
         match &self.state {
             OpenState::Directory(embedded) => {
                 let mut transaction = transaction(embedded, &self.tenant);

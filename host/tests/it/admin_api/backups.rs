@@ -95,8 +95,8 @@ async fn a_backup_goes_into_an_empty_directory_of_the_operator() {
     let plain = host.send(Method::POST, "/v1/backups", &[], "{}").await;
     assert_eq!(refused(&plain).0, 415);
     fs::create_dir(host.path("one")).unwrap();
-    let made = order(&format!("{{\"directory\":{:?},\"tenant\":\"local\"}}", host.path("one")));
-    let made = made.await;
+    let one = format!("{{\"directory\":{:?},\"tenant\":\"local\"}}", host.path("one"));
+    let made = order(&one).await;
     assert_eq!(made.status, 201, "{}", made.text());
     let made: Value = serde_json::from_slice(&made.body).unwrap();
     assert_eq!(made["tenants"], serde_json::json!(["local"]));

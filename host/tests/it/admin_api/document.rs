@@ -62,7 +62,7 @@ fn conforms(document: &Value, schema: &Value, found: &Value) {
     };
     assert!(kinds.contains(&kind), "{found} is no {kinds:?}");
     if let Value::Object(members) = found {
-        let properties = schema["properties"].as_object().unwrap();
+        let Some(properties) = schema["properties"].as_object() else { return };
         for (name, member) in members {
             conforms(document, &properties[name], member);
         }
@@ -109,7 +109,7 @@ async fn each_answer_is_in_the_document() {
     let key = format!("{KEYS}/ada");
     let page = format!("{KEYS}?limit=1");
     let (json, none): (&[_], &[(&str, &str)]) = (&[("content-type", "application/json")], &[]);
-    let large = "x".repeat(2 << 20);
+    let large = "x".repeat(9 << 10);
     let order = format!("{{\"directory\":{:?}}}", host.path("copy"));
     std::fs::create_dir(host.path("copy")).unwrap();
     let mut seen = BTreeSet::new();

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{lacewing, text};
-use crate::{admin_api::Running, process::Up};
+use crate::admin_api::{Running, Unattended};
 
 /// Runs a command in the app's directory, with its state directory.
 fn run(host: &Running, args: &[&str]) -> Output {
@@ -66,7 +66,7 @@ async fn entries_of_a_running_host() {
         refused(&host, &["kv", "set", "things", "x", &large]).1,
         "error: the value has 8193 bytes; the limit is 8192 (`max_value_kib`)\n"
     );
-    let all = "shop/things: 3 entries, 212 of 1048576 bytes\nlocal: 212 of 10737418240 bytes\n";
+    let all = "shop/things: 3 entries, 207 of 1048576 bytes\nlocal: 207 of 10737418240 bytes\n";
     assert_eq!(kv(&["stores"]), all);
 }
 
@@ -115,7 +115,7 @@ async fn a_check_of_a_running_host_finds_a_damaged_database() {
     assert_eq!(text(&check.stdout), "local: shop/things: 1 entry, 68 bytes\n");
     let error = text(&check.stderr);
     assert!(
-        error.starts_with("error: tenant `gone`: the database of the tenant is damaged"),
+        error.starts_with("error: tenant `gone`: the state of the tenant is damaged"),
         "{error}"
     );
     assert_eq!(host.function("/get/ada").await.text(), "1");
@@ -163,9 +163,7 @@ async fn a_host_without_an_admin_listener_is_named() {
     up.signal("KILL");
     up.wait();
     let (app, state) = (dir.path().join("app"), dir.path().join("state"));
-    let arguments = [app.to_str().unwrap(), "--state", state.to_str().unwrap(), "--admin=off"];
-    let off = Up::spawn(&arguments, |_| {});
-    off.line("state in ");
+    let _off = Unattended::start(&app, &state);
     let list = lacewing(&["kv", "list", "things"])
         .current_dir(&app)
         .env("LACEWING_STATE", &state)
