@@ -30,8 +30,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("wasmtime", &["lacewing-sandbox"]),
     ("wasmtime-wasi", &["lacewing-sandbox"]),
     ("wasmtime-wasi-http", &["lacewing-sandbox"]),
-    // Telemetry has the admin listener, the sandbox outbound HTTP; control has a client of the admin
-    // API, and the load generator is a client.
+    // Telemetry has the admin listener, and the sandbox outbound HTTP. Control has a client of the
+    // admin API, and the load generator is a client.
     (
         "hyper",
         &[

@@ -41,8 +41,10 @@ async fn entry_is_there(host: &Host) {
     assert_eq!((reply.status, reply.text()), (200, "1"));
 }
 
+/// Sets the entry, and reads it: the host keeps a connection of the database for reads.
 async fn entry_is_set(host: &Host) {
     assert_eq!(crate::client::get(host.address(), SUSPECT, "/put/kept/1").await.status, 204);
+    entry_is_there(host).await;
 }
 
 /// All files and folders below a folder.

@@ -21,8 +21,8 @@ pub struct StorePage {
     pub stores: Vec<StoreDocument>,
     /// The bytes of all stores and buckets of the tenant.
     pub used_bytes: u64,
-    /// The bytes that all stores and buckets of the tenant may have; null if the tenant has no deployed
-    /// function with state.
+    /// The bytes that all stores and buckets of the tenant may have; null if the tenant has no
+    /// deployed function with state.
     pub max_bytes: Option<u64>,
     /// The value of `after` for the next page; null at the end.
     pub next: Option<String>,
