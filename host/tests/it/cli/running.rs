@@ -1,5 +1,5 @@
-//! `lacewing kv` and `lacewing state` with the state of a running host: they print what they print of
-//! a directory.
+//! `lacewing kv` and `lacewing state` with the state of a running host: they print the same as of a
+//! directory.
 
 use std::{
     fs,
