@@ -1,4 +1,4 @@
-//! One invocation's sandbox: a store, an instance, and the limits around both.
+//! One invocation's sandbox: a Wasmtime store, an instance, and the limits around both.
 //!
 //! ```text
 //!   Program (linked once)          Spec (limits, env, grants: once per revision)

@@ -32,7 +32,7 @@ pub struct CapabilitySettings {
     pub state: Option<StateSettings>,
 }
 
-/// A group of imports, with the state that one store has for them.
+/// A group of imports, with the state that one Wasmtime store has for them.
 ///
 /// What a guest has the host keep is a resource in the store's table. The limit `handles` bounds
 /// their number, and the sandbox's account pays for their heap: it is open during every call of the
