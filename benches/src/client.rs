@@ -81,19 +81,32 @@ impl Client {
         }
     }
 
-    /// The status, and whether the connection is kept.
-    async fn exchange(&mut self) -> io::Result<(u16, bool)> {
-        self.connect().await?;
-        let Client { socket: Some(socket), head, received, .. } = self else {
+    /// One request; gives the status and the body of its answer, which has a length. The request is
+    /// made once.
+    ///
+    /// # Errors
+    /// No whole answer came.
+    pub async fn ask_text(&mut self) -> io::Result<(u16, String)> {
+        let answer = self.send().await?;
+        let Client { socket: Some(socket), received, .. } = self else {
             return Err(io::ErrorKind::NotConnected.into());
         };
-        received.clear();
-        socket.write_all(head).await?;
-        let answer = loop {
+        while received.len() < answer.bytes {
             read(socket, received).await?;
-            if let Some(answer) = Head::parse(received)? {
-                break answer;
-            }
+        }
+        let body = received.get(answer.head_bytes..answer.bytes).unwrap_or_default();
+        let body = String::from_utf8_lossy(body).into_owned();
+        if !answer.is_kept {
+            self.socket = None;
+        }
+        Ok((answer.status, body))
+    }
+
+    /// The status, and whether the connection is kept.
+    async fn exchange(&mut self) -> io::Result<(u16, bool)> {
+        let answer = self.send().await?;
+        let Client { socket: Some(socket), received, .. } = self else {
+            return Err(io::ErrorKind::NotConnected.into());
         };
         skip(socket, received, answer.bytes).await?;
         if answer.is_chunked {
@@ -101,11 +114,29 @@ impl Client {
         }
         Ok((answer.status, answer.is_kept))
     }
+
+    /// Sends the request, and reads the head of the answer.
+    async fn send(&mut self) -> io::Result<Head> {
+        self.connect().await?;
+        let Client { socket: Some(socket), head, received, .. } = self else {
+            return Err(io::ErrorKind::NotConnected.into());
+        };
+        received.clear();
+        socket.write_all(head).await?;
+        loop {
+            read(socket, received).await?;
+            if let Some(answer) = Head::parse(received)? {
+                return Ok(answer);
+            }
+        }
+    }
 }
 
 /// The head of an answer.
 struct Head {
     status: u16,
+    /// Its own length.
+    head_bytes: usize,
     /// Its own length and, unless it is chunked, that of the body.
     bytes: usize,
     is_chunked: bool,
@@ -122,6 +153,7 @@ impl Head {
         else {
             return Ok(None);
         };
+        let head_bytes = bytes;
         let (mut is_chunked, mut is_kept) = (false, true);
         for field in &*response.headers {
             let is = |name: &str| field.name.eq_ignore_ascii_case(name);
@@ -135,7 +167,13 @@ impl Head {
                 is_chunked = field.value.eq_ignore_ascii_case(b"chunked");
             }
         }
-        Ok(Some(Head { status: response.code.unwrap_or(0), bytes, is_chunked, is_kept }))
+        Ok(Some(Head {
+            status: response.code.unwrap_or(0),
+            head_bytes,
+            bytes,
+            is_chunked,
+            is_kept,
+        }))
     }
 }
 

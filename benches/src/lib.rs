@@ -8,6 +8,7 @@ pub mod many;
 pub mod process;
 pub mod profiles;
 pub mod raw;
+pub mod serializable;
 
 use std::{
     path::Path,

@@ -47,12 +47,23 @@ impl Host {
     /// # Errors
     /// It cannot be started, or says something else than where it serves.
     pub fn start(lacewing: &Path, file: &Path) -> io::Result<Host> {
+        Host::start_with(lacewing, file, |_| {})
+    }
+
+    /// As [`Host::start`], with changes to the command.
+    ///
+    /// # Errors
+    /// As [`Host::start`].
+    pub fn start_with(
+        lacewing: &Path,
+        file: &Path,
+        change: impl FnOnce(&mut Command),
+    ) -> io::Result<Host> {
         let started = Instant::now();
-        let mut child = Command::new(lacewing)
-            .args(["up", "--listen", "127.0.0.1:0", "--host"])
-            .arg(file)
-            .stderr(Stdio::piped())
-            .spawn()?;
+        let mut command = Command::new(lacewing);
+        command.args(["up", "--listen", "127.0.0.1:0", "--host"]).arg(file);
+        change(&mut command);
+        let mut child = command.stderr(Stdio::piped()).spawn()?;
         let mut lines = BufReader::new(child.stderr.take().ok_or(io::ErrorKind::BrokenPipe)?);
         let mut said = String::new();
         let address = loop {
@@ -86,8 +97,21 @@ impl Host {
     /// # Errors
     /// It has ended.
     pub fn reload(&self) -> io::Result<()> {
+        self.signal(Signal::HUP)
+    }
+
+    /// Has it drain and end, and waits for that.
+    ///
+    /// # Errors
+    /// It has ended already.
+    pub fn stop(mut self) -> io::Result<()> {
+        self.signal(Signal::TERM)?;
+        self.child.wait().map(drop)
+    }
+
+    fn signal(&self, signal: Signal) -> io::Result<()> {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        Ok(kill_process(pid.ok_or(io::ErrorKind::NotFound)?, Signal::HUP)?)
+        Ok(kill_process(pid.ok_or(io::ErrorKind::NotFound)?, signal)?)
     }
 
     /// The errors that it has said since it serves.

@@ -2,7 +2,7 @@
 
 #![cfg(target_os = "wasi")]
 
-use lacewing_sdk::{Path, Result, Routes, kv};
+use lacewing_sdk::{Error, Path, Result, Routes, kv, objects};
 
 /// Accounts among which each write moves an amount.
 const ACCOUNTS: u32 = 8;
@@ -11,6 +11,7 @@ const ACCOUNTS: u32 = 8;
 fn ledger(routes: Routes) -> Routes {
     routes
         .get("/write/{client}/{n}", write)
+        .get("/put/{client}/{n}", put)
         .get("/check/{client}", check)
         .get("/sum", sum)
         .get("/timed/{reads}", timed)
@@ -27,10 +28,29 @@ fn write(Path((client, n)): Path<(u32, u32)>) -> Result<()> {
     Ok(())
 }
 
-/// The last write of a client, and the number of its writes that are there.
+/// As [`write`], with an object, for every fourth client: every third one is too large for the database, and is a file.
+fn put(Path((client, n)): Path<(u32, u32)>) -> Result<()> {
+    objects::open("blobs")?.put(&format!("last:{client}"), body(n))?;
+    write(Path((client, n)))
+}
+
+/// A body in which each part tells its write.
+fn body(n: u32) -> Vec<u8> {
+    let bytes = if n % 3 == 0 { 100_000 } else { 1_000 };
+    n.to_le_bytes().repeat(bytes)
+}
+
+/// The last write of a client, and the number of its writes that are there. The object of the last
+/// one has to be there as a whole.
 fn check(Path(client): Path<u32>) -> Result<String> {
     let ledger = kv::open("ledger")?;
     let last: u32 = ledger.get(&format!("last:{client}"))?.unwrap_or(0);
+    let object = objects::open("blobs")?.get(&format!("last:{client}"))?;
+    let object = object.map(|object| object.bytes()).transpose()?;
+    let has_object = client % 4 == 0 && last > 0;
+    if object.as_deref() != has_object.then(|| body(last)).as_deref() {
+        return Err(Error::conflict("the object is not that of the last write"));
+    }
     let (mut count, mut after) = (0, None);
     loop {
         let page = ledger.keys_after(&format!("write:{client}:"), after.as_deref(), 1000)?;

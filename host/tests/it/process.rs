@@ -146,18 +146,24 @@ impl Up {
 
     /// As [`Up::spawn`], within limits that a shell sets: `ulimit -v 1000`, `umask 000`.
     pub(crate) fn limited(limits: &str, args: &[&str]) -> Up {
+        Up::within(&["sh", "-c", &format!("{limits}; exec \"$0\" \"$@\"")], args)
+    }
+
+    /// As [`Up::spawn`], by a program that runs the command that its last arguments are, in its own
+    /// place.
+    pub(crate) fn within(program: &[&str], args: &[&str]) -> Up {
         Up::spawn(args, |command| {
-            let mut shell = Command::new("sh");
-            shell.args(["-c", &format!("{limits}; exec \"$0\" \"$@\"")]);
-            shell.arg(command.get_program()).args(command.get_args());
+            let mut outer = Command::new(program[0]);
+            outer.args(&program[1..]);
+            outer.arg(command.get_program()).args(command.get_args());
             for (name, value) in command.get_envs() {
                 match value {
-                    Some(value) => shell.env(name, value),
-                    None => shell.env_remove(name),
+                    Some(value) => outer.env(name, value),
+                    None => outer.env_remove(name),
                 };
             }
-            shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-            *command = shell;
+            outer.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            *command = outer;
         })
     }
 

@@ -123,7 +123,7 @@ async fn a_full_store_is_unavailable_and_can_be_emptied() {
     let reply = served.get(&format!("/put/large/{}", "x".repeat(7000))).await;
     assert_eq!(reply.status, 204);
     let over = served.get("/fill/1048576").await;
-    assert_eq!((over.status, over.outcome()), (503, "store_unavailable"));
+    assert_eq!((over.status, over.outcome()), (507, "store_unavailable"));
     while served.record().await.0["outcome"] == "ok" {}
     // What was there is there.
     assert_eq!(text(&served, "/get/small").await, "1");

@@ -2,8 +2,8 @@
 //!
 //! The word is the same everywhere: in the `lacewing-outcome` header, in the metric's label, in the
 //! log's field and in the problem document's type. The sandbox classifies faults. The HTTP status
-//! of each outcome is chosen here, in [`Outcome::http_status`]; the ingress refines it where a
-//! request is at fault (413, 431, ...).
+//! of each outcome is chosen here, in [`Outcome::http_status_where`]; the ingress refines it where
+//! a request is at fault (413, 431, ...).
 
 use std::fmt;
 
@@ -76,8 +76,9 @@ impl Outcome {
 
     /// The HTTP status that answers it, in the one place where one is chosen. `None` where the
     /// function's own is answered, or no client is there to read an answer. `no_route` and
-    /// `bad_request` have finer ones for what exactly was wrong with the request.
-    pub const fn http_status(self) -> Option<u16> {
+    /// `bad_request` have finer ones for what exactly was wrong with the request. `store_is_full`
+    /// tells a store without room (507, RFC 4918) from one that cannot be used.
+    pub const fn http_status_where(self, store_is_full: bool) -> Option<u16> {
         match self {
             Outcome::Ok | Outcome::Canceled => None,
             Outcome::NoRoute => Some(404),
@@ -86,7 +87,9 @@ impl Outcome {
             Outcome::Forbidden => Some(403),
             Outcome::Throttled => Some(429),
             Outcome::Conflict => Some(409),
-            Outcome::LoadShed | Outcome::StoreUnavailable => Some(503),
+            Outcome::LoadShed => Some(503),
+            Outcome::StoreUnavailable if store_is_full => Some(507),
+            Outcome::StoreUnavailable => Some(503),
             Outcome::CpuExceeded | Outcome::FuelExhausted | Outcome::DeadlineExceeded => Some(504),
             Outcome::MemoryExceeded
             | Outcome::Trap
@@ -94,6 +97,11 @@ impl Outcome {
             | Outcome::NoResponse => Some(502),
             Outcome::Internal => Some(500),
         }
+    }
+
+    /// As [`Outcome::http_status_where`], where no store is known to be full.
+    pub const fn http_status(self) -> Option<u16> {
+        self.http_status_where(false)
     }
 }
 

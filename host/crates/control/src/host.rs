@@ -22,6 +22,7 @@ use lacewing_sandbox::{
         ArtifactCache, CacheError, Compiler, EngineError, Engines, Loader, PoolOptions, Untrusted,
     },
 };
+use lacewing_store::StateStore;
 use lacewing_telemetry::{Health, InvocationLog, Metrics, Sink, admin::AdminApi};
 use tokio::task::JoinError;
 
@@ -96,7 +97,33 @@ impl Host {
     ///
     /// A cache folder that cannot be written to is no error: artifacts are then kept in memory. One
     /// that another user could write to is.
+    ///
+    /// # Errors
+    /// The cache, or something that the engines need of the system.
     pub fn new(settings: Settings, sink: Sink, log: InvocationLog) -> Result<Arc<Host>, HostError> {
+        Host::assemble(settings, sink, log, None)
+    }
+
+    /// As [`Host::new`], for a program that keeps the state of tenants in a store of its own. The
+    /// state directory of the settings is not used.
+    ///
+    /// # Errors
+    /// As [`Host::new`].
+    pub fn with_store(
+        settings: Settings,
+        sink: Sink,
+        log: InvocationLog,
+        store: Arc<dyn StateStore>,
+    ) -> Result<Arc<Host>, HostError> {
+        Host::assemble(settings, sink, log, Some(store))
+    }
+
+    fn assemble(
+        settings: Settings,
+        sink: Sink,
+        log: InvocationLog,
+        store: Option<Arc<dyn StateStore>>,
+    ) -> Result<Arc<Host>, HostError> {
         let metrics = Arc::new(Metrics::with_series(settings.metrics.max_functions));
         let cap = |key: LimitKey| {
             let cap = settings.caps.get(key).unwrap_or(*key.range().end());
@@ -146,7 +173,7 @@ impl Host {
         );
         watch_residency(&metrics, &residency);
         let host = Arc::new(Host {
-            state: HostState::new(settings.state_dir.clone(), metrics.clone()),
+            state: HostState::new(store, settings.state_dir.clone(), metrics.clone()),
             settings,
             metrics,
             residency,

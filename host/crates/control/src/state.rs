@@ -31,6 +31,8 @@ pub enum StateError {
 
 /// The state of a host.
 pub(super) struct HostState {
+    /// A store that the embedder of the host gave, in place of the directory.
+    given: Option<Arc<dyn StateStore>>,
     dir: Option<PathBuf>,
     metrics: Arc<Metrics>,
     /// The credential of the API, once the directory is open. Its file goes before the directory is
@@ -75,9 +77,13 @@ fn watch(store: &Arc<EmbeddedStore>, metrics: &Metrics) {
 }
 
 impl HostState {
-    pub(super) fn new(dir: Option<PathBuf>, metrics: Arc<Metrics>) -> HostState {
+    pub(super) fn new(
+        given: Option<Arc<dyn StateStore>>,
+        dir: Option<PathBuf>,
+        metrics: Arc<Metrics>,
+    ) -> HostState {
         let (store, admin, credential) = (Mutex::default(), OnceLock::new(), OnceLock::new());
-        HostState { dir, metrics, store, admin, credential }
+        HostState { given, dir, metrics, store, admin, credential }
     }
 
     /// Names the admin listener, before the directory is opened.
@@ -119,14 +125,19 @@ impl HostState {
         if grants.kv.is_empty() && grants.buckets.is_empty() {
             return Ok(None);
         }
-        let state = self.open()?.tenant(tenant, max_bytes);
+        let state = match &self.given {
+            Some(given) => given.tenant(tenant, max_bytes),
+            None => self.open()?.tenant(tenant, max_bytes),
+        };
         let (kv, buckets) = (grants.kv.as_slice().into(), grants.buckets.as_slice().into());
         Ok(Some(StateSettings { state, grants: kv, buckets }))
     }
 
     /// Changes the bound of a tenant's state from now on.
     pub(super) fn set_max_bytes(&self, tenant: &TenantName, max_bytes: u64) {
-        if let Some(store) = &*self.store.lock() {
+        if let Some(given) = &self.given {
+            given.tenant(tenant, max_bytes).set_max_bytes(max_bytes);
+        } else if let Some(store) = &*self.store.lock() {
             store.tenant(tenant, max_bytes).set_max_bytes(max_bytes);
         }
     }

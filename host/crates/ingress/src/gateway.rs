@@ -124,6 +124,7 @@ fn problem(failure: Failure, context: &Context) -> Problem {
     let problem = match failure.body {
         // The body's error knows the finer status.
         Some(error) => Problem::from(error),
+        None if failure.store_is_full => Problem::store_full(),
         None => Problem::new(failure.outcome),
     };
     let problem = problem.invocation(context.invocation.to_string());

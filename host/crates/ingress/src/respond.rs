@@ -1,7 +1,7 @@
 //! The answers that the host makes itself: which status an outcome has, and the problem document
 //! (RFC 9457).
 //!
-//! The status of an outcome is chosen in [`Outcome::http_status`]; a fault of the request refines
+//! The status of an outcome is chosen in [`Outcome::http_status_where`]; a fault of the request refines
 //! it here. The part that finds a failure describes it as a [`Problem`]; nothing of the host is
 //! told to the client beyond the outcome and one sentence.
 
@@ -55,6 +55,8 @@ enum Cause {
     },
     /// `bad_request`.
     Input(BadInput),
+    /// `store_unavailable`, because there is no room.
+    StoreFull,
 }
 
 /// The status in the record of a problem that no client receives: nginx's "client closed request".
@@ -66,6 +68,7 @@ impl Cause {
             Cause::Of(outcome) => *outcome,
             Cause::Method { .. } => Outcome::NoRoute,
             Cause::Input(_) => Outcome::BadRequest,
+            Cause::StoreFull => Outcome::StoreUnavailable,
         }
     }
 
@@ -73,6 +76,7 @@ impl Cause {
         match self {
             Cause::Of(outcome) => outcome.http_status().unwrap_or(NOT_SENT),
             Cause::Method { .. } => 405,
+            Cause::StoreFull => self.outcome().http_status_where(true).unwrap_or(NOT_SENT),
             Cause::Input(input) => match input {
                 BadInput::Malformed => 400,
                 BadInput::Connect => 405,
@@ -99,9 +103,7 @@ impl Cause {
                 Outcome::Conflict => {
                     "other requests changed the same state again and again; try again later"
                 }
-                Outcome::StoreUnavailable => {
-                    "the state that the function writes to has no room, or cannot be used now"
-                }
+                Outcome::StoreUnavailable => "the state of the function cannot be used now",
                 Outcome::CpuExceeded => "the function used up its CPU time before it answered",
                 Outcome::FuelExhausted => "the function used up its fuel before it answered",
                 Outcome::DeadlineExceeded => "the function did not answer before its deadline",
@@ -114,6 +116,7 @@ impl Cause {
                 Outcome::Canceled => "the client went away before the answer",
                 Outcome::Internal => "the host failed; this is not the function's fault",
             },
+            Cause::StoreFull => "the state that the function writes to has no room",
             Cause::Method { .. } => {
                 "this path does not take this method; the Allow header lists the methods that it takes"
             }
@@ -131,7 +134,7 @@ impl Cause {
     /// The methods to name in `Allow`.
     fn allow(&self) -> Option<&str> {
         match self {
-            Cause::Of(_) => None,
+            Cause::Of(_) | Cause::StoreFull => None,
             Cause::Method { allow } => Some(allow),
             Cause::Input(BadInput::Connect) => Some(SERVED_METHODS),
             Cause::Input(
@@ -191,6 +194,11 @@ impl Problem {
     /// `bad_request`.
     pub fn bad_input(input: BadInput) -> Problem {
         Problem::from_cause(Cause::Input(input))
+    }
+
+    /// `store_unavailable`, because a quota or the disk has no room.
+    pub fn store_full() -> Problem {
+        Problem::from_cause(Cause::StoreFull)
     }
 
     fn from_cause(cause: Cause) -> Problem {
@@ -374,6 +382,8 @@ mod tests {
                 ("internal", 500),
             ]
         );
+        let full = Problem::store_full();
+        assert_eq!((full.outcome(), full.status().as_u16()), (Outcome::StoreUnavailable, 507));
         let inputs = [
             (BadInput::Malformed, 400),
             (BadInput::Connect, 405),

@@ -35,7 +35,7 @@ pub use lifecycle::Pending;
 use std::{sync::Arc, time::Duration};
 
 use lacewing_base::{body::BodyError, outcome::Outcome};
-use lacewing_sandbox::engine::Engines;
+use lacewing_sandbox::{Fault, engine::Engines};
 use lacewing_telemetry::{InvocationLog, Sink};
 
 /// Runs functions.
@@ -57,18 +57,26 @@ pub struct Failure {
     pub retry_after: Option<Duration>,
     /// The fault of the request's body, where that ended the invocation.
     pub body: Option<BodyError>,
+    /// Whether a store had no room.
+    pub store_is_full: bool,
 }
 
 impl Failure {
     fn of(outcome: Outcome) -> Failure {
-        Failure { outcome, reason: None, retry_after: None, body: None }
+        Failure { outcome, reason: None, retry_after: None, body: None, store_is_full: false }
+    }
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Failure {
+        Failure { store_is_full: fault.store_is_full, ..Failure::of(fault.outcome) }
     }
 }
 
 impl From<AdmissionRefusal> for Failure {
     fn from(refused: AdmissionRefusal) -> Failure {
         let AdmissionRefusal { outcome, reason, retry_after } = refused;
-        Failure { outcome, reason: Some(reason), retry_after: Some(retry_after), body: None }
+        Failure { reason: Some(reason), retry_after: Some(retry_after), ..Failure::of(outcome) }
     }
 }
 

@@ -13,6 +13,7 @@ mod apply;
 mod commit;
 mod database;
 mod directory;
+mod failures;
 mod files;
 mod maintain;
 mod schema;
@@ -53,11 +54,13 @@ pub struct EmbeddedOptions {
     /// Threads that open, commit and close, and as many that read and write the files of objects. A
     /// thread works for one tenant at a time.
     pub threads: usize,
+    /// The time of day, in milliseconds since 1970.
+    pub clock: fn() -> i64,
 }
 
 impl Default for EmbeddedOptions {
     fn default() -> EmbeddedOptions {
-        EmbeddedOptions { open_databases: 64, threads: 4 }
+        EmbeddedOptions { open_databases: 64, threads: 4, clock: snapshot::now_ms }
     }
 }
 
@@ -70,6 +73,7 @@ pub struct EmbeddedStore {
 /// The parts of the store that its tenants use.
 struct SharedStore {
     figures: Arc<StoreFigures>,
+    clock: fn() -> i64,
     open: OpenTenants,
     /// Ends when the work that was accepted is done.
     threads: StoreThreads,
@@ -100,7 +104,9 @@ impl EmbeddedStore {
         let (threads, file_threads) = (start()?, Arc::new(start()?));
         let open = OpenTenants::new(options.open_databases);
         let figures = Arc::default();
-        let shared = Arc::new(SharedStore { figures, open, threads, file_threads, directory });
+        let clock = options.clock;
+        let shared =
+            Arc::new(SharedStore { figures, clock, open, threads, file_threads, directory });
         Ok(EmbeddedStore { tenants: Mutex::default(), shared })
     }
 
@@ -124,6 +130,7 @@ impl SharedStore {
     fn surroundings(&self) -> Surroundings {
         Surroundings {
             figures: self.figures.clone(),
+            clock: self.clock,
             file_threads: self.file_threads.clone(),
             directory: self.directory.clone(),
         }

@@ -1,12 +1,6 @@
 //! Errors of state.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::sync::Arc;
 
 /// The state of a tenant cannot be read or written: the disk, the database, or the host's bounds.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,7 +43,7 @@ pub enum StoreError {
 
 impl StoreError {
     /// The error in words for the developers of a tenant, who are not told of the host's files. The
-    /// host's own log has the rest, at most once a second.
+    /// log of the host has the rest.
     pub fn for_tenants(&self) -> String {
         match self {
             StoreError::DiskFull
@@ -58,18 +52,7 @@ impl StoreError {
             StoreError::ReadOnly(_)
             | StoreError::Damaged(_)
             | StoreError::NewerSchema { .. }
-            | StoreError::Failed(_) => {
-                self.log();
-                "the state of the tenant cannot be used now".to_owned()
-            }
-        }
-    }
-
-    fn log(&self) {
-        static LAST_S: AtomicU64 = AtomicU64::new(0);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        if LAST_S.swap(now, Relaxed) != now {
-            tracing::error!(error = %self, "the state of a tenant cannot be used");
+            | StoreError::Failed(_) => "the state of the tenant cannot be used now".to_owned(),
         }
     }
 }

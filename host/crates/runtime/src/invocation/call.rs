@@ -60,7 +60,7 @@ impl Invoker {
             running.bytes_out = output.len() as u64;
         }
         let ended = running.end(result.as_ref().map(|_| ()));
-        let result = result.map_err(|fault| Failure::of(fault.outcome));
+        let result = result.map_err(Failure::from);
         Called { result, detail: ended.detail, usage: ended.usage }
     }
 
@@ -91,7 +91,7 @@ impl Invoker {
             }
         };
         let ended = running.end(result.as_ref().map(|_| ()));
-        let result = result.map_err(|fault| Failure::of(fault.outcome));
+        let result = result.map_err(Failure::from);
         Called { result, detail: ended.detail, usage: ended.usage }
     }
 }

@@ -12,7 +12,7 @@
 
 use lacewing_base::outcome::Outcome;
 use lacewing_sandbox::{Fault, Sandbox, capability::egress::Propagation};
-use lacewing_store::{CommitError, Transaction};
+use lacewing_store::{CommitError, StoreError, Transaction};
 use tokio::{sync::OwnedMutexGuard, time::timeout_at};
 
 use super::lifecycle::RunningInvocation;
@@ -102,10 +102,10 @@ impl RunningInvocation<Sandbox> {
 fn refused(error: &CommitError) -> Fault {
     match error {
         CommitError::TooManyWaiting { .. } => Fault::new(Outcome::LoadShed, error.to_string()),
+        CommitError::OverQuota { .. } => Fault::store_full(error.to_string()),
+        CommitError::Store(full @ StoreError::DiskFull) => Fault::store_full(full.for_tenants()),
         CommitError::Store(error) => Fault::new(Outcome::StoreUnavailable, error.for_tenants()),
-        CommitError::Conflict { .. } | CommitError::OverQuota { .. } => {
-            Fault::new(Outcome::StoreUnavailable, error.to_string())
-        }
+        CommitError::Conflict { .. } => Fault::new(Outcome::Conflict, error.to_string()),
     }
 }
 

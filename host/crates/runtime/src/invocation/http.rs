@@ -158,7 +158,7 @@ impl Pending {
             running.bytes_out = response.body().full_len().unwrap_or_default();
         }
         running.end(result.as_ref().map(|_| ()));
-        result.map_err(|fault| Failure::of(fault.outcome))
+        result.map_err(Failure::from)
     }
 
     /// The portable path: bodies that stream. Returns when the guest has sent the head of its

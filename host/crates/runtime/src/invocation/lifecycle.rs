@@ -52,8 +52,8 @@ impl Unrecorded {
     }
 
     /// The status of an outcome, where a request waits for an answer.
-    fn status_of(&self, outcome: Outcome) -> Option<u16> {
-        self.context.head.as_ref().and_then(|_| outcome.http_status())
+    fn status_of(&self, outcome: Outcome, store_is_full: bool) -> Option<u16> {
+        self.context.head.as_ref().and_then(|_| outcome.http_status_where(store_is_full))
     }
 
     /// The outcome of an invocation that is dropped, and its detail.
@@ -69,7 +69,7 @@ impl Drop for Unrecorded {
     fn drop(&mut self) {
         if !self.is_recorded {
             let (outcome, detail) = Unrecorded::dropped();
-            self.record(outcome, Some(detail), self.status_of(outcome), &Usage::default());
+            self.record(outcome, Some(detail), self.status_of(outcome, false), &Usage::default());
         }
     }
 }
@@ -82,7 +82,7 @@ impl Pending {
     /// Records that the invocation gets no sandbox. `status` is the answer, where a client waits
     /// for one.
     pub fn refuse(mut self, detail: &str, outcome: Outcome, status: Option<u16>) {
-        let status = status.filter(|_| self.0.status_of(outcome).is_some());
+        let status = status.filter(|_| self.0.status_of(outcome, false).is_some());
         self.0.record(outcome, Some(detail), status, &Usage::default());
     }
 
@@ -127,7 +127,7 @@ impl Pending {
         let making = Making { engines, revision: &revision, log: &log, propagation, deadline };
         let mut sandbox = match S::make(making).await {
             Ok(sandbox) => sandbox,
-            Err(Fault { outcome, detail }) => {
+            Err(Fault { outcome, detail, .. }) => {
                 self.refuse_as(&detail, outcome);
                 return Err(Failure::of(outcome));
             }
@@ -209,10 +209,11 @@ impl<S: InvocationSandbox> RunningInvocation<S> {
 
     /// Records the end. The sandbox goes with it.
     pub(super) fn end(mut self, result: Result<(), &Fault>) -> EndedInvocation {
-        let (outcome, detail) = match result {
-            Ok(()) => (Outcome::Ok, None),
-            Err(fault) => (fault.outcome, Some(fault.detail.clone())),
+        let (outcome, detail, store_is_full) = match result {
+            Ok(()) => (Outcome::Ok, None, false),
+            Err(fault) => (fault.outcome, Some(fault.detail.clone()), fault.store_is_full),
         };
+        self.status = self.status.or_else(|| self.unrecorded.status_of(outcome, store_is_full));
         let usage = self.record(outcome, detail.as_deref());
         EndedInvocation { outcome, detail, usage }
     }
@@ -231,7 +232,7 @@ impl<S: InvocationSandbox> RunningInvocation<S> {
             bytes_out: progress.map_or(self.bytes_out, BodyProgress::bytes_out),
             ..after(&self.earlier, self.sandbox.usage())
         };
-        let status = self.status.or_else(|| self.unrecorded.status_of(outcome));
+        let status = self.status.or_else(|| self.unrecorded.status_of(outcome, false));
         let refused = self.sandbox.refused().filter(|_| outcome != Outcome::MemoryExceeded);
         let detail = refused.map(|refusal| with_refusal(detail, refusal)).or(detail.map(Cow::from));
         self.unrecorded.record(outcome, detail.as_deref(), status, &usage);

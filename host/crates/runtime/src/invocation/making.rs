@@ -173,10 +173,10 @@ impl Making<'_> {
 async fn load(revision: &Arc<Revision>, deadline: Instant) -> Result<Arc<Program>, Fault> {
     match timeout_at(deadline.into(), revision.program()).await {
         Ok(Ok(program)) => Ok(program),
-        Ok(Err(error)) => Err(Fault { outcome: Outcome::Internal, detail: error.to_string() }),
-        Err(_) => Err(Fault {
-            outcome: Outcome::DeadlineExceeded,
-            detail: "the deadline passed while the function was being loaded".to_owned(),
-        }),
+        Ok(Err(error)) => Err(Fault::new(Outcome::Internal, error.to_string())),
+        Err(_) => Err(Fault::new(
+            Outcome::DeadlineExceeded,
+            "the deadline passed while the function was being loaded",
+        )),
     }
 }

@@ -37,12 +37,20 @@ pub struct Fault {
     pub outcome: Outcome,
     /// For the operator's and the author's log; never for the client. At most [`DETAIL_BYTES`].
     pub detail: String,
+    /// Whether a store had no room, which `store_unavailable` alone does not say.
+    pub store_is_full: bool,
 }
 
 impl Fault {
     /// A fault whose detail is cut to [`DETAIL_BYTES`].
     pub fn new(outcome: Outcome, detail: impl Into<String>) -> Fault {
-        Fault { outcome, detail: shortened(detail.into(), DETAIL_BYTES) }
+        let detail = shortened(detail.into(), DETAIL_BYTES);
+        Fault { outcome, detail, store_is_full: false }
+    }
+
+    /// The fault of an invocation whose effects found no room.
+    pub fn store_full(detail: impl Into<String>) -> Fault {
+        Fault { store_is_full: true, ..Fault::new(Outcome::StoreUnavailable, detail) }
     }
 }
 
@@ -284,7 +292,7 @@ mod tests {
     use super::*;
 
     fn classified(error: wasmtime::Error) -> (Outcome, String) {
-        let Fault { outcome, detail } = classify_under(&error, &Limits::default(), 0, None);
+        let Fault { outcome, detail, .. } = classify_under(&error, &Limits::default(), 0, None);
         (outcome, detail)
     }
 

@@ -10,7 +10,7 @@ use self::files::{remove_unused, unused_bytes};
 use super::{
     commit::Answer,
     files::ObjectFiles,
-    snapshot::{list, now_ms, version},
+    snapshot::{list, version},
 };
 use crate::{
     Changes, CommitError, KeyRead, RangeRead, Write,
@@ -31,6 +31,7 @@ const EXPIRED_FOR_MS: i64 = 60_000;
 /// A batch that is being applied. The sizes of stores are in memory until its end.
 pub(super) struct Applying<'c> {
     connection: &'c Connection,
+    now_ms: i64,
     /// The number of the last commit.
     number: u64,
     writes: usize,
@@ -80,6 +81,7 @@ impl<'c> Applying<'c> {
     pub(super) fn begin(
         connection: &'c Connection,
         files: &'c ObjectFiles,
+        now_ms: i64,
     ) -> rusqlite::Result<Applying<'c>> {
         let mut clock = connection.prepare_cached("SELECT version FROM clock")?;
         let number = clock.query_row([], |row| version(row, 0))?.0;
@@ -90,7 +92,7 @@ impl<'c> Applying<'c> {
         })?;
         let stores = stores.collect::<rusqlite::Result<_>>()?;
         let unused_bytes = unused_bytes(connection)?;
-        Ok(Applying { connection, number, writes: 0, stores, files, unused_bytes })
+        Ok(Applying { connection, now_ms, number, writes: 0, stores, files, unused_bytes })
     }
 
     /// Checks what a transaction has read, and makes its writes. It makes none if it is refused.
@@ -125,7 +127,7 @@ impl<'c> Applying<'c> {
 
     /// Frees the room of expired entries and unused files. Returns whether there was some.
     fn make_room(&mut self) -> rusqlite::Result<bool> {
-        let entries = self.remove_expired(now_ms(), EXPIRED_IF_FULL)?;
+        let entries = self.remove_expired(self.now_ms, EXPIRED_IF_FULL)?;
         let files = remove_unused(self.connection, self.files, i64::MAX)?;
         self.unused_bytes = unused_bytes(self.connection)?;
         Ok(entries + files > 0)
@@ -133,7 +135,7 @@ impl<'c> Applying<'c> {
 
     /// Writes what the batch has changed besides entries. Returns the bytes that the tenant has.
     pub(super) fn end(mut self) -> rusqlite::Result<u64> {
-        self.remove_expired(now_ms() - EXPIRED_FOR_MS, EXPIRED + 2 * self.writes)?;
+        self.remove_expired(self.now_ms - EXPIRED_FOR_MS, EXPIRED + 2 * self.writes)?;
         let mut save = self
             .connection
             .prepare_cached("UPDATE store SET bytes = ?2, entries = ?3 WHERE id = ?1")?;
@@ -220,7 +222,7 @@ impl<'c> Applying<'c> {
 
     fn put(&mut self, PlannedWrite { write, replaced }: &PlannedWrite<'_>) -> rusqlite::Result<()> {
         let number = signed(self.number);
-        let connection = self.connection;
+        let (connection, now_ms) = (self.connection, self.now_ms);
         let store = self.store(&write.store.id)?;
         store.is_changed = true;
         let replaced_bytes = replaced.map_or(0, |row| row.bytes);
@@ -230,7 +232,7 @@ impl<'c> Applying<'c> {
         let id = store.id;
         self.writes += 1;
         if let Some(row) = replaced.filter(|row| row.has_body) {
-            self.unused_bytes += files::leave(connection, row.id)?;
+            self.unused_bytes += files::leave(connection, row.id, now_ms)?;
         }
         let (held, inline) = (signed(write.body.bytes), write.body.inline.as_deref());
         let row = match (&write.value, replaced) {
@@ -290,7 +292,7 @@ impl<'c> Applying<'c> {
             .collect::<rusqlite::Result<_>>()?;
         for (row, store, key_bytes, value_bytes, held) in &expired {
             if *held > 0 {
-                self.unused_bytes += files::leave(self.connection, *row)?;
+                self.unused_bytes += files::leave(self.connection, *row, self.now_ms)?;
             }
             self.connection.prepare_cached("DELETE FROM kv WHERE id = ?1")?.execute([row])?;
             let size = self.stores.values_mut().find(|size| size.id == *store);

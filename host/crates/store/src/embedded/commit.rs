@@ -30,7 +30,6 @@ use super::{
     apply::{Applying, files::remove_unused},
     database::{Database, bytes_of, failure},
     files::ObjectFiles,
-    snapshot::now_ms,
 };
 use crate::{Changes, CommitError, kv::Version};
 
@@ -149,10 +148,13 @@ impl Database {
         let (changes, answers): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|one| ((one.changes, one.max_bytes), one.answer)).unzip();
         let begun = Instant::now();
-        let results = self.writer.lock().commit(&changes, &self.files);
+        let results = self.writer.lock().commit(&changes, &self.files, (self.clock)());
         note_files(&changes, &results);
         self.count(&results, begun.elapsed());
         for (answer, result) in answers.into_iter().zip(results) {
+            if let Err(CommitError::Store(error)) = &result {
+                self.failures.note(error);
+            }
             // An invocation that has gone does not wait for its answer.
             let _ = answer.send(result);
         }
@@ -162,7 +164,7 @@ impl Database {
 
     /// Removes files that no entry has for a minute: a snapshot that is older may still read them.
     fn remove_unused_files(&self) {
-        let now = now_ms();
+        let now = (self.clock)();
         let mut swept_ms = self.swept_ms.lock();
         if now.abs_diff(*swept_ms) < SWEEP_MS {
             return;
@@ -199,12 +201,18 @@ pub(super) struct Writer(pub(super) Connection);
 
 impl Writer {
     /// Commits a batch, and answers each transaction of it.
-    fn commit(&mut self, batch: &[(Changes, u64)], files: &ObjectFiles) -> Vec<Answer> {
-        match self.write(batch, files) {
+    fn commit(
+        &mut self,
+        batch: &[(Changes, u64)],
+        files: &ObjectFiles,
+        now_ms: i64,
+    ) -> Vec<Answer> {
+        match self.write(batch, files, now_ms) {
             Ok(answers) => answers,
             // A row that cannot be read fails the transactions that need it, and no others.
             Err(_) if batch.len() > 1 => {
-                batch.iter().flat_map(|one| self.commit(std::slice::from_ref(one), files)).collect()
+                let one = |one| self.commit(std::slice::from_ref(one), files, now_ms);
+                batch.iter().flat_map(one).collect()
             }
             Err(error) => batch.iter().map(|_| Err(failure(&error).into())).collect(),
         }
@@ -235,9 +243,10 @@ impl Writer {
         &mut self,
         batch: &[(Changes, u64)],
         files: &ObjectFiles,
+        now_ms: i64,
     ) -> rusqlite::Result<Vec<Answer>> {
         let transaction = self.0.transaction()?;
-        let mut applying = Applying::begin(&transaction, files)?;
+        let mut applying = Applying::begin(&transaction, files, now_ms)?;
         let mut answers = Vec::with_capacity(batch.len());
         for (changes, max_bytes) in batch {
             answers.push(applying.apply(changes, *max_bytes)?);

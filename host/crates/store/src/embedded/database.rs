@@ -13,10 +13,12 @@ use std::{
 use lacewing_base::heap;
 use parking_lot::Mutex;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rustix::fs::Access;
 
 use super::{
     commit::{CommitQueue, Writer},
     directory::{self, Directory},
+    failures::FailureLog,
     files::ObjectFiles,
     schema,
     snapshot::{EmbeddedSnapshot, Held},
@@ -40,6 +42,10 @@ const LOG_BYTES: u64 = 64 << 20;
 /// The age of a snapshot that ends when the log is too large.
 const OLD: Duration = Duration::from_secs(5);
 
+/// The size of the log above which every snapshot ends: young ones that overlap each other would
+/// let the log grow without end.
+const MOST_LOG_BYTES: u64 = 4 * LOG_BYTES;
+
 /// Statements that a connection keeps prepared: more than this crate has.
 const STATEMENTS: usize = 32;
 
@@ -50,7 +56,9 @@ const CACHE_KIB: i64 = 256;
 pub(super) struct Database {
     file: PathBuf,
     _directory: Arc<Directory>,
+    pub(super) failures: FailureLog,
     pub(super) figures: Arc<StoreFigures>,
+    pub(super) clock: fn() -> i64,
     count: AtomicUsize,
     snapshots: Mutex<Vec<Weak<Held>>>,
     idle: Mutex<Vec<Connection>>,
@@ -65,6 +73,7 @@ pub(super) struct Database {
 #[derive(Clone)]
 pub(super) struct Surroundings {
     pub(super) figures: Arc<StoreFigures>,
+    pub(super) clock: fn() -> i64,
     /// The threads that read and write files.
     pub(super) file_threads: Arc<StoreThreads>,
     /// Locked as long as a database is open.
@@ -73,12 +82,16 @@ pub(super) struct Surroundings {
 
 impl Database {
     pub(super) fn open(folder: &Path, around: Surroundings) -> Result<Database, StoreError> {
+        if folder.is_symlink() {
+            // It may lead to the state of another tenant.
+            return Err(StoreError::Failed("the folder is a symbolic link".into()));
+        }
         directory::make(folder).map_err(|error| system(&error))?;
         let file = folder.join(FILE);
         let mut connection = connect(&file, WAIT)?;
         schema::migrate(&mut connection)?;
-        // Only an opening waits. A checkpoint that a copy of the database holds up is tried again
-        // after the next batch, which does not wait for the copy.
+        // Only an opening waits. A checkpoint that readers hold up, be it a copy of the database, is
+        // tried again after the next batch: the thread goes on with the work of other tenants.
         connection.busy_timeout(Duration::ZERO).map_err(|error| failure(&error))?;
         directory::sync_folder(folder).map_err(|error| system(&error))?;
         let files = ObjectFiles::open(folder, &connection, around.file_threads)?;
@@ -90,7 +103,9 @@ impl Database {
             file,
             files: Arc::new(files),
             _directory: around.directory,
+            failures: FailureLog::new(folder.to_owned()),
             figures: around.figures,
+            clock: around.clock,
             count: AtomicUsize::new(0),
             snapshots: Mutex::default(),
             idle: Mutex::default(),
@@ -122,26 +137,44 @@ impl Database {
                 snapshots.retain(|held| held.strong_count() > 0);
                 snapshots.push(Arc::downgrade(snapshot.held()));
             }
-            Err(_) => {
+            Err(error) => {
                 self.count.fetch_sub(1, Relaxed);
+                self.failures.note(error);
             }
         }
         begun
     }
 
-    /// Lets a log that is too large begin anew: ends the old snapshots that need it.
+    /// Lets a log that is too large begin anew: ends the old snapshots that need it. It waits for
+    /// none; where a read is under way, the log is looked at again after the next batch.
     pub(super) fn bound_log(&self) {
-        let log = self.file.with_extension("db-wal");
-        if fs::metadata(log).is_ok_and(|log| log.len() > LOG_BYTES) {
-            let held: Vec<_> = self.snapshots.lock().iter().filter_map(Weak::upgrade).collect();
-            held.iter().for_each(|held| held.end_if_older(OLD));
-            let writer = self.writer.lock();
-            // One that is busy is tried again after the next batch.
-            let truncated = writer.0.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-            if let Err(error) = truncated {
-                tracing::warn!(%error, "the log of a tenant's state cannot be made shorter");
+        let log = fs::metadata(self.file.with_extension("db-wal"));
+        let bytes = log.map_or(0, |log| log.len());
+        if bytes <= LOG_BYTES {
+            return;
+        }
+        let age = if bytes <= MOST_LOG_BYTES { OLD } else { Duration::ZERO };
+        let writer = self.writer.lock();
+        // A snapshot that began before all of the log was copied needs the log. One that began
+        // after that does not, so the second round meets few.
+        for checkpoint in ["PRAGMA wal_checkpoint(PASSIVE)", "PRAGMA wal_checkpoint(TRUNCATE)"] {
+            self.end_snapshots(age);
+            if let Err(error) = writer.0.query_row(checkpoint, [], |_| Ok(())) {
+                self.failures.note(&failure(&error));
             }
         }
+    }
+
+    fn end_snapshots(&self, age: Duration) {
+        let held: Vec<_> = self.snapshots.lock().iter().filter_map(Weak::upgrade).collect();
+        held.iter().for_each(|held| held.end_if_older(age));
+    }
+
+    /// An error that a read has met, which the operator is told of.
+    pub(super) fn failed(&self, error: &rusqlite::Error) -> StoreError {
+        let error = failure(error);
+        self.failures.note(&error);
+        error
     }
 
     /// Takes the connection of a snapshot back, unless it is not to be used again.
@@ -176,6 +209,13 @@ pub(super) fn system(error: &io::Error) -> StoreError {
     }
 }
 
+/// Why a file and its folder cannot be written to.
+fn not_writable(file: &Path) -> Option<StoreError> {
+    let refused = |path| rustix::fs::access(path, Access::WRITE_OK).err();
+    let reason = file.parent().and_then(refused).or_else(|| refused(file))?;
+    Some(system(&reason.into()))
+}
+
 /// Opens a connection. It waits for others that lock the database at most for `wait`.
 ///
 /// The VFS `unix-excl` keeps other processes out of the database, and the index of the write-ahead
@@ -196,7 +236,11 @@ fn connect(file: &Path, wait: Duration) -> Result<Connection, StoreError> {
             connection.pragma_update(None, "temp_store", "MEMORY")?;
             Ok(connection)
         });
-    connected.map_err(|error| failure(&error))
+    connected.map_err(|error| match error.sqlite_error_code() {
+        // SQLite does not say why.
+        Some(ErrorCode::CannotOpen) => not_writable(file).unwrap_or_else(|| failure(&error)),
+        _ => failure(&error),
+    })
 }
 
 /// The error of a database, in the words of the store.

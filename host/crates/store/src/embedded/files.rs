@@ -51,6 +51,8 @@ pub(super) struct ObjectFiles {
     committed_bytes: AtomicU64,
     /// Bytes of the files in `incoming`.
     staged_bytes: AtomicU64,
+    /// Whether the folders are there, with their names on the disk.
+    has_folders: Mutex<bool>,
     /// The files that are being read, and by how many.
     pins: Mutex<HashMap<FileId, usize>>,
     /// Backups that read all files.
@@ -69,6 +71,7 @@ impl ObjectFiles {
             threads,
             committed_bytes: AtomicU64::new(0),
             staged_bytes: AtomicU64::new(0),
+            has_folders: Mutex::default(),
             pins: Mutex::default(),
             backups: AtomicUsize::new(0),
         };
@@ -98,13 +101,15 @@ impl ObjectFiles {
         Ok(())
     }
 
-    /// Makes the folders, before the first file.
+    /// Makes the folders, before the first file. Their names are on the disk afterwards, also where
+    /// another file is the first one at the same time.
     fn make_folders(&self) -> io::Result<()> {
-        for folder in [INCOMING, OBJECTS] {
-            let folder = self.folder.join(folder);
-            if !folder.is_dir() {
-                directory::make(&folder)?;
+        let mut has_folders = self.has_folders.lock();
+        if !*has_folders {
+            for folder in [INCOMING, OBJECTS] {
+                directory::make(&self.folder.join(folder))?;
             }
+            *has_folders = true;
         }
         Ok(())
     }

@@ -49,12 +49,12 @@ impl EmbeddedSnapshot {
         read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
         let read = match &*self.held.connection.lock() {
-            Some(connection) => read(connection).map_err(|error| failure(&error)),
+            Some(connection) => read(connection).map_err(|error| self.held.database.failed(&error)),
             None => {
                 Err(StoreError::SnapshotTooOld { seconds: self.held.begun.elapsed().as_secs() })
             }
         };
-        self.taken_ms.get_or_insert_with(now_ms);
+        self.taken_ms();
         read
     }
 }
@@ -86,7 +86,7 @@ impl Drop for Held {
 
 impl Snapshot for EmbeddedSnapshot {
     fn taken_ms(&mut self) -> i64 {
-        *self.taken_ms.get_or_insert_with(now_ms)
+        *self.taken_ms.get_or_insert_with(self.held.database.clock)
     }
 
     fn get(&mut self, store: &str, key: &str) -> Result<Option<Entry>, StoreError> {

@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use super::{
     SharedStore,
     database::Database,
+    failures::FailureLog,
     files::{EmbeddedReader, EmbeddedWriter, Pinned},
     threads::{Job, StoreThreads},
 };
@@ -29,7 +30,8 @@ use crate::{
 pub(super) struct EmbeddedTenant {
     this: Weak<EmbeddedTenant>,
     shared: Arc<SharedStore>,
-    folder: PathBuf,
+    /// Of openings.
+    failures: FailureLog,
     max_bytes: AtomicU64,
     last_use: AtomicU64,
     /// Held for a moment only.
@@ -47,7 +49,7 @@ impl EmbeddedTenant {
         Arc::new_cyclic(|this| EmbeddedTenant {
             this: this.clone(),
             shared,
-            folder,
+            failures: FailureLog::new(folder),
             max_bytes: max_bytes.into(),
             last_use: AtomicU64::new(0),
             database: Mutex::default(),
@@ -74,7 +76,8 @@ impl EmbeddedTenant {
         if let Some(database) = self.opened() {
             return Ok(database);
         }
-        let database = Arc::new(Database::open(&self.folder, self.shared.surroundings())?);
+        let opened = Database::open(self.failures.folder(), self.shared.surroundings());
+        let database = Arc::new(opened.inspect_err(|error| self.failures.note(error))?);
         *self.database.lock() = Some(database.clone());
         self.shared.open.add(self.this.clone(), &self.shared.threads);
         Ok(database)

@@ -4,7 +4,7 @@ use rusqlite::{Connection, params};
 
 use super::signed;
 use crate::{
-    embedded::{files::ObjectFiles, snapshot::now_ms},
+    embedded::files::ObjectFiles,
     object::{EntryBody, FileId},
 };
 
@@ -49,7 +49,7 @@ fn revive(connection: &Connection, entry: i64) -> rusqlite::Result<u64> {
 }
 
 /// Takes the files from an entry. Returns the bytes of those that no entry has any more.
-pub(super) fn leave(connection: &Connection, entry: i64) -> rusqlite::Result<u64> {
+pub(super) fn leave(connection: &Connection, entry: i64, now_ms: i64) -> rusqlite::Result<u64> {
     let mut files =
         connection.prepare_cached("DELETE FROM entry_file WHERE entry = ?1 RETURNING file")?;
     let files: Vec<i64> =
@@ -62,7 +62,7 @@ pub(super) fn leave(connection: &Connection, entry: i64) -> rusqlite::Result<u64
                      unused_since = CASE entries WHEN 1 THEN ?2 END
                  WHERE id = ?1 RETURNING entries, bytes",
             )?
-            .query_row(params![file, now_ms()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            .query_row(params![file, now_ms], |row| Ok((row.get(0)?, row.get(1)?)))?;
         if entries == 0 {
             unused += bytes.unsigned_abs();
         }
