@@ -20,14 +20,17 @@ mod bucket;
 mod caller;
 mod checksum;
 mod condition;
+mod cors;
 mod error;
 mod list;
 mod listener;
 mod object;
 mod operations;
+mod settings;
 mod tags;
 mod upload;
 
+use caller::{Rights, RightsOf};
 pub use caller::{S3Key, S3Keys};
 pub use listener::{S3Bounds, S3Listener};
 
@@ -48,18 +51,18 @@ const XML_BYTES: usize = 4 << 20;
 pub(crate) struct S3Door;
 
 /// The secrets of access keys.
-struct Secrets(Arc<dyn S3Keys>);
+struct Secrets(Arc<Rights>);
 
 #[async_trait::async_trait]
 impl S3Auth for Secrets {
     async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
-        let key = self.0.find(access_key).ok_or_else(|| s3_error!(InvalidAccessKeyId))?;
+        let key = self.0.key(access_key).ok_or_else(|| s3_error!(InvalidAccessKeyId))?;
         Ok(SecretKey::from(key.secret))
     }
 }
 
 /// The service that answers requests with the keys of a host.
-fn service(keys: Arc<dyn S3Keys>) -> S3Service {
+fn service(rights: &Arc<Rights>) -> S3Service {
     let mut config = S3Config::default();
     config.xml_max_body_size = XML_BYTES;
     config.form_max_fields_size = 1 << 20;
@@ -67,7 +70,7 @@ fn service(keys: Arc<dyn S3Keys>) -> S3Service {
     config.form_max_parts = 100;
     let mut builder = S3ServiceBuilder::new(S3Door);
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
-    builder.set_auth(Secrets(keys.clone()));
-    builder.set_access(caller::Rights::new(keys));
+    builder.set_auth(Secrets(rights.clone()));
+    builder.set_access(RightsOf(rights.clone()));
     builder.build()
 }

@@ -31,7 +31,7 @@ impl Said {
         // A client that streams says `aws-chunked` besides the encoding of the object.
         let content_encoding = self.content_encoding.map(|encoding| {
             let codings = encoding.split(',').map(str::trim);
-            codings.filter(|coding| *coding != "aws-chunked").collect::<Vec<_>>().join(",")
+            codings.filter(|coding| *coding != "aws-chunked").collect::<Vec<_>>().join(", ")
         });
         let headers = [
             ("cache-control", self.cache_control),

@@ -66,6 +66,18 @@ impl Rights {
         Rights { keys, requests: Mutex::default() }
     }
 
+    /// The key of an id.
+    pub(super) fn key(&self, access_key: &str) -> Option<S3Key> {
+        self.keys.find(access_key)
+    }
+
+    /// The caller with a key that may use a bucket, without a look at the secret.
+    pub(super) fn caller(&self, access_key: &str, bucket: &str) -> Option<Caller> {
+        let key = self.key(access_key).filter(|key| key.may_use(bucket))?;
+        let place = self.admit(&key.tenant)?;
+        Some(Caller { key, _place: place })
+    }
+
     /// A place among the requests of a tenant.
     fn admit(&self, tenant: &TenantName) -> Option<OwnedSemaphorePermit> {
         let mut requests = self.requests.lock();
@@ -76,13 +88,16 @@ impl Rights {
     }
 }
 
+/// The rights, for s3s.
+pub(super) struct RightsOf(pub(super) Arc<Rights>);
+
 #[async_trait::async_trait]
-impl S3Access for Rights {
+impl S3Access for RightsOf {
     async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
         let Some(credentials) = cx.credentials() else {
             return Err(s3_error!(AccessDenied, "a request has to be signed with an access key"));
         };
-        let key = self.keys.find(&credentials.access_key);
+        let key = self.0.key(&credentials.access_key);
         let key = key.ok_or_else(|| s3_error!(InvalidAccessKeyId))?;
         let name = cx.s3_op().name();
         let reads = ["Get", "Head", "List"].iter().any(|reads| name.starts_with(reads));
@@ -96,7 +111,7 @@ impl S3Access for Rights {
         if bucket.is_some_and(|bucket| !key.may_use(bucket)) {
             return Err(s3_error!(AccessDenied, "the access key may not use the bucket"));
         }
-        let Some(place) = self.admit(&key.tenant) else {
+        let Some(place) = self.0.admit(&key.tenant) else {
             return Err(s3_error!(SlowDown, "the tenant has too many requests at once"));
         };
         cx.extensions_mut().insert(Arc::new(Caller { key, _place: place }));

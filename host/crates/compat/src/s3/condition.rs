@@ -60,6 +60,24 @@ impl Conditions {
     }
 }
 
+/// The conditions of a deletion.
+#[derive(Default)]
+pub(super) struct DeleteConditions {
+    pub(super) if_match: Option<ETagCondition>,
+    pub(super) modified: Option<Timestamp>,
+    pub(super) size: Option<i64>,
+}
+
+impl DeleteConditions {
+    /// Checks the conditions on an object. One that is not there is deleted already.
+    pub(super) fn hold(&self, object: &Object) -> bool {
+        let size = i64::try_from(object.bytes).unwrap_or(i64::MAX);
+        self.if_match.as_ref().is_none_or(|condition| matches(condition, object))
+            && self.size.is_none_or(|said| said == size)
+            && self.modified.as_ref().is_none_or(|said| *said == modified(object))
+    }
+}
+
 /// Checks the conditions of a write on the object that it replaces.
 pub(super) fn check_write(
     if_match: Option<&ETagCondition>,

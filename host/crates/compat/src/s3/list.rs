@@ -86,6 +86,11 @@ impl Encoding {
         }
     }
 
+    fn delimiter(&self, delimiter: Option<&str>) -> Option<String> {
+        let delimiter = delimiter.filter(|delimiter| !delimiter.is_empty());
+        delimiter.map(|delimiter| self.name(delimiter))
+    }
+
     pub(super) fn into_type(self) -> Option<EncodingType> {
         self.0
     }
@@ -120,7 +125,7 @@ pub(super) async fn list(
     Ok(S3Response::new(ListObjectsOutput {
         contents: Some(page.objects.iter().map(told).collect()),
         common_prefixes: Some(page.prefixes.iter().map(|name| encoding.prefix(name)).collect()),
-        delimiter: input.delimiter.as_deref().map(|delimiter| encoding.name(delimiter)),
+        delimiter: encoding.delimiter(input.delimiter.as_deref()),
         is_truncated: Some(page.next.is_some()),
         marker: Some(encoding.name(input.marker.as_deref().unwrap_or_default())),
         max_keys: Some(asked.max_keys),
@@ -155,7 +160,7 @@ pub(super) async fn list_v2(
         contents: Some(page.objects.iter().map(told).collect()),
         common_prefixes: Some(page.prefixes.iter().map(|name| encoding.prefix(name)).collect()),
         continuation_token: input.continuation_token.clone(),
-        delimiter: input.delimiter.as_deref().map(|delimiter| encoding.name(delimiter)),
+        delimiter: encoding.delimiter(input.delimiter.as_deref()),
         is_truncated: Some(page.next.is_some()),
         key_count: i32::try_from(count).ok(),
         max_keys: Some(asked.max_keys),
@@ -197,7 +202,7 @@ pub(super) async fn versions(
     Ok(S3Response::new(ListObjectVersionsOutput {
         versions: Some(page.objects.iter().map(told).collect()),
         common_prefixes: Some(page.prefixes.iter().map(|name| encoding.prefix(name)).collect()),
-        delimiter: input.delimiter.as_deref().map(|delimiter| encoding.name(delimiter)),
+        delimiter: encoding.delimiter(input.delimiter.as_deref()),
         is_truncated: Some(page.next.is_some()),
         key_marker: Some(encoding.name(input.key_marker.as_deref().unwrap_or_default())),
         max_keys: Some(asked.max_keys),

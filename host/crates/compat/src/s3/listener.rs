@@ -8,19 +8,26 @@ use std::{
     time::Duration,
 };
 
-use hyper::server::conn::http1;
+use futures_util::future::BoxFuture;
+use http::{Request, Response};
+use hyper::{body::Incoming, server::conn::http1, service::Service};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
 };
-use s3s::service::S3Service;
+use s3s::{Body, HttpError, service::S3Service};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, oneshot},
     time::{sleep, timeout},
 };
 
-use super::{S3Keys, service};
+use super::{
+    S3Keys,
+    caller::Rights,
+    cors::{PageRequest, preflight},
+    service,
+};
 
 /// The bounds of a listener.
 #[derive(Clone, Copy, Debug)]
@@ -75,7 +82,8 @@ impl S3Listener {
             .enable_all()
             .build()?;
         let (stop, stopped) = oneshot::channel();
-        let service = service(keys);
+        let rights = Arc::new(Rights::new(keys));
+        let service = Door { service: service(&rights), rights };
         let serve = move || {
             runtime.block_on(async {
                 match TcpListener::from_std(listener) {
@@ -106,7 +114,7 @@ impl Drop for S3Listener {
 
 async fn serve(
     listener: TcpListener,
-    service: S3Service,
+    service: Door,
     bounds: S3Bounds,
     mut stopped: oneshot::Receiver<()>,
 ) {
@@ -147,9 +155,9 @@ async fn serve(
 
 fn connection(
     stream: TcpStream,
-    service: &S3Service,
+    service: &Door,
     bounds: S3Bounds,
-) -> http1::Connection<TokioIo<TcpStream>, S3Service> {
+) -> http1::Connection<TokioIo<TcpStream>, Door> {
     // A response is written at once, so the system need not wait for more.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection of the S3 listener");
@@ -159,4 +167,33 @@ fn connection(
         .header_read_timeout(bounds.head)
         .max_buf_size(HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service.clone())
+}
+
+/// The service of a connection: S3, and the answers to pages of other origins.
+#[derive(Clone)]
+struct Door {
+    service: S3Service,
+    rights: Arc<Rights>,
+}
+
+impl Service<Request<Incoming>> for Door {
+    type Response = Response<Body>;
+    type Error = HttpError;
+    type Future = BoxFuture<'static, Result<Response<Body>, HttpError>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let Some(page) = PageRequest::of(&request) else {
+            return Service::call(&self.service, request);
+        };
+        let Door { service, rights } = self.clone();
+        Box::pin(async move {
+            let fields = page.allowed(&rights).await;
+            if page.is_preflight() {
+                return Ok(preflight(fields));
+            }
+            let mut response = Service::call(&service, request).await?;
+            response.headers_mut().extend(fields.unwrap_or_default());
+            Ok(response)
+        })
+    }
 }

@@ -9,13 +9,14 @@ use lacewing_store::{
     object::{Attributes, ByteRange, Object, ObjectReader, ObjectWriter, StagedBody},
 };
 use s3s::{
-    S3Request, S3Response, S3Result,
+    S3Error, S3ErrorCode, S3Request, S3Response, S3Result,
     dto::{
         Checksum, ChecksumMode, ChecksumType, CopyObjectInput, CopyObjectOutput, CopyObjectResult,
         CopySource, DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput,
         DeletedObject, ETagCondition, GetObjectAttributesInput, GetObjectAttributesOutput,
-        GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, MetadataDirective,
-        ObjectAttributes, PutObjectInput, PutObjectOutput, Range, TaggingDirective,
+        GetObjectAttributesParts, GetObjectInput, GetObjectOutput, HeadObjectInput,
+        HeadObjectOutput, MetadataDirective, ObjectAttributes, PutObjectInput, PutObjectOutput,
+        Range, StorageClass, TaggingDirective,
     },
     s3_error,
 };
@@ -25,7 +26,7 @@ use super::{
     body,
     caller::Caller,
     checksum::{BodyChecksums, told},
-    condition::{Conditions, check_write, etag, modified},
+    condition::{Conditions, DeleteConditions, check_write, etag, modified},
     error::{of_store, refused},
 };
 
@@ -307,9 +308,10 @@ pub(super) async fn describe(
     let bucket = caller.bucket(&input.bucket).await?;
     let found = caller.run(|transaction| transaction.object(&bucket, &input.key)).await?;
     let (object, _) = found.ok_or_else(|| s3_error!(NoSuchKey))?;
-    let asks = |name: &'static str| {
-        let mut asked = input.object_attributes.iter();
-        asked.any(|asked: &ObjectAttributes| asked.as_str() == name)
+    let asks = |name: &str| {
+        // A client may name several in one field.
+        let asked = input.object_attributes.iter().map(ObjectAttributes::as_str);
+        asked.flat_map(|asked| asked.split(',')).any(|asked| asked.trim() == name)
     };
     let has_checksums = !object.attributes.checksums.is_empty();
     Ok(S3Response::new(GetObjectAttributesOutput {
@@ -319,6 +321,14 @@ pub(super) async fn describe(
         last_modified: Some(modified(&object)),
         object_size: asks(ObjectAttributes::OBJECT_SIZE)
             .then(|| i64::try_from(object.bytes).unwrap_or(i64::MAX)),
+        object_parts: (asks(ObjectAttributes::OBJECT_PARTS) && object.parts().len() > 1).then(
+            || GetObjectAttributesParts {
+                total_parts_count: i32::try_from(object.parts().len()).ok(),
+                ..Default::default()
+            },
+        ),
+        storage_class: asks(ObjectAttributes::STORAGE_CLASS)
+            .then(|| StorageClass::from_static(StorageClass::STANDARD)),
         ..Default::default()
     }))
 }
@@ -404,16 +414,36 @@ pub(super) async fn delete(
     let caller = Caller::of(&request)?;
     let input = request.input;
     let bucket = caller.bucket(&input.bucket).await?;
-    let delete = |transaction: &mut Transaction| {
-        if let Some(condition) = &input.if_match {
-            let found = transaction.object(&bucket, &input.key).map_err(|error| refused(&error))?;
-            check_write(Some(condition), None, found.as_ref().map(|(object, _)| object))?;
-        }
-        let deleted = transaction.delete_object(&bucket, &input.key, Condition::Any);
-        deleted.map(drop).map_err(|error| refused(&error))
+    let conditions = DeleteConditions {
+        if_match: input.if_match,
+        modified: input.if_match_last_modified_time,
+        size: input.if_match_size,
     };
+    let delete =
+        |transaction: &mut Transaction| delete_one(transaction, &bucket, &input.key, &conditions);
     caller.attempt(delete).await?;
     Ok(S3Response::new(DeleteObjectOutput::default()))
+}
+
+/// Deletes an object, if there is one, and if the conditions hold.
+fn delete_one(
+    transaction: &mut Transaction,
+    bucket: &Bucket,
+    key: &str,
+    conditions: &DeleteConditions,
+) -> S3Result<()> {
+    let found = transaction.object(bucket, key).map_err(|error| refused(&error))?;
+    let Some((object, _)) = found else { return Ok(()) };
+    if !conditions.hold(&object) {
+        return Err(s3_error!(PreconditionFailed));
+    }
+    let deleted = transaction.delete_object(bucket, key, Condition::Any);
+    deleted.map(drop).map_err(|error| refused(&error))
+}
+
+/// The errors that concern one object of several.
+fn is_of_object(error: &S3Error) -> bool {
+    matches!(error.code(), S3ErrorCode::PreconditionFailed | S3ErrorCode::KeyTooLongError)
 }
 
 pub(super) async fn delete_many(
@@ -427,26 +457,27 @@ pub(super) async fn delete_many(
         return Err(s3_error!(MalformedXML, "a request deletes 1 to {MAX_DELETED} objects"));
     }
     let delete = |transaction: &mut Transaction| {
-        let mut errors = Vec::new();
-        let mut deleted = Vec::new();
+        let (mut deleted, mut errors) = (Vec::new(), Vec::new());
         for object in &objects {
-            match transaction.delete_object(&bucket, &object.key, Condition::Any) {
-                Ok(_) => deleted.push(object.key.clone()),
-                Err(error @ lacewing_store::kv::KvError::KeySize { .. }) => {
-                    let error = refused(&error);
-                    errors.push(s3s::dto::Error {
-                        code: Some(error.code().as_str().to_owned()),
-                        key: Some(object.key.clone()),
-                        message: error.message().map(str::to_owned),
-                        version_id: None,
-                    });
-                }
+            let conditions = DeleteConditions {
+                if_match: object.e_tag.clone().map(ETagCondition::ETag),
+                modified: object.last_modified_time.clone(),
+                size: object.size,
+            };
+            match delete_one(transaction, &bucket, &object.key, &conditions) {
+                Ok(()) => deleted.push(object.key.clone()),
+                Err(error) if is_of_object(&error) => errors.push(s3s::dto::Error {
+                    code: Some(error.code().as_str().to_owned()),
+                    key: Some(object.key.clone()),
+                    message: error.message().map(str::to_owned),
+                    version_id: None,
+                }),
                 Err(error) => return Err(error),
             }
         }
         Ok((deleted, errors))
     };
-    let (deleted, errors) = caller.run(delete).await?;
+    let (deleted, errors) = caller.attempt(delete).await?;
     let told = |key| DeletedObject { key: Some(key), ..Default::default() };
     let is_quiet = input.delete.quiet.unwrap_or(false);
     Ok(S3Response::new(DeleteObjectsOutput {

@@ -6,22 +6,25 @@ use s3s::{
         AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput,
         CompleteMultipartUploadOutput, CopyObjectInput, CopyObjectOutput, CreateBucketInput,
         CreateBucketOutput, CreateMultipartUploadInput, CreateMultipartUploadOutput,
-        DeleteBucketInput, DeleteBucketOutput, DeleteObjectInput, DeleteObjectOutput,
+        DeleteBucketCorsInput, DeleteBucketCorsOutput, DeleteBucketInput, DeleteBucketOutput,
+        DeleteBucketTaggingInput, DeleteBucketTaggingOutput, DeleteObjectInput, DeleteObjectOutput,
         DeleteObjectTaggingInput, DeleteObjectTaggingOutput, DeleteObjectsInput,
-        DeleteObjectsOutput, GetBucketLocationInput, GetBucketLocationOutput,
+        DeleteObjectsOutput, GetBucketCorsInput, GetBucketCorsOutput, GetBucketLocationInput,
+        GetBucketLocationOutput, GetBucketTaggingInput, GetBucketTaggingOutput,
         GetBucketVersioningInput, GetBucketVersioningOutput, GetObjectAttributesInput,
         GetObjectAttributesOutput, GetObjectInput, GetObjectOutput, GetObjectTaggingInput,
         GetObjectTaggingOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput,
         HeadObjectOutput, ListBucketsInput, ListBucketsOutput, ListMultipartUploadsInput,
         ListMultipartUploadsOutput, ListObjectVersionsInput, ListObjectVersionsOutput,
         ListObjectsInput, ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output,
-        ListPartsInput, ListPartsOutput, PutObjectInput, PutObjectOutput, PutObjectTaggingInput,
-        PutObjectTaggingOutput, UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput,
-        UploadPartOutput,
+        ListPartsInput, ListPartsOutput, PutBucketCorsInput, PutBucketCorsOutput,
+        PutBucketTaggingInput, PutBucketTaggingOutput, PutObjectInput, PutObjectOutput,
+        PutObjectTaggingInput, PutObjectTaggingOutput, UploadPartCopyInput, UploadPartCopyOutput,
+        UploadPartInput, UploadPartOutput,
     },
 };
 
-use super::{S3Door, bucket, list, object, tags, upload};
+use super::{S3Door, bucket, list, object, settings, tags, upload};
 
 /// Passes each operation on to its function.
 macro_rules! operations {
@@ -52,6 +55,12 @@ operations! {
     list_objects(ListObjectsInput) -> ListObjectsOutput = list::list;
     list_object_versions(ListObjectVersionsInput) -> ListObjectVersionsOutput = list::versions;
     list_objects_v2(ListObjectsV2Input) -> ListObjectsV2Output = list::list_v2;
+    get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput = settings::get_cors;
+    put_bucket_cors(PutBucketCorsInput) -> PutBucketCorsOutput = settings::put_cors;
+    delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput = settings::delete_cors;
+    get_bucket_tagging(GetBucketTaggingInput) -> GetBucketTaggingOutput = settings::get_tags;
+    put_bucket_tagging(PutBucketTaggingInput) -> PutBucketTaggingOutput = settings::put_tags;
+    delete_bucket_tagging(DeleteBucketTaggingInput) -> DeleteBucketTaggingOutput = settings::delete_tags;
     get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput = tags::get;
     put_object_tagging(PutObjectTaggingInput) -> PutObjectTaggingOutput = tags::put;
     delete_object_tagging(DeleteObjectTaggingInput) -> DeleteObjectTaggingOutput = tags::delete;
