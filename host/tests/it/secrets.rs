@@ -12,7 +12,10 @@ use lacewing::{
     control::{Components, Host, Ledger},
     telemetry::{InvocationLog, Sink, metrics::Exposition},
 };
-use lacewing_store::secrets::{Secret, SecretStore};
+use lacewing_store::{
+    embedded::{EmbeddedOptions, EmbeddedStore},
+    secrets::{Secret, SecretStore},
+};
 
 use crate::{
     client,
@@ -366,8 +369,8 @@ async fn the_command_works_beside_a_running_host() {
     let served = served(&manifest, &state).await;
     assert_eq!(text(&served, "/read/KEY").await, VALUE, "the line feed is no part of the value");
     assert!(state.join("lacewing.state").is_file());
-    let output = command(dir.path(), &["kv", "list", "users"], "");
-    assert!(said(&output).contains("is in use by another process"), "{}", said(&output));
+    let in_use = EmbeddedStore::open(&state, EmbeddedOptions::default()).unwrap_err();
+    assert!(in_use.to_string().contains("is in use by another process"), "{in_use}");
     std::fs::write(dir.path().join("key"), "from a file\r\n").unwrap();
     let output = command(dir.path(), &["secret", "set", "KEY", "--file", "key"], "");
     assert_eq!((output.status.code(), said(&output).as_str()), (Some(0), ""));

@@ -123,6 +123,7 @@ fn every_setting_is_taken() {
         trusted_proxies: vec!["10.1.0.0/16".parse().unwrap()],
         cache_dir: hosts.path().join("cache"),
         state_dir: Some(hosts.path().join("kept")),
+        secrets: SecretSource::default(),
         max_cache_bytes: 100 << 20,
         max_manifest_bytes: 64 * 1024,
         residency: Residency { max_functions: 20, memory_bytes: 30 << 20 },
