@@ -17,6 +17,9 @@ pub mod bindings {
     pub mod http;
     #[rustfmt::skip]
     pub mod init;
+    #[cfg(feature = "secrets")]
+    #[rustfmt::skip]
+    pub mod secrets;
     #[cfg(feature = "kv")]
     #[rustfmt::skip]
     pub mod state;
@@ -43,6 +46,8 @@ pub mod log;
 pub mod objects;
 pub mod respond;
 mod routes;
+#[cfg(feature = "secrets")]
+mod secrets;
 #[cfg(feature = "stream")]
 pub mod sse;
 #[cfg(all(target_family = "wasm", feature = "stdio"))]
@@ -73,6 +78,8 @@ pub use respond::{Html, IntoResponse, Response};
 #[cfg(feature = "stream")]
 pub use routes::AsyncRoutes;
 pub use routes::Routes;
+#[cfg(feature = "secrets")]
+pub use secrets::{Secret, secret};
 #[cfg(feature = "stream")]
 pub use sse::Sse;
 #[cfg(feature = "stream")]
@@ -305,9 +312,9 @@ pub use lacewing_sdk_macros::events;
 /// and then from beyond all that the init has had. The most that the init had at once counts
 /// against `memory_mib`.
 ///
-/// The environment that it has seen is in the snapshot, and so in the host's cache directory,
-/// secrets included: a function with another environment is another revision, with an init and
-/// a snapshot of its own.
+/// The environment that it has seen is in the snapshot, and so in the host's cache directory.
+/// A function with another environment is another revision, with an init and a snapshot of its
+/// own. Secrets belong into [`secret`], which an init may not call.
 ///
 /// [`HashMap`]: std::collections::HashMap
 pub use lacewing_sdk_macros::init;

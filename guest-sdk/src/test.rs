@@ -220,6 +220,13 @@ pub fn deliver<Args, T: Into<Vec<u8>>>(
     transaction(|| handler.handle(batch), |results| results.iter().any(Result::is_err))
 }
 
+/// Sets a secret for the handlers that this test calls. Each test has secrets of its own, as long as
+/// it stays on its thread. See [`secret`](crate::secret).
+#[cfg(feature = "secrets")]
+pub fn set_secret(name: &str, value: impl Into<String>) {
+    crate::secrets::memory::set(name, value.into());
+}
+
 /// Runs a handler as the host does: as a transaction, which has no effect if it failed.
 fn transaction<T>(handler: impl FnOnce() -> T, failed: impl FnOnce(&T) -> bool) -> T {
     #[cfg(feature = "kv")]

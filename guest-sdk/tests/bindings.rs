@@ -10,12 +10,13 @@ use wit_bindgen_core::wit_parser::Resolve;
 use wit_bindgen_core::{Files, WorldGenerator};
 
 /// One world per exported interface, so that a component exports only what it has a handler for.
-const WORLDS: [(&str, &str, &str); 5] = [
+const WORLDS: [(&str, &str, &str); 6] = [
     ("function.wit", "http-function", "http"),
     ("function.wit", "events-function", "events"),
     ("function.wit", "call-function", "call"),
     ("function.wit", "init-function", "init"),
     ("deps/lacewing-state.wit", "state-client", "state"),
+    ("deps/lacewing-secrets.wit", "secrets-client", "secrets"),
 ];
 
 fn generate(file: &str, world: &str, module: &str) -> Result<String> {

@@ -16,6 +16,7 @@ mod opened;
 mod project;
 mod routed;
 mod schema;
+pub mod secret;
 pub mod state;
 pub mod up;
 pub mod watch;
@@ -108,6 +109,9 @@ pub enum Error {
     /// The state directory.
     #[error(transparent)]
     Directory(#[from] lacewing_store::embedded::DirectoryError),
+    /// A secret.
+    #[error(transparent)]
+    Secret(#[from] lacewing_store::secrets::SecretError),
     /// An entry, or the state as a whole.
     #[error("{0}")]
     State(String),
@@ -149,6 +153,7 @@ impl Error {
             | Error::Input(_)
             | Error::Load { .. }
             | Error::Directory(_)
+            | Error::Secret(_)
             | Error::State(_)
             | Error::Running(_)
             | Error::Stdout(_) => ExitCode::Failure,
@@ -198,6 +203,8 @@ pub enum Command {
     Build(build::BuildArgs),
     /// Read and write entries of key-value stores.
     Kv(kv::KvArgs),
+    /// Set, list and remove the secrets of an app.
+    Secret(secret::SecretArgs),
     /// Check or copy a state directory.
     State(state::StateArgs),
     /// Print a shell's completions.
@@ -216,6 +223,7 @@ impl Command {
             Command::New(args) => new::run(&args, console),
             Command::Build(args) => build::run(&args, console),
             Command::Kv(args) => kv::run(&args, console),
+            Command::Secret(args) => secret::run(&args, console),
             Command::State(args) => state::run(&args, console),
             Command::Completions(args) => completions::run(&args),
             Command::Schema(args) => schema::run(&args),

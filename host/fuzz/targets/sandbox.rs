@@ -93,6 +93,7 @@ async fn invoke(host: &Host, program: &Arc<Program>, limits: &Limits) -> Outcome
             egress: host.egress.clone(),
             policy: Policy::new(&Grants::default()),
             state: None,
+            secrets: None,
         },
     });
     let app = "fuzz".parse().expect("a name");

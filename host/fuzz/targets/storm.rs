@@ -129,6 +129,7 @@ async fn invoke(
             egress: host.egress.clone(),
             policy: Policy::new(&Grants::default()),
             state: None,
+            secrets: None,
         },
     });
     let (app, function) = ("fuzz".parse().expect("a name"), "fuzz".parse().expect("a name"));

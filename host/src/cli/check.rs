@@ -4,7 +4,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use clap::{Args, ValueHint};
-use lacewing_control::{Host, layouts, review, review_layouts};
+use lacewing_control::{Host, layouts, missing_secrets, review, review_layouts};
 use lacewing_manifest::Diagnostic;
 use lacewing_runtime::function::Revision;
 use lacewing_sandbox::engine::Import;
@@ -71,7 +71,7 @@ fn findings(args: &CheckArgs, console: &Console) -> Result<(Vec<Checked>, Vec<Di
         loaded.file.settings.cache_dir.clone_from(cache_dir);
     }
     let scratch = tempfile::tempdir().map_err(Error::System)?;
-    loaded.file.settings.state_dir = Some(project::scratch_state(scratch.path()));
+    project::keep_state_apart(&mut loaded.file.settings, scratch.path());
     let refused = loaded.file.tenants.iter().flat_map(|tenant| &tenant.refused);
     let findings: Vec<Diagnostic> = refused.flat_map(|app| app.findings.clone()).collect();
     if !findings.is_empty() {
@@ -89,6 +89,7 @@ fn findings(args: &CheckArgs, console: &Console) -> Result<(Vec<Checked>, Vec<Di
         let deployed = host.deployed();
         loaded.warnings.extend(review(&loaded.file, &deployed).await);
         loaded.warnings.extend(review_layouts(&deployed));
+        loaded.warnings.extend(missing_secrets(&deployed));
         let mut checked = Vec::new();
         for revision in &deployed.revisions {
             let program = revision

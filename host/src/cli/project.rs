@@ -100,11 +100,13 @@ impl Project {
     }
 }
 
-/// A state directory below `dir` that no other host has: a command that only tries functions leaves
-/// the state of the app alone.
-pub(super) fn scratch_state(dir: &Path) -> PathBuf {
+/// Has a host keep its state below `dir`, in a directory that no other host has: a command that only
+/// tries functions leaves the state of the app alone. The secrets are those of the app.
+pub(super) fn keep_state_apart(settings: &mut Settings, dir: &Path) {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    dir.join(format!("state-{}", NEXT.fetch_add(1, Relaxed)))
+    let apart = dir.join(format!("state-{}", NEXT.fetch_add(1, Relaxed)));
+    let kept = settings.state_dir.replace(apart);
+    settings.secrets.dir = settings.secrets.dir.take().or(kept);
 }
 
 /// The result of building some tenants' apps.

@@ -19,6 +19,7 @@ mod names;
 mod objects;
 mod operator;
 mod resources;
+mod secrets;
 mod shares;
 mod state;
 mod steps;

@@ -83,6 +83,34 @@ async fn shortener_counts_each_hit_once() {
     served.assert_idle().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn spin_notes_is_a_component_of_spin() {
+    let served = Served::example("spin-notes").await;
+    readme::check("spin-notes", &served, |text| text).await;
+    let again = served.send(Method::PUT, "/notes/tea", HeaderMap::new(), "black".into()).await;
+    assert_eq!((again.status, again.outcome()), (200, "ok"));
+    let gone = served.send(Method::DELETE, "/notes/tea", HeaderMap::new(), Bytes::new()).await;
+    assert_eq!(gone.status, 204);
+    assert_eq!(served.get("/notes/tea").await.status, 404);
+    served.assert_idle().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wasmcloud_counter_is_a_component_of_wasmcloud() {
+    let served = Served::example("wasmcloud-counter").await;
+    readme::check("wasmcloud-counter", &served, |text| text).await;
+    let clients = (0..8).map(|_| async {
+        for _ in 0..5 {
+            let reply = served.get("/tea").await;
+            assert_eq!((reply.status, reply.outcome()), (200, "ok"));
+        }
+    });
+    futures_util::future::join_all(clients).await;
+    // Two were the README's.
+    assert_eq!(served.get("/tea").await.text(), "Hello! /tea was asked for 43 times\n");
+    served.assert_idle().await;
+}
+
 async fn post(served: &Served, json: &'static str) -> Reply {
     let mut headers = HeaderMap::new();
     headers.insert("content-type", HeaderValue::from_static("application/json"));

@@ -270,9 +270,13 @@ env = {{ region = "eu", TOKEN = "secret" }}
         (
             "none",
             "None",
-            r#"Err(Error::Undefined("the manifest sets no variable `none` in `env`"))"#,
+            r#"Err(Error::Undefined("the manifest has no variable `none` in `env`, and grants no such secret"))"#,
         ),
-        ("No", "None", r#"Err(Error::InvalidName("\"No\" is no name of a variable"))"#),
+        (
+            "No",
+            "None",
+            r#"Err(Error::InvalidName("\"No\": a name has lower-case letters, digits and underscores only"))"#,
+        ),
     ] {
         let said = format!("Ok({said}) Ok({said}) {all} {of_spin}");
         assert_eq!(text(&served, &format!("/config/{name}")).await, said);
@@ -280,7 +284,7 @@ env = {{ region = "eu", TOKEN = "secret" }}
     for (path, said) in [
         ("/draft/none", "Error::NoSuchStore"),
         ("/draft2/none", "Error::NoSuchStore"),
-        ("/spin/none", "Error::NoSuchStore"),
+        ("/spin/none", "Error::AccessDenied"),
         ("/spin/spin", "Error::AccessDenied"),
     ] {
         let reply = served.get(path).await;

@@ -46,6 +46,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("clap", &["lacewing"]),
     ("postcard", &["lacewing-control"]),
     ("rusqlite", &["lacewing-store"]),
+    ("chacha20poly1305", &["lacewing-store"]),
     ("toml", &["lacewing", "lacewing-manifest"]),
 ];
 

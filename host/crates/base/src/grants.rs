@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr, str::FromStr};
 
 use ipnet::IpNet;
 
-use crate::{BucketGrant, HostPattern, InvalidHost, KvGrant};
+use crate::{BucketGrant, HostPattern, InvalidHost, KvGrant, SecretName};
 
 /// Everything that a function was granted. Nothing else is reachable.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -19,6 +19,8 @@ pub struct Grants {
     pub kv: Vec<KvGrant>,
     /// Buckets, each name once.
     pub buckets: Vec<BucketGrant>,
+    /// Secrets of the app, each name once.
+    pub secrets: Vec<SecretName>,
 }
 
 impl Grants {
@@ -343,7 +345,7 @@ mod tests {
                 grant("http://api.internal"),
             ],
             networks: vec!["10.1.0.0/16".parse().unwrap()],
-            kv: Vec::new(),
+            ..Grants::default()
         };
         let reaches = |host: &str, port: u16, address: &str| {
             let grant = grants.http_grant("http", host, port).unwrap();

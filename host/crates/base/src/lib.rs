@@ -30,6 +30,7 @@ pub mod name;
 pub mod outcome;
 pub mod permits;
 pub mod route;
+pub mod secret;
 mod sync;
 mod text_form;
 
@@ -43,6 +44,7 @@ pub use kv::{Access, KvGrant, KvStore};
 pub use limits::{LimitKey, Limits};
 pub use outcome::Outcome;
 pub use route::{Methods, Route, RoutePath};
+pub use secret::SecretName;
 
 /// The program's own allocator, so that unit tests charge the heap too.
 #[cfg(test)]

@@ -29,6 +29,7 @@ use tokio::task::JoinError;
 use super::{
     admin::ControlApi,
     deploy::{DeployLoads, Tenants},
+    secrets::HostSecrets,
     state::HostState,
 };
 
@@ -38,6 +39,7 @@ pub struct Host {
     pub(super) metrics: Arc<Metrics>,
     pub(super) egress: Arc<Egress>,
     pub(super) state: HostState,
+    pub(super) secrets: HostSecrets,
     residency: Arc<Residency>,
     health: Arc<Health>,
     invoker: Arc<Invoker>,
@@ -174,6 +176,7 @@ impl Host {
         watch_residency(&metrics, &residency);
         let host = Arc::new(Host {
             state: HostState::new(store, settings.state_dir.clone(), metrics.clone()),
+            secrets: HostSecrets::new(&settings),
             settings,
             metrics,
             residency,

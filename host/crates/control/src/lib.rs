@@ -8,6 +8,7 @@ mod ledger;
 mod provision;
 mod review;
 mod routes;
+mod secrets;
 mod snapshot;
 mod state;
 
@@ -23,4 +24,5 @@ pub use host::{Deployed, DeployedApp, Host, HostError};
 pub use layout::{layouts, review_layouts};
 pub use ledger::{Ledger, Malformed};
 pub use review::review;
+pub use secrets::missing_secrets;
 pub use state::StateError;

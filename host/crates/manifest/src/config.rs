@@ -38,8 +38,8 @@ pub use memory::MemoryPlan;
 pub use outline::{Manifest, Outline, ReadApp, Unread};
 pub use owners::HostOwners;
 pub use settings::{
-    Admission, Connections, LogFormat, LogSettings, RequestLog, Residency, STATE_DIR, Settings,
-    default_cache_dir,
+    Admission, Connections, LogFormat, LogSettings, RequestLog, Residency, STATE_DIR, SecretSource,
+    Settings, default_cache_dir,
 };
 pub use tenant::{RefusedApp, Tenant, TenantQuota};
 

@@ -32,6 +32,11 @@ pub(crate) const MAX_ENV_BYTES: usize = 64 * 1024;
 /// believe them.
 pub const RESERVED_ENV: &str = "LACEWING_";
 
+/// The prefix of the variables of the host's environment that give values of secrets:
+/// `LACEWING_SECRET_STRIPE_KEY` gives `STRIPE_KEY`. Only where the developer of the app is the
+/// operator.
+pub const SECRET_ENV: &str = "LACEWING_SECRET_";
+
 /// The part of a function's environment that its manifest does not say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outside {

@@ -34,11 +34,12 @@ use std::{
 use ipnet::IpNet;
 use lacewing_base::{
     Bucket, BucketGrant, Cors, Grants, HttpGrant, KvGrant, KvStore, LimitKey, Limits, Route,
+    SecretName,
     file::{Located, OpenError, Reach},
     name::{AppName, FunctionName},
 };
 
-pub use environment::RESERVED_ENV;
+pub use environment::{RESERVED_ENV, SECRET_ENV};
 pub(crate) use findings::{Findings, FirstFindings};
 pub(crate) use routing::Routes;
 pub(crate) use schema::schema_of;
@@ -122,6 +123,8 @@ pub struct WrittenGrants {
     pub kv: Vec<Written<KvGrant>>,
     /// See [`Grants::buckets`].
     pub buckets: Vec<Written<BucketGrant>>,
+    /// See [`Grants::secrets`].
+    pub secrets: Vec<Written<SecretName>>,
 }
 
 impl WrittenGrants {
@@ -132,6 +135,7 @@ impl WrittenGrants {
             networks: self.networks.iter().map(|network| network.value).collect(),
             kv: self.kv.iter().map(|grant| grant.value.clone()).collect(),
             buckets: self.buckets.iter().map(|grant| grant.value.clone()).collect(),
+            secrets: self.secrets.iter().map(|name| name.value.clone()).collect(),
         }
     }
 }

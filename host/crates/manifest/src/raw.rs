@@ -99,7 +99,8 @@ pub(crate) struct RawFunction {
     pub(crate) limits: RawLimits,
     /// Environment variables. A name must not begin with `LACEWING_`.
     pub(crate) env: Entries<At<RawEnv>>,
-    /// The servers that the function may reach, and the stores that it may use. None by default.
+    /// The servers that the function may reach, and the stores and secrets that it may use. None
+    /// by default.
     pub(crate) grants: RawGrants,
     /// The pages of other origins that may call the function from a browser. With this table the
     /// host answers preflights. Without it the function answers them itself.
@@ -167,7 +168,7 @@ struct RawRouteTable {
     host: Option<At<String>>,
 }
 
-/// The servers that a function may reach, and the stores that it may use.
+/// The servers that a function may reach, and the stores and secrets that it may use.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a table")]
 #[schemars(rename = "Grants")]
@@ -187,6 +188,11 @@ pub(crate) struct RawGrants {
     /// The buckets of the app that the function may use, each `"read"` or `"read-write"`.
     #[schemars(transform = access_as_values)]
     pub(crate) buckets: Entries<At<String>>,
+    /// The secrets of the app that the function may read, such as `["STRIPE_KEY"]`. `lacewing secret
+    /// set` sets a secret; no deploy is needed. A name has upper-case letters, digits and
+    /// underscores.
+    #[schemars(inner(regex(pattern = "^[A-Z][A-Z0-9_]{0,63}$")), length(max = 64))]
+    pub(crate) secrets: Vec<At<String>>,
 }
 
 /// The pages of other origins that may call the function from a browser. The host answers their

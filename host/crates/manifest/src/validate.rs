@@ -1,6 +1,7 @@
 //! From the raw types to an [`App`] that cannot be wrong.
 
 mod http;
+mod secrets;
 mod stores;
 
 use std::{
@@ -174,6 +175,7 @@ impl FunctionReader<'_> {
         let mut grants = http::grants(&function.grants, findings);
         grants.kv = self.stores.grants(&function.grants.kv, findings);
         grants.buckets = self.buckets.grants(&function.grants.buckets, findings);
+        grants.secrets = secrets::grants(&function.grants.secrets, &env, findings);
         let cors_keys = ["functions", &self.name.value, "cors", "origins"];
         let cors = function
             .cors

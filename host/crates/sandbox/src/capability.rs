@@ -29,6 +29,7 @@ mod stdio;
 mod wasi;
 
 pub(crate) use config::Config;
+pub use config::SecretSettings;
 pub use extension::CapabilitySettings;
 pub(crate) use extension::{Capability, InitData, Opening, StoreData};
 pub(crate) use interfaces::candidate;

@@ -4,6 +4,7 @@
 //!   DIR/lacewing.state     the form of the directory; locked by the host that uses it
 //!   DIR/TENANT/state.db    all state of a tenant, with its write-ahead log beside it
 //!   DIR/TENANT/objects     the bodies of its larger objects
+//!   DIR/TENANT/secrets     sealed secrets; DIR/secrets.key opens them
 //! ```
 //!
 //! A database is open while it is in use, and for some time after it. One thread writes to it at a
@@ -17,6 +18,7 @@ mod failures;
 mod files;
 mod maintain;
 mod schema;
+pub mod secrets;
 mod snapshot;
 mod stopper;
 mod tenant;

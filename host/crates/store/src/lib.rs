@@ -30,6 +30,7 @@ mod transaction;
 pub use backend::{
     Changes, Commit, KeyRead, Opening, RangeRead, Snapshot, StateStore, TenantState, Write,
 };
+pub use embedded::secrets;
 pub use error::{CommitError, StoreError};
 pub use figures::{StoreCounter, StoreFigures};
 pub use transaction::{EffectLimits, ListedObject, ObjectPage, Transaction};

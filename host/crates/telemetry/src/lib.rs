@@ -26,7 +26,7 @@ pub mod sink;
 mod text;
 mod writer;
 
-pub use self::text::{displayed, shortened};
+pub use self::text::{displayed, rfc3339, shortened};
 pub use self::{
     guest_log::{GuestLog, LogTotals, Stream},
     health::Health,

@@ -115,6 +115,13 @@ pub(super) fn serialize_level<S: Serializer>(level: &Level, to: S) -> Result<S::
 
 /// Appends a time as RFC 3339 in UTC with microseconds. A time that no calendar has is shown as
 /// 1970.
+/// A time as RFC 3339 has it, in UTC and with microseconds.
+pub fn rfc3339(time: SystemTime) -> String {
+    let mut text = String::new();
+    push_time(&mut text, time);
+    text
+}
+
 pub(super) fn push_time(out: &mut String, time: SystemTime) {
     let time = Timestamp::try_from(time).unwrap_or_default();
     let _ = write!(out, "{time:.6}");

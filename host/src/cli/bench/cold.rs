@@ -99,7 +99,7 @@ impl Bench<'_> {
     fn host(&self, cache_dir: &Path) -> Result<Arc<Host>, Error> {
         let mut settings = self.file.settings.clone();
         settings.cache_dir = cache_dir.to_owned();
-        settings.state_dir = Some(project::scratch_state(cache_dir));
+        project::keep_state_apart(&mut settings, cache_dir);
         Ok(Host::new(settings, Sink::nothing(), InvocationLog::Errors)?)
     }
 

@@ -151,7 +151,7 @@ fn of_app(args: &BenchArgs, console: &Console, noise: &mut Noise) -> Result<RunR
     // Faults of the app, or of the options, are said before anything is measured.
     let mut settings = loaded.file.settings.clone();
     settings.cache_dir = cache.path().to_owned();
-    settings.state_dir = Some(project::scratch_state(cache.path()));
+    project::keep_state_apart(&mut settings, cache.path());
     let sink = Sink::memory();
     let host = Host::new(settings, sink.clone(), InvocationLog::None)?;
     let deploy = host.deploy(&loaded.file, &built.components);

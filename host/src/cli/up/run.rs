@@ -23,7 +23,7 @@ use lacewing_base::{
     event_loop::{self, EventLoops, LoopsHandle},
     heap::ResidentWatch,
 };
-use lacewing_control::{Host, review_layouts};
+use lacewing_control::{Host, missing_secrets, review_layouts};
 use lacewing_ingress::{Gateway, Listener, Options, Server};
 use lacewing_manifest::config::{self, RequestLog, Settings};
 use lacewing_telemetry::{
@@ -369,6 +369,8 @@ impl ServingHost {
                     Ok(None) => {}
                     Err(error) => self.report(&error),
                 }
+                let missing = missing_secrets(&self.host.deployed());
+                missing.iter().for_each(|missing| self.console.finding(missing));
                 if let Some(watch) = &mut self.watch {
                     watch.set(sources, window, is_whole)?;
                 }
@@ -449,6 +451,7 @@ impl ServingHost {
         if let Some(state) = self.host.state_dir() {
             self.console.line(format_args!("  state in {}", announce::shown(&state).display()));
         }
+        missing_secrets(&deployed).iter().for_each(|missing| self.console.finding(missing));
         let has_routes = deployed.revisions.iter().any(|revision| !revision.routes.is_empty());
         if !has_routes && self.args.host.is_none() {
             self.console.warning("no function has a route: every request is answered with 404");

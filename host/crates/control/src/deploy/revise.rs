@@ -58,8 +58,16 @@ struct SharedByFunctions {
     /// The loaded program, as long as it is resident: others with the same component are checked
     /// and started with it.
     programs: HashMap<(blake3::Hash, bool), (Weak<Program>, Compiled)>,
-    /// By their [settings], and by the tenant where they have state.
-    specs: HashMap<(Option<TenantName>, Vec<u8>), Arc<Spec>>,
+    /// By their [settings], by the tenant where they have state, and by the app where they have
+    /// secrets.
+    specs: HashMap<(SpecOwner, Vec<u8>), Arc<Spec>>,
+}
+
+/// The owner of what a spec leads to. Specs without an owner are the same for all tenants.
+#[derive(PartialEq, Eq, Hash)]
+struct SpecOwner {
+    tenant: Option<TenantName>,
+    app: Option<AppName>,
 }
 
 /// The result of a component.
@@ -151,7 +159,7 @@ impl<'a> Revise<'a> {
         let revision = Arc::new(Revision::new(RevisionParts {
             tenant: tenant.clone(),
             component: self.component(file, &found, compiled),
-            spec: self.spec(tenant.name(), quota, function)?,
+            spec: self.spec(tenant.name(), quota, &app.name, function)?,
             metrics: self.host.metrics.function(FunctionKey::of(&origin), tenant.weight()),
             origin,
             routes: function.routes.iter().map(|route| route.value.clone()).collect(),
@@ -292,12 +300,17 @@ impl<'a> Revise<'a> {
         &self,
         tenant: &TenantName,
         quota: &TenantQuota,
+        app: &AppName,
         function: &Function,
     ) -> Result<Arc<Spec>, Refusal> {
         let grants = function.grants.grants();
         let state = self.host.state.settings(tenant, quota.state_bytes, &grants)?;
-        // State is of one tenant.
-        let owner = state.is_some().then(|| tenant.clone());
+        let secrets = self.host.secrets.settings(tenant, app, &grants);
+        // State is of one tenant, and secrets are of one app.
+        let owner = SpecOwner {
+            tenant: (state.is_some() || secrets.is_some()).then(|| tenant.clone()),
+            app: secrets.is_some().then(|| app.clone()),
+        };
         let mut shared = self.shared();
         let spec = shared.specs.entry((owner, settings(function)?)).or_insert_with(|| {
             Arc::new(Spec {
@@ -307,6 +320,7 @@ impl<'a> Revise<'a> {
                     egress: self.host.egress.clone(),
                     policy: egress::Policy::new(&grants),
                     state,
+                    secrets,
                 },
             })
         });

@@ -64,16 +64,20 @@ pub(super) struct SpecForm {
     limits: Limits,
     env: Vec<(String, String)>,
     grants: Grants,
-    /// The tenant, where there is a grant for state.
+    /// The tenant, where there is a grant for state or a secret.
     tenant: Option<TenantName>,
+    /// The app, where there is a grant for a secret.
+    app: Option<AppName>,
 }
 
 impl SpecForm {
     fn of(revision: &Revision) -> SpecForm {
         let Spec { limits, settings } = &*revision.spec;
-        let tenant = settings.state.as_ref().map(|_| revision.tenant.name().clone());
+        let (has_state, has_secrets) = (settings.state.is_some(), settings.secrets.is_some());
+        let tenant = (has_state || has_secrets).then(|| revision.tenant.name().clone());
+        let app = has_secrets.then(|| revision.origin.app.clone());
         let (limits, env) = (limits.clone(), settings.env.clone());
-        SpecForm { limits, env, grants: settings.policy.grants().clone(), tenant }
+        SpecForm { limits, env, grants: settings.policy.grants().clone(), tenant, app }
     }
 
     fn spec(&self, host: &Host, tenants: &[TenantForm]) -> Result<Arc<Spec>, Malformed> {
@@ -85,6 +89,12 @@ impl SpecForm {
             }
             None => None,
         };
+        let secrets = match (owner, &self.app) {
+            (Some(TenantForm { name, .. }), Some(app)) => {
+                host.secrets.settings(name, app, &self.grants)
+            }
+            _ => None,
+        };
         Ok(Arc::new(Spec {
             limits: self.limits.clone(),
             settings: CapabilitySettings {
@@ -92,6 +102,7 @@ impl SpecForm {
                 egress: host.egress.clone(),
                 policy: egress::Policy::new(&self.grants),
                 state,
+                secrets,
             },
         }))
     }

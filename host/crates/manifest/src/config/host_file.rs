@@ -94,6 +94,7 @@ impl HostFile {
     pub fn local(app: App, settings: Settings) -> Result<HostFile, Vec<Diagnostic>> {
         let mut settings = settings;
         settings.state_dir.get_or_insert_with(|| app.root.join(STATE_DIR));
+        settings.secrets.from_env = true;
         let name = "local".parse::<TenantName>();
         let name = name.map_err(|error| vec![Diagnostic::error(error.to_string())])?;
         let mut tenants = vec![Tenant::local(name, app)];

@@ -44,6 +44,8 @@ pub struct Settings {
     /// [`STATE_DIR`] beside the host file, or in the app's directory. None for settings that were
     /// not read yet.
     pub state_dir: Option<PathBuf>,
+    /// The source of secrets. No key: a command for a single app changes it.
+    pub secrets: SecretSource,
     /// The size of the artifacts in [`Settings::cache_dir`] together, in bytes. Key:
     /// `max_cache_mib`. Default 4 GiB: some ten thousand functions. Over it, artifacts that
     /// this host does not serve go: of the tenant that has the most of these for its
@@ -196,6 +198,18 @@ pub enum RequestLog {
     None,
 }
 
+/// The source of a host's secrets.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretSource {
+    /// The directory of state whose secrets are read. [`Settings::state_dir`] by default: a command
+    /// that keeps its state apart reads the secrets of the app all the same.
+    pub dir: Option<PathBuf>,
+    /// Whether variables of the host's own environment, each with the prefix
+    /// [`SECRET_ENV`](crate::SECRET_ENV), stand above what the directory has: where the developer
+    /// of the app is the operator.
+    pub from_env: bool,
+}
+
 impl Settings {
     /// The default settings with a directory for compiled components.
     pub fn new(cache_dir: PathBuf) -> Settings {
@@ -220,6 +234,7 @@ impl Settings {
             trusted_proxies: Vec::new(),
             cache_dir,
             state_dir: None,
+            secrets: SecretSource::default(),
             max_cache_bytes: 4096 * MIB,
             max_manifest_bytes: MANIFEST_BYTES,
             residency: Residency::default(),

@@ -123,6 +123,7 @@ fn every_setting_is_taken() {
         trusted_proxies: vec!["10.1.0.0/16".parse().unwrap()],
         cache_dir: hosts.path().join("cache"),
         state_dir: Some(hosts.path().join("kept")),
+        secrets: SecretSource::default(),
         max_cache_bytes: 100 << 20,
         max_manifest_bytes: 64 * 1024,
         residency: Residency { max_functions: 20, memory_bytes: 30 << 20 },
@@ -250,7 +251,8 @@ fn a_single_app_is_a_host_with_one_tenant() {
     let settings = Settings::new("/cache".into());
     let file = HostFile::local(app(&hosts, "api"), settings.clone()).unwrap();
     let state_dir = Some(hosts.path().join("api").join(STATE_DIR));
-    assert_eq!(file.settings, Settings { state_dir, ..settings.clone() });
+    let secrets = SecretSource { dir: None, from_env: true };
+    assert_eq!(file.settings, Settings { state_dir, secrets, ..settings.clone() });
     assert_eq!(file.path, None);
     let [tenant] = &file.tenants[..] else { panic!() };
     assert_eq!((tenant.name.as_str(), &tenant.hosts[..]), ("local", &[HostPattern::Any][..]));

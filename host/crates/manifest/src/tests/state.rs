@@ -1,4 +1,4 @@
-//! Key-value stores and grants for them: the text of each finding.
+//! Key-value stores, secrets, and grants for them: the text of each finding.
 
 use super::super::testing::report;
 
@@ -59,5 +59,63 @@ error: the app has no kv store "other"
 11 | grants.kv = { carts = "write", cart = "read", other = "read" }
    |                                               ^^^^^
    = help: add a table `[kv.other]`"#
+    );
+}
+
+#[test]
+fn wrong_secrets() {
+    let findings = report(
+        r#"app = "shop"
+
+[functions.api]
+component = "Cargo.toml"
+env = { api_key = "1" }
+grants.secrets = ["stripe-key", "API_KEY", "DB_URL", "DB_URL", "2"]
+"#,
+    );
+    assert_eq!(
+        findings,
+        r#"error: "stripe-key" is no name of a secret: 1 to 64 upper-case letters, digits and underscores, beginning with a letter
+ --> lacewing.toml:6:19
+  |
+6 | grants.secrets = ["stripe-key", "API_KEY", "DB_URL", "DB_URL", "2"]
+  |                   ^^^^^^^^^^^^
+  = help: write `"STRIPE_KEY"`
+
+error: `api_key` is a variable of the function's environment, and `API_KEY` is a secret
+ --> lacewing.toml:6:33
+  |
+6 | grants.secrets = ["stripe-key", "API_KEY", "DB_URL", "DB_URL", "2"]
+  |                                 ^^^^^^^^^
+  = help: remove the variable from `env`: a secret is no part of the environment
+
+warning: `DB_URL` is granted already
+ --> lacewing.toml:6:54
+  |
+6 | grants.secrets = ["stripe-key", "API_KEY", "DB_URL", "DB_URL", "2"]
+  |                                                      ^^^^^^^^
+
+error: "2" is no name of a secret: 1 to 64 upper-case letters, digits and underscores, beginning with a letter
+ --> lacewing.toml:6:64
+  |
+6 | grants.secrets = ["stripe-key", "API_KEY", "DB_URL", "DB_URL", "2"]
+  |                                                                ^^^"#
+    );
+}
+
+#[test]
+fn more_secrets_than_an_app_has() {
+    let names: Vec<String> = (0..65).map(|number| format!("\"KEY_{number}\"")).collect();
+    let text = format!(
+        "app = \"shop\"\n[functions.api]\ncomponent = \"Cargo.toml\"\ngrants.secrets = [\n{}\n]\n",
+        names.join(",\n")
+    );
+    assert_eq!(
+        report(&text),
+        r#"error: `secrets` has 65 items, and an app has 64 secrets
+  --> lacewing.toml:69:1
+   |
+69 | "KEY_64"
+   | ^^^^^^^^"#
     );
 }

@@ -1,111 +1,96 @@
-//! Configuration: the variables of a function's environment, under the interfaces of others.
+//! Configuration and secrets, under the interfaces of others and of the SDK.
 //!
-//! A variable of Spin has a name in lower case, and environments have names in upper case as a
-//! rule. So the variable `api_key` is `api_key` of the environment, or else `API_KEY`.
+//! Configuration is the function's environment. A secret is granted by name, and read when the guest
+//! asks. A key of the interfaces of others means the variable of this name, or else the granted
+//! secret of this name in upper case.
 
+mod lacewing;
+mod secrets;
+mod spin;
+mod wasi;
+
+use lacewing_base::SecretName;
 use wasmtime::{
     Result,
-    component::{HasSelf, Linker},
+    component::{HasData, Linker},
 };
 
+pub use self::secrets::SecretSettings;
+use self::secrets::{FailureKind, OpenedSecrets};
 use super::{
     extension::{Capability, Opening, StoreData},
     interfaces::Versions,
 };
 
-#[allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub)]
-mod draft {
-    wasmtime::component::bindgen!({ path: "wit/config-draft.wit", world: "imports" });
-}
-
-#[allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub)]
-mod rc1 {
-    wasmtime::component::bindgen!({ path: "wit/config-rc1.wit", world: "imports" });
-}
-
-#[allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub)]
-mod spin {
-    wasmtime::component::bindgen!({ path: "wit/spin.wit", world: "variables-client" });
-}
-
-/// The configuration of one revision.
+/// The configuration and the secrets of one invocation.
 pub(crate) struct Config {
     env: Vec<(String, String)>,
+    secrets: OpenedSecrets,
+}
+
+/// Says that a store has [`Config`].
+struct HasConfig;
+
+impl HasData for HasConfig {
+    type Data<'a> = &'a mut Config;
+}
+
+fn config<T: StoreData>(data: &mut T) -> &mut Config {
+    data.capability::<Config>().0
 }
 
 impl Config {
-    fn value(&self, name: &str) -> Option<String> {
+    fn variable(&self, name: &str) -> Option<String> {
         let mut variables = self.env.iter();
         variables.find(|(known, _)| known == name).map(|(_, value)| value.clone())
+    }
+
+    /// The value of a granted secret that a key of another interface means; `None` if none is
+    /// granted.
+    fn granted(&mut self, key: &str) -> Option<Result<String, (FailureKind, String)>> {
+        let name = key.to_ascii_uppercase().parse::<SecretName>().ok()?;
+        if !self.secrets.are_granted(&name) {
+            return None;
+        }
+        Some(self.secrets.get(name.as_str()).map_err(|failure| (failure.kind, failure.text)))
     }
 }
 
 impl Capability for Config {
     const PACKAGES: &'static [Versions] = &[
-        ("wasi:config", &["0.2.0-draft-2024-09-27", "0.2.0-rc.1"]),
+        ("wasi:config", &["0.2.0-draft", "0.2.0-draft-2024-09-27", "0.2.0-rc.1"]),
         ("fermyon:spin/variables", &["2.0"]),
+        ("spin:variables", &["3.0"]),
+        ("lacewing:secrets", &["0.1"]),
     ];
 
-    const PER_INVOCATION: bool = false;
+    // A new value of a secret reaches the next invocation.
+    const PER_INVOCATION: bool = true;
 
     const SHOWS_PROGRESS: bool = true;
 
-    fn why_not_during_init(_: &str) -> &'static str {
-        "an init reads the environment: the same values are there"
+    fn why_not_during_init(package: &str) -> &'static str {
+        match package {
+            "lacewing:secrets" => {
+                "the memory that an init leaves is kept on the disk, and a secret would be in it"
+            }
+            _ => "an init reads variables from the environment, and no secrets",
+        }
     }
 
     fn open(opening: Opening<'_>) -> Config {
         match opening.is_over {
-            true => Config { env: Vec::new() },
-            false => Config { env: opening.settings.env.clone() },
+            true => Config { env: Vec::new(), secrets: OpenedSecrets::new(None, opening.log) },
+            false => Config {
+                env: opening.settings.env.clone(),
+                secrets: OpenedSecrets::new(opening.settings.secrets.clone(), opening.log),
+            },
         }
     }
 
-    fn link<T: StoreData>(linker: &mut Linker<T>, _tasks: bool) -> Result<()> {
-        fn config<T: StoreData>(data: &mut T) -> &mut Config {
-            data.capability::<Config>().0
-        }
-        draft::wasi::config::store::add_to_linker::<T, HasSelf<Config>>(linker, config)?;
-        rc1::wasi::config::store::add_to_linker::<T, HasSelf<Config>>(linker, config)?;
-        spin::fermyon::spin::variables::add_to_linker::<T, HasSelf<Config>>(linker, config)
-    }
-}
-
-/// Implements one version of wasi:config.
-macro_rules! wasi_config {
-    ($version:ident) => {
-        impl $version::wasi::config::store::Host for Config {
-            fn get(
-                &mut self,
-                key: String,
-            ) -> Result<Option<String>, $version::wasi::config::store::Error> {
-                Ok(self.value(&key))
-            }
-
-            fn get_all(
-                &mut self,
-            ) -> Result<Vec<(String, String)>, $version::wasi::config::store::Error> {
-                Ok(self.env.clone())
-            }
-        }
-    };
-}
-
-wasi_config!(draft);
-wasi_config!(rc1);
-
-impl spin::fermyon::spin::variables::Host for Config {
-    fn get(&mut self, name: String) -> Result<String, spin::fermyon::spin::variables::Error> {
-        use spin::fermyon::spin::variables::Error;
-
-        let is_name = !name.is_empty()
-            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-        if !is_name {
-            return Err(Error::InvalidName(format!("{name:?} is no name of a variable")));
-        }
-        let value = self.value(&name).or_else(|| self.value(&name.to_ascii_uppercase()));
-        let missing =
-            || Error::Undefined(format!("the manifest sets no variable `{name}` in `env`"));
-        value.ok_or_else(missing)
+    fn link<T: StoreData>(linker: &mut Linker<T>, tasks: bool) -> Result<()> {
+        wasi::link(linker)?;
+        spin::link(linker, tasks)?;
+        lacewing::link(linker)
     }
 }

@@ -13,6 +13,7 @@ use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_io::IoView;
 
 use super::{
+    config::SecretSettings,
     egress::{Egress, Policy, Propagation},
     interfaces::Versions,
     key_value::StateSettings,
@@ -30,6 +31,8 @@ pub struct CapabilitySettings {
     pub policy: Policy,
     /// The state that it may use; `None` if it is granted none.
     pub state: Option<StateSettings>,
+    /// The secrets that it may read; `None` if it is granted none.
+    pub secrets: Option<SecretSettings>,
 }
 
 /// A group of imports, with the state that one Wasmtime store has for them.

@@ -37,7 +37,10 @@ impl Interfaces {
         let mut packages = self.0.iter().flat_map(|capability| capability.packages);
         let has = |(name, _): &&Versions| *name == package || *name == &*import.interface;
         let Some((_, versions)) = packages.find(has) else {
-            return Some("which this host does not have".to_owned());
+            return Some(match instead(package, &import.interface) {
+                Some(instead) => format!("which this host does not have: {instead}"),
+                None => "which this host does not have".to_owned(),
+            });
         };
         let version = import.version.as_deref().unwrap_or("none");
         if versions.contains(&version) {
@@ -77,6 +80,24 @@ impl Interfaces {
             None => "it means nothing before the function is invoked",
         }
     }
+}
+
+/// What a component uses instead of an interface of Spin that this host does not have, as a
+/// sentence.
+fn instead(package: &str, interface: &str) -> Option<&'static str> {
+    let name = match package {
+        "fermyon:spin" => interface.split_once('/')?.1,
+        _ => package.strip_prefix("spin:")?,
+    };
+    Some(match name {
+        "redis" => "it connects to no Redis server. Use a kv store of the app (Spin's key-value)",
+        "mqtt" => "it connects to no MQTT broker. Send messages by outbound HTTP (wasi:http)",
+        "postgres" | "mysql" => {
+            "it connects to no SQL server. Use a kv store of the app (Spin's key-value), or the server's HTTP interface (wasi:http)"
+        }
+        "llm" => "it runs no language models. Call a model's server by outbound HTTP (wasi:http)",
+        _ => return None,
+    })
 }
 
 /// The package of an interface, which may have a version.
@@ -128,13 +149,46 @@ mod tests {
         );
         assert_eq!(INTERFACES.missing(&import("fermyon:spin/key-value", Some("2.0.0"))), None);
         assert_eq!(
-            INTERFACES.missing(&import("fermyon:spin/redis", Some("2.0.0"))),
+            INTERFACES.missing(&import("acme:spin/redis", Some("2.0.0"))),
             Some("which this host does not have".into())
         );
+        assert_eq!(INTERFACES.missing(&import("spin:key-value/key-value", Some("3.0.0"))), None);
         assert_eq!(
             INTERFACES.missing(&import("acme:db/sql", None)),
             Some("which this host does not have".into())
         );
+    }
+
+    #[test]
+    fn servers_that_spin_connects_to_have_a_sentence_each() {
+        for (interfaces, sentence) in [
+            (
+                ["fermyon:spin/redis", "spin:redis/redis"],
+                "it connects to no Redis server. Use a kv store of the app (Spin's key-value)",
+            ),
+            (
+                ["fermyon:spin/mqtt", "spin:mqtt/mqtt"],
+                "it connects to no MQTT broker. Send messages by outbound HTTP (wasi:http)",
+            ),
+            (
+                ["fermyon:spin/postgres", "spin:postgres/postgres"],
+                "it connects to no SQL server. Use a kv store of the app (Spin's key-value), or the server's HTTP interface (wasi:http)",
+            ),
+            (
+                ["fermyon:spin/mysql", "spin:mysql/mysql"],
+                "it connects to no SQL server. Use a kv store of the app (Spin's key-value), or the server's HTTP interface (wasi:http)",
+            ),
+            (
+                ["fermyon:spin/llm", "spin:llm/llm"],
+                "it runs no language models. Call a model's server by outbound HTTP (wasi:http)",
+            ),
+        ] {
+            for interface in interfaces {
+                let missing = INTERFACES.missing(&import(interface, Some("2.0.0")));
+                let expected = format!("which this host does not have: {sentence}");
+                assert_eq!(missing, Some(expected), "{interface}");
+            }
+        }
     }
 
     #[test]

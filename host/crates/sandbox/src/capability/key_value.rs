@@ -12,6 +12,7 @@ mod lacewing;
 mod lacewing_objects;
 mod objects;
 mod spin;
+mod spin3;
 mod streams;
 mod wasi_draft;
 mod wasi_draft2;
@@ -173,35 +174,25 @@ impl KeyValue {
         &mut self,
         mut step: impl FnMut(&mut Transaction) -> Result<T, KvError>,
     ) -> Result<T, Failure> {
-        let Some(state) = &self.state else {
-            return Err(over());
-        };
-        let is_open = self.transaction.as_ref().is_some_and(Transaction::has_snapshot);
-        if !is_open && let Some(opening) = state.open() {
-            opening.await.map_err(|error| Failure::from(&error))?;
+        let alone = self.alone()?;
+        if !self.is_open() {
+            alone.open().await?;
         }
-        if let Some(transaction) = &mut self.transaction {
-            return Ok(step(transaction)?);
+        match &mut self.transaction {
+            Some(transaction) => Ok(step(transaction)?),
+            None => alone.step(step).await,
         }
-        for _ in 0..ATTEMPTS {
-            let mut transaction = Transaction::new(state.clone(), self.limits);
-            let done = step(&mut transaction)?;
-            let Some((state, changes)) = transaction.into_changes() else { return Ok(done) };
-            match state.commit(changes).await {
-                Ok(_) => return Ok(done),
-                Err(CommitError::Conflict { .. }) => {}
-                Err(over @ CommitError::OverQuota { .. }) => {
-                    return Err(Failure { kind: FailureKind::Limit, text: over.to_string() });
-                }
-                Err(waiting @ CommitError::TooManyWaiting { .. }) => {
-                    let (kind, text) = (FailureKind::Unavailable, waiting.to_string());
-                    return Err(Failure { kind, text });
-                }
-                Err(CommitError::Store(store)) => return Err((&store).into()),
-            }
-        }
-        let text = format!("other invocations changed the entry {ATTEMPTS} times");
-        Err(Failure { kind: FailureKind::Conflict, text })
+    }
+
+    /// Whether the transaction of the invocation has its snapshot.
+    fn is_open(&self) -> bool {
+        self.transaction.as_ref().is_some_and(Transaction::has_snapshot)
+    }
+
+    /// What a call needs that has a transaction of its own.
+    fn alone(&self) -> Result<Alone, Failure> {
+        let state = self.state.clone().ok_or_else(over)?;
+        Ok(Alone { state, limits: self.limits })
     }
 
     async fn get(&mut self, store: &str, key: &str) -> Result<Option<Entry>, Failure> {
@@ -280,6 +271,48 @@ impl KeyValue {
     }
 }
 
+/// The state and the limits of a call that has a transaction of its own.
+struct Alone {
+    state: Arc<dyn TenantState>,
+    limits: EffectLimits,
+}
+
+impl Alone {
+    /// Opens the state where it is not open.
+    async fn open(&self) -> Result<(), Failure> {
+        match self.state.open() {
+            Some(opening) => opening.await.map_err(|error| Failure::from(&error)),
+            None => Ok(()),
+        }
+    }
+
+    /// Does a step in a transaction that is committed at once.
+    async fn step<T>(
+        self,
+        mut step: impl FnMut(&mut Transaction) -> Result<T, KvError>,
+    ) -> Result<T, Failure> {
+        for _ in 0..ATTEMPTS {
+            let mut transaction = Transaction::new(self.state.clone(), self.limits);
+            let done = step(&mut transaction)?;
+            let Some((state, changes)) = transaction.into_changes() else { return Ok(done) };
+            match state.commit(changes).await {
+                Ok(_) => return Ok(done),
+                Err(CommitError::Conflict { .. }) => {}
+                Err(over @ CommitError::OverQuota { .. }) => {
+                    return Err(Failure { kind: FailureKind::Limit, text: over.to_string() });
+                }
+                Err(waiting @ CommitError::TooManyWaiting { .. }) => {
+                    let (kind, text) = (FailureKind::Unavailable, waiting.to_string());
+                    return Err(Failure { kind, text });
+                }
+                Err(CommitError::Store(store)) => return Err((&store).into()),
+            }
+        }
+        let text = format!("other invocations changed the entry {ATTEMPTS} times");
+        Err(Failure { kind: FailureKind::Conflict, text })
+    }
+}
+
 /// The failure of a call of a guest that is to be stopped.
 fn over() -> Failure {
     Failure { kind: FailureKind::Unavailable, text: "the invocation is over".to_owned() }
@@ -291,6 +324,7 @@ impl Capability for KeyValue {
         ("wasi:blobstore", &["0.2.0-draft"]),
         ("wasi:keyvalue", &["0.2.0-draft", "0.2.0-draft2"]),
         ("fermyon:spin/key-value", &["2.0"]),
+        ("spin:key-value", &["3.0"]),
     ];
 
     const PER_INVOCATION: bool = true;
@@ -320,13 +354,17 @@ impl Capability for KeyValue {
         }
     }
 
-    fn link<T: StoreData>(linker: &mut Linker<T>, _tasks: bool) -> Result<()> {
+    fn link<T: StoreData>(linker: &mut Linker<T>, tasks: bool) -> Result<()> {
         lacewing::link(linker)?;
         lacewing_objects::link(linker)?;
         blobstore::link(linker)?;
         wasi_draft::link(linker)?;
         wasi_draft2::link(linker)?;
-        spin::link(linker)
+        spin::link(linker)?;
+        if tasks {
+            spin3::link(linker)?;
+        }
+        Ok(())
     }
 }
 

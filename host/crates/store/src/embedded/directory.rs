@@ -113,6 +113,30 @@ impl Directory {
     }
 }
 
+/// Makes a directory one of state, without a lock: for files beside the databases, which a command
+/// writes while a host runs.
+pub(super) fn prepare(path: &Path) -> Result<(), DirectoryError> {
+    let system = |error| DirectoryError::System { path: path.to_owned(), error };
+    make(path).map_err(system)?;
+    match fs::read_to_string(path.join(MARKER)) {
+        // A host that has made the file writes the form next.
+        Ok(form) if form.is_empty() || form.trim() == FORM.to_string() => Ok(()),
+        Ok(form) => {
+            let found = form.trim().to_owned();
+            Err(DirectoryError::OtherForm { path: path.to_owned(), found })
+        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(system(error)),
+        Err(_) if !is_empty(path).map_err(system)? => {
+            Err(DirectoryError::NotState { path: path.to_owned() })
+        }
+        Err(_) => match mark(path) {
+            // Another process was faster.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            marked => marked.map_err(system),
+        },
+    }
+}
+
 /// Makes a folder with a copy of state one of state.
 pub(super) fn mark(path: &Path) -> io::Result<()> {
     let mut marker = File::create_new(path.join(MARKER))?;

@@ -15,6 +15,7 @@ use super::{
     database::{Database, FILE, failure, system},
     directory,
     files::AllPinned,
+    secrets,
     snapshot::version,
     tenant::EmbeddedTenant,
 };
@@ -77,13 +78,16 @@ impl EmbeddedStore {
         for entry in fs::read_dir(self.path())? {
             let entry = entry?;
             let name = entry.file_name().to_str().and_then(|name| name.parse().ok());
-            tenants.extend(name.filter(|_| entry.path().join(FILE).is_file()));
+            let has_state = |_: &TenantName| {
+                entry.path().join(FILE).is_file() || entry.path().join(secrets::FOLDER).is_dir()
+            };
+            tenants.extend(name.filter(has_state));
         }
         tenants.sort();
         Ok(tenants)
     }
 
-    /// Whether a tenant has state.
+    /// Whether a tenant has a database.
     pub fn has_state(&self, tenant: &TenantName) -> bool {
         self.path().join(tenant.as_str()).join(FILE).is_file()
     }
@@ -98,6 +102,9 @@ impl EmbeddedStore {
         tenant: &TenantName,
         stopper: &Stopper,
     ) -> Result<Inspection, StoreError> {
+        if !self.has_state(tenant) {
+            return Ok(Inspection::default());
+        }
         let (_tenant, database) = self.database(tenant)?;
         let connection = database.connection()?;
         // A commit may leave the files that the check has seen.
@@ -112,8 +119,8 @@ impl EmbeddedStore {
     }
 
     /// Copies the state of some tenants into a new directory, which a host can use as it is. Each
-    /// copy is of one moment. Commits go on meanwhile. A backup that fails leaves the directory
-    /// empty.
+    /// copy of a database is of one moment. Commits go on meanwhile. Secrets are copied as they are
+    /// sealed, without the key. A backup that fails leaves the directory empty.
     ///
     /// # Errors
     /// The directory is not empty or cannot be written, a database cannot be read, or the backup
@@ -154,6 +161,10 @@ impl EmbeddedStore {
         let folder = to.join(tenant.as_str());
         let system = |error| BackupError::System { path: folder.clone(), error };
         directory::make(&folder).map_err(system)?;
+        secrets::back_up(&self.path().join(tenant.as_str()), &folder).map_err(system)?;
+        if !self.has_state(tenant) {
+            return Ok(());
+        }
         let file = folder.join(FILE);
         self.copy(tenant, &file, stopper)
             .map_err(|error| BackupError::Store { tenant: tenant.clone(), error })?;

@@ -32,7 +32,7 @@ pub(super) fn policy(http: &[&str], networks: &[&str]) -> Policy {
     Policy::new(&Grants {
         http: http.iter().map(|text| text.parse().unwrap()).collect(),
         networks: networks.iter().map(|text| text.parse().unwrap()).collect(),
-        kv: Vec::new(),
+        ..Grants::default()
     })
 }
 

@@ -7,9 +7,7 @@ use wasmtime::{
 };
 
 use super::{
-    Bucket, Failure, FailureKind, HasStores, StoreData, Stores,
-    dialect::{bucket_calls, store_error},
-    stores,
+    Bucket, Failure, FailureKind, HasStores, StoreData, Stores, dialect::bucket_calls, stores,
 };
 use bindings::fermyon::spin::key_value::{self, Error};
 
@@ -60,4 +58,24 @@ impl key_value::HostStore for Stores<'_> {
     }
 }
 
-store_error!();
+/// The error of an interface of Spin, for which a store that is not granted is one that may be
+/// there.
+macro_rules! spin_error {
+    () => {
+        impl From<Failure> for Error {
+            fn from(Failure { kind, text }: Failure) -> Error {
+                match kind {
+                    FailureKind::NotGranted | FailureKind::ReadOnly => Error::AccessDenied,
+                    FailureKind::Invalid
+                    | FailureKind::Limit
+                    | FailureKind::Conflict
+                    | FailureKind::Unavailable => Error::Other(text),
+                }
+            }
+        }
+    };
+}
+
+pub(super) use spin_error;
+
+spin_error!();
