@@ -15,6 +15,7 @@ pub mod new;
 mod opened;
 mod project;
 mod routed;
+pub mod s3;
 mod schema;
 pub mod secret;
 pub mod state;
@@ -112,6 +113,9 @@ pub enum Error {
     /// A secret.
     #[error(transparent)]
     Secret(#[from] lacewing_store::secrets::SecretError),
+    /// An access key for S3.
+    #[error(transparent)]
+    S3Key(#[from] lacewing_control::S3KeyError),
     /// An entry, or the state as a whole.
     #[error("{0}")]
     State(String),
@@ -154,6 +158,7 @@ impl Error {
             | Error::Load { .. }
             | Error::Directory(_)
             | Error::Secret(_)
+            | Error::S3Key(_)
             | Error::State(_)
             | Error::Running(_)
             | Error::Stdout(_) => ExitCode::Failure,
@@ -205,6 +210,8 @@ pub enum Command {
     Kv(kv::KvArgs),
     /// Set, list and remove the secrets of an app.
     Secret(secret::SecretArgs),
+    /// Make, list and remove the access keys of the S3 API.
+    S3(s3::S3Args),
     /// Check or copy a state directory.
     State(state::StateArgs),
     /// Print a shell's completions.
@@ -224,6 +231,7 @@ impl Command {
             Command::Build(args) => build::run(&args, console),
             Command::Kv(args) => kv::run(&args, console),
             Command::Secret(args) => secret::run(&args, console),
+            Command::S3(args) => s3::run(&args, console),
             Command::State(args) => state::run(&args, console),
             Command::Completions(args) => completions::run(&args),
             Command::Schema(args) => schema::run(&args),

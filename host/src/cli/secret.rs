@@ -18,7 +18,7 @@ use lacewing_manifest::{
     App,
     config::{HostFile, STATE_DIR},
 };
-use lacewing_store::secrets::{AppSecrets, Secret, SecretError, SecretStore};
+use lacewing_store::secrets::{Secret, SecretError, SecretFolder, SecretStore};
 use lacewing_telemetry::rfc3339;
 use zeroize::Zeroizing;
 
@@ -93,7 +93,7 @@ struct PlaceArgs {
 /// The secrets of an app, and the grants for them.
 struct Place {
     app: AppName,
-    secrets: AppSecrets,
+    secrets: SecretFolder,
     /// The functions that are granted each secret.
     granted: BTreeMap<SecretName, Vec<String>>,
 }

@@ -5,6 +5,7 @@ mod descriptors;
 mod resident;
 mod rollout;
 mod run;
+mod s3;
 mod what;
 
 use std::{net::SocketAddr, num::NonZero, path::PathBuf, str::FromStr, time::Duration};
@@ -61,6 +62,10 @@ pub struct UpArgs {
     #[arg(long, value_name = "ADDRESS|off", env = "LACEWING_ADMIN")]
     pub admin: Option<AdminAddress>,
 
+    /// The address of the S3 API of the buckets, or `off` [default: off]
+    #[arg(long, value_name = "ADDRESS|off", env = "LACEWING_S3")]
+    pub s3: Option<AdminAddress>,
+
     /// The directory of compiled components [default: the user's cache directory]
     #[arg(long, value_name = "DIR", env = "LACEWING_CACHE_DIR", value_hint = ValueHint::DirPath)]
     pub cache_dir: Option<PathBuf>,
@@ -106,6 +111,9 @@ impl UpArgs {
         }
         if let Some(admin) = self.admin {
             settings.admin = admin.0;
+        }
+        if let Some(s3) = self.s3 {
+            settings.s3 = s3.0;
         }
         if let Some(cache_dir) = &self.cache_dir {
             settings.cache_dir.clone_from(cache_dir);

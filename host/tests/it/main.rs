@@ -38,6 +38,7 @@ mod reference;
 mod residency;
 mod restart;
 mod reuse;
+mod s3;
 mod secrets;
 mod snapshot;
 mod spin;

@@ -30,6 +30,11 @@ impl HostSecrets {
         HostSecrets { store: dir.map(store), from_env: *from_env }
     }
 
+    /// The secrets of the state directory, if there is one.
+    pub(super) fn store(&self) -> Option<&Arc<SecretStore>> {
+        self.store.as_ref()
+    }
+
     /// The secrets that a function of an app may read; `None` if its grants name none.
     pub(super) fn settings(
         &self,

@@ -23,6 +23,7 @@ use lacewing_base::{
     event_loop::{self, EventLoops, LoopsHandle},
     heap::ResidentWatch,
 };
+use lacewing_compat::s3::S3Listener;
 use lacewing_control::{Host, missing_secrets, review_layouts};
 use lacewing_ingress::{Gateway, Listener, Options, Server};
 use lacewing_manifest::config::{self, RequestLog, Settings};
@@ -41,6 +42,7 @@ use super::{
     announce::{self, Tenants},
     descriptors, resident,
     rollout::{ProjectRollout, Read, ReadingResult, ReadingTarget, read},
+    s3,
     what::What,
 };
 use crate::cli::{
@@ -144,6 +146,7 @@ struct ServingHost {
     /// The reading that is on its way.
     rollout: Option<ProjectRollout>,
     servers: Vec<Server>,
+    s3: Option<S3Listener>,
     watch: Option<SourceWatch>,
     _loops: EventLoops,
     _resident: ResidentWatch,
@@ -259,6 +262,7 @@ impl ServingHost {
         let options = Options { connections, ..Options::of(settings) };
         let servers = start_servers(&host, listeners, &options, loops.handle());
         watch_use(&host, &servers, loops.handle().clone());
+        let s3 = settings.s3.map(|address| s3::start(address, &host)).transpose()?;
         host.health().set_ready();
         let (_loops, _resident) = (loops, resident);
         let up = ServingHost {
@@ -270,6 +274,7 @@ impl ServingHost {
             reading: None,
             rollout,
             servers,
+            s3,
             watch,
             _loops,
             _resident,
@@ -447,6 +452,9 @@ impl ServingHost {
         let project = &self.target.project;
         for line in lines.into_iter().chain(announce::functions(&deployed, project)) {
             self.console.line(line);
+        }
+        if let Some(s3) = &self.s3 {
+            self.console.line(format_args!("  S3 http://{}", s3.address()));
         }
         if let Some(state) = self.host.state_dir() {
             self.console.line(format_args!("  state in {}", announce::shown(&state).display()));

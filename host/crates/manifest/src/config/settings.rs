@@ -34,6 +34,8 @@ pub struct Settings {
     /// besides IP addresses and `localhost`. Key: `admin_hosts`. Default none. A request for
     /// any other host is charged to its connection and answered with 421.
     pub admin_hosts: Vec<String>,
+    /// Where clients of S3 reach the buckets. Key: `s3`, `"off"` for none. Default none.
+    pub s3: Option<SocketAddr>,
     /// The networks of proxies that say who asked, in `Forwarded` and `X-Forwarded-*`. Key:
     /// `trusted_proxies`. Default none: what clients say of themselves is dropped.
     pub trusted_proxies: Vec<IpNet>,
@@ -231,6 +233,7 @@ impl Settings {
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))],
             admin: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9180))),
             admin_hosts: Vec::new(),
+            s3: None,
             trusted_proxies: Vec::new(),
             cache_dir,
             state_dir: None,
@@ -281,7 +284,9 @@ impl Settings {
     pub fn conflict(&self) -> Option<String> {
         let mut seen: Vec<(&str, SocketAddr)> = Vec::new();
         let listeners = self.listen.iter().map(|address| ("listen", *address));
-        for (key, address) in listeners.chain(self.admin.map(|address| ("admin", address))) {
+        let others = [("admin", self.admin), ("s3", self.s3)];
+        let others = others.into_iter().filter_map(|(key, address)| Some((key, address?)));
+        for (key, address) in listeners.chain(others) {
             if let Some((other_key, other)) =
                 seen.iter().find(|(_, other)| collide(address, *other))
             {
@@ -312,6 +317,9 @@ impl Settings {
         }
         settings.admin_hosts =
             raw.admin_hosts.iter().filter_map(|host| admin::read_host(host, findings)).collect();
+        if let Some(s3) = raw.s3.as_ref().filter(|s3| s3.value != "off") {
+            settings.s3 = read_address("s3", s3, findings);
+        }
         settings.trusted_proxies = proxies::read(&raw.trusted_proxies, findings);
         if let Some(dir) = &raw.cache_dir {
             settings.cache_dir = root.join(&dir.value);

@@ -3,6 +3,7 @@
 //! ```text
 //!   DIR/secrets.key                   the key, mode 0600; in no backup
 //!   DIR/TENANT/secrets/APP/NAME       one secret, sealed
+//!   DIR/TENANT/s3-keys/ID             one access key for S3, sealed
 //! ```
 //!
 //! A command writes secrets while a host reads them, and neither locks anything: a file is whole,
@@ -41,6 +42,9 @@ use super::directory::{self, DirectoryError};
 
 /// The folder of a tenant's secrets, beside the tenant's database.
 pub(super) const FOLDER: &str = "secrets";
+
+/// The folder of a tenant's access keys for S3, beside the tenant's database.
+const S3_FOLDER: &str = "s3-keys";
 
 /// The value of a secret: text. Only [`Secret::expose`] shows the value, and the memory is cleared
 /// when the value is dropped.
@@ -163,12 +167,12 @@ pub struct SecretStore {
     key: Mutex<Option<Arc<Key>>>,
 }
 
-/// The secrets of one app.
+/// The secrets of one app, or the access keys of a tenant for S3.
 #[derive(Clone, Debug)]
-pub struct AppSecrets {
+pub struct SecretFolder {
     store: Arc<SecretStore>,
-    tenant: TenantName,
-    app: AppName,
+    /// The place that seals belong to.
+    place: String,
     folder: PathBuf,
 }
 
@@ -188,9 +192,16 @@ impl SecretStore {
     }
 
     /// The secrets of an app of a tenant.
-    pub fn app(self: &Arc<Self>, tenant: &TenantName, app: &AppName) -> AppSecrets {
+    pub fn app(self: &Arc<Self>, tenant: &TenantName, app: &AppName) -> SecretFolder {
         let folder = self.dir.join(tenant.as_str()).join(FOLDER).join(app.as_str());
-        AppSecrets { store: self.clone(), tenant: tenant.clone(), app: app.clone(), folder }
+        SecretFolder { store: self.clone(), place: format!("{tenant}/{app}"), folder }
+    }
+
+    /// The access keys of a tenant for S3, by their ids.
+    pub fn s3_keys(self: &Arc<Self>, tenant: &TenantName) -> SecretFolder {
+        let folder = self.dir.join(tenant.as_str()).join(S3_FOLDER);
+        // No app has a colon in its name.
+        SecretFolder { store: self.clone(), place: format!("{tenant}/s3:"), folder }
     }
 
     /// The key, read once.
@@ -233,7 +244,7 @@ impl SecretStore {
     }
 }
 
-impl AppSecrets {
+impl SecretFolder {
     /// The value of a secret; `None` if it is not set. Blocks for as long as the reading of a small
     /// file takes.
     ///
@@ -322,7 +333,7 @@ impl AppSecrets {
 
     /// The place that a seal belongs to: a file that is moved to another one does not open.
     fn place(&self, name: &SecretName) -> String {
-        format!("{}/{}/{name}", self.tenant, self.app)
+        format!("{}/{name}", self.place)
     }
 }
 
@@ -343,8 +354,8 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, SecretError> {
 
 /// Copies a tenant's sealed secrets, and not the key, from one folder of the tenant to another.
 pub(super) fn back_up(from: &Path, to: &Path) -> io::Result<()> {
-    for (app, file) in sealed_files(from)? {
-        let folder = to.join(FOLDER).join(app.as_str());
+    for (folder, file) in sealed_files(from)? {
+        let folder = to.join(folder);
         directory::make(&folder)?;
         let copy = folder.join(file.file_name().unwrap_or_default());
         fs::copy(file, &copy)?;
@@ -354,15 +365,17 @@ pub(super) fn back_up(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The sealed files in the folder of a tenant, each with the app that the secret belongs to.
-fn sealed_files(tenant: &Path) -> io::Result<Vec<(AppName, PathBuf)>> {
-    let apps = tenant.join(FOLDER);
+/// The sealed files of a tenant, each with its folder in that of the tenant.
+fn sealed_files(tenant: &Path) -> io::Result<Vec<(PathBuf, PathBuf)>> {
+    let mut folders = vec![PathBuf::from(S3_FOLDER)];
+    if tenant.join(FOLDER).is_dir() {
+        let apps = named::<AppName>(&tenant.join(FOLDER))?.into_iter();
+        folders.extend(apps.map(|(app, _)| Path::new(FOLDER).join(app.as_str())));
+    }
     let mut files = Vec::new();
-    if apps.is_dir() {
-        for (app, folder) in named::<AppName>(&apps)? {
-            let of_app = named::<SecretName>(&folder)?;
-            files.extend(of_app.into_iter().map(|(_, file)| (app.clone(), file)));
-        }
+    for folder in folders.into_iter().filter(|folder| tenant.join(folder).is_dir()) {
+        let sealed = named::<SecretName>(&tenant.join(&folder))?;
+        files.extend(sealed.into_iter().map(|(_, file)| (folder.clone(), file)));
     }
     Ok(files)
 }

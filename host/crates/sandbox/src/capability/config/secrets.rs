@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lacewing_base::SecretName;
-use lacewing_store::secrets::{AppSecrets, Secret};
+use lacewing_store::secrets::{Secret, SecretFolder};
 
 use super::super::stdio::Log;
 
@@ -13,7 +13,7 @@ pub struct SecretSettings {
     /// The granted names.
     pub names: Arc<[SecretName]>,
     /// The app's secrets in the state directory; `None` for a host without one.
-    pub stored: Option<AppSecrets>,
+    pub stored: Option<SecretFolder>,
     /// Values that stand above the stored ones: those of the host's environment.
     pub given: Arc<[(SecretName, Secret)]>,
 }

@@ -11,7 +11,7 @@ fn name<T: FromStr<Err: fmt::Debug>>(text: &str) -> T {
     text.parse().unwrap()
 }
 
-fn app(dir: &Path, tenant: &str, app: &str) -> AppSecrets {
+fn app(dir: &Path, tenant: &str, app: &str) -> SecretFolder {
     Arc::new(SecretStore::at(dir)).app(&name(tenant), &name(app))
 }
 
@@ -19,7 +19,7 @@ fn secret(value: &str) -> Secret {
     Secret::new(value.to_owned()).unwrap()
 }
 
-fn value(secrets: &AppSecrets, key: &str) -> Option<String> {
+fn value(secrets: &SecretFolder, key: &str) -> Option<String> {
     secrets.get(&name(key)).unwrap().map(|secret| secret.expose().to_owned())
 }
 
