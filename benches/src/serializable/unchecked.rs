@@ -27,6 +27,10 @@ impl TenantState for UncheckedTenant {
         self.0.set_max_bytes(max_bytes);
     }
 
+    fn max_bytes(&self) -> u64 {
+        self.0.max_bytes()
+    }
+
     fn open(&self) -> Option<Opening> {
         self.0.open()
     }
