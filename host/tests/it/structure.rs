@@ -15,6 +15,7 @@ use crate::harness::root;
 const CRATES: &[(&str, &[&[&str]])] = &[
     ("lacewing", &[&["cli", "fuzzing"]]),
     ("lacewing-load", &[]),
+    ("lacewing-compat", &[]),
     ("lacewing-control", &[]),
     ("lacewing-ingress", &[]),
     ("lacewing-runtime", &[&["invocation"], &["function"]]),
@@ -31,11 +32,12 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("wasmtime-wasi", &["lacewing-sandbox"]),
     ("wasmtime-wasi-http", &["lacewing-sandbox"]),
     // Telemetry has the admin listener, and the sandbox outbound HTTP. Control has a client of the
-    // admin API, and the load generator is a client.
+    // admin API, compat the listener of S3, and the load generator is a client.
     (
         "hyper",
         &[
             "lacewing-load",
+            "lacewing-compat",
             "lacewing-control",
             "lacewing-ingress",
             "lacewing-telemetry",
@@ -46,6 +48,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("clap", &["lacewing"]),
     ("postcard", &["lacewing-control"]),
     ("rusqlite", &["lacewing-store"]),
+    ("s3s", &["lacewing-compat"]),
     ("chacha20poly1305", &["lacewing-store"]),
     ("toml", &["lacewing", "lacewing-manifest"]),
 ];
