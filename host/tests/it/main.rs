@@ -41,6 +41,7 @@ mod reuse;
 mod secrets;
 mod snapshot;
 mod spin;
+mod sql;
 mod start;
 mod state;
 mod streaming;
