@@ -53,6 +53,7 @@ pub(crate) struct Sql {
     statements: Arc<Statements>,
     /// Connections that are open.
     open: Arc<AtomicUsize>,
+    is_over: bool,
     log: Log,
 }
 
@@ -127,6 +128,9 @@ impl Sql {
 
     /// Looks at the grant for a database.
     fn connecting(&self, name: &str) -> Result<Connecting, Failure> {
+        if self.is_over {
+            return Err(Failure::Other("the invocation is over".to_owned()));
+        }
         let Some(databases) = self.databases.clone() else {
             return Err(self.not_granted(name));
         };
@@ -239,13 +243,14 @@ impl Capability for Sql {
     }
 
     fn open(opening: Opening<'_>) -> Sql {
-        let settings = opening.settings.sql.as_ref().filter(|_| !opening.is_over);
+        let settings = opening.settings.sql.as_ref();
         let statements = Statements { payer: opening.payer, has_written: AtomicBool::new(false) };
         Sql {
             databases: settings.map(|settings| settings.databases.clone()),
             grants: settings.map(|settings| settings.grants.clone()),
             statements: Arc::new(statements),
             open: Arc::default(),
+            is_over: opening.is_over,
             log: opening.log,
         }
     }
