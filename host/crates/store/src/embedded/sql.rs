@@ -7,6 +7,7 @@
 //! A connection belongs to one guest, and is closed with it. The statements are a stranger's: they
 //! run on threads of their own, with limits on all that they take (`harden`, `memory`, `watch`).
 
+mod allowed;
 mod connection;
 mod file;
 mod functions;
