@@ -94,6 +94,7 @@ async fn invoke(host: &Host, program: &Arc<Program>, limits: &Limits) -> Outcome
             policy: Policy::new(&Grants::default()),
             state: None,
             secrets: None,
+            sql: None,
         },
     });
     let app = "fuzz".parse().expect("a name");

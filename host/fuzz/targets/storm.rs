@@ -130,6 +130,7 @@ async fn invoke(
             policy: Policy::new(&Grants::default()),
             state: None,
             secrets: None,
+            sql: None,
         },
     });
     let (app, function) = ("fuzz".parse().expect("a name"), "fuzz".parse().expect("a name"));

@@ -21,6 +21,7 @@ mod operator;
 mod resources;
 mod secrets;
 mod shares;
+mod sql;
 mod state;
 mod steps;
 mod stop;

@@ -37,8 +37,8 @@ pub(crate) fn root() -> &'static Path {
 /// The source of a module of the host, by its path: `ingress::route` in the crate of that name, or
 /// `engine::pool` in whichever crate has the module.
 pub(crate) fn module_file(module: &str) -> PathBuf {
-    const CRATES: [&str; 7] =
-        ["base", "manifest", "telemetry", "sandbox", "runtime", "ingress", "control"];
+    const CRATES: [&str; 8] =
+        ["base", "manifest", "telemetry", "store", "sandbox", "runtime", "ingress", "control"];
     let path = module.replace("::", "/");
     let (top, rest) = path.split_once('/').unwrap_or((&path, "lib"));
     let crates = root().join("host/crates");

@@ -42,6 +42,7 @@ mod s3;
 mod secrets;
 mod snapshot;
 mod spin;
+mod sql;
 mod start;
 mod state;
 mod streaming;

@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr, str::FromStr};
 
 use ipnet::IpNet;
 
-use crate::{BucketGrant, HostPattern, InvalidHost, KvGrant, SecretName};
+use crate::{BucketGrant, HostPattern, InvalidHost, KvGrant, SecretName, SqlGrant};
 
 /// Everything that a function was granted. Nothing else is reachable.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -21,6 +21,8 @@ pub struct Grants {
     pub buckets: Vec<BucketGrant>,
     /// Secrets of the app, each name once.
     pub secrets: Vec<SecretName>,
+    /// SQL databases, each name once.
+    pub sql: Vec<SqlGrant>,
 }
 
 impl Grants {

@@ -31,6 +31,7 @@ pub mod outcome;
 pub mod permits;
 pub mod route;
 pub mod secret;
+pub mod sql;
 mod sync;
 mod text_form;
 
@@ -45,6 +46,7 @@ pub use limits::{LimitKey, Limits};
 pub use outcome::Outcome;
 pub use route::{Methods, Route, RoutePath};
 pub use secret::SecretName;
+pub use sql::{SqlDatabase, SqlGrant};
 
 /// The program's own allocator, so that unit tests charge the heap too.
 #[cfg(test)]

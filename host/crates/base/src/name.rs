@@ -58,7 +58,7 @@ names! {
     TenantName,
     /// The functions that one manifest deploys.
     AppName,
-    /// The kv stores of an app.
+    /// The kv stores and the SQL databases of an app.
     StoreName,
     /// A named thing with revisions, unique in its app.
     FunctionName,

@@ -51,7 +51,7 @@ use super::{Deployed, DeployedApp, Host};
 pub use form::Malformed;
 
 /// Changes with the layout of what follows it.
-const FORMAT: u32 = 8;
+const FORMAT: u32 = 9;
 
 /// The largest ledger that is read, in bytes: a million functions.
 const MAX_BYTES: u64 = 256 << 20;

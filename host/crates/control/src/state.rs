@@ -8,7 +8,7 @@ use std::{
 
 use http::HeaderMap;
 use lacewing_base::{Grants, name::TenantName};
-use lacewing_sandbox::capability::StateSettings;
+use lacewing_sandbox::capability::{SqlSettings, StateSettings};
 use lacewing_store::{
     StateStore, StoreFigures,
     embedded::{DirectoryError, EmbeddedOptions, EmbeddedStore},
@@ -25,8 +25,22 @@ pub enum StateError {
     #[error(transparent)]
     Directory(#[from] DirectoryError),
     /// The settings name no directory: those of a host that was made in memory.
-    #[error("it is granted a store, and this host has no state directory")]
+    #[error("it is granted state, and this host has no state directory")]
     NoDirectory,
+}
+
+/// The state that a function may use, of each kind for which it has a grant.
+#[derive(Default)]
+pub(super) struct GrantedState {
+    pub(super) state: Option<StateSettings>,
+    pub(super) sql: Option<SqlSettings>,
+}
+
+impl GrantedState {
+    /// Whether there is any.
+    pub(super) fn is_some(&self) -> bool {
+        self.state.is_some() || self.sql.is_some()
+    }
 }
 
 /// The state of a host.
@@ -69,10 +83,14 @@ fn watch(store: &Arc<EmbeddedStore>, metrics: &Metrics) {
         metrics.add_counter(name, help, move || read(&figures));
     }
     let store = Arc::downgrade(store);
+    metrics.add_gauge("state_databases_open", "Databases of tenants' state that are open", {
+        let store = store.clone();
+        move || store.upgrade().map_or(0, |store| store.open_databases() as u64)
+    });
     metrics.add_gauge(
-        "state_databases_open",
-        "Databases of tenants' state that are open",
-        move || store.upgrade().map_or(0, |store| store.open_databases() as u64),
+        "state_sql_databases_open",
+        "SQL databases of functions that are open",
+        move || store.upgrade().map_or(0, |store| store.open_sql_databases() as u64),
     );
 }
 
@@ -115,22 +133,27 @@ impl HostState {
         }
     }
 
-    /// The state that a function of a tenant may use; `None` if its grants name none.
+    /// The state that a function of a tenant may use.
     pub(super) fn settings(
         &self,
         tenant: &TenantName,
         max_bytes: u64,
         grants: &Grants,
-    ) -> Result<Option<StateSettings>, StateError> {
-        if grants.kv.is_empty() && grants.buckets.is_empty() {
-            return Ok(None);
+    ) -> Result<GrantedState, StateError> {
+        let mut granted = GrantedState::default();
+        if !grants.kv.is_empty() || !grants.buckets.is_empty() {
+            let state = match &self.given {
+                Some(given) => given.tenant(tenant, max_bytes),
+                None => self.open()?.tenant(tenant, max_bytes),
+            };
+            let (kv, buckets) = (grants.kv.as_slice().into(), grants.buckets.as_slice().into());
+            granted.state = Some(StateSettings { state, grants: kv, buckets });
         }
-        let state = match &self.given {
-            Some(given) => given.tenant(tenant, max_bytes),
-            None => self.open()?.tenant(tenant, max_bytes),
-        };
-        let (kv, buckets) = (grants.kv.as_slice().into(), grants.buckets.as_slice().into());
-        Ok(Some(StateSettings { state, grants: kv, buckets }))
+        if !grants.sql.is_empty() {
+            let databases = self.open()?.sql(tenant, max_bytes);
+            granted.sql = Some(SqlSettings { databases, grants: grants.sql.as_slice().into() });
+        }
+        Ok(granted)
     }
 
     /// Changes the bound of a tenant's state from now on.

@@ -34,7 +34,7 @@ use std::{
 use ipnet::IpNet;
 use lacewing_base::{
     Bucket, BucketGrant, Cors, Grants, HttpGrant, KvGrant, KvStore, LimitKey, Limits, Route,
-    SecretName,
+    SecretName, SqlGrant,
     file::{Located, OpenError, Reach},
     name::{AppName, FunctionName},
 };
@@ -125,6 +125,8 @@ pub struct WrittenGrants {
     pub buckets: Vec<Written<BucketGrant>>,
     /// See [`Grants::secrets`].
     pub secrets: Vec<Written<SecretName>>,
+    /// See [`Grants::sql`].
+    pub sql: Vec<Written<SqlGrant>>,
 }
 
 impl WrittenGrants {
@@ -136,6 +138,7 @@ impl WrittenGrants {
             kv: self.kv.iter().map(|grant| grant.value.clone()).collect(),
             buckets: self.buckets.iter().map(|grant| grant.value.clone()).collect(),
             secrets: self.secrets.iter().map(|name| name.value.clone()).collect(),
+            sql: self.sql.iter().map(|grant| grant.value.clone()).collect(),
         }
     }
 }

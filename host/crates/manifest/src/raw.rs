@@ -35,6 +35,10 @@ pub(crate) struct RawManifest {
     /// `grants.buckets`.
     #[schemars(transform = names_as_keys)]
     pub(crate) buckets: Entries<RawBucket>,
+    /// The SQL databases of the app, each under its name. A function uses a database with
+    /// `grants.sql`. Components of Spin open the one that is called `default`.
+    #[schemars(transform = names_as_keys)]
+    pub(crate) sql: Entries<RawSql>,
     /// The functions, each under its name.
     #[schemars(transform = names_as_keys)]
     pub(crate) functions: Entries<RawFunction>,
@@ -66,6 +70,27 @@ pub(crate) struct RawBucket {
     /// The body of one object. The call that writes more fails.
     #[schemars(range(min = 1, max = 1_048_576), extend("default" = 5120))]
     pub(crate) max_object_mib: Option<At<Whole>>,
+}
+
+/// A SQL database. A statement that goes beyond a limit fails.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+#[schemars(rename = "Sql")]
+pub(crate) struct RawSql {
+    /// The file of the database. The tenant is charged.
+    #[schemars(range(min = 1, max = 16_777_216), extend("default" = 1024))]
+    pub(crate) max_mib: Option<At<Whole>>,
+    /// The wall time of one statement. Its CPU time counts as the invocation's.
+    #[schemars(range(min = 1, max = 900_000), extend("default" = 5000))]
+    pub(crate) max_statement_ms: Option<At<Whole>>,
+    /// The rows that one statement returns, with 32 bytes for each value. The invocation is
+    /// charged.
+    #[schemars(range(min = 1, max = 65_536), extend("default" = 4096))]
+    pub(crate) max_result_kib: Option<At<Whole>>,
+    /// The memory of one connection: its cache, the statement, and the rows that it sorts. The
+    /// invocation is charged.
+    #[schemars(range(min = 2, max = 1024), extend("default" = 16))]
+    pub(crate) max_heap_mib: Option<At<Whole>>,
 }
 
 /// Values for all functions of the app. A function's own values win.
@@ -193,6 +218,9 @@ pub(crate) struct RawGrants {
     /// underscores.
     #[schemars(inner(regex(pattern = "^[A-Z][A-Z0-9_]{0,63}$")), length(max = 64))]
     pub(crate) secrets: Vec<At<String>>,
+    /// The SQL databases of the app that the function may use, each `"read"` or `"read-write"`.
+    #[schemars(transform = access_as_values)]
+    pub(crate) sql: Entries<At<String>>,
 }
 
 /// The pages of other origins that may call the function from a browser. The host answers their

@@ -2,6 +2,7 @@
 
 mod http;
 mod secrets;
+mod sql;
 mod stores;
 
 use std::{
@@ -12,7 +13,7 @@ use std::{
 };
 
 use lacewing_base::{
-    Bucket, KvStore, LimitKey, Limits, Methods,
+    Bucket, KvStore, LimitKey, Limits, Methods, SqlDatabase,
     file::{OpenError, Reach},
     name::{AppName, FunctionName},
 };
@@ -81,6 +82,7 @@ fn read_app(
     let defaults = Defaults::read(&manifest.defaults, surroundings, findings);
     let stores = &DeclaredStores::kv(&manifest.kv, name.as_ref(), findings);
     let buckets = &DeclaredStores::buckets(&manifest.buckets, name.as_ref(), findings);
+    let databases = &DeclaredStores::sql(&manifest.sql, name.as_ref(), findings);
     let mut functions = Vec::new();
     let mut room = EnvRoom(Some(MAX_ENVS_BYTES));
     for (name, function) in &manifest.functions.0 {
@@ -90,6 +92,7 @@ fn read_app(
             defaults,
             stores,
             buckets,
+            databases,
             surroundings,
             root,
             reach: &reach,
@@ -153,6 +156,7 @@ struct FunctionReader<'a> {
     defaults: &'a Defaults,
     stores: &'a DeclaredStores<KvStore>,
     buckets: &'a DeclaredStores<Bucket>,
+    databases: &'a DeclaredStores<SqlDatabase>,
     surroundings: &'a Surroundings<'a>,
     root: &'a Path,
     reach: &'a Reach,
@@ -176,6 +180,7 @@ impl FunctionReader<'_> {
         grants.kv = self.stores.grants(&function.grants.kv, findings);
         grants.buckets = self.buckets.grants(&function.grants.buckets, findings);
         grants.secrets = secrets::grants(&function.grants.secrets, &env, findings);
+        grants.sql = self.databases.grants(&function.grants.sql, findings);
         let cors_keys = ["functions", &self.name.value, "cors", "origins"];
         let cors = function
             .cors

@@ -25,6 +25,7 @@ mod key_value;
 mod opened;
 mod outbound_http;
 mod payer;
+mod sql;
 mod stdio;
 mod wasi;
 
@@ -38,6 +39,8 @@ pub use key_value::StateSettings;
 pub(crate) use opened::OpenedCapabilities;
 pub(crate) use outbound_http::OutboundHttp;
 pub(crate) use payer::Payer;
+pub(crate) use sql::Sql;
+pub use sql::SqlSettings;
 pub(crate) use stdio::SharedLog;
 pub(crate) use wasi::Wasi;
 
@@ -69,4 +72,4 @@ macro_rules! capabilities {
     };
 }
 
-capabilities![Wasi, OutboundHttp, KeyValue, Config];
+capabilities![Wasi, OutboundHttp, KeyValue, Config, Sql];

@@ -143,10 +143,10 @@ impl Sandbox {
         self.store.data_mut().take_transaction()
     }
 
-    /// Whether the guest has sent a request to another server. Its invocation is not to be run
-    /// again.
-    pub fn has_sent(&mut self) -> bool {
-        self.store.data_mut().has_sent()
+    /// What the guest has done outside of its transaction, as the end of "because it". Its
+    /// invocation is not to be run again then.
+    pub fn did_outside(&mut self) -> Option<&'static str> {
+        self.store.data_mut().did_outside()
     }
 
     /// Whether it was in one step for long, which no tick could interrupt.

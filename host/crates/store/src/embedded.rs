@@ -5,6 +5,7 @@
 //!   DIR/TENANT/state.db    all state of a tenant, with its write-ahead log beside it
 //!   DIR/TENANT/objects     the bodies of its larger objects
 //!   DIR/TENANT/secrets     sealed secrets; DIR/secrets.key opens them
+//!   DIR/TENANT/sql/        the SQL databases of its functions
 //! ```
 //!
 //! A database is open while it is in use, and for some time after it. One thread writes to it at a
@@ -20,6 +21,7 @@ mod maintain;
 mod schema;
 pub mod secrets;
 mod snapshot;
+mod sql;
 mod stopper;
 mod tenant;
 #[cfg(test)]
@@ -38,6 +40,7 @@ use parking_lot::Mutex;
 use self::{
     database::Surroundings,
     directory::Directory,
+    sql::SharedSql,
     tenant::{EmbeddedTenant, OpenTenants},
     threads::StoreThreads,
 };
@@ -46,7 +49,7 @@ pub use self::{
     maintain::{BackupError, Inspection},
     stopper::Stopper,
 };
-use super::{StateStore, StoreFigures, TenantState};
+use super::{StateStore, StoreFigures, TenantState, sql::TenantSql};
 
 /// The bounds of an embedded store.
 #[derive(Clone, Copy, Debug)]
@@ -58,11 +61,14 @@ pub struct EmbeddedOptions {
     pub threads: usize,
     /// The time of day, in milliseconds since 1970.
     pub clock: fn() -> i64,
+    /// Threads that execute SQL of guests. A tenant has half of them at most.
+    pub sql_threads: usize,
 }
 
 impl Default for EmbeddedOptions {
     fn default() -> EmbeddedOptions {
-        EmbeddedOptions { open_databases: 64, threads: 4, clock: snapshot::now_ms }
+        let (open_databases, threads, sql_threads) = (64, 4, 4);
+        EmbeddedOptions { open_databases, threads, clock: snapshot::now_ms, sql_threads }
     }
 }
 
@@ -81,6 +87,7 @@ struct SharedStore {
     threads: StoreThreads,
     /// The same for work on files, which is slower: a commit does not wait for it.
     file_threads: Arc<StoreThreads>,
+    sql: SharedSql,
     /// Unlocked last.
     directory: Arc<Directory>,
 }
@@ -98,6 +105,8 @@ impl EmbeddedStore {
     /// Another process has it open, it is no directory of state, or it cannot be written.
     pub fn open(path: &Path, options: EmbeddedOptions) -> Result<EmbeddedStore, DirectoryError> {
         let directory = Directory::open(path)?;
+        // Before the first database is opened. Without it no guest gets a SQL connection.
+        sql::memory::install();
         let directory = Arc::new(directory);
         let start = || {
             StoreThreads::start(options.threads)
@@ -106,9 +115,10 @@ impl EmbeddedStore {
         let (threads, file_threads) = (start()?, Arc::new(start()?));
         let open = OpenTenants::new(options.open_databases);
         let figures = Arc::default();
-        let clock = options.clock;
-        let shared =
-            Arc::new(SharedStore { figures, clock, open, threads, file_threads, directory });
+        let (clock, sql) =
+            (options.clock, SharedSql::new(options.open_databases, options.sql_threads));
+        let shared = SharedStore { figures, clock, open, threads, file_threads, sql, directory };
+        let shared = Arc::new(shared);
         Ok(EmbeddedStore { tenants: Mutex::default(), shared })
     }
 
@@ -125,6 +135,16 @@ impl EmbeddedStore {
     /// Databases that are open.
     pub fn open_databases(&self) -> usize {
         self.shared.open.count()
+    }
+
+    /// SQL databases that are open.
+    pub fn open_sql_databases(&self) -> usize {
+        self.shared.sql.files.count()
+    }
+
+    /// The SQL databases of a tenant, with the bound that [`StateStore::tenant`] takes.
+    pub fn sql(&self, name: &TenantName, max_bytes: u64) -> Arc<dyn TenantSql> {
+        self.embedded_tenant(name, max_bytes)
     }
 }
 

@@ -15,7 +15,8 @@
 //! validation of optimistic transactions (Kung and Robinson, *On Optimistic Methods for Concurrency
 //! Control*, 1981).
 //!
-//! SQL, and the fact that there is a database, stay below [`embedded`].
+//! SQL of the host's, and the fact that there is a database, stay below [`embedded`]. SQL of guests
+//! goes through [`sql`].
 
 mod backend;
 pub mod embedded;
@@ -23,6 +24,7 @@ mod error;
 mod figures;
 pub mod kv;
 pub mod object;
+pub mod sql;
 #[cfg(test)]
 mod testing;
 mod transaction;

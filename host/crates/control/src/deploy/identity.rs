@@ -9,7 +9,7 @@ use super::Refusal;
 
 /// The version of the serialised form below. A change of the form changes every identifier, and so
 /// needs a new number.
-const FORMAT: u8 = 4;
+const FORMAT: u8 = 5;
 
 /// The limits, environment and grants of a function, serialised. Functions with equal settings
 /// share them.

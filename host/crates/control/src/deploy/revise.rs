@@ -304,11 +304,11 @@ impl<'a> Revise<'a> {
         function: &Function,
     ) -> Result<Arc<Spec>, Refusal> {
         let grants = function.grants.grants();
-        let state = self.host.state.settings(tenant, quota.state_bytes, &grants)?;
+        let granted = self.host.state.settings(tenant, quota.state_bytes, &grants)?;
         let secrets = self.host.secrets.settings(tenant, app, &grants);
         // State is of one tenant, and secrets are of one app.
         let owner = SpecOwner {
-            tenant: (state.is_some() || secrets.is_some()).then(|| tenant.clone()),
+            tenant: (granted.is_some() || secrets.is_some()).then(|| tenant.clone()),
             app: secrets.is_some().then(|| app.clone()),
         };
         let mut shared = self.shared();
@@ -319,7 +319,8 @@ impl<'a> Revise<'a> {
                     env: function.env.clone(),
                     egress: self.host.egress.clone(),
                     policy: egress::Policy::new(&grants),
-                    state,
+                    state: granted.state,
+                    sql: granted.sql,
                     secrets,
                 },
             })

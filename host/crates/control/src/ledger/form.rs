@@ -21,6 +21,7 @@ use crate::{
     Deployed, Host,
     deploy::Tenants,
     routes::{self, Hosts},
+    state::GrantedState,
 };
 
 /// A ledger that was written by this host, and does not say what it should: a bug.
@@ -73,7 +74,8 @@ pub(super) struct SpecForm {
 impl SpecForm {
     fn of(revision: &Revision) -> SpecForm {
         let Spec { limits, settings } = &*revision.spec;
-        let (has_state, has_secrets) = (settings.state.is_some(), settings.secrets.is_some());
+        let has_state = settings.state.is_some() || settings.sql.is_some();
+        let has_secrets = settings.secrets.is_some();
         let tenant = (has_state || has_secrets).then(|| revision.tenant.name().clone());
         let app = has_secrets.then(|| revision.origin.app.clone());
         let (limits, env) = (limits.clone(), settings.env.clone());
@@ -83,11 +85,11 @@ impl SpecForm {
     fn spec(&self, host: &Host, tenants: &[TenantForm]) -> Result<Arc<Spec>, Malformed> {
         let owner = self.tenant.as_ref();
         let owner = owner.and_then(|name| tenants.iter().find(|tenant| tenant.name == *name));
-        let state = match owner {
+        let granted = match owner {
             Some(TenantForm { name, quota, .. }) => {
                 host.state.settings(name, quota.state_bytes, &self.grants).map_err(Malformed::of)?
             }
-            None => None,
+            None => GrantedState::default(),
         };
         let secrets = match (owner, &self.app) {
             (Some(TenantForm { name, .. }), Some(app)) => {
@@ -101,7 +103,8 @@ impl SpecForm {
                 env: self.env.clone(),
                 egress: host.egress.clone(),
                 policy: egress::Policy::new(&self.grants),
-                state,
+                state: granted.state,
+                sql: granted.sql,
                 secrets,
             },
         }))

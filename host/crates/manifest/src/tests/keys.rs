@@ -63,14 +63,14 @@ colour = "green"
   |
 1 | name = "hello"
   | ^^^^
-  = help: did you mean `app`? What is known here: `app`, `defaults`, `kv` and `functions`
+  = help: did you mean `app`? What is known here: `app`, `defaults`, `kv`, `buckets`, `sql` and `functions`
 
 error: unknown key `colour`
  --> lacewing.toml:2:1
   |
 2 | colour = "green"
   | ^^^^^^
-  = help: what is known here: `app`, `defaults`, `kv` and `functions`"#
+  = help: what is known here: `app`, `defaults`, `kv`, `buckets`, `sql` and `functions`"#
     );
 }
 
@@ -90,7 +90,7 @@ routes = ["/"]
   |
 3 | [function.hello]
   |  ^^^^^^^^
-  = help: did you mean `functions`? What is known here: `app`, `defaults`, `kv` and `functions`"
+  = help: did you mean `functions`? What is known here: `app`, `defaults`, `kv`, `buckets`, `sql` and `functions`"
     );
 }
 

@@ -119,3 +119,68 @@ fn more_secrets_than_an_app_has() {
    | ^^^^^^^^"#
     );
 }
+
+#[test]
+fn wrong_databases_and_grants() {
+    let findings = report(
+        r#"app = "shop"
+
+[sql.default]
+max_mib = 0
+max_statement_ms = 0
+max_result_kib = 100_000
+max_heap_mib = 1
+
+[functions.api]
+component = "Cargo.toml"
+grants.sql = { default = "write", defaults = "read", other = "read" }
+"#,
+    );
+    assert_eq!(
+        findings,
+        r#"error: `max_mib` takes 1 to 16777216, not 0
+ --> lacewing.toml:4:11
+  |
+4 | max_mib = 0
+  |           ^
+
+error: `max_statement_ms` takes 1 to 900000, not 0
+ --> lacewing.toml:5:20
+  |
+5 | max_statement_ms = 0
+  |                    ^
+
+error: `max_result_kib` takes 1 to 65536, not 100000
+ --> lacewing.toml:6:18
+  |
+6 | max_result_kib = 100_000
+  |                  ^^^^^^^
+
+error: `max_heap_mib` takes 2 to 1024, not 1
+ --> lacewing.toml:7:16
+  |
+7 | max_heap_mib = 1
+  |                ^
+
+error: "write" is no access to a store
+  --> lacewing.toml:11:26
+   |
+11 | grants.sql = { default = "write", defaults = "read", other = "read" }
+   |                          ^^^^^^^
+   = help: write `"read"` or `"read-write"`
+
+error: the app has no SQL database "defaults"
+  --> lacewing.toml:11:35
+   |
+11 | grants.sql = { default = "write", defaults = "read", other = "read" }
+   |                                   ^^^^^^^^
+   = help: did you mean `default`?
+
+error: the app has no SQL database "other"
+  --> lacewing.toml:11:54
+   |
+11 | grants.sql = { default = "write", defaults = "read", other = "read" }
+   |                                                      ^^^^^
+   = help: add a table `[sql.other]`"#
+    );
+}

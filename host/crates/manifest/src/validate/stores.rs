@@ -18,10 +18,10 @@ const MIB: u64 = 1024 * 1024;
 /// The stores of one kind that an app declares.
 pub(super) struct DeclaredStores<T> {
     /// The kind in an error, as in `kv store`.
-    kind: &'static str,
+    pub(super) kind: &'static str,
     /// The table of the manifest, as in `kv`.
-    table: &'static str,
-    all: Vec<(String, Arc<T>)>,
+    pub(super) table: &'static str,
+    pub(super) all: Vec<(String, Arc<T>)>,
 }
 
 impl DeclaredStores<KvStore> {
@@ -92,7 +92,7 @@ impl DeclaredStores<Bucket> {
 
 /// Reads each table of a kind. Without the app's name, which is a finding already, no store is
 /// used.
-fn all<R, L, T>(
+pub(super) fn all<R, L, T>(
     raw: &Entries<R>,
     app: Option<&AppName>,
     findings: &mut Findings,
@@ -110,7 +110,7 @@ fn all<R, L, T>(
     all
 }
 
-fn number(
+pub(super) fn number(
     key: &str,
     raw: &Option<At<super::super::raw::Whole>>,
     range: std::ops::RangeInclusive<u64>,
@@ -124,7 +124,7 @@ impl<T> DeclaredStores<T> {
         self.all.iter().map(|(_, store)| store)
     }
 
-    fn granted<G>(
+    pub(super) fn granted<G>(
         &self,
         raw: &Entries<At<String>>,
         findings: &mut Findings,

@@ -81,8 +81,8 @@ impl RunningInvocation<Sandbox> {
     /// Makes a fresh sandbox for another run, once it is the invocation's turn.
     async fn lost(&mut self, runs: &mut Runs, conflict: &CommitError) -> Result<(), Fault> {
         let end = |why: &str| Err(Fault::new(Outcome::Conflict, format!("{conflict}; {why}")));
-        if self.sandbox.has_sent() {
-            return end("it does not run again, because it has sent a request");
+        if let Some(did) = self.sandbox.did_outside() {
+            return end(&format!("it does not run again, because it {did}"));
         }
         if runs.number == RUNS {
             return end(&format!("run {RUNS} was the last one"));

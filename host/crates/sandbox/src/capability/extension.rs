@@ -18,6 +18,7 @@ use super::{
     interfaces::Versions,
     key_value::StateSettings,
     payer::Payer,
+    sql::SqlSettings,
     stdio::Log,
 };
 
@@ -33,6 +34,8 @@ pub struct CapabilitySettings {
     pub state: Option<StateSettings>,
     /// The secrets that it may read; `None` if it is granted none.
     pub secrets: Option<SecretSettings>,
+    /// The SQL databases that it may use; `None` if it is granted none.
+    pub sql: Option<SqlSettings>,
 }
 
 /// A group of imports, with the state that one Wasmtime store has for them.

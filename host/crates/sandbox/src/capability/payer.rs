@@ -6,6 +6,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 /// The account of one sandbox.
@@ -16,6 +17,13 @@ pub(crate) trait Payer: Send + Sync {
     /// Returns whether the work may go on. False: the sandbox is over a limit, and its guest is
     /// stopped.
     fn charge(&self, poll: &mut dyn FnMut() -> bool) -> bool;
+
+    /// Runs work that is no future on this thread, which is none that serves, and charges its CPU
+    /// time and heap. Work that takes the sandbox over its CPU budget has the guest stopped.
+    fn charge_thread(&self, work: &mut dyn FnMut());
+
+    /// The CPU time that the sandbox has left. Zero: the guest is to be stopped.
+    fn cpu_left(&self) -> Duration;
 }
 
 pin_project_lite::pin_project! {

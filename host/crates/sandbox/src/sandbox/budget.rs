@@ -198,6 +198,11 @@ impl Consumption {
         if time >= OVERRUN {
             self.overran.store(true, Ordering::Relaxed);
         }
+        self.add_elsewhere(time);
+    }
+
+    /// Adds time of a thread that holds up no other guest.
+    fn add_elsewhere(&self, time: Duration) {
         let ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         self.spent_ns.fetch_add(ns, Ordering::Relaxed);
         if let Some(lane) = self.lane.get() {
@@ -435,6 +440,25 @@ impl Payer for SandboxPayer {
             return false;
         }
         true
+    }
+
+    fn charge_thread(&self, work: &mut dyn FnMut()) {
+        let SandboxPayer { consumption, cpu_limit } = self;
+        let scope = consumption.heap.as_ref().map(HeapAccount::enter);
+        let begun = thread_cpu();
+        work();
+        consumption.add_elsewhere(thread_cpu().saturating_sub(begun));
+        drop(scope);
+        if consumption.spent() >= *cpu_limit {
+            consumption.stop(StopReason::Cpu);
+        }
+    }
+
+    fn cpu_left(&self) -> Duration {
+        match self.consumption.stopped() {
+            Some(_) => Duration::ZERO,
+            None => self.cpu_limit.saturating_sub(self.consumption.spent()),
+        }
     }
 }
 

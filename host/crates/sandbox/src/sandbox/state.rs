@@ -22,7 +22,7 @@ use super::{
 use crate::{
     capability::{
         Capability, CapabilitySettings, KeyValue, OpenedCapabilities, Opening, OutboundHttp,
-        SharedLog, StoreData, Wasi, egress::Propagation,
+        SharedLog, Sql, StoreData, Wasi, egress::Propagation,
     },
     engine::Claim,
 };
@@ -124,9 +124,14 @@ impl State {
         Ok(self.capabilities.get::<KeyValue>().and_then(KeyValue::take_transaction))
     }
 
-    /// Whether the guest has sent a request to another server.
-    pub(super) fn has_sent(&mut self) -> bool {
-        self.capabilities.get::<OutboundHttp>().is_some_and(|http| http.has_sent())
+    /// What the guest has done outside of its transaction, if it has done something: the end of
+    /// "because it".
+    pub(super) fn did_outside(&mut self) -> Option<&'static str> {
+        if self.capabilities.get::<OutboundHttp>().is_some_and(|http| http.has_sent()) {
+            return Some("has sent a request");
+        }
+        let has_written = self.capabilities.get::<Sql>().is_some_and(|sql| sql.has_written());
+        has_written.then_some("has executed SQL that may write")
     }
 
     pub(super) fn peak_bytes(&self) -> u64 {

@@ -17,6 +17,7 @@ use super::{
     files::AllPinned,
     secrets,
     snapshot::version,
+    sql,
     tenant::EmbeddedTenant,
 };
 use crate::{
@@ -27,7 +28,8 @@ use crate::{
 /// The state of one tenant, as a check found it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inspection {
-    /// Each store, with its entries and its bytes.
+    /// Each store, with its entries and its bytes. A SQL database is called `sql:APP/NAME`; its
+    /// entries are its tables.
     pub stores: Vec<StoreUse>,
     /// The faults, as sentences.
     pub faults: Vec<String>,
@@ -78,10 +80,8 @@ impl EmbeddedStore {
         for entry in fs::read_dir(self.path())? {
             let entry = entry?;
             let name = entry.file_name().to_str().and_then(|name| name.parse().ok());
-            let has_state = |_: &TenantName| {
-                entry.path().join(FILE).is_file() || entry.path().join(secrets::FOLDER).is_dir()
-            };
-            tenants.extend(name.filter(has_state));
+            let has_secrets = entry.path().join(secrets::FOLDER).is_dir();
+            tenants.extend(name.filter(|name| has_secrets || self.has_state(name)));
         }
         tenants.sort();
         Ok(tenants)
@@ -89,22 +89,34 @@ impl EmbeddedStore {
 
     /// Whether a tenant has a database.
     pub fn has_state(&self, tenant: &TenantName) -> bool {
-        self.path().join(tenant.as_str()).join(FILE).is_file()
+        let folder = self.path().join(tenant.as_str());
+        folder.join(FILE).is_file() || folder.join(sql::FOLDER).is_dir()
     }
 
-    /// Checks a tenant's database: its pages, its indexes, and that the sizes of its stores are
-    /// right. Reads all of it. Commits go on meanwhile.
+    /// Checks a tenant's databases: their pages, their indexes, and that the sizes of its stores are
+    /// right. Reads all of them. Commits go on meanwhile.
     ///
     /// # Errors
-    /// The database cannot be opened, or the check was stopped.
+    /// The database of its stores cannot be opened, or the check was stopped.
     pub fn inspect(
         &self,
         tenant: &TenantName,
         stopper: &Stopper,
     ) -> Result<Inspection, StoreError> {
-        if !self.has_state(tenant) {
-            return Ok(Inspection::default());
+        let folder = self.path().join(tenant.as_str());
+        let mut inspection = Inspection::default();
+        if folder.join(FILE).is_file() {
+            inspection = self.inspect_stores(tenant, stopper)?;
         }
+        sql::maintain::inspect(&folder, stopper, &mut inspection)?;
+        Ok(inspection)
+    }
+
+    fn inspect_stores(
+        &self,
+        tenant: &TenantName,
+        stopper: &Stopper,
+    ) -> Result<Inspection, StoreError> {
         let (_tenant, database) = self.database(tenant)?;
         let connection = database.connection()?;
         // A commit may leave the files that the check has seen.
@@ -160,14 +172,16 @@ impl EmbeddedStore {
     ) -> Result<(), BackupError> {
         let folder = to.join(tenant.as_str());
         let system = |error| BackupError::System { path: folder.clone(), error };
+        let store = |error| BackupError::Store { tenant: tenant.clone(), error };
         directory::make(&folder).map_err(system)?;
-        secrets::back_up(&self.path().join(tenant.as_str()), &folder).map_err(system)?;
-        if !self.has_state(tenant) {
+        let from = self.path().join(tenant.as_str());
+        secrets::back_up(&from, &folder).map_err(system)?;
+        sql::maintain::copy(&from, &folder, stopper).map_err(store)?;
+        if !from.join(FILE).is_file() {
             return Ok(());
         }
         let file = folder.join(FILE);
-        self.copy(tenant, &file, stopper)
-            .map_err(|error| BackupError::Store { tenant: tenant.clone(), error })?;
+        self.copy(tenant, &file, stopper).map_err(store)?;
         let synced = File::open(&file).and_then(|file| file.sync_all());
         synced.and_then(|()| directory::sync_folder(&folder)).map_err(system)
     }

@@ -19,6 +19,7 @@ use super::{
     database::Database,
     failures::FailureLog,
     files::{EmbeddedReader, EmbeddedWriter, Pinned},
+    sql::SqlTenant,
     threads::{Job, StoreThreads},
 };
 use crate::{
@@ -29,7 +30,8 @@ use crate::{
 /// The state of one tenant.
 pub(super) struct EmbeddedTenant {
     this: Weak<EmbeddedTenant>,
-    shared: Arc<SharedStore>,
+    pub(super) shared: Arc<SharedStore>,
+    pub(super) sql: Arc<SqlTenant>,
     /// Of openings.
     failures: FailureLog,
     max_bytes: AtomicU64,
@@ -46,10 +48,12 @@ impl EmbeddedTenant {
         folder: PathBuf,
         max_bytes: u64,
     ) -> Arc<EmbeddedTenant> {
+        let sql = SqlTenant::new(&folder, max_bytes, shared.sql.share());
         Arc::new_cyclic(|this| EmbeddedTenant {
             this: this.clone(),
             shared,
             failures: FailureLog::new(folder),
+            sql,
             max_bytes: max_bytes.into(),
             last_use: AtomicU64::new(0),
             database: Mutex::default(),
@@ -92,6 +96,7 @@ impl EmbeddedTenant {
 impl TenantState for EmbeddedTenant {
     fn set_max_bytes(&self, max_bytes: u64) {
         self.max_bytes.store(max_bytes, Relaxed);
+        self.sql.set_max_bytes(max_bytes);
     }
 
     fn max_bytes(&self) -> u64 {
