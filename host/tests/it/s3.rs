@@ -190,10 +190,9 @@ async fn bad_requests_are_told_in_the_words_of_s3() {
         }
     }
     let bucket = running.bucket(FILES);
-    let expired = bucket.get_object(Some(&key), "o").sign_with_time(
-        Duration::from_secs(1),
-        &"2026-01-01T00:00:00Z".parse().unwrap(),
-    );
+    let expired = bucket
+        .get_object(Some(&key), "o")
+        .sign_with_time(Duration::from_secs(1), &"2026-01-01T00:00:00Z".parse().unwrap());
     let expired = running.send(Method::GET, expired.as_str(), &[], b"").await;
     assert_eq!(expired.status, 403, "{}", expired.text());
     let url = bucket.put_object(Some(&key), "sum").sign(TIME);
@@ -225,12 +224,8 @@ async fn an_upload_in_parts_is_one_object_or_none() {
         tags.push(put.headers["etag"].to_str().unwrap().to_owned());
     }
     assert_eq!(code(&running.get(&key, "large", "o").await), (404, "NoSuchKey".into()));
-    let complete = bucket.complete_multipart_upload(
-        Some(&key),
-        "o",
-        id,
-        tags.iter().map(String::as_str),
-    );
+    let complete =
+        bucket.complete_multipart_upload(Some(&key), "o", id, tags.iter().map(String::as_str));
     let url = complete.sign(TIME);
     let done = running.send(Method::POST, url.as_str(), &[], complete.body().as_bytes()).await;
     assert_eq!(done.status, 200, "{}", done.text());
