@@ -2,8 +2,8 @@
 //! (RFC 9457).
 //!
 //! The status of an outcome is chosen in [`Outcome::http_status_where`]; a fault of the request
-//! refines it here. The part that finds a failure describes it as a [`Problem`]; nothing of the host is
-//! told to the client beyond the outcome and one sentence.
+//! refines it here. The part that finds a failure describes it as a [`Problem`]. The client is told
+//! nothing of the host beyond the outcome and one sentence.
 
 use std::{borrow::Cow, time::Duration};
 
