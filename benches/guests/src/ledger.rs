@@ -28,7 +28,7 @@ fn write(Path((client, n)): Path<(u32, u32)>) -> Result<()> {
     Ok(())
 }
 
-/// As [`write`], with an object, for every fourth client: every third one is too large for the database, and is a file.
+/// As [`write`], with an object. Every third object is too large for the database, and is a file.
 fn put(Path((client, n)): Path<(u32, u32)>) -> Result<()> {
     objects::open("blobs")?.put(&format!("last:{client}"), body(n))?;
     write(Path((client, n)))

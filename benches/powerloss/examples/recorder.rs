@@ -10,8 +10,7 @@
 //! calls. A sync notes how long the record was before the sync began.
 //!
 //! A program that makes system calls itself, or maps a file to write to it, is not seen. The replay
-//! shows whether the recorder saw all: with [`Loss::Nothing`](lacewing_powerloss::Loss) it gives the
-//! directory as it is.
+//! shows whether the recorder saw all: with `Loss::Nothing` it gives the directory as it is.
 //!
 //! Linux with glibc, on architectures that pass variadic arguments of integers as others: x86-64
 //! and AArch64.

@@ -1,4 +1,4 @@
-//! Whether concurrent transactions have the effect of one after the other.
+//! The order of concurrent transactions: their effect is that of one after the other.
 //!
 //! Method: clients ask a host of this process, over sockets and on a real disk, for transactions of
 //! five kinds: transfers with audits, doctors on duty (write skew), counters, claims after a

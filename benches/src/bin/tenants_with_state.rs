@@ -104,7 +104,7 @@ fn measure(
     // The first request makes what all share.
     runtime.block_on(ask(host.address(), 0, 1, 1))?;
     let before = host.sample()?;
-    let mut after = || {
+    let after = || {
         runtime.block_on(async {
             let clients = (0..clients).map(|client| ask(host.address(), client, clients, tenants));
             futures_util::future::try_join_all(clients).await

@@ -243,7 +243,7 @@ async fn a_database_that_is_no_database_is_told() {
     let mut disk = Disk::used("").await;
     patch(&disk, 0, b"no database at all");
     let up = disk.up();
-    disk.is_refused(&up, "/get/first", "the database of the tenant is damaged: ").await;
+    disk.is_refused(&up, "/get/first", "the state of the tenant is damaged: ").await;
     disk.is_refused(&up, "/put/second/1", "damaged").await;
 }
 

@@ -13,8 +13,8 @@
 //! process: the host runs with the recorder of `benches/powerloss`, and the second host finds the
 //! state as a disk may have kept it. In one round the disk loses all that was not synced, in the
 //! next one a random part of that, down to single sectors. Every tenth round begins without state.
-//! `--forget` has the disk leave out syncs, as a check of the method: `log` those of the write-ahead
-//! log (SQLite's `synchronous = NORMAL`), `all` every sync (`OFF`). Then writes have to be lost.
+//! `--forget` has the disk leave out syncs, as a check of the method: `log` those of the log of
+//! writes (SQLite's `synchronous = NORMAL`), `all` every sync (`OFF`). Then writes have to be lost.
 //!
 //! ```text
 //! cargo build --release -p lacewing -p lacewing-benches

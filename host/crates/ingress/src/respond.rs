@@ -1,9 +1,9 @@
 //! The answers that the host makes itself: which status an outcome has, and the problem document
 //! (RFC 9457).
 //!
-//! The status of an outcome is chosen in [`Outcome::http_status_where`]; a fault of the request refines
-//! it here. The part that finds a failure describes it as a [`Problem`]; nothing of the host is
-//! told to the client beyond the outcome and one sentence.
+//! The status of an outcome is chosen in [`Outcome::http_status_where`]; a fault of the request
+//! refines it here. The part that finds a failure describes it as a [`Problem`]. The client is told
+//! nothing of the host beyond the outcome and one sentence.
 
 use std::{borrow::Cow, time::Duration};
 

@@ -90,8 +90,8 @@ impl Database {
         let file = folder.join(FILE);
         let mut connection = connect(&file, WAIT)?;
         schema::migrate(&mut connection)?;
-        // Only an opening waits. A checkpoint that readers hold up, be it a copy of the database, is
-        // tried again after the next batch: the thread goes on with the work of other tenants.
+        // Only an opening waits. A checkpoint that a reader or a copy holds up is tried again after
+        // the next batch: the thread goes on with the work of other tenants.
         connection.busy_timeout(Duration::ZERO).map_err(|error| failure(&error))?;
         directory::sync_folder(folder).map_err(|error| system(&error))?;
         let files = ObjectFiles::open(folder, &connection, around.file_threads)?;
