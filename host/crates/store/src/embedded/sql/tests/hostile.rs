@@ -247,7 +247,7 @@ fn nesting_has_its_bounds() {
     }
     for sql in [
         format!("SELECT {}1{}", "(".repeat(100_000), ")".repeat(100_000)),
-        format!("SELECT {}1", "-".repeat(1) + &"- ".repeat(100_000)),
+        format!("SELECT {}1", "- ".repeat(100_000)),
         format!("SELECT 1{}", "+1".repeat(100_000)),
         format!("SELECT {}1{}", "abs(".repeat(50_000), ")".repeat(50_000)),
         format!("SELECT * FROM {}t{}", "(SELECT * FROM ".repeat(10_000), ")".repeat(10_000)),
