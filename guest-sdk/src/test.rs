@@ -220,8 +220,8 @@ pub fn deliver<Args, T: Into<Vec<u8>>>(
     transaction(|| handler.handle(batch), |results| results.iter().any(Result::is_err))
 }
 
-/// Sets a secret for the handlers that this test calls. Each test has secrets of its own, as long as
-/// it stays on its thread. See [`secret`](crate::secret).
+/// Sets a secret for the handlers that this test calls. Each test has secrets of its own, as long
+/// as it stays on its thread. See [`secret`](crate::secret).
 #[cfg(feature = "secrets")]
 pub fn set_secret(name: &str, value: impl Into<String>) {
     crate::secrets::memory::set(name, value.into());

@@ -100,8 +100,8 @@ impl Project {
     }
 }
 
-/// Has a host keep its state below `dir`, in a directory that no other host has: a command that only
-/// tries functions leaves the state of the app alone. The secrets are those of the app.
+/// Has a host keep its state below `dir`, in a directory that no other host has: a command that
+/// only tries functions leaves the state of the app alone. The secrets are those of the app.
 pub(super) fn keep_state_apart(settings: &mut Settings, dir: &Path) {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let apart = dir.join(format!("state-{}", NEXT.fetch_add(1, Relaxed)));

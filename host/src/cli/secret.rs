@@ -194,8 +194,8 @@ fn asked(name: &SecretName) -> Result<String, Error> {
     terminal.read_secure_line().map_err(Error::Input)
 }
 
-/// A value from a file or a pipe, as far as a value may be long. One line feed at the end is no part
-/// of it.
+/// A value from a file or a pipe, as far as a value may be long. One line feed at the end is no
+/// part of it.
 fn read(source: &mut dyn Read) -> Result<String, Error> {
     // Room for all of it: a buffer that grows would leave copies.
     let most = MAX_SECRET_BYTES + 3;

@@ -213,9 +213,9 @@ pub(crate) struct RawGrants {
     /// The buckets of the app that the function may use, each `"read"` or `"read-write"`.
     #[schemars(transform = access_as_values)]
     pub(crate) buckets: Entries<At<String>>,
-    /// The secrets of the app that the function may read, such as `["STRIPE_KEY"]`. `lacewing secret
-    /// set` sets a secret; no deploy is needed. A name has upper-case letters, digits and
-    /// underscores.
+    /// The secrets of the app that the function may read, such as `["STRIPE_KEY"]`.
+    /// `lacewing secret set` sets a secret; no deploy is needed. A name has upper-case letters,
+    /// digits and underscores.
     #[schemars(inner(regex(pattern = "^[A-Z][A-Z0-9_]{0,63}$")), length(max = 64))]
     pub(crate) secrets: Vec<At<String>>,
     /// The SQL databases of the app that the function may use, each `"read"` or `"read-write"`.

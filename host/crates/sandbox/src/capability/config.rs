@@ -1,8 +1,8 @@
 //! Configuration and secrets, under the interfaces of others and of the SDK.
 //!
-//! Configuration is the function's environment. A secret is granted by name, and read when the guest
-//! asks. A key of the interfaces of others means the variable of this name, or else the granted
-//! secret of this name in upper case.
+//! Configuration is the function's environment. A secret is granted by name, and read when the
+//! guest asks. A key of the interfaces of others means the variable of this name, or else the
+//! granted secret of this name in upper case.
 
 mod lacewing;
 mod secrets;
