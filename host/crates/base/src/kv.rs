@@ -23,7 +23,8 @@ pub struct KvStore {
 }
 
 impl KvStore {
-    /// The beginning of the ids of stores whose entries are objects. No app has a colon in its name.
+    /// The beginning of the ids of stores whose entries are objects. No app has a colon in its
+    /// name.
     pub const BUCKET: &str = "bucket:";
     /// The bytes of a store that the manifest does not bound.
     pub const MAX_BYTES: u64 = 1024 * MIB;

@@ -1,7 +1,7 @@
 //! The access keys for S3: made by the operator, sealed in the state directory.
 //!
-//! The id of a key ends with the name of its tenant, so that one file answers whether there is a key
-//! of that id.
+//! The id of a key ends with the name of its tenant, so that one file answers whether there is a
+//! key of that id.
 
 use std::{fs::File, io::Read, path::Path, sync::Arc};
 

@@ -34,10 +34,10 @@ async fn bodies_that_are_begun_and_left() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_object_that_is_replaced_without_end() {
     // More than the bucket may have in all, so that what was replaced has to be gone.
-    let paths = || (0..4).map(|client| format!("/write/o{client}/8/finish")).collect();
+    let paths = || (0..8).map(|client| format!("/write/o{client}/4/finish")).collect();
     let attack = async |host: &Host| asked(host, paths(), 8).await;
     let outcomes = target().attacked_after(async |host| drop(attack(host).await), attack).await;
-    assert_eq!(outcomes, vec!["ok"; 32]);
+    assert_eq!(outcomes, vec!["ok"; 64]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! Calls from pages of other origins (CORS, as the Fetch standard has it), by the rules of a bucket.
+//! Calls from pages of other origins (CORS, of the Fetch standard), by the rules of a bucket.
 //!
 //! A bucket belongs to the tenant of an access key. So a preflight is answered for a presigned URL,
 //! whose query names the key. A preflight without a key is refused.

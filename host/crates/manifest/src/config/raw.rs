@@ -26,8 +26,8 @@ pub(crate) struct RawHostFile {
     /// with another `Host` gets 421, so no web page can read the listener through a name of its
     /// own.
     pub(crate) admin_hosts: Vec<At<String>>,
-    /// The address of the S3 API of the buckets, or `"off"`. `lacewing s3 create-key` makes an access
-    /// key.
+    /// The address of the S3 API of the buckets, or `"off"`. `lacewing s3 create-key` makes an
+    /// access key.
     #[schemars(extend("default" = "off"))]
     pub(crate) s3: Option<At<String>>,
     /// The networks of proxies that pass requests on to this host, such as `["10.1.0.0/16"]`. The

@@ -93,8 +93,8 @@ impl EmbeddedStore {
         folder.join(FILE).is_file() || folder.join(sql::FOLDER).is_dir()
     }
 
-    /// Checks a tenant's databases: their pages, their indexes, and that the sizes of its stores are
-    /// right. Reads all of them. Commits go on meanwhile.
+    /// Checks a tenant's databases: their pages, their indexes, and that the sizes of its stores
+    /// are right. Reads all of them. Commits go on meanwhile.
     ///
     /// # Errors
     /// The database of its stores cannot be opened, or the check was stopped.

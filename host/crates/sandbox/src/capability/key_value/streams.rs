@@ -1,7 +1,7 @@
 //! The bodies of objects as streams of WASI 0.2.
 //!
-//! A stream is polled by a task that may stop to poll at any time, so the stream keeps the future of
-//! a step that has begun.
+//! A stream is polled by a task that may stop to poll at any time, so the stream keeps the future
+//! of a step that has begun.
 
 use std::{
     mem,
