@@ -127,24 +127,7 @@ impl Host {
         store: Option<Arc<dyn StateStore>>,
     ) -> Result<Arc<Host>, HostError> {
         let metrics = Arc::new(Metrics::with_series(settings.metrics.max_functions));
-        let cap = |key: LimitKey| {
-            let cap = settings.caps.get(key).unwrap_or(*key.range().end());
-            u32::try_from(cap).unwrap_or(u32::MAX)
-        };
         warn_of_uncharged_heap();
-        let memory = settings.memory_plan();
-        let pool = PoolOptions {
-            sandboxes: settings.max_sandboxes,
-            instances: cap(LimitKey::Instances),
-            memories: cap(LimitKey::Memories),
-            memory_bytes: settings.max_memory_bytes(),
-            warm_slots: memory.idle_slots,
-            first_bytes: memory.first_bytes,
-            guest_bytes: memory.sandbox_bytes,
-            body_bytes: memory.body_bytes,
-            table_elements: settings.caps.get(LimitKey::TableElements).unwrap_or(100_000),
-            ..PoolOptions::default()
-        };
         let cache = match ArtifactCache::open(&settings.cache_dir) {
             Ok(cache) => Some(cache),
             Err(CacheError::Untrusted(untrusted)) => return Err(untrusted.into()),
@@ -153,7 +136,7 @@ impl Host {
                 None
             }
         };
-        let engines = Engines::new(pool)?;
+        let engines = Engines::new(pool_options(&settings))?;
         let loads = DeployLoads::new(&settings.compilation);
         let compiler = Compiler::new(settings.compilation.clone());
         let queue = QueueOptions {
@@ -288,6 +271,27 @@ impl Host {
         let before = self.deployed.swap(Arc::new(deployed));
         self.routes.store(Arc::new(router));
         self.provision(&before);
+    }
+}
+
+/// The bounds of the pool of sandboxes.
+fn pool_options(settings: &Settings) -> PoolOptions {
+    let cap = |key: LimitKey| {
+        let cap = settings.caps.get(key).unwrap_or(*key.range().end());
+        u32::try_from(cap).unwrap_or(u32::MAX)
+    };
+    let memory = settings.memory_plan();
+    PoolOptions {
+        sandboxes: settings.max_sandboxes,
+        instances: cap(LimitKey::Instances),
+        memories: cap(LimitKey::Memories),
+        memory_bytes: settings.max_memory_bytes(),
+        warm_slots: memory.idle_slots,
+        first_bytes: memory.first_bytes,
+        guest_bytes: memory.sandbox_bytes,
+        body_bytes: memory.body_bytes,
+        table_elements: settings.caps.get(LimitKey::TableElements).unwrap_or(100_000),
+        ..PoolOptions::default()
     }
 }
 

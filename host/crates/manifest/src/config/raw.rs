@@ -289,8 +289,8 @@ pub(crate) struct RawQuota {
     /// bounds hold by default.
     #[schemars(range(min = 1, max = 16_777_216))]
     pub(crate) memory_mib: Option<At<Whole>>,
-    /// The keys and values of all kv stores, with 64 bytes for each entry; and as much for the files
-    /// of all SQL databases. An invocation that would write beyond it to a kv store ends as
+    /// The keys and values of all kv stores, with 64 bytes for each entry; and as much for the
+    /// files of all SQL databases. An invocation that would write beyond it to a kv store ends as
     /// `store_unavailable`; a SQL statement fails.
     #[schemars(range(min = 1, max = 1_073_741_824), extend("default" = 10_240))]
     pub(crate) state_mib: Option<At<Whole>>,

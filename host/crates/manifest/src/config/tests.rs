@@ -18,6 +18,7 @@ use crate::{App, testing::print};
 const FULL: &str = r##"
 listen = ["0.0.0.0:80", "[::]:0"]
 admin = "off"
+s3 = "127.0.0.1:9000"
 admin_hosts = ["metrics.internal", "Host7.Example.com"]
 trusted_proxies = ["10.1.0.0/16"]
 cache_dir = "cache"
@@ -120,6 +121,7 @@ fn every_setting_is_taken() {
         listen: vec!["0.0.0.0:80".parse().unwrap(), "[::]:0".parse().unwrap()],
         admin: None,
         admin_hosts: vec!["metrics.internal".to_owned(), "host7.example.com".to_owned()],
+        s3: Some("127.0.0.1:9000".parse().unwrap()),
         trusted_proxies: vec!["10.1.0.0/16".parse().unwrap()],
         cache_dir: hosts.path().join("cache"),
         state_dir: Some(hosts.path().join("kept")),

@@ -5,8 +5,8 @@
 //!   TENANT/objects/ID      a body that a committed entry has; nothing changes it
 //! ```
 //!
-//! A file is on the disk before the commit of its entry, and moves to `objects` after the commit. An
-//! end in between leaves the file in `incoming`: the next opening of the database moves it, or
+//! A file is on the disk before the commit of its entry, and moves to `objects` after the commit.
+//! An end in between leaves the file in `incoming`: the next opening of the database moves it, or
 //! removes a file that no entry has.
 
 mod form;

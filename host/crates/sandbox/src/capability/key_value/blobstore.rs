@@ -2,7 +2,6 @@
 //!
 //! The manifest declares buckets, so a guest neither makes nor deletes one.
 
-use bytes::Bytes;
 use lacewing_base::Access;
 use lacewing_store::{
     kv::{Condition, MAX_GET_BYTES, MAX_KEYS},
@@ -361,7 +360,7 @@ impl types::HostIncomingValue for Stores<'_> {
         loop {
             match told(reader.read(u32::MAX).await) {
                 Ok(bytes) if bytes.is_empty() => return Ok(Ok(all)),
-                Ok(bytes) => all.extend_from_slice(&Bytes::from(bytes)),
+                Ok(bytes) => all.extend_from_slice(&bytes),
                 Err(error) => return Ok(Err(error)),
             }
         }
