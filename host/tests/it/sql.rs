@@ -191,7 +191,7 @@ async fn an_invocation_opens_so_many_connections() {
     let served = served().await;
     assert_eq!(
         said(&served, "localhost", "/open/default/10", "").await,
-        "8 Error::Io(\"8 SQL connections of the invocation are open already\")"
+        "8 Io(\"8 SQL connections of the invocation are open already\")"
     );
     // They are free again.
     assert_eq!(said(&served, "localhost", "/open/default/8", "").await, "8 ");

@@ -25,14 +25,14 @@ quota = { memory_mb = 64 }
   |
 2 | max_sandbox = 10
   | ^^^^^^^^^^^
-  = help: did you mean `max_sandboxes`? What is known here: `listen`, `admin`, `admin_hosts`, `trusted_proxies`, `cache_dir`, `state`, `max_cache_mib`, `max_manifest_kib`, `residency`, `max_sandboxes`, `memory_mib`, `body_memory_mib`, `grace_period_s`, `connections`, `admission`, `compiler`, `log`, `metrics`, `caps`, `egress` and `tenants`
+  = help: did you mean `max_sandboxes`? What is known here: `listen`, `admin`, `admin_hosts`, `s3`, `trusted_proxies`, `cache_dir`, `state`, `max_cache_mib`, `max_manifest_kib`, `residency`, `max_sandboxes`, `memory_mib`, `body_memory_mib`, `grace_period_s`, `connections`, `admission`, `compiler`, `log`, `metrics`, `caps`, `egress` and `tenants`
 
 error: unknown key `connection`
  --> ROOT/host.toml:4:2
   |
 4 | [connection]
   |  ^^^^^^^^^^
-  = help: did you mean `connections`? What is known here: `listen`, `admin`, `admin_hosts`, `trusted_proxies`, `cache_dir`, `state`, `max_cache_mib`, `max_manifest_kib`, `residency`, `max_sandboxes`, `memory_mib`, `body_memory_mib`, `grace_period_s`, `connections`, `admission`, `compiler`, `log`, `metrics`, `caps`, `egress` and `tenants`
+  = help: did you mean `connections`? What is known here: `listen`, `admin`, `admin_hosts`, `s3`, `trusted_proxies`, `cache_dir`, `state`, `max_cache_mib`, `max_manifest_kib`, `residency`, `max_sandboxes`, `memory_mib`, `body_memory_mib`, `grace_period_s`, `connections`, `admission`, `compiler`, `log`, `metrics`, `caps`, `egress` and `tenants`
 
 error: unknown key `domains` in `[tenants.acme]`
  --> ROOT/host.toml:8:1

@@ -97,10 +97,12 @@ fn copy_file(from: &Connection, to: &Path, stopper: &Stopper) -> rusqlite::Resul
     from.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
     let mut to = Connection::open(to)?;
     let backup = Backup::new(from, &mut to)?;
-    while backup.step(PAGES)? != rusqlite::backup::StepResult::Done {
+    loop {
         stopper.check()?;
+        if backup.step(PAGES)? == rusqlite::backup::StepResult::Done {
+            return Ok(());
+        }
     }
-    Ok(())
 }
 
 fn list(folder: &Path) -> Result<Vec<(String, PathBuf)>, StoreError> {
