@@ -59,7 +59,7 @@ fn known_anomalies_are_found() {
         ),
         (
             "a read that is torn",
-            &[&[append(0, &[]), append(1, &[])], &[read(0, &[0]), read(1, &[])]],
+            &[&[append(0, &[]), append(1, &[])], &[read(0, &[0]), read(1, &[])], &[read(1, &[0])]],
             "a cycle: 0 -> 1 -> 0",
         ),
         (
