@@ -140,7 +140,15 @@ impl<'c> Applying<'c> {
             .connection
             .prepare_cached("UPDATE store SET bytes = ?2, entries = ?3 WHERE id = ?1")?;
         for size in self.stores.values().filter(|size| size.is_changed) {
-            save.execute(params![size.id, signed(size.bytes), signed(size.entries)])?;
+            match size.entries {
+                // Clients of S3 make and delete buckets, and each batch reads all rows of stores.
+                0 => {
+                    let mut remove =
+                        self.connection.prepare_cached("DELETE FROM store WHERE id = ?1")?;
+                    remove.execute([size.id])?
+                }
+                _ => save.execute(params![size.id, signed(size.bytes), signed(size.entries)])?,
+            };
         }
         let mut clock = self.connection.prepare_cached("UPDATE clock SET version = ?1")?;
         clock.execute([signed(self.number)])?;

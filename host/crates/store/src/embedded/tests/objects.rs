@@ -412,3 +412,21 @@ fn parts_are_joined_without_a_copy() {
     assert_eq!(part, whole[LARGE - 3..LARGE + 9]);
     assert_eq!(files(&dir, "objects").len(), 3);
 }
+
+#[test]
+fn a_bucket_that_is_empty_leaves_no_trace() {
+    let (_dir, store, tenant) = acme();
+    for number in 0..20 {
+        let bucket = Bucket::new(&format!("b{number}"));
+        put_object(&tenant, &bucket, "o", b"1");
+        let mut transaction = begin(&tenant);
+        assert!(transaction.delete_object(&bucket, "o", Condition::Any).unwrap());
+        commit(transaction).unwrap();
+    }
+    put_object(&tenant, &Bucket::new("b0"), "o", b"again");
+    assert_eq!(read(&tenant, &Bucket::new("b0"), "o").as_deref(), Some(&b"again"[..]));
+    drop(tenant);
+    let found = store.inspect(&name("acme"), &Stopper::default()).unwrap();
+    let used: Vec<&str> = found.stores.iter().map(|used| used.id.as_str()).collect();
+    assert_eq!((used, found.faults), (vec!["bucket:b0"], Vec::<String>::new()));
+}
