@@ -247,23 +247,17 @@ pub(crate) fn is_live(expires_ms: Option<i64>, now_ms: i64) -> bool {
 pub struct ListDigest(u64);
 
 impl ListDigest {
-    /// The digest of the keys of entries, as that of their list.
-    pub(crate) fn of_entries(entries: &[(Vec<u8>, Entry)]) -> ListDigest {
-        let listed = |(key, entry): &(Vec<u8>, Entry)| ListedKey {
-            key: key.clone(),
-            expires_ms: entry.expires_ms,
-        };
-        ListDigest::of(&entries.iter().map(listed).collect::<Vec<_>>())
-    }
-
     /// The digest of all keys, expired ones included: an entry that expired and was set anew has
     /// another time.
     pub(crate) fn of(listed: &[ListedKey]) -> ListDigest {
+        ListDigest::of_keys(listed.iter().map(|listed| (&*listed.key, listed.expires_ms)))
+    }
+
+    /// The same, of keys with their times of expiry.
+    pub(crate) fn of_keys<'a>(listed: impl Iterator<Item = (&'a [u8], Option<i64>)>) -> ListDigest {
         static KEY: OnceLock<RandomState> = OnceLock::new();
         let mut hasher = KEY.get_or_init(RandomState::new).build_hasher();
-        for ListedKey { key, expires_ms } in listed {
-            (key, expires_ms).hash(&mut hasher);
-        }
+        listed.for_each(|one| one.hash(&mut hasher));
         ListDigest(hasher.finish())
     }
 }

@@ -26,6 +26,25 @@ pub(super) struct Said {
     pub(super) tagging: Option<String>,
 }
 
+/// The fields of a write that the input of an operation has.
+macro_rules! said {
+    ($input:ident) => {
+        $crate::s3::attributes::Said {
+            content_type: $input.content_type,
+            cache_control: $input.cache_control,
+            content_disposition: $input.content_disposition,
+            content_encoding: $input.content_encoding,
+            content_language: $input.content_language,
+            expires: $input.expires,
+            website_redirect_location: $input.website_redirect_location,
+            metadata: $input.metadata,
+            tagging: $input.tagging,
+        }
+    };
+}
+
+pub(super) use said;
+
 impl Said {
     pub(super) fn attributes(self) -> S3Result<Attributes> {
         // A client that streams says `aws-chunked` besides the encoding of the object.

@@ -1,6 +1,7 @@
 //! The bodies of requests into objects, and of objects into responses.
 
 use std::{
+    collections::BTreeMap,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -30,23 +31,39 @@ const PAUSE: Duration = Duration::from_secs(30);
 /// Bytes that one step reads.
 const STEP: usize = 256 << 10;
 
-/// Reads a body into a writer.
-pub(super) async fn receive(
-    body: Option<StreamingBlob>,
-    mut writer: ObjectWriter,
-    checksums: &mut BodyChecksums,
-) -> S3Result<StagedBody> {
-    if let Some(mut body) = body {
-        loop {
-            let next = timeout(PAUSE, body.next()).await;
-            let next = next.map_err(|_| s3_error!(RequestTimeout))?;
-            let Some(bytes) = next else { break };
-            let bytes = bytes.map_err(broken)?;
-            checksums.update(&bytes);
-            writer.write(bytes).await.map_err(|error| refused(&error))?;
+/// A body of a request, with what its client says of it.
+pub(super) struct Received {
+    pub(super) body: Option<StreamingBlob>,
+    pub(super) checksums: BodyChecksums,
+    pub(super) length: Option<i64>,
+}
+
+impl Received {
+    /// Reads the body into a writer. Returns the body, and its checksums if they are those that the
+    /// client says.
+    pub(super) async fn into_writer(
+        self,
+        mut writer: ObjectWriter,
+    ) -> S3Result<(StagedBody, BTreeMap<String, String>)> {
+        let Received { body, mut checksums, length } = self;
+        if let Some(mut body) = body {
+            loop {
+                let next = timeout(PAUSE, body.next()).await;
+                let next = next.map_err(|_| s3_error!(RequestTimeout))?;
+                let Some(bytes) = next else { break };
+                let bytes = bytes.map_err(broken)?;
+                checksums.update(&bytes);
+                writer.write(bytes).await.map_err(|error| refused(&error))?;
+            }
         }
+        let staged = writer.finish().await.map_err(|error| refused(&error))?;
+        let said = length.and_then(|length| u64::try_from(length).ok());
+        if said.is_some_and(|said| said != staged.bytes()) {
+            return Err(s3_error!(IncompleteBody));
+        }
+        let checksums = checksums.finish(staged.md5)?;
+        Ok((staged, checksums))
     }
-    writer.finish().await.map_err(|error| refused(&error))
 }
 
 /// The error of a body that breaks off, or whose signature is wrong.

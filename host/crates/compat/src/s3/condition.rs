@@ -18,6 +18,32 @@ pub(super) struct Conditions {
     pub(super) if_unmodified_since: Option<Timestamp>,
 }
 
+/// The conditions that the input of a read has.
+macro_rules! conditions {
+    ($input:ident) => {
+        $crate::s3::condition::Conditions {
+            if_match: $input.if_match,
+            if_none_match: $input.if_none_match,
+            if_modified_since: $input.if_modified_since,
+            if_unmodified_since: $input.if_unmodified_since,
+        }
+    };
+}
+
+/// The conditions on its source that the input of a copy has.
+macro_rules! source_conditions {
+    ($input:ident) => {
+        $crate::s3::condition::Conditions {
+            if_match: $input.copy_source_if_match,
+            if_none_match: $input.copy_source_if_none_match,
+            if_modified_since: $input.copy_source_if_modified_since,
+            if_unmodified_since: $input.copy_source_if_unmodified_since,
+        }
+    };
+}
+
+pub(super) use {conditions, source_conditions};
+
 /// When an object was written, to the second, as in HTTP dates.
 pub(super) fn modified(object: &Object) -> Timestamp {
     let seconds = u64::try_from(object.modified_ms).unwrap_or_default() / 1000;

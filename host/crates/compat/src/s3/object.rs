@@ -22,11 +22,13 @@ use s3s::{
 };
 
 use super::{
-    attributes::{self, Said},
-    body,
+    attributes::{self, said},
+    body::{self, Received},
     caller::Caller,
     checksum::{BodyChecksums, told},
-    condition::{Conditions, DeleteConditions, check_write, etag, modified},
+    condition::{
+        Conditions, DeleteConditions, check_write, conditions, etag, modified, source_conditions,
+    },
     error::{of_store, refused},
 };
 
@@ -38,7 +40,7 @@ pub(super) async fn put(
 ) -> S3Result<S3Response<PutObjectOutput>> {
     let caller = Caller::of(&request)?;
     let trailers = request.trailing_headers.clone();
-    let mut checksums =
+    let checksums =
         BodyChecksums::new(&request.headers, trailers, request.input.content_md5.as_deref())?;
     let input = request.input;
     let bucket = caller.bucket(&input.bucket).await?;
@@ -53,25 +55,11 @@ pub(super) async fn put(
         let found = found.as_ref().map(|(object, _)| object);
         check_write(if_match.as_ref(), if_none_match.as_ref(), found)?;
     }
-    let mut attributes = Said {
-        content_type: input.content_type,
-        cache_control: input.cache_control,
-        content_disposition: input.content_disposition,
-        content_encoding: input.content_encoding,
-        content_language: input.content_language,
-        expires: input.expires,
-        website_redirect_location: input.website_redirect_location,
-        metadata: input.metadata,
-        tagging: input.tagging,
-    }
-    .attributes()?;
+    let mut attributes = said!(input).attributes()?;
     let writer = ObjectWriter::new(caller.key.state.clone(), bucket.max_object_bytes);
-    let staged = body::receive(input.body, writer, &mut checksums).await?;
-    let said = input.content_length.and_then(|length| u64::try_from(length).ok());
-    if said.is_some_and(|said| said != staged.bytes()) {
-        return Err(s3_error!(IncompleteBody));
-    }
-    attributes.checksums = checksums.finish(staged.md5)?;
+    let received = Received { body: input.body, checksums, length: input.content_length };
+    let (staged, checksums) = received.into_writer(writer).await?;
+    attributes.checksums = checksums;
     let conditions = (if_match, if_none_match);
     let object = store(&caller, &bucket, &input.key, staged, attributes, &conditions).await?;
     let checksum = told(&object.attributes.checksums);
@@ -165,9 +153,8 @@ async fn open(
         let (object, _) = found.ok_or_else(|| s3_error!(NoSuchKey))?;
         conditions.check_read(&object)?;
         let part = part(range, number, &object)?;
-        let opened = transaction.open_object(bucket, key, part.range);
-        let opened = opened.map_err(|error| refused(&error))?;
-        let (object, reader) = opened.ok_or_else(|| s3_error!(NoSuchKey))?;
+        let reader = transaction.read_object(bucket, key, &object, part.range);
+        let reader = reader.map_err(|error| refused(&error))?;
         Ok((object, reader, part))
     };
     caller.attempt(open).await
@@ -179,12 +166,7 @@ pub(super) async fn get(
     let caller = Caller::of(&request)?;
     let input = request.input;
     let bucket = caller.bucket(&input.bucket).await?;
-    let conditions = Conditions {
-        if_match: input.if_match,
-        if_none_match: input.if_none_match,
-        if_modified_since: input.if_modified_since,
-        if_unmodified_since: input.if_unmodified_since,
-    };
+    let conditions = conditions!(input);
     let asked = (input.range, input.part_number);
     let (object, mut reader, part) = open(&caller, &bucket, &input.key, &conditions, asked).await?;
     let (first, bytes) = part.range.of(object.bytes).unwrap_or((0, 0));
@@ -259,12 +241,7 @@ pub(super) async fn head(
     let caller = Caller::of(&request)?;
     let input = request.input;
     let bucket = caller.bucket(&input.bucket).await?;
-    let conditions = Conditions {
-        if_match: input.if_match,
-        if_none_match: input.if_none_match,
-        if_modified_since: input.if_modified_since,
-        if_unmodified_since: input.if_unmodified_since,
-    };
+    let conditions = conditions!(input);
     let found = caller.run(|transaction| transaction.object(&bucket, &input.key)).await?;
     let (object, _) = found.ok_or_else(|| s3_error!(NoSuchKey))?;
     conditions.check_read(&object)?;
@@ -355,12 +332,7 @@ pub(super) async fn copy(
     let input = request.input;
     let bucket = caller.bucket(&input.bucket).await?;
     let (from, from_key) = source(&caller, &input.copy_source).await?;
-    let conditions = Conditions {
-        if_match: input.copy_source_if_match,
-        if_none_match: input.copy_source_if_none_match,
-        if_modified_since: input.copy_source_if_modified_since,
-        if_unmodified_since: input.copy_source_if_unmodified_since,
-    };
+    let conditions = source_conditions!(input);
     let replaces = |directive: Option<&str>| directive == Some(MetadataDirective::REPLACE);
     let new_metadata = replaces(input.metadata_directive.as_ref().map(MetadataDirective::as_str));
     let new_tags = input.tagging_directive.as_ref().map(TaggingDirective::as_str)
@@ -370,18 +342,7 @@ pub(super) async fn copy(
         let text = "a copy of an object to itself has to replace its metadata";
         return Err(s3_error!(InvalidRequest, "{text}"));
     }
-    let said = Said {
-        content_type: input.content_type,
-        cache_control: input.cache_control,
-        content_disposition: input.content_disposition,
-        content_encoding: input.content_encoding,
-        content_language: input.content_language,
-        expires: input.expires,
-        website_redirect_location: input.website_redirect_location,
-        metadata: input.metadata,
-        tagging: input.tagging,
-    }
-    .attributes()?;
+    let said = said!(input).attributes()?;
     let copy = |transaction: &mut Transaction| {
         let found = transaction.object(&from, &from_key).map_err(|error| refused(&error))?;
         let (object, _) = found.ok_or_else(|| s3_error!(NoSuchKey))?;

@@ -28,11 +28,11 @@ use s3s::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    attributes::Said,
-    body,
+    attributes::said,
+    body::Received,
     caller::Caller,
     checksum::{BodyChecksums, told},
-    condition::{Conditions, check_write, etag, modified},
+    condition::{check_write, etag, modified, source_conditions},
     error::{of_store, refused},
     list::owner,
     object::source,
@@ -125,18 +125,7 @@ pub(super) async fn create(
     if !(1..=lacewing_store::object::MAX_OBJECT_KEY_BYTES).contains(&input.key.len()) {
         return Err(s3_error!(KeyTooLongError));
     }
-    let attributes = Said {
-        content_type: input.content_type,
-        cache_control: input.cache_control,
-        content_disposition: input.content_disposition,
-        content_encoding: input.content_encoding,
-        content_language: input.content_language,
-        expires: input.expires,
-        website_redirect_location: input.website_redirect_location,
-        metadata: input.metadata,
-        tagging: input.tagging,
-    }
-    .attributes()?;
+    let attributes = said!(input).attributes()?;
     let upload = Upload { key: input.key.clone(), begun_ms: super::bucket::now_ms(), attributes };
     let value = serde_json::to_vec(&upload).unwrap_or_default();
     let id = new_id();
@@ -189,7 +178,7 @@ pub(super) async fn put_part(
 ) -> S3Result<S3Response<UploadPartOutput>> {
     let caller = Caller::of(&request)?;
     let trailers = request.trailing_headers.clone();
-    let mut checksums =
+    let checksums =
         BodyChecksums::new(&request.headers, trailers, request.input.content_md5.as_deref())?;
     let input = request.input;
     check_number(input.part_number)?;
@@ -197,12 +186,8 @@ pub(super) async fn put_part(
     caller.attempt(|transaction| uploads.find(transaction, &input.upload_id, &input.key)).await?;
     let limit_bytes = uploads.bucket.max_object_bytes;
     let writer = ObjectWriter::in_file(caller.key.state.clone(), limit_bytes);
-    let staged = body::receive(input.body, writer, &mut checksums).await?;
-    let said = input.content_length.and_then(|length| u64::try_from(length).ok());
-    if said.is_some_and(|said| said != staged.bytes()) {
-        return Err(s3_error!(IncompleteBody));
-    }
-    let checksums = checksums.finish(staged.md5)?;
+    let received = Received { body: input.body, checksums, length: input.content_length };
+    let (staged, checksums) = received.into_writer(writer).await?;
     let attributes = Attributes { checksums, ..Attributes::default() };
     let place = (&*input.upload_id, &*input.key, input.part_number);
     let part = store_part(&caller, &uploads, place, staged, attributes).await?;
@@ -226,12 +211,7 @@ pub(super) async fn copy_part(
     check_number(input.part_number)?;
     let uploads = Uploads::of(caller.bucket(&input.bucket).await?);
     let (from, from_key) = source(&caller, &input.copy_source).await?;
-    let conditions = Conditions {
-        if_match: input.copy_source_if_match,
-        if_none_match: input.copy_source_if_none_match,
-        if_modified_since: input.copy_source_if_modified_since,
-        if_unmodified_since: input.copy_source_if_unmodified_since,
-    };
+    let conditions = source_conditions!(input);
     let range = copied_range(input.copy_source_range.as_deref())?;
     let open = |transaction: &mut Transaction| {
         uploads.find(transaction, &input.upload_id, &input.key)?;
@@ -245,10 +225,10 @@ pub(super) async fn copy_part(
         if !is_within {
             return Err(s3_error!(InvalidRange));
         }
-        let opened = transaction.open_object(&from, &from_key, range);
-        opened.map_err(|error| refused(&error))?.ok_or_else(|| s3_error!(NoSuchKey))
+        let reader = transaction.read_object(&from, &from_key, &object, range);
+        reader.map_err(|error| refused(&error))
     };
-    let (_, mut reader) = caller.attempt(open).await?;
+    let mut reader = caller.attempt(open).await?;
     let limit_bytes = uploads.bucket.max_object_bytes;
     let mut writer = ObjectWriter::in_file(caller.key.state.clone(), limit_bytes);
     loop {

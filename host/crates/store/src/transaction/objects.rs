@@ -9,8 +9,8 @@ use crate::{
     RangeRead,
     kv::{Condition, Entry, KeyRange, KvError, ListDigest, MAX_KEYS, Version, check_key, is_live},
     object::{
-        Attributes, ByteRange, EntryBody, MAX_ATTRIBUTE_BYTES, MAX_OBJECT_KEY_BYTES, Object,
-        ObjectReader, StagedBody,
+        Attributes, ByteRange, EntryBody, FileId, MAX_ATTRIBUTE_BYTES, MAX_OBJECT_KEY_BYTES,
+        Object, ObjectReader, Segment, StagedBody,
     },
 };
 
@@ -54,31 +54,28 @@ impl Transaction {
         Ok(Some((parse(&entry)?, entry.version)))
     }
 
-    /// An object, and a reader of a part of its body. The reader has nothing where the range has no
-    /// byte of the body.
+    /// A reader of a part of the body of an object, as [`Transaction::object`] gave it. The reader has
+    /// nothing where the range has no byte of the body.
     ///
     /// # Errors
-    /// As [`Transaction::object`].
-    pub fn open_object(
+    /// Errors of the store.
+    pub fn read_object(
         &mut self,
         bucket: &Bucket,
         key: &str,
+        object: &Object,
         range: ByteRange,
-    ) -> Result<Option<(Object, ObjectReader)>, KvError> {
-        let Some((object, _)) = self.object(bucket, key)? else { return Ok(None) };
+    ) -> Result<ObjectReader, KvError> {
         let (first, bytes) = range.of(object.bytes).unwrap_or((0, 0));
         let state = self.state.clone();
-        let reader = match object.segments.is_empty() {
-            true => {
-                let body = self.inline_body(bucket, key)?;
-                let skip = usize::try_from(first).unwrap_or(usize::MAX);
-                let take = usize::try_from(bytes).unwrap_or(usize::MAX);
-                let part: Vec<u8> = body.into_iter().skip(skip).take(take).collect();
-                ObjectReader::inline(state, part.into())
-            }
-            false => ObjectReader::of_files(state, &object.segments, first, bytes)?,
-        };
-        Ok(Some((object, reader)))
+        if !object.segments.is_empty() {
+            return Ok(ObjectReader::of_files(state, &object.segments, first, bytes)?);
+        }
+        let body = self.inline_body(bucket, key)?;
+        let skip = usize::try_from(first).unwrap_or(usize::MAX);
+        let take = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let part: Vec<u8> = body.into_iter().skip(skip).take(take).collect();
+        Ok(ObjectReader::inline(state, part.into()))
     }
 
     fn inline_body(&mut self, bucket: &Bucket, key: &str) -> Result<Vec<u8>, KvError> {
@@ -129,11 +126,9 @@ impl Transaction {
                 return Err(KvError::NotAnObject);
             }
             joined.bytes += object.bytes;
-            joined.files.extend(object.segments.iter().map(|segment| segment.file));
             segments.extend(object.segments);
         }
-        joined.files.sort_unstable();
-        joined.files.dedup();
+        joined.files = files_of(&segments);
         if joined.bytes > bucket.max_object_bytes {
             return Err(KvError::ObjectSize { limit_bytes: bucket.max_object_bytes });
         }
@@ -169,9 +164,7 @@ impl Transaction {
         key: &str,
         object: &Object,
     ) -> Result<EntryBody, KvError> {
-        let mut files: Vec<_> = object.segments.iter().map(|segment| segment.file).collect();
-        files.sort_unstable();
-        files.dedup();
+        let files = files_of(&object.segments);
         let inline = match files.is_empty() {
             true => Some(self.inline_body(bucket, key)?.into()),
             false => None,
@@ -327,7 +320,10 @@ impl Transaction {
         let seen = last.map_or_else(|| range.clone(), |last| range.up_to(last));
         let end = KeyRange { from: range.to.clone(), to: range.to.clone() };
         let rest = last.map_or(end, |last| range.behind(last));
-        let (rows, digest) = (found.len(), ListDigest::of_entries(&found));
+        let (rows, digest) = (
+            found.len(),
+            ListDigest::of_keys(found.iter().map(|(key, entry)| (&**key, entry.expires_ms))),
+        );
         let read = RangeRead { store: store.id.clone(), range: seen.clone(), rows, digest };
         if !self.ranges.contains(&read) && self.note_rows(2 * rows + 1)? {
             self.ranges.push(read);
@@ -352,6 +348,14 @@ impl Transaction {
         }
         Ok((entries, rest))
     }
+}
+
+/// The files of some segments, each once.
+fn files_of(segments: &[Segment]) -> Vec<FileId> {
+    let mut files: Vec<FileId> = segments.iter().map(|segment| segment.file).collect();
+    files.sort_unstable();
+    files.dedup();
+    files
 }
 
 /// The beginning of a key up to the delimiter behind a prefix.

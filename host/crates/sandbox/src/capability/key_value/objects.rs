@@ -88,9 +88,11 @@ impl KeyValue {
     ) -> Result<Option<(Object, Version, Reader)>, Failure> {
         let bucket = self.bucket(bucket, Access::Read)?;
         let open = |transaction: &mut Transaction| {
-            let Some((_, version)) = transaction.object(&bucket, key)? else { return Ok(None) };
-            let opened = transaction.open_object(&bucket, key, range)?;
-            Ok(opened.map(|(object, reader)| (object, version, Reader(reader))))
+            let Some((object, version)) = transaction.object(&bucket, key)? else {
+                return Ok(None);
+            };
+            let reader = transaction.read_object(&bucket, key, &object, range)?;
+            Ok(Some((object, version, Reader(reader))))
         };
         self.step(open).await
     }

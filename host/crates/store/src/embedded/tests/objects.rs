@@ -39,7 +39,8 @@ fn read_range(
     key: &str,
     range: ByteRange,
 ) -> Option<(Object, Result<Vec<u8>, StoreError>)> {
-    let (object, mut reader) = transaction.open_object(bucket, key, range).unwrap()?;
+    let (object, _) = transaction.object(bucket, key).unwrap()?;
+    let mut reader = transaction.read_object(bucket, key, &object, range).unwrap();
     let read = block_on(async {
         let mut body = Vec::new();
         loop {
@@ -207,8 +208,8 @@ fn a_reader_goes_on_while_its_object_is_replaced_and_the_tenant_has_no_room() {
     let bucket = Bucket::new("uploads");
     put_object(&tenant, &bucket, "o", &body(LARGE, 1));
     let mut transaction = begin(&tenant);
-    let (_, mut reader) =
-        transaction.open_object(&bucket, "o", ByteRange::From(0)).unwrap().unwrap();
+    let (object, _) = transaction.object(&bucket, "o").unwrap().unwrap();
+    let mut reader = transaction.read_object(&bucket, "o", &object, ByteRange::From(0)).unwrap();
     let first = block_on(reader.next(10)).unwrap();
     // The file of each replaced object takes room until it is removed.
     let mut refused = 0;
