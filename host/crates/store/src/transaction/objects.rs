@@ -54,8 +54,8 @@ impl Transaction {
         Ok(Some((parse(&entry)?, entry.version)))
     }
 
-    /// A reader of a part of the body of an object, as [`Transaction::object`] gave it. The reader has
-    /// nothing where the range has no byte of the body.
+    /// A reader of a part of the body of an object, as [`Transaction::object`] gave it. The reader
+    /// has nothing where the range has no byte of the body.
     ///
     /// # Errors
     /// Errors of the store.
