@@ -72,6 +72,15 @@ impl Default for EmbeddedOptions {
     }
 }
 
+/// Has SQLite allocate from a heap with a bound for each SQL connection of a guest.
+///
+/// An opening of a store does so. A program that uses SQLite before that calls this first: SQLite
+/// never changes its allocator once it was in use, and every SQL connection of a guest then fails.
+/// Returns whether SQLite allocates there.
+pub fn install_heap() -> bool {
+    sql::memory::install()
+}
+
 /// The state of all tenants in a directory.
 pub struct EmbeddedStore {
     tenants: Mutex<HashMap<TenantName, Weak<EmbeddedTenant>>>,
@@ -105,8 +114,8 @@ impl EmbeddedStore {
     /// Another process has it open, it is no directory of state, or it cannot be written.
     pub fn open(path: &Path, options: EmbeddedOptions) -> Result<EmbeddedStore, DirectoryError> {
         let directory = Directory::open(path)?;
-        // Before the first database is opened. Without it no guest gets a SQL connection.
-        sql::memory::install();
+        // Without it no guest gets a SQL connection.
+        install_heap();
         let directory = Arc::new(directory);
         let start = || {
             StoreThreads::start(options.threads)

@@ -10,7 +10,7 @@ use http::Method;
 use lacewing_base::name::TenantName;
 use lacewing_store::{
     EffectLimits, StateStore, Transaction,
-    embedded::{EmbeddedOptions, EmbeddedStore},
+    embedded::{EmbeddedOptions, EmbeddedStore, install_heap},
     kv::KvStore,
 };
 use serde_json::Value;
@@ -112,6 +112,8 @@ async fn other_programs_open_copies_and_no_database_in_use() {
     let count = |connection: rusqlite::Connection| {
         connection.query_row("SELECT count(*) FROM kv", [], |row| row.get::<_, u32>(0))
     };
+    // Other tests of this process have guests that use SQL.
+    assert!(install_heap());
     let opened = rusqlite::Connection::open_with_flags(&live, read_only).and_then(count);
     let error = opened.unwrap_err().to_string();
     assert!(error.contains("locked"), "{error}");
