@@ -7,7 +7,9 @@ pub mod guest;
 pub mod many;
 pub mod process;
 pub mod profiles;
+pub mod rates;
 pub mod raw;
+pub mod s3;
 pub mod serializable;
 
 use std::{

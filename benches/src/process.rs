@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     path::Path,
     process::{Child, Command, Stdio},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -20,6 +20,7 @@ pub struct Host {
     child: Child,
     started: Instant,
     address: SocketAddr,
+    s3: Arc<OnceLock<SocketAddr>>,
     heard: Arc<Mutex<Heard>>,
 }
 
@@ -71,16 +72,21 @@ impl Host {
             if lines.read_line(&mut line)? == 0 {
                 return Err(io::Error::other(format!("it does not serve:\n{said}")));
             }
-            if let Some(at) = line.find("http://").filter(|_| line.starts_with("Serving")) {
-                break line[at + "http://".len()..].trim().parse().map_err(io::Error::other)?;
+            if let Some(address) = address_in(&line, "Serving") {
+                break address;
             }
             said.push_str(&line);
         };
+        let s3 = Arc::new(OnceLock::new());
+        let hearing_s3 = Arc::clone(&s3);
         // Its lines from now on must not make it wait.
         let heard = Arc::new(Mutex::new(Heard::default()));
         let hearing = Arc::clone(&heard);
         std::thread::spawn(move || {
             for line in lines.lines().map_while(Result::ok) {
+                if let Some(address) = address_in(&line, "S3") {
+                    hearing_s3.get_or_init(|| address);
+                }
                 let mut heard = hearing.lock().unwrap_or_else(PoisonError::into_inner);
                 if line.starts_with("error") && heard.errors.len() < MOST_ERRORS {
                     heard.errors.push(line);
@@ -89,7 +95,7 @@ impl Host {
                 }
             }
         });
-        Ok(Host { child, started, address, heard })
+        Ok(Host { child, started, address, s3, heard })
     }
 
     /// Has it read its file again.
@@ -145,6 +151,11 @@ impl Host {
         self.address
     }
 
+    /// Where clients of S3 reach it. Waits for its line, which a host without S3 never prints.
+    pub fn s3_address(&self) -> SocketAddr {
+        *self.s3.wait()
+    }
+
     /// How long ago it was started.
     pub fn age(&self) -> Duration {
         self.started.elapsed()
@@ -172,6 +183,12 @@ impl Host {
         let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
         number.ok_or_else(|| io::Error::other(format!("no {key}")))
     }
+}
+
+/// The address of a line that begins with a word.
+fn address_in(line: &str, word: &str) -> Option<SocketAddr> {
+    let rest = line.trim_start().strip_prefix(word)?;
+    rest.trim_start().strip_prefix("http://")?.trim().parse().ok()
 }
 
 impl Drop for Host {

@@ -38,6 +38,7 @@ use lacewing_benches::{
     dated,
     guest::{self, Layout},
     process::Host,
+    rates::{Rates, median},
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -119,7 +120,7 @@ fn main() -> anyhow::Result<()> {
         rows.iter().map(|(name, rates)| ((*name).to_owned(), rates.figures())).collect();
     let per_second = |name: &str| {
         let row = rows.iter().find(|(row, _)| *row == name);
-        row.map_or(f64::NAN, |(_, rates)| median(&rates.per_second))
+        row.map_or(f64::NAN, |(_, rates)| rates.per_second())
     };
     let [p50, p99] =
         [0, 1].map(|at| median(&reads.iter().map(|read: &[f64; 2]| read[at]).collect::<Vec<_>>()));
@@ -180,37 +181,6 @@ impl Load {
             Ok(answers)
         })
     }
-}
-
-#[derive(Default)]
-struct Rates {
-    per_second: Vec<f64>,
-    p50_ms: Vec<f64>,
-    p99_ms: Vec<f64>,
-}
-
-impl Rates {
-    fn add(&mut self, answers: &Answers, time: Duration) {
-        let times = answers.of(&[200, 204]);
-        #[expect(clippy::cast_precision_loss)]
-        self.per_second.push(times.count as f64 / time.as_secs_f64());
-        self.p50_ms.push(times.p50_ms);
-        self.p99_ms.push(times.p99_ms);
-    }
-
-    fn figures(&self) -> Value {
-        json!({
-            "per_second": median(&self.per_second).round(),
-            "p50_ms": median(&self.p50_ms),
-            "p99_ms": median(&self.p99_ms),
-        })
-    }
-}
-
-fn median(numbers: &[f64]) -> f64 {
-    let mut sorted = numbers.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 fn host_file(dir: &Path) -> io::Result<PathBuf> {

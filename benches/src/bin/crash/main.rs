@@ -4,9 +4,9 @@
 //! Method: each round starts the host on the state that the last round left. Clients write to the
 //! guest `ledger`, one transaction for each request: two entries of the client's own, and a move
 //! between two of eight accounts that all clients share. For every fourth client the transaction
-//! has an object too, in the database or in a file. After a random time the host is killed
-//! (SIGKILL). A second host then answers for each client which write is the last one and how many
-//! are there, and for all accounts their sum. A write that was acknowledged has to be there, with
+//! has an object too, in the database or in a file. Clients of the S3 API replace an object each,
+//! in one request or in parts. After a random time the host is killed (SIGKILL). A second host then answers for each client which write is the last one and how many
+//! are there, and for all accounts their sum; it gives back each object as a whole. A write that was acknowledged has to be there, with
 //! all before it; one that was under way may be there, as a whole. The sum of the accounts is 0.
 //!
 //! SIGKILL leaves what the system has of a file. With `--power-loss`, the power is lost with the
@@ -25,29 +25,29 @@
 //! Prints one JSON object, and fails where something was lost or torn.
 
 mod power;
+mod s3;
+mod writers;
 
 use std::{
     fs,
     io::{self, Write as _},
-    net::SocketAddr,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering::SeqCst},
-    },
     time::{Duration, Instant},
 };
 
 use clap::Parser;
 use lacewing_benches::{
-    client::{Client, get},
     dated,
     guest::{self, Layout},
     process::Host,
+    s3::create_key,
 };
 use serde_json::json;
 
-use self::power::{Forget, Power, Running};
+use self::{
+    power::{Forget, Power, Running},
+    writers::{Count, HOST, Writers},
+};
 
 #[derive(Parser)]
 struct Options {
@@ -57,6 +57,9 @@ struct Options {
     /// Clients that write at once.
     #[arg(long, default_value_t = 16)]
     clients: u32,
+    /// Clients of S3 that write at once.
+    #[arg(long, default_value_t = 4)]
+    s3_clients: u32,
     /// Loses the power as well.
     #[arg(long)]
     power_loss: bool,
@@ -74,7 +77,8 @@ struct Options {
     lacewing: Option<PathBuf>,
 }
 
-const HOST: &str = "ledger.test";
+/// The tenant of the function and its bucket.
+const TENANT: &str = "bank";
 
 fn main() -> anyhow::Result<()> {
     let options = Options::parse();
@@ -84,29 +88,32 @@ fn main() -> anyhow::Result<()> {
     let file = host_file(dir.path(), &guest::guest("ledger", Layout::Lean))?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let clients: Vec<_> = (0..options.clients).map(|_| Arc::new(AtomicU32::new(0))).collect();
-    let (mut acknowledged, mut unacknowledged) = (0_u64, 0_u32);
     let begun = Instant::now();
     let mut random = Random(u64::from(std::process::id()) << 20 | 1);
     let power = options.power_loss.then(|| Power::new(dir.path(), options.forget)).transpose()?;
+    let fresh = || {
+        let key = create_key(&lacewing, &file, TENANT)?;
+        anyhow::Ok(Writers::new(options.clients, options.s3_clients, key))
+    };
+    let mut writers = fresh()?;
     if let Some(power) = &power {
         power.check_recorder(&lacewing, &file, |host| {
             let time = Duration::from_millis(options.longest_ms);
-            runtime.block_on(write_until_killed(host, &clients, time, Host::stop))
+            runtime.block_on(writers.write_until_ended(host, time, Host::stop))
         })?;
     }
+    let mut total = Count::default();
     for round in 1..=options.rounds {
         if let Some(power) = power.as_ref().filter(|_| round % 10 == 1) {
             power.erase()?;
-            clients.iter().for_each(|last| last.store(0, SeqCst));
+            writers = fresh()?;
         }
         let host = match &power {
             Some(power) => power.start(&lacewing, &file)?,
             None => Running::of(Host::start(&lacewing, &file)?),
         };
-        let written: Vec<_> = clients.iter().map(|last| last.load(SeqCst)).collect();
         let time = Duration::from_millis(random.below(options.longest_ms));
-        runtime.block_on(write_until_killed(host.host, &clients, time, |host| {
+        runtime.block_on(writers.write_until_ended(host.host, time, |host| {
             drop(host);
             Ok(())
         }))?;
@@ -114,78 +121,23 @@ fn main() -> anyhow::Result<()> {
             power.lose(before, round, &mut |bound| random.below(bound))?;
         }
         let host = Host::start(&lacewing, &file)?;
-        for ((client, acked), before) in (0_u32..).zip(&clients).zip(written) {
-            let acked_now = acked.load(SeqCst);
-            acknowledged += u64::from(acked_now - before);
-            let there = check(host.address(), client, acked_now)?;
-            unacknowledged += there - acked_now;
-            acked.store(there, SeqCst);
-        }
-        let sum = get(host.address(), HOST, "/sum")?;
-        anyhow::ensure!(sum == "0", "round {round}: the accounts have a sum of {sum}");
+        let checked = runtime.block_on(writers.check(&host, &mut total));
+        checked.map_err(|error| error.context(format!("round {round}")))?;
     }
     let result = json!({
         "bench": if options.power_loss { "power-loss" } else { "crash" },
         "rounds": options.rounds,
         "clients": options.clients,
-        "acknowledged": acknowledged,
-        "committed_without_an_answer": unacknowledged,
+        "s3_clients": options.s3_clients,
+        "acknowledged": total.acknowledged,
+        "acknowledged_to_s3_clients": total.acknowledged_to_s3,
+        "committed_without_an_answer": total.unanswered,
         "lost": 0,
         "torn": 0,
         "seconds": begun.elapsed().as_secs(),
     });
     let name = if options.power_loss { "power-loss" } else { "crash" };
     Ok(dated::publish(name, options.write, result)?)
-}
-
-/// Has each client write until the host is ended, which it is after `time`.
-async fn write_until_killed(
-    host: Host,
-    clients: &[Arc<AtomicU32>],
-    time: Duration,
-    end: impl FnOnce(Host) -> io::Result<()>,
-) -> io::Result<()> {
-    let address = host.address();
-    let writers = (0_u32..).zip(clients).map(|(client, last)| {
-        let last = last.clone();
-        tokio::spawn(async move {
-            let mut asking = Client::new(address, HOST, "/");
-            loop {
-                let next = last.load(SeqCst) + 1;
-                // The writes of every fourth client have an object.
-                let write = if client % 4 == 0 { "put" } else { "write" };
-                asking.set_path(HOST, &format!("/{write}/{client}/{next}"));
-                match asking.ask().await {
-                    Ok(204) => last.store(next, SeqCst),
-                    // A conflict that stays: the write was not made.
-                    Ok(409) => {}
-                    Ok(_) | Err(_) => return,
-                }
-            }
-        })
-    });
-    let writers: Vec<_> = writers.collect();
-    tokio::time::sleep(time).await;
-    end(host)?;
-    for writer in writers {
-        // A panic of a client is shown by the check.
-        let _ = writer.await;
-    }
-    Ok(())
-}
-
-/// The last write of a client that is there, which is the last acknowledged one or the one after.
-fn check(address: SocketAddr, client: u32, acknowledged: u32) -> anyhow::Result<u32> {
-    let said = get(address, HOST, &format!("/check/{client}"))?;
-    let numbers = said.split_once(' ').map(|(last, count)| (last.parse(), count.parse()));
-    let Some((Ok(last), Ok(count))) = numbers else { anyhow::bail!("client {client}: {said}") };
-    let (last, count): (u32, u32) = (last, count);
-    anyhow::ensure!(
-        last == acknowledged || last == acknowledged + 1,
-        "client {client}: write {acknowledged} was acknowledged, and {last} is the last one there"
-    );
-    anyhow::ensure!(count == last, "client {client}: of {last} writes {count} are there");
-    Ok(last)
 }
 
 fn host_file(dir: &Path, component: &Path) -> io::Result<PathBuf> {
@@ -196,8 +148,11 @@ fn host_file(dir: &Path, component: &Path) -> io::Result<PathBuf> {
     fs::write(app.join("lacewing.toml"), manifest)?;
     let file = dir.join("host.toml");
     let mut text = fs::File::create(&file)?;
-    writeln!(text, "admin = \"off\"\ncache_dir = \"cache\"\nstate = \"disk/state\"")?;
-    writeln!(text, "[tenants.bank]\nhosts = [\"{HOST}\"]\napps = [\"app\"]")?;
+    writeln!(
+        text,
+        "admin = \"off\"\ncache_dir = \"cache\"\ns3 = \"127.0.0.1:0\"\nstate = \"disk/state\""
+    )?;
+    writeln!(text, "[tenants.{TENANT}]\nhosts = [\"{HOST}\"]\napps = [\"app\"]")?;
     Ok(file)
 }
 

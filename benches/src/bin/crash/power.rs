@@ -90,7 +90,7 @@ impl Power {
         &self,
         lacewing: &Path,
         file: &Path,
-        run: impl FnOnce(Host) -> io::Result<()>,
+        run: impl FnOnce(Host) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let Running { host, before } = self.start(lacewing, file)?;
         run(host)?;
