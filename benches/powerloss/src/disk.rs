@@ -3,8 +3,12 @@
 use std::{
     collections::{BTreeMap, HashMap},
     ffi::OsStr,
-    fs, io,
-    os::unix::{ffi::OsStrExt, fs::MetadataExt},
+    fs,
+    io::{self, Write as _},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    },
     path::{Path, PathBuf},
 };
 
@@ -292,7 +296,8 @@ impl Disk {
         after
     }
 
-    /// Makes a directory what [`Disk::after`] says.
+    /// Makes a directory what [`Disk::after`] says. Only the user may read the files and folders: a
+    /// record has no permissions, and the host refuses keys that others may read.
     ///
     /// # Errors
     /// The directory cannot be written.
@@ -303,8 +308,14 @@ impl Disk {
         }
         for (name, content) in files {
             match content {
-                Some(content) => fs::write(root.join(name), content)?,
-                None => fs::create_dir_all(root.join(name))?,
+                Some(content) => {
+                    let mut options = fs::OpenOptions::new();
+                    options.write(true).create_new(true).mode(0o600);
+                    options.open(root.join(name))?.write_all(content)?;
+                }
+                // The root is there.
+                None if name.as_os_str().is_empty() => {}
+                None => fs::DirBuilder::new().mode(0o700).create(root.join(name))?,
             }
         }
         Ok(())

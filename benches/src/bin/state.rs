@@ -2,7 +2,8 @@
 //!
 //! Method, each figure as the median of rounds in which the servers take turns:
 //!
-//! - *read in a guest*: the guest `ledger` gets one key again and again, and times each call.
+//! - *read in a guest*: the guest `ledger` gets one key again and again, and times each call. Beside
+//!   it a GET of Redis on one connection over loopback.
 //! - *reads*: requests per second of the guest `one-read`, which gets one key, beside the example
 //!   `hello`.
 //! - *transactions*: requests per second of the guest `counter`, each one read and one write that
@@ -84,7 +85,7 @@ fn main() -> anyhow::Result<()> {
     let address = host.address();
     let peer = Peer::start(&options.redis, dir.path())?;
 
-    let mut reads = Vec::new();
+    let (mut reads, mut redis_reads) = (Vec::new(), Vec::new());
     let mut rows: Vec<(&str, Rates)> = vec![
         ("hello", Rates::default()),
         ("reads", Rates::default()),
@@ -98,6 +99,9 @@ fn main() -> anyhow::Result<()> {
     get(address, LEDGER, "/write/0/1")?;
     for round in 0..options.rounds {
         reads.push(reads_in_guest(address)?);
+        if let Some(peer) = &peer {
+            redis_reads.push(reads_of_redis(peer.store)?);
+        }
         let count = rows.len();
         for place in 0..count {
             let (name, rates) = &mut rows[(place + round) % count];
@@ -122,13 +126,16 @@ fn main() -> anyhow::Result<()> {
         let row = rows.iter().find(|(row, _)| *row == name);
         row.map_or(f64::NAN, |(_, rates)| rates.per_second())
     };
-    let [p50, p99] =
-        [0, 1].map(|at| median(&reads.iter().map(|read: &[f64; 2]| read[at]).collect::<Vec<_>>()));
+    let medians = |reads: &[[f64; 2]]| {
+        let at = |at: usize| median(&reads.iter().map(|read| read[at]).collect::<Vec<_>>());
+        json!({ "p50": at(0), "p99": at(1) })
+    };
     let result = json!({
         "bench": "state",
         "rounds": options.rounds,
         "clients": options.clients,
-        "read_in_guest_us": { "p50": p50, "p99": p99 },
+        "read_in_guest_us": medians(&reads),
+        "get_of_redis_us": medians(&redis_reads),
         "rows": figures,
         "reads_over_hello": per_second("reads") / per_second("hello"),
         "transactions_over_redis":
@@ -152,6 +159,25 @@ fn reads_in_guest(address: SocketAddr) -> anyhow::Result<[f64; 2]> {
     let numbers = said.split_once(' ').map(|(p50, p99)| (p50.parse::<f64>(), p99.parse::<f64>()));
     let Some((Ok(p50), Ok(p99))) = numbers else { anyhow::bail!("reads: {said}") };
     Ok([p50 / 1000.0, p99 / 1000.0])
+}
+
+/// The p50 and p99 of a GET of Redis, in microseconds.
+fn reads_of_redis(store: SocketAddr) -> anyhow::Result<[f64; 2]> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut times = runtime.block_on(async {
+        let socket = TcpStream::connect(store).await?;
+        socket.set_nodelay(true)?;
+        let (mut store, mut times) = (BufStream::new(socket), Vec::new());
+        call(&mut store, &["SET", "last:0", "1"]).await?;
+        for _ in 0..10_000 {
+            let begun = Instant::now();
+            call(&mut store, &["GET", "last:0"]).await?;
+            times.push(begun.elapsed().as_secs_f64() * 1e6);
+        }
+        io::Result::Ok(times)
+    })?;
+    times.sort_unstable_by(f64::total_cmp);
+    Ok([times[times.len() / 2], times[times.len() * 99 / 100]])
 }
 
 /// Clients that ask for a path each.
@@ -210,6 +236,8 @@ fn host_file(dir: &Path) -> io::Result<PathBuf> {
 
 /// Native hyper on Redis, each in a process of its own.
 struct Peer {
+    /// Of Redis itself.
+    store: SocketAddr,
     address: SocketAddr,
     redis: Child,
     server: Child,
@@ -241,7 +269,7 @@ impl Peer {
         let mut line = String::new();
         let stdout = server.stdout.take().ok_or(io::Error::from(io::ErrorKind::BrokenPipe))?;
         io::BufRead::read_line(&mut io::BufReader::new(stdout), &mut line)?;
-        Ok(Some(Peer { address: line.trim().parse()?, redis, server }))
+        Ok(Some(Peer { store: address, address: line.trim().parse()?, redis, server }))
     }
 }
 
