@@ -1,8 +1,8 @@
 //! The speed of the S3 API: puts and gets of small and of large objects, beside a peer.
 //!
 //! Method: clients put an object each again and again, and then get it again and again, in rounds
-//! in which the servers take turns; each figure is the median of the rounds. Requests are presigned,
-//! so that the clients hash no body, and each client keeps one connection. The peer is
+//! in which the servers take turns; each figure is the median of the rounds. Requests are
+//! presigned, so that the clients hash no body, and each client keeps one connection. The peer is
 //! `s3s-fs` (<https://crates.io/crates/s3s-fs>): files in a folder, over the same implementation of
 //! the protocol. Lacewing answers a put when the object is on the disk; `s3s-fs` syncs nothing.
 //!

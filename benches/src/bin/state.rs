@@ -2,8 +2,8 @@
 //!
 //! Method, each figure as the median of rounds in which the servers take turns:
 //!
-//! - *read in a guest*: the guest `ledger` gets one key again and again, and times each call. Beside
-//!   it a GET of Redis on one connection over loopback.
+//! - *read in a guest*: the guest `ledger` gets one key again and again, and times each call.
+//!   Beside it a GET of Redis on one connection over loopback.
 //! - *reads*: requests per second of the guest `one-read`, which gets one key, beside the example
 //!   `hello`.
 //! - *transactions*: requests per second of the guest `counter`, each one read and one write that

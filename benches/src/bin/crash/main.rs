@@ -5,9 +5,11 @@
 //! guest `ledger`, one transaction for each request: two entries of the client's own, and a move
 //! between two of eight accounts that all clients share. For every fourth client the transaction
 //! has an object too, in the database or in a file. Clients of the S3 API replace an object each,
-//! in one request or in parts. After a random time the host is killed (SIGKILL). A second host then answers for each client which write is the last one and how many
-//! are there, and for all accounts their sum; it gives back each object as a whole. A write that was acknowledged has to be there, with
-//! all before it; one that was under way may be there, as a whole. The sum of the accounts is 0.
+//! in one request or in parts. After a random time the host is killed (SIGKILL). A second host then
+//! answers for each client which write is the last one and how many are there, and for all accounts
+//! their sum; it gives back each object as a whole. A write that was acknowledged has to be there,
+//! with all before it; one that was under way may be there, as a whole. The sum of the accounts is
+//! 0.
 //!
 //! SIGKILL leaves what the system has of a file. With `--power-loss`, the power is lost with the
 //! process: the host runs with the recorder of `benches/powerloss`, and the second host finds the

@@ -20,12 +20,13 @@
 mod config;
 pub mod egress;
 mod extension;
+mod grant;
 mod interfaces;
-mod key_value;
 mod opened;
 mod outbound_http;
 mod payer;
 mod sql;
+mod state;
 mod stdio;
 mod wasi;
 
@@ -34,13 +35,13 @@ pub use config::SecretSettings;
 pub use extension::CapabilitySettings;
 pub(crate) use extension::{Capability, InitData, Opening, StoreData};
 pub(crate) use interfaces::candidate;
-pub(crate) use key_value::KeyValue;
-pub use key_value::StateSettings;
 pub(crate) use opened::OpenedCapabilities;
 pub(crate) use outbound_http::OutboundHttp;
 pub(crate) use payer::Payer;
 pub(crate) use sql::Sql;
 pub use sql::SqlSettings;
+pub use state::StateSettings;
+pub(crate) use state::TransactionalState;
 pub(crate) use stdio::SharedLog;
 pub(crate) use wasi::Wasi;
 
@@ -72,4 +73,4 @@ macro_rules! capabilities {
     };
 }
 
-capabilities![Wasi, OutboundHttp, KeyValue, Config, Sql];
+capabilities![Wasi, OutboundHttp, TransactionalState, Config, Sql];

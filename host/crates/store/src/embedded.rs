@@ -174,7 +174,10 @@ impl EmbeddedStore {
         if let Some(tenant) = tenants.get(name).and_then(Weak::upgrade) {
             return tenant;
         }
-        tenants.retain(|_, tenant| tenant.strong_count() > 0);
+        // Only before the map grows: a sweep for each new tenant takes quadratic time.
+        if tenants.len() == tenants.capacity() {
+            tenants.retain(|_, tenant| tenant.strong_count() > 0);
+        }
         let folder = self.path().join(name.as_str());
         let tenant = EmbeddedTenant::new(self.shared.clone(), folder, max_bytes);
         tenants.insert(name.clone(), Arc::downgrade(&tenant));

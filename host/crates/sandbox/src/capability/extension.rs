@@ -16,9 +16,9 @@ use super::{
     config::SecretSettings,
     egress::{Egress, Policy, Propagation},
     interfaces::Versions,
-    key_value::StateSettings,
     payer::Payer,
     sql::SqlSettings,
+    state::StateSettings,
     stdio::Log,
 };
 

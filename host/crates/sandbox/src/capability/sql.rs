@@ -30,6 +30,7 @@ use wasmtime::{
 
 use super::{
     extension::{Capability, Opening, StoreData},
+    grant::not_granted,
     interfaces::Versions,
     payer::Payer,
     stdio::Log,
@@ -149,12 +150,8 @@ impl Sql {
 
     fn not_granted(&self, name: &str) -> Failure {
         let grants = self.grants.as_deref().unwrap_or_default();
-        let known: Vec<&str> = grants.iter().map(|grant| &*grant.name).collect();
-        let known = match known.is_empty() {
-            true => "the manifest grants no SQL database to the function".to_owned(),
-            false => format!("it may use {}", known.join(", ")),
-        };
-        self.log.now().note(&format!("the SQL database {name:?} is not granted: {known}"));
+        let granted = grants.iter().map(|grant| &*grant.name);
+        self.log.now().note(&not_granted("SQL database", name, granted));
         Failure::NotGranted
     }
 }

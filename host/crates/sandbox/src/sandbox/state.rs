@@ -21,8 +21,8 @@ use super::{
 };
 use crate::{
     capability::{
-        Capability, CapabilitySettings, KeyValue, OpenedCapabilities, Opening, OutboundHttp,
-        SharedLog, Sql, StoreData, Wasi, egress::Propagation,
+        Capability, CapabilitySettings, OpenedCapabilities, Opening, OutboundHttp, SharedLog, Sql,
+        StoreData, TransactionalState, Wasi, egress::Propagation,
     },
     engine::Claim,
 };
@@ -121,7 +121,10 @@ impl State {
         if let Some(stop) = self.lost_effects {
             return Err(fault::stopped(stop, self.limiter.refused()));
         }
-        Ok(self.capabilities.get::<KeyValue>().and_then(KeyValue::take_transaction))
+        Ok(self
+            .capabilities
+            .get::<TransactionalState>()
+            .and_then(TransactionalState::take_transaction))
     }
 
     /// What the guest has done outside of its transaction, if it has done something: the end of
@@ -174,7 +177,7 @@ impl State {
             let mut empty = ResourceTable::new();
             empty.set_max_capacity(0);
             self.lost = Some(Box::new(std::mem::replace(&mut self.table, empty)));
-            let stores = self.capabilities.get::<KeyValue>();
+            let stores = self.capabilities.get::<TransactionalState>();
             self.lost_effects = stores.is_some_and(|stores| stores.has_effects()).then_some(stop);
             self.capabilities.close();
         }

@@ -1,4 +1,4 @@
-//! Key-value stores that a function is granted, in the transaction of its invocation.
+//! Key-value stores and buckets that a function is granted, in the transaction of its invocation.
 //!
 //! On the lean path, for events and for calls, the transaction is that of the invocation, and its
 //! caller commits it after the guest's answer. On the portable path the host cannot tell when an
@@ -31,6 +31,7 @@ use wasmtime::{
 
 use super::{
     extension::{Capability, Opening, StoreData},
+    grant::not_granted,
     interfaces::Versions,
     stdio::Log,
 };
@@ -48,8 +49,8 @@ pub struct StateSettings {
 /// Attempts of one call on the portable path. Another invocation may change the entry each time.
 const ATTEMPTS: u32 = 16;
 
-/// The stores of one invocation.
-pub(crate) struct KeyValue {
+/// The stores and buckets of one invocation.
+pub(crate) struct TransactionalState {
     state: Option<Arc<dyn TenantState>>,
     grants: Option<Arc<[KvGrant]>>,
     buckets: Option<Arc<[BucketGrant]>>,
@@ -113,7 +114,7 @@ impl From<&StoreError> for Failure {
     }
 }
 
-impl KeyValue {
+impl TransactionalState {
     /// Whether the invocation has something to commit.
     pub(crate) fn has_effects(&self) -> bool {
         self.transaction.as_ref().is_some_and(|transaction| !transaction.is_read_only())
@@ -143,15 +144,7 @@ impl KeyValue {
         known: impl Iterator<Item = &'a str>,
     ) -> Result<(), Failure> {
         match granted {
-            None => {
-                let known: Vec<&str> = known.collect();
-                let known = match known.is_empty() {
-                    true => format!("the manifest grants no {kind} to the function"),
-                    false => format!("it may use {}", known.join(", ")),
-                };
-                let text = format!("the {kind} {name:?} is not granted: {known}");
-                Err(self.refused(FailureKind::NotGranted, text))
-            }
+            None => Err(self.refused(FailureKind::NotGranted, not_granted(kind, name, known))),
             Some(granted) if granted < access => {
                 let text = format!(
                     "the grant for the {kind} `{name}` is `{granted}`, and this call needs `{access}`"
@@ -318,7 +311,7 @@ fn over() -> Failure {
     Failure { kind: FailureKind::Unavailable, text: "the invocation is over".to_owned() }
 }
 
-impl Capability for KeyValue {
+impl Capability for TransactionalState {
     const PACKAGES: &'static [Versions] = &[
         ("lacewing:state", &["0.1"]),
         ("wasi:blobstore", &["0.2.0-draft"]),
@@ -335,12 +328,12 @@ impl Capability for KeyValue {
 
     const SHOWS_PROGRESS: bool = true;
 
-    fn open(opening: Opening<'_>) -> KeyValue {
+    fn open(opening: Opening<'_>) -> TransactionalState {
         let limits = &opening.limits;
         let limits = EffectLimits { count: limits.effects, bytes: limits.effect_bytes };
         let settings = opening.settings.state.as_ref().filter(|_| !opening.is_over);
         let state = settings.map(|settings| settings.state.clone());
-        KeyValue {
+        TransactionalState {
             grants: settings.map(|settings| settings.grants.clone()),
             buckets: settings.map(|settings| settings.buckets.clone()),
             transaction: state
@@ -370,7 +363,7 @@ impl Capability for KeyValue {
 
 /// The stores of an invocation, and the handles of its guest.
 struct Stores<'a> {
-    stores: &'a mut KeyValue,
+    stores: &'a mut TransactionalState,
     table: &'a mut ResourceTable,
 }
 
@@ -382,7 +375,7 @@ impl HasData for HasStores {
 }
 
 fn stores<T: StoreData>(data: &mut T) -> Stores<'_> {
-    let (stores, table) = data.capability::<KeyValue>();
+    let (stores, table) = data.capability::<TransactionalState>();
     Stores { stores, table }
 }
 

@@ -10,7 +10,7 @@ use lacewing_store::{
     object::{Attributes, ByteRange, Object, ObjectReader, ObjectWriter},
 };
 
-use super::{Failure, FailureKind, KeyValue};
+use super::{Failure, FailureKind, TransactionalState};
 
 /// A body that a guest reads, behind a handle.
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
@@ -55,7 +55,7 @@ fn broken() -> Failure {
     Failure { kind: FailureKind::Invalid, text }
 }
 
-impl KeyValue {
+impl TransactionalState {
     /// The bucket of a name, for reading or for writing.
     pub(super) fn bucket(&self, name: &str, access: Access) -> Result<Arc<Bucket>, Failure> {
         let grants = self.buckets.as_deref().unwrap_or_default();
