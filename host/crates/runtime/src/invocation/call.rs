@@ -47,7 +47,7 @@ impl Invoker {
         running.bytes_in = payload.len() as u64;
         let mut runs = Runs::new(Propagation::default());
         let result = loop {
-            let answer = running.sandbox.call(payload).await;
+            let answer = running.sandbox().call(payload).await;
             let verdict = |result: &mut Result<Vec<u8>, CallError>| match result {
                 Ok(_) => Verdict::Commit,
                 Err(_) => Verdict::Discard,
@@ -83,7 +83,7 @@ impl Invoker {
             .sum();
         let mut runs = Runs::new(Propagation::default());
         let result = loop {
-            let answer = running.sandbox.events(batch).await;
+            let answer = running.sandbox().events(batch).await;
             if let Some(result) =
                 running.commit(&mut runs, answer, |results| all_or_none(results)).await
             {

@@ -1,10 +1,10 @@
 //! The commit of an invocation's effects, and its further runs after a conflict.
 //!
 //! ```text
-//!   run ──answer──> commit ──done──> the answer leaves
-//!    ^                 │ conflict: what it read has changed
-//!    │                 v
-//!   fresh sandbox <── wait for the turn of what was changed
+//!   run ──answer──> close the sandbox ──> commit ──done──> the answer leaves
+//!    ^                                      │ conflict: what it read has changed
+//!    │                                      v
+//!   fresh sandbox <───────── wait for the turn of what was changed
 //! ```
 //!
 //! Invocations that lose over the same entry run again one after the other, in the order of their
@@ -59,7 +59,7 @@ impl RunningInvocation<Sandbox> {
             Ok(answer) => answer,
             Err(fault) => return Some(Err(fault)),
         };
-        let transaction = match self.sandbox.take_transaction() {
+        let transaction = match self.sandbox().take_transaction() {
             Ok(transaction) => transaction,
             Err(fault) => return Some(Err(fault)),
         };
@@ -68,20 +68,28 @@ impl RunningInvocation<Sandbox> {
         if verdict(&mut answer) == Verdict::Discard {
             return Some(Ok(answer));
         }
+        let did_outside = self.sandbox().did_outside();
+        self.close_sandbox();
         match timeout_at(self.deadline().into(), state.commit(changes)).await {
             Ok(Ok(_)) => Some(Ok(answer)),
             Ok(Err(error @ CommitError::Conflict { .. })) => {
-                self.lost(runs, &error).await.err().map(Err)
+                self.lost(runs, &error, did_outside).await.err().map(Err)
             }
             Ok(Err(error)) => Some(Err(refused(&error))),
             Err(_) => Some(Err(late("its effects waited for the disk, and may have reached it"))),
         }
     }
 
-    /// Makes a fresh sandbox for another run, once it is the invocation's turn.
-    async fn lost(&mut self, runs: &mut Runs, conflict: &CommitError) -> Result<(), Fault> {
+    /// Makes a fresh sandbox for another run, once it is the invocation's turn. There is none where
+    /// the last one did something outside of its transaction.
+    async fn lost(
+        &mut self,
+        runs: &mut Runs,
+        conflict: &CommitError,
+        did_outside: Option<&str>,
+    ) -> Result<(), Fault> {
         let end = |why: &str| Err(Fault::new(Outcome::Conflict, format!("{conflict}; {why}")));
-        if let Some(did) = self.sandbox.did_outside() {
+        if let Some(did) = did_outside {
             return end(&format!("it does not run again, because it {did}"));
         }
         if runs.number == RUNS {

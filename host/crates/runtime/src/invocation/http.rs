@@ -136,7 +136,7 @@ impl Pending {
         let limit_bytes = limits.response_body_bytes.unwrap_or(Limits::BUFFERED_BODY_BYTES);
         let mut runs = Runs::new(propagation);
         let result = loop {
-            let lean = running.sandbox.http(request.lean(&headers, &params, &body)).await;
+            let lean = running.sandbox().http(request.lean(&headers, &params, &body)).await;
             let response = lean.and_then(|lean| {
                 response::from_lean(lean, limits, limit_bytes, &request.parts.method)
                     .map_err(|error| bad_response(error.to_string()))
@@ -245,7 +245,8 @@ async fn run(
     let limits = &spec.limits;
     let (send, mut head) = oneshot::channel();
     let result = {
-        let mut guest = pin!(running.sandbox.serve(request, send));
+        let (sandbox, status) = running.sandbox_and_status();
+        let mut guest = pin!(sandbox.serve(request, send));
         // A head is most often set in the same step in which the guest ends, or fails.
         let (response, ended) = tokio::select! {
             biased;
@@ -266,7 +267,7 @@ async fn run(
                         }
                         ended => ended,
                     };
-                    let answering = Answering { head, respond, status: &mut running.status };
+                    let answering = Answering { head, respond, status };
                     match ended {
                         Some(ended) => answering.ended(ended, &progress, limits).await,
                         None => answering.runs_on(guest, &progress, limits).await,

@@ -134,8 +134,8 @@ impl Pending {
         };
         sandbox.charge_to(revision.tenant.lane().clone(), turn);
         Ok(RunningInvocation {
-            sandbox,
-            earlier: Usage::default(),
+            sandbox: Some(sandbox),
+            closed: ClosedSandboxes::default(),
             deadline,
             bytes_in: 0,
             bytes_out: 0,
@@ -152,9 +152,10 @@ impl Pending {
 /// An invocation that has its sandbox. Dropping it is its end: `canceled`, unless
 /// [`RunningInvocation::end`] said otherwise.
 pub(super) struct RunningInvocation<S: InvocationSandbox = Sandbox> {
-    pub(super) sandbox: S,
-    /// The usage of runs before this one.
-    earlier: Usage,
+    /// `None` from the end of a run to the next run.
+    sandbox: Option<S>,
+    /// Of the sandboxes that are closed.
+    closed: ClosedSandboxes,
     deadline: Instant,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
@@ -164,6 +165,28 @@ pub(super) struct RunningInvocation<S: InvocationSandbox = Sandbox> {
     log: Arc<GuestLog>,
     started: Instant,
     _permit: InvocationPermit,
+}
+
+/// The sandboxes of an invocation that are closed: all that its record needs of them.
+#[derive(Default)]
+struct ClosedSandboxes {
+    usage: Usage,
+    refused: Option<GrowthRefusal>,
+    overran: bool,
+}
+
+impl ClosedSandboxes {
+    fn add(&mut self, sandbox: &impl InvocationSandbox) {
+        let last = sandbox.usage();
+        self.usage = Usage {
+            cpu: self.usage.cpu + last.cpu,
+            fuel: last.fuel.map(|fuel| fuel + self.usage.fuel.unwrap_or(0)),
+            memory_peak_bytes: last.memory_peak_bytes.max(self.usage.memory_peak_bytes),
+            ..last
+        };
+        self.refused = sandbox.refused();
+        self.overran |= sandbox.overran();
+    }
 }
 
 /// The rest of an invocation that has ended.
@@ -195,15 +218,34 @@ impl<S: InvocationSandbox> RunningInvocation<S> {
         self.deadline
     }
 
-    /// Replaces the sandbox by a fresh one, for another run.
+    /// The sandbox of the run.
+    pub(super) fn sandbox(&mut self) -> &mut S {
+        self.sandbox_and_status().0
+    }
+
+    /// The sandbox, and the status to be set while the guest runs on.
+    pub(super) fn sandbox_and_status(&mut self) -> (&mut S, &mut Option<u16>) {
+        let sandbox = self.sandbox.as_mut();
+        (sandbox.expect("a run has a sandbox until its guest has answered"), &mut self.status)
+    }
+
+    /// Closes the sandbox, where nothing is left to run in it. An invocation that goes on to wait
+    /// for the disk leaves its slot to the next one, while the slot is in the cache of the core.
+    pub(super) fn close_sandbox(&mut self) {
+        if let Some(sandbox) = self.sandbox.take() {
+            self.closed.add(&sandbox);
+        }
+    }
+
+    /// Makes a fresh sandbox, for another run.
     pub(super) async fn renew(&mut self, propagation: Propagation) -> Result<(), Fault> {
+        self.close_sandbox();
         let Unrecorded { invoker, revision, .. } = &self.unrecorded;
         let (log, deadline) = (&self.log, self.deadline);
         let making = Making { engines: &invoker.engines, revision, log, propagation, deadline };
         let mut fresh = S::make(making).await?;
         fresh.charge_to(revision.tenant.lane().clone(), None);
-        let ended = std::mem::replace(&mut self.sandbox, fresh);
-        self.earlier = after(&self.earlier, ended.usage());
+        self.sandbox = Some(fresh);
         Ok(())
     }
 
@@ -219,9 +261,12 @@ impl<S: InvocationSandbox> RunningInvocation<S> {
     }
 
     fn record(&mut self, outcome: Outcome, detail: Option<&str>) -> Usage {
+        if let Some(sandbox) = &self.sandbox {
+            self.closed.add(sandbox);
+        }
         let logged = self.log.finish();
         let revision = &self.unrecorded.revision;
-        if self.sandbox.overran() {
+        if self.closed.overran {
             revision.overran();
         }
         revision.metrics.observe_log(logged);
@@ -230,23 +275,13 @@ impl<S: InvocationSandbox> RunningInvocation<S> {
             duration: self.started.elapsed(),
             bytes_in: progress.map_or(self.bytes_in, BodyProgress::bytes_in),
             bytes_out: progress.map_or(self.bytes_out, BodyProgress::bytes_out),
-            ..after(&self.earlier, self.sandbox.usage())
+            ..self.closed.usage
         };
         let status = self.status.or_else(|| self.unrecorded.status_of(outcome, false));
-        let refused = self.sandbox.refused().filter(|_| outcome != Outcome::MemoryExceeded);
+        let refused = self.closed.refused.take().filter(|_| outcome != Outcome::MemoryExceeded);
         let detail = refused.map(|refusal| with_refusal(detail, refusal)).or(detail.map(Cow::from));
         self.unrecorded.record(outcome, detail.as_deref(), status, &usage);
         usage
-    }
-}
-
-/// The usage of runs, one after the other.
-fn after(earlier: &Usage, last: Usage) -> Usage {
-    Usage {
-        cpu: earlier.cpu + last.cpu,
-        fuel: last.fuel.map(|fuel| fuel + earlier.fuel.unwrap_or(0)),
-        memory_peak_bytes: last.memory_peak_bytes.max(earlier.memory_peak_bytes),
-        ..last
     }
 }
 
