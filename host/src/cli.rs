@@ -4,6 +4,7 @@
 //! to standard output, everything else (progress, warnings, the error) to standard error.
 
 pub mod bench;
+pub mod bucket;
 pub mod build;
 pub mod check;
 mod completions;
@@ -13,12 +14,14 @@ pub mod invoke;
 pub mod kv;
 pub mod new;
 mod opened;
+mod place;
 mod project;
 mod routed;
 pub mod s3;
 mod schema;
 pub mod secret;
 pub mod state;
+mod tenant;
 pub mod up;
 pub mod watch;
 
@@ -96,7 +99,7 @@ pub enum Error {
     /// The named function is not in the app.
     #[error("{0}")]
     NotThere(String),
-    /// A file, or standard input, that the command was to read.
+    /// A file, or standard input, that the command was to read or write.
     #[error(transparent)]
     Input(io::Error),
     /// The app that `bench` was to measure cannot be measured.
@@ -208,6 +211,8 @@ pub enum Command {
     Build(build::BuildArgs),
     /// Read and write entries of key-value stores.
     Kv(kv::KvArgs),
+    /// Read and write objects of buckets.
+    Bucket(bucket::BucketArgs),
     /// Set, list and remove the secrets of an app.
     Secret(secret::SecretArgs),
     /// Make, list and remove the access keys of the S3 API.
@@ -230,6 +235,7 @@ impl Command {
             Command::New(args) => new::run(&args, console),
             Command::Build(args) => build::run(&args, console),
             Command::Kv(args) => kv::run(&args, console),
+            Command::Bucket(args) => bucket::run(&args, console),
             Command::Secret(args) => secret::run(&args, console),
             Command::S3(args) => s3::run(&args, console),
             Command::State(args) => state::run(&args, console),

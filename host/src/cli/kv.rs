@@ -6,12 +6,17 @@ mod place;
 use std::io::{self, Read};
 
 use clap::{Args, Subcommand};
-use lacewing_base::KvStore;
+use lacewing_base::{KvStore, name::TenantName};
 use lacewing_control::{StoreDocument, StorePage};
 use lacewing_telemetry::displayed;
 
-use self::{entries::OpenStore, place::PlaceArgs};
-use super::{Error, ExitCode, console::Console, print_bytes, print_result};
+use self::entries::OpenStore;
+use super::{
+    Error, ExitCode,
+    console::Console,
+    place::{PlaceArgs, use_of},
+    print_bytes, print_result,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -89,9 +94,9 @@ struct EntryArgs {
 
 pub(super) fn run(args: &KvArgs, console: &Console) -> Result<ExitCode, Error> {
     match &args.command {
-        KvCommand::Stores { place } => print_stores(&place.stores(console)?)?,
+        KvCommand::Stores { place } => print_stores(place::stores(place, console)?)?,
         KvCommand::Get { entry: EntryArgs { store, key, place } } => {
-            match place.open(store, console)?.get(key)? {
+            match place::open(place, store, console)?.get(key)? {
                 Some(value) => print_bytes(&value)?,
                 None => return Err(no_entry(key, store)),
             }
@@ -101,13 +106,13 @@ pub(super) fn run(args: &KvArgs, console: &Console) -> Result<ExitCode, Error> {
                 "-" => from_stdin()?,
                 value => value.as_bytes().to_vec(),
             };
-            place.open(store, console)?.set(key, value, *expires_in_s)?;
+            place::open(place, store, console)?.set(key, value, *expires_in_s)?;
         }
         KvCommand::List { store, prefix, place } => {
-            list(place.open(store, console)?, prefix)?;
+            list(place::open(place, store, console)?, prefix)?;
         }
         KvCommand::Delete { entry: EntryArgs { store, key, place } } => {
-            if !place.open(store, console)?.delete(key)? {
+            if !place::open(place, store, console)?.delete(key)? {
                 return Err(no_entry(key, store));
             }
         }
@@ -116,19 +121,14 @@ pub(super) fn run(args: &KvArgs, console: &Console) -> Result<ExitCode, Error> {
 }
 
 /// One line for each store, and one for all of them.
-fn print_stores(pages: &[(String, StorePage)]) -> Result<(), Error> {
-    let of = |max_bytes: Option<u64>| match max_bytes {
-        Some(max_bytes) => format!("of {max_bytes} bytes"),
-        None => "bytes".to_owned(),
-    };
-    for (tenant, page) in pages {
-        for StoreDocument { app, name, entries, used_bytes, max_bytes, .. } in &page.stores {
-            let entries = counted_entries(*entries);
-            let of = of(*max_bytes);
-            print_result(&format!("{app}/{name}: {entries}, {used_bytes} {of}\n"))?;
+fn print_stores((tenant, pages): (TenantName, Vec<StorePage>)) -> Result<(), Error> {
+    for page in pages {
+        for StoreDocument { app, name, entries, used_bytes, max_bytes, .. } in page.stores {
+            let (entries, used) = (counted_entries(entries), use_of(used_bytes, max_bytes));
+            print_result(&format!("{app}/{name}: {entries}, {used}\n"))?;
         }
         if page.next.is_none() {
-            print_result(&format!("{tenant}: {} {}\n", page.used_bytes, of(page.max_bytes)))?;
+            print_result(&format!("{tenant}: {}\n", use_of(page.used_bytes, page.max_bytes)))?;
         }
     }
     Ok(())

@@ -52,8 +52,8 @@ pub(super) struct RemoteArgs {
 }
 
 impl RemoteArgs {
-    /// The host that is named; `None` if none is.
-    pub(super) fn open(&self) -> Result<Option<OpenState>, Error> {
+    /// A client of the host that is named; `None` if none is.
+    pub(super) fn client(&self) -> Result<Option<AdminClient>, Error> {
         let Some(url) = &self.url else { return Ok(None) };
         let token = match &self.token_file {
             Some(file) => token_in(file)?,
@@ -63,7 +63,7 @@ impl RemoteArgs {
                 ))
             })?,
         };
-        Ok(Some(OpenState::Host(AdminClient::at(url, token.trim())?)))
+        Ok(Some(AdminClient::at(url, token.trim())?))
     }
 
     /// Whether a host is named.

@@ -1,13 +1,18 @@
 //! `lacewing s3`: the access keys of the S3 API, also while a host runs.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueHint};
-use lacewing_base::{Access, Bucket, SecretName, name::TenantName};
+use lacewing_base::{Access, SecretName};
 use lacewing_control::{S3AccessKey, S3KeyFolder};
-use lacewing_manifest::config::{HostFile, STATE_DIR};
+use lacewing_manifest::App;
 
-use super::{Error, ExitCode, console::Console, load_app, print_result};
+use super::{
+    Error, ExitCode,
+    console::Console,
+    print_result,
+    tenant::{FoundTenant, full_name},
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -74,51 +79,21 @@ struct PlaceArgs {
     state: Option<PathBuf>,
 }
 
-/// The keys of a tenant, and the buckets of the app that was named: each by its own name, and by
-/// the name that S3 clients say.
+/// The keys of a tenant, and the app whose buckets may be named without it.
 struct Place {
     keys: S3KeyFolder,
-    buckets: Vec<(String, String)>,
+    app: Option<App>,
 }
 
 impl PlaceArgs {
     fn find(&self, console: &Console) -> Result<Place, Error> {
-        let (dir, tenant, buckets) = match (&self.host, &self.tenant) {
-            (Some(host), Some(tenant)) => {
-                let (file, _) = HostFile::load(host).map_err(Error::Manifest)?;
-                let dir = file.settings.state_dir.unwrap_or_default();
-                let mut tenants = file.tenants.into_iter();
-                let known = tenants.find(|known| known.name.as_str() == tenant);
-                let known = known.ok_or_else(|| no_tenant(host, tenant))?;
-                (dir, known.name, Vec::new())
-            }
-            _ => {
-                let app = load_app(&self.app, console)?;
-                let tenant = "local".parse::<TenantName>();
-                let tenant = tenant.map_err(|error| Error::NotThere(error.to_string()))?;
-                let prefix = format!("{}.", app.name);
-                let named = |bucket: &Bucket| {
-                    let own = bucket.name.strip_prefix(&prefix)?;
-                    Some((own.to_owned(), bucket.name.to_string()))
-                };
-                let buckets = app.buckets.iter().filter_map(|bucket| named(bucket)).collect();
-                (app.root.join(STATE_DIR), tenant, buckets)
-            }
+        let (found, is_host) = match (&self.host, &self.tenant) {
+            (Some(host), Some(tenant)) => (FoundTenant::of_host(host, tenant)?, true),
+            _ => (FoundTenant::of_app(&self.app, console)?, false),
         };
-        let dir = self.state.as_ref().unwrap_or(&dir);
-        Ok(Place { keys: S3KeyFolder::at(dir, &tenant), buckets })
-    }
-}
-
-fn no_tenant(host: &Path, tenant: &str) -> Error {
-    Error::NotThere(format!("{} has no tenant {tenant:?}", host.display()))
-}
-
-impl Place {
-    /// The name of a bucket as S3 clients say it. A client may make buckets that no app declares.
-    fn full_name(&self, name: &str) -> String {
-        let own = self.buckets.iter().find(|(own, _)| own == name);
-        own.map_or_else(|| name.to_owned(), |(_, full)| full.clone())
+        let found = found.with_state(self.state.as_ref());
+        let keys = S3KeyFolder::at(&found.dir, &found.name);
+        Ok(Place { keys, app: found.apps.into_iter().next().filter(|_| !is_host) })
     }
 }
 
@@ -126,7 +101,8 @@ pub(super) fn run(args: &S3Args, console: &Console) -> Result<ExitCode, Error> {
     match &args.command {
         S3Command::CreateKey { bucket, read_only, place } => {
             let place = place.find(console)?;
-            let buckets: Vec<String> = bucket.iter().map(|name| place.full_name(name)).collect();
+            let buckets: Vec<String> =
+                bucket.iter().map(|name| full_name(place.app.as_ref(), name)).collect();
             let buckets = Some(buckets).filter(|buckets| !buckets.is_empty());
             let access = if *read_only { Access::Read } else { Access::ReadWrite };
             let (id, key) = place.keys.create(buckets, access)?;

@@ -9,20 +9,12 @@ use std::{
 };
 
 use clap::{Args, Subcommand, ValueHint};
-use lacewing_base::{
-    SecretName,
-    name::{AppName, TenantName},
-    secret::MAX_SECRET_BYTES,
-};
-use lacewing_manifest::{
-    App,
-    config::{HostFile, STATE_DIR},
-};
+use lacewing_base::{SecretName, name::AppName, secret::MAX_SECRET_BYTES};
 use lacewing_store::secrets::{Secret, SecretError, SecretFolder, SecretStore};
 use lacewing_telemetry::rfc3339;
 use zeroize::Zeroizing;
 
-use super::{Error, ExitCode, console::Console, load_app, print_result};
+use super::{Error, ExitCode, console::Console, print_result, tenant::FoundTenant};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -100,42 +92,29 @@ struct Place {
 
 impl PlaceArgs {
     fn find(&self, console: &Console) -> Result<Place, Error> {
-        let (dir, tenant, app) = match (&self.host, &self.tenant) {
-            (Some(host), Some(tenant)) => self.of_host(host, tenant)?,
-            _ => {
-                let app = load_app(&self.app, console)?;
-                let tenant = "local".parse::<TenantName>();
-                let tenant = tenant.map_err(|error| Error::NotThere(error.to_string()))?;
-                (app.root.join(STATE_DIR), tenant, app)
+        let (found, named) = match (&self.host, &self.tenant) {
+            (Some(host), Some(tenant)) => {
+                (FoundTenant::of_host(host, tenant)?, Some(self.app.to_str().unwrap_or_default()))
             }
+            _ => (FoundTenant::of_app(&self.app, console)?, None),
         };
-        let dir = self.state.as_ref().unwrap_or(&dir);
+        let FoundTenant { name: tenant, apps, dir, .. } = found.with_state(self.state.as_ref());
+        let names: Vec<_> = apps.iter().map(|app| app.name.to_string()).collect();
+        let app = apps.into_iter().find(|app| named.is_none_or(|name| app.name.as_str() == name));
+        let app = app.ok_or_else(|| {
+            let (name, help) = (named.unwrap_or_default(), names.join(", "));
+            Error::NotThere(format!(
+                "tenant `{tenant}` has no app {name:?}; name one with `--app`: {help}"
+            ))
+        })?;
         let mut granted: BTreeMap<SecretName, Vec<String>> = BTreeMap::new();
         for function in &app.functions {
             for name in &function.grants.secrets {
                 granted.entry(name.value.clone()).or_default().push(function.name.to_string());
             }
         }
-        let secrets = Arc::new(SecretStore::at(dir)).app(&tenant, &app.name);
+        let secrets = Arc::new(SecretStore::at(&dir)).app(&tenant, &app.name);
         Ok(Place { app: app.name, secrets, granted })
-    }
-
-    fn of_host(&self, host: &Path, tenant: &str) -> Result<(PathBuf, TenantName, App), Error> {
-        let (file, _) = HostFile::load(host).map_err(Error::Manifest)?;
-        let dir = file.settings.state_dir.unwrap_or_default();
-        let known = file.tenants.into_iter().find(|known| known.name.as_str() == tenant);
-        let known = known.ok_or_else(|| {
-            Error::NotThere(format!("{} has no tenant {tenant:?}", host.display()))
-        })?;
-        let apps: Vec<&str> = known.apps.iter().map(|app| app.name.as_str()).collect();
-        let apps = apps.join(", ");
-        let name = self.app.to_str().unwrap_or_default();
-        let app = known.apps.into_iter().find(|app| app.name.as_str() == name);
-        let app = app.ok_or_else(|| {
-            let help = format!("name one with `--app`: {apps}");
-            Error::NotThere(format!("tenant `{tenant}` has no app {name:?}; {help}"))
-        })?;
-        Ok((dir, known.name, app))
     }
 }
 

@@ -77,7 +77,8 @@ struct DirArgs {
 
 impl DirArgs {
     fn open(&self) -> Result<OpenState, Error> {
-        self.remote.open()?.map_or_else(|| OpenState::open(&self.path), Ok)
+        let remote = self.remote.client()?.map(OpenState::Host);
+        remote.map_or_else(|| OpenState::open(&self.path), Ok)
     }
 }
 

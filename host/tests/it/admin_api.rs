@@ -1,8 +1,9 @@
-//! The API of the admin listener, through a real process: entries, stores, checks and backups of a
+//! The API of the admin listener, through a real process: entries, objects, checks and backups of a
 //! host that runs.
 
 mod backups;
 mod document;
+pub(crate) mod objects;
 
 use std::{
     fs,
@@ -22,7 +23,7 @@ use crate::{
     process::{Up, command},
 };
 
-/// A host with an app whose function writes to the store `things`.
+/// A host with an app whose function writes to the store `things`, and has two buckets.
 pub(crate) struct Running {
     pub(crate) up: Up,
     pub(crate) dir: tempfile::TempDir,
@@ -36,9 +37,13 @@ impl Running {
 
     /// With these lines for the store, and these arguments.
     pub(crate) fn with(store: &str, args: &[&str]) -> Running {
-        let dir = tempfile::tempdir().unwrap();
+        Running::beside(tempfile::tempdir().unwrap(), store, args)
+    }
+
+    /// In a directory that may have state in `state`.
+    pub(crate) fn beside(dir: tempfile::TempDir, store: &str, args: &[&str]) -> Running {
         let manifest = format!(
-            "app = \"shop\"\n[kv.things]\n{store}[functions.api]\ncomponent = {:?}\nroutes = [\"/{{*rest}}\"]\ngrants.kv = {{ things = \"read-write\" }}\n",
+            "app = \"shop\"\n[kv.things]\n{store}[functions.api]\ncomponent = {:?}\nroutes = [\"/{{*rest}}\"]\ngrants.kv = {{ things = \"read-write\" }}\ngrants.buckets = {{ files = \"read\", large = \"read\" }}\n[buckets.files]\nmax_mib = 2\nmax_object_mib = 1\n[buckets.large]\n",
             guest("state")
         );
         fs::create_dir(dir.path().join("app")).unwrap();
@@ -174,7 +179,7 @@ async fn a_write_has_conditions_on_the_version() {
     assert_eq!(first.status, 204);
     let first = first.headers["etag"].to_str().unwrap().to_owned();
     let lost = put(&[("if-none-match", "*")], "2").await;
-    assert_eq!(refused(&lost), (412, format!("the entry has the version {first}")));
+    assert_eq!(refused(&lost), (412, format!("the entry has the tag {first}")));
     let second = put(&[("if-match", &first)], "2").await;
     assert_eq!(second.status, 204);
     let second = second.headers["etag"].to_str().unwrap().to_owned();

@@ -3,6 +3,7 @@
 use std::process::{Command, Output};
 
 mod bench;
+mod bucket;
 mod check;
 mod invoke;
 mod kv;
@@ -17,6 +18,22 @@ fn lacewing(args: &[&str]) -> Command {
 
 fn run(args: &[&str]) -> Output {
     lacewing(args).output().unwrap()
+}
+
+/// The standard output of a command that succeeds.
+#[track_caller]
+fn said(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""), "{command:?}");
+    text(&output.stdout).to_owned()
+}
+
+/// The exit code and the error of a command that fails.
+#[track_caller]
+fn refused(command: &mut Command) -> (i32, String) {
+    let output = command.output().unwrap();
+    assert_eq!(text(&output.stdout), "", "{command:?}");
+    (output.status.code().unwrap(), text(&output.stderr).to_owned())
 }
 
 fn text(bytes: &[u8]) -> &str {

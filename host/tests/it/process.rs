@@ -242,10 +242,15 @@ impl Up {
 
     /// The figure of a line of /proc/PID/status, in bytes.
     pub(crate) fn memory_bytes(&self, key: &str) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with(key)).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+        memory_bytes(self.child.id(), key)
     }
+}
+
+/// The figure of a line of /proc/PID/status, in bytes.
+pub(crate) fn memory_bytes(pid: u32, key: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with(key)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
 }
 
 impl Drop for Up {

@@ -45,6 +45,18 @@ impl Bucket {
         }
     }
 
+    /// The name of the bucket whose entries are in the store of an id; `None` for other stores. No
+    /// name has a colon, which the ids of stores with parts of uploads have.
+    pub fn name_in(id: &str) -> Option<&str> {
+        id.strip_prefix(KvStore::BUCKET).filter(|name| !name.contains(':'))
+    }
+
+    /// The store with the buckets that clients of S3 have made, each under its name.
+    pub fn made() -> Arc<KvStore> {
+        let (id, max_bytes) = ("s3:buckets".into(), 16 * MIB);
+        Arc::new(KvStore { id, max_bytes, max_value_bytes: KvStore::MAX_VALUE_BYTES })
+    }
+
     /// The same bucket with another bound of all its bytes.
     #[must_use]
     pub fn with_max_bytes(self, max_bytes: u64) -> Bucket {

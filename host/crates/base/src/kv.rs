@@ -40,6 +40,11 @@ impl KvStore {
         }
     }
 
+    /// Whether the store of an id is one that an app declares, and not one of the host's own.
+    pub fn is_of_app(id: &str) -> bool {
+        !id.contains(':')
+    }
+
     /// The store of an id, in words.
     pub fn describe(id: &str) -> String {
         match id.strip_prefix(KvStore::BUCKET) {

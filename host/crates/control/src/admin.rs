@@ -5,7 +5,7 @@
 //!         │ head
 //!         v
 //!   begin              the token, the route, the parameters ──> 401, 404, 405, 400
-//!         │ content
+//!         │ content, or its pieces
 //!         v
 //!   a turn             at most so many requests at once ──> 503
 //!         │
@@ -22,10 +22,13 @@ pub(crate) mod credential;
 pub(crate) mod documents;
 mod kv;
 mod maintenance;
+mod objects;
 mod openapi;
 mod opened;
 mod operation;
 mod preconditions;
+mod range;
+mod shared;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -37,27 +40,33 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts};
-use lacewing_base::{KvStore, name::TenantName};
+use lacewing_base::{Bucket, KvStore, name::TenantName};
 use lacewing_store::{
     StateStore, TenantState,
     embedded::{EmbeddedStore, Stopper},
 };
-use lacewing_telemetry::admin::{AdminApi, Answering, ApiRequest};
+use lacewing_telemetry::admin::{AdminAnswer, AdminApi, Answering, ApiContent};
 use tokio::sync::Semaphore;
 
-use self::operation::{Answer, Call, Operation, ParameterPlace, Refusal, TurnKind};
-use super::Host;
+use self::operation::{
+    Answer, AnswerContent, Call, Handler, Operation, ParameterPlace, Refusal, Turn, TurnKind,
+};
+use super::{Host, state::DeployedState};
 
 /// Requests for entries at once. The next one is answered 503. So that requests that wait for the
 /// disk leave places of the listener to health checks.
 const ENTRY_TURNS: usize = 16;
+
+/// Reads and writes of bodies at once. The next one is answered 503. They take none of the turns
+/// above, because a body takes as long as its client.
+const BODY_TURNS: usize = 16;
 
 /// Checks and backups at once. The next one is answered 503.
 const WHOLE_TURNS: usize = 1;
 
 /// The operations of all resources.
 fn operations() -> impl Iterator<Item = &'static Operation> {
-    [kv::OPERATIONS, maintenance::OPERATIONS].into_iter().flatten()
+    [kv::OPERATIONS, objects::OPERATIONS, maintenance::OPERATIONS].into_iter().flatten()
 }
 
 /// The document that describes them.
@@ -71,6 +80,7 @@ static OPENAPI: LazyLock<Bytes> = LazyLock::new(|| {
 pub(super) struct ControlApi {
     host: Arc<Host>,
     entry_turns: Arc<Semaphore>,
+    body_turns: Arc<Semaphore>,
     whole_turns: Arc<Semaphore>,
 }
 
@@ -80,6 +90,8 @@ struct TenantView {
     state: Arc<dyn TenantState>,
     /// The stores that deployed functions are granted.
     stores: Vec<Arc<KvStore>>,
+    /// The buckets that deployed functions are granted.
+    granted_buckets: Vec<Arc<Bucket>>,
     /// Whether a deployed function has state. Otherwise the tenant's quota is not known.
     is_deployed: bool,
     /// Whether nothing was written yet.
@@ -89,8 +101,8 @@ struct TenantView {
 impl ControlApi {
     pub(super) fn new(host: Arc<Host>) -> ControlApi {
         let turns = |count| Arc::new(Semaphore::new(count));
-        let (entry_turns, whole_turns) = (turns(ENTRY_TURNS), turns(WHOLE_TURNS));
-        ControlApi { host, entry_turns, whole_turns }
+        let (entry_turns, body_turns) = (turns(ENTRY_TURNS), turns(BODY_TURNS));
+        ControlApi { host, entry_turns, body_turns, whole_turns: turns(WHOLE_TURNS) }
     }
 
     /// The store. A request that has the token finds it open.
@@ -118,31 +130,25 @@ impl ControlApi {
         let name: TenantName = name.parse().map_err(|_| missing())?;
         let store = self.store()?;
         let is_empty = !store.has_state(&name);
-        let deployed = self.host.deployed();
-        let of_tenant = deployed.revisions.iter().filter(|one| *one.tenant.name() == name);
-        let granted: Vec<_> =
-            of_tenant.filter_map(|revision| revision.spec.settings.state.as_ref()).collect();
-        let Some(first) = granted.first() else {
-            if is_empty {
-                return Err(missing());
-            }
-            // A tenant that is not deployed has no quota: its state does not grow.
-            let state = store.tenant(&name, 0);
-            let stores = Vec::new();
-            return Ok(TenantView { name, state, stores, is_deployed: false, is_empty });
-        };
-        let state = first.state.clone();
-        let mut stores: Vec<Arc<KvStore>> = Vec::new();
-        for grant in granted.iter().flat_map(|settings| settings.grants.iter()) {
-            if !stores.iter().any(|known| known.id == grant.store.id) {
-                stores.push(grant.store.clone());
-            }
+        let deployed = self.host.deployed_state(&name);
+        if deployed.is_none() && is_empty {
+            return Err(missing());
         }
-        Ok(TenantView { name, state, stores, is_deployed: true, is_empty })
+        let is_deployed = deployed.is_some();
+        let DeployedState { state, stores, buckets: granted_buckets } =
+            deployed.unwrap_or_else(|| DeployedState {
+                // A tenant that is not deployed has no quota: its state does not grow.
+                state: store.tenant(&name, 0),
+                stores: Vec::new(),
+                buckets: Vec::new(),
+            });
+        Ok(TenantView { name, state, stores, granted_buckets, is_deployed, is_empty })
     }
 
     /// The operation that a request asks for, with the parameters of its path.
-    fn route(head: &Parts) -> Result<(&'static Operation, Vec<String>), Box<Response<Bytes>>> {
+    fn route(
+        head: &Parts,
+    ) -> Result<(&'static Operation, Vec<String>), Box<Response<AdminAnswer>>> {
         let method = match head.method {
             Method::HEAD => &Method::GET,
             ref method => method,
@@ -166,7 +172,7 @@ impl ControlApi {
 }
 
 /// The answer to a request that asks for no operation.
-fn not_routed(allowed: &[&str]) -> Response<Bytes> {
+fn not_routed(allowed: &[&str]) -> Response<AdminAnswer> {
     if allowed.is_empty() {
         let detail = "there is no such path: /v1/openapi.json lists the paths";
         return Refusal::new(StatusCode::NOT_FOUND, detail).into_response();
@@ -181,7 +187,7 @@ fn not_routed(allowed: &[&str]) -> Response<Bytes> {
 }
 
 impl AdminApi for ControlApi {
-    fn begin(self: Arc<Self>, head: Parts) -> Result<ApiRequest, Box<Response<Bytes>>> {
+    fn begin(self: Arc<Self>, head: Parts) -> Result<Answering, Box<Response<AdminAnswer>>> {
         if head.uri.path() == openapi::PATH {
             return Err(Box::new(document(&head)));
         }
@@ -193,23 +199,22 @@ impl AdminApi for ControlApi {
         let (operation, path) = ControlApi::route(&head)?;
         let query = checked(operation, &path, head.uri.query().unwrap_or_default());
         let query = query.map_err(|refusal| Box::new(refusal.into_response()))?;
-        let max_content_bytes = operation.content.max_bytes();
-        let answer: Answering = Box::new(move |content| {
-            let stopper = Stopper::default();
-            let call = Call { path, query, headers: head.headers, content, stopper };
-            Box::pin(self.run(operation, call))
-        });
-        Ok(ApiRequest { max_content_bytes, answer })
+        Ok(Box::new(move |content| {
+            let (stopper, is_head) = (Stopper::default(), head.method == Method::HEAD);
+            let (headers, whole) = (head.headers, Bytes::new());
+            let call = Call { path, query, headers, is_head, content: whole, stopper };
+            Box::pin(self.answer(operation, call, content))
+        }))
     }
 }
 
 /// The document, which needs no token.
-fn document(head: &Parts) -> Response<Bytes> {
+fn document(head: &Parts) -> Response<AdminAnswer> {
     if !matches!(head.method, Method::GET | Method::HEAD) {
         return not_routed(&["GET", "HEAD"]);
     }
-    let content = Some(("application/json", OPENAPI.clone()));
-    Answer { content, ..Answer::empty(StatusCode::OK) }.into_response()
+    let content = AnswerContent::Bytes("application/json", OPENAPI.clone());
+    Answer { content, ..Answer::empty(StatusCode::OK) }.into_response(None)
 }
 
 /// The parameters of a query, after all parameters of the path and the query were checked.
@@ -251,33 +256,59 @@ impl Drop for StopsWhenLeft {
 }
 
 impl ControlApi {
-    async fn run(self: Arc<Self>, operation: &'static Operation, call: Call) -> Response<Bytes> {
-        let turns = match operation.turns {
-            TurnKind::Entries => &self.entry_turns,
-            TurnKind::Whole => &self.whole_turns,
+    async fn answer(
+        self: Arc<Self>,
+        operation: &'static Operation,
+        call: Call,
+        content: ApiContent,
+    ) -> Response<AdminAnswer> {
+        match self.run(operation, call, content).await {
+            Ok((answer, turn)) => answer.into_response(Some(turn)),
+            Err(refusal) => refusal.into_response(),
+        }
+    }
+
+    async fn run(
+        self: Arc<Self>,
+        operation: &'static Operation,
+        mut call: Call,
+        content: ApiContent,
+    ) -> Result<(Answer, Turn), Refusal> {
+        type Work = Box<dyn FnOnce(&ControlApi, &Call) -> Result<Answer, Refusal> + Send>;
+        let handler: Work = match operation.handler {
+            Handler::Whole(handler) => {
+                call.content = content.whole(operation.content.max_bytes()).await?;
+                Box::new(handler)
+            }
+            Handler::Streamed(handler) => Box::new(move |api, call| handler(api, call, content)),
         };
-        let Ok(turn) = turns.clone().try_acquire_owned() else {
-            let detail = match operation.turns {
-                TurnKind::Entries => "as many requests as may be are under way: try again",
-                TurnKind::Whole => "a check or a backup is under way: try again when it is done",
-            };
-            return Refusal::busy(detail).into_response();
-        };
+        let turn = self.turn(operation.turns)?;
         let call = Arc::new(call);
         let _client = StopsWhenLeft(call.clone());
         let work = move || {
+            let answer = handler(&self, &call);
             // Given back when the work is done, also where its client has left.
-            let _turn = turn;
-            (operation.handler)(&self, &call)
+            (answer, turn)
         };
         match tokio::task::spawn_blocking(work).await {
-            Ok(Ok(answer)) => answer.into_response(),
-            Ok(Err(refusal)) => refusal.into_response(),
+            Ok((answer, turn)) => Ok((answer?, turn)),
             Err(panic) => {
                 tracing::error!(operation = operation.id, %panic, "a request of the API failed");
                 let detail = "the host failed: its log has the reason";
-                Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, detail).into_response()
+                Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, detail))
             }
         }
+    }
+
+    fn turn(&self, kind: TurnKind) -> Result<Turn, Refusal> {
+        let busy = "as many requests as may be are under way: try again";
+        let (turns, detail) = match kind {
+            TurnKind::Entries => (&self.entry_turns, busy),
+            TurnKind::Bodies => (&self.body_turns, busy),
+            TurnKind::Whole => {
+                (&self.whole_turns, "a check or a backup is under way: try again when it is done")
+            }
+        };
+        turns.clone().try_acquire_owned().map_err(|_| Refusal::busy(detail))
     }
 }

@@ -1,6 +1,7 @@
 //! The host as a whole: its deployed functions, their changes, and the API for its operator.
 
 mod admin;
+mod buckets;
 mod deploy;
 mod host;
 mod layout;
@@ -14,12 +15,13 @@ mod snapshot;
 mod state;
 
 pub use admin::{
-    client::{AdminClient, ClientError},
+    client::{AdminClient, ClientError, next_of},
     documents::{
-        Backup, BackupOrder, Check, CheckedStore, KeyPage, Problem, StoreDocument, StorePage,
-        TenantPage, merged_stores,
+        Backup, BackupOrder, BucketDocument, BucketPage, Check, CheckedStore, KeyPage,
+        ObjectDocument, ObjectPage, Problem, StoreDocument, StorePage, TenantPage, merged_stores,
     },
 };
+pub use buckets::{BucketError, TenantBuckets};
 pub use deploy::{Components, DeployError, Deployment, Incoming, Ready, Refusal, Swap};
 pub use host::{Deployed, DeployedApp, Host, HostError};
 pub use layout::{layouts, review_layouts};

@@ -12,7 +12,7 @@ use lacewing_store::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::Host;
+use super::{Host, state::DeployedState};
 
 /// An access key of a tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -150,26 +150,12 @@ impl Host {
     /// function with state. Blocks for as long as the reading of a small file takes.
     pub fn s3_grant(&self, id: &str) -> Option<S3Grant> {
         let tenant = tenant_of(id)?;
-        let deployed = self.deployed();
-        let revisions = deployed.revisions.iter();
-        let mut states = revisions
-            .filter(|revision| *revision.origin.tenant() == tenant)
-            .filter_map(|revision| revision.spec.settings.state.as_ref());
-        let first = states.next()?;
-        let mut declared: Vec<Arc<Bucket>> = Vec::new();
-        for settings in std::iter::once(first).chain(states) {
-            let granted = settings.buckets.iter().map(|grant| &grant.bucket);
-            for bucket in granted {
-                if declared.iter().all(|known| known.name != bucket.name) {
-                    declared.push(bucket.clone());
-                }
-            }
-        }
+        let DeployedState { state, buckets: declared, .. } = self.deployed_state(&tenant)?;
         let folder = self.secrets.store()?.s3_keys(&tenant);
         let key = open(&folder, &id.parse().ok()?);
         let key =
             key.inspect_err(|error| tracing::error!(%error, "an access key for S3")).ok()??;
-        Some(S3Grant { tenant, key, state: first.state.clone(), declared })
+        Some(S3Grant { tenant, key, state, declared })
     }
 }
 

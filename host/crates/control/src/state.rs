@@ -7,16 +7,19 @@ use std::{
 };
 
 use http::HeaderMap;
-use lacewing_base::{Grants, name::TenantName};
+use lacewing_base::{Bucket, Grants, KvStore, name::TenantName};
 use lacewing_sandbox::capability::{SqlSettings, StateSettings};
 use lacewing_store::{
-    StateStore, StoreFigures,
+    StateStore, StoreFigures, TenantState,
     embedded::{DirectoryError, EmbeddedOptions, EmbeddedStore},
 };
 use lacewing_telemetry::Metrics;
 use parking_lot::Mutex;
 
-use super::admin::credential::{self, Credential};
+use super::{
+    Host,
+    admin::credential::{self, Credential},
+};
 
 /// Why there is no state for a function.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +43,40 @@ impl GrantedState {
     /// Whether there is any.
     pub(super) fn is_some(&self) -> bool {
         self.state.is_some() || self.sql.is_some()
+    }
+}
+
+/// The state that the deployed functions of a tenant are granted.
+pub(super) struct DeployedState {
+    pub(super) state: Arc<dyn TenantState>,
+    pub(super) stores: Vec<Arc<KvStore>>,
+    pub(super) buckets: Vec<Arc<Bucket>>,
+}
+
+impl Host {
+    /// The state of a tenant; `None` if no deployed function of the tenant has some.
+    pub(super) fn deployed_state(&self, tenant: &TenantName) -> Option<DeployedState> {
+        let deployed = self.deployed();
+        let of_tenant = deployed.revisions.iter().filter(|one| one.tenant.name() == tenant);
+        let mut found: Option<DeployedState> = None;
+        for settings in of_tenant.filter_map(|one| one.spec.settings.state.as_ref()) {
+            let found = found.get_or_insert_with(|| DeployedState {
+                state: settings.state.clone(),
+                stores: Vec::new(),
+                buckets: Vec::new(),
+            });
+            for grant in settings.grants.iter() {
+                if !found.stores.iter().any(|known| known.id == grant.store.id) {
+                    found.stores.push(grant.store.clone());
+                }
+            }
+            for grant in settings.buckets.iter() {
+                if !found.buckets.iter().any(|known| known.name == grant.bucket.name) {
+                    found.buckets.push(grant.bucket.clone());
+                }
+            }
+        }
+        found
     }
 }
 

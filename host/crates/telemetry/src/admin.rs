@@ -24,13 +24,14 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::oneshot,
 };
 
-pub use self::api::{AdminApi, Answering, ApiRequest};
+pub use self::api::{AdminApi, Answering, ApiContent, ContentError};
 use self::{
-    api::ApiBounds,
+    api::{ApiBounds, ApiClient},
     deadline::Deadline,
     door::DoorRefusal,
     places::{ClientPlace, ClientPlaces, Made, Watched},
@@ -44,6 +45,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const HEAD_BYTES: usize = 16 << 10;
 /// A request's header fields. Over it the answer is 431.
 const FIELDS: usize = 64;
+/// What a client still sends after its answer, in bytes: as much as sockets hold. Over it the
+/// connection is closed.
+const UNREAD_BYTES: usize = 16 << 20;
 
 /// Bounds on the clients of the listener, together and each.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +65,8 @@ struct Bounds {
     response: Duration,
     /// Of a request of the API, the time until its answer.
     work: Duration,
+    /// Of a body of the API in pieces, the time for each.
+    piece: Duration,
 }
 
 const BOUNDS: Bounds = Bounds {
@@ -69,6 +75,7 @@ const BOUNDS: Bounds = Bounds {
     head: Duration::from_secs(5),
     response: Duration::from_secs(10),
     work: Duration::from_hours(1),
+    piece: Duration::from_secs(30),
 };
 
 /// Why there is no admin listener.
@@ -172,7 +179,7 @@ async fn serve_connection(
     stream: TcpStream,
     state: Arc<AdminState>,
     place: Arc<ClientPlace>,
-    end: oneshot::Receiver<()>,
+    pushed_out: oneshot::Receiver<()>,
     bounds: Bounds,
 ) {
     let socket = TokioIo::new(Watched::new(stream, place.clone()));
@@ -189,16 +196,35 @@ async fn serve_connection(
         .max_buf_size(HEAD_BYTES)
         .max_headers(FIELDS)
         .serve_connection(socket, service);
-    tokio::select! {
-        ended = connection => {
-            if let Err(error) = ended {
-                tracing::debug!(%error, "an admin connection ended early");
-            }
+    let connection = async {
+        match connection.without_shutdown().await {
+            Ok(parts) => end(parts.io.into_inner()).await,
+            Err(error) => tracing::debug!(%error, "an admin connection ended early"),
         }
+    };
+    tokio::select! {
+        () = connection => {}
         () = passing.passed() => {
             tracing::debug!("an admin connection took too long, and was closed");
         }
-        _ = end => tracing::debug!("an admin connection was idle, and made room for another"),
+        _ = pushed_out => {
+            tracing::debug!("an admin connection was idle, and made room for another");
+        }
+    }
+}
+
+/// Ends a connection whose answer is sent, and takes what its client still sends: the system would
+/// discard the answer otherwise (RFC 9112, section 9.6).
+async fn end(mut socket: impl AsyncRead + AsyncWrite + Unpin) {
+    if socket.shutdown().await.is_err() {
+        return;
+    }
+    let (mut unread, mut left) = (vec![0; HEAD_BYTES], UNREAD_BYTES);
+    while left > 0 {
+        match socket.read(&mut unread).await {
+            Ok(0) | Err(_) => return,
+            Ok(bytes) => left = left.saturating_sub(bytes),
+        }
     }
 }
 
@@ -212,15 +238,15 @@ Lacewing admin
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// The body of an answer: a sentence, or a scrape that is made as it is read.
-type AdminAnswer = UnsyncBoxBody<Bytes, Box<dyn Error + Send + Sync>>;
+/// The body of an answer: a sentence, or one that is made as it is read.
+pub type AdminAnswer = UnsyncBoxBody<Bytes, Box<dyn Error + Send + Sync>>;
 
 impl AdminState {
     async fn answer(
         &self,
         request: Request<Incoming>,
         place: &Arc<ClientPlace>,
-        deadline: &Deadline,
+        deadline: &Arc<Deadline>,
         bounds: Bounds,
     ) -> Response<AdminAnswer> {
         if let Err(refusal) = door::admits(&request, &self.names) {
@@ -229,9 +255,11 @@ impl AdminState {
         if let Some(api) = &self.api
             && request.uri().path().starts_with(api::PREFIX)
         {
-            let Bounds { response, work, .. } = bounds;
-            let bounds = ApiBounds { content: response, work, response };
-            return api::answer(api.clone(), request, (place, deadline, bounds)).await;
+            let Bounds { response, work, piece, .. } = bounds;
+            let bounds = ApiBounds { content: response, piece, work, response };
+            let (place, deadline) = (place.clone(), deadline.clone());
+            let client = ApiClient { place, deadline, bounds };
+            return api::answer(api.clone(), request, client).await;
         }
         place.is_served();
         let response = self.page(&request, place);
@@ -287,17 +315,17 @@ impl AdminState {
 }
 
 fn refused(DoorRefusal { status, detail }: &DoorRefusal) -> Response<AdminAnswer> {
-    whole(problem(*status, detail))
+    problem(*status, detail)
 }
 
 fn busy(detail: &str) -> Response<AdminAnswer> {
-    let mut response = whole(problem(StatusCode::SERVICE_UNAVAILABLE, detail));
+    let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, detail);
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }
 
 /// A problem document (RFC 9457).
-pub fn problem(status: StatusCode, detail: &str) -> Response<Bytes> {
+pub fn problem(status: StatusCode, detail: &str) -> Response<AdminAnswer> {
     #[derive(Serialize)]
     struct ProblemDocument<'a> {
         title: &'a str,
@@ -308,11 +336,12 @@ pub fn problem(status: StatusCode, detail: &str) -> Response<Bytes> {
     let document = ProblemDocument { title, status: status.as_u16(), detail };
     // Infallible: strings and a number.
     let text = serde_json::to_string(&document).unwrap_or_default();
-    answer(status, "application/problem+json", Bytes::from(text + "\n"))
+    respond(status, "application/problem+json", text + "\n")
 }
 
-fn whole(response: Response<Bytes>) -> Response<AdminAnswer> {
-    response.map(|body| Full::new(body).map_err(|never| match never {}).boxed_unsync())
+/// The body that has these bytes.
+pub fn whole(bytes: Bytes) -> AdminAnswer {
+    Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
 }
 
 fn respond(
@@ -320,7 +349,7 @@ fn respond(
     content_type: &'static str,
     body: impl Into<Bytes>,
 ) -> Response<AdminAnswer> {
-    whole(answer(status, content_type, body.into()))
+    answer(status, content_type, whole(body.into()))
 }
 
 /// An answer that no cache keeps.

@@ -5,12 +5,16 @@ use std::{sync::Arc, time::Duration};
 use lacewing_base::{KvStore, name::TenantName};
 use lacewing_control::AdminClient;
 use lacewing_store::{
-    CommitError, EffectLimits, StateStore, Transaction,
+    Transaction,
     embedded::EmbeddedStore,
     kv::{Condition, KvError, MAX_KEYS},
 };
 
-use crate::cli::{Error, opened::OpenState};
+use crate::cli::{
+    Error,
+    opened::OpenState,
+    place::{commit, transaction},
+};
 
 /// A store that is open.
 pub(super) struct OpenStore {
@@ -125,30 +129,5 @@ impl Keys<'_> {
         self.is_over = next.is_none();
         self.after = next;
         Ok(Some(keys))
-    }
-}
-
-/// A transaction of a person, who may fill a store as far as the store itself allows.
-fn transaction(embedded: &EmbeddedStore, tenant: &TenantName) -> Transaction {
-    let state = embedded.tenant(tenant, u64::MAX);
-    Transaction::new(state, EffectLimits { count: 1, bytes: u64::MAX })
-}
-
-fn commit(transaction: Transaction) -> Result<(), Error> {
-    let Some((state, changes)) = transaction.into_changes() else { return Ok(()) };
-    let runtime = tokio::runtime::Builder::new_current_thread().build();
-    let committed = runtime.map_err(Error::System)?.block_on(state.commit(changes));
-    committed.map(drop).map_err(Error::from)
-}
-
-impl From<KvError> for Error {
-    fn from(error: KvError) -> Error {
-        Error::State(error.to_string())
-    }
-}
-
-impl From<CommitError> for Error {
-    fn from(error: CommitError) -> Error {
-        Error::State(error.to_string())
     }
 }

@@ -7,7 +7,7 @@ use http::{Method, Request};
 use http_body_util::Full;
 use serde_json::Value;
 
-use super::{KEYS, Running, exchange};
+use super::{KEYS, Running, exchange, objects::OBJECTS};
 use crate::harness::Reply;
 
 /// The document of a host, which needs no token.
@@ -89,7 +89,8 @@ fn is_described(document: &Value, method: &Method, target: &str, reply: &Reply) 
     match (described["content"].as_object(), kind) {
         (None, None) => assert!(reply.body.is_empty()),
         (Some(kinds), Some(kind)) => {
-            let content = kinds.get(kind).unwrap_or_else(|| panic!("{method} {target}: {kind}"));
+            let content = kinds.get(kind).or_else(|| kinds.get("*/*"));
+            let content = content.unwrap_or_else(|| panic!("{method} {target}: {kind}"));
             if kind.ends_with("json") {
                 let found = serde_json::from_slice(&reply.body).unwrap();
                 conforms(document, &content["schema"], &found);
@@ -102,18 +103,68 @@ fn is_described(document: &Value, method: &Method, target: &str, reply: &Reply) 
     (format!("{method} {template}"), reply.status)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn each_answer_is_in_the_document() {
-    let host = Running::start();
-    let document = document(&host).await;
+/// A request: its method, target, fields and content.
+type Asked<'a> = (Method, &'a str, &'a [(&'a str, &'a str)], &'a str);
+
+/// Sends requests, with the token and without it. Returns the operations and statuses.
+async fn ask(host: &Running, document: &Value, all: &[Asked<'_>]) -> BTreeSet<(String, u16)> {
+    let mut seen = BTreeSet::new();
+    for (method, target, fields, content) in all {
+        let reply = host.send(method.clone(), target, fields, (*content).to_owned()).await;
+        seen.insert(is_described(document, method, target, &reply));
+        // Without the token nothing is told, not even whether the path is there.
+        if *target != "/v1/openapi.json" {
+            let request = Request::builder().method(method.clone()).uri(*target);
+            let request = request.header("host", "localhost").body(Full::<Bytes>::default());
+            let reply = Reply::read(exchange(host.up.admin, request.unwrap()).await).await;
+            assert_eq!(is_described(document, method, target, &reply).1, 401);
+            assert_eq!(reply.headers["www-authenticate"], "Bearer realm=\"lacewing\"");
+        }
+    }
+    seen
+}
+
+const NONE: &[(&str, &str)] = &[];
+
+async fn of_objects(host: &Running, document: &Value) -> BTreeSet<(String, u16)> {
+    let none = NONE;
+    let object = format!("{OBJECTS}/a.txt");
+    let huge = "x".repeat((1 << 20) + 1);
+    let all: &[Asked<'_>] = &[
+        (Method::PUT, &object, &[("content-type", "text/plain")], "body"),
+        (Method::PUT, &object, &[("if-match", "\"77\"")], "1"),
+        (Method::PUT, &object, none, &huge),
+        (Method::PUT, &format!("{OBJECTS}/"), none, "1"),
+        (Method::PUT, "/v1/tenants/local/buckets/shop.other/objects/a", none, "1"),
+        (Method::GET, &object, none, ""),
+        (Method::GET, &object, &[("range", "bytes=1-2")], ""),
+        (Method::GET, &object, &[("range", "bytes=9-")], ""),
+        (Method::GET, &object, &[("if-none-match", "*")], ""),
+        (Method::GET, &object, &[("if-match", "\"77\"")], ""),
+        (Method::GET, &object, none, "content"),
+        (Method::GET, &format!("{OBJECTS}/b"), none, ""),
+        (Method::HEAD, &object, none, ""),
+        (Method::HEAD, &format!("{OBJECTS}/b"), none, ""),
+        (Method::GET, OBJECTS, none, ""),
+        (Method::GET, &format!("{OBJECTS}?limit=x"), none, ""),
+        (Method::GET, "/v1/tenants/local/buckets/shop.other/objects", none, ""),
+        (Method::GET, "/v1/tenants/local/buckets", none, ""),
+        (Method::GET, "/v1/tenants/acme/buckets", none, ""),
+        (Method::DELETE, &object, &[("if-match", "\"77\"")], ""),
+        (Method::DELETE, &object, none, ""),
+        (Method::DELETE, &object, none, ""),
+    ];
+    ask(host, document, all).await
+}
+
+async fn of_entries(host: &Running, document: &Value) -> BTreeSet<(String, u16)> {
     let key = format!("{KEYS}/ada");
     let page = format!("{KEYS}?limit=1");
-    let (json, none): (&[_], &[(&str, &str)]) = (&[("content-type", "application/json")], &[]);
+    let (json, none): (&[_], _) = (&[("content-type", "application/json")], NONE);
     let large = "x".repeat(9 << 10);
     let order = format!("{{\"directory\":{:?}}}", host.path("copy"));
     std::fs::create_dir(host.path("copy")).unwrap();
-    let mut seen = BTreeSet::new();
-    for (method, target, fields, content) in [
+    let all: &[Asked<'_>] = &[
         (Method::PUT, &*key, none, "1"),
         (Method::PUT, &key, &[("if-match", "\"77\"")], "1"),
         (Method::PUT, &key, none, &large),
@@ -147,18 +198,16 @@ async fn each_answer_is_in_the_document() {
         (Method::DELETE, &key, none, ""),
         (Method::DELETE, &key, none, ""),
         (Method::GET, "/v1/openapi.json", none, ""),
-    ] {
-        let reply = host.send(method.clone(), target, fields, content.to_owned()).await;
-        seen.insert(is_described(&document, &method, target, &reply));
-        // Without the token nothing is told, not even whether the path is there.
-        if target != "/v1/openapi.json" {
-            let request = Request::builder().method(method.clone()).uri(target);
-            let request = request.header("host", "localhost").body(Full::<Bytes>::default());
-            let reply = Reply::read(exchange(host.up.admin, request.unwrap()).await).await;
-            assert_eq!(is_described(&document, &method, target, &reply).1, 401);
-            assert_eq!(reply.headers["www-authenticate"], "Bearer realm=\"lacewing\"");
-        }
-    }
+    ];
+    ask(host, document, all).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_answer_is_in_the_document() {
+    let host = Running::start();
+    let document = document(&host).await;
+    let mut seen = of_entries(&host, &document).await;
+    seen.extend(of_objects(&host, &document).await);
     // Each operation was asked for what it does, and answered as asked.
     for (template, methods) in document["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {

@@ -1,30 +1,21 @@
 //! `lacewing kv` and `lacewing state`: entries, checks and copies of a state directory.
 
-use std::{fs, path::Path, process::Output};
+use std::{fs, path::Path};
 
 use lacewing_store::embedded::{EmbeddedOptions, EmbeddedStore};
 
-use super::{lacewing, text};
+use super::lacewing;
 
 const MANIFEST: &str = "app = \"shop\"\n[kv.users]\nmax_value_kib = 1\n[functions.api]\ncomponent = \"lacewing.toml\"\ngrants.kv = { users = \"read\" }\n";
 
-fn run(dir: &Path, args: &[&str]) -> Output {
-    lacewing(args).current_dir(dir).output().unwrap()
-}
-
-/// The standard output of a command that succeeds.
+#[track_caller]
 fn said(dir: &Path, args: &[&str]) -> String {
-    let output = run(dir, args);
-    assert_eq!(output.status.code(), Some(0), "{args:?}: {}", text(&output.stderr));
-    assert_eq!(text(&output.stderr), "", "{args:?}");
-    text(&output.stdout).to_owned()
+    super::said(lacewing(args).current_dir(dir))
 }
 
-/// The exit code and the error of a command that fails.
+#[track_caller]
 fn refused(dir: &Path, args: &[&str]) -> (i32, String) {
-    let output = run(dir, args);
-    assert_eq!(text(&output.stdout), "", "{args:?}");
-    (output.status.code().unwrap(), text(&output.stderr).to_owned())
+    super::refused(lacewing(args).current_dir(dir))
 }
 
 /// A directory with an app, and a host file that names it.

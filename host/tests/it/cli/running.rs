@@ -4,36 +4,27 @@
 use std::{
     fs,
     io::Write,
-    process::{Output, Stdio},
+    process::{Command, Stdio},
 };
 
 use super::{lacewing, text};
 use crate::admin_api::{Running, Unattended};
 
-/// Runs a command in the app's directory, with its state directory.
-fn run(host: &Running, args: &[&str]) -> Output {
-    lacewing(args)
-        .current_dir(host.path("app"))
-        .env("LACEWING_STATE", host.path("state"))
-        .output()
-        .unwrap()
+/// A command in the app's directory, with its state directory.
+fn command(host: &Running, args: &[&str]) -> Command {
+    let mut command = lacewing(args);
+    command.current_dir(host.path("app")).env("LACEWING_STATE", host.path("state"));
+    command
 }
 
-/// The standard output of a command that succeeds.
 #[track_caller]
 fn said(host: &Running, args: &[&str]) -> String {
-    let output = run(host, args);
-    assert_eq!(output.status.code(), Some(0), "{args:?}: {}", text(&output.stderr));
-    assert_eq!(text(&output.stderr), "", "{args:?}");
-    text(&output.stdout).to_owned()
+    super::said(&mut command(host, args))
 }
 
-/// The exit code and the error of a command that fails.
 #[track_caller]
 fn refused(host: &Running, args: &[&str]) -> (i32, String) {
-    let output = run(host, args);
-    assert_eq!(text(&output.stdout), "", "{args:?}");
-    (output.status.code().unwrap(), text(&output.stderr).to_owned())
+    super::refused(&mut command(host, args))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,7 +101,7 @@ async fn a_check_of_a_running_host_finds_a_damaged_database() {
     said(&host, &["kv", "set", "things", "ada", "1"]);
     fs::create_dir(host.path("state/gone")).unwrap();
     fs::write(host.path("state/gone/state.db"), "no database".repeat(1000)).unwrap();
-    let check = run(&host, &["state", "check"]);
+    let check = command(&host, &["state", "check"]).output().unwrap();
     assert_eq!(check.status.code(), Some(1));
     assert_eq!(text(&check.stdout), "local: shop/things: 1 entry, 68 bytes\n");
     let error = text(&check.stderr);
@@ -180,10 +171,9 @@ async fn a_host_without_an_admin_listener_is_named() {
 async fn a_value_of_any_bytes_comes_back() {
     let host = Running::start();
     let value: Vec<u8> = (0..=255).cycle().take(8 << 10).collect();
-    let mut set = lacewing(&["kv", "set", "things", "bytes", "-"]);
-    set.current_dir(host.path("app")).env("LACEWING_STATE", host.path("state"));
+    let mut set = command(&host, &["kv", "set", "things", "bytes", "-"]);
     let mut set = set.stdin(Stdio::piped()).spawn().unwrap();
     set.stdin.take().unwrap().write_all(&value).unwrap();
     assert!(set.wait().unwrap().success());
-    assert_eq!(run(&host, &["kv", "get", "things", "bytes"]).stdout, value);
+    assert_eq!(command(&host, &["kv", "get", "things", "bytes"]).output().unwrap().stdout, value);
 }

@@ -18,7 +18,7 @@ use s3s::{
 };
 
 use super::{
-    caller::{Caller, MadeBucket, made_buckets},
+    caller::{Caller, MadeBucket},
     error::refused,
     list::owner,
 };
@@ -44,7 +44,7 @@ pub(super) async fn create(
     if caller.declared(name).is_some() {
         return Err(s3_error!(BucketAlreadyOwnedByYou));
     }
-    let made = made_buckets();
+    let made = lacewing_base::Bucket::made();
     let value = serde_json::to_vec(&MadeBucket { made_ms: now_ms() }).unwrap_or_default();
     let make = |transaction: &mut Transaction| {
         let page = transaction.list(&made, "", None, MAX_BUCKETS);
@@ -69,7 +69,7 @@ pub(super) async fn delete(
         return Err(s3_error!(AccessDenied, "a manifest declares the bucket"));
     }
     let bucket = caller.bucket(&name).await?;
-    let made = made_buckets();
+    let made = lacewing_base::Bucket::made();
     let delete = |transaction: &mut Transaction| {
         let page = transaction.list_objects(&bucket, "", None, None, 1);
         if !page.map_err(|error| refused(&error))?.objects.is_empty() {
@@ -94,7 +94,7 @@ pub(super) async fn list(
     request: S3Request<ListBucketsInput>,
 ) -> S3Result<S3Response<ListBucketsOutput>> {
     let caller = Caller::of(&request)?;
-    let made = made_buckets();
+    let made = lacewing_base::Bucket::made();
     let read = |transaction: &mut Transaction| {
         let names = transaction.list(&made, "", None, MAX_KEYS)?.keys;
         let mut all = Vec::with_capacity(names.len());

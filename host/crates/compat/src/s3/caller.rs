@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use http::Extensions;
-use lacewing_base::{Access, Bucket, KvStore, name::TenantName};
+use lacewing_base::{Access, Bucket, name::TenantName};
 use lacewing_store::{CommitError, EffectLimits, TenantState, Transaction, kv::KvError};
 use parking_lot::Mutex;
 use s3s::{
@@ -138,12 +138,6 @@ pub(super) struct Caller {
     _place: OwnedSemaphorePermit,
 }
 
-/// The store with the buckets that clients have made.
-pub(super) fn made_buckets() -> Arc<KvStore> {
-    let id = "s3:buckets".into();
-    Arc::new(KvStore { id, max_bytes: 16 << 20, max_value_bytes: KvStore::MAX_VALUE_BYTES })
-}
-
 impl Caller {
     /// The caller of a request.
     pub(super) fn of<T>(request: &S3Request<T>) -> S3Result<Arc<Caller>> {
@@ -167,7 +161,7 @@ impl Caller {
         if let Some(declared) = self.declared(name) {
             return Ok(declared.clone());
         }
-        let made = made_buckets();
+        let made = Bucket::made();
         let found = self.run(|transaction| transaction.get(&made, name)).await?;
         match found {
             Some(_) => Ok(Arc::new(Bucket::new(name))),

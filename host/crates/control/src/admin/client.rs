@@ -1,27 +1,24 @@
 //! A client of the API, for commands that work with the state of a running host.
 
-use std::{io, net::SocketAddr, path::Path, time::Duration};
+mod exchange;
+mod objects;
+
+use std::{error::Error, io, net::SocketAddr, path::Path, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header, request};
+use http_body_util::Full;
+use hyper::body::{Body, Incoming};
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::{net::TcpStream, runtime::Runtime, time::timeout};
+use tokio::{runtime::Runtime, time::timeout};
 
+use self::exchange::{PATIENCE, collected, exchange};
+pub use self::objects::next_of;
 use super::{
     credential,
     documents::{Backup, BackupOrder, Check, KeyPage, Problem, StorePage, TenantPage},
     target::escaped,
 };
-
-/// The longest wait for a connection, and for the answer of all requests but those that read all of
-/// a tenant's state.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// The largest answer: a page of a thousand keys, each of whose bytes is written as six.
-const MAX_ANSWER_BYTES: usize = 16 << 20;
 
 /// Why a request of a client was not done.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +56,12 @@ pub enum ClientError {
         /// The error.
         #[source]
         error: io::Error,
+    },
+    /// The content of the request cannot be read.
+    #[error("the content cannot be read: {error}")]
+    Content {
+        /// The error.
+        error: String,
     },
     /// The host refused the request.
     #[error("{}", .0.detail)]
@@ -171,12 +174,10 @@ impl AdminClient {
         (tenant, store): (&str, &str),
         key: &str,
     ) -> Result<Option<Bytes>, ClientError> {
-        let path = format!("{}/{}", keys_path(tenant, store), escaped(key));
-        match self.send(Method::GET, &path, None, Some(PATIENCE)) {
-            Ok(response) => Ok(Some(response.into_body())),
-            Err(error) if error.is_not_found() => self.none_if_store(tenant, store, error),
-            Err(error) => Err(error),
-        }
+        let keys = keys_path(tenant, store);
+        let path = format!("{keys}/{}", escaped(key));
+        let value = self.send(Method::GET, &path, None, Some(PATIENCE)).map(Response::into_body);
+        self.some_if_there(&keys, value)
     }
 
     /// Sets the value of a key.
@@ -202,27 +203,32 @@ impl AdminClient {
     /// # Errors
     /// As [`AdminClient::tenants`].
     pub fn delete(&self, (tenant, store): (&str, &str), key: &str) -> Result<bool, ClientError> {
-        let path = format!("{}/{}", keys_path(tenant, store), escaped(key));
-        match self.send(Method::DELETE, &path, None, Some(PATIENCE)) {
-            Ok(_) => Ok(true),
-            Err(error) if error.is_not_found() => {
-                self.none_if_store::<()>(tenant, store, error).map(|_| false)
-            }
-            Err(error) => Err(error),
-        }
+        self.delete_from(&keys_path(tenant, store), key)
     }
 
-    /// Nothing, if it is the entry that is not there, and not its store.
-    fn none_if_store<T>(
+    /// Deletes what a key has in a list. False: there is nothing.
+    fn delete_from(&self, list: &str, key: &str) -> Result<bool, ClientError> {
+        let path = format!("{list}/{}", escaped(key));
+        let deleted = self.send(Method::DELETE, &path, None, Some(PATIENCE));
+        Ok(self.some_if_there(list, deleted)?.is_some())
+    }
+
+    /// What was found; `None` if there is nothing in the list. That the list is not there either is
+    /// an error.
+    fn some_if_there<T>(
         &self,
-        tenant: &str,
-        store: &str,
-        error: ClientError,
+        list: &str,
+        found: Result<T, ClientError>,
     ) -> Result<Option<T>, ClientError> {
-        let path = format!("{}?limit=1", keys_path(tenant, store));
-        match self.read::<KeyPage>(&path) {
-            Ok(_) => Ok(None),
-            Err(_) => Err(error),
+        match found {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.is_not_found() => {
+                match self.read::<serde_json::Value>(&format!("{list}?limit=1")) {
+                    Ok(_) => Ok(None),
+                    Err(_) => Err(error),
+                }
+            }
+            Err(error) => Err(error),
         }
     }
 
@@ -264,19 +270,38 @@ impl AdminClient {
         content: Option<(HeaderValue, Vec<u8>)>,
         patience: Option<Duration>,
     ) -> Result<Response<Bytes>, ClientError> {
-        let request = Request::builder()
-            .method(method)
-            .uri(target)
-            .header(header::HOST, &self.address)
-            .header(header::AUTHORIZATION, format!("Bearer {}", self.token));
+        let request = self.request(method, target);
         let request = match content {
             Some((kind, content)) => {
                 request.header(header::CONTENT_TYPE, kind).body(Full::new(Bytes::from(content)))
             }
             None => request.body(Full::default()),
         };
+        let response = self.exchanged(request, patience, collected)?;
+        self.done(response)
+    }
+
+    /// The head of a request.
+    fn request(&self, method: Method, target: &str) -> request::Builder {
+        Request::builder()
+            .method(method)
+            .uri(target)
+            .header(header::HOST, &self.address)
+            .header(header::AUTHORIZATION, format!("Bearer {}", self.token))
+    }
+
+    /// Sends a request, and gives what `read` makes of the response.
+    fn exchanged<B, T>(
+        &self,
+        request: http::Result<Request<B>>,
+        patience: Option<Duration>,
+        read: impl AsyncFnOnce(Response<Incoming>) -> io::Result<T>,
+    ) -> Result<T, ClientError>
+    where
+        B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+    {
         let request = request.map_err(|error| self.foreign(error))?;
-        let exchange = exchange(&self.address, request);
+        let exchange = exchange(&self.address, request, read);
         let exchanged = self.runtime.block_on(async {
             match patience {
                 Some(patience) => timeout(patience, exchange).await.unwrap_or_else(|_| {
@@ -285,8 +310,11 @@ impl AdminClient {
                 None => exchange.await,
             }
         });
-        let response = exchanged
-            .map_err(|error| ClientError::Unreachable { address: self.address.clone(), error })?;
+        exchanged.map_err(|error| ClientError::Unreachable { address: self.address.clone(), error })
+    }
+
+    /// The response, if the host has done as asked.
+    fn done(&self, response: Response<Bytes>) -> Result<Response<Bytes>, ClientError> {
         if response.status().is_success() {
             return Ok(response);
         }
@@ -298,29 +326,6 @@ impl AdminClient {
             return Err(ClientError::Refused(Problem { detail, ..problem }));
         }
         Err(ClientError::Refused(problem))
-    }
-}
-
-/// One request on a connection of its own.
-async fn exchange(address: &str, request: Request<Full<Bytes>>) -> io::Result<Response<Bytes>> {
-    let socket = timeout(PATIENCE, TcpStream::connect(address))
-        .await
-        .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no connection in 30 s"))??;
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(socket)).await.map_err(io::Error::other)?;
-    let exchange = async {
-        let response = sender.send_request(request).await.map_err(io::Error::other)?;
-        let (head, body) = response.into_parts();
-        let body = Limited::new(body, MAX_ANSWER_BYTES).collect();
-        let body = body.await.map_err(io::Error::other)?.to_bytes();
-        Ok(Response::from_parts(head, body))
-    };
-    let mut connection = std::pin::pin!(connection);
-    let mut exchange = std::pin::pin!(exchange);
-    tokio::select! {
-        exchanged = &mut exchange => exchanged,
-        // The connection has an end before its answer was read to the end.
-        _ = &mut connection => exchange.await,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The JSON documents of the API, as a host writes them and a client reads them.
 
 use lacewing_base::KvStore;
-use lacewing_store::kv::StoreUse;
+use lacewing_store::{ListedObject, kv::StoreUse};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +54,73 @@ pub struct KeyPage {
     /// The value of `after` for the next page; null at the end. A page may have fewer keys than
     /// were asked for, and still not be the last.
     pub next: Option<String>,
+}
+
+/// A page of a tenant's buckets, in the order of their names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BucketPage {
+    /// The buckets.
+    pub buckets: Vec<BucketDocument>,
+    /// The bytes of all stores and buckets of the tenant.
+    pub used_bytes: u64,
+    /// The bytes that all stores and buckets of the tenant may have; null if the tenant has no
+    /// deployed function with state.
+    pub max_bytes: Option<u64>,
+    /// The value of `after` for the next page; null at the end.
+    pub next: Option<String>,
+}
+
+/// A bucket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BucketDocument {
+    /// The name as clients of S3 say it: `APP.NAME`, or the name with which a client made it.
+    pub name: String,
+    /// The objects.
+    pub objects: u64,
+    /// The bytes that the bucket is charged with: keys, attributes, bodies, and 64 for each object.
+    pub used_bytes: u64,
+    /// The bytes that it may have; null if no deployed function is granted the bucket and no client
+    /// of S3 has made it. The bucket can then be read and emptied only.
+    pub max_bytes: Option<u64>,
+    /// The bytes that the body of one object may have; null as above.
+    pub max_object_bytes: Option<u64>,
+}
+
+/// A page of the objects of a bucket, in the order of the bytes of their keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ObjectPage {
+    /// The objects.
+    pub objects: Vec<ObjectDocument>,
+    /// The value of `after` for the next page; null at the end.
+    pub next: Option<String>,
+}
+
+/// An object, without its body.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ObjectDocument {
+    /// The key.
+    pub key: String,
+    /// The size of its body.
+    pub bytes: u64,
+    /// Its `ETag`, without the quotes.
+    pub etag: String,
+    /// When it was written, in milliseconds since 1970.
+    pub modified_ms: i64,
+    /// Its media type; null if its writer said none.
+    pub content_type: Option<String>,
+}
+
+impl From<lacewing_store::ObjectPage> for ObjectPage {
+    fn from(page: lacewing_store::ObjectPage) -> ObjectPage {
+        let document = |ListedObject { key, object, .. }| ObjectDocument {
+            key,
+            bytes: object.bytes,
+            etag: object.etag,
+            modified_ms: object.modified_ms,
+            content_type: object.attributes.content_type,
+        };
+        ObjectPage { objects: page.objects.into_iter().map(document).collect(), next: page.next }
+    }
 }
 
 /// The state of a tenant, as a check found it.
@@ -110,8 +177,9 @@ pub struct Problem {
     pub detail: String,
 }
 
-/// The stores that are known, and those that are used, each once and in their order.
-pub fn merged_stores(known: &[impl AsRef<KvStore>], used: Vec<StoreUse>) -> Vec<StoreDocument> {
+/// The stores that are known, and those of apps that are used, each once and in their order.
+pub fn merged_stores(known: &[impl AsRef<KvStore>], used: &[StoreUse]) -> Vec<StoreDocument> {
+    let used: Vec<_> = used.iter().filter(|used| KvStore::is_of_app(&used.id)).collect();
     let document = |id: &str, entries, used_bytes, bounds: Option<&KvStore>| {
         let (app, name) = id.split_once('/').unwrap_or(("", id));
         StoreDocument {
@@ -145,7 +213,8 @@ mod tests {
         let known = ["shop/users", "shop/codes"]
             .map(|id| Arc::new(KvStore { id: id.into(), max_bytes: 1000, max_value_bytes: 10 }));
         let used = |id: &str| StoreUse { id: id.to_owned(), entries: 2, bytes: 130 };
-        let merged = merged_stores(&known, vec![used("old/users"), used("shop/users")]);
+        let used = ["old/users", "shop/users", "bucket:shop.files", "s3:buckets"].map(used);
+        let merged = merged_stores(&known, &used);
         let short = |one: &StoreDocument| {
             format!(
                 "{}/{} {} {} {:?}",

@@ -10,8 +10,8 @@ use super::{
     ControlApi,
     documents::{Backup, BackupOrder, Check, CheckedStore},
     operation::{
-        Answer, Call, Content, Operation, Parameter, ParameterKind, Refusal, Success, TurnKind,
-        schema,
+        Answer, Call, Content, Handler, Operation, Parameter, ParameterKind, Refusal, Success,
+        TurnKind, schema,
     },
 };
 
@@ -34,7 +34,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         }],
         refusals: &[404],
         turns: TurnKind::Whole,
-        handler: check,
+        handler: Handler::Whole(check),
     },
     Operation {
         method: Method::POST,
@@ -51,7 +51,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         }],
         refusals: &[404, 409, 415, 507],
         turns: TurnKind::Whole,
-        handler: back_up,
+        handler: Handler::Whole(back_up),
     },
 ];
 

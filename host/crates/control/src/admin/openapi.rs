@@ -2,7 +2,6 @@
 
 use http::{Method, StatusCode};
 use lacewing_base::name::MAX_NAME_BYTES;
-use lacewing_store::kv::MAX_KEY_BYTES;
 use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
@@ -83,7 +82,7 @@ pub(super) fn refusals(operation: &Operation) -> impl Iterator<Item = u16> {
     let own = operation.refusals;
     let content: &[u16] = match operation.content {
         Content::Empty => &[],
-        Content::Bytes { .. } | Content::Json { .. } => CONTENT_REFUSALS,
+        Content::Bytes { .. } | Content::Json { .. } | Content::Stream => CONTENT_REFUSALS,
     };
     [COMMON_REFUSALS, content, own].concat().into_iter()
 }
@@ -118,8 +117,14 @@ fn parameter(parameter: &Parameter) -> Value {
             "maxLength": MAX_NAME_BYTES,
             "pattern": "^[a-z]([a-z0-9-]*[a-z0-9])?$",
         }),
-        ParameterKind::Key => {
-            json!({ "type": "string", "minLength": 1, "maxLength": MAX_KEY_BYTES })
+        // An app's name, a dot and the bucket's name.
+        ParameterKind::Bucket => json!({
+            "type": "string",
+            "maxLength": 2 * MAX_NAME_BYTES + 1,
+            "pattern": "^[a-z0-9][a-z0-9.-]*$",
+        }),
+        ParameterKind::Key { max } => {
+            json!({ "type": "string", "minLength": 1, "maxLength": max })
         }
         ParameterKind::Text { max } => json!({ "type": "string", "maxLength": max }),
         ParameterKind::Number { min, max } => {
@@ -127,8 +132,11 @@ fn parameter(parameter: &Parameter) -> Value {
         }
         ParameterKind::Tags => json!({
             "type": "string",
-            "pattern": r#"^(\*|(W/)?"[0-9]+"(, (W/)?"[0-9]+")*)$"#,
+            "pattern": r#"^(\*|(W/)?"[0-9a-f-]+"(, (W/)?"[0-9a-f-]+")*)$"#,
         }),
+        ParameterKind::Range => {
+            json!({ "type": "string", "pattern": "^bytes=([0-9]+-[0-9]*|-[0-9]+)$" })
+        }
     };
     json!({
         "name": parameter.name,
@@ -144,6 +152,7 @@ fn content(content: Content, generator: &mut SchemaGenerator) -> Option<Value> {
     match content {
         Content::Empty => None,
         Content::Bytes { .. } => Some(json!({ "application/octet-stream": { "schema": {} } })),
+        Content::Stream => Some(json!({ "*/*": { "schema": {} } })),
         Content::Json { schema, .. } => {
             Some(json!({ "application/json": { "schema": schema(generator) } }))
         }
@@ -173,17 +182,24 @@ fn responses() -> Value {
         (400, "A parameter, a field or the content is not as described."),
         (401, "The request has no token, or not that of this start of the host."),
         (403, "The request comes from a page of another site."),
-        (404, "The tenant, the store, the entry or the directory is not there."),
+        (
+            404,
+            "The tenant, the store or bucket, the entry or object, or the directory is not there.",
+        ),
         (408, "The content was not complete in time."),
-        (409, "Others change the same entry again and again, or the directory is not empty."),
+        (
+            409,
+            "Others change the same entry again and again, the store or bucket takes no writes, or the directory is not empty.",
+        ),
         (412, "A condition of the request does not hold."),
-        (413, "The content, or the value, is larger than what is allowed."),
+        (413, "The content, the value or the object is larger than what is allowed."),
         (415, "The content is of another type."),
+        (416, "The body has none of the bytes that are asked for."),
         (421, "The host field is none of the listener's."),
         (431, "The header is too large."),
         (503, "Too many requests are under way, or the state cannot be used."),
         (504, "The disk did not answer in time. The write may have been made or not."),
-        (507, "The disk, the store or the tenant's quota is full."),
+        (507, "The disk, the store, the bucket or the tenant's quota is full."),
     ] {
         let mut response = json!({
             "description": cause,

@@ -1,19 +1,22 @@
-//! The store that a request names: its reads, its commits, and what may be wrong with them.
+//! The store or bucket that a request names: its reads, its commits, and what may be wrong with
+//! them.
 
 use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
-use lacewing_base::KvStore;
+use lacewing_base::{Bucket, KvStore};
 use lacewing_store::{
-    CommitError, EffectLimits, StoreError, TenantState, Transaction,
+    CommitError, EffectLimits, StoreError, Transaction,
     kv::{KvError, Version},
 };
+use lacewing_telemetry::admin::ContentError;
 use tokio::{runtime::Handle, time::timeout};
 
 use super::{
-    ControlApi,
+    ControlApi, TenantView,
     operation::{Call, Refusal},
 };
+use crate::{BucketError, TenantBuckets};
 
 /// Attempts of one write. Another transaction may change the entry each time.
 const ATTEMPTS: u32 = 16;
@@ -23,24 +26,21 @@ const COMMIT: Duration = Duration::from_secs(10);
 
 /// The store that a request names.
 pub(super) struct OpenedStore {
-    state: Arc<dyn TenantState>,
+    pub(super) tenant: TenantView,
     pub(super) store: Arc<KvStore>,
     /// Whether a deployed function is granted the store. If none is, its bounds are not known.
     is_granted: bool,
-    /// Whether the tenant has no state yet. A read makes none.
-    pub(super) is_empty: bool,
 }
 
 impl OpenedStore {
     pub(super) fn find(api: &ControlApi, call: &Call) -> Result<OpenedStore, Refusal> {
         let tenant = api.tenant(call.part(0))?;
         let id = format!("{}/{}", call.part(1), call.part(2));
-        let (state, is_empty) = (tenant.state, tenant.is_empty);
-        if let Some(store) = tenant.stores.into_iter().find(|store| *store.id == *id) {
-            return Ok(OpenedStore { state, store, is_granted: true, is_empty });
+        if let Some(store) = tenant.stores.iter().find(|store| *store.id == *id).cloned() {
+            return Ok(OpenedStore { tenant, store, is_granted: true });
         }
-        let is_used = !is_empty && {
-            let used = state.snapshot().and_then(|mut snapshot| snapshot.stores())?;
+        let is_used = !tenant.is_empty && {
+            let used = tenant.state.snapshot().and_then(|mut snapshot| snapshot.stores())?;
             used.iter().any(|used| used.id == id)
         };
         if !is_used {
@@ -53,7 +53,7 @@ impl OpenedStore {
             ));
         }
         let store = KvStore { id: id.into(), max_bytes: 0, max_value_bytes: 0 };
-        Ok(OpenedStore { state, store: Arc::new(store), is_granted: false, is_empty })
+        Ok(OpenedStore { tenant, store: Arc::new(store), is_granted: false })
     }
 
     pub(super) fn may_grow(self) -> Result<OpenedStore, Refusal> {
@@ -67,6 +67,42 @@ impl OpenedStore {
                 Err(Refusal::new(StatusCode::CONFLICT, detail))
             }
         }
+    }
+}
+
+/// The bucket that a request names.
+pub(super) struct OpenedBucket {
+    pub(super) tenant: TenantView,
+    pub(super) bucket: Arc<Bucket>,
+}
+
+impl OpenedBucket {
+    /// To read and to empty.
+    pub(super) fn find(api: &ControlApi, call: &Call) -> Result<OpenedBucket, Refusal> {
+        OpenedBucket::found(api, call, TenantBuckets::find)
+    }
+
+    /// To write to.
+    pub(super) fn find_to_write(api: &ControlApi, call: &Call) -> Result<OpenedBucket, Refusal> {
+        OpenedBucket::found(api, call, TenantBuckets::bounded)
+    }
+
+    fn found(
+        api: &ControlApi,
+        call: &Call,
+        find: fn(&TenantBuckets, &str) -> Result<Arc<Bucket>, BucketError>,
+    ) -> Result<OpenedBucket, Refusal> {
+        let tenant = api.tenant(call.part(0))?;
+        let bucket = find(&tenant.buckets()?, call.part(1))?;
+        Ok(OpenedBucket { tenant, bucket })
+    }
+}
+
+impl TenantView {
+    /// The buckets of the tenant.
+    pub(super) fn buckets(&self) -> Result<TenantBuckets, Refusal> {
+        let state = (!self.is_empty).then_some(&*self.state);
+        Ok(TenantBuckets::read(self.name.clone(), self.granted_buckets.clone(), state)?)
     }
 
     /// A transaction of an operator, which has one effect.
@@ -103,10 +139,26 @@ impl OpenedStore {
     }
 }
 
+impl From<BucketError> for Refusal {
+    fn from(error: BucketError) -> Refusal {
+        let status = match error {
+            BucketError::NotThere { .. } => StatusCode::NOT_FOUND,
+            BucketError::Closed { .. } => StatusCode::CONFLICT,
+        };
+        Refusal::new(status, error.to_string())
+    }
+}
+
+impl From<ContentError> for Refusal {
+    fn from(error: ContentError) -> Refusal {
+        Refusal::new(error.status(), error.to_string())
+    }
+}
+
 impl From<KvError> for Refusal {
     fn from(error: KvError) -> Refusal {
         let status = match error {
-            KvError::ValueSize { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            KvError::ValueSize { .. } | KvError::ObjectSize { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             KvError::KeySize { .. }
             | KvError::TooManyBytes { .. }
             | KvError::TooManyKeys { .. }
@@ -114,7 +166,6 @@ impl From<KvError> for Refusal {
             | KvError::EffectBytes { .. }
             | KvError::TooManyReads
             | KvError::NotANumber
-            | KvError::ObjectSize { .. }
             | KvError::AttributeSize { .. }
             | KvError::NotAnObject
             | KvError::Overflow => StatusCode::BAD_REQUEST,

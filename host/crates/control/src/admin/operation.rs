@@ -2,16 +2,23 @@
 //! document is made.
 
 use bytes::Bytes;
+use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
-use lacewing_store::{
-    embedded::Stopper,
-    kv::{MAX_KEY_BYTES, check_key},
-};
-use lacewing_telemetry::admin::problem;
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
+use lacewing_store::{embedded::Stopper, kv::check_key, object::ObjectReader};
+use lacewing_telemetry::admin::{AdminAnswer, ApiContent, problem, whole};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::ControlApi;
+
+/// The bytes of one piece of a body.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// The turn of a request among those of its kind.
+pub(super) type Turn = OwnedSemaphorePermit;
 
 /// One method of one path.
 pub(super) struct Operation {
@@ -34,7 +41,16 @@ pub(super) struct Operation {
     /// The requests that it takes a turn from.
     pub(super) turns: TurnKind,
     /// Answers, on a thread that may wait for the disk.
-    pub(super) handler: fn(&ControlApi, &Call) -> Result<Answer, Refusal>,
+    pub(super) handler: Handler,
+}
+
+/// The code of an operation.
+#[derive(Clone, Copy)]
+pub(super) enum Handler {
+    /// Runs once the content is whole.
+    Whole(fn(&ControlApi, &Call) -> Result<Answer, Refusal>),
+    /// Reads the content itself, piece by piece.
+    Streamed(fn(&ControlApi, &Call, ApiContent) -> Result<Answer, Refusal>),
 }
 
 /// The bound on requests at once that a request counts for.
@@ -42,6 +58,8 @@ pub(super) struct Operation {
 pub(super) enum TurnKind {
     /// Reads and writes of some entries.
     Entries,
+    /// Reads and writes of bodies, which take as long as their clients.
+    Bodies,
     /// A read of all that a tenant has.
     Whole,
 }
@@ -68,14 +86,18 @@ pub(super) enum ParameterPlace {
 pub(super) enum ParameterKind {
     /// A name of a tenant, an app or a store.
     Name,
-    /// A key of a store.
-    Key,
+    /// A name of a bucket.
+    Bucket,
+    /// A key of at most so many bytes.
+    Key { max: usize },
     /// A text of at most so many bytes.
     Text { max: usize },
     /// A whole number.
     Number { min: u64, max: u64 },
     /// Entity tags, or `*`.
     Tags,
+    /// A range of bytes.
+    Range,
 }
 
 impl Parameter {
@@ -95,15 +117,19 @@ impl Parameter {
         Parameter { name, place: ParameterPlace::Query, kind, description }
     }
 
-    pub(super) const fn header(name: &'static str, description: &'static str) -> Parameter {
-        Parameter { name, place: ParameterPlace::Header, kind: ParameterKind::Tags, description }
+    pub(super) const fn header(
+        name: &'static str,
+        kind: ParameterKind,
+        description: &'static str,
+    ) -> Parameter {
+        Parameter { name, place: ParameterPlace::Header, kind, description }
     }
 
     /// Whether a text is one of its values; otherwise the rule.
     pub(super) fn check(&self, text: &str) -> Result<(), Refusal> {
         let name = self.name;
         let rule = match self.kind {
-            ParameterKind::Key => return Ok(check_key(text, MAX_KEY_BYTES)?),
+            ParameterKind::Key { max } => return Ok(check_key(text, max)?),
             ParameterKind::Text { max } if text.len() > max => {
                 format!("`{name}` has {} bytes; the limit is {max}", text.len())
             }
@@ -112,11 +138,13 @@ impl Parameter {
             {
                 format!("`{name}` is {text:?}; it is a whole number from {min} to {max}")
             }
-            // A name that is none names nothing; the tags have their own reader.
+            // A name that is none names nothing; the fields have their own readers.
             ParameterKind::Name
+            | ParameterKind::Bucket
             | ParameterKind::Text { .. }
             | ParameterKind::Number { .. }
-            | ParameterKind::Tags => return Ok(()),
+            | ParameterKind::Tags
+            | ParameterKind::Range => return Ok(()),
         };
         Err(Refusal::new(StatusCode::BAD_REQUEST, rule))
     }
@@ -139,13 +167,15 @@ pub(super) enum Content {
     Bytes { max: usize },
     /// A document, of a request of at most so many bytes.
     Json { max: usize, schema: SchemaOf },
+    /// Bytes of any type, which go through in pieces.
+    Stream,
 }
 
 impl Content {
-    /// The most that a request may have, in bytes.
+    /// The most that a request may have at once, in bytes.
     pub(super) fn max_bytes(self) -> usize {
         match self {
-            Content::Empty => 0,
+            Content::Empty | Content::Stream => 0,
             Content::Bytes { max } | Content::Json { max, .. } => max,
         }
     }
@@ -168,6 +198,9 @@ pub(super) struct Call {
     /// The parameters of the query, each within its bounds.
     pub(super) query: Vec<(String, String)>,
     pub(super) headers: HeaderMap,
+    /// Whether the content of the answer is not sent.
+    pub(super) is_head: bool,
+    /// The content, unless the operation reads it itself.
     pub(super) content: Bytes,
     /// Ends a long read when the client leaves.
     pub(super) stopper: Stopper,
@@ -211,20 +244,30 @@ impl Call {
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) fields: Vec<(HeaderName, String)>,
-    pub(super) content: Option<(&'static str, Bytes)>,
+    pub(super) content: AnswerContent,
+}
+
+/// The content of an answer.
+#[derive(Debug)]
+pub(super) enum AnswerContent {
+    Empty,
+    /// Bytes of a media type.
+    Bytes(&'static str, Bytes),
+    /// The bytes that a reader gives. The fields of the answer have their number and type.
+    Object(ObjectReader),
 }
 
 impl Answer {
     /// Without content.
     pub(super) fn empty(status: StatusCode) -> Answer {
-        Answer { status, fields: Vec::new(), content: None }
+        Answer { status, fields: Vec::new(), content: AnswerContent::Empty }
     }
 
     /// With a document.
     pub(super) fn document(status: StatusCode, document: &impl Serialize) -> Answer {
         // Infallible: texts, numbers and lists.
         let text = serde_json::to_vec(document).unwrap_or_default();
-        let content = Some(("application/json", Bytes::from(text)));
+        let content = AnswerContent::Bytes("application/json", Bytes::from(text));
         Answer { content, ..Answer::empty(status) }
     }
 
@@ -234,11 +277,16 @@ impl Answer {
         self
     }
 
-    pub(super) fn into_response(self) -> Response<Bytes> {
-        let (kind, content) = self.content.map_or((None, Bytes::new()), |(kind, content)| {
-            (Some(HeaderValue::from_static(kind)), content)
-        });
-        let mut response = Response::new(content);
+    /// The response, which gives the turn back at its end.
+    pub(super) fn into_response(self, turn: Option<Turn>) -> Response<AdminAnswer> {
+        let (kind, body) = match self.content {
+            AnswerContent::Empty => (None, whole(Bytes::new())),
+            AnswerContent::Bytes(kind, bytes) => {
+                (Some(HeaderValue::from_static(kind)), whole(bytes))
+            }
+            AnswerContent::Object(reader) => (None, body_of(reader, turn)),
+        };
+        let mut response = Response::new(body);
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -250,6 +298,22 @@ impl Answer {
         }
         response
     }
+}
+
+/// The body with the bytes that a reader gives. An error breaks it off.
+fn body_of(reader: ObjectReader, turn: Option<Turn>) -> AdminAnswer {
+    let pieces = stream::unfold(Some((reader, turn)), async |open| {
+        let (mut reader, turn) = open?;
+        match reader.next(PIECE_BYTES).await {
+            Ok(bytes) if bytes.is_empty() => None,
+            Ok(bytes) => Some((Ok(Frame::data(bytes)), Some((reader, turn)))),
+            Err(error) => {
+                tracing::error!(%error, "the body of an object for a client of the API");
+                Some((Err(error.into()), None))
+            }
+        }
+    });
+    StreamBody::new(pieces).boxed_unsync()
 }
 
 /// A request that is not done as asked.
@@ -269,7 +333,7 @@ impl Refusal {
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     }
 
-    pub(super) fn into_response(self) -> Response<Bytes> {
+    pub(super) fn into_response(self) -> Response<AdminAnswer> {
         let mut response = problem(self.status, &self.detail);
         let headers = response.headers_mut();
         if self.status == StatusCode::SERVICE_UNAVAILABLE {

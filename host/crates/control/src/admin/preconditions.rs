@@ -1,15 +1,9 @@
-//! Conditions of a request on the entry that is there: `If-Match` and `If-None-Match` (RFC 9110,
-//! section 13), with versions as entity tags.
+//! Conditions of a request on the entry or object that is there: `If-Match` and `If-None-Match`
+//! (RFC 9110, section 13).
 
 use http::{HeaderMap, HeaderName, StatusCode, header};
-use lacewing_store::kv::Version;
 
 use super::operation::Refusal;
-
-/// The entity tag of a version, which is strong.
-pub(super) fn etag(version: Version) -> String {
-    format!("\"{}\"", version.0)
-}
 
 /// The conditions of one request.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -29,7 +23,7 @@ enum Tags {
 
 /// The conditions against the entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+enum Verdict {
     /// Do as asked.
     Holds,
     /// `If-Match` names another version, or there is no entry.
@@ -51,13 +45,12 @@ impl Preconditions {
         self.if_match.is_none() && self.if_none_match.is_none()
     }
 
-    pub(super) fn check(&self, found: Option<Version>) -> Verdict {
-        let tag = found.map(etag);
+    fn check(&self, found: Option<&str>) -> Verdict {
         let has = |tags: &Tags, weak_counts: bool| match tags {
-            Tags::Any => tag.is_some(),
-            Tags::These(tags) => tags
-                .iter()
-                .any(|(is_weak, one)| (weak_counts || !is_weak) && Some(one) == tag.as_ref()),
+            Tags::Any => found.is_some(),
+            Tags::These(tags) => {
+                tags.iter().any(|(is_weak, one)| (weak_counts || !is_weak) && Some(&**one) == found)
+            }
         };
         if self.if_match.as_ref().is_some_and(|tags| !has(tags, false)) {
             return Verdict::NoMatch;
@@ -68,14 +61,26 @@ impl Preconditions {
         }
     }
 
-    /// As [`Preconditions::check`], for a request that writes.
-    pub(super) fn demand(&self, found: Option<Version>) -> Result<(), Refusal> {
+    /// Checks the conditions of a write on what has a tag, in its quotes.
+    pub(super) fn demand(&self, what: &str, found: Option<&str>) -> Result<(), Refusal> {
         let detail = match (self.check(found), found) {
             (Verdict::Holds, _) => return Ok(()),
-            (_, Some(version)) => format!("the entry has the version {}", etag(version)),
-            (_, None) => "the key has no entry".to_owned(),
+            (_, Some(tag)) => format!("the {what} has the tag {tag}"),
+            (_, None) => format!("the key has no {what}"),
         };
         Err(Refusal::new(StatusCode::PRECONDITION_FAILED, detail))
+    }
+
+    /// Checks the conditions of a read. Returns whether the client has what is there.
+    pub(super) fn are_of_unchanged(
+        &self,
+        what: &str,
+        found: Option<&str>,
+    ) -> Result<bool, Refusal> {
+        match self.check(found) {
+            Verdict::Match => Ok(true),
+            Verdict::Holds | Verdict::NoMatch => self.demand(what, found).map(|()| false),
+        }
     }
 }
 
@@ -124,7 +129,7 @@ fn parse(text: &str) -> Option<Tags> {
 mod tests {
     use super::*;
 
-    const SEVEN: Option<Version> = Some(Version(7));
+    const SEVEN: Option<&str> = Some("\"7\"");
 
     fn of(fields: &[(&str, &str)]) -> Result<Preconditions, Refusal> {
         let mut headers = HeaderMap::new();
@@ -170,11 +175,11 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_names_the_version_that_is_there() {
+    fn a_refusal_names_the_tag_that_is_there() {
         let conditions = of(&[("if-match", "\"8\"")]).unwrap();
-        let detail = |found| conditions.demand(found).unwrap_err().detail;
-        assert_eq!(detail(SEVEN), "the entry has the version \"7\"");
+        let detail = |found| conditions.demand("entry", found).unwrap_err().detail;
+        assert_eq!(detail(SEVEN), "the entry has the tag \"7\"");
         assert_eq!(detail(None), "the key has no entry");
-        assert!(conditions.demand(Some(Version(8))).is_ok());
+        assert!(conditions.demand("entry", Some("\"8\"")).is_ok());
     }
 }

@@ -17,7 +17,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use http_body::{Body, Frame, SizeHint};
@@ -27,6 +27,8 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::{Notify, oneshot},
 };
+
+use super::deadline::Deadline;
 
 /// The places of one listener.
 #[derive(Debug)]
@@ -246,12 +248,19 @@ pin_project! {
         #[pin]
         body: B,
         place: Arc<ClientPlace>,
+        // The time in which the client is to take each piece.
+        each: Option<(Arc<Deadline>, Duration)>,
     }
 }
 
 impl<B> Made<B> {
     pub(super) fn new(body: B, place: Arc<ClientPlace>) -> Made<B> {
-        Made { body, place }
+        Made { body, place, each: None }
+    }
+
+    /// Has the connection closed if its client does not take a piece in this time.
+    pub(super) fn in_time(self, deadline: Arc<Deadline>, each: Duration) -> Made<B> {
+        Made { each: Some((deadline, each)), ..self }
     }
 }
 
@@ -266,6 +275,9 @@ impl<B: Body> Body for Made<B> {
         let this = self.project();
         let polled = this.body.poll_frame(context);
         this.place.set_served(polled.is_pending());
+        if let (Some((deadline, each)), Poll::Ready(_)) = (this.each, &polled) {
+            deadline.set(*each);
+        }
         polled
     }
 

@@ -1,7 +1,9 @@
 //! The bounds on requests of an API: content that is large or slow, and work that takes long.
 
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::{FutureExt, StreamExt, stream};
 use http::request::Parts;
+use http_body::Frame;
+use http_body_util::StreamBody;
 use tokio::sync::Notify;
 
 use super::*;
@@ -9,7 +11,8 @@ use super::*;
 /// The most content that the API takes.
 const MOST: usize = 8;
 
-/// An API that answers with its content; `/v1/late` when it is told to.
+/// An API that answers with its content: `/v1/late` when it is told to, and `/v1/pieces` piece by
+/// piece.
 #[derive(Default)]
 struct Echo {
     begun: Notify,
@@ -17,26 +20,43 @@ struct Echo {
 }
 
 impl AdminApi for Echo {
-    fn begin(self: Arc<Self>, head: Parts) -> Result<ApiRequest, Box<Response<Bytes>>> {
+    fn begin(self: Arc<Self>, head: Parts) -> Result<Answering, Box<Response<AdminAnswer>>> {
         match head.uri.path() {
-            "/v1/echo" => {
-                let echo = |content| async { Response::new(content) }.boxed();
-                Ok(ApiRequest { max_content_bytes: MOST, answer: Box::new(echo) })
-            }
-            "/v1/late" => {
-                let late = move |content| -> BoxFuture<'static, Response<Bytes>> {
-                    async move {
-                        self.begun.notify_one();
-                        self.go_on.notified().await;
-                        Response::new(content)
-                    }
-                    .boxed()
-                };
-                Ok(ApiRequest { max_content_bytes: 0, answer: Box::new(late) })
-            }
+            "/v1/echo" => Ok(Box::new(|content| echo(content, MOST).boxed())),
+            "/v1/late" => Ok(Box::new(move |content| {
+                async move {
+                    let answer = echo(content, 0).await;
+                    self.begun.notify_one();
+                    self.go_on.notified().await;
+                    answer
+                }
+                .boxed()
+            })),
+            "/v1/pieces" => Ok(Box::new(|content| pieces(content).boxed())),
             _ => Err(Box::new(problem(StatusCode::UNAUTHORIZED, "no token"))),
         }
     }
+}
+
+async fn echo(content: ApiContent, most: usize) -> Response<AdminAnswer> {
+    match content.whole(most).await {
+        Ok(content) => Response::new(whole(content)),
+        Err(error) => problem(error.status(), &error.to_string()),
+    }
+}
+
+/// The first piece is waited for, and the others come as the client takes the answer.
+async fn pieces(mut content: ApiContent) -> Response<AdminAnswer> {
+    let first = match content.next().await {
+        Ok(first) => first.unwrap_or_default(),
+        Err(error) => return problem(error.status(), &error.to_string()),
+    };
+    let rest = stream::unfold(content, async |mut content| {
+        let piece = content.next().await.transpose()?;
+        Some((piece.map(Frame::data).map_err(Into::into), content))
+    });
+    let all = stream::iter([Ok(Frame::data(first))]).chain(rest);
+    Response::new(StreamBody::new(all).boxed_unsync())
 }
 
 async fn serve(bounds: Bounds) -> (Served, Arc<Echo>) {
@@ -133,4 +153,42 @@ async fn work_is_given_up_with_its_client() {
         assert!(std::time::Instant::now() < until, "the work goes on");
         tokio::task::yield_now().await;
     }
+}
+
+/// A body in pieces has as long as its pieces need, in both directions, and ends with a client that
+/// sends none.
+#[tokio::test]
+async fn a_body_in_pieces_has_time_for_each() {
+    let soon = Duration::from_millis(20);
+    let (served, _) = serve(Bounds { head: soon, response: soon, ..BOUNDS }).await;
+    let head = post("/v1/pieces", "transfer-encoding: chunked\r\n", "1\r\na\r\n");
+    let mut stream = served.raw(head).await;
+    let mut answer = String::new();
+    for piece in ["b", "c", "d"] {
+        // Other connections come and go, each after the time that a whole answer has.
+        assert_eq!(rest(served.raw("GET /rea").await).await, "");
+        stream.write_all(format!("1\r\n{piece}\r\n").as_bytes()).await.unwrap();
+        while !answer.contains(&format!("1\r\n{piece}\r\n")) {
+            let mut bytes = [0; 1024];
+            let read = stream.read(&mut bytes).await.unwrap();
+            assert!(read > 0, "{answer}");
+            answer.push_str(std::str::from_utf8(&bytes[..read]).unwrap());
+        }
+    }
+    stream.write_all(b"0\r\n\r\n").await.unwrap();
+    assert!(rest(stream).await.ends_with("0\r\n\r\n"));
+    let (served, _) = serve(Bounds { piece: soon, ..BOUNDS }).await;
+    let slow = served.raw(post("/v1/pieces", "content-length: 8\r\n", "")).await;
+    let answer = rest(slow).await;
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(answer.contains("a piece of the content was not complete after 0 s"), "{answer}");
+}
+
+/// A client that has sent more than was read finds its answer nevertheless.
+#[tokio::test]
+async fn an_answer_reaches_a_client_that_still_sends() {
+    let (served, _) = serve(BOUNDS).await;
+    let large = post("/v1/echo", "content-length: 8000000\r\n", &"x".repeat(8_000_000));
+    let answer = rest(served.raw(large).await).await;
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
 }
