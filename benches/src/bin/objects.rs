@@ -4,7 +4,9 @@
 //! in which the servers take turns; each figure is the median of the rounds. Requests are
 //! presigned, so that the clients hash no body, and each client keeps one connection. The peer is
 //! `s3s-fs` (<https://crates.io/crates/s3s-fs>): files in a folder, over the same implementation of
-//! the protocol. Lacewing answers a put when the object is on the disk; `s3s-fs` syncs nothing.
+//! the protocol. Lacewing answers a put when the object is on the disk; `s3s-fs` syncs nothing. It
+//! leaves Nagle's algorithm on, so that a small get waits for an acknowledgement that the client's
+//! system delays by 40 ms.
 //!
 //! ```text
 //! cargo build --release -p lacewing -p lacewing-benches
