@@ -135,8 +135,9 @@ impl TenantState for EmbeddedTenant {
     }
 
     fn create_file(&self) -> Result<Box<dyn FileWriter>, StoreError> {
-        let max_bytes = self.max_bytes.load(Relaxed);
-        Ok(Box::new(EmbeddedWriter::new(self.database()?, new_file_id(), max_bytes)))
+        let this = self.this.upgrade().ok_or_else(given_up)?;
+        let (database, max_bytes) = (self.database()?, self.max_bytes.load(Relaxed));
+        Ok(Box::new(EmbeddedWriter::new(this, database, new_file_id(), max_bytes)))
     }
 
     fn open_file(&self, id: FileId, offset: u64) -> OpenFile {

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use super::form::Checksums;
 use crate::{
     StoreError,
-    embedded::{database::Database, directory, threads::Job},
+    embedded::{database::Database, directory, tenant::EmbeddedTenant, threads::Job},
     object::{FileError, FileId, FileWriter, Finished, StagedFile, Written},
 };
 
@@ -22,6 +22,9 @@ use crate::{
 /// file, unless it was committed.
 #[derive(Debug)]
 struct Incoming {
+    /// Not opened a second time as long as the file is there: an opening removes files that no
+    /// entry has.
+    _tenant: Arc<EmbeddedTenant>,
     database: Arc<Database>,
     id: FileId,
     bytes: u64,
@@ -31,6 +34,12 @@ struct Incoming {
 impl std::fmt::Debug for Database {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Database").finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for EmbeddedTenant {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EmbeddedTenant").finish_non_exhaustive()
     }
 }
 
@@ -88,11 +97,13 @@ pub(in crate::embedded) struct EmbeddedWriter {
 impl EmbeddedWriter {
     /// A new file of a tenant that may have `limit_bytes`.
     pub(in crate::embedded) fn new(
+        tenant: Arc<EmbeddedTenant>,
         database: Arc<Database>,
         id: FileId,
         limit_bytes: u64,
     ) -> EmbeddedWriter {
-        let incoming = Incoming { database, id, bytes: 0, is_committed: AtomicBool::new(false) };
+        let is_committed = AtomicBool::new(false);
+        let incoming = Incoming { _tenant: tenant, database, id, bytes: 0, is_committed };
         EmbeddedWriter { incoming, limit_bytes, open: None, is_new: true }
     }
 

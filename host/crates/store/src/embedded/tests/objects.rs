@@ -431,3 +431,19 @@ fn a_bucket_that_is_empty_leaves_no_trace() {
     let used: Vec<&str> = found.stores.iter().map(|used| used.id.as_str()).collect();
     assert_eq!((used, found.faults), (vec!["bucket:b0"], Vec::<String>::new()));
 }
+
+#[test]
+fn a_body_that_waits_for_its_commit_keeps_its_tenant() {
+    let (_dir, store, tenant) = acme();
+    let bucket = Bucket::new("uploads");
+    let large = body(LARGE, 1);
+    let staged = block_on(stage(&tenant, &large)).unwrap();
+    drop(tenant);
+    // Another handle to the tenant must not open its files anew, and remove that of the body.
+    let tenant = store.tenant(&name("acme"), u64::MAX);
+    assert_eq!(read(&tenant, &bucket, "o"), None);
+    let mut transaction = begin(&tenant);
+    set(&mut transaction, &bucket, "o", staged);
+    commit(transaction).unwrap();
+    assert_eq!(read(&tenant, &bucket, "o"), Some(large));
+}
