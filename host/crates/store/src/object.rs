@@ -126,6 +126,16 @@ pub struct EntryBody {
     pub staged: Vec<Arc<dyn StagedFile>>,
 }
 
+/// The bytes that a file of a body is charged with at least: a block of a file system.
+const FILE_BYTES: u64 = 4 << 10;
+
+impl EntryBody {
+    /// The bytes that its entry is charged with. Many small parts of uploads have a file each.
+    pub(crate) fn charged_bytes(&self) -> u64 {
+        self.bytes.max(self.files.len() as u64 * FILE_BYTES)
+    }
+}
+
 /// A body that is complete, and belongs to no object yet. Dropping it removes its files.
 #[derive(Clone, Debug)]
 pub struct StagedBody {

@@ -242,7 +242,7 @@ impl<'c> Applying<'c> {
         if let Some(row) = replaced.filter(|row| row.has_body) {
             self.unused_bytes += files::leave(connection, row.id, now_ms)?;
         }
-        let (held, inline) = (signed(write.body.bytes), write.body.inline.as_deref());
+        let (held, inline) = (signed(write.body.charged_bytes()), write.body.inline.as_deref());
         let row = match (&write.value, replaced) {
             (Some(value), Some(row)) => {
                 connection
@@ -319,7 +319,8 @@ impl Write {
     /// The bytes that its store is charged with.
     fn bytes(&self) -> u64 {
         let bytes = |value: &Vec<u8>| {
-            entry_bytes(self.key.len() as u64, value.len() as u64).saturating_add(self.body.bytes)
+            entry_bytes(self.key.len() as u64, value.len() as u64)
+                .saturating_add(self.body.charged_bytes())
         };
         self.value.as_ref().map_or(0, bytes)
     }
