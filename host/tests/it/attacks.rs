@@ -19,6 +19,7 @@ mod names;
 mod objects;
 mod operator;
 mod resources;
+mod s3;
 mod secrets;
 mod shares;
 mod sql;
@@ -335,6 +336,12 @@ impl Host {
     /// Where its metrics, health and readiness are.
     pub(super) fn admin(&self) -> SocketAddr {
         self.up.admin
+    }
+
+    /// Where its buckets are, if its settings name an address for S3.
+    pub(super) fn s3(&self) -> SocketAddr {
+        let line = self.up.line("S3 http://");
+        line.trim().strip_prefix("S3 http://").unwrap().parse().unwrap()
     }
 
     /// A tenant's folder, or what is in it.

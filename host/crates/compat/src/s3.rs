@@ -1,7 +1,9 @@
 //! The S3 API over the buckets of tenants.
 //!
 //! ```text
-//!   S3Listener        connections, with their bounds
+//!   S3Listener        connections, with their places and their pace
+//!       │
+//!   Door              what s3s leaves open: forms, slow bodies, pages of other origins
 //!       │
 //!   s3s               HTTP, XML, signatures (AWS Signature Version 4)
 //!       │  Caller: the tenant and the rights of the access key
@@ -21,17 +23,23 @@ mod caller;
 mod checksum;
 mod condition;
 mod cors;
+mod describe;
+mod door;
 mod error;
+mod figures;
 mod list;
 mod listener;
 mod object;
 mod operations;
+mod pace;
+mod places;
 mod settings;
 mod tags;
 mod upload;
 
 use caller::{Rights, RightsOf};
 pub use caller::{S3Key, S3Keys};
+pub use figures::S3Figures;
 pub use listener::{S3Bounds, S3Listener};
 
 use std::sync::Arc;
@@ -57,7 +65,7 @@ struct Secrets(Arc<Rights>);
 impl S3Auth for Secrets {
     async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
         let key = self.0.key(access_key).ok_or_else(|| s3_error!(InvalidAccessKeyId))?;
-        Ok(SecretKey::from(key.secret))
+        Ok(SecretKey::from(key.secret.clone()))
     }
 }
 
@@ -65,9 +73,6 @@ impl S3Auth for Secrets {
 fn service(rights: &Arc<Rights>) -> S3Service {
     let mut config = S3Config::default();
     config.xml_max_body_size = XML_BYTES;
-    config.form_max_fields_size = 1 << 20;
-    config.form_max_field_size = 64 << 10;
-    config.form_max_parts = 100;
     let mut builder = S3ServiceBuilder::new(S3Door);
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
     builder.set_auth(Secrets(rights.clone()));

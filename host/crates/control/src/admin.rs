@@ -89,9 +89,9 @@ struct TenantView {
     name: TenantName,
     state: Arc<dyn TenantState>,
     /// The stores that deployed functions are granted.
-    stores: Vec<Arc<KvStore>>,
+    stores: Arc<Vec<Arc<KvStore>>>,
     /// The buckets that deployed functions are granted.
-    granted_buckets: Vec<Arc<Bucket>>,
+    granted_buckets: Arc<Vec<Arc<Bucket>>>,
     /// Whether a deployed function has state. Otherwise the tenant's quota is not known.
     is_deployed: bool,
     /// Whether nothing was written yet.
@@ -139,8 +139,8 @@ impl ControlApi {
             deployed.unwrap_or_else(|| DeployedState {
                 // A tenant that is not deployed has no quota: its state does not grow.
                 state: store.tenant(&name, 0),
-                stores: Vec::new(),
-                buckets: Vec::new(),
+                stores: Arc::default(),
+                buckets: Arc::default(),
             });
         Ok(TenantView { name, state, stores, granted_buckets, is_deployed, is_empty })
     }

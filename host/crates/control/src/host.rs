@@ -30,7 +30,7 @@ use super::{
     admin::ControlApi,
     deploy::{DeployLoads, Tenants},
     secrets::HostSecrets,
-    state::HostState,
+    state::{DeployedStates, HostState, deployed_states},
 };
 
 /// One host: engines, what runs in them, and what is deployed.
@@ -44,6 +44,8 @@ pub struct Host {
     health: Arc<Health>,
     invoker: Arc<Invoker>,
     deployed: ArcSwap<Deployed>,
+    /// The state of what is deployed.
+    pub(super) states: ArcSwap<DeployedStates>,
     routes: Arc<Routes<Arc<Revision>>>,
     // One at a time: each starts from what the one before it left.
     pub(super) deploying: tokio::sync::Mutex<()>,
@@ -167,6 +169,7 @@ impl Host {
             health: Arc::new(Health::new()),
             invoker,
             deployed: ArcSwap::default(),
+            states: ArcSwap::default(),
             routes: Arc::new(Routes::from_pointee(Router::empty())),
             deploying: tokio::sync::Mutex::default(),
             starting: tokio::sync::Mutex::default(),
@@ -268,6 +271,7 @@ impl Host {
             revision.enforce();
             revision.metrics.set_revisions(vec![revision.origin.revision.clone()]);
         }
+        self.states.store(Arc::new(deployed_states(&deployed.revisions)));
         let before = self.deployed.swap(Arc::new(deployed));
         self.routes.store(Arc::new(router));
         self.provision(&before);

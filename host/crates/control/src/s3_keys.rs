@@ -136,7 +136,7 @@ pub struct S3Grant {
     /// The state of the tenant.
     pub state: Arc<dyn TenantState>,
     /// The buckets that functions of the tenant are granted.
-    pub declared: Vec<Arc<Bucket>>,
+    pub declared: Arc<Vec<Arc<Bucket>>>,
 }
 
 impl std::fmt::Debug for S3Grant {

@@ -1,6 +1,7 @@
 //! The directory of state, which is opened when a function is first granted some.
 
 use std::{
+    collections::HashMap,
     net::SocketAddr,
     path::PathBuf,
     sync::{Arc, OnceLock},
@@ -8,6 +9,7 @@ use std::{
 
 use http::HeaderMap;
 use lacewing_base::{Bucket, Grants, KvStore, name::TenantName};
+use lacewing_runtime::function::Revision;
 use lacewing_sandbox::capability::{SqlSettings, StateSettings};
 use lacewing_store::{
     StateStore, StoreFigures, TenantState,
@@ -47,36 +49,46 @@ impl GrantedState {
 }
 
 /// The state that the deployed functions of a tenant are granted.
+#[derive(Clone)]
 pub(super) struct DeployedState {
     pub(super) state: Arc<dyn TenantState>,
-    pub(super) stores: Vec<Arc<KvStore>>,
-    pub(super) buckets: Vec<Arc<Bucket>>,
+    pub(super) stores: Arc<Vec<Arc<KvStore>>>,
+    pub(super) buckets: Arc<Vec<Arc<Bucket>>>,
+}
+
+/// The state of each tenant with a function that has some. Each request of S3 looks up one tenant,
+/// and a deploy looks at all functions.
+pub(super) type DeployedStates = HashMap<TenantName, DeployedState>;
+
+/// The state that revisions are granted.
+pub(super) fn deployed_states(revisions: &[Arc<Revision>]) -> DeployedStates {
+    let mut states = DeployedStates::new();
+    for revision in revisions {
+        let Some(settings) = &revision.spec.settings.state else { continue };
+        let of_tenant = states.entry(revision.tenant.name().clone());
+        let found = of_tenant.or_insert_with(|| DeployedState {
+            state: settings.state.clone(),
+            stores: Arc::default(),
+            buckets: Arc::default(),
+        });
+        for grant in settings.grants.iter() {
+            if !found.stores.iter().any(|known| known.id == grant.store.id) {
+                Arc::make_mut(&mut found.stores).push(grant.store.clone());
+            }
+        }
+        for grant in settings.buckets.iter() {
+            if !found.buckets.iter().any(|known| known.name == grant.bucket.name) {
+                Arc::make_mut(&mut found.buckets).push(grant.bucket.clone());
+            }
+        }
+    }
+    states
 }
 
 impl Host {
     /// The state of a tenant; `None` if no deployed function of the tenant has some.
     pub(super) fn deployed_state(&self, tenant: &TenantName) -> Option<DeployedState> {
-        let deployed = self.deployed();
-        let of_tenant = deployed.revisions.iter().filter(|one| one.tenant.name() == tenant);
-        let mut found: Option<DeployedState> = None;
-        for settings in of_tenant.filter_map(|one| one.spec.settings.state.as_ref()) {
-            let found = found.get_or_insert_with(|| DeployedState {
-                state: settings.state.clone(),
-                stores: Vec::new(),
-                buckets: Vec::new(),
-            });
-            for grant in settings.grants.iter() {
-                if !found.stores.iter().any(|known| known.id == grant.store.id) {
-                    found.stores.push(grant.store.clone());
-                }
-            }
-            for grant in settings.buckets.iter() {
-                if !found.buckets.iter().any(|known| known.name == grant.bucket.name) {
-                    found.buckets.push(grant.bucket.clone());
-                }
-            }
-        }
-        found
+        self.states.load().get(tenant).cloned()
     }
 }
 

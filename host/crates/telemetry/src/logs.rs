@@ -23,9 +23,9 @@ use crate::{
 /// The environment variable with the log's filter.
 pub const FILTER_VARIABLE: &str = "LACEWING_LOG";
 
-/// The filter of the log by default. Of outbound connections that break, guests and servers could
-/// make any number.
-pub const DEFAULT_FILTER: &str = "info,wasmtime_wasi_http=error";
+/// The filter of the log by default. Guests, servers and clients could make any number of outbound
+/// connections that break, and of S3 requests that are refused.
+pub const DEFAULT_FILTER: &str = "info,wasmtime_wasi_http=error,s3s=off";
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

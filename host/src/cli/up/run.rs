@@ -262,7 +262,10 @@ impl ServingHost {
         let options = Options { connections, ..Options::of(settings) };
         let servers = start_servers(&host, listeners, &options, loops.handle());
         watch_use(&host, &servers, loops.handle().clone());
-        let s3 = settings.s3.map(|address| s3::start(address, &host)).transpose()?;
+        let s3 = settings
+            .s3
+            .map(|address| s3::start(address, &host, &settings.connections))
+            .transpose()?;
         host.health().set_ready();
         let (_loops, _resident) = (loops, resident);
         let up = ServingHost {

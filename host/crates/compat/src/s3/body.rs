@@ -5,7 +5,6 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -21,12 +20,8 @@ use s3s::{
     s3_error,
     stream::{ByteStream, RemainingLength},
 };
-use tokio::time::timeout;
 
 use super::{caller::Caller, checksum::BodyChecksums, error::refused};
-
-/// The longest pause of a client within a body.
-const PAUSE: Duration = Duration::from_secs(30);
 
 /// Bytes that one step reads.
 const STEP: usize = 256 << 10;
@@ -47,10 +42,7 @@ impl Received {
     ) -> S3Result<(StagedBody, BTreeMap<String, String>)> {
         let Received { body, mut checksums, length } = self;
         if let Some(mut body) = body {
-            loop {
-                let next = timeout(PAUSE, body.next()).await;
-                let next = next.map_err(|_| s3_error!(RequestTimeout))?;
-                let Some(bytes) = next else { break };
+            while let Some(bytes) = body.next().await {
                 let bytes = bytes.map_err(broken)?;
                 checksums.update(&bytes);
                 writer.write(bytes).await.map_err(|error| refused(&error))?;

@@ -108,8 +108,18 @@ pub(super) async fn list(
     };
     let mut all = caller.run(read).await?;
     all.extend(caller.key.declared.iter().map(|bucket| (bucket.name.to_string(), 0)));
-    all.retain(|(name, _)| caller.check_bucket(name).is_ok());
+    let input = request.input;
+    let prefix = input.prefix.as_deref().unwrap_or_default();
+    let after = input.continuation_token.as_deref().unwrap_or_default();
+    all.retain(|(name, _)| {
+        caller.check_bucket(name).is_ok() && name.starts_with(prefix) && &**name > after
+    });
     all.sort();
+    let limit = input.max_buckets.and_then(|limit| usize::try_from(limit).ok());
+    let limit = limit.unwrap_or(usize::MAX).max(1);
+    let continuation_token =
+        (all.len() > limit).then(|| all.get(limit - 1).map(|(name, _)| name.clone())).flatten();
+    all.truncate(limit);
     let told = |(name, made_ms): (String, i64)| {
         let since = Duration::from_millis(u64::try_from(made_ms).unwrap_or_default());
         let creation_date = Some(Timestamp::from(UNIX_EPOCH + since));
@@ -117,8 +127,9 @@ pub(super) async fn list(
     };
     Ok(S3Response::new(ListBucketsOutput {
         buckets: Some(all.into_iter().map(told).collect()),
+        continuation_token,
         owner: Some(owner(&caller)),
-        ..Default::default()
+        prefix: input.prefix,
     }))
 }
 

@@ -1,8 +1,8 @@
 //! The tenant and the rights of an access key.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{cell::OnceCell, collections::HashMap, sync::Arc};
 
-use http::Extensions;
+use http::{Extensions, HeaderMap, header};
 use lacewing_base::{Access, Bucket, name::TenantName};
 use lacewing_store::{CommitError, EffectLimits, TenantState, Transaction, kv::KvError};
 use parking_lot::Mutex;
@@ -15,7 +15,10 @@ use s3s::{
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::error::{over_quota, refused};
+use super::{
+    XML_BYTES,
+    error::{over_quota, refused},
+};
 
 /// An access key of a tenant.
 #[derive(Clone)]
@@ -27,7 +30,7 @@ pub struct S3Key {
     /// The tenant's state.
     pub state: Arc<dyn TenantState>,
     /// The buckets that the tenant's manifests declare.
-    pub declared: Vec<Arc<Bucket>>,
+    pub declared: Arc<Vec<Arc<Bucket>>>,
     /// The names of the buckets that the key may use; `None` for all of its tenant.
     pub buckets: Option<Vec<String>>,
     /// The operations that the key may call.
@@ -49,42 +52,83 @@ pub trait S3Keys: Send + Sync + 'static {
 /// Requests of one tenant at once. Another one is told to slow down.
 const REQUESTS_PER_TENANT: usize = 64;
 
+/// Requests of one tenant at once whose bodies are read into memory. Another one waits.
+const READ_PER_TENANT: usize = 8;
+
+/// Operations that write, and whose bodies are not read into memory.
+const NOT_READ: [&str; 7] = [
+    "PutObject",
+    "UploadPart",
+    "CopyObject",
+    "UploadPartCopy",
+    "CreateMultipartUpload",
+    "AbortMultipartUpload",
+    "DeleteObject",
+];
+
 /// Attempts of one transaction. Other clients may change the same objects each time.
 const ATTEMPTS: u32 = 16;
 
 /// The most that one request writes: an upload of 10,000 parts, or a deletion of 1,000 objects.
 const LIMITS: EffectLimits = EffectLimits { count: 20_000, bytes: 32 << 20 };
 
+/// The requests of a tenant that are under way.
+#[derive(Clone)]
+struct TenantPlaces {
+    all: Arc<Semaphore>,
+    read: Arc<Semaphore>,
+}
+
+/// The access key of a request, once it was looked up.
+type FoundKey = OnceCell<(String, Option<Arc<S3Key>>)>;
+
+tokio::task_local! {
+    /// s3s asks for the secret, and then for the rights, of the key of a request.
+    static FOUND: FoundKey;
+}
+
 /// The check of the rights of each request.
 pub(super) struct Rights {
     keys: Arc<dyn S3Keys>,
-    requests: Mutex<HashMap<TenantName, Arc<Semaphore>>>,
+    places: Mutex<HashMap<TenantName, TenantPlaces>>,
 }
 
 impl Rights {
     pub(super) fn new(keys: Arc<dyn S3Keys>) -> Rights {
-        Rights { keys, requests: Mutex::default() }
+        Rights { keys, places: Mutex::default() }
+    }
+
+    /// Answers a request, whose key is looked up once.
+    pub(super) async fn looking_up<T>(&self, answer: impl Future<Output = T>) -> T {
+        FOUND.scope(FoundKey::new(), answer).await
     }
 
     /// The key of an id.
-    pub(super) fn key(&self, access_key: &str) -> Option<S3Key> {
-        self.keys.find(access_key)
+    pub(super) fn key(&self, access_key: &str) -> Option<Arc<S3Key>> {
+        let find = || self.keys.find(access_key).map(Arc::new);
+        let found = FOUND.try_with(|found| {
+            let (id, key) = found.get_or_init(|| (access_key.to_owned(), find()));
+            (id == access_key).then(|| key.clone())
+        });
+        found.ok().flatten().unwrap_or_else(find)
     }
 
     /// The caller with a key that may use a bucket, without a look at the secret.
     pub(super) fn caller(&self, access_key: &str, bucket: &str) -> Option<Caller> {
         let key = self.key(access_key).filter(|key| key.may_use(bucket))?;
-        let place = self.admit(&key.tenant)?;
-        Some(Caller { key, _place: place })
+        let place = self.places(&key.tenant).all.try_acquire_owned().ok()?;
+        Some(Caller { key, _places: (place, None) })
     }
 
-    /// A place among the requests of a tenant.
-    fn admit(&self, tenant: &TenantName) -> Option<OwnedSemaphorePermit> {
-        let mut requests = self.requests.lock();
-        requests.retain(|_, places| places.available_permits() < REQUESTS_PER_TENANT);
-        let places = requests.entry(tenant.clone());
-        let places = places.or_insert_with(|| Arc::new(Semaphore::new(REQUESTS_PER_TENANT)));
-        places.clone().try_acquire_owned().ok()
+    /// The places of a tenant.
+    fn places(&self, tenant: &TenantName) -> TenantPlaces {
+        let mut places = self.places.lock();
+        places.retain(|_, places| places.all.available_permits() < REQUESTS_PER_TENANT);
+        let of_tenant = places.entry(tenant.clone()).or_insert_with(|| TenantPlaces {
+            all: Arc::new(Semaphore::new(REQUESTS_PER_TENANT)),
+            read: Arc::new(Semaphore::new(READ_PER_TENANT)),
+        });
+        of_tenant.clone()
     }
 }
 
@@ -111,11 +155,34 @@ impl S3Access for RightsOf {
         if bucket.is_some_and(|bucket| !key.may_use(bucket)) {
             return Err(s3_error!(AccessDenied, "the access key may not use the bucket"));
         }
-        let Some(place) = self.0.admit(&key.tenant) else {
+        let places = self.0.places(&key.tenant);
+        let Ok(place) = places.all.try_acquire_owned() else {
             return Err(s3_error!(SlowDown, "the tenant has too many requests at once"));
         };
-        cx.extensions_mut().insert(Arc::new(Caller { key, _place: place }));
+        let is_read = !reads && !NOT_READ.contains(&name);
+        if is_read {
+            check_length(cx.headers())?;
+        }
+        let read = match is_read {
+            true => places.read.acquire_owned().await.ok(),
+            false => None,
+        };
+        cx.extensions_mut().insert(Arc::new(Caller { key, _places: (place, read) }));
         Ok(())
+    }
+}
+
+/// Checks the length of a body that is read into memory. s3s takes a body that has none, or is too
+/// long, for a fault of its own.
+fn check_length(headers: &HeaderMap) -> S3Result<()> {
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        return Err(s3_error!(MissingContentLength));
+    }
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    let bytes = length.map_or(Ok(0), str::parse::<usize>);
+    match bytes.is_ok_and(|bytes| bytes <= XML_BYTES) {
+        true => Ok(()),
+        false => Err(s3_error!(MaxMessageLengthExceeded, "a body in XML has up to 4 MiB")),
     }
 }
 
@@ -134,8 +201,9 @@ pub(super) struct MadeBucket {
 
 /// The tenant of a request, and its rights.
 pub(super) struct Caller {
-    pub(super) key: S3Key,
-    _place: OwnedSemaphorePermit,
+    pub(super) key: Arc<S3Key>,
+    /// The request keeps its places until its response was sent.
+    _places: (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>),
 }
 
 impl Caller {

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use http::{HeaderValue, header};
 use lacewing_store::object::Object;
 use s3s::{
-    S3Result,
+    S3Error, S3Result,
     dto::{ETag, ETagCondition, Timestamp},
     s3_error,
 };
@@ -62,6 +63,14 @@ fn matches(condition: &ETagCondition, object: &Object) -> bool {
     }
 }
 
+/// The answer that the client has the object, with the tag that it has.
+fn not_modified(object: &Object) -> S3Error {
+    let mut error = s3_error!(NotModified);
+    let tag = HeaderValue::try_from(format!("\"{}\"", object.etag));
+    error.set_headers(tag.into_iter().map(|tag| (header::ETAG, tag)).collect());
+    error
+}
+
 impl Conditions {
     /// Checks the conditions of a read, in the order of RFC 9110, section 13.2.2.
     pub(super) fn check_read(&self, object: &Object) -> S3Result<()> {
@@ -73,8 +82,8 @@ impl Conditions {
             _ => {}
         }
         match (&self.if_none_match, &self.if_modified_since) {
-            (Some(tag), _) if matches(tag, object) => Err(s3_error!(NotModified)),
-            (None, Some(since)) if modified(object) <= *since => Err(s3_error!(NotModified)),
+            (Some(tag), _) if matches(tag, object) => Err(not_modified(object)),
+            (None, Some(since)) if modified(object) <= *since => Err(not_modified(object)),
             _ => Ok(()),
         }
     }

@@ -8,34 +8,39 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::BoxFuture;
-use http::{Request, Response};
-use hyper::{body::Incoming, server::conn::http1, service::Service};
+use futures_util::future::{AbortHandle, Abortable};
+use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
 };
-use s3s::{Body, HttpError, service::S3Service};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, oneshot},
+    sync::oneshot,
     time::{sleep, timeout},
 };
 
 use super::{
     S3Keys,
     caller::Rights,
-    cors::{PageRequest, preflight},
+    door::{ConnectionDoor, Door},
+    figures::S3Figures,
+    pace::PacedSocket,
+    places::{Place, Places},
     service,
 };
 
 /// The bounds of a listener.
 #[derive(Clone, Copy, Debug)]
 pub struct S3Bounds {
-    /// Connections at once. Further ones wait until one ends.
+    /// Connections at once. A further one takes the place of one without a request, or waits.
     pub connections: usize,
-    /// The time in which the head of a request has to come, and the longest pause between two.
+    /// The time in which the head of a request has to come, and the longest pause between two. The
+    /// connection ends.
     pub head: Duration,
+    /// The longest time in which a client sends, or takes, less than 16 KiB of a body. The request
+    /// ends with `RequestTimeout`; while a response is sent, the connection ends.
+    pub pause: Duration,
     /// The time that requests under way have when the listener stops.
     pub grace: Duration,
     /// Threads.
@@ -44,13 +49,14 @@ pub struct S3Bounds {
 
 impl Default for S3Bounds {
     fn default() -> S3Bounds {
-        let (head, grace) = (Duration::from_secs(15), Duration::from_secs(10));
-        S3Bounds { connections: 1024, head, grace, threads: 2 }
+        let seconds = Duration::from_secs;
+        let (head, pause, grace) = (seconds(10), seconds(30), seconds(10));
+        S3Bounds { connections: 1024, head, pause, grace, threads: 2 }
     }
 }
 
-/// Bytes of the head of a request.
-const HEAD_BYTES: usize = 64 << 10;
+/// Bytes of the head of a request, and of a response that wait to be sent.
+const BUFFER_BYTES: usize = 64 << 10;
 
 /// The pause after a connection that the system did not give.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -59,6 +65,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct S3Listener {
     address: SocketAddr,
+    figures: S3Figures,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -83,17 +90,30 @@ impl S3Listener {
             .build()?;
         let (stop, stopped) = oneshot::channel();
         let rights = Arc::new(Rights::new(keys));
-        let service = Door { service: service(&rights), rights };
+        let places = Places::new(bounds.connections);
+        let figures = S3Figures::new(places.clone());
+        let door = Door {
+            service: service(&rights),
+            rights,
+            figures: figures.clone(),
+            pause: bounds.pause,
+        };
+        let accepting = Accepting { door: Arc::new(door), places, bounds };
         let serve = move || {
             runtime.block_on(async {
                 match TcpListener::from_std(listener) {
-                    Ok(listener) => serve(listener, service, bounds, stopped).await,
+                    Ok(listener) => accepting.serve(listener, stopped).await,
                     Err(error) => tracing::error!(%error, "the S3 listener cannot be served"),
                 }
             });
         };
         let thread = thread::Builder::new().name("s3".to_owned()).spawn(serve)?;
-        Ok(S3Listener { address, stop: Some(stop), thread: Some(thread) })
+        Ok(S3Listener { address, figures, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// The figures of the listener, which outlive it.
+    pub fn figures(&self) -> &S3Figures {
+        &self.figures
     }
 
     /// The address that clients reach.
@@ -112,88 +132,63 @@ impl Drop for S3Listener {
     }
 }
 
-async fn serve(
-    listener: TcpListener,
-    service: Door,
+/// The connections that a listener accepts.
+struct Accepting {
+    door: Arc<Door>,
+    places: Arc<Places>,
     bounds: S3Bounds,
-    mut stopped: oneshot::Receiver<()>,
-) {
-    let places = Arc::new(Semaphore::new(bounds.connections));
-    let connections = GracefulShutdown::new();
-    loop {
-        let accepted = async {
-            let place = places.clone().acquire_owned().await;
-            (place, listener.accept().await)
-        };
-        let (place, accepted) = tokio::select! {
-            accepted = accepted => accepted,
-            // The sender is dropped to stop.
-            _ = &mut stopped => break,
-        };
-        match accepted {
-            Ok((stream, _)) => {
-                let connection = connection(stream, &service, bounds);
-                let connection = connections.watch(connection);
-                tokio::spawn(async move {
-                    let _place = place;
-                    if let Err(error) = connection.await {
-                        tracing::debug!(%error, "a connection of the S3 listener ended");
+}
+
+impl Accepting {
+    async fn serve(self, listener: TcpListener, mut stopped: oneshot::Receiver<()>) {
+        let connections = GracefulShutdown::new();
+        loop {
+            let accepted = async {
+                match listener.accept().await {
+                    Ok((stream, _)) => {
+                        let (end, ended) = AbortHandle::new_pair();
+                        Some((stream, self.places.take(end).await, ended))
                     }
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the S3 listener accepts no connection");
-                sleep(PAUSE).await;
-            }
+                    Err(error) => {
+                        tracing::warn!(%error, "the S3 listener accepts no connection");
+                        sleep(PAUSE).await;
+                        None
+                    }
+                }
+            };
+            let accepted = tokio::select! {
+                accepted = accepted => accepted,
+                // The sender is dropped to stop.
+                _ = &mut stopped => break,
+            };
+            let Some((stream, place, ended)) = accepted else { continue };
+            let connection = connections.watch(self.connection(stream, &place));
+            tokio::spawn(async move {
+                let _place = place;
+                if let Ok(Err(error)) = Abortable::new(connection, ended).await {
+                    tracing::debug!(%error, "a connection of the S3 listener ended");
+                }
+            });
+        }
+        drop(listener);
+        if timeout(self.bounds.grace, connections.shutdown()).await.is_err() {
+            tracing::warn!("requests of the S3 listener ended with the grace period");
         }
     }
-    drop(listener);
-    if timeout(bounds.grace, connections.shutdown()).await.is_err() {
-        tracing::warn!("requests of the S3 listener ended with the grace period");
+
+    fn connection(&self, stream: TcpStream, place: &Place) -> Connection {
+        // A response is written at once, so the system need not wait for more.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection of the S3 listener");
+        }
+        let socket = TokioIo::new(PacedSocket::new(stream, self.bounds.pause));
+        let door = ConnectionDoor { door: self.door.clone(), requests: place.requests() };
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.bounds.head)
+            .max_buf_size(BUFFER_BYTES)
+            .serve_connection(socket, door)
     }
 }
 
-fn connection(
-    stream: TcpStream,
-    service: &Door,
-    bounds: S3Bounds,
-) -> http1::Connection<TokioIo<TcpStream>, Door> {
-    // A response is written at once, so the system need not wait for more.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "a connection of the S3 listener");
-    }
-    http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(bounds.head)
-        .max_buf_size(HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), service.clone())
-}
-
-/// The service of a connection: S3, and the answers to pages of other origins.
-#[derive(Clone)]
-struct Door {
-    service: S3Service,
-    rights: Arc<Rights>,
-}
-
-impl Service<Request<Incoming>> for Door {
-    type Response = Response<Body>;
-    type Error = HttpError;
-    type Future = BoxFuture<'static, Result<Response<Body>, HttpError>>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let Some(page) = PageRequest::of(&request) else {
-            return Service::call(&self.service, request);
-        };
-        let Door { service, rights } = self.clone();
-        Box::pin(async move {
-            let fields = page.allowed(&rights).await;
-            if page.is_preflight() {
-                return Ok(preflight(fields));
-            }
-            let mut response = Service::call(&service, request).await?;
-            response.headers_mut().extend(fields.unwrap_or_default());
-            Ok(response)
-        })
-    }
-}
+type Connection = http1::Connection<TokioIo<PacedSocket>, ConnectionDoor>;

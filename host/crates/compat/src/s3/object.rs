@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::HeaderValue;
 use lacewing_base::Bucket;
 use lacewing_store::{
     Transaction,
@@ -11,12 +12,11 @@ use lacewing_store::{
 use s3s::{
     S3Error, S3ErrorCode, S3Request, S3Response, S3Result,
     dto::{
-        Checksum, ChecksumMode, ChecksumType, CopyObjectInput, CopyObjectOutput, CopyObjectResult,
-        CopySource, DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput,
-        DeletedObject, ETagCondition, GetObjectAttributesInput, GetObjectAttributesOutput,
-        GetObjectAttributesParts, GetObjectInput, GetObjectOutput, HeadObjectInput,
-        HeadObjectOutput, MetadataDirective, ObjectAttributes, PutObjectInput, PutObjectOutput,
-        Range, StorageClass, TaggingDirective,
+        Checksum, ChecksumMode, CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource,
+        DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput,
+        DeletedObject, ETagCondition, GetObjectInput, GetObjectOutput, HeadObjectInput,
+        HeadObjectOutput, MetadataDirective, PutObjectInput, PutObjectOutput, Range,
+        TaggingDirective,
     },
     s3_error,
 };
@@ -25,7 +25,7 @@ use super::{
     attributes::{self, said},
     body::{self, Received},
     caller::Caller,
-    checksum::{BodyChecksums, told},
+    checksum::{BodyChecksums, tell_checksums, told, told_of_part},
     condition::{
         Conditions, DeleteConditions, check_write, conditions, etag, modified, source_conditions,
     },
@@ -62,16 +62,9 @@ pub(super) async fn put(
     attributes.checksums = checksums;
     let conditions = (if_match, if_none_match);
     let object = store(&caller, &bucket, &input.key, staged, attributes, &conditions).await?;
-    let checksum = told(&object.attributes.checksums);
-    Ok(S3Response::new(PutObjectOutput {
-        e_tag: Some(etag(&object)),
-        checksum_crc32: checksum.checksum_crc32,
-        checksum_crc32c: checksum.checksum_crc32c,
-        checksum_crc64nvme: checksum.checksum_crc64nvme,
-        checksum_sha1: checksum.checksum_sha1,
-        checksum_sha256: checksum.checksum_sha256,
-        ..Default::default()
-    }))
+    let mut output = PutObjectOutput { e_tag: Some(etag(&object)), ..Default::default() };
+    tell_checksums!(output, told(&object.attributes.checksums));
+    Ok(S3Response::new(output))
 }
 
 fn check_size(length: Option<i64>, bucket: &Bucket) -> S3Result<()> {
@@ -109,6 +102,8 @@ struct Part {
     range: ByteRange,
     /// Whether the response is one of a part.
     is_part: bool,
+    /// The part of an upload that it is, from 0.
+    at: Option<usize>,
 }
 
 fn part(range: Option<Range>, number: Option<i32>, object: &Object) -> S3Result<Part> {
@@ -126,16 +121,16 @@ fn part(range: Option<Range>, number: Option<i32>, object: &Object) -> S3Result<
             0 => ByteRange::From(0),
             bytes => ByteRange::Between(first, first + bytes - 1),
         };
-        return Ok(Part { range, is_part: bytes > 0 });
+        return Ok(Part { range, is_part: bytes > 0, at: Some(at) });
     }
     let range = match range {
-        None => return Ok(Part { range: ByteRange::From(0), is_part: false }),
+        None => return Ok(Part { range: ByteRange::From(0), is_part: false, at: None }),
         Some(Range::Int { first, last: Some(last) }) => ByteRange::Between(first, last),
         Some(Range::Int { first, last: None }) => ByteRange::From(first),
         Some(Range::Suffix { length }) => ByteRange::Last(length),
     };
     match range.of(object.bytes) {
-        Some(_) => Ok(Part { range, is_part: true }),
+        Some(_) => Ok(Part { range, is_part: true, at: None }),
         None => Err(s3_error!(InvalidRange)),
     }
 }
@@ -173,18 +168,13 @@ pub(super) async fn get(
     // A file that cannot be read at all is an error, and no response that breaks off.
     let ready = reader.ready().await;
     ready.map_err(|error| of_store(&error))?;
-    let described = Described::new(&object, input.checksum_mode.as_ref(), part.is_part);
+    let described = Described::new(&object, input.checksum_mode.as_ref(), &part);
     let Described { attributes, checksum } = described;
-    Ok(S3Response::new(GetObjectOutput {
+    let mut output = GetObjectOutput {
         accept_ranges: Some("bytes".to_owned()),
         body: Some(body::send(caller.clone(), reader, bytes)),
         cache_control: attributes::header(&attributes, "cache-control"),
-        checksum_crc32: checksum.checksum_crc32,
-        checksum_crc32c: checksum.checksum_crc32c,
-        checksum_crc64nvme: checksum.checksum_crc64nvme,
-        checksum_sha1: checksum.checksum_sha1,
-        checksum_sha256: checksum.checksum_sha256,
-        checksum_type: checksum.checksum_type,
+        checksum_type: checksum.checksum_type.clone(),
         content_disposition: attributes::header(&attributes, "content-disposition"),
         content_encoding: attributes::header(&attributes, "content-encoding"),
         content_language: attributes::header(&attributes, "content-language"),
@@ -202,7 +192,9 @@ pub(super) async fn get(
             "x-amz-website-redirect-location",
         ),
         ..Default::default()
-    }))
+    };
+    tell_checksums!(output, checksum);
+    Ok(S3Response::new(output))
 }
 
 fn content_range(first: u64, bytes: u64, size: u64) -> String {
@@ -221,16 +213,16 @@ struct Described {
 }
 
 impl Described {
-    fn new(object: &Object, mode: Option<&ChecksumMode>, is_part: bool) -> Described {
+    fn new(object: &Object, mode: Option<&ChecksumMode>, part: &Part) -> Described {
         let attributes = object.attributes.clone();
         let is_asked = mode.is_some_and(|mode| mode.as_str() == ChecksumMode::ENABLED);
-        let mut checksum = Checksum::default();
-        // A checksum is that of the whole body.
-        if is_asked && !is_part {
-            checksum = told(&attributes.checksums);
-            let full = ChecksumType::from_static(ChecksumType::FULL_OBJECT);
-            checksum.checksum_type = (!attributes.checksums.is_empty()).then_some(full);
-        }
+        let checksum = match part {
+            _ if !is_asked => Checksum::default(),
+            Part { at: Some(at), .. } => told_of_part(&attributes.checksums, *at),
+            // A checksum is that of the whole body, and no range has one.
+            Part { is_part: true, .. } => Checksum::default(),
+            Part { .. } => told(&attributes.checksums),
+        };
         Described { attributes, checksum }
     }
 }
@@ -247,17 +239,12 @@ pub(super) async fn head(
     conditions.check_read(&object)?;
     let part = part(input.range, input.part_number, &object)?;
     let (first, bytes) = part.range.of(object.bytes).unwrap_or((0, 0));
-    let described = Described::new(&object, input.checksum_mode.as_ref(), part.is_part);
+    let described = Described::new(&object, input.checksum_mode.as_ref(), &part);
     let Described { attributes, checksum } = described;
-    Ok(S3Response::new(HeadObjectOutput {
+    let mut output = HeadObjectOutput {
         accept_ranges: Some("bytes".to_owned()),
         cache_control: attributes::header(&attributes, "cache-control"),
-        checksum_crc32: checksum.checksum_crc32,
-        checksum_crc32c: checksum.checksum_crc32c,
-        checksum_crc64nvme: checksum.checksum_crc64nvme,
-        checksum_sha1: checksum.checksum_sha1,
-        checksum_sha256: checksum.checksum_sha256,
-        checksum_type: checksum.checksum_type,
+        checksum_type: checksum.checksum_type.clone(),
         content_disposition: attributes::header(&attributes, "content-disposition"),
         content_encoding: attributes::header(&attributes, "content-encoding"),
         content_language: attributes::header(&attributes, "content-language"),
@@ -274,40 +261,14 @@ pub(super) async fn head(
             "x-amz-website-redirect-location",
         ),
         ..Default::default()
-    }))
-}
-
-pub(super) async fn describe(
-    request: S3Request<GetObjectAttributesInput>,
-) -> S3Result<S3Response<GetObjectAttributesOutput>> {
-    let caller = Caller::of(&request)?;
-    let input = request.input;
-    let bucket = caller.bucket(&input.bucket).await?;
-    let found = caller.run(|transaction| transaction.object(&bucket, &input.key)).await?;
-    let (object, _) = found.ok_or_else(|| s3_error!(NoSuchKey))?;
-    let asks = |name: &str| {
-        // A client may name several in one field.
-        let asked = input.object_attributes.iter().map(ObjectAttributes::as_str);
-        asked.flat_map(|asked| asked.split(',')).any(|asked| asked.trim() == name)
     };
-    let has_checksums = !object.attributes.checksums.is_empty();
-    Ok(S3Response::new(GetObjectAttributesOutput {
-        checksum: (asks(ObjectAttributes::CHECKSUM) && has_checksums)
-            .then(|| told(&object.attributes.checksums)),
-        e_tag: asks(ObjectAttributes::ETAG).then(|| etag(&object)),
-        last_modified: Some(modified(&object)),
-        object_size: asks(ObjectAttributes::OBJECT_SIZE)
-            .then(|| i64::try_from(object.bytes).unwrap_or(i64::MAX)),
-        object_parts: (asks(ObjectAttributes::OBJECT_PARTS) && object.parts().len() > 1).then(
-            || GetObjectAttributesParts {
-                total_parts_count: i32::try_from(object.parts().len()).ok(),
-                ..Default::default()
-            },
-        ),
-        storage_class: asks(ObjectAttributes::STORAGE_CLASS)
-            .then(|| StorageClass::from_static(StorageClass::STANDARD)),
-        ..Default::default()
-    }))
+    tell_checksums!(output, checksum);
+    let mut response = S3Response::new(output);
+    if !attributes.tags.is_empty() {
+        let count = HeaderValue::from(attributes.tags.len());
+        response.headers.insert("x-amz-tagging-count", count);
+    }
+    Ok(response)
 }
 
 /// The bucket and key that a copy reads.
@@ -361,11 +322,14 @@ pub(super) async fn copy(
         copied.map_err(|error| refused(&error))?.ok_or_else(|| s3_error!(NoSuchKey))
     };
     let object = caller.attempt(copy).await?;
-    let result = CopyObjectResult {
+    let told = told(&object.attributes.checksums);
+    let mut result = CopyObjectResult {
+        checksum_type: told.checksum_type.clone(),
         e_tag: Some(etag(&object)),
         last_modified: Some(modified(&object)),
         ..Default::default()
     };
+    tell_checksums!(result, told);
     Ok(S3Response::new(CopyObjectOutput { copy_object_result: Some(result), ..Default::default() }))
 }
 

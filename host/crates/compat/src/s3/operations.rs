@@ -24,7 +24,7 @@ use s3s::{
     },
 };
 
-use super::{S3Door, bucket, list, object, settings, tags, upload};
+use super::{S3Door, bucket, describe, list, object, settings, tags, upload};
 
 /// Passes each operation on to its function.
 macro_rules! operations {
@@ -48,7 +48,7 @@ operations! {
     put_object(PutObjectInput) -> PutObjectOutput = object::put;
     get_object(GetObjectInput) -> GetObjectOutput = object::get;
     head_object(HeadObjectInput) -> HeadObjectOutput = object::head;
-    get_object_attributes(GetObjectAttributesInput) -> GetObjectAttributesOutput = object::describe;
+    get_object_attributes(GetObjectAttributesInput) -> GetObjectAttributesOutput = describe::describe;
     copy_object(CopyObjectInput) -> CopyObjectOutput = object::copy;
     delete_object(DeleteObjectInput) -> DeleteObjectOutput = object::delete;
     delete_objects(DeleteObjectsInput) -> DeleteObjectsOutput = object::delete_many;
@@ -67,7 +67,7 @@ operations! {
     create_multipart_upload(CreateMultipartUploadInput) -> CreateMultipartUploadOutput = upload::create;
     upload_part(UploadPartInput) -> UploadPartOutput = upload::put_part;
     upload_part_copy(UploadPartCopyInput) -> UploadPartCopyOutput = upload::copy_part;
-    complete_multipart_upload(CompleteMultipartUploadInput) -> CompleteMultipartUploadOutput = upload::complete;
+    complete_multipart_upload(CompleteMultipartUploadInput) -> CompleteMultipartUploadOutput = upload::complete::complete;
     abort_multipart_upload(AbortMultipartUploadInput) -> AbortMultipartUploadOutput = upload::abort;
     list_parts(ListPartsInput) -> ListPartsOutput = upload::list_parts;
     list_multipart_uploads(ListMultipartUploadsInput) -> ListMultipartUploadsOutput = upload::list::list;

@@ -3,36 +3,36 @@
 //! An upload is an entry of the bucket's store of uploads. Its parts are objects of another store,
 //! each in a file. The end of the upload makes one object of all their files, without a copy.
 
+mod checksum;
+pub(super) mod complete;
 pub(super) mod list;
 
 use std::sync::Arc;
 
-use data_encoding::HEXLOWER;
 use lacewing_base::{Bucket, KvStore};
 use lacewing_store::{
     Transaction,
     kv::{Condition, MAX_KEYS},
     object::{Attributes, ByteRange, Object, ObjectWriter},
 };
-use md5::{Digest, Md5};
 use s3s::{
     S3Request, S3Response, S3Result,
     dto::{
-        AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput,
-        CompleteMultipartUploadOutput, CompletedPart, CopyPartResult, CreateMultipartUploadInput,
-        CreateMultipartUploadOutput, ETag, ListPartsInput, ListPartsOutput, Part, Range,
-        UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput, UploadPartOutput,
+        AbortMultipartUploadInput, AbortMultipartUploadOutput, CopyPartResult,
+        CreateMultipartUploadInput, CreateMultipartUploadOutput, ListPartsInput, ListPartsOutput,
+        Part, Range, UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput, UploadPartOutput,
     },
     s3_error,
 };
 use serde::{Deserialize, Serialize};
 
+use self::checksum::UploadChecksum;
 use super::{
     attributes::said,
     body::Received,
     caller::Caller,
-    checksum::{BodyChecksums, told},
-    condition::{check_write, etag, modified, source_conditions},
+    checksum::{BodyChecksums, tell_checksums, told},
+    condition::{etag, modified, source_conditions},
     error::{of_store, refused},
     list::owner,
     object::source,
@@ -40,12 +40,6 @@ use super::{
 
 /// The largest number of a part, as in S3.
 const MAX_NUMBER: i32 = 10_000;
-
-/// The most parts of one object: its commit looks at each.
-const MAX_PARTS: usize = 9_000;
-
-/// The least bytes of a part that is not the last one, as in S3.
-const MIN_PART_BYTES: u64 = 5 << 20;
 
 /// The most uploads of a bucket that are under way.
 const MAX_UPLOADS: usize = 1000;
@@ -56,6 +50,8 @@ struct Upload {
     key: String,
     begun_ms: i64,
     attributes: Attributes,
+    #[serde(default)]
+    checksum: Option<UploadChecksum>,
 }
 
 /// The places of a bucket's uploads.
@@ -126,7 +122,11 @@ pub(super) async fn create(
         return Err(s3_error!(KeyTooLongError));
     }
     let attributes = said!(input).attributes()?;
-    let upload = Upload { key: input.key.clone(), begun_ms: super::bucket::now_ms(), attributes };
+    let (algorithm, kind) = (input.checksum_algorithm, input.checksum_type);
+    let checksum = UploadChecksum::new(algorithm.as_ref(), kind.as_ref())?;
+    let checksum_type = checksum.as_ref().map(UploadChecksum::kind);
+    let (key, begun_ms) = (input.key.clone(), super::bucket::now_ms());
+    let upload = Upload { key, begun_ms, attributes, checksum };
     let value = serde_json::to_vec(&upload).unwrap_or_default();
     let id = new_id();
     let begin = |transaction: &mut Transaction| {
@@ -143,7 +143,8 @@ pub(super) async fn create(
         bucket: Some(input.bucket),
         key: Some(input.key),
         upload_id: Some(id),
-        checksum_algorithm: input.checksum_algorithm,
+        checksum_algorithm: algorithm,
+        checksum_type,
         ..Default::default()
     }))
 }
@@ -178,12 +179,17 @@ pub(super) async fn put_part(
 ) -> S3Result<S3Response<UploadPartOutput>> {
     let caller = Caller::of(&request)?;
     let trailers = request.trailing_headers.clone();
-    let checksums =
+    let mut checksums =
         BodyChecksums::new(&request.headers, trailers, request.input.content_md5.as_deref())?;
     let input = request.input;
     check_number(input.part_number)?;
     let uploads = Uploads::of(caller.bucket(&input.bucket).await?);
-    caller.attempt(|transaction| uploads.find(transaction, &input.upload_id, &input.key)).await?;
+    let find =
+        |transaction: &mut Transaction| uploads.find(transaction, &input.upload_id, &input.key);
+    let upload = caller.attempt(find).await?;
+    if let Some(asked) = &upload.checksum {
+        checksums.take(&asked.name);
+    }
     let limit_bytes = uploads.bucket.max_object_bytes;
     let writer = ObjectWriter::in_file(caller.key.state.clone(), limit_bytes);
     let received = Received { body: input.body, checksums, length: input.content_length };
@@ -191,16 +197,9 @@ pub(super) async fn put_part(
     let attributes = Attributes { checksums, ..Attributes::default() };
     let place = (&*input.upload_id, &*input.key, input.part_number);
     let part = store_part(&caller, &uploads, place, staged, attributes).await?;
-    let checksum = told(&part.attributes.checksums);
-    Ok(S3Response::new(UploadPartOutput {
-        e_tag: Some(etag(&part)),
-        checksum_crc32: checksum.checksum_crc32,
-        checksum_crc32c: checksum.checksum_crc32c,
-        checksum_crc64nvme: checksum.checksum_crc64nvme,
-        checksum_sha1: checksum.checksum_sha1,
-        checksum_sha256: checksum.checksum_sha256,
-        ..Default::default()
-    }))
+    let mut output = UploadPartOutput { e_tag: Some(etag(&part)), ..Default::default() };
+    tell_checksums!(output, told(&part.attributes.checksums));
+    Ok(S3Response::new(output))
 }
 
 pub(super) async fn copy_part(
@@ -214,7 +213,7 @@ pub(super) async fn copy_part(
     let conditions = source_conditions!(input);
     let range = copied_range(input.copy_source_range.as_deref())?;
     let open = |transaction: &mut Transaction| {
-        uploads.find(transaction, &input.upload_id, &input.key)?;
+        let upload = uploads.find(transaction, &input.upload_id, &input.key)?;
         let found = transaction.object(&from, &from_key).map_err(|error| refused(&error))?;
         let (object, _) = found.ok_or_else(|| s3_error!(NoSuchKey))?;
         conditions.check_source(&object)?;
@@ -226,9 +225,11 @@ pub(super) async fn copy_part(
             return Err(s3_error!(InvalidRange));
         }
         let reader = transaction.read_object(&from, &from_key, &object, range);
-        reader.map_err(|error| refused(&error))
+        Ok((upload, reader.map_err(|error| refused(&error))?))
     };
-    let mut reader = caller.attempt(open).await?;
+    let (upload, mut reader) = caller.attempt(open).await?;
+    let asked = upload.checksum.map(|asked| asked.name).unwrap_or_default();
+    let mut checksums = BodyChecksums::of(&asked);
     let limit_bytes = uploads.bucket.max_object_bytes;
     let mut writer = ObjectWriter::in_file(caller.key.state.clone(), limit_bytes);
     loop {
@@ -236,16 +237,20 @@ pub(super) async fn copy_part(
         if bytes.is_empty() {
             break;
         }
+        checksums.update(&bytes);
         writer.write(bytes).await.map_err(|error| refused(&error))?;
     }
     let staged = writer.finish().await.map_err(|error| refused(&error))?;
+    let checksums = checksums.finish(staged.md5)?;
+    let attributes = Attributes { checksums, ..Attributes::default() };
     let place = (&*input.upload_id, &*input.key, input.part_number);
-    let part = store_part(&caller, &uploads, place, staged, Attributes::default()).await?;
-    let result = CopyPartResult {
+    let part = store_part(&caller, &uploads, place, staged, attributes).await?;
+    let mut result = CopyPartResult {
         e_tag: Some(etag(&part)),
         last_modified: Some(modified(&part)),
         ..Default::default()
     };
+    tell_checksums!(result, told(&part.attributes.checksums));
     Ok(S3Response::new(UploadPartCopyOutput {
         copy_part_result: Some(result),
         ..Default::default()
@@ -260,81 +265,6 @@ fn copied_range(text: Option<&str>) -> S3Result<ByteRange> {
         }
         _ => Err(s3_error!(InvalidArgument, "the range to copy is `bytes=FIRST-LAST`")),
     }
-}
-
-pub(super) async fn complete(
-    request: S3Request<CompleteMultipartUploadInput>,
-) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
-    let caller = Caller::of(&request)?;
-    let input = request.input;
-    let uploads = Uploads::of(caller.bucket(&input.bucket).await?);
-    let said = input.multipart_upload.and_then(|upload| upload.parts).unwrap_or_default();
-    if said.is_empty() || said.len() > MAX_PARTS {
-        return Err(s3_error!(MalformedXML, "an object has 1 to {MAX_PARTS} parts"));
-    }
-    let is_ascending = said.windows(2).all(|two| two[0].part_number < two[1].part_number);
-    if !is_ascending {
-        return Err(s3_error!(InvalidPartOrder));
-    }
-    let id = &*input.upload_id;
-    let keys: Vec<String> =
-        said.iter().map(|part| part_key(id, part.part_number.unwrap_or_default())).collect();
-    let join = |transaction: &mut Transaction| {
-        let upload = uploads.find(transaction, id, &input.key)?;
-        if input.if_match.is_some() || input.if_none_match.is_some() {
-            let found = transaction.object(&uploads.bucket, &input.key);
-            let found = found.map_err(|error| refused(&error))?;
-            let found = found.as_ref().map(|(object, _)| object);
-            check_write(input.if_match.as_ref(), input.if_none_match.as_ref(), found)?;
-        }
-        let tag = check_parts(transaction, &uploads.parts, &keys, &said)?;
-        let parts: Vec<(&Bucket, &str)> =
-            keys.iter().map(|key| (&uploads.parts, key.as_str())).collect();
-        let to = (&*uploads.bucket, &*input.key);
-        let joined = transaction.join_objects(&parts, to, tag, upload.attributes);
-        let joined = joined.map_err(|error| refused(&error))?;
-        let joined = joined.ok_or_else(|| s3_error!(InvalidPart))?;
-        for key in &keys {
-            let deleted = transaction.delete_object(&uploads.parts, key, Condition::Any);
-            deleted.map_err(|error| refused(&error))?;
-        }
-        let deleted = transaction.delete(&uploads.uploads, id, Condition::Any);
-        deleted.map_err(|error| refused(&error))?;
-        Ok(joined)
-    };
-    let object = caller.attempt(join).await?;
-    // Parts that the object does not have go afterwards: nothing refers to them.
-    while uploads.remove_parts(&caller, id).await? {}
-    Ok(S3Response::new(CompleteMultipartUploadOutput {
-        location: Some(format!("/{}/{}", input.bucket, input.key)),
-        bucket: Some(input.bucket),
-        key: Some(input.key),
-        e_tag: Some(etag(&object)),
-        ..Default::default()
-    }))
-}
-
-/// Checks the parts that a client names. Returns the tag of the object that they make.
-fn check_parts(
-    transaction: &mut Transaction,
-    parts: &Bucket,
-    keys: &[String],
-    said: &[CompletedPart],
-) -> S3Result<String> {
-    let mut digests = Md5::new();
-    for (at, (key, said)) in keys.iter().zip(said).enumerate() {
-        let found = transaction.object(parts, key).map_err(|error| refused(&error))?;
-        let (part, _) = found.ok_or_else(|| s3_error!(InvalidPart))?;
-        if said.e_tag.as_ref().is_some_and(|tag: &ETag| tag.value() != part.etag) {
-            return Err(s3_error!(InvalidPart));
-        }
-        if part.bytes < MIN_PART_BYTES && at + 1 < keys.len() {
-            return Err(s3_error!(EntityTooSmall));
-        }
-        digests.update(HEXLOWER.decode(part.etag.as_bytes()).unwrap_or_default());
-    }
-    let digest: [u8; 16] = digests.finalize().into();
-    Ok(format!("{}-{}", HEXLOWER.encode(&digest), keys.len()))
 }
 
 pub(super) async fn abort(
@@ -370,18 +300,15 @@ pub(super) async fn list_parts(
     };
     let page = caller.attempt(list).await?;
     let parts = page.objects.iter().take(limit).map(|listed| {
-        let checksum = told(&listed.object.attributes.checksums);
-        Part {
-            checksum_crc32: checksum.checksum_crc32,
-            checksum_crc32c: checksum.checksum_crc32c,
-            checksum_crc64nvme: checksum.checksum_crc64nvme,
-            checksum_sha1: checksum.checksum_sha1,
-            checksum_sha256: checksum.checksum_sha256,
+        let mut part = Part {
             e_tag: Some(etag(&listed.object)),
             last_modified: Some(modified(&listed.object)),
             part_number: number_of(&listed.key),
             size: i64::try_from(listed.object.bytes).ok(),
-        }
+            ..Default::default()
+        };
+        tell_checksums!(part, told(&listed.object.attributes.checksums));
+        part
     });
     Ok(S3Response::new(ListPartsOutput {
         parts: Some(parts.collect()),

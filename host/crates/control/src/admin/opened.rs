@@ -102,7 +102,7 @@ impl TenantView {
     /// The buckets of the tenant.
     pub(super) fn buckets(&self) -> Result<TenantBuckets, Refusal> {
         let state = (!self.is_empty).then_some(&*self.state);
-        Ok(TenantBuckets::read(self.name.clone(), self.granted_buckets.clone(), state)?)
+        Ok(TenantBuckets::read(self.name.clone(), self.granted_buckets.to_vec(), state)?)
     }
 
     /// A transaction of an operator, which has one effect.

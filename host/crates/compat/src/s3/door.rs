@@ -1,0 +1,132 @@
+//! The service of a connection: S3, and what S3's own library leaves open.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{Method, Request, Response, header};
+use http_body::{Frame, SizeHint};
+use hyper::{body::Incoming, service::Service};
+use s3s::{Body, HttpError, S3Error, StdError, s3_error, service::S3Service};
+
+use super::{
+    caller::Rights,
+    cors::{PageRequest, preflight},
+    figures::S3Figures,
+    pace::PacedBody,
+    places::{Requests, UnderWay},
+};
+
+/// The service of all connections.
+#[derive(Clone)]
+pub(super) struct Door {
+    pub(super) service: S3Service,
+    pub(super) rights: Arc<Rights>,
+    pub(super) figures: S3Figures,
+    /// The longest pause of a client within a body.
+    pub(super) pause: Duration,
+}
+
+/// The service of one connection.
+pub(super) struct ConnectionDoor {
+    pub(super) door: Arc<Door>,
+    pub(super) requests: Requests,
+}
+
+impl Service<Request<Incoming>> for ConnectionDoor {
+    type Response = Response<Answer>;
+    type Error = HttpError;
+    type Future = BoxFuture<'static, Result<Response<Answer>, HttpError>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let (door, under_way) = (self.door.clone(), self.requests.begin());
+        Box::pin(async move {
+            let response = door.rights.looking_up(door.answer(request)).await?;
+            door.figures.count(response.status());
+            Ok(response.map(|body| Answer { body, _under_way: under_way }))
+        })
+    }
+}
+
+impl Door {
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, HttpError> {
+        if is_form(&request) {
+            let text = "forms of browsers are not taken: a presigned URL takes a body";
+            return told(s3_error!(NotImplemented, "{text}"));
+        }
+        if is_version_2(&request) {
+            let text = "a signature in fields has version 4 (AWS4-HMAC-SHA256)";
+            return told(s3_error!(InvalidRequest, "{text}"));
+        }
+        let Some(page) = PageRequest::of(&request) else { return self.serve(request).await };
+        let fields = page.allowed(&self.rights).await;
+        if page.is_preflight() {
+            return Ok(preflight(fields));
+        }
+        let mut response = self.serve(request).await?;
+        response.headers_mut().extend(fields.unwrap_or_default());
+        Ok(response)
+    }
+
+    async fn serve(&self, request: Request<Incoming>) -> Result<Response<Body>, HttpError> {
+        let (head, body) = request.into_parts();
+        let (body, is_late) = PacedBody::new(body, self.pause);
+        let request = Request::from_parts(head, Body::http_body_unsync(body));
+        let response = self.service.call(request).await?;
+        if is_late.load(Relaxed) {
+            return told(s3_error!(RequestTimeout, "the body did not come in time"));
+        }
+        Ok(response)
+    }
+}
+
+/// Whether a request is the form of a browser. s3s reads its file into memory before the request is
+/// known to be signed.
+fn is_form<B>(request: &Request<B>) -> bool {
+    let content_type = request.headers().get(header::CONTENT_TYPE);
+    let text = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    request.method() == Method::POST
+        && text.trim_start().to_ascii_lowercase().starts_with("multipart/form-data")
+}
+
+/// Whether a request has a signature of version 2 in its fields. Such a one has no bound in time,
+/// so that a request which was overheard could be sent again for ever.
+fn is_version_2<B>(request: &Request<B>) -> bool {
+    let signed = request.headers().get(header::AUTHORIZATION);
+    signed.is_some_and(|value| value.as_bytes().trim_ascii_start().starts_with(b"AWS "))
+}
+
+fn told(error: S3Error) -> Result<Response<Body>, HttpError> {
+    error.to_http_response().map_err(|error| HttpError::new(Box::new(error)))
+}
+
+/// The body of a response. Its request is under way until it was sent.
+pub(super) struct Answer {
+    body: Body,
+    _under_way: UnderWay,
+}
+
+impl http_body::Body for Answer {
+    type Data = Bytes;
+    type Error = StdError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        http_body::Body::size_hint(&self.body)
+    }
+}

@@ -1,0 +1,180 @@
+//! The pace of a client that sends a body or takes a response.
+
+use std::{
+    future::Future,
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use s3s::StdError;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    time::{Instant, Sleep, sleep_until},
+};
+
+/// Bytes that a client which lets the host wait moves in [`Pace::pause`], unless fewer are left. A
+/// client that moves one byte now and then holds its place as long as one that moves none.
+const PACE_BYTES: usize = 16 << 10;
+
+/// The wait for a client.
+struct Pace {
+    pause: Duration,
+    waiting: Option<Waiting>,
+}
+
+struct Waiting {
+    until: Pin<Box<Sleep>>,
+    /// Bytes that the client has moved since.
+    bytes: usize,
+}
+
+impl Pace {
+    fn new(pause: Duration) -> Pace {
+        Pace { pause, waiting: None }
+    }
+
+    /// Waits on for the client, and fails once it is too slow. `bytes` says how many it moved.
+    fn watch<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        polled: Poll<T>,
+        bytes: impl FnOnce(&T) -> usize,
+    ) -> Poll<io::Result<T>> {
+        if let Poll::Ready(moved) = polled {
+            if let Some(waiting) = &mut self.waiting {
+                waiting.bytes = waiting.bytes.saturating_add(bytes(&moved));
+            }
+            self.waiting.take_if(|waiting| waiting.bytes >= PACE_BYTES);
+            return Poll::Ready(Ok(moved));
+        }
+        let waiting = self.waiting.get_or_insert_with(|| Waiting {
+            until: Box::pin(sleep_until(Instant::now() + self.pause)),
+            bytes: 0,
+        });
+        ready!(waiting.until.as_mut().poll(cx));
+        let text = format!("the client moved less than it should for {} s", self.pause.as_secs());
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, text)))
+    }
+}
+
+/// A socket whose client has to read.
+pub(super) struct PacedSocket {
+    socket: TcpStream,
+    pace: Pace,
+}
+
+impl PacedSocket {
+    pub(super) fn new(socket: TcpStream, pause: Duration) -> PacedSocket {
+        PacedSocket { socket, pace: Pace::new(pause) }
+    }
+
+    fn written(
+        &mut self,
+        cx: &mut Context<'_>,
+        polled: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let bytes = |written: &io::Result<usize>| written.as_ref().map_or(0, |bytes| *bytes);
+        self.pace.watch(cx, polled, bytes).map(|watched| watched?)
+    }
+}
+
+impl AsyncRead for PacedSocket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_read(cx, into)
+    }
+}
+
+impl AsyncWrite for PacedSocket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.socket).poll_write(cx, bytes);
+        self.written(cx, polled)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.socket).poll_write_vectored(cx, slices);
+        self.written(cx, polled)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = ready!(Pin::new(&mut self.socket).poll_flush(cx));
+        // The client has taken all that there was.
+        self.pace.waiting = None;
+        Poll::Ready(flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+/// The body of a request whose client has to send.
+pub(super) struct PacedBody {
+    body: Incoming,
+    pace: Pace,
+    is_late: Arc<AtomicBool>,
+}
+
+impl PacedBody {
+    /// Returns the body, and a note of whether the client was too slow.
+    pub(super) fn new(body: Incoming, pause: Duration) -> (PacedBody, Arc<AtomicBool>) {
+        let is_late = Arc::new(AtomicBool::new(false));
+        (PacedBody { body, pace: Pace::new(pause), is_late: is_late.clone() }, is_late)
+    }
+}
+
+impl Body for PacedBody {
+    type Data = Bytes;
+    type Error = StdError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        let bytes = |frame: &Option<Result<Frame<Bytes>, hyper::Error>>| {
+            let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
+            data.map_or(0, Bytes::len)
+        };
+        match ready!(self.pace.watch(cx, polled, bytes)) {
+            Ok(frame) => Poll::Ready(frame.map(|frame| frame.map_err(StdError::from))),
+            Err(error) => {
+                self.is_late.store(true, Relaxed);
+                Poll::Ready(Some(Err(error.into())))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
