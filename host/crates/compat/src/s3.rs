@@ -27,6 +27,7 @@ mod describe;
 mod door;
 mod error;
 mod figures;
+mod form;
 mod list;
 mod listener;
 mod object;

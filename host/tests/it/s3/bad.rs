@@ -150,11 +150,17 @@ async fn bodies() {
     let sum = client.send(Method::PUT, &url, &[("x-amz-checksum-crc32", "AAAAAA==")], b"a").await;
     told(&sum, 400, "BadDigest", "x-amz-checksum-crc32 is not that of the body");
     told(&client.get(FILES, "sum").await, 404, "NoSuchKey", NO_TEXT);
-    // A form is refused before it is read.
+    // A large form is refused before it is read.
     let form = ("content-type", "multipart/form-data; boundary=b");
     let url = format!("http://{}/{FILES}", client.address);
-    let form = send(client.address, Method::POST, &url, &[form], b"--b\r\n").await;
-    told(&form, 501, "NotImplemented", "a presigned URL takes a body");
+    let large = send(client.address, Method::POST, &url, &[form], &vec![b'x'; (1 << 20) + 1]).await;
+    told(&large, 400, "EntityTooLarge", "a form has 1 MiB at most: a presigned URL takes a larger");
+    // A form without a policy and a signature puts nothing.
+    let fields = b"--b\r\ncontent-disposition: form-data; name=\"key\"\r\n\r\nformed\r\n--b\r\n\
+        content-disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\nbody\r\n--b--\r\n";
+    let unsigned = send(client.address, Method::POST, &url, &[form], fields).await;
+    assert_eq!(unsigned.status / 100, 4, "{}", unsigned.text());
+    told(&client.get(FILES, "formed").await, 404, "NoSuchKey", NO_TEXT);
 }
 
 /// Sends a request that ends in the middle of its body.

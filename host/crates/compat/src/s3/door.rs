@@ -9,25 +9,27 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{Method, Request, Response, header};
+use http::{Request, Response, header};
 use http_body::{Frame, SizeHint};
 use hyper::{body::Incoming, service::Service};
 use s3s::{Body, HttpError, S3Error, StdError, s3_error, service::S3Service};
+use tokio::time::timeout;
 
 use super::{
     caller::Rights,
     cors::{PageRequest, preflight},
     figures::S3Figures,
+    form::{FORM_TIME, Forms},
     pace::PacedBody,
     places::{Requests, UnderWay},
 };
 
 /// The service of all connections.
-#[derive(Clone)]
 pub(super) struct Door {
     pub(super) service: S3Service,
     pub(super) rights: Arc<Rights>,
     pub(super) figures: S3Figures,
+    pub(super) forms: Forms,
     /// The longest pause of a client within a body.
     pub(super) pause: Duration,
 }
@@ -55,14 +57,25 @@ impl Service<Request<Incoming>> for ConnectionDoor {
 
 impl Door {
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, HttpError> {
-        if is_form(&request) {
-            let text = "forms of browsers are not taken: a presigned URL takes a body";
-            return told(s3_error!(NotImplemented, "{text}"));
-        }
+        let form = match self.forms.place(&request) {
+            Ok(form) => form,
+            Err(refused) => return told(refused),
+        };
         if is_version_2(&request) {
             let text = "a signature in fields has version 4 (AWS4-HMAC-SHA256)";
             return told(s3_error!(InvalidRequest, "{text}"));
         }
+        if form.is_none() {
+            return self.answer_page(request).await;
+        }
+        match timeout(FORM_TIME, self.answer_page(request)).await {
+            Ok(response) => response,
+            Err(_) => told(s3_error!(RequestTimeout, "the form did not come in time")),
+        }
+    }
+
+    /// The answer, with the fields that a page of another origin needs.
+    async fn answer_page(&self, request: Request<Incoming>) -> Result<Response<Body>, HttpError> {
         let Some(page) = PageRequest::of(&request) else { return self.serve(request).await };
         let fields = page.allowed(&self.rights).await;
         if page.is_preflight() {
@@ -83,15 +96,6 @@ impl Door {
         }
         Ok(response)
     }
-}
-
-/// Whether a request is the form of a browser. s3s reads its file into memory before the request is
-/// known to be signed.
-fn is_form<B>(request: &Request<B>) -> bool {
-    let content_type = request.headers().get(header::CONTENT_TYPE);
-    let text = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
-    request.method() == Method::POST
-        && text.trim_start().to_ascii_lowercase().starts_with("multipart/form-data")
 }
 
 /// Whether a request has a signature of version 2 in its fields. Such a one has no bound in time,

@@ -25,6 +25,7 @@ use super::{
     caller::Rights,
     door::{ConnectionDoor, Door},
     figures::S3Figures,
+    form::Forms,
     pace::PacedSocket,
     places::{Place, Places},
     service,
@@ -96,6 +97,7 @@ impl S3Listener {
             service: service(&rights),
             rights,
             figures: figures.clone(),
+            forms: Forms::default(),
             pause: bounds.pause,
         };
         let accepting = Accepting { door: Arc::new(door), places, bounds };
