@@ -175,6 +175,9 @@ fn title(status: u16) -> &'static str {
     StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("")
 }
 
+/// The status of a head that is too large. The library of HTTP answers it, before the API.
+const HEAD_TOO_LARGE: u16 = 431;
+
 /// The refusals of all operations, by status.
 fn responses() -> Value {
     let mut responses = Map::new();
@@ -196,7 +199,7 @@ fn responses() -> Value {
         (415, "The content is of another type."),
         (416, "The body has none of the bytes that are asked for."),
         (421, "The host field is none of the listener's."),
-        (431, "The header is too large."),
+        (HEAD_TOO_LARGE, "The head is too large. The answer has no content."),
         (503, "Too many requests are under way, or the state cannot be used."),
         (504, "The disk did not answer in time. The write may have been made or not."),
         (507, "The disk, the store, the bucket or the tenant's quota is full."),
@@ -209,6 +212,11 @@ fn responses() -> Value {
                 },
             },
         });
+        if status == HEAD_TOO_LARGE
+            && let Some(response) = response.as_object_mut()
+        {
+            response.remove("content");
+        }
         if status == 401 {
             response["headers"]["WWW-Authenticate"] =
                 json!({ "required": true, "schema": { "type": "string" } });

@@ -150,6 +150,8 @@ impl Database {
         let begun = Instant::now();
         let results = self.writer.lock().commit(&changes, &self.files, (self.clock)());
         note_files(&changes, &results);
+        // The files of bodies hold their tenant, which a client that has its answer may close.
+        drop(changes);
         self.count(&results, begun.elapsed());
         for (answer, result) in answers.into_iter().zip(results) {
             if let Err(CommitError::Store(error)) = &result {
