@@ -110,7 +110,7 @@ async fn write_over_http(address: SocketAddr, client: u32, last: Arc<AtomicU32>)
     loop {
         let next = last.load(SeqCst) + 1;
         // The writes of every fourth client have an object.
-        let write = if client % 4 == 0 { "put" } else { "write" };
+        let write = if client.is_multiple_of(4) { "put" } else { "write" };
         asking.set_path(HOST, &format!("/{write}/{client}/{next}"));
         match asking.ask().await {
             Ok(204) => last.store(next, SeqCst),
