@@ -53,8 +53,8 @@ use s3s::{
     service::{S3Service, S3ServiceBuilder},
 };
 
-/// The largest body in XML, in bytes: 10,000 parts of an upload fit.
-const XML_BYTES: usize = 4 << 20;
+/// The largest body in XML, in bytes: 9,000 parts of an upload fit.
+const XML_BYTES: usize = 2 << 20;
 
 /// The operations of S3.
 pub(crate) struct S3Door;
@@ -74,6 +74,8 @@ impl S3Auth for Secrets {
 fn service(rights: &Arc<Rights>) -> S3Service {
     let mut config = S3Config::default();
     config.xml_max_body_size = XML_BYTES;
+    config.post_object_max_file_size = form::FORM_BYTES;
+    config.form_max_fields_size = usize::try_from(form::FORM_BYTES).unwrap_or(usize::MAX);
     let mut builder = S3ServiceBuilder::new(S3Door);
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
     builder.set_auth(Secrets(rights.clone()));

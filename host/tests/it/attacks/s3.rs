@@ -5,7 +5,10 @@ use std::{net::SocketAddr, time::Instant};
 use futures_util::future::join_all;
 use http::Method;
 use rusty_s3::S3Action;
-use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use super::{Host, PATIENCE, Target, rest};
 use crate::{
@@ -63,9 +66,9 @@ async fn attacked(attack: impl AsyncFn(&Host, &S3Client)) {
 }
 
 /// A connection to which bytes were sent.
-async fn raw(address: SocketAddr, bytes: &str) -> TcpStream {
+async fn raw(address: SocketAddr, bytes: impl AsRef<[u8]>) -> TcpStream {
     let mut socket = TcpStream::connect(address).await.unwrap();
-    let _ = socket.write_all(bytes.as_bytes()).await;
+    let _ = socket.write_all(bytes.as_ref()).await;
     socket
 }
 
@@ -129,16 +132,19 @@ async fn heads_and_bodies_without_end() {
         let bomb = "<!DOCTYPE a [<!ENTITY b \"bbbb\"><!ENTITY c \"&b;&b;\">]><a>&c;</a>".to_owned();
         let outside = "<!DOCTYPE a [<!ENTITY b SYSTEM \"file:///etc/passwd\">]>\
             <CompleteMultipartUpload><Part><ETag>&b;</ETag></Part></CompleteMultipartUpload>";
-        let part = format!("<Part>{}</Part>", "<PartNumber>1</PartNumber>".repeat(100_000));
+        let part = format!("<Part>{}</Part>", "<PartNumber>1</PartNumber>".repeat(50_000));
         let nested = format!("<CompleteMultipartUpload>{part}</CompleteMultipartUpload>");
-        for xml in [deep, bomb, outside.to_owned(), nested] {
+        // Each of the shortest elements takes twenty times its text.
+        let many = "<Part/>".repeat(250_000);
+        let many = format!("<CompleteMultipartUpload>{many}</CompleteMultipartUpload>");
+        for xml in [deep, bomb, outside.to_owned(), nested, many] {
             let reply = client.complete(upload, &[], &xml).await;
             assert_eq!(code(&reply), (400, "MalformedXML".into()));
         }
         let bucket = client.bucket(FILES);
         let complete =
             bucket.complete_multipart_upload(Some(&client.key), "x", &id, std::iter::empty());
-        let large = head(client, "POST", complete.sign(TIME).as_str(), (4 << 20) + 1);
+        let large = head(client, "POST", complete.sign(TIME).as_str(), (2 << 20) + 1);
         let large = rest(raw(client.address, &large).await).await;
         assert!(large.contains("<Code>MaxMessageLengthExceeded</Code>"), "{large}");
         assert_eq!(host.figure("lacewing_s3_requests_failed_total").await, 0);
@@ -146,22 +152,27 @@ async fn heads_and_bodies_without_end() {
     .await;
 }
 
+/// Forms that s3s would have in memory as a whole, also where their type can be read in two ways.
 #[tokio::test(flavor = "multi_thread")]
 async fn forms_whose_files_have_no_end() {
     attacked(async |_, client| {
-        let (address, file) = (client.address, "x".repeat(1 << 20));
-        let begin = format!(
-            "POST /{FILES} HTTP/1.1\r\nhost: {address}\r\n\
-             content-type: multipart/form-data; boundary=b\r\ntransfer-encoding: chunked\r\n\r\n"
-        );
-        let forms = (0..50).map(async |_| {
-            let mut socket = raw(address, &begin).await;
-            // Until the host ends the connection.
-            while socket
-                .write_all(format!("{:x}\r\n{file}\r\n", file.len()).as_bytes())
-                .await
-                .is_ok()
-            {}
+        let address = client.address;
+        let types: [(&[u8], &str); 3] = [
+            (b"multipart/form-data; boundary=b", "MissingContentLength"),
+            (b"\xff\r\ncontent-type: multipart/form-data; boundary=b", "InvalidRequest"),
+            ("multipart/form-data; boundary=b; a=\"\u{e9}\"".as_bytes(), "InvalidRequest"),
+        ];
+        let forms = (0..60).map(async |n: usize| {
+            let (kind, code) = types[n % types.len()];
+            let begin = format!("POST /{FILES} HTTP/1.1\r\nhost: {address}\r\ncontent-type: ");
+            let end = "\r\ntransfer-encoding: chunked\r\n\r\n100000\r\n";
+            let mut socket = raw(address, &[begin.as_bytes(), kind, end.as_bytes()].concat()).await;
+            // The host answers before the file has come.
+            let mut answer = [0; 4096];
+            let read = socket.read(&mut answer).await.unwrap();
+            let answer = String::from_utf8_lossy(&answer[..read]);
+            assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
+            assert!(answer.contains(&format!("<Code>{code}</Code>")), "{answer}");
         });
         join_all(forms).await;
     })

@@ -1,10 +1,11 @@
 //! Uploads in parts, with their checksums.
 
 use http::Method;
+use rusty_s3::S3Action;
 
 use super::{
     Running,
-    client::{code, error_of, parts_xml, upload_id},
+    client::{TIME, code, error_of, parts_xml, upload_id},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -94,4 +95,34 @@ async fn checksums_that_no_upload_has_are_refused() {
         let (status, code, message) = error_of(&client.begin("sums", "o", &fields).await);
         assert_eq!((status, &*code, &*message), (400, "InvalidRequest", text));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_ends_by_its_own_key_only() {
+    let running = Running::start();
+    let client = running.client(&[]);
+    client.make("keys").await;
+    let mut tags = Vec::new();
+    let ids = [
+        upload_id(&client.begin("keys", "a", &[]).await),
+        upload_id(&client.begin("keys", "b", &[]).await),
+    ];
+    for (key, id) in ["a", "b"].iter().zip(&ids) {
+        let part = client.part(("keys", key, id), 1, b"part").await;
+        tags.push(part.headers["etag"].to_str().unwrap().to_owned());
+    }
+    let xml = parts_xml(&[&tags[0]]);
+    assert_eq!(client.complete(("keys", "a", &ids[0]), &[], &xml).await.status, 200);
+    // The object `a` has these parts, and the id is that of another upload.
+    let other = client.complete(("keys", "a", &ids[1]), &[], &xml).await;
+    assert_eq!((other.status, error_of(&other).1), (404, "NoSuchUpload".into()));
+    let bucket = client.bucket("keys");
+    let abort = |id: &str| {
+        bucket.abort_multipart_upload(Some(&client.key), "a", id).sign(TIME).as_str().to_owned()
+    };
+    let other = client.send(Method::DELETE, &abort(&ids[1]), &[], b"").await;
+    assert_eq!((other.status, error_of(&other).1), (404, "NoSuchUpload".into()));
+    let done = client.complete(("keys", "b", &ids[1]), &[], &parts_xml(&[&tags[1]])).await;
+    assert_eq!(done.status, 200, "{}", done.text());
+    assert_eq!(client.get("keys", "b").await.text(), "part");
 }

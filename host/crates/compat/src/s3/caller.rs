@@ -53,7 +53,7 @@ pub trait S3Keys: Send + Sync + 'static {
 const REQUESTS_PER_TENANT: usize = 64;
 
 /// Requests of one tenant at once whose bodies are read into memory. Another one waits.
-const READ_PER_TENANT: usize = 8;
+const READ_PER_TENANT: usize = 2;
 
 /// Operations that write, and whose bodies are not read into memory.
 const NOT_READ: [&str; 7] = [
@@ -182,7 +182,7 @@ fn check_length(headers: &HeaderMap) -> S3Result<()> {
     let bytes = length.map_or(Ok(0), str::parse::<usize>);
     match bytes.is_ok_and(|bytes| bytes <= XML_BYTES) {
         true => Ok(()),
-        false => Err(s3_error!(MaxMessageLengthExceeded, "a body in XML has up to 4 MiB")),
+        false => Err(s3_error!(MaxMessageLengthExceeded, "a body in XML has up to 2 MiB")),
     }
 }
 

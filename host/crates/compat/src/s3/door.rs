@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{Request, Response, header};
+use http::{HeaderName, Request, Response, header};
 use http_body::{Frame, SizeHint};
 use hyper::{body::Incoming, service::Service};
 use s3s::{Body, HttpError, S3Error, StdError, s3_error, service::S3Service};
@@ -57,6 +57,10 @@ impl Service<Request<Incoming>> for ConnectionDoor {
 
 impl Door {
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, HttpError> {
+        if let Some(field) = ambiguous(&request) {
+            let text = "a request has the field once, in ASCII";
+            return told(s3_error!(InvalidRequest, "`{field}`: {text}"));
+        }
         let form = match self.forms.place(&request) {
             Ok(form) => form,
             Err(refused) => return told(refused),
@@ -96,6 +100,16 @@ impl Door {
         }
         Ok(response)
     }
+}
+
+/// A field that s3s may read in another way than this door: s3s passes over values that are not
+/// UTF-8, and takes those that are and not ASCII.
+fn ambiguous<B>(request: &Request<B>) -> Option<HeaderName> {
+    let is_plain = |name: &HeaderName| {
+        let mut values = request.headers().get_all(name).iter();
+        values.next().is_none_or(|value| value.to_str().is_ok()) && values.next().is_none()
+    };
+    [header::CONTENT_TYPE, header::AUTHORIZATION].into_iter().find(|name| !is_plain(name))
 }
 
 /// Whether a request has a signature of version 2 in its fields. Such a one has no bound in time,

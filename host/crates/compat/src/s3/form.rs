@@ -10,7 +10,7 @@ use s3s::{S3Error, s3_error};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Bytes of a form.
-const FORM_BYTES: u64 = 1 << 20;
+pub(super) const FORM_BYTES: u64 = 1 << 20;
 
 /// Forms at once.
 const FORMS: usize = 8;

@@ -82,6 +82,11 @@ impl Uploads {
         upload.filter(|upload| upload.key == key).ok_or_else(|| s3_error!(NoSuchUpload))
     }
 
+    /// Whether there is an upload with an id, of any key.
+    fn has(&self, transaction: &mut Transaction, id: &str) -> bool {
+        transaction.get(&self.uploads, id).unwrap_or_default().is_some()
+    }
+
     /// Removes up to 1,000 parts of an upload. Returns whether there may be more.
     async fn remove_parts(&self, caller: &Caller, id: &str) -> S3Result<bool> {
         let prefix = format!("{id}/");
@@ -273,13 +278,20 @@ pub(super) async fn abort(
     let caller = Caller::of(&request)?;
     let input = request.input;
     let uploads = Uploads::of(caller.bucket(&input.bucket).await?);
+    // An earlier call may have ended the upload, and not come to all of its parts.
     let end = |transaction: &mut Transaction| {
-        uploads.find(transaction, &input.upload_id, &input.key)?;
+        let found = uploads.find(transaction, &input.upload_id, &input.key);
+        if found.is_err() && uploads.has(transaction, &input.upload_id) {
+            return found.map(|_| false);
+        }
         let deleted = transaction.delete(&uploads.uploads, &input.upload_id, Condition::Any);
-        deleted.map(drop).map_err(|error| refused(&error))
+        deleted.map_err(|error| refused(&error))
     };
-    caller.attempt(end).await?;
+    let was_there = caller.attempt(end).await?;
     while uploads.remove_parts(&caller, &input.upload_id).await? {}
+    if !was_there {
+        return Err(s3_error!(NoSuchUpload));
+    }
     Ok(S3Response::new(AbortMultipartUploadOutput::default()))
 }
 

@@ -126,9 +126,11 @@ impl<'c> Applying<'c> {
     }
 
     /// Frees the room of expired entries and unused files. Returns whether there was some.
+    ///
+    /// The files that this batch has left stay: they are in use again if the batch fails.
     fn make_room(&mut self) -> rusqlite::Result<bool> {
         let entries = self.remove_expired(self.now_ms, EXPIRED_IF_FULL)?;
-        let files = remove_unused(self.connection, self.files, i64::MAX)?;
+        let files = remove_unused(self.connection, self.files, self.now_ms - 1)?;
         self.unused_bytes = unused_bytes(self.connection)?;
         Ok(entries + files > 0)
     }

@@ -193,7 +193,7 @@ const WAIT: Duration = Duration::from_secs(5);
 /// The bytes that a tenant is charged with.
 pub(super) fn bytes_of(connection: &Connection) -> rusqlite::Result<u64> {
     let sum = "SELECT coalesce((SELECT sum(bytes) FROM store), 0)
-             + coalesce((SELECT sum(bytes) FROM file WHERE unused_since IS NOT NULL), 0)";
+             + coalesce((SELECT sum(max(bytes, 4096)) FROM file WHERE unused_since IS NOT NULL), 0)";
     connection.query_row(sum, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
 }
 

@@ -87,7 +87,11 @@ pub(in crate::s3) async fn complete(
 fn join(transaction: &mut Transaction, uploads: &Uploads, said: &Said) -> S3Result<Object> {
     let upload = match uploads.find(transaction, &said.upload_id, &said.key) {
         Err(error) if *error.code() == S3ErrorCode::NoSuchUpload => {
-            return ended_before(transaction, &uploads.bucket, said, error);
+            // The id may be that of an upload of another key, which goes on.
+            return match uploads.has(transaction, &said.upload_id) {
+                true => Err(error),
+                false => ended_before(transaction, &uploads.bucket, said, error),
+            };
         }
         upload => upload?,
     };

@@ -1,4 +1,6 @@
 //! The rows of files: which entries have a file, and the files that none has any more.
+//!
+//! A file is charged with 4096 bytes at least, as [`EntryBody::charged_bytes`] says.
 
 use rusqlite::{Connection, params};
 
@@ -9,7 +11,7 @@ use crate::{
 };
 
 /// Files that one step removes.
-const STEP: i64 = 256;
+pub(in crate::embedded) const STEP: usize = 256;
 
 /// Notes that an entry has the files of a body. Returns the bytes of those that were unused.
 pub(super) fn enter(
@@ -42,7 +44,7 @@ fn revive(connection: &Connection, entry: i64) -> rusqlite::Result<u64> {
     let mut statement = connection.prepare_cached(
         "UPDATE file SET unused_since = NULL
          WHERE unused_since IS NOT NULL AND id IN (SELECT file FROM entry_file WHERE entry = ?1)
-         RETURNING bytes",
+         RETURNING max(bytes, 4096)",
     )?;
     let bytes = statement.query_map([entry], |row| row.get::<_, i64>(0))?;
     bytes.map(|bytes| bytes.map(i64::unsigned_abs)).sum()
@@ -60,7 +62,7 @@ pub(super) fn leave(connection: &Connection, entry: i64, now_ms: i64) -> rusqlit
             .prepare_cached(
                 "UPDATE file SET entries = entries - 1,
                      unused_since = CASE entries WHEN 1 THEN ?2 END
-                 WHERE id = ?1 RETURNING entries, bytes",
+                 WHERE id = ?1 RETURNING entries, max(bytes, 4096)",
             )?
             .query_row(params![file, now_ms], |row| Ok((row.get(0)?, row.get(1)?)))?;
         if entries == 0 {
@@ -73,7 +75,7 @@ pub(super) fn leave(connection: &Connection, entry: i64, now_ms: i64) -> rusqlit
 /// The bytes of files that no entry has any more.
 pub(super) fn unused_bytes(connection: &Connection) -> rusqlite::Result<u64> {
     let mut sum = connection.prepare_cached(
-        "SELECT coalesce(sum(bytes), 0) FROM file WHERE unused_since IS NOT NULL",
+        "SELECT coalesce(sum(max(bytes, 4096)), 0) FROM file WHERE unused_since IS NOT NULL",
     )?;
     sum.query_row([], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
 }
@@ -87,7 +89,7 @@ pub(in crate::embedded) fn remove_unused(
     let mut statement = connection.prepare_cached(
         "SELECT id FROM file WHERE unused_since <= ?1 ORDER BY unused_since LIMIT ?2",
     )?;
-    let unused = statement.query_map([since_ms, STEP], |row| row.get::<_, i64>(0))?;
+    let unused = statement.query_map([since_ms, STEP as i64], |row| row.get::<_, i64>(0))?;
     let unused: Vec<i64> = unused.collect::<rusqlite::Result<_>>()?;
     let ids = unused.into_iter().map(|id| FileId(id.cast_unsigned()));
     // A row stays where the file cannot be removed.

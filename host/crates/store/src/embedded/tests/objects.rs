@@ -447,3 +447,23 @@ fn a_body_that_waits_for_its_commit_keeps_its_tenant() {
     commit(transaction).unwrap();
     assert_eq!(read(&tenant, &bucket, "o"), Some(large));
 }
+
+#[test]
+fn room_in_a_batch_is_not_made_of_files_that_the_batch_left() {
+    let (dir, store, tenant) = acme();
+    let bucket = Bucket::new("uploads");
+    put_object(&tenant, &bucket, "o", &body(LARGE, 1));
+    let mut deletes = begin(&tenant);
+    assert!(deletes.delete_object(&bucket, "o", Condition::Any).unwrap());
+    let mut puts = begin(&tenant);
+    set(&mut puts, &bucket, "p", block_on(stage(&tenant, &body(LARGE, 2))).unwrap());
+    let changes = [deletes, puts].map(|one| one.into_changes().unwrap().1);
+    let [deletes, puts] = changes;
+    // Both in one batch, of which the second has no room.
+    let database = store.embedded_tenant(&name("acme"), NO_BOUND).database().unwrap();
+    let batch = [(deletes, NO_BOUND), (puts, 1)];
+    let answers = database.writer.lock().commit(&batch, &database.files, (database.clock)());
+    assert!(answers[0].is_ok(), "{answers:?}");
+    assert!(matches!(answers[1], Err(CommitError::OverQuota { .. })), "{answers:?}");
+    assert_eq!(files(&dir, "objects").len(), 1);
+}
