@@ -38,8 +38,11 @@ pub(super) struct EmbeddedTenant {
     last_use: AtomicU64,
     /// Held for a moment only.
     database: Mutex<Option<Arc<Database>>>,
-    /// Held while the database is opened.
+    /// Held while the database is opened or closed.
     opening: Mutex<()>,
+    /// A database that nothing uses. It is closed before the next opening: SQLite refuses some
+    /// locks to a connection while another one of the same file is being closed.
+    retired: Mutex<Option<Arc<Database>>>,
 }
 
 impl EmbeddedTenant {
@@ -58,6 +61,7 @@ impl EmbeddedTenant {
             last_use: AtomicU64::new(0),
             database: Mutex::default(),
             opening: Mutex::default(),
+            retired: Mutex::default(),
         })
     }
 
@@ -80,6 +84,7 @@ impl EmbeddedTenant {
         if let Some(database) = self.opened() {
             return Ok(database);
         }
+        self.close_retired();
         let opened = Database::open(self.failures.folder(), self.shared.surroundings());
         let database = Arc::new(opened.inspect_err(|error| self.failures.note(error))?);
         *self.database.lock() = Some(database.clone());
@@ -87,9 +92,26 @@ impl EmbeddedTenant {
         Ok(database)
     }
 
-    /// The database, if nothing uses it: the caller closes it by dropping it.
-    fn take_unused(&self) -> Option<Arc<Database>> {
-        self.database.lock().take_if(|database| Arc::strong_count(database) == 1)
+    /// Retires the database, if nothing uses it. Returns whether it did.
+    fn retire_unused(&self) -> bool {
+        let mut database = self.database.lock();
+        let unused = database.take_if(|database| Arc::strong_count(database) == 1);
+        let is_retired = unused.is_some();
+        if is_retired {
+            *self.retired.lock() = unused;
+        }
+        is_retired
+    }
+
+    /// Closes the retired database, if the next opening has not done so. Waits for the disk.
+    pub(super) fn close_now(&self) {
+        let _one = self.opening.lock();
+        self.close_retired();
+    }
+
+    fn close_retired(&self) {
+        let retired = self.retired.lock().take();
+        drop(retired);
     }
 }
 
@@ -197,12 +219,9 @@ impl OpenTenants {
         while known.len() > self.bound {
             // From the one used longest ago, which is the last.
             let unused = known.iter().enumerate().skip(1).rev();
-            let mut unused = unused.map(|(at, tenant)| (at, tenant.take_unused()));
-            let Some((at, database)) = unused.find(|(_, database)| database.is_some()) else {
-                break;
-            };
-            known.remove(at);
-            database.into_iter().for_each(|database| threads.push(Job::Close(database)));
+            let mut unused = unused.filter(|(_, tenant)| tenant.retire_unused());
+            let Some((at, _)) = unused.next() else { break };
+            threads.push(Job::Close(Arc::downgrade(&known.remove(at))));
         }
         tenants.extend(known.iter().map(Arc::downgrade));
     }

@@ -5,7 +5,7 @@ use std::{
     collections::VecDeque,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{Arc, Weak},
     thread::{self, JoinHandle},
 };
 
@@ -21,8 +21,8 @@ pub(super) enum Job {
     Open(Arc<EmbeddedTenant>, oneshot::Sender<Result<(), StoreError>>),
     /// Commits a batch of a database. Each database has one such job at most.
     Commit(Arc<Database>),
-    /// Closes a database that nothing uses.
-    Close(Arc<Database>),
+    /// Closes the retired database of a tenant, if the tenant is still there.
+    Close(Weak<EmbeddedTenant>),
     /// Work on files.
     Work(Box<dyn FnOnce() + Send>),
 }
@@ -81,7 +81,11 @@ impl Jobs {
                         self.push(Job::Commit(database));
                     }
                 }
-                Job::Close(database) => drop(database),
+                Job::Close(tenant) => {
+                    if let Some(tenant) = tenant.upgrade() {
+                        tenant.close_now();
+                    }
+                }
                 Job::Work(work) => {
                     if catch_unwind(AssertUnwindSafe(work)).is_err() {
                         tracing::error!("work on the files of a tenant panicked");
