@@ -127,7 +127,7 @@ pub struct EntryBody {
 }
 
 /// The bytes that a file of a body is charged with at least: a block of a file system.
-const FILE_BYTES: u64 = 4 << 10;
+pub(crate) const FILE_BYTES: u64 = 4 << 10;
 
 impl EntryBody {
     /// The bytes that its entry is charged with. Many small parts of uploads have a file each.

@@ -131,9 +131,8 @@ impl OpenBucket {
         };
         check_key(key, MAX_OBJECT_KEY_BYTES)?;
         let bucket = self.known(embedded)?.bounded(&self.name)?;
-        // Open until the commit: an opening removes files that belong to no object yet.
         let state = embedded.tenant(&self.tenant, u64::MAX);
-        let mut writer = ObjectWriter::new(state.clone(), bucket.max_object_bytes);
+        let mut writer = ObjectWriter::new(state, bucket.max_object_bytes);
         let staged = finished(async {
             let failed = |error: std::io::Error| ClientError::Content { error: error.to_string() };
             while let Some(bytes) = next_of(&mut source).map_err(failed)? {

@@ -16,6 +16,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rustix::fs::Access;
 
 use super::{
+    apply::files::unused_bytes,
     commit::{CommitQueue, Writer},
     directory::{self, Directory},
     failures::FailureLog,
@@ -192,9 +193,9 @@ const WAIT: Duration = Duration::from_secs(5);
 
 /// The bytes that a tenant is charged with.
 pub(super) fn bytes_of(connection: &Connection) -> rusqlite::Result<u64> {
-    let sum = "SELECT coalesce((SELECT sum(bytes) FROM store), 0)
-             + coalesce((SELECT sum(max(bytes, 4096)) FROM file WHERE unused_since IS NOT NULL), 0)";
-    connection.query_row(sum, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
+    let sum = "SELECT coalesce(sum(bytes), 0) FROM store";
+    let of_stores = connection.query_row(sum, [], |row| row.get::<_, i64>(0))?;
+    Ok(of_stores.unsigned_abs() + unused_bytes(connection)?)
 }
 
 /// An error of the system, in the words of the store.

@@ -1,13 +1,13 @@
 //! The rows of files: which entries have a file, and the files that none has any more.
 //!
-//! A file is charged with 4096 bytes at least, as [`EntryBody::charged_bytes`] says.
+//! A file is charged with [`FILE_BYTES`] at least, as [`EntryBody::charged_bytes`] says.
 
 use rusqlite::{Connection, params};
 
 use super::signed;
 use crate::{
     embedded::files::ObjectFiles,
-    object::{EntryBody, FileId},
+    object::{EntryBody, FILE_BYTES, FileId},
 };
 
 /// Files that one step removes.
@@ -44,9 +44,10 @@ fn revive(connection: &Connection, entry: i64) -> rusqlite::Result<u64> {
     let mut statement = connection.prepare_cached(
         "UPDATE file SET unused_since = NULL
          WHERE unused_since IS NOT NULL AND id IN (SELECT file FROM entry_file WHERE entry = ?1)
-         RETURNING max(bytes, 4096)",
+         RETURNING max(bytes, ?2)",
     )?;
-    let bytes = statement.query_map([entry], |row| row.get::<_, i64>(0))?;
+    let bytes =
+        statement.query_map(params![entry, signed(FILE_BYTES)], |row| row.get::<_, i64>(0))?;
     bytes.map(|bytes| bytes.map(i64::unsigned_abs)).sum()
 }
 
@@ -62,9 +63,11 @@ pub(super) fn leave(connection: &Connection, entry: i64, now_ms: i64) -> rusqlit
             .prepare_cached(
                 "UPDATE file SET entries = entries - 1,
                      unused_since = CASE entries WHEN 1 THEN ?2 END
-                 WHERE id = ?1 RETURNING entries, max(bytes, 4096)",
+                 WHERE id = ?1 RETURNING entries, max(bytes, ?3)",
             )?
-            .query_row(params![file, now_ms], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            .query_row(params![file, now_ms, signed(FILE_BYTES)], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?;
         if entries == 0 {
             unused += bytes.unsigned_abs();
         }
@@ -73,11 +76,11 @@ pub(super) fn leave(connection: &Connection, entry: i64, now_ms: i64) -> rusqlit
 }
 
 /// The bytes of files that no entry has any more.
-pub(super) fn unused_bytes(connection: &Connection) -> rusqlite::Result<u64> {
+pub(in crate::embedded) fn unused_bytes(connection: &Connection) -> rusqlite::Result<u64> {
     let mut sum = connection.prepare_cached(
-        "SELECT coalesce(sum(max(bytes, 4096)), 0) FROM file WHERE unused_since IS NOT NULL",
+        "SELECT coalesce(sum(max(bytes, ?1)), 0) FROM file WHERE unused_since IS NOT NULL",
     )?;
-    sum.query_row([], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
+    sum.query_row([signed(FILE_BYTES)], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
 }
 
 /// Removes files that no entry has since a time, and their rows. Returns their number.
