@@ -27,6 +27,7 @@ pub mod host_pattern;
 pub mod kv;
 pub mod limits;
 pub mod name;
+pub mod network;
 pub mod outcome;
 pub mod permits;
 pub mod route;

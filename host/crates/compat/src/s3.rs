@@ -34,6 +34,7 @@ mod object;
 mod operations;
 mod pace;
 mod places;
+mod requests;
 mod settings;
 mod tags;
 mod upload;

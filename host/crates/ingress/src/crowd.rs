@@ -26,11 +26,12 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, HashMap},
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use lacewing_base::network::client_network;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::connection::{Connection, ConnectionProgress};
@@ -67,18 +68,7 @@ pub(super) struct Party {
 impl Party {
     /// `tenant` is a number of its own.
     pub(super) fn new(client: IpAddr, tenant: Option<u64>) -> Party {
-        Party { network: network(client), tenant }
-    }
-}
-
-/// The address, or the /64 that an IPv6 client has as many addresses of as it likes.
-fn network(client: IpAddr) -> IpAddr {
-    match client.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => {
-            let network = u128::from(address) & !u128::from(u64::MAX);
-            IpAddr::V6(Ipv6Addr::from(network))
-        }
+        Party { network: client_network(client), tenant }
     }
 }
 

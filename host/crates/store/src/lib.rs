@@ -35,4 +35,4 @@ pub use backend::{
 pub use embedded::secrets;
 pub use error::{CommitError, StoreError};
 pub use figures::{StoreCounter, StoreFigures};
-pub use transaction::{EffectLimits, ListedObject, ObjectPage, Transaction};
+pub use transaction::{ATTEMPTS, EffectLimits, ListedObject, ObjectPage, RunError, Transaction};

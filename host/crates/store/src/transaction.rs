@@ -1,6 +1,7 @@
 //! The transaction of one invocation: its snapshot, what it read, and what it is to write.
 
 mod objects;
+mod run;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -19,6 +20,7 @@ use super::{
 };
 
 pub use objects::{ListedObject, ObjectPage};
+pub use run::{ATTEMPTS, RunError};
 
 /// The most that one invocation may have to write. The invocation is charged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -180,6 +180,46 @@ async fn forms_whose_files_have_no_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn forms_that_do_not_go_on() {
+    attacked(async |_, client| {
+        let begin = format!(
+            "POST /{FILES} HTTP/1.1\r\nhost: {}\r\ncontent-length: 1000\r\n\
+             content-type: multipart/form-data; boundary=b\r\n\r\n--b\r\n",
+            client.address
+        );
+        let mut begun = Vec::new();
+        for _ in 0..20 {
+            begun.push(raw(client.address, &begin).await);
+        }
+        let replies = join_all(begun.into_iter().map(rest)).await;
+        let text = "4 forms of one network are on their way already";
+        let refused = replies.iter().filter(|reply| reply.contains(text)).count();
+        // The others end as all bodies that do not go on.
+        let late = replies.iter().filter(|reply| reply.contains("RequestTimeout")).count();
+        assert!(refused > 0 && refused + late == 20, "{refused} and {late} of {replies:?}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn preflights_with_the_key_of_another_client() {
+    attacked(async |_, client| {
+        let (path, address) = (client.get_url(FILES, "o"), client.address);
+        let preflight = format!(
+            "OPTIONS {} HTTP/1.1\r\nhost: {address}\r\norigin: https://page.test\r\n\
+             access-control-request-method: GET\r\n\r\n",
+            path_of(address, &path)
+        );
+        let flood = join_all((0..80).map(async |_| raw(address, preflight.repeat(20)).await)).await;
+        // The requests of the key's owner have their places.
+        let reads = join_all((0..10).map(async |_| client.get(FILES, "o").await.status));
+        assert_eq!(reads.await, [200; 10]);
+        drop(flood);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn uploads_that_are_never_completed() {
     attacked(async |_, client| {
         let mut refused = client.begin(FILES, "x", &[]).await;

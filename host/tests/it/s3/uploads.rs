@@ -1,5 +1,8 @@
 //! Uploads in parts, with their checksums.
 
+use std::collections::HashSet;
+
+use futures_util::future::join_all;
 use http::Method;
 use rusty_s3::S3Action;
 
@@ -37,6 +40,18 @@ async fn an_upload_in_parts_is_one_object_or_none() {
     let late = client.complete(upload, &[], &xml).await;
     assert_eq!(code(&late), (404, "NoSuchUpload".into()));
     assert_eq!(client.get("large", "o").await.text(), "other");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_that_begin_at_once_all_begin() {
+    let running = Running::start();
+    let client = running.client(&[]);
+    client.make("busy").await;
+    let names: Vec<String> = (0..48).map(|number| format!("o{number}")).collect();
+    let ids =
+        join_all(names.iter().map(async |name| upload_id(&client.begin("busy", name, &[]).await)));
+    let ids: HashSet<String> = ids.await.into_iter().collect();
+    assert_eq!(ids.len(), names.len());
 }
 
 /// The CRC-32 of the two parts as one body, of the CRCs of the parts, and of the last part.

@@ -1,23 +1,23 @@
 //! The tenant and the rights of an access key.
 
-use std::{cell::OnceCell, collections::HashMap, sync::Arc};
+use std::{cell::OnceCell, sync::Arc};
 
 use http::{Extensions, HeaderMap, header};
 use lacewing_base::{Access, Bucket, name::TenantName};
-use lacewing_store::{CommitError, EffectLimits, TenantState, Transaction, kv::KvError};
-use parking_lot::Mutex;
+use lacewing_store::{CommitError, EffectLimits, RunError, TenantState, Transaction, kv::KvError};
 use s3s::{
-    S3Request, S3Result,
+    S3Error, S3Request, S3Result,
     access::{S3Access, S3AccessContext},
     path::S3Path,
     s3_error,
 };
 use serde::{Deserialize, Serialize};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     XML_BYTES,
     error::{over_quota, refused},
+    pace::BodyWatch,
+    requests::{RequestPlace, RequestPlaces},
 };
 
 /// An access key of a tenant.
@@ -49,12 +49,6 @@ pub trait S3Keys: Send + Sync + 'static {
     fn find(&self, access_key: &str) -> Option<S3Key>;
 }
 
-/// Requests of one tenant at once. Another one is told to slow down.
-const REQUESTS_PER_TENANT: usize = 64;
-
-/// Requests of one tenant at once whose bodies are read into memory. Another one waits.
-const READ_PER_TENANT: usize = 2;
-
 /// Operations that write, and whose bodies are not read into memory.
 const NOT_READ: [&str; 7] = [
     "PutObject",
@@ -66,18 +60,8 @@ const NOT_READ: [&str; 7] = [
     "DeleteObject",
 ];
 
-/// Attempts of one transaction. Other clients may change the same objects each time.
-const ATTEMPTS: u32 = 16;
-
 /// The most that one request writes: an upload of 10,000 parts, or a deletion of 1,000 objects.
 const LIMITS: EffectLimits = EffectLimits { count: 20_000, bytes: 32 << 20 };
-
-/// The requests of a tenant that are under way.
-#[derive(Clone)]
-struct TenantPlaces {
-    all: Arc<Semaphore>,
-    read: Arc<Semaphore>,
-}
 
 /// The access key of a request, once it was looked up.
 type FoundKey = OnceCell<(String, Option<Arc<S3Key>>)>;
@@ -90,12 +74,12 @@ tokio::task_local! {
 /// The check of the rights of each request.
 pub(super) struct Rights {
     keys: Arc<dyn S3Keys>,
-    places: Mutex<HashMap<TenantName, TenantPlaces>>,
+    places: Arc<RequestPlaces>,
 }
 
 impl Rights {
     pub(super) fn new(keys: Arc<dyn S3Keys>) -> Rights {
-        Rights { keys, places: Mutex::default() }
+        Rights { keys, places: Arc::default() }
     }
 
     /// Answers a request, whose key is looked up once.
@@ -113,22 +97,11 @@ impl Rights {
         found.ok().flatten().unwrap_or_else(find)
     }
 
-    /// The caller with a key that may use a bucket, without a look at the secret.
-    pub(super) fn caller(&self, access_key: &str, bucket: &str) -> Option<Caller> {
+    /// The caller with a key that may use a bucket, without a look at the secret. The caller has no
+    /// place of its tenant: a stranger may know the id of a key.
+    pub(super) async fn unproven(&self, access_key: &str, bucket: &str) -> Option<Caller> {
         let key = self.key(access_key).filter(|key| key.may_use(bucket))?;
-        let place = self.places(&key.tenant).all.try_acquire_owned().ok()?;
-        Some(Caller { key, _places: (place, None) })
-    }
-
-    /// The places of a tenant.
-    fn places(&self, tenant: &TenantName) -> TenantPlaces {
-        let mut places = self.places.lock();
-        places.retain(|_, places| places.all.available_permits() < REQUESTS_PER_TENANT);
-        let of_tenant = places.entry(tenant.clone()).or_insert_with(|| TenantPlaces {
-            all: Arc::new(Semaphore::new(REQUESTS_PER_TENANT)),
-            read: Arc::new(Semaphore::new(READ_PER_TENANT)),
-        });
-        of_tenant.clone()
+        Some(Caller { key, _place: self.places.of_stranger().await })
     }
 }
 
@@ -155,19 +128,17 @@ impl S3Access for RightsOf {
         if bucket.is_some_and(|bucket| !key.may_use(bucket)) {
             return Err(s3_error!(AccessDenied, "the access key may not use the bucket"));
         }
-        let places = self.0.places(&key.tenant);
-        let Ok(place) = places.all.try_acquire_owned() else {
-            return Err(s3_error!(SlowDown, "the tenant has too many requests at once"));
-        };
-        let is_read = !reads && !NOT_READ.contains(&name);
-        if is_read {
+        let place = self.0.places.of_tenant(&key.tenant);
+        let mut place =
+            place.ok_or_else(|| s3_error!(SlowDown, "the tenant has too many requests at once"))?;
+        if !reads && !NOT_READ.contains(&name) {
             check_length(cx.headers())?;
+            place.read_into_memory().await;
+            if let Some(watch) = cx.extensions_mut().get::<Arc<BodyWatch>>() {
+                watch.begin_whole();
+            }
         }
-        let read = match is_read {
-            true => places.read.acquire_owned().await.ok(),
-            false => None,
-        };
-        cx.extensions_mut().insert(Arc::new(Caller { key, _places: (place, read) }));
+        cx.extensions_mut().insert(Arc::new(Caller { key, _place: place }));
         Ok(())
     }
 }
@@ -202,8 +173,8 @@ pub(super) struct MadeBucket {
 /// The tenant of a request, and its rights.
 pub(super) struct Caller {
     pub(super) key: Arc<S3Key>,
-    /// The request keeps its places until its response was sent.
-    _places: (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>),
+    /// The request keeps its place until its response was sent.
+    _place: RequestPlace,
 }
 
 impl Caller {
@@ -253,28 +224,23 @@ impl Caller {
     /// committed.
     pub(super) async fn attempt<T>(
         &self,
-        mut step: impl FnMut(&mut Transaction) -> S3Result<T>,
+        step: impl FnMut(&mut Transaction) -> S3Result<T>,
     ) -> S3Result<T> {
-        let state = &self.key.state;
-        for _ in 0..ATTEMPTS {
-            if let Some(opening) = state.open() {
-                opening.await.map_err(|error| refused(&error.into()))?;
-            }
-            let mut transaction = Transaction::new(state.clone(), LIMITS);
-            let done = step(&mut transaction)?;
-            let Some((state, changes)) = transaction.into_changes() else { return Ok(done) };
-            match state.commit(changes).await {
-                Ok(_) => return Ok(done),
-                Err(CommitError::Conflict { .. }) => {}
-                Err(over @ CommitError::OverQuota { .. }) => {
-                    return Err(over_quota(over.to_string()));
-                }
-                Err(waiting @ CommitError::TooManyWaiting { .. }) => {
-                    return Err(s3_error!(SlowDown, "{waiting}"));
-                }
-                Err(CommitError::Store(error)) => return Err(refused(&error.into())),
-            }
+        match Transaction::run(&self.key.state, LIMITS, step).await {
+            Ok((done, _)) => Ok(done),
+            Err(RunError::Step(error)) => Err(error),
+            Err(RunError::Commit(error)) => Err(not_committed(error)),
         }
-        Err(s3_error!(OperationAborted, "other clients change the same objects again and again"))
+    }
+}
+
+fn not_committed(error: CommitError) -> S3Error {
+    match error {
+        CommitError::Conflict { .. } => {
+            s3_error!(OperationAborted, "other clients change the same objects again and again")
+        }
+        CommitError::OverQuota { .. } => over_quota(error.to_string()),
+        CommitError::TooManyWaiting { .. } => s3_error!(SlowDown, "{error}"),
+        CommitError::Store(error) => refused(&error.into()),
     }
 }

@@ -1,8 +1,9 @@
 //! The service of a connection: S3, and what S3's own library leaves open.
 
 use std::{
+    net::IpAddr,
     pin::Pin,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -13,14 +14,13 @@ use http::{HeaderName, Request, Response, header};
 use http_body::{Frame, SizeHint};
 use hyper::{body::Incoming, service::Service};
 use s3s::{Body, HttpError, S3Error, StdError, s3_error, service::S3Service};
-use tokio::time::timeout;
 
 use super::{
     caller::Rights,
     cors::{PageRequest, preflight},
     figures::S3Figures,
-    form::{FORM_TIME, Forms},
-    pace::PacedBody,
+    form::Forms,
+    pace::{BodyWatch, PacedBody},
     places::{Requests, UnderWay},
 };
 
@@ -29,7 +29,7 @@ pub(super) struct Door {
     pub(super) service: S3Service,
     pub(super) rights: Arc<Rights>,
     pub(super) figures: S3Figures,
-    pub(super) forms: Forms,
+    pub(super) forms: Arc<Forms>,
     /// The longest pause of a client within a body.
     pub(super) pause: Duration,
 }
@@ -38,6 +38,7 @@ pub(super) struct Door {
 pub(super) struct ConnectionDoor {
     pub(super) door: Arc<Door>,
     pub(super) requests: Requests,
+    pub(super) client: IpAddr,
 }
 
 impl Service<Request<Incoming>> for ConnectionDoor {
@@ -47,8 +48,9 @@ impl Service<Request<Incoming>> for ConnectionDoor {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let (door, under_way) = (self.door.clone(), self.requests.begin());
+        let client = self.client;
         Box::pin(async move {
-            let response = door.rights.looking_up(door.answer(request)).await?;
+            let response = door.rights.looking_up(door.answer(request, client)).await?;
             door.figures.count(response.status());
             Ok(response.map(|body| Answer { body, _under_way: under_way }))
         })
@@ -56,12 +58,16 @@ impl Service<Request<Incoming>> for ConnectionDoor {
 }
 
 impl Door {
-    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, HttpError> {
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        client: IpAddr,
+    ) -> Result<Response<Body>, HttpError> {
         if let Some(field) = ambiguous(&request) {
             let text = "a request has the field once, in ASCII";
             return told(s3_error!(InvalidRequest, "`{field}`: {text}"));
         }
-        let form = match self.forms.place(&request) {
+        let form = match self.forms.place(&request, client) {
             Ok(form) => form,
             Err(refused) => return told(refused),
         };
@@ -69,33 +75,42 @@ impl Door {
             let text = "a signature in fields has version 4 (AWS4-HMAC-SHA256)";
             return told(s3_error!(InvalidRequest, "{text}"));
         }
-        if form.is_none() {
-            return self.answer_page(request).await;
+        let watch = Arc::new(BodyWatch::default());
+        if form.is_some() {
+            watch.begin_whole();
         }
-        match timeout(FORM_TIME, self.answer_page(request)).await {
-            Ok(response) => response,
-            Err(_) => told(s3_error!(RequestTimeout, "the form did not come in time")),
-        }
+        self.answer_page(request, watch).await
     }
 
     /// The answer, with the fields that a page of another origin needs.
-    async fn answer_page(&self, request: Request<Incoming>) -> Result<Response<Body>, HttpError> {
-        let Some(page) = PageRequest::of(&request) else { return self.serve(request).await };
+    async fn answer_page(
+        &self,
+        request: Request<Incoming>,
+        watch: Arc<BodyWatch>,
+    ) -> Result<Response<Body>, HttpError> {
+        let Some(page) = PageRequest::of(&request) else {
+            return self.serve(request, watch).await;
+        };
         let fields = page.allowed(&self.rights).await;
         if page.is_preflight() {
             return Ok(preflight(fields));
         }
-        let mut response = self.serve(request).await?;
+        let mut response = self.serve(request, watch).await?;
         response.headers_mut().extend(fields.unwrap_or_default());
         Ok(response)
     }
 
-    async fn serve(&self, request: Request<Incoming>) -> Result<Response<Body>, HttpError> {
-        let (head, body) = request.into_parts();
-        let (body, is_late) = PacedBody::new(body, self.pause);
+    async fn serve(
+        &self,
+        request: Request<Incoming>,
+        watch: Arc<BodyWatch>,
+    ) -> Result<Response<Body>, HttpError> {
+        let (mut head, body) = request.into_parts();
+        head.extensions.insert(watch.clone());
+        let body = PacedBody::new(body, self.pause, watch.clone());
         let request = Request::from_parts(head, Body::http_body_unsync(body));
         let response = self.service.call(request).await?;
-        if is_late.load(Relaxed) {
+        if watch.is_late() {
             return told(s3_error!(RequestTimeout, "the body did not come in time"));
         }
         Ok(response)

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener as StdListener},
+    net::{IpAddr, SocketAddr, TcpListener as StdListener},
     sync::Arc,
     thread::{self, JoinHandle},
     time::Duration,
@@ -25,7 +25,6 @@ use super::{
     caller::Rights,
     door::{ConnectionDoor, Door},
     figures::S3Figures,
-    form::Forms,
     pace::PacedSocket,
     places::{Place, Places},
     service,
@@ -97,7 +96,7 @@ impl S3Listener {
             service: service(&rights),
             rights,
             figures: figures.clone(),
-            forms: Forms::default(),
+            forms: Arc::default(),
             pause: bounds.pause,
         };
         let accepting = Accepting { door: Arc::new(door), places, bounds };
@@ -147,9 +146,9 @@ impl Accepting {
         loop {
             let accepted = async {
                 match listener.accept().await {
-                    Ok((stream, _)) => {
+                    Ok((stream, client)) => {
                         let (end, ended) = AbortHandle::new_pair();
-                        Some((stream, self.places.take(end).await, ended))
+                        Some((stream, client.ip(), self.places.take(end).await, ended))
                     }
                     Err(error) => {
                         tracing::warn!(%error, "the S3 listener accepts no connection");
@@ -163,8 +162,8 @@ impl Accepting {
                 // The sender is dropped to stop.
                 _ = &mut stopped => break,
             };
-            let Some((stream, place, ended)) = accepted else { continue };
-            let connection = connections.watch(self.connection(stream, &place));
+            let Some((stream, client, place, ended)) = accepted else { continue };
+            let connection = connections.watch(self.connection(stream, client, &place));
             tokio::spawn(async move {
                 let _place = place;
                 if let Ok(Err(error)) = Abortable::new(connection, ended).await {
@@ -178,13 +177,14 @@ impl Accepting {
         }
     }
 
-    fn connection(&self, stream: TcpStream, place: &Place) -> Connection {
+    fn connection(&self, stream: TcpStream, client: IpAddr, place: &Place) -> Connection {
         // A response is written at once, so the system need not wait for more.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection of the S3 listener");
         }
-        let socket = TokioIo::new(PacedSocket::new(stream, self.bounds.pause));
-        let door = ConnectionDoor { door: self.door.clone(), requests: place.requests() };
+        let socket = TokioIo::new(PacedSocket::new(stream, self.bounds.pause, place.requests()));
+        let (door, requests) = (self.door.clone(), place.requests());
+        let door = ConnectionDoor { door, requests, client };
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.bounds.head)

@@ -22,9 +22,14 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
+use super::places::Requests;
+
 /// Bytes that a client which lets the host wait moves in [`Pace::pause`], unless fewer are left. A
 /// client that moves one byte now and then holds its place as long as one that moves none.
 const PACE_BYTES: usize = 16 << 10;
+
+/// The time in which all of a body has to come that the host has in memory until its end.
+pub(super) const WHOLE_TIME: Duration = Duration::from_secs(30);
 
 /// The wait for a client.
 struct Pace {
@@ -71,11 +76,12 @@ impl Pace {
 pub(super) struct PacedSocket {
     socket: TcpStream,
     pace: Pace,
+    requests: Requests,
 }
 
 impl PacedSocket {
-    pub(super) fn new(socket: TcpStream, pause: Duration) -> PacedSocket {
-        PacedSocket { socket, pace: Pace::new(pause) }
+    pub(super) fn new(socket: TcpStream, pause: Duration, requests: Requests) -> PacedSocket {
+        PacedSocket { socket, pace: Pace::new(pause), requests }
     }
 
     fn written(
@@ -123,8 +129,9 @@ impl AsyncWrite for PacedSocket {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = ready!(Pin::new(&mut self.socket).poll_flush(cx));
-        // The client has taken all that there was.
+        // The system has taken all that there was.
         self.pace.waiting = None;
+        self.requests.note_sent();
         Poll::Ready(flushed)
     }
 
@@ -133,18 +140,51 @@ impl AsyncWrite for PacedSocket {
     }
 }
 
+/// The bounds of a body in time, and whether its client was late.
+#[derive(Default)]
+pub(super) struct BodyWatch {
+    is_whole: AtomicBool,
+    is_late: AtomicBool,
+}
+
+impl BodyWatch {
+    /// All of the body has to come within [`WHOLE_TIME`] from now on.
+    pub(super) fn begin_whole(&self) {
+        self.is_whole.store(true, Relaxed);
+    }
+
+    /// Whether the client was too slow.
+    pub(super) fn is_late(&self) -> bool {
+        self.is_late.load(Relaxed)
+    }
+}
+
 /// The body of a request whose client has to send.
 pub(super) struct PacedBody {
     body: Incoming,
     pace: Pace,
-    is_late: Arc<AtomicBool>,
+    /// The time by which all of it has to be there.
+    whole_by: Option<Pin<Box<Sleep>>>,
+    watch: Arc<BodyWatch>,
 }
 
 impl PacedBody {
-    /// Returns the body, and a note of whether the client was too slow.
-    pub(super) fn new(body: Incoming, pause: Duration) -> (PacedBody, Arc<AtomicBool>) {
-        let is_late = Arc::new(AtomicBool::new(false));
-        (PacedBody { body, pace: Pace::new(pause), is_late: is_late.clone() }, is_late)
+    pub(super) fn new(body: Incoming, pause: Duration, watch: Arc<BodyWatch>) -> PacedBody {
+        PacedBody { body, pace: Pace::new(pause), whole_by: None, watch }
+    }
+
+    /// Whether the time is over in which all of the body has to come.
+    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.watch.is_whole.load(Relaxed) {
+            return false;
+        }
+        let begin = || Box::pin(sleep_until(Instant::now() + WHOLE_TIME));
+        self.whole_by.get_or_insert_with(begin).as_mut().poll(cx).is_ready()
+    }
+
+    fn late(&self, error: io::Error) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
+        self.watch.is_late.store(true, Relaxed);
+        Poll::Ready(Some(Err(error.into())))
     }
 }
 
@@ -157,16 +197,17 @@ impl Body for PacedBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if polled.is_pending() && self.is_over(cx) {
+            let text = format!("the body did not come within {} s", WHOLE_TIME.as_secs());
+            return self.late(io::Error::new(io::ErrorKind::TimedOut, text));
+        }
         let bytes = |frame: &Option<Result<Frame<Bytes>, hyper::Error>>| {
             let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
             data.map_or(0, Bytes::len)
         };
         match ready!(self.pace.watch(cx, polled, bytes)) {
             Ok(frame) => Poll::Ready(frame.map(|frame| frame.map_err(StdError::from))),
-            Err(error) => {
-                self.is_late.store(true, Relaxed);
-                Poll::Ready(Some(Err(error.into())))
-            }
+            Err(error) => self.late(error),
         }
     }
 

@@ -14,7 +14,10 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{
+            AtomicBool,
+            Ordering::{AcqRel, Acquire, Release},
+        },
     },
     time::Duration,
 };
@@ -42,9 +45,12 @@ struct Taken {
     next: u64,
 }
 
-/// A connection that has a place.
+/// A connection that has a place. HTTP/1.1 has one request at a time.
 struct Connection {
-    requests: AtomicUsize,
+    /// From a request's head until the system has the last byte of its response.
+    is_busy: AtomicBool,
+    /// Whether the body of the response is over. Some of its bytes may wait to be sent.
+    is_answered: AtomicBool,
     end: AbortHandle,
 }
 
@@ -69,7 +75,11 @@ impl Places {
                 break permit;
             }
         };
-        let connection = Arc::new(Connection { requests: AtomicUsize::new(0), end });
+        let connection = Arc::new(Connection {
+            is_busy: AtomicBool::new(false),
+            is_answered: AtomicBool::new(false),
+            end,
+        });
         let mut taken = self.taken.lock();
         let number = taken.next;
         taken.next += 1;
@@ -81,7 +91,7 @@ impl Places {
         let taken = self.taken.lock();
         let mut connections = taken.connections.values();
         let idle = |connection: &&Arc<Connection>| {
-            connection.requests.load(Relaxed) == 0 && !connection.end.is_aborted()
+            !connection.is_busy.load(Acquire) && !connection.end.is_aborted()
         };
         if let Some(connection) = connections.find(idle) {
             connection.end.abort();
@@ -115,10 +125,18 @@ impl Drop for Place {
 pub(super) struct Requests(Arc<Connection>);
 
 impl Requests {
-    /// A request is under way until this is dropped.
+    /// A request is under way until this is dropped, and its response was sent.
     pub(super) fn begin(&self) -> UnderWay {
-        self.0.requests.fetch_add(1, Relaxed);
+        self.0.is_answered.store(false, Release);
+        self.0.is_busy.store(true, Release);
         UnderWay(self.0.clone())
+    }
+
+    /// The system has all bytes that there were to send.
+    pub(super) fn note_sent(&self) {
+        if self.0.is_answered.swap(false, AcqRel) {
+            self.0.is_busy.store(false, Release);
+        }
     }
 }
 
@@ -126,6 +144,6 @@ pub(super) struct UnderWay(Arc<Connection>);
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.requests.fetch_sub(1, Relaxed);
+        self.0.is_answered.store(true, Release);
     }
 }

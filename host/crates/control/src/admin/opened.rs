@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use http::StatusCode;
 use lacewing_base::{Bucket, KvStore};
 use lacewing_store::{
-    CommitError, EffectLimits, StoreError, Transaction,
+    ATTEMPTS, CommitError, EffectLimits, RunError, StoreError, Transaction,
     kv::{KvError, Version},
 };
 use lacewing_telemetry::admin::ContentError;
@@ -18,8 +18,8 @@ use super::{
 };
 use crate::{BucketError, TenantBuckets};
 
-/// Attempts of one write. Another transaction may change the entry each time.
-const ATTEMPTS: u32 = 16;
+/// A request writes one entry, of any size that its store takes.
+const ONE_EFFECT: EffectLimits = EffectLimits { count: 1, bytes: u64::MAX };
 
 /// The longest wait for the disk of one commit. 504.
 const COMMIT: Duration = Duration::from_secs(10);
@@ -107,7 +107,7 @@ impl TenantView {
 
     /// A transaction of an operator, which has one effect.
     pub(super) fn transaction(&self) -> Transaction {
-        Transaction::new(self.state.clone(), EffectLimits { count: 1, bytes: u64::MAX })
+        Transaction::new(self.state.clone(), ONE_EFFECT)
     }
 
     /// Commits what `change` does, again if another transaction was in between. Waits for the disk.
@@ -115,27 +115,26 @@ impl TenantView {
         &self,
         change: impl Fn(&mut Transaction) -> Result<(), Refusal>,
     ) -> Result<Version, Refusal> {
-        for _ in 0..ATTEMPTS {
-            let mut transaction = self.transaction();
-            change(&mut transaction)?;
-            let Some((state, changes)) = transaction.into_changes() else { continue };
-            let committed = state.commit(changes);
-            match Handle::current().block_on(async { timeout(COMMIT, committed).await }) {
-                Ok(Err(CommitError::Conflict { .. })) => {}
-                Ok(committed) => return committed.map_err(Refusal::from),
-                Err(_) => {
-                    return Err(Refusal::new(
-                        StatusCode::GATEWAY_TIMEOUT,
-                        format!(
-                            "the disk did not answer for {} s: the write may have been made or not",
-                            COMMIT.as_secs()
-                        ),
-                    ));
-                }
+        let committed = Transaction::run(&self.state, ONE_EFFECT, change);
+        match Handle::current().block_on(async { timeout(COMMIT, committed).await }) {
+            Ok(Ok((_, version))) => Ok(version.unwrap_or(Version::ABSENT)),
+            Ok(Err(RunError::Step(refusal))) => Err(refusal),
+            Ok(Err(RunError::Commit(CommitError::Conflict { .. }))) => {
+                let detail =
+                    format!("other transactions changed the entry {ATTEMPTS} times: try again");
+                Err(Refusal::new(StatusCode::CONFLICT, detail))
+            }
+            Ok(Err(RunError::Commit(error))) => Err(Refusal::from(error)),
+            Err(_) => {
+                let seconds = COMMIT.as_secs();
+                Err(Refusal::new(
+                    StatusCode::GATEWAY_TIMEOUT,
+                    format!(
+                        "the disk did not answer for {seconds} s: the write may have been made or not"
+                    ),
+                ))
             }
         }
-        let detail = format!("other transactions changed the entry {ATTEMPTS} times: try again");
-        Err(Refusal::new(StatusCode::CONFLICT, detail))
     }
 }
 

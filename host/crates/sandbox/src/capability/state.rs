@@ -21,7 +21,7 @@ use std::{sync::Arc, time::Duration};
 
 use lacewing_base::{Access, BucketGrant, KvGrant, KvStore};
 use lacewing_store::{
-    CommitError, EffectLimits, StoreError, TenantState, Transaction,
+    ATTEMPTS, CommitError, EffectLimits, RunError, StoreError, TenantState, Transaction,
     kv::{Condition, Entry, KvError, Page},
 };
 use wasmtime::{
@@ -45,9 +45,6 @@ pub struct StateSettings {
     /// The buckets.
     pub buckets: Arc<[BucketGrant]>,
 }
-
-/// Attempts of one call on the portable path. Another invocation may change the entry each time.
-const ATTEMPTS: u32 = 16;
 
 /// The stores and buckets of one invocation.
 pub(crate) struct TransactionalState {
@@ -282,27 +279,28 @@ impl Alone {
     /// Does a step in a transaction that is committed at once.
     async fn step<T>(
         self,
-        mut step: impl FnMut(&mut Transaction) -> Result<T, KvError>,
+        step: impl FnMut(&mut Transaction) -> Result<T, KvError>,
     ) -> Result<T, Failure> {
-        for _ in 0..ATTEMPTS {
-            let mut transaction = Transaction::new(self.state.clone(), self.limits);
-            let done = step(&mut transaction)?;
-            let Some((state, changes)) = transaction.into_changes() else { return Ok(done) };
-            match state.commit(changes).await {
-                Ok(_) => return Ok(done),
-                Err(CommitError::Conflict { .. }) => {}
-                Err(over @ CommitError::OverQuota { .. }) => {
-                    return Err(Failure { kind: FailureKind::Limit, text: over.to_string() });
-                }
-                Err(waiting @ CommitError::TooManyWaiting { .. }) => {
-                    let (kind, text) = (FailureKind::Unavailable, waiting.to_string());
-                    return Err(Failure { kind, text });
-                }
-                Err(CommitError::Store(store)) => return Err((&store).into()),
-            }
+        match Transaction::run(&self.state, self.limits, step).await {
+            Ok((done, _)) => Ok(done),
+            Err(RunError::Step(error)) => Err(error.into()),
+            Err(RunError::Commit(error)) => Err(error.into()),
         }
-        let text = format!("other invocations changed the entry {ATTEMPTS} times");
-        Err(Failure { kind: FailureKind::Conflict, text })
+    }
+}
+
+impl From<CommitError> for Failure {
+    fn from(error: CommitError) -> Failure {
+        let text = error.to_string();
+        match error {
+            CommitError::Conflict { .. } => {
+                let text = format!("other invocations changed the entry {ATTEMPTS} times");
+                Failure { kind: FailureKind::Conflict, text }
+            }
+            CommitError::OverQuota { .. } => Failure { kind: FailureKind::Limit, text },
+            CommitError::TooManyWaiting { .. } => Failure { kind: FailureKind::Unavailable, text },
+            CommitError::Store(error) => (&error).into(),
+        }
     }
 }
 
