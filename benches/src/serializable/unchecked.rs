@@ -9,8 +9,10 @@ use lacewing_base::name::TenantName;
 use lacewing_store::{
     Changes, Commit, Opening, Snapshot, StateStore, StoreError, TenantState,
     embedded::EmbeddedStore,
+    kv::Version,
     object::{FileId, FileWriter, OpenFile},
 };
+use tokio::sync::watch;
 
 pub(super) struct UncheckedStore(pub(super) Arc<EmbeddedStore>);
 
@@ -49,6 +51,10 @@ impl TenantState for UncheckedTenant {
 
     fn pin_files(&self, ids: &[FileId]) -> Result<Box<dyn Any + Send + Sync>, StoreError> {
         self.0.pin_files(ids)
+    }
+
+    fn appended(&self, store: &Arc<str>) -> watch::Receiver<Version> {
+        self.0.appended(store)
     }
 
     fn commit(&self, mut changes: Changes) -> Commit {

@@ -47,9 +47,12 @@ impl KvStore {
 
     /// The store of an id, in words.
     pub fn describe(id: &str) -> String {
-        match id.strip_prefix(KvStore::BUCKET) {
-            Some(bucket) => format!("the bucket `{bucket}`"),
-            None => format!("the kv store `{id}`"),
+        match id.split_once(':') {
+            Some(("bucket", bucket)) => format!("the bucket `{bucket}`"),
+            Some(("queue", queue)) => format!("the queue `{queue}`"),
+            Some(("dead", queue)) => format!("the dead letters of the queue `{queue}`"),
+            Some(("sent", queue)) => format!("the deduplication ids of the queue `{queue}`"),
+            _ => format!("the kv store `{id}`"),
         }
     }
 }

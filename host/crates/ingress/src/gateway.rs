@@ -4,7 +4,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use http::{Response, request::Parts};
 use http_body_util::BodyExt;
-use lacewing_base::{Limits, body::Body};
+use lacewing_base::{Limits, body::Body, random};
 use lacewing_runtime::{
     function::Revision,
     invocation::{Excess, Failure, HttpRequest, Invoker, Pending},
@@ -15,7 +15,6 @@ use lacewing_telemetry::{
 
 use super::{
     exchange::{Answered, Exchange, Handler},
-    random,
     respond::{BadInput, Problem},
 };
 

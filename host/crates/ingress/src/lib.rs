@@ -25,7 +25,6 @@ mod gateway;
 mod heap;
 mod options;
 mod patience;
-mod random;
 mod request_id;
 mod respond;
 pub mod route;

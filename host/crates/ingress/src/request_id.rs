@@ -4,7 +4,7 @@ use std::fmt;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::random::{unique_u128, write_hex};
+use lacewing_base::random::{unique_u128, write_hex};
 
 /// The header that carries it, in and out.
 pub const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");

@@ -8,6 +8,7 @@ use std::{any::Any, sync::Arc};
 
 use futures_util::future::BoxFuture;
 use lacewing_base::name::TenantName;
+use tokio::sync::watch;
 
 use super::{
     CommitError, StoreError,
@@ -58,6 +59,10 @@ pub trait TenantState: Send + Sync {
     /// # Errors
     /// The database cannot be opened.
     fn pin_files(&self, ids: &[FileId]) -> Result<Box<dyn Any + Send + Sync>, StoreError>;
+
+    /// The last commit that appended to a store, as this host has seen it: a receiver sees each
+    /// change, and may pass over some that others follow.
+    fn appended(&self, store: &Arc<str>) -> watch::Receiver<Version>;
 }
 
 /// The end of an opening.
@@ -122,13 +127,15 @@ pub struct Changes {
     pub ranges: Vec<RangeRead>,
     /// Entries that are written. Each key occurs once.
     pub writes: Vec<Write>,
+    /// Entries that are appended, in their order.
+    pub appends: Vec<Append>,
 }
 
 impl Changes {
     /// The rows that a commit looks at.
     pub(crate) fn rows(&self) -> usize {
         let ranges: usize = self.ranges.iter().map(|range| range.rows + 1).sum();
-        self.reads.len() + ranges + self.writes.len()
+        self.reads.len() + ranges + self.writes.len() + self.appends.len()
     }
 
     /// The bytes of its writes.
@@ -137,7 +144,9 @@ impl Changes {
             let inline = write.body.inline.as_ref().map_or(0, |inline| inline.len());
             write.key.len() + write.value.as_ref().map_or(0, Vec::len) + inline
         };
-        self.writes.iter().map(bytes).sum()
+        let written: usize = self.writes.iter().map(bytes).sum();
+        let appended = |append: &Append| append.prefix.len() + append.value.len();
+        written + self.appends.iter().map(appended).sum::<usize>()
     }
 }
 
@@ -178,4 +187,34 @@ pub struct Write {
     pub expires_ms: Option<i64>,
     /// The bytes that the entry has besides its value.
     pub body: EntryBody,
+}
+
+/// An entry whose key is made by its commit: the prefix, the number of the commit, and the place
+/// among the appends of its transaction. So entries of one prefix are in the order of their commits.
+#[derive(Clone, Debug)]
+pub struct Append {
+    /// The store.
+    pub store: Arc<KvStore>,
+    /// The beginning of the key.
+    pub prefix: String,
+    /// The value.
+    pub value: Vec<u8>,
+    /// When the entry expires, in milliseconds since 1970.
+    pub expires_ms: Option<i64>,
+}
+
+impl Append {
+    /// Bytes of a key behind its prefix.
+    pub(crate) const NUMBER_BYTES: usize = 20;
+
+    /// The write of the append at a place of a commit.
+    pub(crate) fn at(&self, commit: Version, place: usize) -> Write {
+        Write {
+            store: self.store.clone(),
+            key: format!("{}{:016x}{place:04x}", self.prefix, commit.0),
+            value: Some(self.value.clone()),
+            expires_ms: self.expires_ms,
+            body: EntryBody::default(),
+        }
+    }
 }

@@ -11,6 +11,7 @@
 //! A database is open while it is in use, and for some time after it. One thread writes to it at a
 //! time, and commits all transactions that wait with one sync of the disk.
 
+mod appended;
 mod apply;
 mod commit;
 mod database;

@@ -15,6 +15,9 @@ use super::{StoreError, transaction::MAX_ROWS_READ};
 /// The longest key, in bytes.
 pub const MAX_KEY_BYTES: usize = 512;
 
+/// The longest name of a group of messages, in bytes, as in SQS.
+pub const MAX_GROUP_BYTES: usize = 128;
+
 /// The most keys that one call lists or gets.
 pub const MAX_KEYS: usize = 1000;
 
@@ -148,6 +151,34 @@ pub enum KvError {
         bytes: u64,
         /// The bound.
         limit_bytes: u64,
+    },
+    /// A delay of a message that is too long.
+    #[error("the message has a delay of {seconds} s; the longest is {limit_s} s")]
+    Delay {
+        /// The delay.
+        seconds: u64,
+        /// The bound.
+        limit_s: u64,
+    },
+    /// A delay of a single message of a queue that keeps the order of its messages.
+    #[error("the queue is first in, first out: a message of it has no delay of its own")]
+    DelayInOrder,
+    /// An entry of a queue that is no message.
+    #[error("the entry of the queue is no message")]
+    NotAMessage,
+    /// A message over the bound of its queue.
+    #[error("the message has {bytes} bytes; the limit is {limit_bytes} (`max_message_kib`)")]
+    MessageSize {
+        /// Its size.
+        bytes: u64,
+        /// The bound.
+        limit_bytes: u64,
+    },
+    /// A group of messages whose name is none.
+    #[error("the group of the message has {bytes} bytes; a group has 1 to {MAX_GROUP_BYTES}")]
+    GroupSize {
+        /// Its size.
+        bytes: usize,
     },
     /// More effects than one invocation may have.
     #[error("the invocation has {limit} effects already (`effects`)")]

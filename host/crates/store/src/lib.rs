@@ -24,13 +24,14 @@ mod error;
 mod figures;
 pub mod kv;
 pub mod object;
+pub mod queue;
 pub mod sql;
 #[cfg(test)]
 mod testing;
 mod transaction;
 
 pub use backend::{
-    Changes, Commit, KeyRead, Opening, RangeRead, Snapshot, StateStore, TenantState, Write,
+    Append, Changes, Commit, KeyRead, Opening, RangeRead, Snapshot, StateStore, TenantState, Write,
 };
 pub use embedded::secrets;
 pub use error::{CommitError, StoreError};

@@ -1,6 +1,7 @@
 //! The transaction of one invocation: its snapshot, what it read, and what it is to write.
 
 mod objects;
+mod queue;
 mod run;
 
 use std::{
@@ -11,7 +12,7 @@ use std::{
 };
 
 use super::{
-    Changes, KeyRead, RangeRead, Snapshot, StoreError, TenantState, Write,
+    Append, Changes, KeyRead, RangeRead, Snapshot, StoreError, TenantState, Write,
     kv::{
         Condition, Entry, KeyRange, KvError, KvStore, ListDigest, ListedKey, MAX_GET_BYTES,
         MAX_KEY_BYTES, MAX_KEYS, Page, Version, check_key, check_length, entry_bytes, is_live,
@@ -29,6 +30,18 @@ pub struct EffectLimits {
     pub count: u32,
     /// Bytes of all effects.
     pub bytes: u64,
+}
+
+impl EffectLimits {
+    fn check(&self, count: u32, bytes: u64) -> Result<(), KvError> {
+        if bytes > self.bytes {
+            return Err(KvError::EffectBytes { limit_kib: self.bytes >> 10 });
+        }
+        if count > self.count {
+            return Err(KvError::TooManyEffects { limit: self.count });
+        }
+        Ok(())
+    }
 }
 
 /// The most rows that an invocation with effects may have read: its commit looks at each again, and
@@ -62,6 +75,7 @@ pub struct Transaction {
     ranges: Vec<RangeRead>,
     /// By store, then in the order of the keys.
     effects: HashMap<Arc<str>, BTreeMap<String, Effect>>,
+    appends: Vec<Append>,
     effect_count: u32,
     effect_bytes: u64,
     /// Rows that the commit has to look at again.
@@ -87,6 +101,7 @@ impl Transaction {
             reads: HashMap::new(),
             ranges: Vec::new(),
             effects: HashMap::new(),
+            appends: Vec::new(),
             effect_count: 0,
             effect_bytes: 0,
             rows_read: 0,
@@ -285,14 +300,19 @@ impl Transaction {
             let Effect { store, value, expires_ms, body, .. } = effect;
             Write { store, key, value, expires_ms, body }
         });
-        let changes =
-            Changes { reads: reads.collect(), ranges: self.ranges, writes: writes.collect() };
+        let changes = Changes {
+            reads: reads.collect(),
+            ranges: self.ranges,
+            writes: writes.collect(),
+            appends: self.appends,
+        };
         Some((self.state, changes))
     }
 
     /// Drops what was written.
     pub fn discard(&mut self) {
         self.effects.clear();
+        self.appends.clear();
         (self.effect_count, self.effect_bytes) = (0, 0);
     }
 
@@ -371,14 +391,21 @@ impl Transaction {
         let effects = self.effects.entry(store.id.clone()).or_default();
         let replaced = effects.get(key).map(|replaced| replaced.bytes(key));
         let bytes = self.effect_bytes - replaced.unwrap_or(0) + effect.bytes(key);
-        if bytes > self.limits.bytes {
-            return Err(KvError::EffectBytes { limit_kib: self.limits.bytes >> 10 });
-        }
         let count = self.effect_count + u32::from(replaced.is_none());
-        if count > self.limits.count {
-            return Err(KvError::TooManyEffects { limit: self.limits.count });
-        }
+        self.limits.check(count, bytes)?;
         effects.insert(key.to_owned(), effect);
+        (self.effect_count, self.effect_bytes) = (count, bytes);
+        Ok(())
+    }
+
+    /// Appends an entry. The transaction's own reads do not see the entry.
+    fn append(&mut self, append: Append) -> Result<(), KvError> {
+        self.check_rows()?;
+        let key_bytes = append.prefix.len() + Append::NUMBER_BYTES;
+        let entry_bytes = entry_bytes(key_bytes as u64, append.value.len() as u64);
+        let (count, bytes) = (self.effect_count + 1, self.effect_bytes + entry_bytes);
+        self.limits.check(count, bytes)?;
+        self.appends.push(append);
         (self.effect_count, self.effect_bytes) = (count, bytes);
         Ok(())
     }

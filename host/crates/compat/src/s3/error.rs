@@ -17,9 +17,14 @@ pub(super) fn refused(error: &KvError) -> S3Error {
         | KvError::TooManyEffects { .. }
         | KvError::EffectBytes { .. }
         | KvError::TooManyReads => s3_error!(InvalidRequest, "{error}"),
-        KvError::NotANumber | KvError::NotAnObject | KvError::Overflow => {
-            s3_error!(InvalidArgument, "{error}")
-        }
+        KvError::NotANumber
+        | KvError::NotAnObject
+        | KvError::Delay { .. }
+        | KvError::GroupSize { .. }
+        | KvError::MessageSize { .. }
+        | KvError::DelayInOrder
+        | KvError::NotAMessage
+        | KvError::Overflow => s3_error!(InvalidArgument, "{error}"),
         KvError::Store(error) => of_store(error),
     }
 }

@@ -157,7 +157,9 @@ impl From<ContentError> for Refusal {
 impl From<KvError> for Refusal {
     fn from(error: KvError) -> Refusal {
         let status = match error {
-            KvError::ValueSize { .. } | KvError::ObjectSize { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            KvError::ValueSize { .. }
+            | KvError::ObjectSize { .. }
+            | KvError::MessageSize { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             KvError::KeySize { .. }
             | KvError::TooManyBytes { .. }
             | KvError::TooManyKeys { .. }
@@ -167,6 +169,10 @@ impl From<KvError> for Refusal {
             | KvError::NotANumber
             | KvError::AttributeSize { .. }
             | KvError::NotAnObject
+            | KvError::Delay { .. }
+            | KvError::GroupSize { .. }
+            | KvError::DelayInOrder
+            | KvError::NotAMessage
             | KvError::Overflow => StatusCode::BAD_REQUEST,
             KvError::OverQuota { .. } => StatusCode::INSUFFICIENT_STORAGE,
             KvError::Store(error) => return error.into(),

@@ -89,8 +89,13 @@ impl From<KvError> for Failure {
             KvError::KeySize { .. }
             | KvError::NotANumber
             | KvError::NotAnObject
+            | KvError::Delay { .. }
+            | KvError::GroupSize { .. }
+            | KvError::DelayInOrder
+            | KvError::NotAMessage
             | KvError::Overflow => FailureKind::Invalid,
             KvError::ValueSize { .. }
+            | KvError::MessageSize { .. }
             | KvError::TooManyKeys { .. }
             | KvError::TooManyBytes { .. }
             | KvError::TooManyEffects { .. }

@@ -1,12 +1,16 @@
 //! The checks and writes of the transactions of one batch, in a transaction of the database.
 
 pub(super) mod files;
+pub(super) mod sizes;
 
 use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use self::files::{remove_unused, unused_bytes};
+use self::{
+    files::{remove_unused, unused_bytes},
+    sizes::{EntrySize, StoreSizes},
+};
 use super::{
     commit::Answer,
     files::ObjectFiles,
@@ -28,26 +32,13 @@ const EXPIRED_IF_FULL: usize = 1000;
 /// conflicts when it goes.
 const EXPIRED_FOR_MS: i64 = 60_000;
 
-/// A batch that is being applied. The sizes of stores are in memory until its end.
+/// A batch that is being applied.
 pub(super) struct Applying<'c> {
     connection: &'c Connection,
     now_ms: i64,
-    /// The number of the last commit.
-    number: u64,
     writes: usize,
-    stores: HashMap<String, StoreSize>,
+    sizes: StoreSizes,
     files: &'c ObjectFiles,
-    /// Bytes of files that no entry has any more.
-    unused_bytes: u64,
-}
-
-/// A named store, with the writes of the batch so far.
-#[derive(Clone, Copy)]
-struct StoreSize {
-    id: i64,
-    bytes: u64,
-    entries: u64,
-    is_changed: bool,
 }
 
 /// A row of an entry.
@@ -78,21 +69,15 @@ struct PlannedWrite<'a> {
 }
 
 impl<'c> Applying<'c> {
+    /// Begins a batch. `sizes` are those that the batch before it has left.
     pub(super) fn begin(
         connection: &'c Connection,
         files: &'c ObjectFiles,
         now_ms: i64,
+        sizes: Option<StoreSizes>,
     ) -> rusqlite::Result<Applying<'c>> {
-        let mut clock = connection.prepare_cached("SELECT version FROM clock")?;
-        let number = clock.query_row([], |row| version(row, 0))?.0;
-        let mut stores = connection.prepare_cached("SELECT name, id, bytes, entries FROM store")?;
-        let stores = stores.query_map([], |row| {
-            let (bytes, entries) = (version(row, 2)?.0, version(row, 3)?.0);
-            Ok((row.get(0)?, StoreSize { id: row.get(1)?, bytes, entries, is_changed: false }))
-        })?;
-        let stores = stores.collect::<rusqlite::Result<_>>()?;
-        let unused_bytes = unused_bytes(connection)?;
-        Ok(Applying { connection, now_ms, number, writes: 0, stores, files, unused_bytes })
+        let sizes = sizes.map_or_else(|| StoreSizes::read(connection), Ok)?;
+        Ok(Applying { connection, now_ms, writes: 0, sizes, files })
     }
 
     /// Checks what a transaction has read, and makes its writes. It makes none if it is refused.
@@ -110,19 +95,23 @@ impl<'c> Applying<'c> {
                 return Ok(Err(conflict_on_range(read)));
             }
         }
-        let mut planned = self.plan(&changes.writes, &seen)?;
+        let commit = Version(self.sizes.commit + 1);
+        let appended = changes.appends.iter().enumerate();
+        let appended: Vec<Write> =
+            appended.map(|(place, append)| append.at(commit, place)).collect();
+        let mut planned = self.plan(&changes.writes, &appended, &seen)?;
         if self.over_quota(&planned, max_bytes).is_some() && self.make_room()? {
             // Rows of entries that have expired are gone.
-            planned = self.plan(&changes.writes, &Seen::new())?;
+            planned = self.plan(&changes.writes, &appended, &Seen::new())?;
         }
         if let Some(refused) = self.over_quota(&planned, max_bytes) {
             return Ok(Err(refused));
         }
-        self.number += 1;
+        self.sizes.commit = commit.0;
         for write in planned {
             self.put(&write)?;
         }
-        Ok(Ok(Version(self.number)))
+        Ok(Ok(commit))
     }
 
     /// Frees the room of expired entries and unused files. Returns whether there was some.
@@ -131,39 +120,19 @@ impl<'c> Applying<'c> {
     fn make_room(&mut self) -> rusqlite::Result<bool> {
         let entries = self.remove_expired(self.now_ms, EXPIRED_IF_FULL)?;
         let files = remove_unused(self.connection, self.files, self.now_ms - 1)?;
-        self.unused_bytes = unused_bytes(self.connection)?;
+        self.sizes.unused_bytes = unused_bytes(self.connection)?;
         Ok(entries + files > 0)
     }
 
-    /// Writes what the batch has changed besides entries. Returns the bytes that the tenant has.
-    pub(super) fn end(mut self) -> rusqlite::Result<u64> {
+    /// Writes what the batch has changed besides entries. Returns the sizes for the next batch.
+    pub(super) fn end(mut self) -> rusqlite::Result<StoreSizes> {
         self.remove_expired(self.now_ms - EXPIRED_FOR_MS, EXPIRED + 2 * self.writes)?;
-        let mut save = self
-            .connection
-            .prepare_cached("UPDATE store SET bytes = ?2, entries = ?3 WHERE id = ?1")?;
-        for size in self.stores.values().filter(|size| size.is_changed) {
-            match size.entries {
-                // Clients of S3 make and delete buckets, and each batch reads all rows of stores.
-                0 => {
-                    let mut remove =
-                        self.connection.prepare_cached("DELETE FROM store WHERE id = ?1")?;
-                    remove.execute([size.id])?
-                }
-                _ => save.execute(params![size.id, signed(size.bytes), signed(size.entries)])?,
-            };
-        }
-        let mut clock = self.connection.prepare_cached("UPDATE clock SET version = ?1")?;
-        clock.execute([signed(self.number)])?;
-        Ok(self.bytes())
-    }
-
-    /// The bytes that the tenant is charged with.
-    fn bytes(&self) -> u64 {
-        self.stores.values().map(|size| size.bytes).sum::<u64>() + self.unused_bytes
+        self.sizes.save(self.connection)?;
+        Ok(self.sizes)
     }
 
     fn find(&self, store: &str, key: &str) -> rusqlite::Result<Option<FoundRow>> {
-        let Some(StoreSize { id, .. }) = self.stores.get(store) else { return Ok(None) };
+        let Some(id) = self.sizes.id(store) else { return Ok(None) };
         let mut statement = self.connection.prepare_cached(
             "SELECT id, version, length(value), held FROM kv WHERE store = ?1 AND key = ?2",
         )?;
@@ -187,6 +156,7 @@ impl<'c> Applying<'c> {
     fn plan<'a>(
         &self,
         writes: &'a [Write],
+        appended: &'a [Write],
         seen: &Seen<'_>,
     ) -> rusqlite::Result<Vec<PlannedWrite<'a>>> {
         let plan = |write: &'a Write| {
@@ -196,7 +166,9 @@ impl<'c> Applying<'c> {
             };
             Ok(PlannedWrite { write, replaced })
         };
-        writes.iter().map(plan).collect()
+        // No entry has the key of an append.
+        let appended = appended.iter().map(|write| Ok(PlannedWrite { write, replaced: None }));
+        writes.iter().map(plan).chain(appended).collect()
     }
 
     /// The bound that some writes exceed. Writes that make nothing larger are always within them,
@@ -206,7 +178,7 @@ impl<'c> Applying<'c> {
         for PlannedWrite { write, replaced } in planned {
             let store = &*write.store;
             let growth = growths.entry(&store.id).or_insert_with(|| {
-                let before = self.stores.get(&*store.id).map_or(0, |size| size.bytes);
+                let before = self.sizes.bytes_of(&store.id);
                 Growth { before, after: before, limit_bytes: store.max_bytes }
             });
             let replaced_bytes = replaced.map_or(0, |row| row.bytes);
@@ -222,7 +194,7 @@ impl<'c> Applying<'c> {
         }
         let removed: u64 = growths.values().map(|growth| growth.before).sum();
         let added: u64 = growths.values().map(|growth| growth.after).sum();
-        let bytes = self.bytes().saturating_sub(removed).saturating_add(added);
+        let bytes = self.sizes.bytes().saturating_sub(removed).saturating_add(added);
         (added > removed && bytes > max_bytes).then(|| CommitError::OverQuota {
             subject: "the state of the tenant".into(),
             bytes,
@@ -231,18 +203,14 @@ impl<'c> Applying<'c> {
     }
 
     fn put(&mut self, PlannedWrite { write, replaced }: &PlannedWrite<'_>) -> rusqlite::Result<()> {
-        let number = signed(self.number);
+        let number = signed(self.sizes.commit);
         let (connection, now_ms) = (self.connection, self.now_ms);
-        let store = self.store(&write.store.id)?;
-        store.is_changed = true;
-        let replaced_bytes = replaced.map_or(0, |row| row.bytes);
-        store.bytes = store.bytes.saturating_sub(replaced_bytes) + write.bytes();
-        store.entries = store.entries.saturating_sub(u64::from(replaced.is_some()))
-            + u64::from(write.value.is_some());
-        let id = store.id;
+        let id = self.sizes.make(connection, &write.store.id)?;
+        let old = replaced.map(|row| EntrySize(row.bytes));
+        self.sizes.replace(id, old, write.value.is_some().then(|| EntrySize(write.bytes())));
         self.writes += 1;
         if let Some(row) = replaced.filter(|row| row.has_body) {
-            self.unused_bytes += files::leave(connection, row.id, now_ms)?;
+            self.sizes.unused_bytes += files::leave(connection, row.id, now_ms)?;
         }
         let (held, inline) = (signed(write.body.charged_bytes()), write.body.inline.as_deref());
         let row = match (&write.value, replaced) {
@@ -270,21 +238,9 @@ impl<'c> Applying<'c> {
             }
             (None, None) => return Ok(()),
         };
-        self.unused_bytes =
-            self.unused_bytes.saturating_sub(files::enter(connection, row, &write.body)?);
+        let revived = files::enter(connection, row, &write.body)?;
+        self.sizes.unused_bytes = self.sizes.unused_bytes.saturating_sub(revived);
         Ok(())
-    }
-
-    /// The store of a name, which is made if it is not there.
-    fn store(&mut self, name: &str) -> rusqlite::Result<&mut StoreSize> {
-        if !self.stores.contains_key(name) {
-            let mut make =
-                self.connection.prepare_cached("INSERT INTO store (name) VALUES (?1)")?;
-            let id = make.insert([name])?;
-            let size = StoreSize { id, bytes: 0, entries: 0, is_changed: false };
-            self.stores.insert(name.to_owned(), size);
-        }
-        Ok(self.stores.get_mut(name).expect("it is there, or was made"))
     }
 
     /// Removes up to `limit` entries that expired before a time. Returns their number.
@@ -302,16 +258,11 @@ impl<'c> Applying<'c> {
             .collect::<rusqlite::Result<_>>()?;
         for (row, store, key_bytes, value_bytes, held) in &expired {
             if *held > 0 {
-                self.unused_bytes += files::leave(self.connection, *row, self.now_ms)?;
+                self.sizes.unused_bytes += files::leave(self.connection, *row, self.now_ms)?;
             }
             self.connection.prepare_cached("DELETE FROM kv WHERE id = ?1")?.execute([row])?;
-            let size = self.stores.values_mut().find(|size| size.id == *store);
-            if let Some(size) = size {
-                let bytes = entry_bytes((*key_bytes).into(), (*value_bytes).into()) + held;
-                size.bytes = size.bytes.saturating_sub(bytes);
-                size.entries = size.entries.saturating_sub(1);
-                size.is_changed = true;
-            }
+            let bytes = entry_bytes((*key_bytes).into(), (*value_bytes).into()) + held;
+            self.sizes.replace(*store, Some(EntrySize(bytes)), None);
         }
         Ok(expired.len())
     }

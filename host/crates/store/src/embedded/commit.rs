@@ -30,6 +30,7 @@ use super::{
     apply::{
         Applying,
         files::{STEP, remove_unused},
+        sizes::StoreSizes,
     },
     database::{Database, bytes_of, failure},
     files::ObjectFiles,
@@ -156,6 +157,7 @@ impl Database {
         let begun = Instant::now();
         let results = self.writer.lock().commit(&changes, &self.files, (self.clock)());
         note_files(&changes, &results);
+        self.tell_appended(&changes, &results);
         // The files of bodies hold their tenant, which a client that has its answer may close.
         drop(changes);
         self.count(&results, begun.elapsed());
@@ -168,6 +170,19 @@ impl Database {
         }
         self.bound_log();
         self.remove_unused_files();
+    }
+
+    /// Tells those that wait for appended entries.
+    fn tell_appended(&self, changes: &[(Changes, u64)], results: &[Answer]) {
+        for ((changes, _), result) in changes.iter().zip(results) {
+            let Ok(commit) = result else { continue };
+            let mut last = None;
+            for append in &changes.appends {
+                if last.replace(&append.store.id) != Some(&append.store.id) {
+                    self.appended.tell(&append.store.id, *commit);
+                }
+            }
+        }
     }
 
     /// Removes files that no entry has for a minute: a snapshot that is older may still read them.
@@ -212,9 +227,17 @@ impl Database {
 }
 
 /// The connection that writes to one database.
-pub(super) struct Writer(pub(super) Connection);
+pub(super) struct Writer {
+    pub(super) connection: Connection,
+    /// The sizes of the stores, if the last batch left them.
+    sizes: Option<StoreSizes>,
+}
 
 impl Writer {
+    pub(super) fn new(connection: Connection) -> Writer {
+        Writer { connection, sizes: None }
+    }
+
     /// Commits a batch, and answers each transaction of it.
     pub(super) fn commit(
         &mut self,
@@ -240,13 +263,14 @@ impl Writer {
         since_ms: i64,
     ) -> rusqlite::Result<usize> {
         let has_some: bool = self
-            .0
+            .connection
             .prepare_cached("SELECT EXISTS (SELECT 1 FROM file WHERE unused_since <= ?1)")?
             .query_row([since_ms], |row| row.get(0))?;
         if !has_some {
             return Ok(0);
         }
-        let transaction = self.0.transaction()?;
+        self.sizes = None;
+        let transaction = self.connection.transaction()?;
         let removed = remove_unused(&transaction, files, since_ms)?;
         let bytes = bytes_of(&transaction)?;
         transaction.commit()?;
@@ -260,8 +284,8 @@ impl Writer {
         files: &ObjectFiles,
         now_ms: i64,
     ) -> rusqlite::Result<Vec<Answer>> {
-        let transaction = self.0.transaction()?;
-        let mut applying = Applying::begin(&transaction, files, now_ms)?;
+        let transaction = self.connection.transaction()?;
+        let mut applying = Applying::begin(&transaction, files, now_ms, self.sizes.take())?;
         let mut answers = Vec::with_capacity(batch.len());
         for (changes, max_bytes) in batch {
             answers.push(applying.apply(changes, *max_bytes)?);
@@ -269,9 +293,10 @@ impl Writer {
         if answers.iter().all(Result::is_err) {
             return Ok(answers);
         }
-        let bytes = applying.end()?;
+        let sizes = applying.end()?;
         transaction.commit()?;
-        files.set_committed_bytes(bytes);
+        files.set_committed_bytes(sizes.bytes());
+        self.sizes = Some(sizes);
         Ok(answers)
     }
 }

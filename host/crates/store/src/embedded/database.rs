@@ -16,6 +16,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rustix::fs::Access;
 
 use super::{
+    appended::AppendSignals,
     apply::files::unused_bytes,
     commit::{CommitQueue, Writer},
     directory::{self, Directory},
@@ -66,6 +67,7 @@ pub(super) struct Database {
     pub(super) writer: Mutex<Writer>,
     pub(super) queue: CommitQueue,
     pub(super) files: Arc<ObjectFiles>,
+    pub(super) appended: Arc<AppendSignals>,
     /// When files that no entry has were removed last.
     pub(super) swept_ms: Mutex<i64>,
 }
@@ -82,7 +84,11 @@ pub(super) struct Surroundings {
 }
 
 impl Database {
-    pub(super) fn open(folder: &Path, around: Surroundings) -> Result<Database, StoreError> {
+    pub(super) fn open(
+        folder: &Path,
+        appended: Arc<AppendSignals>,
+        around: Surroundings,
+    ) -> Result<Database, StoreError> {
         if folder.is_symlink() {
             // It may lead to the state of another tenant.
             return Err(StoreError::Failed("the folder is a symbolic link".into()));
@@ -96,13 +102,14 @@ impl Database {
         connection.busy_timeout(Duration::ZERO).map_err(|error| failure(&error))?;
         directory::sync_folder(folder).map_err(|error| system(&error))?;
         let files = ObjectFiles::open(folder, &connection, around.file_threads)?;
-        let mut writer = Writer(connection);
+        let mut writer = Writer::new(connection);
         writer.remove_unused_files(&files, i64::MAX).map_err(|error| failure(&error))?;
-        let bytes = bytes_of(&writer.0).map_err(|error| failure(&error))?;
+        let bytes = bytes_of(&writer.connection).map_err(|error| failure(&error))?;
         files.set_committed_bytes(bytes);
         Ok(Database {
             file,
             files: Arc::new(files),
+            appended,
             _directory: around.directory,
             failures: FailureLog::new(folder.to_owned()),
             figures: around.figures,
@@ -160,7 +167,7 @@ impl Database {
         // after that does not, so the second round meets few.
         for checkpoint in ["PRAGMA wal_checkpoint(PASSIVE)", "PRAGMA wal_checkpoint(TRUNCATE)"] {
             self.end_snapshots(age);
-            if let Err(error) = writer.0.query_row(checkpoint, [], |_| Ok(())) {
+            if let Err(error) = writer.connection.query_row(checkpoint, [], |_| Ok(())) {
                 self.failures.note(&failure(&error));
             }
         }

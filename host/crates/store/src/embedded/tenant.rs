@@ -12,10 +12,11 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::{
     SharedStore,
+    appended::AppendSignals,
     database::Database,
     failures::FailureLog,
     files::{EmbeddedReader, EmbeddedWriter, Pinned},
@@ -24,6 +25,7 @@ use super::{
 };
 use crate::{
     Changes, Commit, Opening, Snapshot, StoreError, TenantState,
+    kv::Version,
     object::{FileId, FileReader, FileWriter, OpenFile},
 };
 
@@ -36,6 +38,7 @@ pub(super) struct EmbeddedTenant {
     failures: FailureLog,
     max_bytes: AtomicU64,
     last_use: AtomicU64,
+    appended: Arc<AppendSignals>,
     /// Held for a moment only.
     database: Mutex<Option<Arc<Database>>>,
     /// Held while the database is opened or closed.
@@ -59,6 +62,7 @@ impl EmbeddedTenant {
             sql,
             max_bytes: max_bytes.into(),
             last_use: AtomicU64::new(0),
+            appended: Arc::default(),
             database: Mutex::default(),
             opening: Mutex::default(),
             retired: Mutex::default(),
@@ -85,7 +89,8 @@ impl EmbeddedTenant {
             return Ok(database);
         }
         self.close_retired();
-        let opened = Database::open(self.failures.folder(), self.shared.surroundings());
+        let (appended, around) = (self.appended.clone(), self.shared.surroundings());
+        let opened = Database::open(self.failures.folder(), appended, around);
         let database = Arc::new(opened.inspect_err(|error| self.failures.note(error))?);
         *self.database.lock() = Some(database.clone());
         self.shared.open.add(self.this.clone(), &self.shared.threads);
@@ -173,6 +178,10 @@ impl TenantState for EmbeddedTenant {
 
     fn pin_files(&self, ids: &[FileId]) -> Result<Box<dyn Any + Send + Sync>, StoreError> {
         Ok(Box::new(Pinned::new(self.database()?.files.clone(), ids)))
+    }
+
+    fn appended(&self, store: &Arc<str>) -> watch::Receiver<Version> {
+        self.appended.receiver(store)
     }
 }
 

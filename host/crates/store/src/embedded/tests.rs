@@ -1,6 +1,7 @@
 //! The embedded store on a real disk.
 
 mod objects;
+mod queues;
 mod races;
 
 use std::{

@@ -19,7 +19,7 @@ fn os_random() -> u64 {
 }
 
 /// A number of 64 bits that is not zero.
-pub(super) fn unique_u64() -> u64 {
+pub fn unique_u64() -> u64 {
     let count = COUNT.get().wrapping_add(0x9E37_79B9_7F4A_7C15);
     COUNT.set(count);
     match spread(count) {
@@ -29,7 +29,7 @@ pub(super) fn unique_u64() -> u64 {
 }
 
 /// A number of 128 bits whose lower half is not zero.
-pub(super) fn unique_u128() -> u128 {
+pub fn unique_u128() -> u128 {
     let low = unique_u64();
     // The upper half is the key, masked so that ids of one thread do not look alike.
     let high = KEY.with(|key| key ^ spread(low));
@@ -43,7 +43,7 @@ fn spread(mut x: u64) -> u64 {
 }
 
 /// Lower-case hexadecimal digits of a number, all `2 * N` of them, into `out`.
-pub(super) fn write_hex(number: u128, out: &mut [u8]) {
+pub fn write_hex(number: u128, out: &mut [u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut rest = number;
     for digit in out.iter_mut().rev() {
