@@ -28,6 +28,7 @@ mod stream;
 
 pub use admission::{Admission, AdmissionRefusal, InvocationPermit, QueueOptions};
 pub use call::Called;
+pub use commit::Acknowledgement;
 pub use headers::Excess;
 pub use http::{HttpRequest, PARAMS_HEADER, ROUTE_HEADER};
 pub use lifecycle::Pending;

@@ -108,6 +108,15 @@ impl Transaction {
         }
     }
 
+    /// Allows so many effects more.
+    pub fn allow(&mut self, more: EffectLimits) {
+        let EffectLimits { count, bytes } = self.limits;
+        self.limits = EffectLimits {
+            count: count.saturating_add(more.count),
+            bytes: bytes.saturating_add(more.bytes),
+        };
+    }
+
     /// Whether it has nothing to commit.
     pub fn is_read_only(&self) -> bool {
         self.effect_count == 0

@@ -10,7 +10,7 @@ use lacewing_telemetry::{Context, Usage};
 
 use super::{
     Failure, Invoker,
-    commit::{Runs, Verdict},
+    commit::{Acknowledgement, Runs, Verdict},
 };
 use crate::function::Revision;
 
@@ -64,12 +64,36 @@ impl Invoker {
         Called { result, detail: ended.detail, usage: ended.usage }
     }
 
-    /// Calls `lacewing:function/events.handle`.
+    /// Calls `lacewing:function/events.handle` with events that no source has to be told of.
     pub async fn events(
         self: &Arc<Self>,
         revision: &Arc<Revision>,
         context: &Arc<Context>,
         batch: &[Event],
+    ) -> Called<Vec<Result<(), EventFailure>>> {
+        let runs = Runs::new(Propagation::default());
+        self.handle(revision, context, batch, runs).await
+    }
+
+    /// Calls `lacewing:function/events.handle`. The acknowledgement is committed with the effects of
+    /// the handler, if all of the events were handled.
+    pub async fn deliver(
+        self: &Arc<Self>,
+        revision: &Arc<Revision>,
+        context: &Arc<Context>,
+        batch: &[Event],
+        acknowledgement: &Acknowledgement<'_>,
+    ) -> Called<Vec<Result<(), EventFailure>>> {
+        let runs = Runs::acknowledging(Propagation::default(), acknowledgement);
+        self.handle(revision, context, batch, runs).await
+    }
+
+    async fn handle(
+        self: &Arc<Self>,
+        revision: &Arc<Revision>,
+        context: &Arc<Context>,
+        batch: &[Event],
+        mut runs: Runs<'_>,
     ) -> Called<Vec<Result<(), EventFailure>>> {
         let pending = self.begin(revision, context);
         let mut running = match pending.run::<Sandbox>(Propagation::default()).await {
@@ -81,7 +105,6 @@ impl Invoker {
             .filter_map(|event| event.data.as_ref())
             .map(|data| data.len() as u64)
             .sum();
-        let mut runs = Runs::new(Propagation::default());
         let result = loop {
             let answer = running.sandbox().events(batch).await;
             if let Some(result) =
