@@ -17,6 +17,7 @@ const CRATES: &[(&str, &[&[&str]])] = &[
     ("lacewing-load", &[]),
     ("lacewing-compat", &[]),
     ("lacewing-control", &[]),
+    ("lacewing-event", &[]),
     ("lacewing-ingress", &[]),
     ("lacewing-runtime", &[&["invocation"], &["function"]]),
     ("lacewing-sandbox", &[&["sandbox"], &["capability"], &["engine"]]),
@@ -49,6 +50,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("postcard", &["lacewing-control"]),
     ("rusqlite", &["lacewing-store"]),
     ("s3s", &["lacewing-compat"]),
+    ("croner", &["lacewing-event"]),
     ("chacha20poly1305", &["lacewing-store"]),
     ("toml", &["lacewing", "lacewing-manifest"]),
 ];

@@ -1,0 +1,1 @@
+//! Event patterns in the language of Amazon EventBridge.

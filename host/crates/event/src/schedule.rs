@@ -1,0 +1,1 @@
+//! Schedules: cron expressions, rates and single times, in time zones.
