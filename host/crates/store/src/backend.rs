@@ -190,7 +190,7 @@ pub struct Write {
 }
 
 /// An entry whose key is made by its commit: the prefix, the number of the commit, and the place
-/// among the appends of its transaction. So entries of one prefix are in the order of their commits.
+/// among the appends of its transaction. So entries of a prefix are in the order of their commits.
 #[derive(Clone, Debug)]
 pub struct Append {
     /// The store.

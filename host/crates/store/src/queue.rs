@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Snapshot, StoreError,
-    kv::{KeyRange, KvStore, Version, is_live},
+    kv::{Entry, KeyRange, KvStore, Version, is_live},
 };
 
 /// The beginning of the keys of messages that are ready.
@@ -116,6 +116,34 @@ pub struct StoredMessage {
     pub message: Option<Message>,
 }
 
+/// A message, by the key of its entry.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn message(
+    snapshot: &mut dyn Snapshot,
+    queue: &Queue,
+    key: &str,
+) -> Result<Option<StoredMessage>, StoreError> {
+    let now_ms = snapshot.taken_ms();
+    let found = snapshot.get(&queue.messages.id, key)?;
+    let live = found.filter(|entry| is_live(entry.expires_ms, now_ms));
+    Ok(live.map(|entry| stored(key.to_owned(), &entry)))
+}
+
+/// The keys of the messages that are ready behind a key, at most `limit`, in their order.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn ready_keys(
+    snapshot: &mut dyn Snapshot,
+    queue: &Queue,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Vec<String>, StoreError> {
+    keys(snapshot, queue, &KeyRange::new(READY, after), limit)
+}
+
 /// The messages that are ready behind a key, at most `limit`, in their order.
 ///
 /// # Errors
@@ -129,19 +157,20 @@ pub fn ready(
     read(snapshot, &queue.messages, &KeyRange::new(READY, after), limit)
 }
 
-/// The delayed messages that are due at a time, at most `limit`, the one that is due first first.
+/// The keys of the delayed messages that are due at a time, at most `limit`, in the order in which
+/// they are due.
 ///
 /// # Errors
 /// The store cannot be read.
-pub fn due(
+pub fn due_keys(
     snapshot: &mut dyn Snapshot,
     queue: &Queue,
     now_ms: i64,
     limit: usize,
-) -> Result<Vec<StoredMessage>, StoreError> {
+) -> Result<Vec<String>, StoreError> {
     let behind = delayed_prefix(now_ms.saturating_add(1));
     let range = KeyRange { from: DELAYED.into(), to: behind.into() };
-    read(snapshot, &queue.messages, &range, limit)
+    keys(snapshot, queue, &range, limit)
 }
 
 /// The time at which the next delayed message is due that is not due at `now_ms`.
@@ -193,13 +222,28 @@ fn read(
     let now_ms = snapshot.taken_ms();
     let found = snapshot.scan(&store.id, range, limit)?.into_iter();
     let live = found.filter(|(_, entry)| is_live(entry.expires_ms, now_ms));
-    let stored = live.map(|(key, entry)| StoredMessage {
-        key: String::from_utf8_lossy(&key).into_owned(),
-        version: entry.version,
-        expires_ms: entry.expires_ms,
-        message: Message::decode(&entry.value),
-    });
-    Ok(stored.collect())
+    Ok(live.map(|(key, entry)| stored(text(&key), &entry)).collect())
+}
+
+fn stored(key: String, entry: &Entry) -> StoredMessage {
+    let Entry { version, expires_ms, .. } = *entry;
+    StoredMessage { key, version, expires_ms, message: Message::decode(&entry.value) }
+}
+
+fn keys(
+    snapshot: &mut dyn Snapshot,
+    queue: &Queue,
+    range: &KeyRange,
+    limit: usize,
+) -> Result<Vec<String>, StoreError> {
+    let now_ms = snapshot.taken_ms();
+    let found = snapshot.list(&queue.messages.id, range, limit)?.into_iter();
+    let live = found.filter(|listed| is_live(listed.expires_ms, now_ms));
+    Ok(live.map(|listed| text(&listed.key)).collect())
+}
+
+fn text(key: &[u8]) -> String {
+    String::from_utf8_lossy(key).into_owned()
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The sizes of a tenant's stores, in memory from one batch to the next.
 //!
 //! One connection writes to a database, so the sizes in memory are those in the database as long as
-//! each batch commits. A batch that does not commit drops them, and the next batch reads them again.
+//! each batch commits. A batch that does not commit drops them, and the next batch reads them.
 
 use std::{collections::HashMap, mem};
 

@@ -8,7 +8,10 @@ use super::{acme, begin, open};
 use crate::{
     CommitError, StateStore, TenantState, Transaction,
     kv::{KvError, Version},
-    queue::{NewMessage, StoredMessage, dead_letters, due, next_due_ms, ready},
+    queue::{
+        NewMessage, StoredMessage, dead_letters, due_keys, message as find, next_due_ms, ready,
+        ready_keys,
+    },
     testing::{commit, name},
 };
 
@@ -65,6 +68,8 @@ fn messages_wait_in_the_order_of_their_commits() {
     let last = seen.last().unwrap().key.clone();
     let behind = ready(&mut *tenant.snapshot().unwrap(), &queue, Some(&last), 1).unwrap();
     assert_eq!(texts(&behind), ["c"]);
+    let keys = ready_keys(&mut *tenant.snapshot().unwrap(), &queue, Some(&last), 1).unwrap();
+    assert_eq!(keys, [&*behind[0].key]);
     drop((tenant, store));
     let tenant = open(&dir).tenant(&name("acme"), u64::MAX);
     assert_eq!(texts(&ready_of(&tenant, &queue)), ["a", "b", "c", "d"]);
@@ -96,7 +101,11 @@ fn a_delayed_message_is_due_at_its_time() {
     assert!(ready_of(&tenant, &queue).is_empty());
     let mut snapshot = tenant.snapshot().unwrap();
     let now = snapshot.taken_ms();
-    let mut at = |ms| texts(&due(&mut *snapshot, &queue, ms, 100).unwrap());
+    let mut at = |ms| {
+        let keys = due_keys(&mut *snapshot, &queue, ms, 100).unwrap();
+        let found = keys.iter().map(|key| find(&mut *snapshot, &queue, key).unwrap().unwrap());
+        texts(&found.collect::<Vec<_>>())
+    };
     assert_eq!(at(now), [""; 0]);
     assert_eq!(at(now + 60_000), ["soon"]);
     assert_eq!(at(now + 7_200_000), ["soon", "late"]);
@@ -118,7 +127,8 @@ fn a_message_that_failed_is_delayed_and_knows_why() {
     assert!(ready_of(&tenant, &queue).is_empty());
     let mut snapshot = tenant.snapshot().unwrap();
     let later = snapshot.taken_ms() + 10_000;
-    let again = due(&mut *snapshot, &queue, later, 100).unwrap().remove(0);
+    let key = due_keys(&mut *snapshot, &queue, later, 100).unwrap().remove(0);
+    let again = find(&mut *snapshot, &queue, &key).unwrap().unwrap();
     assert_eq!(again.expires_ms, stored.expires_ms);
     let head = again.message.unwrap().head;
     assert_eq!((head.attempts, head.failure.as_deref()), (1, Some("no stock")));
