@@ -462,7 +462,8 @@ impl ServingHost {
         if let Some(state) = self.host.state_dir() {
             self.console.line(format_args!("  state in {}", announce::shown(&state).display()));
         }
-        missing_secrets(&deployed).iter().for_each(|missing| self.console.finding(missing));
+        let secrets = missing_secrets(&deployed).into_iter().chain(self.host.unusable_key());
+        secrets.for_each(|warning| self.console.finding(&warning));
         let has_routes = deployed.revisions.iter().any(|revision| !revision.routes.is_empty());
         if !has_routes && self.args.host.is_none() {
             self.console.warning("no function has a route: every request is answered with 404");
