@@ -24,7 +24,7 @@ use lacewing_base::{
     heap::ResidentWatch,
 };
 use lacewing_compat::s3::S3Listener;
-use lacewing_control::{Host, missing_secrets, review_layouts};
+use lacewing_control::{Host, Malformed, missing_secrets, review_layouts};
 use lacewing_ingress::{Gateway, Listener, Options, Server};
 use lacewing_manifest::config::{self, RequestLog, Settings};
 use lacewing_telemetry::{
@@ -498,7 +498,10 @@ async fn begin(
         What::AsBefore(_, ledger) => match host.restore(&ledger) {
             Ok(()) => return Ok((None, None)),
             Err(error) => {
-                tracing::warn!(%error, "deploying everything again");
+                // The deploy says what is wrong with the state.
+                if !matches!(error, Malformed::State(_)) {
+                    tracing::warn!(%error, "deploying everything again");
+                }
                 let read = read(args, &target.project)?;
                 read.show_warnings(console);
                 (Box::new(read), None)
