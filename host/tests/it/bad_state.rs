@@ -355,7 +355,10 @@ async fn keys_values_and_stores_that_are_none_are_told() {
             "/fill/1048577".to_owned(),
             "the value has 1048577 bytes; the limit is 1048576 (`max_value_kib`)",
         ),
-        ("/use/other".to_owned(), "the kv store \"other\" is not granted: it may use things"),
+        (
+            "/use/other".to_owned(),
+            "the kv store \"other\" is not granted: the function may use things",
+        ),
     ] {
         let reply = client::get(up.address, "acme.test", &path).await;
         // A mistake of the function, which its developer reads in the log.

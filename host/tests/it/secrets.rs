@@ -123,7 +123,7 @@ async fn a_guest_is_told_why_it_gets_no_secret() {
             503,
             "the secret `KEY` is not set: the operator sets it with `lacewing secret set`",
         ),
-        ("OTHER", 500, "the secret \"OTHER\" is not granted: it may read KEY, SEALED"),
+        ("OTHER", 500, "the secret \"OTHER\" is not granted: the function may read KEY, SEALED"),
         // The host's log has the reason.
         ("SEALED", 503, "the secret `SEALED` cannot be read now"),
     ] {
@@ -414,6 +414,7 @@ fn a_key_that_is_lost_is_told_and_replaced() {
     assert_eq!(run(&check), (Some(0), String::new()));
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
     let up = Up::start(&[dir.path().to_str().unwrap()]);
+    up.line(", secret KEY");
     let open = up.line("warning: sealed secrets do not open: the key file ");
     assert!(open.contains(" is open to others (mode 0644): run `chmod 600 "), "{open}");
     drop(up);
@@ -435,6 +436,13 @@ fn a_key_that_is_lost_is_told_and_replaced() {
     assert_eq!(run(&["s3", "remove-key", id]), (Some(0), String::new()));
     assert_eq!(run(&["secret", "set", "KEY"]), (Some(0), String::new()));
     assert_eq!(run(&check), (Some(0), String::new()));
+    let host = "[tenants.acme]\nhosts = [\"*\"]\ncomponent_dirs = [\"/\"]\napps = [\".\"]\n";
+    std::fs::write(dir.path().join("host.toml"), host).unwrap();
+    let (code, said) = run(&["secret", "list", "--host", "host.toml", "--tenant", "acme"]);
+    assert_eq!(
+        (code, &*said),
+        (Some(2), "error: name an app of tenant `acme` with `--app`: shop\n")
+    );
 }
 
 #[test]

@@ -95,7 +95,8 @@ impl EmbeddedStore {
     }
 
     /// Checks a tenant's databases: their pages, their indexes, and that the sizes of its stores
-    /// are right. Reads all of them. Checks that there is a key for what the tenant has sealed. Commits go on meanwhile.
+    /// are right. Reads all of them. Checks that there is a key for what the tenant has sealed.
+    /// Commits go on meanwhile.
     ///
     /// # Errors
     /// The database of its stores cannot be opened, or the check was stopped.
