@@ -135,6 +135,7 @@ async fn a_key_does_what_it_was_made_for_until_it_is_removed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_for_a_bucket_that_is_not_there_is_told() {
     let running = Running::start();
+    running.up.line(", bucket files (read-write)");
     let warning = "warning: the key is for a bucket that is not known: tenant `local` has no bucket \"fiels\": it has shop.files\n  = help: a client of S3 makes the bucket; or remove the key with `lacewing s3 remove-key`, and make another\n";
     let (said, error) = running.told(&["create-key", "--bucket", "fiels"]);
     assert!(said.starts_with("access key: "), "{said}");
