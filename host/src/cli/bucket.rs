@@ -1,6 +1,6 @@
 //! `lacewing bucket`: objects of buckets, in a state directory or of a running host.
 
-mod objects;
+pub(super) mod objects;
 
 use std::{
     fs::File,

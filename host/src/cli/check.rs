@@ -90,6 +90,7 @@ fn findings(args: &CheckArgs, console: &Console) -> Result<(Vec<Checked>, Vec<Di
         loaded.warnings.extend(review(&loaded.file, &deployed).await);
         loaded.warnings.extend(review_layouts(&deployed));
         loaded.warnings.extend(missing_secrets(&deployed));
+        loaded.warnings.extend(host.unusable_key());
         let mut checked = Vec::new();
         for revision in &deployed.revisions {
             let program = revision

@@ -27,7 +27,10 @@ impl OpenState {
     /// Opens a directory, or finds the host that has it open.
     pub(super) fn open(dir: &Path) -> Result<OpenState, Error> {
         if !dir.is_dir() {
-            return Err(Error::NotThere(format!("there is no state directory {}", dir.display())));
+            return Err(Error::NotThere(format!(
+                "there is no state directory {}: `lacewing up` makes one when a function is granted a store, bucket or database",
+                dir.display()
+            )));
         }
         match EmbeddedStore::open(dir, EmbeddedOptions::default()) {
             Ok(store) => Ok(OpenState::Directory(store)),

@@ -1,14 +1,15 @@
 //! `lacewing s3`: the access keys of the S3 API, also while a host runs.
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use clap::{Args, Subcommand, ValueHint};
 use lacewing_base::{Access, SecretName};
-use lacewing_control::{S3AccessKey, S3KeyFolder};
-use lacewing_manifest::App;
+use lacewing_control::{ListedS3Key, S3AccessKey, S3KeyFolder};
+use lacewing_manifest::Diagnostic;
 
 use super::{
     Error, ExitCode,
+    bucket::objects::check,
     console::Console,
     print_result,
     tenant::{FoundTenant, full_name},
@@ -79,10 +80,11 @@ struct PlaceArgs {
     state: Option<PathBuf>,
 }
 
-/// The keys of a tenant, and the app whose buckets may be named without it.
+/// The keys of a tenant.
 struct Place {
     keys: S3KeyFolder,
-    app: Option<App>,
+    found: FoundTenant,
+    is_host: bool,
 }
 
 impl PlaceArgs {
@@ -93,7 +95,22 @@ impl PlaceArgs {
         };
         let found = found.with_state(self.state.as_ref());
         let keys = S3KeyFolder::at(&found.dir, &found.name);
-        Ok(Place { keys, app: found.apps.into_iter().next().filter(|_| !is_host) })
+        Ok(Place { keys, found, is_host })
+    }
+}
+
+impl Place {
+    /// The bucket of a name, as clients say it. A bucket that is not there gives a warning, because
+    /// a client with the key may make the bucket.
+    fn bucket(&self, name: &str, console: &Console) -> String {
+        let app = self.found.apps.first().filter(|_| !self.is_host);
+        let name = full_name(app, name);
+        if let Err(error) = check(&self.found, &name) {
+            let message = format!("the key is for a bucket that is not known: {error}");
+            let help = "a client of S3 makes the bucket; or remove the key with `lacewing s3 remove-key`, and make another";
+            console.finding(&Diagnostic::warning(message).help(help));
+        }
+        name
     }
 }
 
@@ -102,7 +119,7 @@ pub(super) fn run(args: &S3Args, console: &Console) -> Result<ExitCode, Error> {
         S3Command::CreateKey { bucket, read_only, place } => {
             let place = place.find(console)?;
             let buckets: Vec<String> =
-                bucket.iter().map(|name| full_name(place.app.as_ref(), name)).collect();
+                bucket.iter().map(|name| place.bucket(name, console)).collect();
             let buckets = Some(buckets).filter(|buckets| !buckets.is_empty());
             let access = if *read_only { Access::Read } else { Access::ReadWrite };
             let (id, key) = place.keys.create(buckets, access)?;
@@ -110,14 +127,11 @@ pub(super) fn run(args: &S3Args, console: &Console) -> Result<ExitCode, Error> {
         }
         S3Command::ListKeys { place } => {
             let keys = place.find(console)?.keys.list()?;
-            let line = |(id, key): &(SecretName, S3AccessKey)| {
-                let buckets = match &key.buckets {
-                    Some(buckets) => buckets.join(", "),
-                    None => "all buckets".to_owned(),
-                };
-                format!("{id}  {}  {buckets}\n", key.access)
-            };
             print_result(&keys.iter().map(line).collect::<String>())?;
+            // One reason may hold for all keys.
+            let reasons = keys.iter().filter_map(|listed| listed.key.as_ref().err());
+            let reasons: BTreeSet<String> = reasons.map(ToString::to_string).collect();
+            reasons.iter().for_each(|reason| console.warning(reason));
         }
         S3Command::RemoveKey { id, place } => {
             if !place.find(console)?.keys.remove(id)? {
@@ -126,4 +140,15 @@ pub(super) fn run(args: &S3Args, console: &Console) -> Result<ExitCode, Error> {
         }
     }
     Ok(ExitCode::Success)
+}
+
+/// The rights of a key, after its id.
+fn line(ListedS3Key { id, key }: &ListedS3Key) -> String {
+    match key {
+        Ok(S3AccessKey { access, buckets: Some(buckets), .. }) => {
+            format!("{id}  {access}  {}\n", buckets.join(", "))
+        }
+        Ok(S3AccessKey { access, buckets: None, .. }) => format!("{id}  {access}  all buckets\n"),
+        Err(_) => format!("{id}  does not open\n"),
+    }
 }

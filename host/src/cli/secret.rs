@@ -102,10 +102,13 @@ impl PlaceArgs {
         let names: Vec<_> = apps.iter().map(|app| app.name.to_string()).collect();
         let app = apps.into_iter().find(|app| named.is_none_or(|name| app.name.as_str() == name));
         let app = app.ok_or_else(|| {
-            let (name, help) = (named.unwrap_or_default(), names.join(", "));
-            Error::NotThere(format!(
-                "tenant `{tenant}` has no app {name:?}; name one with `--app`: {help}"
-            ))
+            let help = names.join(", ");
+            Error::NotThere(match named.unwrap_or_default() {
+                "." => format!("name an app of tenant `{tenant}` with `--app`: {help}"),
+                name => {
+                    format!("tenant `{tenant}` has no app {name:?}; name one with `--app`: {help}")
+                }
+            })
         })?;
         let mut granted: BTreeMap<SecretName, Vec<String>> = BTreeMap::new();
         for function in &app.functions {

@@ -70,7 +70,8 @@ pub struct UpArgs {
     #[arg(long, value_name = "DIR", env = "LACEWING_CACHE_DIR", value_hint = ValueHint::DirPath)]
     pub cache_dir: Option<PathBuf>,
 
-    /// The directory of kv stores [default: .lacewing/state in the app's directory]
+    /// The directory of kv stores, buckets, SQL databases and secrets
+    /// [default: .lacewing/state in the app's directory]
     #[arg(long, value_name = "DIR", env = "LACEWING_STATE", value_hint = ValueHint::DirPath)]
     pub state: Option<PathBuf>,
 

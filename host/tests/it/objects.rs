@@ -163,7 +163,7 @@ grants.buckets = {{ files = "read-write" }}
     );
     assert_eq!(text(&served, "/make/files").await, "files");
     for (path, said) in [
-        ("/make/other", "the bucket \"other\" is not granted: it may use files, read"),
+        ("/make/other", "the bucket \"other\" is not granted: the function may use files, read"),
         ("/drop/files", "the manifest declares the bucket `files`, so a function cannot delete it"),
         (
             "/write/read",

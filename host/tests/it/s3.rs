@@ -51,6 +51,13 @@ grants.buckets = {{ files = "read-write" }}
     }
 
     fn command(&self, args: &[&str]) -> String {
+        let (said, error) = self.told(args);
+        assert_eq!(error, "", "{args:?}");
+        said
+    }
+
+    /// What a command prints, and what it warns of.
+    fn told(&self, args: &[&str]) -> (String, String) {
         let output = lacewing()
             .arg("s3")
             .args(args)
@@ -58,14 +65,15 @@ grants.buckets = {{ files = "read-write" }}
             .env("LACEWING_STATE", self.dir.path().join("state"))
             .output()
             .unwrap();
-        let error = String::from_utf8_lossy(&output.stderr);
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        let (said, error) = (text(output.stdout), text(output.stderr));
         assert_eq!(output.status.code(), Some(0), "{args:?}: {error}");
-        String::from_utf8(output.stdout).unwrap()
+        (said, error)
     }
 
     /// A client with an access key that was made with these arguments.
     fn client(&self, args: &[&str]) -> S3Client {
-        let key = key_of(&self.command(&[&["create-key"], args].concat()));
+        let key = key_of(&self.told(&[&["create-key"], args].concat()).0);
         S3Client { address: self.s3, key }
     }
 }
@@ -122,4 +130,18 @@ async fn a_key_does_what_it_was_made_for_until_it_is_removed() {
     running.command(&["remove-key", reads.key.key()]);
     let removed = reads.get(FILES, "o").await;
     assert_eq!(code(&removed), (403, "InvalidAccessKeyId".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_for_a_bucket_that_is_not_there_is_told() {
+    let running = Running::start();
+    running.up.line(", bucket files (read-write)");
+    let warning = "warning: the key is for a bucket that is not known: tenant `local` has no bucket \"fiels\": it has shop.files\n  = help: a client of S3 makes the bucket; or remove the key with `lacewing s3 remove-key`, and make another\n";
+    let (said, error) = running.told(&["create-key", "--bucket", "fiels"]);
+    assert!(said.starts_with("access key: "), "{said}");
+    assert_eq!(error, warning);
+    running.client(&[]).make("fiels").await;
+    for known in ["fiels", "files", "shop.files"] {
+        running.command(&["create-key", "--bucket", known]);
+    }
 }

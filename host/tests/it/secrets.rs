@@ -2,6 +2,7 @@
 
 use std::{
     io::Write,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Output, Stdio},
     sync::Arc,
@@ -20,6 +21,7 @@ use lacewing_store::{
 use crate::{
     client,
     harness::{Served, compiler, guest, lacewing},
+    process::Up,
     tenants::{Tenants, shared_cache},
 };
 
@@ -121,7 +123,7 @@ async fn a_guest_is_told_why_it_gets_no_secret() {
             503,
             "the secret `KEY` is not set: the operator sets it with `lacewing secret set`",
         ),
-        ("OTHER", 500, "the secret \"OTHER\" is not granted: it may read KEY, SEALED"),
+        ("OTHER", 500, "the secret \"OTHER\" is not granted: the function may read KEY, SEALED"),
         // The host's log has the reason.
         ("SEALED", 503, "the secret `SEALED` cannot be read now"),
     ] {
@@ -394,6 +396,53 @@ async fn the_command_works_beside_a_running_host() {
     assert_eq!(command(dir.path(), &["secret", "remove", "KEY"], "").status.code(), Some(0));
     assert_eq!(served.get("/read/KEY").await.status, 503);
     served.assert_idle().await;
+}
+
+#[test]
+fn a_key_that_is_lost_is_told_and_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("lacewing.toml"), manifest(r#"["KEY"]"#)).unwrap();
+    let run = |args: &[&str]| {
+        let output = command(dir.path(), args, VALUE);
+        (output.status.code(), said(&output))
+    };
+    assert_eq!(run(&["secret", "set", "KEY"]), (Some(0), String::new()));
+    let (_, made) = run(&["s3", "create-key"]);
+    let id = made.split_whitespace().nth(2).unwrap();
+    let state = dir.path().join(".lacewing/state");
+    let (key, check) = (state.join("secrets.key"), ["state", "check"]);
+    assert_eq!(run(&check), (Some(0), String::new()));
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let up = Up::start(&[dir.path().to_str().unwrap()]);
+    up.line(", secret KEY");
+    let open = up.line("warning: sealed secrets do not open: the key file ");
+    assert!(open.contains(" is open to others (mode 0644): run `chmod 600 "), "{open}");
+    drop(up);
+    std::fs::remove_file(&key).unwrap();
+
+    let lost = " is missing, and secrets or S3 access keys were sealed with it: put the file back; or remove all of them with `lacewing secret remove` and `lacewing s3 remove-key`, and make them again\n";
+    let is_told = |args: &[&str], code: i32, begin: &str| {
+        let (found, said) = run(args);
+        assert_eq!(found, Some(code), "{args:?}: {said}");
+        assert!(said.contains(begin) && said.contains(lost), "{args:?}: {said}");
+    };
+    is_told(&["secret", "set", "OTHER"], 1, "error: the key file ");
+    is_told(&["s3", "create-key"], 1, "error: the key file ");
+    is_told(&check, 1, "error: tenant `local`: the key file ");
+    is_told(&["check", "--cache-dir", "cache"], 0, "warning: sealed secrets do not open: the key");
+    is_told(&["s3", "list-keys"], 0, &format!("{id}  does not open\nwarning: the key file "));
+    assert_eq!(run(&["secret", "remove", "KEY"]), (Some(0), String::new()));
+    is_told(&["secret", "set", "KEY"], 1, "error: the key file ");
+    assert_eq!(run(&["s3", "remove-key", id]), (Some(0), String::new()));
+    assert_eq!(run(&["secret", "set", "KEY"]), (Some(0), String::new()));
+    assert_eq!(run(&check), (Some(0), String::new()));
+    let host = "[tenants.acme]\nhosts = [\"*\"]\ncomponent_dirs = [\"/\"]\napps = [\".\"]\n";
+    std::fs::write(dir.path().join("host.toml"), host).unwrap();
+    let (code, said) = run(&["secret", "list", "--host", "host.toml", "--tenant", "acme"]);
+    assert_eq!(
+        (code, &*said),
+        (Some(2), "error: name an app of tenant `acme` with `--app`: shop\n")
+    );
 }
 
 #[test]

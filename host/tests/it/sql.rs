@@ -105,9 +105,13 @@ async fn errors_are_those_of_the_interface() {
         (
             "localhost",
             "users",
-            "the SQL database \"users\" is not granted: it may use default, other",
+            "the SQL database \"users\" is not granted: the function may use default, other",
         ),
-        ("reader.test", "other", "the SQL database \"other\" is not granted: it may use default"),
+        (
+            "reader.test",
+            "other",
+            "the SQL database \"other\" is not granted: the function may use default",
+        ),
         (
             "none.test",
             "default",

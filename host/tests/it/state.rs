@@ -101,7 +101,11 @@ async fn a_grant_says_what_a_function_may_do() {
             "/get/a",
             "the kv store \"things\" is not granted: the manifest grants no kv store to the function",
         ),
-        ("localhost", "/use/other", "the kv store \"other\" is not granted: it may use things"),
+        (
+            "localhost",
+            "/use/other",
+            "the kv store \"other\" is not granted: the function may use things",
+        ),
     ] {
         served.lines();
         let reply = get_from(&served, host, path).await;

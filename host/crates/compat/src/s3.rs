@@ -37,6 +37,7 @@ mod places;
 mod requests;
 mod settings;
 mod tags;
+mod text;
 mod upload;
 
 use caller::{Rights, RightsOf};

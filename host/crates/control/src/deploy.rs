@@ -30,6 +30,7 @@ use lacewing_sandbox::{
     InitError, LinkError,
     engine::{ArtifactOwner, LoadError, Registered},
 };
+use lacewing_store::embedded::DirectoryError;
 use lacewing_telemetry::Origin;
 
 pub(super) use self::loads::DeployLoads;
@@ -88,6 +89,21 @@ pub struct DeployError {
     pub path: PathBuf,
     /// The fault.
     pub refusal: Refusal,
+}
+
+impl DeployError {
+    /// Whether the state directory is the fault, and not the function.
+    pub fn is_of_directory(&self) -> bool {
+        matches!(self.refusal, Refusal::State(StateError::Directory(_)))
+    }
+
+    /// The error of the state directory, if that is the fault.
+    pub fn into_directory(self) -> Option<DirectoryError> {
+        match self.refusal {
+            Refusal::State(StateError::Directory(error)) => Some(error),
+            _ => None,
+        }
+    }
 }
 
 /// The fault of a component, or of its configuration.

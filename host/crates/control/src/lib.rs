@@ -27,6 +27,6 @@ pub use host::{Deployed, DeployedApp, Host, HostError};
 pub use layout::{layouts, review_layouts};
 pub use ledger::{Ledger, Malformed};
 pub use review::review;
-pub use s3_keys::{S3AccessKey, S3Grant, S3KeyError, S3KeyFolder};
+pub use s3_keys::{ListedS3Key, S3AccessKey, S3Grant, S3KeyError, S3KeyFolder};
 pub use secrets::missing_secrets;
 pub use state::StateError;

@@ -26,6 +26,15 @@ pub struct S3AccessKey {
     pub access: Access,
 }
 
+/// An access key as a listing shows it.
+#[derive(Debug)]
+pub struct ListedS3Key {
+    /// Its id.
+    pub id: SecretName,
+    /// The key, if it opens.
+    pub key: Result<S3AccessKey, SecretError>,
+}
+
 /// Why there is no access key.
 #[derive(Debug, thiserror::Error)]
 pub enum S3KeyError {
@@ -87,17 +96,17 @@ impl S3KeyFolder {
         Ok((id, key))
     }
 
-    /// The ids of the keys, with the keys.
+    /// The ids of the keys, each with the key, or with the reason for which it does not open.
     ///
     /// # Errors
-    /// The directory cannot be read, or a key does not open.
-    pub fn list(&self) -> Result<Vec<(SecretName, S3AccessKey)>, S3KeyError> {
-        let mut keys = Vec::new();
-        for listed in self.folder.list()? {
-            let key = open(&self.folder, &listed.name)?;
-            keys.extend(key.map(|key| (listed.name, key)));
-        }
-        Ok(keys)
+    /// The directory cannot be read.
+    pub fn list(&self) -> Result<Vec<ListedS3Key>, S3KeyError> {
+        let listed = self.folder.list()?.into_iter().map(|listed| listed.name);
+        let opened = listed.filter_map(|id| {
+            let key = open(&self.folder, &id).transpose()?;
+            Some(ListedS3Key { id, key })
+        });
+        Ok(opened.collect())
     }
 
     /// Removes a key. Returns whether there was one.
@@ -170,7 +179,9 @@ mod tests {
         let (id, key) = keys.create(None, Access::Read).unwrap();
         assert_eq!(tenant_of(id.as_str()), Some("acme-shop".parse().unwrap()));
         assert_eq!(key.secret.len(), 40);
-        assert_eq!(keys.list().unwrap(), [(id.clone(), key)]);
+        let listed = keys.list().unwrap();
+        assert_eq!((listed.len(), &listed[0].id), (1, &id));
+        assert_eq!(listed[0].key.as_ref().unwrap(), &key);
         assert!(keys.remove(&id).unwrap() && !keys.remove(&id).unwrap());
         for none in ["", "LW_ACME", "AKIAIOSFODNN7EXAMPLE", "LWAAAAAAAAAAAAAAAA_../x"] {
             assert_eq!(tenant_of(none), None, "{none}");

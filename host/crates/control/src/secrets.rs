@@ -13,7 +13,7 @@ use lacewing_manifest::{
 use lacewing_sandbox::capability::SecretSettings;
 use lacewing_store::secrets::{Secret, SecretStore};
 
-use super::Deployed;
+use super::{Deployed, Host};
 
 /// The secrets of a host.
 pub(super) struct HostSecrets {
@@ -93,4 +93,13 @@ pub fn missing_secrets(deployed: &Deployed) -> Vec<Diagnostic> {
         warnings.push(Diagnostic::warning(message));
     }
     warnings
+}
+
+impl Host {
+    /// A warning if secrets or access keys are sealed, and their key is missing or refused. Blocks
+    /// for a look at the state directory.
+    pub fn unusable_key(&self) -> Option<Diagnostic> {
+        let error = self.secrets.store()?.check().err()?;
+        Some(Diagnostic::warning(format!("sealed secrets do not open: {error}")))
+    }
 }

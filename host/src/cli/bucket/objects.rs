@@ -20,7 +20,7 @@ use crate::cli::{
     console::Console,
     opened::OpenState,
     place::{Place, PlaceArgs, commit, finished, state_of, transaction},
-    tenant::full_name,
+    tenant::{FoundTenant, full_name},
 };
 
 /// The bytes that one step reads.
@@ -193,6 +193,24 @@ pub(super) fn buckets(
             })
         },
     )
+}
+
+/// Checks that a tenant has a bucket of this name. Opens the state if no manifest declares the
+/// bucket.
+pub(in crate::cli) fn check(found: &FoundTenant, name: &str) -> Result<(), Error> {
+    let (tenant, declared) = (found.name.clone(), declared(&found.apps));
+    let of_manifests = TenantBuckets::read(tenant.clone(), declared.clone(), None)?.find(name);
+    if of_manifests.is_ok() || !found.dir.is_dir() {
+        return Ok(of_manifests.map(drop)?);
+    }
+    match OpenState::open(&found.dir)? {
+        OpenState::Host(client) => {
+            Ok(client.objects((tenant.as_str(), name), "", None).map(drop)?)
+        }
+        OpenState::Directory(embedded) => {
+            Ok(known(&embedded, &tenant, declared)?.find(name).map(drop)?)
+        }
+    }
 }
 
 fn declared(apps: &[App]) -> Vec<Arc<Bucket>> {

@@ -10,6 +10,7 @@ use lacewing_base::{HostPattern, file, name::TenantName};
 use lacewing_control::{Deployed, Ledger};
 use lacewing_manifest::config::Outline;
 use lacewing_runtime::function::Revision;
+use lacewing_sandbox::capability::CapabilitySettings;
 
 use crate::cli::project::Project;
 
@@ -76,11 +77,26 @@ fn limits(revision: &Revision) -> String {
     if let Some(fuel) = limits.fuel {
         let _ = write!(line, ", fuel {fuel}");
     }
-    let state = revision.spec.settings.state.as_ref();
-    for grant in state.into_iter().flat_map(|state| state.grants.iter()) {
-        let _ = write!(line, ", kv {} ({})", grant.name, grant.access);
-    }
+    grants(&revision.spec.settings, &mut line);
     line
+}
+
+/// The grants of state and secrets.
+fn grants(settings: &CapabilitySettings, line: &mut String) {
+    if let Some(state) = &settings.state {
+        for grant in state.grants.iter() {
+            let _ = write!(line, ", kv {} ({})", grant.name, grant.access);
+        }
+        for grant in state.buckets.iter() {
+            let _ = write!(line, ", bucket {} ({})", grant.name, grant.access);
+        }
+    }
+    for grant in settings.sql.iter().flat_map(|sql| sql.grants.iter()) {
+        let _ = write!(line, ", sql {} ({})", grant.name, grant.access);
+    }
+    for name in settings.secrets.iter().flat_map(|secrets| secrets.names.iter()) {
+        let _ = write!(line, ", secret {name}");
+    }
 }
 
 /// How a function without a route can be tried.

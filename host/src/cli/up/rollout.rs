@@ -286,13 +286,19 @@ impl ReadingTarget {
         errors: Vec<DeployError>,
         remembered: Remembered,
     ) -> Result<Option<String>, Error> {
-        if !errors.is_empty() && !self.is_of_many() {
-            return Err(Error::Deploy(errors));
-        }
         let deployed = self.host.deployed();
         let refused = refused(&remembered.file, &errors, &deployed);
-        if refused.is_some() && deployed.revisions.is_empty() {
-            return Err(Error::EveryAppRefused);
+        // One error for the host, and not for each function.
+        let (of_directory, errors): (Vec<_>, Vec<_>) =
+            errors.into_iter().partition(DeployError::is_of_directory);
+        let mut of_directory = of_directory.into_iter().filter_map(DeployError::into_directory);
+        let is_empty = refused.is_some() && deployed.revisions.is_empty();
+        match of_directory.next().map(Error::from) {
+            Some(error) if is_empty || !self.is_of_many() => return Err(error),
+            Some(error) => error.report(&self.console),
+            None if !errors.is_empty() && !self.is_of_many() => return Err(Error::Deploy(errors)),
+            None if is_empty => return Err(Error::EveryAppRefused),
+            None => {}
         }
         self.remember(deployed, remembered);
         Ok(refused)
@@ -305,7 +311,8 @@ impl ReadingTarget {
     /// Says what has changed. Gives whether anything has.
     fn report(&self, swap: Swap<'_>, started: Instant) -> bool {
         if self.is_of_many() {
-            let errors = swap.refused.iter().map(|error| ((&error.tenant, &error.app), error));
+            let own = swap.refused.iter().filter(|error| !error.is_of_directory());
+            let errors = own.map(|error| ((&error.tenant, &error.app), error));
             let (first, more) = first_of_each(errors);
             first.into_iter().for_each(|error| self.console.error(error));
             for ((tenant, app), count) in more {

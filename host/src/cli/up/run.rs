@@ -24,7 +24,7 @@ use lacewing_base::{
     heap::ResidentWatch,
 };
 use lacewing_compat::s3::S3Listener;
-use lacewing_control::{Host, missing_secrets, review_layouts};
+use lacewing_control::{Host, Malformed, missing_secrets, review_layouts};
 use lacewing_ingress::{Gateway, Listener, Options, Server};
 use lacewing_manifest::config::{self, RequestLog, Settings};
 use lacewing_telemetry::{
@@ -462,7 +462,8 @@ impl ServingHost {
         if let Some(state) = self.host.state_dir() {
             self.console.line(format_args!("  state in {}", announce::shown(&state).display()));
         }
-        missing_secrets(&deployed).iter().for_each(|missing| self.console.finding(missing));
+        let secrets = missing_secrets(&deployed).into_iter().chain(self.host.unusable_key());
+        secrets.for_each(|warning| self.console.finding(&warning));
         let has_routes = deployed.revisions.iter().any(|revision| !revision.routes.is_empty());
         if !has_routes && self.args.host.is_none() {
             self.console.warning("no function has a route: every request is answered with 404");
@@ -497,7 +498,10 @@ async fn begin(
         What::AsBefore(_, ledger) => match host.restore(&ledger) {
             Ok(()) => return Ok((None, None)),
             Err(error) => {
-                tracing::warn!(%error, "deploying everything again");
+                // The deploy says what is wrong with the state.
+                if !matches!(error, Malformed::State(_)) {
+                    tracing::warn!(%error, "deploying everything again");
+                }
                 let read = read(args, &target.project)?;
                 read.show_warnings(console);
                 (Box::new(read), None)

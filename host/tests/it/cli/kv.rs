@@ -124,6 +124,10 @@ fn a_directory_that_is_in_use_or_not_there_is_refused() {
     let (code, error) = refused(app, &["kv", "list", "users"]);
     assert_eq!(code, 2);
     assert!(error.contains("there is no state directory"), "{error}");
+    assert!(
+        error.contains(": `lacewing up` makes one when a function is granted a store"),
+        "{error}"
+    );
     let open = EmbeddedStore::open(&app.join("state"), EmbeddedOptions::default()).unwrap();
     for args in [&["kv", "list", "users"][..], &["state", "check"], &["state", "backup", "copy"]] {
         let (code, error) = refused(app, &[args, &["--state", "state"]].concat());

@@ -204,7 +204,21 @@ impl Caller {
         let found = self.run(|transaction| transaction.get(&made, name)).await?;
         match found {
             Some(_) => Ok(Arc::new(Bucket::new(name))),
-            None => Err(s3_error!(NoSuchBucket)),
+            None => Err(self.no_bucket(name)),
+        }
+    }
+
+    /// The error of a bucket that is not there. A client may have left the app out of the name.
+    fn no_bucket(&self, name: &str) -> S3Error {
+        let is_meant = |bucket: &&Arc<Bucket>| {
+            let own = bucket.name.split_once('.').map(|(_, own)| own);
+            own == Some(name) && self.key.may_use(&bucket.name)
+        };
+        match self.key.declared.iter().find(is_meant) {
+            Some(meant) => {
+                s3_error!(NoSuchBucket, "there is no bucket {name}; did you mean {}?", meant.name)
+            }
+            None => s3_error!(NoSuchBucket, "there is no bucket {name}"),
         }
     }
 

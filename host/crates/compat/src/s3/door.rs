@@ -22,6 +22,7 @@ use super::{
     form::Forms,
     pace::{BodyWatch, PacedBody},
     places::{Requests, UnderWay},
+    text::with_text,
 };
 
 /// The service of all connections.
@@ -113,7 +114,7 @@ impl Door {
         if watch.is_late() {
             return told(s3_error!(RequestTimeout, "the body did not come in time"));
         }
-        Ok(response)
+        Ok(with_text(response))
     }
 }
 

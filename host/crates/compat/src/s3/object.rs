@@ -6,7 +6,7 @@ use http::HeaderValue;
 use lacewing_base::Bucket;
 use lacewing_store::{
     Transaction,
-    kv::Condition,
+    kv::{Condition, KvError},
     object::{Attributes, ByteRange, Object, ObjectReader, ObjectWriter, StagedBody},
 };
 use s3s::{
@@ -30,6 +30,7 @@ use super::{
         Conditions, DeleteConditions, check_write, conditions, etag, modified, source_conditions,
     },
     error::{of_store, refused},
+    text::text_of,
 };
 
 /// The most objects that one request deletes, as in S3.
@@ -71,7 +72,7 @@ fn check_size(length: Option<i64>, bucket: &Bucket) -> S3Result<()> {
     let length = length.and_then(|length| u64::try_from(length).ok()).unwrap_or_default();
     match length <= bucket.max_object_bytes {
         true => Ok(()),
-        false => Err(s3_error!(EntityTooLarge)),
+        false => Err(refused(&KvError::ObjectSize { limit_bytes: bucket.max_object_bytes })),
     }
 }
 
@@ -394,7 +395,7 @@ pub(super) async fn delete_many(
                 Err(error) if is_of_object(&error) => errors.push(s3s::dto::Error {
                     code: Some(error.code().as_str().to_owned()),
                     key: Some(object.key.clone()),
-                    message: error.message().map(str::to_owned),
+                    message: text_of(&error),
                     version_id: None,
                 }),
                 Err(error) => return Err(error),

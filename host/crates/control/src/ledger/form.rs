@@ -21,17 +21,23 @@ use crate::{
     Deployed, Host,
     deploy::Tenants,
     routes::{self, Hosts},
-    state::GrantedState,
+    state::{GrantedState, StateError},
 };
 
-/// A ledger that was written by this host, and does not say what it should: a bug.
+/// A ledger that cannot be followed.
 #[derive(Debug, thiserror::Error)]
-#[error("the ledger of the last deploy cannot be read: {0}")]
-pub struct Malformed(String);
+pub enum Malformed {
+    /// It was written by this host, and does not say what it should: a bug.
+    #[error("the ledger of the last deploy cannot be read: {0}")]
+    Text(String),
+    /// The state that it grants.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
 
 impl Malformed {
     fn of(error: impl std::fmt::Display) -> Malformed {
-        Malformed(error.to_string())
+        Malformed::Text(error.to_string())
     }
 }
 
@@ -87,7 +93,7 @@ impl SpecForm {
         let owner = owner.and_then(|name| tenants.iter().find(|tenant| tenant.name == *name));
         let granted = match owner {
             Some(TenantForm { name, quota, .. }) => {
-                host.state.settings(name, quota.state_bytes, &self.grants).map_err(Malformed::of)?
+                host.state.settings(name, quota.state_bytes, &self.grants)?
             }
             None => GrantedState::default(),
         };

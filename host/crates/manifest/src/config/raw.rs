@@ -37,8 +37,9 @@ pub(crate) struct RawHostFile {
     /// The directory of compiled components, relative to the host file. `lacewing` in the user's
     /// cache directory by default.
     pub(crate) cache_dir: Option<At<String>>,
-    /// The directory of the tenants' state: kv stores and SQL databases. Relative to the host file.
-    /// One host uses it at a time. The host makes it when the first function is granted either.
+    /// The directory of the tenants' state: kv stores, buckets, SQL databases and secrets. Relative
+    /// to the host file. One host uses it at a time. The host makes it when a function is first
+    /// granted a store, bucket or database.
     #[schemars(extend("default" = ".lacewing/state"))]
     pub(crate) state: Option<At<String>>,
     /// The size of all compiled components in `cache_dir`. Above it, the host removes components
@@ -289,9 +290,9 @@ pub(crate) struct RawQuota {
     /// bounds hold by default.
     #[schemars(range(min = 1, max = 16_777_216))]
     pub(crate) memory_mib: Option<At<Whole>>,
-    /// The keys and values of all kv stores, with 64 bytes for each entry; and as much for the
-    /// files of all SQL databases. An invocation that would write beyond it to a kv store ends as
-    /// `store_unavailable`; a SQL statement fails.
+    /// The keys and values of all kv stores and the objects of all buckets, with 64 bytes for each
+    /// entry; and as much for the files of all SQL databases. An invocation that would write beyond
+    /// it to a store or bucket ends as `store_unavailable`; a SQL statement fails.
     #[schemars(range(min = 1, max = 1_073_741_824), extend("default" = 10_240))]
     pub(crate) state_mib: Option<At<Whole>>,
     /// The tenant's part when demand exceeds capacity, in proportion to the weights of the others.

@@ -76,8 +76,8 @@ pub struct TenantQuota {
     /// The sum of the memory limits of the sandboxes that exist at once, in bytes. Key:
     /// `memory_mib`. `throttled`.
     pub memory_bytes: Option<u64>,
-    /// Bytes of all its kv stores, and as much for all its SQL databases. Key: `state_mib`. Default
-    /// 10 GiB. `store_unavailable`, or the SQL statement fails.
+    /// Bytes of all its kv stores and buckets, and as much for all its SQL databases. Key:
+    /// `state_mib`. Default 10 GiB. `store_unavailable`, or the SQL statement fails.
     pub state_bytes: u64,
     /// Its part of what there is not enough of, in proportion to the others' weights. Key:
     /// `weight`. Default 1. Of slots, cores and memory: a tenant that gets less than it asks

@@ -9,7 +9,7 @@ pub(super) fn not_granted<'a>(
     let granted: Vec<&str> = granted.collect();
     let granted = match granted.is_empty() {
         true => format!("the manifest grants no {kind} to the function"),
-        false => format!("it may use {}", granted.join(", ")),
+        false => format!("the function may use {}", granted.join(", ")),
     };
     format!("the {kind} {name:?} is not granted: {granted}")
 }

@@ -80,7 +80,8 @@ impl EmbeddedStore {
         for entry in fs::read_dir(self.path())? {
             let entry = entry?;
             let name = entry.file_name().to_str().and_then(|name| name.parse().ok());
-            let has_secrets = entry.path().join(secrets::FOLDER).is_dir();
+            let sealed = [secrets::FOLDER, secrets::S3_FOLDER];
+            let has_secrets = sealed.iter().any(|folder| entry.path().join(folder).is_dir());
             tenants.extend(name.filter(|name| has_secrets || self.has_state(name)));
         }
         tenants.sort();
@@ -94,7 +95,8 @@ impl EmbeddedStore {
     }
 
     /// Checks a tenant's databases: their pages, their indexes, and that the sizes of its stores
-    /// are right. Reads all of them. Commits go on meanwhile.
+    /// are right. Reads all of them. Checks that there is a key for what the tenant has sealed.
+    /// Commits go on meanwhile.
     ///
     /// # Errors
     /// The database of its stores cannot be opened, or the check was stopped.
@@ -109,6 +111,7 @@ impl EmbeddedStore {
             inspection = self.inspect_stores(tenant, stopper)?;
         }
         sql::maintain::inspect(&folder, stopper, &mut inspection)?;
+        inspection.faults.extend(secrets::inspect(self.path(), &folder));
         Ok(inspection)
     }
 

@@ -44,7 +44,7 @@ use super::directory::{self, DirectoryError};
 pub(super) const FOLDER: &str = "secrets";
 
 /// The folder of a tenant's access keys for S3, beside the tenant's database.
-const S3_FOLDER: &str = "s3-keys";
+pub(super) const S3_FOLDER: &str = "s3-keys";
 
 /// The value of a secret: text. Only [`Secret::expose`] shows the value, and the memory is cleared
 /// when the value is dropped.
@@ -95,9 +95,9 @@ pub enum SecretError {
     /// One secret too many.
     #[error("the app has {MAX_APP_SECRETS} secrets, the most that it may have: remove one first")]
     TooMany,
-    /// There are secrets, and not the key that opens them.
+    /// There are sealed files, and not the key that opens them.
     #[error(
-        "the key file {} is missing, and secrets were sealed with it: put the file back, or remove the secrets and set them again",
+        "the key file {} is missing, and secrets or S3 access keys were sealed with it: put the file back; or remove all of them with `lacewing secret remove` and `lacewing s3 remove-key`, and make them again",
         path.display()
     )]
     NoKey {
@@ -120,7 +120,7 @@ pub enum SecretError {
     },
     /// The seal is not that of the key, or not of this tenant, app and name.
     #[error(
-        "the secret `{name}` does not open with the key of the state directory: another key sealed it, or its file was moved or damaged; set the secret again"
+        "the secret `{name}` does not open with the key of the state directory: another key sealed it, or its file was moved or damaged; set the secret again, or make another S3 access key"
     )]
     Sealed {
         /// The secret.
@@ -232,9 +232,24 @@ impl SecretStore {
         self.dir.join(key::FILE)
     }
 
-    /// Whether any secret is set.
+    /// Checks that the key can be used, if anything is sealed. Blocks for a look at the folders of
+    /// the tenants.
+    ///
+    /// # Errors
+    /// Something is sealed, and the key is missing or refused; or a folder cannot be read.
+    pub fn check(&self) -> Result<(), SecretError> {
+        match self.key() {
+            Err(error) if self.has_secrets()? => Err(error),
+            Err(_) | Ok(_) => Ok(()),
+        }
+    }
+
+    /// Whether anything is sealed.
     fn has_secrets(&self) -> Result<bool, SecretError> {
         let system = |error| SecretError::system(&self.dir, error);
+        if !self.dir.is_dir() {
+            return Ok(false);
+        }
         for (_, folder) in named::<TenantName>(&self.dir).map_err(system)? {
             if !sealed_files(&folder).map_err(system)?.is_empty() {
                 return Ok(true);
@@ -350,6 +365,15 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, SecretError> {
         .read_to_end(&mut sealed)
         .map_err(|error| SecretError::system(path, error))?;
     Ok(Some(sealed))
+}
+
+/// The fault of a state directory whose key does not open what a tenant has sealed.
+pub(super) fn inspect(dir: &Path, tenant: &Path) -> Option<String> {
+    match sealed_files(tenant) {
+        Ok(sealed) if sealed.is_empty() => None,
+        Ok(_) => SecretStore::at(dir).key().err().map(|error| error.to_string()),
+        Err(error) => Some(SecretError::system(tenant, error).to_string()),
+    }
 }
 
 /// Copies a tenant's sealed secrets, and not the key, from one folder of the tenant to another.

@@ -82,7 +82,7 @@ impl OpenedSecrets {
             let known: Vec<&str> = granted.iter().map(SecretName::as_str).collect();
             let known = match known.is_empty() {
                 true => "the manifest grants no secret to the function".to_owned(),
-                false => format!("it may read {}", known.join(", ")),
+                false => format!("the function may read {}", known.join(", ")),
             };
             let text = format!("the secret {name:?} is not granted: {known}");
             return Err(Failure { kind: FailureKind::NotGranted, text });
