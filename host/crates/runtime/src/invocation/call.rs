@@ -75,8 +75,8 @@ impl Invoker {
         self.handle(revision, context, batch, runs).await
     }
 
-    /// Calls `lacewing:function/events.handle`. The acknowledgement is committed with the effects of
-    /// the handler, if all of the events were handled.
+    /// Calls `lacewing:function/events.handle`. The acknowledgement is committed with the effects
+    /// of the handler, if all of the events were handled.
     pub async fn deliver(
         self: &Arc<Self>,
         revision: &Arc<Revision>,
