@@ -208,8 +208,8 @@ impl Residency {
 
     /// Makes a program resident that was made for its deploy.
     pub fn settle(self: &Arc<Self>, revision: &Arc<Revision>, program: Arc<Program>) {
-        let loaded = self.install(revision, program);
-        self.make_room(loaded);
+        self.install(revision, program);
+        self.make_room();
     }
 
     /// Counts a load of the loader.
@@ -266,8 +266,8 @@ impl Residency {
         program.map(Arc::new).map_err(|error| lost(revision, &error))
     }
 
-    /// Puts a program into its place. Gives the number of the load.
-    fn install(&self, revision: &Arc<Revision>, program: Arc<Program>) -> u64 {
+    /// Puts a program into its place.
+    fn install(&self, revision: &Arc<Revision>, program: Arc<Program>) {
         let (place, bytes) = (&revision.place, bytes(&program));
         let mut order = self.order();
         let loaded = self.installed.fetch_add(1, Ordering::Relaxed) + 1;
@@ -284,17 +284,17 @@ impl Residency {
         // With no lock held: unmapping takes its time.
         drop(order);
         drop(before);
-        loaded
     }
 
-    /// Evicts until the rest is within the budget. The program of the load `loaded` is its tenant's
+    /// Evicts until the rest is within the budget. The program that was loaded last is its tenant's
     /// last to go.
-    fn make_room(&self, loaded: u64) {
+    fn make_room(&self) {
         // Chosen and taken out of the count in one step, so that two loads never evict for the same
-        // place.
+        // place. Both spare the same load: otherwise each could evict the load of the other.
         let evict = || {
             let mut order = self.order();
-            let victim = order.victim(&self.options, loaded)?.revision.upgrade();
+            let newest = self.installed.load(Ordering::Relaxed);
+            let victim = order.victim(&self.options, newest)?.revision.upgrade();
             Some((victim.as_ref().and_then(|victim| self.take(victim)), victim))
         };
         // Dropped here, with no lock held: unmapping takes its time.
@@ -436,7 +436,7 @@ impl Flight {
             let _ = self.done.send(program);
             return;
         };
-        let loaded = self.residency.install(&self.revision, program.clone());
+        self.residency.install(&self.revision, program.clone());
         let metrics = &self.residency.metrics.host().residency;
         metrics.loads.inc();
         self.revision.metrics.loaded();
@@ -444,7 +444,7 @@ impl Flight {
         drop(landing);
         // No request may wait any more.
         let _ = self.done.send(Ok(program));
-        self.residency.make_room(loaded);
+        self.residency.make_room();
     }
 }
 
