@@ -1,6 +1,6 @@
 //! Access predicates: the choice of the test by which a pattern is found.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{borrow::Cow, cmp::Ordering, collections::HashMap};
 
 use serde_json::Value;
 
@@ -85,17 +85,37 @@ impl<'a> Key<'a> {
 /// A key of the leaves at a path.
 type Predicate<'a> = (Vec<&'a str>, Key<'a>);
 
-/// The predicates of a set of patterns, with the number of patterns that have each.
+/// The predicates of a set of patterns, with how often each stands in a pattern.
+///
+/// The values that many patterns ask for are taken for those that many events have. The estimate
+/// may be wrong, and costs evaluations then.
+#[derive(Default)]
 pub(super) struct Access<'a> {
-    counts: HashMap<Predicate<'a>, usize>,
+    paths: HashMap<Vec<&'a str>, Counts<'a>>,
 }
 
-/// The expected number of needless evaluations, for comparison only.
-type Cost = (usize, usize);
+#[derive(Default)]
+struct Counts<'a> {
+    keys: HashMap<Key<'a>, usize>,
+    all: usize,
+}
+
+/// The expected share of events that satisfy some predicates, and their looseness.
+#[derive(Clone, Copy, Default)]
+struct Cost {
+    share: f64,
+    looseness: usize,
+}
+
+impl Cost {
+    fn cmp(&self, other: &Cost) -> Ordering {
+        self.share.total_cmp(&other.share).then(self.looseness.cmp(&other.looseness))
+    }
+}
 
 impl<'a> Access<'a> {
     pub(super) fn of(patterns: impl Iterator<Item = &'a Object>) -> Access<'a> {
-        let mut access = Access { counts: HashMap::new() };
+        let mut access = Access::default();
         patterns.for_each(|pattern| access.count(pattern, &mut Vec::new()));
         access
     }
@@ -104,9 +124,13 @@ impl<'a> Access<'a> {
         for field in &object.fields {
             path.push(&field.name);
             match &field.test {
-                Test::Leaf(leaf) => keys(leaf).into_iter().for_each(|key| {
-                    *self.counts.entry((path.clone(), key)).or_default() += 1;
-                }),
+                Test::Leaf(leaf) => {
+                    let counts = self.paths.entry(path.clone()).or_default();
+                    for key in keys(leaf) {
+                        *counts.keys.entry(key).or_default() += 1;
+                        counts.all += 1;
+                    }
+                }
                 Test::Within(object) => self.count(object, path),
             }
             path.pop();
@@ -143,7 +167,7 @@ impl<'a> Access<'a> {
             let all = best.map(|best| best.into_iter().flat_map(|(_, predicates)| predicates));
             options.extend(all.map(|all| self.priced(all)));
         }
-        options.into_iter().min_by_key(|(cost, _)| *cost)
+        options.into_iter().min_by(|(cost, _), (other, _)| cost.cmp(other))
     }
 
     fn priced(
@@ -151,11 +175,23 @@ impl<'a> Access<'a> {
         predicates: impl Iterator<Item = Predicate<'a>>,
     ) -> (Cost, Vec<Predicate<'a>>) {
         let predicates: Vec<Predicate<'a>> = predicates.collect();
-        let cost = predicates.iter().fold((0, 0), |(patterns, looseness), predicate| {
-            let count = self.counts.get(predicate).copied().unwrap_or_default();
-            (patterns + count, looseness + predicate.1.looseness())
+        let cost = predicates.iter().fold(Cost::default(), |cost, (path, key)| Cost {
+            share: cost.share + self.paths.get(path).map_or(1.0, |counts| counts.share(key)),
+            looseness: cost.looseness + key.looseness(),
         });
         (cost, predicates)
+    }
+}
+
+impl Counts<'_> {
+    /// The expected share of events that have a key. A path of one pattern is expected in half of
+    /// the events.
+    fn share(&self, key: &Key<'_>) -> f64 {
+        let count = match key {
+            Key::Present => self.all,
+            key => self.keys.get(key).copied().unwrap_or_default(),
+        };
+        count as f64 / (self.all + 1) as f64
     }
 }
 
