@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::{
     MAX_PATTERN_BYTES, MAX_PATTERN_DEPTH, MAX_PATTERN_FIELDS, PatternError,
     tree::{Clash, Field, Leaf, Object, Room, Test},
+    value_test::ValueTest,
 };
 
 const OR: &str = "$or";
@@ -142,14 +143,11 @@ fn leaf(place: &Place, items: &[Value]) -> Result<Leaf> {
             "an empty list matches no event: list a value, or write `[{\"exists\": true}]`",
         ));
     }
-    let mut leaf = Leaf::default();
-    for (at, item) in items.iter().enumerate() {
-        match operator::test(&place.below(at), item)? {
-            Some(test) => leaf.values.push(test),
-            None => leaf.absent = true,
-        }
-    }
-    Ok(leaf)
+    let items = items.iter().enumerate();
+    let tests = items.map(|(at, item)| operator::test(&place.below(at), item));
+    let tests: Vec<Option<ValueTest>> = tests.collect::<Result<_>>()?;
+    let absent = tests.iter().any(Option::is_none);
+    Ok(Leaf { values: tests.into_iter().flatten().collect(), absent })
 }
 
 impl Clash {

@@ -8,8 +8,8 @@
 //! from T. Yan and H. Garcia-Molina, "Index structures for selective dissemination of information
 //! under the Boolean model", ACM TODS 19(2), 1994.
 //!
-//! The memory is linear in the patterns. No pattern makes an event slower than the evaluation of
-//! that pattern, its alternatives and the walk of the event.
+//! The memory is linear in the patterns. The time of an event is at most that of its walk and of
+//! the evaluation of every pattern.
 
 mod access;
 

@@ -4,7 +4,7 @@
 //! are therefore tested together: where an alternative of `$or` and a field beside it have the same
 //! name, the field moves into each alternative.
 
-use super::{MAX_PATTERN_FIELDS, value_test::ValueTest};
+use super::{MAX_PATTERN_FIELDS, value_test::ValueTests};
 
 /// Fields that all hold, and choices of which each has an alternative that holds.
 #[derive(Clone, Debug, Default)]
@@ -30,7 +30,7 @@ pub(super) enum Test {
 /// Tests of which one holds for a leaf.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Leaf {
-    pub(super) values: Vec<ValueTest>,
+    pub(super) values: ValueTests,
     /// Whether the leaf may be absent.
     pub(super) absent: bool,
 }

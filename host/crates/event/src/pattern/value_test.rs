@@ -28,16 +28,58 @@ pub(super) enum ValueTest {
     /// Every leaf.
     Exists,
     /// A leaf of any type for which no test holds.
-    AnythingBut(Vec<ValueTest>),
+    AnythingBut(ValueTests),
+}
+
+/// Tests of which one holds. A search finds a number and a text, since a pattern may list
+/// thousands, and an event may have as many leaves.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ValueTests {
+    /// Sorted.
+    pub(super) numbers: Vec<Number>,
+    /// Sorted.
+    pub(super) texts: Vec<Box<str>>,
+    pub(super) others: Vec<ValueTest>,
+}
+
+impl FromIterator<ValueTest> for ValueTests {
+    fn from_iter<I: IntoIterator<Item = ValueTest>>(tests: I) -> ValueTests {
+        let mut all = ValueTests::default();
+        for test in tests {
+            match test {
+                ValueTest::Number(number) => all.numbers.push(number),
+                ValueTest::Text(text) => all.texts.push(text),
+                other => all.others.push(other),
+            }
+        }
+        all.numbers.sort_unstable();
+        all.texts.sort_unstable();
+        all
+    }
+}
+
+impl ValueTests {
+    /// Whether a test holds.
+    pub(super) fn hold(&self, leaf: &Value) -> bool {
+        let is_listed = match leaf {
+            Value::Number(number) => Number::new(number)
+                .is_some_and(|number| self.numbers.binary_search(&number).is_ok()),
+            Value::String(text) => {
+                self.texts.binary_search_by(|one| (**one).cmp(text.as_str())).is_ok()
+            }
+            _ => false,
+        };
+        is_listed || self.others.iter().any(|test| test.holds(leaf))
+    }
 }
 
 impl ValueTest {
     /// Whether the test holds. False for an array and an object, which are no leaves.
-    pub(super) fn holds(&self, leaf: &Value) -> bool {
+    fn holds(&self, leaf: &Value) -> bool {
         match (self, leaf) {
             (_, Value::Array(_) | Value::Object(_)) => false,
             (ValueTest::Exists, _) | (ValueTest::Null, Value::Null) => true,
-            (ValueTest::AnythingBut(tests), leaf) => !tests.iter().any(|test| test.holds(leaf)),
+            (ValueTest::AnythingBut(tests), leaf) => !tests.hold(leaf),
             (ValueTest::Bool(expected), Value::Bool(bool)) => expected == bool,
             (test, Value::Number(number)) => {
                 Number::new(number).is_some_and(|number| test.holds_number(number))

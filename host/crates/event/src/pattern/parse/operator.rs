@@ -48,7 +48,7 @@ pub(super) fn test(place: &Place, json: &Value) -> Result<Option<ValueTest>> {
         IGNORE_CASE | WILDCARD => of_text(&place, name, text(&place, operand)?)?,
         NUMERIC => numeric(&place, operand)?,
         CIDR => ValueTest::Network(network(&place, text(&place, operand)?)?),
-        ANYTHING_BUT => ValueTest::AnythingBut(excluded(&place, operand)?),
+        ANYTHING_BUT => ValueTest::AnythingBut(excluded(&place, operand)?.into_iter().collect()),
         unknown => {
             let reason = format!("`{unknown}` is no operator: use one of {}", list(NAMES));
             return Err(place.error(reason));

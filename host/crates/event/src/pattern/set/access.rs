@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::pattern::{
     number::Number,
     tree::{Leaf, Object, Test},
-    value_test::ValueTest,
+    value_test::{ValueTest, ValueTests},
 };
 
 /// The longest prefix in the index, in bytes: an event's text is looked up once for each length. A
@@ -39,13 +39,11 @@ impl<'a> Key<'a> {
         }
     }
 
-    /// The key of all leaves for which a test holds.
+    /// The key of all leaves for which a test holds, which is of no number and no text.
     fn of_test(test: &'a ValueTest) -> Key<'a> {
         match test {
             ValueTest::Null => Key::Null,
             ValueTest::Bool(bool) => Key::Bool(*bool),
-            ValueTest::Number(number) => Key::Number(*number),
-            ValueTest::Text(text) => Key::Text((&**text).into()),
             ValueTest::Prefix(prefix) => Key::of_prefix(prefix),
             ValueTest::Wildcard(wildcard) => Key::of_prefix(wildcard.head()),
             _ => Key::Present,
@@ -197,7 +195,10 @@ impl Counts<'_> {
 
 /// Keys of which one fits each leaf that a test selects.
 fn keys(leaf: &Leaf) -> Vec<Key<'_>> {
-    let keys: Vec<Key<'_>> = leaf.values.iter().map(Key::of_test).collect();
+    let ValueTests { numbers, texts, others } = &leaf.values;
+    let numbers = numbers.iter().map(|number| Key::Number(*number));
+    let texts = texts.iter().map(|text| Key::Text((&**text).into()));
+    let keys: Vec<Key<'_>> = numbers.chain(texts).chain(others.iter().map(Key::of_test)).collect();
     match keys.contains(&Key::Present) {
         true => vec![Key::Present],
         false => keys,

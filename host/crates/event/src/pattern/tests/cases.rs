@@ -48,6 +48,7 @@ fn numbers() {
         json!([u64::MAX]),
         json!([u64::MAX - 1, 18446744073709551616.0]),
     );
+    check_field(json!([3, 1, 2, "c", "a", "b"]), json!([1, 2, 3, "a", "b", "c"]), json!([0, "d"]));
     check_field(json!([0.1]), json!([0.1, 1e-1]), json!([0.10000000000000002]));
 }
 
@@ -175,7 +176,8 @@ fn existence_is_that_of_a_leaf() {
 #[test]
 fn fields_all_hold() {
     check(
-        json!({"source": ["shop"], "data": {"state": ["paid", "sent"], "sum": [{"numeric": [">", 5]}]}}),
+        json!({"source": ["shop"],
+            "data": {"state": ["paid", "sent"], "sum": [{"numeric": [">", 5]}]}}),
         &[json!({"source": "shop", "data": {"state": "sent", "sum": 6, "more": 1}})],
         &[
             json!({"source": "shop", "data": {"state": "sent", "sum": 5}}),

@@ -97,7 +97,7 @@ fn holds(
     };
     let present = leaves.iter().any(|(leaf_path, value, elements)| {
         leaf_path == path
-            && test.values.iter().any(|test| test.holds(value))
+            && test.values.hold(value)
             && together(chosen, elements).is_some_and(|chosen| holds(rest, leaves, &chosen, absent))
     });
     present || test.absent && holds(rest, leaves, chosen, &[absent, &[path]].concat())
