@@ -21,9 +21,10 @@ use std::{sync::Arc, time::Duration};
 use futures_util::future::{BoxFuture, OptionFuture};
 use lacewing_base::Queue;
 use lacewing_runtime::invocation::Acknowledgement;
+use lacewing_sandbox::{EventFailure, Retry};
 use lacewing_store::{
     EffectLimits, RunError, StoreError, TenantState, Transaction,
-    kv::KvError,
+    kv::{KvError, Version},
     queue::{self, Message, StoredMessage},
 };
 use tokio::{
@@ -33,7 +34,7 @@ use tokio::{
 
 use self::mailbox::{Lease, Mailbox, Rest};
 pub use self::{
-    handler::{Delivery, Handled, Handler, Retry},
+    handler::{Delivery, Handled, Handler},
     retry::RetryPolicy,
 };
 
@@ -99,7 +100,7 @@ struct DeliveryLoop {
     settled: mpsc::UnboundedSender<(Lease, Settlement)>,
     settlements: mpsc::UnboundedReceiver<(Lease, Settlement)>,
     in_flight: usize,
-    appended: watch::Receiver<lacewing_store::kv::Version>,
+    appended: watch::Receiver<Version>,
     /// When the store is to be read, without an append before it.
     read_at: Option<Instant>,
 }
@@ -217,16 +218,18 @@ impl QueueTrigger {
         let Some(message) = &stored.message else {
             return self.moved(&stored, Next::Bury, "the message cannot be read").await;
         };
-        match self.handle(&stored, message).await {
+        let attempt = message.head.attempts.saturating_add(1);
+        match self.handle(&stored, message, attempt).await {
             Handled::Done | Handled::Gone => Settlement::Settled,
             Handled::NotNow { after } => later(after),
-            Handled::Failed { failure, retry } => {
-                let failures = message.head.attempts.saturating_add(1);
+            Handled::Failed(EventFailure { message: failure, retry }) => {
                 let next = match retry {
                     Retry::Never => Next::Bury,
-                    _ if failures >= self.retry.max_attempts => Next::Bury,
-                    Retry::After(after) => Next::Again(after),
-                    Retry::Backoff => Next::Again(self.retry.delay(failures)),
+                    _ if attempt >= self.retry.max_attempts => Next::Bury,
+                    Retry::AfterMs(after) => {
+                        Next::Again(Duration::from_millis(after).min(Queue::MAX_DELAY))
+                    }
+                    Retry::Backoff => Next::Again(self.retry.delay(attempt)),
                 };
                 self.moved(&stored, next, &failure).await
             }
@@ -240,10 +243,9 @@ impl QueueTrigger {
         queue::message(&mut *self.state.snapshot()?, &self.queue, key)
     }
 
-    async fn handle(&self, stored: &StoredMessage, message: &Message) -> Handled {
+    async fn handle(&self, stored: &StoredMessage, message: &Message, attempt: u32) -> Handled {
         let write = |transaction: &mut Transaction| transaction.acknowledge(&self.queue, stored);
         let acknowledgement = Acknowledgement { state: &self.state, write: &write };
-        let attempt = message.head.attempts.saturating_add(1);
         let queue = &self.queue;
         self.handler.handle(Delivery { queue, message, attempt, acknowledgement }).await
     }

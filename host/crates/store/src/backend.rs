@@ -127,8 +127,10 @@ pub struct Changes {
     pub ranges: Vec<RangeRead>,
     /// Entries that are written. Each key occurs once.
     pub writes: Vec<Write>,
-    /// Entries that are appended, in their order.
-    pub appends: Vec<Append>,
+    /// Entries that are appended, in their order. Each has the beginning of its key; the commit
+    /// adds its own number, and the place of the entry here. So the entries of one beginning are in
+    /// the order of their commits.
+    pub appends: Vec<Write>,
 }
 
 impl Changes {
@@ -138,15 +140,21 @@ impl Changes {
         self.reads.len() + ranges + self.writes.len() + self.appends.len()
     }
 
+    /// Bytes that a commit adds to the key of an append.
+    pub(crate) const NUMBER_BYTES: usize = 20;
+
+    /// The key of an append, by its beginning and its place in a commit.
+    pub(crate) fn appended_key(beginning: &str, commit: Version, place: usize) -> String {
+        format!("{beginning}{:016x}{place:04x}", commit.0)
+    }
+
     /// The bytes of its writes.
     pub(crate) fn bytes(&self) -> usize {
         let bytes = |write: &Write| {
             let inline = write.body.inline.as_ref().map_or(0, |inline| inline.len());
             write.key.len() + write.value.as_ref().map_or(0, Vec::len) + inline
         };
-        let written: usize = self.writes.iter().map(bytes).sum();
-        let appended = |append: &Append| append.prefix.len() + append.value.len();
-        written + self.appends.iter().map(appended).sum::<usize>()
+        self.writes.iter().chain(&self.appends).map(bytes).sum()
     }
 }
 
@@ -187,34 +195,4 @@ pub struct Write {
     pub expires_ms: Option<i64>,
     /// The bytes that the entry has besides its value.
     pub body: EntryBody,
-}
-
-/// An entry whose key is made by its commit: the prefix, the number of the commit, and the place
-/// among the appends of its transaction. So entries of a prefix are in the order of their commits.
-#[derive(Clone, Debug)]
-pub struct Append {
-    /// The store.
-    pub store: Arc<KvStore>,
-    /// The beginning of the key.
-    pub prefix: String,
-    /// The value.
-    pub value: Vec<u8>,
-    /// When the entry expires, in milliseconds since 1970.
-    pub expires_ms: Option<i64>,
-}
-
-impl Append {
-    /// Bytes of a key behind its prefix.
-    pub(crate) const NUMBER_BYTES: usize = 20;
-
-    /// The write of the append at a place of a commit.
-    pub(crate) fn at(&self, commit: Version, place: usize) -> Write {
-        Write {
-            store: self.store.clone(),
-            key: format!("{}{:016x}{place:04x}", self.prefix, commit.0),
-            value: Some(self.value.clone()),
-            expires_ms: self.expires_ms,
-            body: EntryBody::default(),
-        }
-    }
 }

@@ -31,7 +31,7 @@ mod testing;
 mod transaction;
 
 pub use backend::{
-    Append, Changes, Commit, KeyRead, Opening, RangeRead, Snapshot, StateStore, TenantState, Write,
+    Changes, Commit, KeyRead, Opening, RangeRead, Snapshot, StateStore, TenantState, Write,
 };
 pub use embedded::secrets;
 pub use error::{CommitError, StoreError};

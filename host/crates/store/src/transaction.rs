@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{
-    Append, Changes, KeyRead, RangeRead, Snapshot, StoreError, TenantState, Write,
+    Changes, KeyRead, RangeRead, Snapshot, StoreError, TenantState, Write,
     kv::{
         Condition, Entry, KeyRange, KvError, KvStore, ListDigest, ListedKey, MAX_GET_BYTES,
         MAX_KEY_BYTES, MAX_KEYS, Page, Version, check_key, check_length, entry_bytes, is_live,
@@ -75,7 +75,7 @@ pub struct Transaction {
     ranges: Vec<RangeRead>,
     /// By store, then in the order of the keys.
     effects: HashMap<Arc<str>, BTreeMap<String, Effect>>,
-    appends: Vec<Append>,
+    appends: Vec<Write>,
     effect_count: u32,
     effect_bytes: u64,
     /// Rows that the commit has to look at again.
@@ -200,7 +200,7 @@ impl Transaction {
         let expires_ms = match time_to_live {
             Some(time) => {
                 let now = self.snapshot()?.taken_ms();
-                Some(now.saturating_add(i64::try_from(time.as_millis()).unwrap_or(i64::MAX)))
+                Some(now.saturating_add(millis(time)))
             }
             None => None,
         };
@@ -407,14 +407,22 @@ impl Transaction {
         Ok(())
     }
 
-    /// Appends an entry. The transaction's own reads do not see the entry.
-    fn append(&mut self, append: Append) -> Result<(), KvError> {
+    /// Appends an entry, whose commit completes its key. The transaction's own reads do not see the
+    /// entry.
+    fn append(
+        &mut self,
+        store: &Arc<KvStore>,
+        beginning: String,
+        value: Vec<u8>,
+        expires_ms: Option<i64>,
+    ) -> Result<(), KvError> {
         self.check_rows()?;
-        let key_bytes = append.prefix.len() + Append::NUMBER_BYTES;
-        let entry_bytes = entry_bytes(key_bytes as u64, append.value.len() as u64);
+        let key_bytes = beginning.len() + Changes::NUMBER_BYTES;
+        let entry_bytes = entry_bytes(key_bytes as u64, value.len() as u64);
         let (count, bytes) = (self.effect_count + 1, self.effect_bytes + entry_bytes);
         self.limits.check(count, bytes)?;
-        self.appends.push(append);
+        let (store, body) = (store.clone(), EntryBody::default());
+        self.appends.push(Write { store, key: beginning, value: Some(value), expires_ms, body });
         (self.effect_count, self.effect_bytes) = (count, bytes);
         Ok(())
     }
@@ -422,6 +430,10 @@ impl Transaction {
 
 fn text(key: &[u8]) -> String {
     String::from_utf8_lossy(key).into_owned()
+}
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn decimal(value: &[u8]) -> Option<i64> {

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use futures_util::future::BoxFuture;
 use lacewing_base::Queue;
 use lacewing_runtime::invocation::Acknowledgement;
+use lacewing_sandbox::EventFailure;
 use lacewing_store::queue::Message;
 
 /// One delivery of a message.
@@ -20,35 +21,19 @@ pub struct Delivery<'a> {
 }
 
 /// The end of a delivery.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Handled {
     /// The handler's effects are committed, and the acknowledgement with them.
     Done,
     /// The message was removed meanwhile.
     Gone,
-    /// The handler failed.
-    Failed {
-        /// Why, for people.
-        failure: String,
-        /// Whether the message is delivered again.
-        retry: Retry,
-    },
+    /// The handler failed, and says whether the message is to be delivered again.
+    Failed(EventFailure),
     /// The handler did not run, or is not to blame: the same attempt is made again.
     NotNow {
         /// The time before the next try.
         after: Duration,
     },
-}
-
-/// Whether a message is delivered again after a failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retry {
-    /// As the policy says.
-    Backoff,
-    /// After this time.
-    After(Duration),
-    /// Never: the message is a dead letter.
-    Never,
 }
 
 /// Handles messages.

@@ -14,7 +14,11 @@ use lacewing_store::{
 };
 use parking_lot::Mutex;
 use tempfile::TempDir;
-use tokio::{sync::Notify, task::JoinHandle, time::timeout};
+use tokio::{
+    sync::Notify,
+    task::JoinHandle,
+    time::{interval, timeout},
+};
 
 use super::*;
 
@@ -145,12 +149,19 @@ impl Running {
 
     /// Waits until the queue has no message, and stops.
     async fn drain(self) -> Arc<dyn TenantState> {
-        let emptied = async {
-            while depth(&self.state, &self.queue) > 0 {
-                tokio::task::yield_now().await;
+        self.stop_at(0).await
+    }
+
+    /// Waits until the queue has so many messages, and stops.
+    async fn stop_at(self, messages: u64) -> Arc<dyn TenantState> {
+        let reached = async {
+            // Between two looks other tests run.
+            let mut looks = interval(Duration::from_millis(1));
+            while depth(&self.state, &self.queue) != messages {
+                looks.tick().await;
             }
         };
-        timeout(PATIENCE, emptied).await.expect("the queue becomes empty");
+        timeout(PATIENCE, reached).await.expect("the queue has as many messages");
         self.stop.send_replace(true);
         timeout(PATIENCE, self.delivering).await.expect("the loop ends").unwrap();
         self.state
@@ -161,6 +172,10 @@ async fn send(state: &Arc<dyn TenantState>, queue: &Queue, message: NewMessage) 
     let sent =
         Transaction::run(state, LIMITS, |transaction| transaction.send(queue, message.clone()));
     assert!(sent.await.unwrap().0);
+}
+
+fn failed(message: &str, retry: Retry) -> Handled {
+    Handled::Failed(EventFailure { message: message.to_owned(), retry })
 }
 
 fn text(text: impl Into<String>) -> NewMessage {
@@ -203,14 +218,9 @@ async fn messages_are_delivered_with_bounded_concurrency() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_poisonous_message_is_alone_with_its_failure() {
     let handler = Counting::new(|text, attempt| match (text, attempt) {
-        ("poison", _) => {
-            Handled::Failed { failure: format!("bad {attempt}"), retry: Retry::Backoff }
-        }
-        ("never", _) => Handled::Failed { failure: "no".into(), retry: Retry::Never },
-        ("twice", 1) => {
-            let retry = Retry::After(Duration::from_millis(1));
-            Handled::Failed { failure: "not yet".into(), retry }
-        }
+        ("poison", _) => failed(&format!("bad {attempt}"), Retry::Backoff),
+        ("never", _) => failed("no", Retry::Never),
+        ("twice", 1) => failed("not yet", Retry::AfterMs(1)),
         _ => Handled::Done,
     });
     let running = Running::start(&handler, 2, false);
@@ -255,7 +265,7 @@ async fn a_host_without_room_does_not_use_up_attempts() {
 #[tokio::test(flavor = "multi_thread")]
 async fn groups_keep_their_order_and_do_not_wait_for_each_other() {
     let handler = Counting::new(|text, attempt| match (text, attempt) {
-        ("a0", 1 | 2) => Handled::Failed { failure: "not yet".into(), retry: Retry::Backoff },
+        ("a0", 1 | 2) => failed("not yet", Retry::Backoff),
         _ => Handled::Done,
     });
     let running = Running::start(&handler, 8, true);
@@ -276,6 +286,21 @@ async fn groups_keep_their_order_and_do_not_wait_for_each_other() {
         let sent: Vec<&str> = sent.iter().map(String::as_str).collect();
         assert_eq!(effects(&state, &sent), ["1"; 100]);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handler_that_asks_for_an_endless_delay_delays_its_group_alone() {
+    let handler = Counting::new(|text, _| match text {
+        "endless" => failed("not yet", Retry::AfterMs(u64::MAX)),
+        _ => Handled::Done,
+    });
+    let running = Running::start(&handler, 2, true);
+    for one in ["endless", "a", "b"] {
+        running.send(NewMessage { group: Some(one.into()), ..text(one) }).await;
+    }
+    handler.until(|handler| handler.seen().len() == 3).await;
+    let state = running.stop_at(1).await;
+    assert_eq!(effects(&state, &["endless", "a", "b"]), ["0", "1", "1"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,12 +3,12 @@
 pub(super) mod files;
 pub(super) mod sizes;
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 use self::{
-    files::{remove_unused, unused_bytes},
+    files::remove_unused,
     sizes::{EntrySize, StoreSizes},
 };
 use super::{
@@ -65,6 +65,7 @@ struct Growth {
 /// A write, with the row that it replaces.
 struct PlannedWrite<'a> {
     write: &'a Write,
+    key: Cow<'a, str>,
     replaced: Option<FoundRow>,
 }
 
@@ -96,13 +97,10 @@ impl<'c> Applying<'c> {
             }
         }
         let commit = Version(self.sizes.commit + 1);
-        let appended = changes.appends.iter().enumerate();
-        let appended: Vec<Write> =
-            appended.map(|(place, append)| append.at(commit, place)).collect();
-        let mut planned = self.plan(&changes.writes, &appended, &seen)?;
+        let mut planned = self.plan(changes, commit, &seen)?;
         if self.over_quota(&planned, max_bytes).is_some() && self.make_room()? {
             // Rows of entries that have expired are gone.
-            planned = self.plan(&changes.writes, &appended, &Seen::new())?;
+            planned = self.plan(changes, commit, &Seen::new())?;
         }
         if let Some(refused) = self.over_quota(&planned, max_bytes) {
             return Ok(Err(refused));
@@ -120,7 +118,7 @@ impl<'c> Applying<'c> {
     fn make_room(&mut self) -> rusqlite::Result<bool> {
         let entries = self.remove_expired(self.now_ms, EXPIRED_IF_FULL)?;
         let files = remove_unused(self.connection, self.files, self.now_ms - 1)?;
-        self.sizes.unused_bytes = unused_bytes(self.connection)?;
+        self.sizes.read_unused(self.connection)?;
         Ok(entries + files > 0)
     }
 
@@ -155,8 +153,8 @@ impl<'c> Applying<'c> {
 
     fn plan<'a>(
         &self,
-        writes: &'a [Write],
-        appended: &'a [Write],
+        changes: &'a Changes,
+        commit: Version,
         seen: &Seen<'_>,
     ) -> rusqlite::Result<Vec<PlannedWrite<'a>>> {
         let plan = |write: &'a Write| {
@@ -164,25 +162,28 @@ impl<'c> Applying<'c> {
                 Some(row) => *row,
                 None => self.find(&write.store.id, &write.key)?,
             };
-            Ok(PlannedWrite { write, replaced })
+            Ok(PlannedWrite { write, key: Cow::Borrowed(&write.key), replaced })
         };
-        // No entry has the key of an append.
-        let appended = appended.iter().map(|write| Ok(PlannedWrite { write, replaced: None }));
-        writes.iter().map(plan).chain(appended).collect()
+        let appended = changes.appends.iter().enumerate().map(|(place, write)| {
+            let key = Changes::appended_key(&write.key, commit, place);
+            // No entry has the key of an append.
+            Ok(PlannedWrite { write, key: Cow::Owned(key), replaced: None })
+        });
+        changes.writes.iter().map(plan).chain(appended).collect()
     }
 
     /// The bound that some writes exceed. Writes that make nothing larger are always within them,
     /// so that a tenant can delete.
     fn over_quota(&self, planned: &[PlannedWrite<'_>], max_bytes: u64) -> Option<CommitError> {
         let mut growths: HashMap<&str, Growth> = HashMap::new();
-        for PlannedWrite { write, replaced } in planned {
-            let store = &*write.store;
+        for one in planned {
+            let (store, replaced) = (&*one.write.store, one.replaced);
             let growth = growths.entry(&store.id).or_insert_with(|| {
                 let before = self.sizes.bytes_of(&store.id);
                 Growth { before, after: before, limit_bytes: store.max_bytes }
             });
             let replaced_bytes = replaced.map_or(0, |row| row.bytes);
-            growth.after = growth.after.saturating_sub(replaced_bytes) + write.bytes();
+            growth.after = growth.after.saturating_sub(replaced_bytes) + one.bytes();
         }
         let over = |growth: &Growth| growth.after > growth.before.max(growth.limit_bytes);
         if let Some((id, growth)) = growths.iter().find(|(_, growth)| over(growth)) {
@@ -202,12 +203,13 @@ impl<'c> Applying<'c> {
         })
     }
 
-    fn put(&mut self, PlannedWrite { write, replaced }: &PlannedWrite<'_>) -> rusqlite::Result<()> {
+    fn put(&mut self, planned: &PlannedWrite<'_>) -> rusqlite::Result<()> {
+        let PlannedWrite { write, key, replaced } = planned;
         let number = signed(self.sizes.commit);
         let (connection, now_ms) = (self.connection, self.now_ms);
         let id = self.sizes.make(connection, &write.store.id)?;
         let old = replaced.map(|row| EntrySize(row.bytes));
-        self.sizes.replace(id, old, write.value.is_some().then(|| EntrySize(write.bytes())));
+        self.sizes.replace(id, old, write.value.is_some().then(|| EntrySize(planned.bytes())));
         self.writes += 1;
         if let Some(row) = replaced.filter(|row| row.has_body) {
             self.sizes.unused_bytes += files::leave(connection, row.id, now_ms)?;
@@ -224,7 +226,7 @@ impl<'c> Applying<'c> {
                 row.id
             }
             (Some(value), None) => {
-                let key = write.key.as_bytes();
+                let key = key.as_bytes();
                 connection
                     .prepare_cached(
                         "INSERT INTO kv (store, key, version, expires, value, held, body)
@@ -268,14 +270,14 @@ impl<'c> Applying<'c> {
     }
 }
 
-impl Write {
+impl PlannedWrite<'_> {
     /// The bytes that its store is charged with.
     fn bytes(&self) -> u64 {
         let bytes = |value: &Vec<u8>| {
             entry_bytes(self.key.len() as u64, value.len() as u64)
-                .saturating_add(self.body.charged_bytes())
+                .saturating_add(self.write.body.charged_bytes())
         };
-        self.value.as_ref().map_or(0, bytes)
+        self.write.value.as_ref().map_or(0, bytes)
     }
 }
 

@@ -32,7 +32,7 @@ use super::{
         files::{STEP, remove_unused},
         sizes::StoreSizes,
     },
-    database::{Database, bytes_of, failure},
+    database::{Database, failure},
     files::ObjectFiles,
 };
 use crate::{Changes, CommitError, kv::Version};
@@ -234,8 +234,13 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(connection: Connection) -> Writer {
-        Writer { connection, sizes: None }
+    /// The writer of a database that was opened, whose unused files it removes.
+    pub(super) fn open(connection: Connection, files: &ObjectFiles) -> rusqlite::Result<Writer> {
+        let sizes = StoreSizes::read(&connection)?;
+        let mut writer = Writer { connection, sizes: None };
+        writer.keep(sizes, files);
+        writer.remove_unused_files(files, i64::MAX)?;
+        Ok(writer)
     }
 
     /// Commits a batch, and answers each transaction of it.
@@ -269,12 +274,12 @@ impl Writer {
         if !has_some {
             return Ok(0);
         }
-        self.sizes = None;
         let transaction = self.connection.transaction()?;
         let removed = remove_unused(&transaction, files, since_ms)?;
-        let bytes = bytes_of(&transaction)?;
+        let mut sizes = self.sizes.take().map_or_else(|| StoreSizes::read(&transaction), Ok)?;
+        sizes.read_unused(&transaction)?;
         transaction.commit()?;
-        files.set_committed_bytes(bytes);
+        self.keep(sizes, files);
         Ok(removed)
     }
 
@@ -295,9 +300,14 @@ impl Writer {
         }
         let sizes = applying.end()?;
         transaction.commit()?;
+        self.keep(sizes, files);
+        Ok(answers)
+    }
+
+    /// Keeps the sizes of a commit for the next one.
+    fn keep(&mut self, sizes: StoreSizes, files: &ObjectFiles) {
         files.set_committed_bytes(sizes.bytes());
         self.sizes = Some(sizes);
-        Ok(answers)
     }
 }
 

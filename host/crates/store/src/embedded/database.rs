@@ -17,7 +17,6 @@ use rustix::fs::Access;
 
 use super::{
     appended::AppendSignals,
-    apply::files::unused_bytes,
     commit::{CommitQueue, Writer},
     directory::{self, Directory},
     failures::FailureLog,
@@ -102,10 +101,7 @@ impl Database {
         connection.busy_timeout(Duration::ZERO).map_err(|error| failure(&error))?;
         directory::sync_folder(folder).map_err(|error| system(&error))?;
         let files = ObjectFiles::open(folder, &connection, around.file_threads)?;
-        let mut writer = Writer::new(connection);
-        writer.remove_unused_files(&files, i64::MAX).map_err(|error| failure(&error))?;
-        let bytes = bytes_of(&writer.connection).map_err(|error| failure(&error))?;
-        files.set_committed_bytes(bytes);
+        let writer = Writer::open(connection, &files).map_err(|error| failure(&error))?;
         Ok(Database {
             file,
             files: Arc::new(files),
@@ -197,13 +193,6 @@ impl Database {
 
 /// The longest wait of an opening for another process, or for the last close of the database.
 const WAIT: Duration = Duration::from_secs(5);
-
-/// The bytes that a tenant is charged with.
-pub(super) fn bytes_of(connection: &Connection) -> rusqlite::Result<u64> {
-    let sum = "SELECT coalesce(sum(bytes), 0) FROM store";
-    let of_stores = connection.query_row(sum, [], |row| row.get::<_, i64>(0))?;
-    Ok(of_stores.unsigned_abs() + unused_bytes(connection)?)
-}
 
 /// An error of the system, in the words of the store.
 pub(super) fn system(error: &io::Error) -> StoreError {

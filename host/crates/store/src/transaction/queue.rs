@@ -4,9 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use lacewing_base::{KvStore, Queue};
 
-use super::{Transaction, text};
+use super::{Transaction, millis, text};
 use crate::{
-    Append,
     kv::{Condition, KeyRange, KvError, MAX_GROUP_BYTES},
     object::EntryBody,
     queue::{
@@ -89,8 +88,8 @@ impl Transaction {
             let (value, body) = (Some(message.encode()), EntryBody::default());
             self.write(&queue.messages, &stored.key, value, expires_ms, body)?;
         } else {
-            let (store, prefix) = (queue.messages.clone(), delayed_prefix(due_ms));
-            self.append(Append { store, prefix, value: message.encode(), expires_ms })?;
+            let value = message.encode();
+            self.append(&queue.messages, delayed_prefix(due_ms), value, expires_ms)?;
         }
         Ok(true)
     }
@@ -164,12 +163,8 @@ impl Transaction {
     ) -> Result<(), KvError> {
         let now_ms = self.snapshot()?.taken_ms();
         let expires_ms = Some(now_ms.saturating_add(millis(retention)));
-        self.append(Append { store: store.clone(), prefix, value: message.encode(), expires_ms })
+        self.append(store, prefix, message.encode(), expires_ms)
     }
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// The beginning of a text that a message keeps.

@@ -76,7 +76,7 @@ pub(super) fn leave(connection: &Connection, entry: i64, now_ms: i64) -> rusqlit
 }
 
 /// The bytes of files that no entry has any more.
-pub(in crate::embedded) fn unused_bytes(connection: &Connection) -> rusqlite::Result<u64> {
+pub(super) fn unused_bytes(connection: &Connection) -> rusqlite::Result<u64> {
     let mut sum = connection.prepare_cached(
         "SELECT coalesce(sum(max(bytes, ?1)), 0) FROM file WHERE unused_since IS NOT NULL",
     )?;

@@ -36,7 +36,7 @@ struct StoreSize {
 pub(super) struct EntrySize(pub(super) u64);
 
 impl StoreSizes {
-    pub(super) fn read(connection: &Connection) -> rusqlite::Result<StoreSizes> {
+    pub(in crate::embedded) fn read(connection: &Connection) -> rusqlite::Result<StoreSizes> {
         let mut clock = connection.prepare_cached("SELECT version FROM clock")?;
         let commit = clock.query_row([], |row| version(row, 0))?.0;
         let mut sizes = StoreSizes {
@@ -55,6 +55,15 @@ impl StoreSizes {
             sizes.add(row.get(1)?, StoreSize { name, bytes, entries, is_changed: false });
         }
         Ok(sizes)
+    }
+
+    /// Reads the bytes of files again that no entry has any more.
+    pub(in crate::embedded) fn read_unused(
+        &mut self,
+        connection: &Connection,
+    ) -> rusqlite::Result<()> {
+        self.unused_bytes = unused_bytes(connection)?;
+        Ok(())
     }
 
     fn add(&mut self, id: i64, size: StoreSize) {
