@@ -203,6 +203,28 @@ async fn cut_off(client: &S3Client, url: &str, bytes: usize, sent: usize) {
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400 "), "{answer}");
 }
 
+/// The host refuses a form before it has come, and a client sends all of it before it reads.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_sends_on_reads_its_answer() {
+    let running = Running::start();
+    let client = running.client(&[]);
+    let bytes = (1 << 20) + 1;
+    let head = format!(
+        "POST /{FILES} HTTP/1.1\r\nhost: {}\r\ncontent-length: {bytes}\r\n\
+         content-type: multipart/form-data; boundary=b\r\n\r\n",
+        client.address
+    );
+    let mut socket = TcpStream::connect(client.address).await.unwrap();
+    socket.write_all(head.as_bytes()).await.unwrap();
+    // The host has answered, and sends no more.
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.contains("<Code>EntityTooLarge</Code>"), "{answer}");
+    socket.write_all(&vec![b'x'; bytes]).await.unwrap();
+    socket.shutdown().await.unwrap();
+    assert_eq!(socket.read(&mut [0]).await.unwrap(), 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn uploads_that_are_cut_off() {
     let running = Running::start();

@@ -31,6 +31,14 @@ const PACE_BYTES: usize = 16 << 10;
 /// The time in which all of a body has to come that the host has in memory until its end.
 pub(super) const WHOLE_TIME: Duration = Duration::from_secs(30);
 
+/// The time for which a socket reads on that has sent its last byte. To close a socket with bytes
+/// that were not read resets the connection, and a client that still sends loses its answer
+/// (RFC 9112, section 9.6).
+const LINGER: Duration = Duration::from_secs(5);
+
+/// Bytes that such a socket reads, and drops.
+const LINGER_BYTES: usize = 4 << 20;
+
 /// The wait for a client.
 struct Pace {
     pause: Duration,
@@ -77,11 +85,44 @@ pub(super) struct PacedSocket {
     socket: TcpStream,
     pace: Pace,
     requests: Requests,
+    /// Set when the last byte was sent.
+    lingering: Option<Lingering>,
+}
+
+/// The bounds of a socket that reads on.
+struct Lingering {
+    until: Pin<Box<Sleep>>,
+    bytes_left: usize,
+}
+
+impl Lingering {
+    fn begin() -> Lingering {
+        let until = Box::pin(sleep_until(Instant::now() + LINGER));
+        Lingering { until, bytes_left: LINGER_BYTES }
+    }
+
+    /// Reads and drops bytes until the client closes, or a bound is reached.
+    fn poll_end(&mut self, socket: &mut TcpStream, cx: &mut Context<'_>) -> Poll<()> {
+        let mut dropped = [0; 8192];
+        loop {
+            let mut into = ReadBuf::new(&mut dropped);
+            match Pin::new(&mut *socket).poll_read(cx, &mut into) {
+                Poll::Pending => return self.until.as_mut().poll(cx),
+                Poll::Ready(read) => {
+                    let bytes = into.filled().len();
+                    self.bytes_left = self.bytes_left.saturating_sub(bytes);
+                    if read.is_err() || bytes == 0 || self.bytes_left == 0 {
+                        return Poll::Ready(());
+                    }
+                }
+            }
+        }
+    }
 }
 
 impl PacedSocket {
     pub(super) fn new(socket: TcpStream, pause: Duration, requests: Requests) -> PacedSocket {
-        PacedSocket { socket, pace: Pace::new(pause), requests }
+        PacedSocket { socket, pace: Pace::new(pause), requests, lingering: None }
     }
 
     fn written(
@@ -136,7 +177,11 @@ impl AsyncWrite for PacedSocket {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
+        let PacedSocket { socket, lingering, .. } = &mut *self;
+        if lingering.is_none() {
+            ready!(Pin::new(&mut *socket).poll_shutdown(cx))?;
+        }
+        lingering.get_or_insert_with(Lingering::begin).poll_end(socket, cx).map(Ok)
     }
 }
 
